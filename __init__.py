@@ -1,0 +1,13 @@
+"""TRELLIS.2 for Blender: one picture to a textured PBR asset, in the scene."""
+
+from . import operators, ui
+
+
+def register() -> None:
+    ui.register()
+    operators.register()
+
+
+def unregister() -> None:
+    operators.unregister()
+    ui.unregister()

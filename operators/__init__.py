@@ -1,0 +1,15 @@
+"""Blender's buttons over the library: each operator is a few lines that call it."""
+
+from . import assets, commands, generate, queue
+
+_modules = (generate, queue, assets, commands)
+
+
+def register() -> None:
+    for module in _modules:
+        module.register()
+
+
+def unregister() -> None:
+    for module in reversed(_modules):
+        module.unregister()

@@ -1,0 +1,93 @@
+"""What can be done with assets that are there: import a GLB, repeat, open the right preferences."""
+
+from __future__ import annotations
+
+import bpy
+from bpy.props import StringProperty
+
+from .. import __package__ as base_package
+from ..trellis_addon.errors import TrellisError
+from ..ui.properties import write_settings
+
+
+class TRELLIS2_OT_import_glb(bpy.types.Operator):
+    """Import a GLB as one clean object, standing at the 3D cursor"""
+
+    bl_idname = "trellis2.import_glb"
+    bl_label = "Import TRELLIS.2 Asset"
+    bl_options = {"REGISTER", "UNDO"}
+
+    filepath: StringProperty(name="File", subtype="FILE_PATH", options={"SKIP_SAVE"})  # type: ignore[valid-type]
+    filter_glob: StringProperty(default="*.glb", options={"HIDDEN"})  # type: ignore[valid-type]
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        context.window_manager.fileselect_add(self)
+        return {"RUNNING_MODAL"}
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        from ..trellis_addon.scene import import_asset
+
+        try:
+            obj = import_asset(bpy.path.abspath(self.filepath), height=context.scene.trellis2.height)
+        except TrellisError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        self.report({"INFO"}, f"Imported {obj.name}")
+        return {"FINISHED"}
+
+
+class TRELLIS2_OT_repeat(bpy.types.Operator):
+    """Put the settings and the seed that made the selected asset back into the panel"""
+
+    bl_idname = "trellis2.repeat"
+    bl_label = "Repeat with These Settings"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        from ..trellis_addon.scene.provenance import PROPERTY
+
+        if context.object is None or PROPERTY not in context.object:
+            cls.poll_message_set("Select an asset that was made by this extension")
+            return False
+        return True
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        from ..trellis_addon.scene import settings_of
+
+        try:
+            write_settings(context.scene.trellis2.settings, settings_of(context.object))
+        except TrellisError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        return {"FINISHED"}
+
+
+class TRELLIS2_OT_online_access(bpy.types.Operator):
+    """Show where online access is switched on"""
+
+    bl_idname = "trellis2.online_access"
+    bl_label = "Allow Online Access..."
+    bl_options = {"INTERNAL"}
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        context.preferences.active_section = "SYSTEM"
+        bpy.ops.screen.userpref_show("INVOKE_DEFAULT")
+        return {"FINISHED"}
+
+
+class TRELLIS2_OT_preferences(bpy.types.Operator):
+    """Show this extension's preferences"""
+
+    bl_idname = "trellis2.preferences"
+    bl_label = "Enter API Key..."
+    bl_options = {"INTERNAL"}
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        bpy.ops.preferences.addon_show(module=base_package)
+        return {"FINISHED"}
+
+
+register, unregister = bpy.utils.register_classes_factory(
+    (TRELLIS2_OT_import_glb, TRELLIS2_OT_repeat, TRELLIS2_OT_online_access, TRELLIS2_OT_preferences)
+)

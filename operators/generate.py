@@ -1,0 +1,160 @@
+"""Starting generations: the panel's button, a dropped file, a script's call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import bpy
+from bpy.props import CollectionProperty, EnumProperty, StringProperty
+
+from ..trellis_addon.errors import TrellisError
+from ..ui.preferences import backend_of, remote_key_source
+from ..ui.properties import read_settings, write_settings
+
+if TYPE_CHECKING:
+    from ..trellis_addon.images import PreparedImage
+
+
+class TRELLIS2_OT_generate(bpy.types.Operator):
+    """Make a textured 3D asset of the picture; you can go on working meanwhile"""
+
+    bl_idname = "trellis2.generate"
+    bl_label = "Generate"
+    bl_options = {"REGISTER"}  # the scene changes later, in an undo step of its own
+
+    filepath: StringProperty(  # type: ignore[valid-type]
+        name="Image File", description="Picture to use instead of the panel's", subtype="FILE_PATH", options={"SKIP_SAVE"}
+    )
+    directory: StringProperty(subtype="DIR_PATH", options={"SKIP_SAVE", "HIDDEN"})  # type: ignore[valid-type]
+    files: CollectionProperty(type=bpy.types.OperatorFileListElement, options={"SKIP_SAVE", "HIDDEN"})  # type: ignore[valid-type]
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        state = getattr(context.scene, "trellis2", None)
+        if state is None:
+            return False
+        if state.backend == "remote" and not bpy.app.online_access:
+            cls.poll_message_set("Online access is off: switch it on in Preferences > System")
+            return False
+        if state.backend == "remote" and not remote_key_source():
+            cls.poll_message_set("There is no API key: enter it in the extension's preferences")
+            return False
+        return True
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        state = context.scene.trellis2
+        try:
+            pictures = self._pictures(state)
+            settings = read_settings(state.settings)
+            backend = backend_of(state.backend)
+            for label, load in pictures:
+                name = state.asset_name if len(pictures) == 1 and state.asset_name else label
+                _start(context, name, load, backend, settings)
+        except TrellisError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        return {"FINISHED"}
+
+    def _pictures(self, state: bpy.types.PropertyGroup) -> list[tuple[str, Callable[[], PreparedImage]]]:
+        """(name, loader) of each picture asked for: the given files, or else the panel's image."""
+        from ..trellis_addon.errors import ImageError
+        from ..trellis_addon.images import clean_name, load_image
+        from ..trellis_addon.scene.images import datablock_loader
+
+        paths = [Path(self.directory, file.name) for file in self.files if file.name] if self.directory else []
+        if not paths and self.filepath:
+            paths = [Path(bpy.path.abspath(self.filepath))]
+        if paths:
+            return [(clean_name(path.stem), lambda path=path: load_image(path)) for path in paths]  # type: ignore[misc]
+        if state.image is None:
+            raise ImageError("There is no image: choose one in the panel, or drop a file onto the viewport.")
+        return [(clean_name(Path(state.image.name).stem), datablock_loader(state.image))]
+
+
+class TRELLIS2_FH_images(bpy.types.FileHandler):
+    """A picture dropped onto the viewport becomes an asset"""
+
+    bl_idname = "TRELLIS2_FH_images"
+    bl_label = "Generate a 3D Asset (TRELLIS.2)"
+    bl_import_operator = "trellis2.generate"
+    bl_file_extensions = ".png;.jpg;.jpeg;.webp"
+
+    @classmethod
+    def poll_drop(cls, context: bpy.types.Context) -> bool:
+        return context.area is not None and context.area.type == "VIEW_3D"
+
+
+class TRELLIS2_OT_unset(bpy.types.Operator):
+    """Back to the default: the setting is not sent"""
+
+    bl_idname = "trellis2.unset"
+    bl_label = "Reset"
+    bl_options = {"INTERNAL", "UNDO"}
+
+    field: StringProperty()  # type: ignore[valid-type]
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        context.scene.trellis2.settings.property_unset(self.field)
+        return {"FINISHED"}
+
+
+def _preset_items(self: Any, context: bpy.types.Context | None) -> list[tuple[str, str, str]]:
+    global _kept_items  # Blender does not keep the strings alive itself
+    if not _kept_items:
+        from ..trellis_addon.task import presets
+
+        _kept_items = [(name, name, "The settings of this published example") for name in presets()]
+        _kept_items.append(("", "", ""))
+        _kept_items.append(("DEFAULT", "Defaults", "Nothing set: the service decides"))
+    return _kept_items
+
+
+_kept_items: list[tuple[str, str, str]] = []
+
+
+class TRELLIS2_OT_preset(bpy.types.Operator):
+    """Take over the settings of a published example"""
+
+    bl_idname = "trellis2.preset"
+    bl_label = "Load Preset"
+    bl_options = {"REGISTER", "UNDO"}
+
+    preset: EnumProperty(name="Preset", items=_preset_items)  # type: ignore[valid-type]
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        from ..trellis_addon.settings import Settings
+        from ..trellis_addon.task import presets
+
+        write_settings(context.scene.trellis2.settings, presets().get(self.preset, Settings()))
+        return {"FINISHED"}
+
+
+def _start(context: bpy.types.Context, name: str, load: Callable[[], PreparedImage], backend: Any, settings: Any) -> None:
+    """In a window: begin and return. Without one, where timers do not run: wait and import."""
+    from ..trellis_addon.api import generate
+    from ..trellis_addon.progress import Progress
+    from ..trellis_addon.scene import import_asset, queue
+
+    scene = context.scene
+    location = tuple(scene.cursor.location)
+    height = scene.trellis2.height
+
+    def make(picture: PreparedImage, progress: Progress):  # type: ignore[no-untyped-def]
+        return generate(
+            picture, backend=backend.name, key=backend.key, name=name, settings=settings, progress=progress,
+            allow_network=backend.allow_network,
+        )  # fmt: skip
+
+    if bpy.app.background:
+        asset = make(load(), Progress())
+        for variation in asset.variations or (asset,):
+            import_asset(variation, height=height, location=location, scene=scene)
+    else:
+        queue.start(name, load, make, queue.Target(scene.name, bpy.data.filepath, location, height))
+
+
+register, unregister = bpy.utils.register_classes_factory(
+    (TRELLIS2_OT_generate, TRELLIS2_FH_images, TRELLIS2_OT_unset, TRELLIS2_OT_preset)
+)

@@ -1,0 +1,91 @@
+"""The buttons beside a line of the queue, and the end of everything that runs."""
+
+from __future__ import annotations
+
+import sys
+
+import bpy
+from bpy.props import StringProperty
+
+from ..trellis_addon.errors import TrellisError
+
+
+class _OnGeneration:
+    bl_options = {"INTERNAL"}
+
+    generation: StringProperty(options={"SKIP_SAVE"})  # type: ignore[valid-type]
+
+    def find(self):  # type: ignore[no-untyped-def]
+        from ..trellis_addon.scene import queue
+
+        return queue.find(self.generation)
+
+
+class TRELLIS2_OT_cancel(_OnGeneration, bpy.types.Operator):
+    """Stop this generation; what the remote API has begun is paid for all the same"""
+
+    bl_idname = "trellis2.cancel"
+    bl_label = "Cancel"
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        from ..trellis_addon.scene import queue
+
+        if generation := self.find():
+            queue.cancel(generation)
+        return {"FINISHED"}
+
+
+class TRELLIS2_OT_forget(_OnGeneration, bpy.types.Operator):
+    """Take this line off the list; its files stay"""
+
+    bl_idname = "trellis2.forget"
+    bl_label = "Remove from List"
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        from ..trellis_addon.scene import queue
+
+        if generation := self.find():
+            queue.forget(generation)
+        return {"FINISHED"}
+
+
+class TRELLIS2_OT_import_kept(_OnGeneration, bpy.types.Operator):
+    """Place this finished asset at the 3D cursor of the open scene"""
+
+    bl_idname = "trellis2.import_kept"
+    bl_label = "Import"
+    bl_options = {"INTERNAL", "UNDO"}
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        from ..trellis_addon.scene import queue
+
+        generation = self.find()
+        if generation is None:
+            return {"CANCELLED"}
+        scene = context.scene
+        target = queue.Target(scene.name, bpy.data.filepath, tuple(scene.cursor.location), scene.trellis2.height)
+        try:
+            queue.place_kept(generation, target)
+        except TrellisError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        return {"FINISHED"}
+
+
+_classes = (TRELLIS2_OT_cancel, TRELLIS2_OT_forget, TRELLIS2_OT_import_kept)
+
+
+def register() -> None:
+    for cls in _classes:
+        bpy.utils.register_class(cls)
+
+
+def unregister() -> None:
+    # Only what was used has anything to end.
+    library = __package__.rpartition(".")[0] + ".trellis_addon"
+    if (queue := sys.modules.get(f"{library}.scene.queue")) is not None:
+        queue.stop_all()
+    if (services := sys.modules.get(f"{library}.client.local_service")) is not None:
+        services.stop_local_services()
+    for cls in reversed(_classes):
+        bpy.utils.unregister_class(cls)

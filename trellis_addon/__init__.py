@@ -1,0 +1,63 @@
+"""TRELLIS.2 for Blender: from one picture to a textured PBR asset.
+
+    import trellis_addon
+    asset = trellis_addon.generate("helmet.webp", resolution=1024)
+    trellis_addon.scene.import_asset(asset, height=1.8)      # where there is bpy
+
+Importing this package costs nothing: each name is loaded when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from .version import VERSION as __version__
+
+if TYPE_CHECKING:
+    from . import errors, scene
+    from .api import generate, prepare_task
+    from .errors import TrellisError
+    from .images import load_image
+    from .jobs.job import Asset
+    from .progress import Progress
+    from .settings import Settings
+    from .task import Task
+
+_HOMES = {
+    "generate": ".api",
+    "prepare_task": ".api",
+    "Asset": ".jobs.job",
+    "Progress": ".progress",
+    "Settings": ".settings",
+    "Task": ".task",
+    "TrellisError": ".errors",
+    "load_image": ".images",
+}
+_MODULES = ("errors", "scene")
+
+__all__ = [
+    "Asset",
+    "Progress",
+    "Settings",
+    "Task",
+    "TrellisError",
+    "__version__",
+    "errors",
+    "generate",
+    "load_image",
+    "prepare_task",
+    "scene",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name], __package__), name)
+    if name in _MODULES:
+        return importlib.import_module(f".{name}", __package__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,85 @@
+"""Where a task is run: the remote API, our own service on this machine, or one at an address."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from ..errors import FieldError, KeyMissingError, OfflineError
+from ..settings import DRAFT_MODEL, TRELLIS2_MODEL
+from .client import Client
+from .local_service import local_service
+
+BACKENDS = ("remote", "local", "draft")
+REMOTE_URL = "https://api.runware.ai/v1"
+KEY_VARIABLE = "RUNWARE_API_KEY"
+
+
+@dataclass(frozen=True)
+class Backend:
+    """A choice of where to run. `name` is "remote", "local", "draft" or an address of a service."""
+
+    name: str
+    key: str = ""
+    allow_network: bool = True
+
+    def __post_init__(self) -> None:
+        if self.name not in BACKENDS and not self.is_address:
+            raise FieldError("backend", self.name, f"allowed: {', '.join(BACKENDS)}, or the http:// address of a service")
+
+    @property
+    def is_address(self) -> bool:
+        return self.name.startswith(("http://", "https://"))
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether pictures leave for a paid service: then only what was set is sent, and no stand-in answers."""
+        return self.name == "remote"
+
+    @property
+    def default_model(self) -> str:
+        return DRAFT_MODEL if self.name == "draft" else TRELLIS2_MODEL
+
+    def check_model(self, model: str) -> str:
+        """Refuse a model that this backend cannot run, before anything is sent."""
+        if self.is_remote and model != TRELLIS2_MODEL:
+            raise FieldError("model", model, f"the remote API runs {TRELLIS2_MODEL}; choose the draft backend for the draft")
+        return model
+
+
+@contextmanager
+def connect(backend: Backend) -> Iterator[Client]:
+    """A client of the backend; our own service is started when it is not running yet.
+
+    Raises `KeyMissingError`, `OfflineError`, or `EngineError` when the service does not start.
+    """
+    if backend.name in ("local", "draft"):
+        service = local_service("auto" if backend.name == "local" else "draft")
+        with Client(service.url, service.token, remote=False) as client:
+            yield client
+        return
+    url = REMOTE_URL if backend.is_remote else _with_path(backend.name)
+    if not backend.allow_network and not _is_loopback(url):
+        raise OfflineError(
+            "Online access is off: switch on Allow Online Access in Preferences > System, or use the draft backend."
+        )
+    # The key of the remote API goes to the remote API only; another service has a token of its own.
+    key = backend.key or os.environ.get(KEY_VARIABLE if backend.is_remote else "TRELLIS2_SERVICE_TOKEN", "")
+    if backend.is_remote and not key:
+        raise KeyMissingError(
+            f"There is no API key for the remote API: enter it in the preferences, or set {KEY_VARIABLE}."
+        )
+    with Client(url, key, remote=backend.is_remote) as client:
+        yield client
+
+
+def _with_path(url: str) -> str:
+    return url if urlsplit(url).path.strip("/") else url.rstrip("/") + "/v1"
+
+
+def _is_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    return host in ("localhost", "::1") or host.startswith("127.")

@@ -1,0 +1,126 @@
+"""Starting and ending our own service as a child process.
+
+The child gets its token over standard input and ends when that pipe closes, so it never outlives
+the program that needs it, however that program ends.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import logging
+import secrets
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import EngineError
+
+log = logging.getLogger(__name__)
+
+START_TIMEOUT = 60.0
+STOP_TIMEOUT = 5.0
+
+# Blender's Python runs isolated and ignores PYTHONPATH: the child takes its paths from its arguments.
+# `trellis_addon` is found in its own folder's parent, whatever the package is called in this process.
+_BOOTSTRAP = """
+import json, sys
+paths, arguments = json.loads(sys.argv[1])
+sys.path.extend(path for path in paths if path not in sys.path)
+from trellis_addon.cli import main
+sys.exit(main(arguments))
+"""
+
+
+@dataclass
+class LocalService:
+    """A running service of ours: its address and the token it accepts."""
+
+    url: str
+    token: str
+    process: subprocess.Popen[str]
+
+    @property
+    def running(self) -> bool:
+        return self.process.poll() is None
+
+    def stop(self) -> None:
+        """End it: politely by closing its pipe, and if that does not help, at once."""
+        if self.process.stdin:
+            self.process.stdin.close()
+        try:
+            self.process.wait(STOP_TIMEOUT)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+_services: dict[str, LocalService] = {}
+_lock = threading.Lock()
+
+
+def local_service(engine: str) -> LocalService:
+    """The service with this `--engine`, started when it is not running.
+
+    Blocks for about a second on the first call; raises `EngineError` when it does not start.
+    """
+    with _lock:
+        service = _services.get(engine)
+        if service is None or not service.running:
+            service = _services[engine] = _start(engine)
+        return service
+
+
+def stop_local_services() -> None:
+    """End every service that this process started."""
+    with _lock:
+        for service in _services.values():
+            service.stop()
+        _services.clear()
+
+
+atexit.register(stop_local_services)
+
+
+def _start(engine: str) -> LocalService:
+    package_parent = str(Path(__file__).resolve().parents[2])
+    arguments = ["serve", "--engine", engine, "--token-stdin"]
+    token = secrets.token_urlsafe(32)
+    process = subprocess.Popen(
+        [sys.executable, "-I", "-c", _BOOTSTRAP, json.dumps([[*filter(None, sys.path), package_parent], arguments])],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+        creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+    )
+    assert process.stdin and process.stdout and process.stderr
+    complaints: list[str] = []
+    threading.Thread(target=_collect, args=(process.stderr, complaints), daemon=True).start()
+    process.stdin.write(token + "\n")
+    process.stdin.flush()
+    watchdog = threading.Timer(START_TIMEOUT, process.kill)
+    watchdog.start()
+    try:
+        line = process.stdout.readline()
+        url = json.loads(line)["url"]
+    except (ValueError, KeyError, TypeError):
+        process.kill()
+        process.wait()
+        said = " ".join(complaints[-3:]).strip() or "it said nothing"
+        raise EngineError(f"The local service did not start: {said}") from None
+    finally:
+        watchdog.cancel()
+    threading.Thread(target=_collect, args=(process.stdout, []), daemon=True).start()
+    return LocalService(url, token, process)
+
+
+def _collect(pipe, lines: list[str]) -> None:  # type: ignore[no-untyped-def]
+    """Read a pipe to its end, so that the child never blocks on it; keep the last lines."""
+    for line in pipe:
+        log.debug("service: %s", line.rstrip())
+        lines.append(line.rstrip())
+        del lines[:-20]

@@ -1,0 +1,142 @@
+"""Reading replies: every shape the platform and its imitations have been seen to send."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import (
+    BackendError,
+    BalanceError,
+    BusyError,
+    Cancelled,
+    EngineError,
+    ImageError,
+    KeyMissingError,
+    TrellisError,
+)
+from ..task import Result
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a reply says of one task.
+
+    `progress` is in percent where told. `known` is False when the reply holds nothing about the
+    task at all, which means neither lost nor failed: the platform answers so while it is busy.
+    """
+
+    results: tuple[Result, ...] = ()
+    errors: tuple[Mapping[str, Any], ...] = ()
+    progress: int | None = None
+    stage: str = ""
+    known: bool = False
+
+
+def read_reply(body: Any, task_uuid: str) -> Reply:
+    """What `body` (decoded JSON) says of the task; what is addressed to other tasks is passed over."""
+    if not isinstance(body, Mapping):
+        return Reply()
+    results: dict[str, Result] = {}
+    errors = [e for e in _errors_of(body) if _is_for(e, task_uuid)]
+    progress: list[int] = []
+    stage = ""
+    known = bool(errors)
+    for item in _listed(body.get("data")):
+        if not _is_for(item, task_uuid):
+            continue
+        known = True
+        stage = str(item.get("stage") or stage)
+        if item.get("status") == "error" or isinstance(item.get("error"), Mapping):
+            errors.append(_flat_error(item))
+            continue
+        found = _results_of(item, task_uuid)
+        results.update((result.key, result) for result in found)
+        if not found and isinstance(item.get("progress"), (int, float)):
+            progress.append(int(item["progress"]))
+    ordered = tuple(sorted(results.values(), key=lambda r: r.index))
+    return Reply(ordered, tuple(errors), min(progress) if progress else None, stage, known)
+
+
+def error_from(error: Mapping[str, Any], status: int = 0) -> TrellisError:
+    """The exception for an error object: by HTTP status first, then by the code's name.
+
+    The platform calls its codes unstable, so its own message is always part of ours.
+    """
+    code = str(error.get("code") or "unknownError")
+    said = str(error.get("message") or code).strip()
+    low = code.lower()
+    parameter = error.get("parameter")
+    field = ", ".join(map(str, parameter)) if isinstance(parameter, (list, tuple)) else str(parameter or "")
+    detail = {"code": code, "field": field, "raw": dict(error)}
+    if status == 401 or "apikey" in low or "authenticat" in low or low == "unauthorized":
+        return KeyMissingError(f"The service does not accept the API key: {said} Check the key in the preferences.", **detail)
+    if status == 402 or "credit" in low or "balance" in low or "payment" in low:
+        return BalanceError(f"There is not enough credit: {said} Add credit to the account and try again.", **detail)
+    if status == 429 or "ratelimit" in low or "queue" in low:
+        return BusyError(f"The service is busy: {said} Try again in a minute.", **detail)
+    if "cancel" in low:
+        return Cancelled("The job was cancelled.")
+    if low == "invalidimage":
+        return ImageError(said)
+    if "inference" in low or "processing" in low or low == "taskfailed":
+        return EngineError(said)
+    return BackendError(f"The service refused the task: {said}" if status == 400 else said, **detail)
+
+
+def first_error(body: Any, status: int) -> TrellisError:
+    """The exception for a whole reply that says no."""
+    errors = _errors_of(body) if isinstance(body, Mapping) else []
+    if errors:
+        return error_from(errors[0], status)
+    return error_from({"code": "httpStatus", "message": f"The service answers with status {status}."}, status)
+
+
+def _results_of(item: Mapping[str, Any], task_uuid: str) -> list[Result]:
+    outputs = item.get("outputs")
+    files = outputs.get("files") if isinstance(outputs, Mapping) else None
+    found = []
+    for position, file in enumerate(_listed(files)):
+        url = file.get("url")
+        if isinstance(url, str) and url:
+            cost = item.get("cost")
+            seed = item.get("seed")
+            index = item.get("resultIndex")
+            found.append(
+                Result(
+                    task_uuid=task_uuid,
+                    index=index if isinstance(index, int) else position,
+                    seed=seed if isinstance(seed, int) else None,
+                    file_uuid=str(file.get("uuid") or ""),
+                    url=url,
+                    cost=float(cost) if isinstance(cost, (int, float)) else None,
+                    engine=str(item.get("engine") or item.get("model") or ""),
+                )
+            )
+    return found
+
+
+def _errors_of(body: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    found = [dict(e) for e in _listed(body.get("errors"))]
+    single = body.get("error")
+    if isinstance(single, Mapping):
+        # the singular form keeps the task's identity beside the error, not in it
+        found.append({"taskUUID": body.get("taskUUID"), "taskType": body.get("taskType"), **single})
+    elif isinstance(single, str):
+        found.append({"code": "unknownError", "message": single, "taskUUID": body.get("taskUUID")})
+    return found
+
+
+def _flat_error(item: Mapping[str, Any]) -> dict[str, Any]:
+    nested = item.get("error")
+    return {**item, **nested} if isinstance(nested, Mapping) else dict(item)
+
+
+def _is_for(item: Mapping[str, Any], task_uuid: str) -> bool:
+    return item.get("taskUUID") in (None, "", task_uuid)
+
+
+def _listed(value: Any) -> list[Mapping[str, Any]]:
+    values = value if isinstance(value, list) else [value]
+    return [item for item in values if isinstance(item, Mapping)]

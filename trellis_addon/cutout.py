@@ -1,0 +1,206 @@
+"""Removing a studio background: one that is close to uniform, or a soft gradient, around the subject.
+
+This is no segmentation network. It works where the picture's border shows the background, and says
+so clearly where it does not, before a job is spent on the picture.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import ImageError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+Floats = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+ADVICE = "cut the subject out and save it as a PNG or WebP with transparency, or photograph it before a plain background"
+
+# Distances are in CIE L*a*b*, where 2.3 is the smallest difference that people see.
+_CLOSE = 6.0  # what still counts as the same background along the border
+_FAR = 14.0  # surely subject, even before a noisy background
+_BORDER_SHARE = 0.72  # of the border that must show the background: the subject may be cut off at one side
+_SUBJECT_SHARE = (0.005, 0.96)  # of the picture that the subject may fill
+
+
+def remove_studio_background(image: Image) -> Image:
+    """The RGBA picture with its background made transparent.
+
+    `image` is RGBA with alpha 255 throughout. Raises `ImageError` where the background is not close
+    to uniform, or where nothing would remain.
+    """
+    from PIL import Image as PILImage
+
+    rgb = np.asarray(image.convert("RGB"), dtype=np.float32) / 255.0
+    height, width = rgb.shape[:2]
+    if min(height, width) < 8:
+        raise ImageError(f"The image has no transparency and is too small to find its background; {ADVICE}.")
+    background, share = _fit_background(rgb)
+    if share < _BORDER_SHARE:
+        raise ImageError(
+            f"The image has no transparency, and its background is not uniform enough to be removed here; {ADVICE}."
+        )
+    lab = _to_lab(rgb)
+    rim = _rim(height, width)
+    # What is joined to the border tells the background better than the border alone: fit once more.
+    joined = _connected(rim, np.linalg.norm(lab - _to_lab(background), axis=-1) < _CLOSE)
+    background = _evaluate(_solve(_terms(height, width)[joined], rgb[joined]), height, width)
+    difference = lab - _to_lab(background)
+    distance = np.linalg.norm(difference, axis=-1)
+    noise = float(np.median(distance[rim]))
+    # A clean background lets through subjects of nearly its colour; a noisy one needs more room.
+    far = min(max(4.0 * noise, 5.0), _FAR)
+    outside = _background_area(difference, distance < far, noise)
+    # Between the thresholds a pixel is part subject, part background: but only at the outline.
+    ramp = np.clip((distance - 0.45 * far) / (0.55 * far), 0.0, 1.0)
+    alpha = np.where(outside, np.where(_shrunk(outside, 1), 0.0, ramp), 1.0).astype(np.float32)
+    alpha = _drop_specks(alpha)
+    subject = float((alpha > 0.5).mean())
+    if not _SUBJECT_SHARE[0] <= subject <= _SUBJECT_SHARE[1]:
+        raise ImageError(
+            "The image has no transparency, and no subject can be told from its background; " + ADVICE + "."
+        )
+    soft = np.maximum(alpha, 0.05)[..., None]
+    # un-mix the background out of the soft outline, so that it leaves no coloured fringe
+    colours = np.where(alpha[..., None] < 1.0, (rgb - (1.0 - soft) * background) / soft, rgb)
+    rgba = np.concatenate([np.clip(colours, 0.0, 1.0), alpha[..., None]], axis=-1)
+    return PILImage.fromarray((rgba * 255.0 + 0.5).astype(np.uint8), "RGBA")
+
+
+def _fit_background(rgb: Floats) -> tuple[Floats, float]:
+    """A quadratic colour gradient fitted to the border, and the share of the border that it explains.
+
+    Fitted in rounds: after each, the border pixels that differ (the subject where it is cut off) are left out.
+    """
+    height, width = rgb.shape[:2]
+    border = _rim(height, width)
+    colours, basis = rgb[border], _terms(height, width)[border]
+    lab = _to_lab(colours)
+    # start from the commonest colour, not the mean: half of the border may be subject
+    keep = np.linalg.norm(lab - _commonest(lab), axis=-1) < 2 * _FAR
+    coefficients = _solve(basis[keep], colours[keep])
+    for _ in range(3):
+        keep = np.linalg.norm(lab - _to_lab(basis @ coefficients), axis=-1) < _FAR
+        if not keep.any():
+            break
+        coefficients = _solve(basis[keep], colours[keep])
+    share = float((np.linalg.norm(lab - _to_lab(basis @ coefficients), axis=-1) < _CLOSE).mean())
+    return _evaluate(coefficients, height, width), share
+
+
+def _terms(height: int, width: int) -> Floats:
+    """The terms of a quadratic in x and y, each in -1..1: (height, width, 6)."""
+    y, x = np.meshgrid(np.linspace(-1, 1, height), np.linspace(-1, 1, width), indexing="ij")
+    return np.stack([np.ones_like(x), x, y, x * y, x * x, y * y], axis=-1).astype(np.float32)
+
+
+def _solve(basis: Floats, colours: Floats) -> Floats:
+    """Least squares; a weak ridge keeps the curve tame where most of the border was left out."""
+    ridge = np.diag([0, 1, 1, 4, 4, 4]) * 1e-4 * max(len(basis), 1) + 1e-6 * np.eye(6)
+    normal = (basis.T @ basis).astype(np.float64)
+    return np.linalg.solve(normal + ridge, (basis.T @ colours).astype(np.float64)).astype(np.float32)
+
+
+def _evaluate(coefficients: Floats, height: int, width: int) -> Floats:
+    return np.clip(_terms(height, width) @ coefficients, 0.0, 1.0).astype(np.float32)
+
+
+def _commonest(lab: Floats) -> Floats:
+    """The mean of the fullest 10-unit bin."""
+    bins = np.floor(lab / 10.0).astype(np.int64)
+    keys = (bins[:, 0] + 64) * 10_000 + (bins[:, 1] + 64) * 100 + bins[:, 2] + 64
+    values, counts = np.unique(keys, return_counts=True)
+    return lab[keys == values[counts.argmax()]].mean(axis=0)
+
+
+def _to_lab(rgb: Floats) -> Floats:
+    """CIE L*a*b* (D65) of sRGB colours in 0..1, shape (..., 3); IEC 61966-2-1 and CIE 15."""
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((np.maximum(rgb, 0) + 0.055) / 1.055) ** 2.4)
+    to_xyz = np.array(
+        [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]],
+        dtype=np.float32,
+    )
+    white = np.array([0.95047, 1.0, 1.08883], dtype=np.float32)
+    xyz = (linear @ to_xyz.T) / white
+    f = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16.0 / 116.0)
+    return np.stack(
+        [116 * f[..., 1] - 16, 500 * (f[..., 0] - f[..., 1]), 200 * (f[..., 1] - f[..., 2])], axis=-1
+    ).astype(np.float32)
+
+
+def _rim(height: int, width: int) -> Mask:
+    """The outermost 2 % of the picture."""
+    rim = max(1, min(height, width) // 50)
+    border = np.ones((height, width), dtype=bool)
+    border[rim : height - rim, rim : width - rim] = False
+    return border
+
+
+def _background_area(difference: Floats, candidate: Mask, noise: float) -> Mask:
+    """The background: what is joined to the border, and gaps in the subject through which it shows.
+
+    `difference` (H, W, 3) is each pixel's from the fitted background, in L*a*b*. A gap counts only
+    where it is a good-sized area that cannot be told from the background even on average, so that a
+    highlight on the subject is not taken for one.
+    """
+    height, width = candidate.shape
+    # Closed specks and narrow channels first: background must not seep into the subject through noise.
+    open_area = _grown(_shrunk(candidate, 2), 2) & candidate
+    seeds = open_area & _rim(height, width)
+    bias = np.linalg.norm(np.stack([_box_mean(difference[..., c], 3) for c in range(3)]), axis=0)
+    indistinguishable = (bias < 0.8 + 0.3 * noise) & candidate
+    seeds |= _shrunk(indistinguishable, max(2, min(height, width) // 240))
+    area = _connected(seeds, open_area)
+    return _grown(area, 2) & candidate
+
+
+def _connected(seeds: Mask, candidate: Mask) -> Mask:
+    """The candidates reachable from the seeds through candidates (4-connected)."""
+    reached = seeds & candidate
+    while True:
+        before = int(reached.sum())
+        # sweep a whole row or column at a time in the four directions: few rounds even around corners
+        for axis in (0, 1):
+            for step in (1, -1):
+                _sweep(reached, candidate, axis, step)
+        if int(reached.sum()) == before:
+            return reached
+
+
+def _sweep(reached: Mask, candidate: Mask, axis: int, step: int) -> None:
+    lines, allowed = np.moveaxis(reached, axis, 0)[::step], np.moveaxis(candidate, axis, 0)[::step]
+    for i in range(1, len(lines)):
+        lines[i] |= lines[i - 1] & allowed[i]
+
+
+def _grown(mask: Mask, pixels: int) -> Mask:
+    from PIL import Image as PILImage
+    from PIL import ImageFilter
+
+    picture = PILImage.fromarray(mask.astype(np.uint8) * 255, "L")
+    return np.asarray(picture.filter(ImageFilter.MaxFilter(2 * pixels + 1))) > 0
+
+
+def _shrunk(mask: Mask, pixels: int) -> Mask:
+    return ~_grown(~mask, pixels)
+
+
+def _box_mean(values: Floats, radius: int) -> Floats:
+    """The mean over a square of 2 * radius + 1 pixels, by running sums."""
+    padded = np.pad(values.astype(np.float64), radius + 1, mode="edge")
+    sums = padded.cumsum(0).cumsum(1)
+    size = 2 * radius + 1
+    total = sums[size:, size:] - sums[:-size, size:] - sums[size:, :-size] + sums[:-size, :-size]
+    return (total[: values.shape[0], : values.shape[1]] / size**2).astype(np.float32)
+
+
+def _drop_specks(alpha: Floats) -> Floats:
+    """Without the lonely dots that noise leaves in the background."""
+    size = 5 if min(alpha.shape) >= 64 else 3
+    kept = _grown(_shrunk(alpha > 0.5, 1), size // 2 + 1)
+    return np.where(kept, alpha, 0.0).astype(np.float32)

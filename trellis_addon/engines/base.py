@@ -1,0 +1,58 @@
+"""The engines' interface, and which engine answers for which model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from ..errors import EngineError, FieldError
+from ..progress import Progress
+from ..settings import DRAFT_MODEL, TRELLIS2_MODEL, Settings
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+CHOICES = ("auto", "draft", "trellis2")
+
+
+class Engine(Protocol):
+    """Makes an asset of a picture."""
+
+    model: str
+    """The model id this engine really is, written into every reply and every asset."""
+
+    def generate(self, image: Image, settings: Settings, seed: int, progress: Progress) -> bytes:
+        """A GLB file of the picture's subject.
+
+        `image` is RGBA, 8 bits, with the subject cut out by its alpha. `seed` is in 0..2^63-1:
+        the same image, settings and seed give the same bytes. Raises `EngineError` when it
+        cannot be done, `Cancelled` when `progress` says so.
+        """
+        ...
+
+
+def create_engine(model: str) -> Engine:
+    """The engine that is `model`; importing it happens here, so that nobody pays for what is not used."""
+    if model == DRAFT_MODEL:
+        from .draft import ReliefEngine
+
+        return ReliefEngine()
+    raise EngineError(f"The engine for {model} is not installed on this machine; use the draft engine or the remote API.")
+
+
+def trellis2_available() -> bool:
+    """Whether this machine has what `microsoft:trellis-2@4b` needs; its local engine is not part of this version."""
+    return False
+
+
+def engine_for(model: str, choice: str) -> str:
+    """The model id that answers a task for `model`, under the service's `--engine` choice.
+
+    Raises `FieldError` for a model that this choice does not serve.
+    """
+    if choice == "draft":
+        return DRAFT_MODEL
+    if choice == "auto" and model == TRELLIS2_MODEL and not trellis2_available():
+        return DRAFT_MODEL
+    if choice == "trellis2" and model != TRELLIS2_MODEL:
+        raise FieldError("model", model, f"this service runs {TRELLIS2_MODEL} only", code="invalidModel")
+    return model

@@ -1,0 +1,120 @@
+"""The draft engine's one run, from picture to GLB."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ...glb.write import Material, Mesh, write_glb
+from ...progress import Progress
+from ...settings import DRAFT_MODEL, Settings
+from .fields import F32, resample, smoothstep
+from .height import BACK_LEVEL, Heights, heights, smaller_extent
+from .mask import Domain, Subject, build_domain, cut_out
+from .material import encode, fine_normals, surface_quality, transparent
+from .mesh import lift, triangulate
+from .texture import Atlas, back_colours, own_colours, plan_atlas
+from .variation import Variation
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+# Grid cells on the longer side, per unit of the resolution setting: finer detail than that is in
+# the normal texture, and a form of two sides has four triangles a cell.
+_CELLS = 0.5
+# How far the back's colours are blurred, as a share of the subject's smaller extent.
+_BACK_BLUR = 0.045
+
+
+class ReliefEngine:
+    """Inflates a picture's subject into a closed form, front and back; needs no weights."""
+
+    model = DRAFT_MODEL
+
+    def generate(self, image: Image, settings: Settings, seed: int, progress: Progress) -> bytes:
+        """A GLB of the picture's subject; see `engines.base.Engine`.
+
+        The form's longest side is 1, its centre the origin; its front faces +Z, up is +Y. Of the
+        settings, `resolution` sets the grid, `texture_size` the textures, and `decimation_target`
+        is the most triangles there will be. Raises `EngineError` for a picture without a visible
+        pixel.
+        """
+        variation = Variation.from_seed(seed)
+        texture_size = settings.value("texture_size")
+
+        progress.update("mask", 0.0)
+        subject = cut_out(image, largest=max(2048, texture_size))
+        progress.update("mask", 0.06)
+        domain = build_domain(
+            subject, round(_CELLS * settings.value("resolution")), settings.value("decimation_target")
+        )
+        progress.update("mask", 0.1)
+        colour = own_colours(subject)
+
+        progress.update("height", 0.15)
+        solving = progress.part(0.15, 0.4)
+        form = heights(domain, domain.sample(colour), variation, lambda share: solving.update("height", share))
+
+        progress.update("mesh", 0.4)
+        height, width = subject.cover.shape
+        atlas = plan_atlas(width, height, texture_size)
+        mesh = _mesh(domain, form, atlas)
+
+        progress.update("texture", 0.5)
+        material = _material(subject, domain, form, colour, atlas, variation, progress)
+
+        progress.update("glb", 0.95)
+        glb = write_glb(mesh, material, {"engine": self.model, "seed": seed, "settings": settings.to_request()})
+        progress.update("glb", 1.0)
+        return glb
+
+
+def _mesh(domain: Domain, form: Heights, atlas: Atlas) -> Mesh:
+    """The closed surface in the asset's space, with its places in the atlas."""
+    surface = lift(triangulate(domain), domain, form.front, form.back, form.bow)
+    pixels = domain.to_pixels(surface.flat)
+    front, back = pixels[: surface.split], pixels[surface.split :]
+    low, high = surface.positions.min(0), surface.positions.max(0)
+    positions = (surface.positions - (low + high) / 2.0) / (high - low).max()
+    uvs = np.concatenate([atlas.uv(front, atlas.front), atlas.uv(back, atlas.back)])
+    return Mesh(positions, surface.faces, surface.normals, uvs, name="Relief")
+
+
+def _material(
+    subject: Subject,
+    domain: Domain,
+    form: Heights,
+    colour: F32,
+    atlas: Atlas,
+    variation: Variation,
+    progress: Progress,
+) -> Material:
+    """The textures of both sides; `colour` is that of `own_colours`."""
+    height, width = subject.cover.shape
+    extent = smaller_extent(domain.inside)
+    full = 0.85 * BACK_LEVEL * extent * variation.back
+    # 0 where the back is thin or near the silhouette and looks like the front, 1 deep inside.
+    depth = domain.to_picture(smoothstep(0.3, 0.9, form.back / full), (height, width))
+    back = back_colours(colour, subject.cover, depth, _BACK_BLUR * extent * domain.cell, variation)
+    progress.update("texture", 0.6)
+
+    blend = transparent(subject)
+    painted = [np.dstack([side, subject.alpha]) if blend else side for side in (colour, back)]
+    base_colour = encode(atlas.compose(painted[0], painted[1]), lossless=blend)
+    progress.update("material", 0.7)
+
+    half = ((height + 1) // 2, (width + 1) // 2)
+    pixels = extent * domain.cell / 2.0
+    front_quality, back_quality = (surface_quality(resample(side, half), pixels) for side in (colour, back))
+    quality = encode(atlas.compose(front_quality, back_quality, shrink=2), lossless=True)
+    progress.update("material", 0.8)
+
+    normals = fine_normals(colour, subject.cover, domain.cell)
+    flat = np.array([0.5, 0.5, 1.0], np.float32)
+    progress.update("material", 0.85)
+    normal_atlas = atlas.compose(normals, normals + depth[..., None] * (flat - normals))
+    progress.update("material", 0.9)
+    normal = encode(normal_atlas, lossless=False)
+    alpha_mode = "BLEND" if blend else "OPAQUE"
+    return Material("Relief", base_colour, quality, normal, alpha_mode=alpha_mode)

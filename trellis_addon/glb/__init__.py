@@ -1,0 +1,1 @@
+"""GLB files: reading, checking and writing them."""

@@ -1,0 +1,207 @@
+"""Writing a GLB: one mesh, one material, its textures inside the file (glTF 2.0, Khronos)."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+GENERATOR = "TRELLIS.2 for Blender"
+
+_FLOAT, _UINT = 5126, 5125
+_ARRAY_BUFFER, _ELEMENT_ARRAY_BUFFER = 34962, 34963
+_LINEAR, _LINEAR_MIPMAP_LINEAR, _CLAMP_TO_EDGE = 9729, 9987, 33071
+_WEBP = "EXT_texture_webp"
+
+
+@dataclass(frozen=True)
+class Material:
+    """A metallic-roughness material; every texture is an encoded image (PNG, JPEG or WebP) or None.
+
+    `base_colour` is sRGB (RGBA where `alpha_mode` needs it), `metallic_roughness` has roughness in
+    green and metalness in blue, `normal` is tangent space with green up. `alpha_mode` is OPAQUE,
+    MASK or BLEND. The factors multiply the textures.
+    """
+
+    name: str = "Material"
+    base_colour: bytes | None = None
+    metallic_roughness: bytes | None = None
+    normal: bytes | None = None
+    normal_scale: float = 1.0
+    colour_factor: tuple[float, float, float, float] = (1.0, 1.0, 1.0, 1.0)
+    metallic_factor: float = 1.0
+    roughness_factor: float = 1.0
+    alpha_mode: str = "OPAQUE"
+    alpha_cutoff: float = 0.5
+    double_sided: bool = False
+    extras: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """A triangle mesh: `positions` (V, 3), `faces` (F, 3); `normals` (V, 3) of length 1 and `uvs` (V, 2)
+    with v running down the image where there are any."""
+
+    positions: NDArray[np.float32]
+    faces: NDArray[np.uint32]
+    normals: NDArray[np.float32] | None = None
+    uvs: NDArray[np.float32] | None = None
+    name: str = "Mesh"
+    extras: Mapping[str, Any] = field(default_factory=dict)
+
+
+def write_glb(mesh: Mesh, material: Material, asset_extras: Mapping[str, Any] | None = None) -> bytes:
+    """The GLB file of one mesh with one material.
+
+    `asset_extras` (JSON data, such as where the asset comes from) goes into `asset.extras`.
+    Raises `ValueError` for arrays that do not fit together and images of an unknown kind.
+    """
+    _check(mesh, material)
+    binary = _Binary()
+    attributes = {"POSITION": binary.accessor(mesh.positions, "VEC3", bounds=True)}
+    if mesh.normals is not None:
+        attributes["NORMAL"] = binary.accessor(mesh.normals, "VEC3")
+    if mesh.uvs is not None:
+        attributes["TEXCOORD_0"] = binary.accessor(mesh.uvs, "VEC2")
+    primitive = {
+        "attributes": attributes,
+        "indices": binary.accessor(mesh.faces.reshape(-1), "SCALAR", indices=True),
+        "material": 0,
+        "mode": 4,
+    }
+    document: dict[str, Any] = {
+        "asset": {"version": "2.0", "generator": GENERATOR},
+        "scene": 0,
+        "scenes": [{"name": mesh.name, "nodes": [0]}],
+        "nodes": [{"name": mesh.name, "mesh": 0}],
+        "meshes": [{"name": mesh.name, "primitives": [primitive]}],
+    }
+    if asset_extras:
+        document["asset"]["extras"] = dict(asset_extras)
+    if mesh.extras:
+        document["meshes"][0]["extras"] = dict(mesh.extras)
+    document["materials"] = [_material(material, document, binary)]
+    document["accessors"] = binary.accessors
+    document["bufferViews"] = binary.views
+    document["buffers"] = [{"byteLength": len(binary.data)}]
+    return _container(document, bytes(binary.data))
+
+
+class _Binary:
+    """The binary chunk as it grows, with the accessors and views into it."""
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+        self.views: list[dict[str, Any]] = []
+        self.accessors: list[dict[str, Any]] = []
+
+    def view(self, content: bytes, target: int | None = None) -> int:
+        self.data += b"\0" * (-len(self.data) % 4)
+        view = {"buffer": 0, "byteOffset": len(self.data), "byteLength": len(content)}
+        if target is not None:
+            view["target"] = target
+        self.data += content
+        self.views.append(view)
+        return len(self.views) - 1
+
+    def accessor(self, values: NDArray[Any], kind: str, bounds: bool = False, indices: bool = False) -> int:
+        values = np.ascontiguousarray(values, "<u4" if indices else "<f4")
+        accessor: dict[str, Any] = {
+            "bufferView": self.view(values.tobytes(), _ELEMENT_ARRAY_BUFFER if indices else _ARRAY_BUFFER),
+            "componentType": _UINT if indices else _FLOAT,
+            "count": len(values),
+            "type": kind,
+        }
+        if bounds:
+            accessor["min"] = [float(v) for v in values.min(0)]
+            accessor["max"] = [float(v) for v in values.max(0)]
+        self.accessors.append(accessor)
+        return len(self.accessors) - 1
+
+
+def _material(material: Material, document: dict[str, Any], binary: _Binary) -> dict[str, Any]:
+    """The material's JSON; its images, textures and sampler are added to `document`."""
+
+    def texture(content: bytes, name: str) -> dict[str, Any]:
+        mime = image_mime(content)
+        images = document.setdefault("images", [])
+        images.append({"name": f"{material.name} {name}", "bufferView": binary.view(content), "mimeType": mime})
+        sampler = {
+            "magFilter": _LINEAR,
+            "minFilter": _LINEAR_MIPMAP_LINEAR,
+            "wrapS": _CLAMP_TO_EDGE,
+            "wrapT": _CLAMP_TO_EDGE,
+        }
+        document.setdefault("samplers", [sampler])
+        source: dict[str, Any] = {"sampler": 0}
+        if mime == "image/webp":
+            # No fallback image: a reader without the extension must say so rather than show grey.
+            source["extensions"] = {_WEBP: {"source": len(images) - 1}}
+            document["extensionsUsed"] = document["extensionsRequired"] = [_WEBP]
+        else:
+            source["source"] = len(images) - 1
+        textures = document.setdefault("textures", [])
+        textures.append(source)
+        return {"index": len(textures) - 1}
+
+    surface: dict[str, Any] = {
+        "baseColorFactor": list(material.colour_factor),
+        "metallicFactor": material.metallic_factor,
+        "roughnessFactor": material.roughness_factor,
+    }
+    out: dict[str, Any] = {"name": material.name, "pbrMetallicRoughness": surface}
+    if material.base_colour is not None:
+        surface["baseColorTexture"] = texture(material.base_colour, "Base Color")
+    if material.metallic_roughness is not None:
+        surface["metallicRoughnessTexture"] = texture(material.metallic_roughness, "Metallic Roughness")
+    if material.normal is not None:
+        out["normalTexture"] = {**texture(material.normal, "Normal"), "scale": material.normal_scale}
+    if material.alpha_mode != "OPAQUE":
+        out["alphaMode"] = material.alpha_mode
+    if material.alpha_mode == "MASK":
+        out["alphaCutoff"] = material.alpha_cutoff
+    if material.double_sided:
+        out["doubleSided"] = True
+    if material.extras:
+        out["extras"] = dict(material.extras)
+    return out
+
+
+def image_mime(content: bytes) -> str:
+    """The media type of an encoded image, by its first bytes; `ValueError` when glTF does not take it."""
+    if content.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "image/png"
+    if content.startswith(b"\xff\xd8\xff"):
+        return "image/jpeg"
+    if content.startswith(b"RIFF") and content[8:12] == b"WEBP":
+        return "image/webp"
+    raise ValueError("a texture must be PNG, JPEG or WebP")
+
+
+def _check(mesh: Mesh, material: Material) -> None:
+    count = len(mesh.positions)
+    shapes = ((mesh.positions, 3), (mesh.normals, 3), (mesh.uvs, 2))
+    if any(array is not None and array.shape != (count, width) for array, width in shapes):
+        raise ValueError("positions and normals must be (V, 3), uvs (V, 2), all of the same length")
+    if mesh.faces.ndim != 2 or mesh.faces.shape[1] != 3 or not len(mesh.faces):
+        raise ValueError("faces must be (F, 3) with at least one row")
+    if int(mesh.faces.max()) >= count or int(mesh.faces.min()) < 0:
+        raise ValueError("faces name a vertex that does not exist")
+    if material.alpha_mode not in ("OPAQUE", "MASK", "BLEND"):
+        raise ValueError(f"alpha_mode cannot be {material.alpha_mode}")
+
+
+def _container(document: dict[str, Any], binary: bytes) -> bytes:
+    """Header, JSON chunk padded with spaces, binary chunk padded with zeros."""
+    text = json.dumps(document, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    text += b" " * (-len(text) % 4)
+    binary += b"\0" * (-len(binary) % 4)
+    length = 12 + 8 + len(text) + 8 + len(binary)
+    head = struct.pack("<4sII", b"glTF", 2, length)
+    chunks = struct.pack("<II", len(text), 0x4E4F534A), text, struct.pack("<II", len(binary), 0x004E4942), binary
+    return b"".join((head, *chunks))

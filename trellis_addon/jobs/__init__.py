@@ -1,0 +1,7 @@
+"""Durable jobs: a task from the moment somebody wants it to the moment its files are here."""
+
+from .job import Asset, Job, State
+from .runner import run_job
+from .store import JobStore, default_folder
+
+__all__ = ["Asset", "Job", "JobStore", "State", "default_folder", "run_job"]

@@ -1,0 +1,40 @@
+"""Progress and cancelling, handed in to whatever takes long; never global."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from .errors import Cancelled
+
+
+class Progress:
+    """A handle on one piece of work: it is told how far the work is, and says when to stop.
+
+    `on_update(stage, fraction)` receives a stage's name and the share of the *whole* work done,
+    in [0, 1]. `is_cancelled()` is asked at every update.
+    """
+
+    def __init__(
+        self,
+        on_update: Callable[[str, float], None] = lambda stage, fraction: None,
+        is_cancelled: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._on_update = on_update
+        self._is_cancelled = is_cancelled
+
+    def update(self, stage: str, fraction: float) -> None:
+        """Report; raises `Cancelled` when the work should stop here."""
+        self.check()
+        self._on_update(stage, min(max(float(fraction), 0.0), 1.0))
+
+    def check(self) -> None:
+        """Raise `Cancelled` when the work should stop here."""
+        if self._is_cancelled():
+            raise Cancelled("Cancelled.")
+
+    def part(self, start: float, end: float) -> Progress:
+        """A handle whose 0..1 is the span `start`..`end` of this one: for a step that reports on its own."""
+        return Progress(
+            lambda stage, fraction: self._on_update(stage, start + (end - start) * fraction),
+            self._is_cancelled,
+        )

@@ -1,0 +1,111 @@
+"""Wiring materials as a TRELLIS.2 asset needs them, whatever the importer made of the file's word."""
+
+from __future__ import annotations
+
+import bpy
+
+from ..glb.alpha import BLEND, OPAQUE, material_alpha
+
+
+def wire_materials(obj: bpy.types.Object, glb: bytes) -> None:
+    """Check every material of the object: Principled BSDF, colour spaces, alpha only where it is below 1.
+
+    `glb` is the file that the object was imported from.
+    """
+    kinds = material_alpha(glb)
+    for slot in obj.material_slots:
+        material = slot.material
+        if material is None:
+            continue
+        principled = principled_of(material)
+        if principled is None:
+            continue
+        _set_colour_spaces(principled)
+        # The importer keeps the file's order and names; a single material needs no name.
+        kind = _kind_of(material, kinds, glb)
+        _wire_alpha(material, principled, kind)
+        material.name = obj.name
+    for image in images_of(obj):
+        if image.packed_file is None and image.has_data:
+            image.pack()
+
+
+def principled_of(material: bpy.types.Material) -> bpy.types.ShaderNode | None:
+    tree = material.node_tree
+    return next((node for node in tree.nodes if node.type == "BSDF_PRINCIPLED"), None) if tree else None
+
+
+def images_of(obj: bpy.types.Object) -> list[bpy.types.Image]:
+    """The images that the object's materials show."""
+    found: dict[str, bpy.types.Image] = {}
+    for slot in obj.material_slots:
+        if slot.material and slot.material.node_tree:
+            for node in slot.material.node_tree.nodes:
+                if node.type == "TEX_IMAGE" and node.image:
+                    found[node.image.name] = node.image
+    return list(found.values())
+
+
+def _kind_of(material: bpy.types.Material, kinds: list[str], glb: bytes) -> str:
+    if len(kinds) == 1:
+        return kinds[0]
+    from ..glb.check import split_glb
+
+    names = [m.get("name", "") for m in split_glb(glb)[0].get("materials", [])]
+    base = material.name.rpartition(".")[0] if material.name[-3:].isdigit() else material.name
+    matches = [kind for name, kind in zip(names, kinds, strict=True) if name in (material.name, base)]
+    return matches[0] if matches else OPAQUE
+
+
+def _set_colour_spaces(principled: bpy.types.ShaderNode) -> None:
+    """Base colour and emission are sRGB; everything else is data."""
+    for socket in principled.inputs:
+        coloured = socket.name in ("Base Color", "Emission Color")
+        for image in _images_behind(socket):
+            # one image may serve alpha as well as colour: colour decides
+            if coloured:
+                image.colorspace_settings.name = "sRGB"
+            elif socket.name != "Alpha":
+                image.colorspace_settings.name = "Non-Color"
+
+
+def _images_behind(socket: bpy.types.NodeSocket) -> list[bpy.types.Image]:
+    found = []
+    waiting = [link.from_node for link in socket.links]
+    seen = set()
+    while waiting:
+        node = waiting.pop()
+        if node.name in seen:
+            continue
+        seen.add(node.name)
+        if node.type == "TEX_IMAGE" and node.image:
+            found.append(node.image)
+        waiting.extend(link.from_node for entry in node.inputs for link in entry.links)
+    return found
+
+
+def _wire_alpha(material: bpy.types.Material, principled: bpy.types.ShaderNode, kind: str) -> None:
+    links = material.node_tree.links
+    alpha = principled.inputs["Alpha"]
+    if kind == OPAQUE:
+        for link in list(alpha.links):
+            links.remove(link)
+        alpha.default_value = 1.0
+        material.surface_render_method = "DITHERED"
+        return
+    if not alpha.is_linked:
+        node = _node_behind(principled.inputs["Base Color"])
+        if node is not None:
+            links.new(node.outputs["Alpha"], alpha)
+    # Dithered sorts cut-outs right; blended is smooth where light really passes through.
+    material.surface_render_method = "BLENDED" if kind == BLEND else "DITHERED"
+
+
+def _node_behind(socket: bpy.types.NodeSocket) -> bpy.types.ShaderNode | None:
+    waiting = [link.from_node for link in socket.links]
+    while waiting:
+        node = waiting.pop()
+        if node.type == "TEX_IMAGE":
+            return node
+        waiting.extend(link.from_node for entry in node.inputs for link in entry.links)
+    return None

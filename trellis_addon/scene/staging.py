@@ -1,0 +1,45 @@
+"""A place to import into: whole or not at all.
+
+What an importer makes is made in a scene of its own. If anything fails, everything that was not
+there before is removed again, whatever kind of datablock it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import bpy
+
+
+@contextmanager
+def staging_scene() -> Iterator[bpy.types.Scene]:
+    """A temporary scene that operators work in; on an exception all new datablocks are removed."""
+    before = _snapshot()
+    scene = bpy.data.scenes.new("TRELLIS.2 Staging")
+    try:
+        with bpy.context.temp_override(
+            scene=scene, view_layer=scene.view_layers[0], collection=scene.collection, active_object=None, object=None
+        ):
+            yield scene
+    except BaseException:
+        _remove(_snapshot() - before)
+        raise
+    # a failed import removes the scene with everything else
+    bpy.data.scenes.remove(scene)
+
+
+def _snapshot() -> set[bpy.types.ID]:
+    """Every datablock in the file."""
+    found: set[bpy.types.ID] = set()
+    for name in dir(bpy.data):
+        blocks = getattr(bpy.data, name)
+        # libraries, window managers and screens are not an importer's to make
+        if isinstance(blocks, bpy.types.bpy_prop_collection) and name not in ("window_managers", "screens", "libraries"):
+            found.update(block for block in blocks if isinstance(block, bpy.types.ID))
+    return found
+
+
+def _remove(blocks: set[bpy.types.ID]) -> None:
+    if blocks:
+        bpy.data.batch_remove(list(blocks))

@@ -1,0 +1,15 @@
+"""What the artist sees: properties, preferences and panels."""
+
+from . import panels, preferences, properties
+
+_modules = (properties, preferences, panels)
+
+
+def register() -> None:
+    for module in _modules:
+        module.register()
+
+
+def unregister() -> None:
+    for module in reversed(_modules):
+        module.unregister()

@@ -1,0 +1,109 @@
+"""The task's settings as Blender properties, derived from `settings.SETTABLE`.
+
+Blender itself remembers which properties were set: what was not is not sent.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import bpy
+from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, PointerProperty, StringProperty
+
+from ..trellis_addon.settings import SETTABLE, Field, Settings
+
+_INT32_MAX = 2**31 - 1
+
+
+def _property(field: Field) -> Any:
+    """The Blender property for a field, showing the default that holds while it is not set."""
+    named = {"name": field.label, "description": field.description}
+    default = field.effective_default
+    values = field.choices
+    if field.step and field.minimum is not None and field.maximum is not None:
+        values = tuple(range(int(field.minimum), int(field.maximum) + 1, field.step))
+    if values:
+        items = [(str(value), str(value), "") for value in values]
+        return EnumProperty(items=items, default=str(default), **named)
+    if field.type is bool:
+        return BoolProperty(default=bool(default), **named)
+    if field.type is float:
+        return FloatProperty(default=default, min=field.minimum, max=field.maximum, precision=2, step=10, **named)
+    if field.type is int and (field.maximum or 0) <= _INT32_MAX:
+        maximum = int(field.maximum) if field.maximum is not None else _INT32_MAX
+        return IntProperty(default=default or int(field.minimum or 0), min=int(field.minimum or 0), max=maximum, **named)
+    # texts, and whole numbers that Blender's 32 bits cannot hold
+    return StringProperty(**named)
+
+
+# A class made from data, so that there is no second list of settings to keep.
+TRELLIS2_PG_settings = type(
+    "TRELLIS2_PG_settings",
+    (bpy.types.PropertyGroup,),
+    {"__doc__": "The task's settings", "__annotations__": {field.name: _property(field) for field in SETTABLE}},
+)
+
+
+class TRELLIS2_PG_scene(bpy.types.PropertyGroup):
+    """What the panel keeps in the scene; nothing secret."""
+
+    image: PointerProperty(  # type: ignore[valid-type]
+        type=bpy.types.Image, name="Image", description="The picture to make an asset of"
+    )
+    backend: EnumProperty(  # type: ignore[valid-type]
+        name="Run On",
+        description="Where the asset is made",
+        items=[
+            ("draft", "Draft", "A quick relief, made on this computer without any weights"),
+            ("local", "Local GPU", "TRELLIS.2 on this computer; the draft where its weights are not installed"),
+            ("remote", "Remote", "TRELLIS.2 at Runware; needs an API key and costs a few cents"),
+            ("service", "Service", "A service of your own, at the address in the preferences"),
+        ],
+    )
+    asset_name: StringProperty(name="Name", description="Name of the asset; empty takes the image's")  # type: ignore[valid-type]
+    height: FloatProperty(  # type: ignore[valid-type]
+        name="Height", description="How tall the asset stands", default=1.0, min=0.001, max=1000.0, unit="LENGTH"
+    )
+    settings: PointerProperty(type=TRELLIS2_PG_settings)  # type: ignore[valid-type]
+
+
+def read_settings(group: bpy.types.PropertyGroup) -> Settings:
+    """The settings that the artist set; raises `FieldError` for a text that is not a legal value."""
+    values = {}
+    for field in SETTABLE:
+        if not group.is_property_set(field.name):
+            continue
+        value = getattr(group, field.name)
+        if field.type is float:
+            # Blender keeps 32 bits: 0.7 comes back as 0.699999988
+            value = float(f"{value:.6g}")
+        text = str(value)
+        if text.strip():  # an emptied text is as good as none
+            values[field.name] = field.parse(text)
+    return Settings(values)
+
+
+def write_settings(group: bpy.types.PropertyGroup, settings: Settings) -> None:
+    """Set exactly these settings, and unset every other."""
+    for field in SETTABLE:
+        if field.name not in settings:
+            group.property_unset(field.name)
+            continue
+        value = settings[field.name]
+        is_text = isinstance(getattr(group, field.name), str)
+        setattr(group, field.name, str(value) if is_text else value)
+
+
+_classes = (TRELLIS2_PG_settings, TRELLIS2_PG_scene)
+
+
+def register() -> None:
+    for cls in _classes:
+        bpy.utils.register_class(cls)
+    bpy.types.Scene.trellis2 = PointerProperty(type=TRELLIS2_PG_scene)
+
+
+def unregister() -> None:
+    del bpy.types.Scene.trellis2
+    for cls in reversed(_classes):
+        bpy.utils.unregister_class(cls)
