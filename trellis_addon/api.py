@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import shutil
 from collections.abc import Mapping
@@ -20,6 +21,8 @@ from .jobs.store import JobStore
 from .progress import Progress
 from .settings import Settings
 from .task import Task
+
+log = logging.getLogger(__name__)
 
 Source = str | bytes | os.PathLike[str] | PreparedImage
 
@@ -71,6 +74,8 @@ def prepare_task(
         label = clean_name(name or Path(text.partition("?")[0]).stem)
         return Task(text, settings, model), label, hashlib.sha256(text.encode()).hexdigest()
     prepared = image if isinstance(image, PreparedImage) else load_image(image, allow_network=backend.allow_network)
+    for warning in prepared.warnings:
+        log.warning("%s: %s", name or prepared.name, warning)
     if name:
         prepared = replace(prepared, name=clean_name(name))
     return Task(prepared.data_uri(), settings, model), prepared.name, prepared.sha256

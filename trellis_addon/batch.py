@@ -93,7 +93,7 @@ def run_batch(
             try:
                 made = [scene.import_asset(asset, height=height) for asset in row.assets]
                 placed[row.image] = made
-                row.triangles = sum(len(obj.data.loop_triangles) or len(obj.data.polygons) for obj in made)
+                row.triangles = sum(len(obj.data.polygons) for obj in made)
                 for obj in made:
                     scene.mark_asset(obj)
             except TrellisError as error:

@@ -12,6 +12,7 @@ import hashlib
 import io
 import os
 import re
+import time
 import uuid as uuid_module
 import warnings as python_warnings
 from dataclasses import dataclass
@@ -33,7 +34,7 @@ MAX_SIDE = 2048
 MAX_PIXELS = 120_000_000  # what a picture may claim in its header before anything is unpacked
 MAX_BYTES = 64 * 2**20
 SMALL_SUBJECT = 256
-FETCH_TIMEOUT = 30.0
+FETCH_TIMEOUT = 30.0  # seconds, for the whole of it: a server that drips must not hold anybody up
 
 
 @dataclass(frozen=True)
@@ -142,16 +143,15 @@ def decode(data: bytes) -> Image:
         with python_warnings.catch_warnings():
             # the size is checked below, with our own limit and sentence
             python_warnings.simplefilter("ignore")
-            image = PILImage.open(io.BytesIO(data), formats=_FORMATS)
-            if image.width * image.height > MAX_PIXELS:
+            file = PILImage.open(io.BytesIO(data), formats=_FORMATS)
+            if file.width * file.height > MAX_PIXELS:
                 raise ImageError(
-                    f"The image is {image.width} x {image.height} pixels; use one of at most "
+                    f"The image is {file.width} x {file.height} pixels; use one of at most "
                     f"{MAX_PIXELS // 10**6} megapixels ({MAX_SIDE} pixels a side are all the model can use)."
                 )
-            image.draft("RGB", (MAX_SIDE, MAX_SIDE))  # large JPEGs are reduced while unpacking
-            image.load()
-            image = ImageOps.exif_transpose(image)
-            return _to_rgba(image)
+            file.draft("RGB", (MAX_SIDE, MAX_SIDE))  # large JPEGs are reduced while unpacking
+            file.load()
+            return _to_rgba(ImageOps.exif_transpose(file))
     except PILImage.DecompressionBombError:
         raise ImageError(
             f"The image claims more pixels than can be unpacked safely; use one of at most "
@@ -173,7 +173,7 @@ def prepare(image: Image, *, name: str = "image", sha256: str = "") -> PreparedI
 
     warnings: list[str] = []
     alpha = image.getchannel("A")
-    low, high = alpha.getextrema()
+    low, high = _extremes(alpha)
     if high == 0:
         raise ImageError("The image is fully transparent: there is nothing to make an asset of.")
     cutout = "alpha"
@@ -201,13 +201,13 @@ def subject_box(image: Image) -> tuple[int, int, int, int]:
     against its own strongest alpha.
     """
     alpha = image.getchannel("A")
-    threshold = 0.8 * alpha.getextrema()[1]
+    threshold = 0.8 * _extremes(alpha)[1]
     return alpha.point(lambda a: 255 if a > threshold else 0).getbbox() or (0, 0, *image.size)
 
 
 def clean_name(name: str) -> str:
     """A name fit for an object and a file: no control or path characters, not empty, at most 48 bytes."""
-    name = re.sub(r'[\x00-\x1f\x7f/\\:*?"<>|]+', " ", name).strip(" .")
+    name = re.sub(r'[\s\x00-\x1f\x7f/\\:*?"<>|]+', " ", name).strip(" .")
     while len(name.encode("utf-8")) > 48:  # Blender keeps 63 bytes, and we add suffixes
         name = name[:-1]
     return name.strip() or "image"
@@ -223,13 +223,16 @@ def fetch(url: str) -> bytes:
     """The bytes behind a web address; `ImageError` when they cannot be had."""
     import httpx
 
+    give_up = time.monotonic() + FETCH_TIMEOUT
     try:
-        with httpx.stream("GET", url, timeout=FETCH_TIMEOUT, follow_redirects=True) as response:
+        with httpx.stream("GET", url, timeout=FETCH_TIMEOUT / 3, follow_redirects=True) as response:
             if response.status_code != 200:
                 raise ImageError(f"The image at {url} cannot be fetched: the server answers {response.status_code}.")
             data = bytearray()
             for chunk in response.iter_bytes():
                 data += chunk
+                if time.monotonic() > give_up:
+                    raise ImageError(f"The image at {url} does not arrive within {FETCH_TIMEOUT:.0f} seconds.")
                 if len(data) > MAX_BYTES:
                     raise ImageError(f"The image at {url} is larger than {MAX_BYTES // 2**20} MB; use a smaller one.")
             return bytes(data)
@@ -301,6 +304,13 @@ def _to_srgb(image: Image, icc: bytes) -> Image:
     if alpha is not None:
         converted.putalpha(alpha)
     return converted
+
+
+def _extremes(channel: Image) -> tuple[float, float]:
+    """The lowest and highest value of a picture with one channel."""
+    low, high = channel.getextrema()
+    assert not isinstance(low, tuple) and not isinstance(high, tuple)
+    return low, high
 
 
 def _reduce(image: Image) -> Image:

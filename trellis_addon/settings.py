@@ -123,7 +123,8 @@ class Field:
 
     def _right_type(self, value: Any) -> bool:
         if self.type is float:
-            return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+            # a whole number may be too large for isfinite(); the range refuses it
+            return isinstance(value, int) and not isinstance(value, bool) or isinstance(value, float) and math.isfinite(value)
         if self.type is int:
             return isinstance(value, int) and not isinstance(value, bool)
         if self.type is str:

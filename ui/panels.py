@@ -57,6 +57,7 @@ class TRELLIS2_PT_queue(_Sub, bpy.types.Panel):
             if generation.state == "running":
                 row.progress(factor=generation.share, text=f"{generation.name}: {generation.stage}")
                 row.operator("trellis2.cancel", text="", icon="X").generation = generation.id
+                _wrapped(box, generation.message)
                 continue
             icon = {"done": "CHECKMARK", "failed": "ERROR", "cancelled": "CANCEL", "kept": "FILE_TICK"}[generation.state]
             row.label(text=generation.name, icon=icon)

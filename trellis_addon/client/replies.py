@@ -69,7 +69,7 @@ def error_from(error: Mapping[str, Any], status: int = 0) -> TrellisError:
     low = code.lower()
     parameter = error.get("parameter")
     field = ", ".join(map(str, parameter)) if isinstance(parameter, (list, tuple)) else str(parameter or "")
-    detail = {"code": code, "field": field, "raw": dict(error)}
+    detail: dict[str, Any] = {"code": code, "field": field, "raw": dict(error)}
     if status == 401 or "apikey" in low or "authenticat" in low or low == "unauthorized":
         return KeyMissingError(f"The service does not accept the API key: {said} Check the key in the preferences.", **detail)
     if status == 402 or "credit" in low or "balance" in low or "payment" in low:
@@ -118,7 +118,7 @@ def _results_of(item: Mapping[str, Any], task_uuid: str) -> list[Result]:
 
 
 def _errors_of(body: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    found = [dict(e) for e in _listed(body.get("errors"))]
+    found: list[Mapping[str, Any]] = [dict(e) for e in _listed(body.get("errors"))]
     single = body.get("error")
     if isinstance(single, Mapping):
         # the singular form keeps the task's identity beside the error, not in it

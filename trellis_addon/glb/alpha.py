@@ -79,8 +79,8 @@ def _alpha_channel(document: dict[str, Any], binary: memoryview, image: int) -> 
     with Image.open(io.BytesIO(bytes(binary[start : start + view["byteLength"]]))) as picture:
         if picture.mode not in ("RGBA", "LA", "PA", "P"):
             return None
-        alpha = picture.convert("RGBA").getchannel("A")
-    return np.asarray(alpha) if alpha.getextrema()[0] < _SOLID else None
+        alpha = np.asarray(picture.convert("RGBA").getchannel("A"))
+    return alpha if alpha.min() < _SOLID else None
 
 
 def _read_uv(document: dict[str, Any], binary: memoryview, primitive: dict[str, Any], channel: int) -> np.ndarray | None:

@@ -24,6 +24,7 @@ MAX_FILE_BYTES = 2**30
 MAX_JSON_BYTES = 2**26
 MAX_IMAGE_SIDE = 16384
 MAX_ITEMS = 100_000  # of any one kind: a sane asset has a handful
+MAX_UNSTORED = 10_000_000  # items of an accessor whose values are not in the file as they are
 
 _CHUNK_JSON, _CHUNK_BIN = 0x4E4F534A, 0x004E4942
 _COMPONENTS = {5120: "i1", 5121: "u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5126: "<f4"}
@@ -207,6 +208,8 @@ class _Checker:
         count = _count(accessor.get("count"), "an accessor's count")
         if count == 0:
             raise _damaged("an accessor is empty")
+        if "bufferView" not in accessor and count > MAX_UNSTORED:
+            raise _damaged(f"an accessor claims {count} items without data")  # a reader would make room for them
         if "bufferView" in accessor:
             self._fits(accessor, accessor["bufferView"], accessor.get("byteOffset", 0), count)
         if "sparse" in accessor:
@@ -242,6 +245,21 @@ class _Checker:
         raw = self.view_bytes(view_index)[offset : offset + stride * (count - 1) + size]
         width = _WIDTHS[accessor["type"]]
         return np.ndarray((count, width), dtype, raw, strides=(stride, dtype.itemsize))
+
+    def _values(self, accessor: Mapping[str, Any]) -> NDArray[Any] | None:
+        """(count, width) array of what a reader sees, sparse changes made; None where it is compressed."""
+        count, base, sparse = accessor["count"], accessor.get("bufferView"), accessor.get("sparse")
+        stored = None if base is None else self._read(accessor, base, accessor.get("byteOffset", 0), count)
+        if sparse is None:
+            return stored
+        dtype, width = _COMPONENTS[accessor["componentType"]], _WIDTHS[accessor["type"]]
+        values = np.zeros((count, width), dtype) if stored is None else stored.copy()
+        places, changes = sparse["indices"], sparse["values"]
+        scalar = {"componentType": places["componentType"], "type": "SCALAR"}
+        many = sparse["count"]
+        numbers = self._read(scalar, places["bufferView"], places.get("byteOffset", 0), many)[:, 0]
+        values[numbers] = self._read(accessor, changes["bufferView"], changes.get("byteOffset", 0), many)
+        return values
 
     def _check_image(self, image: Mapping[str, Any]) -> tuple[int, int]:
         from PIL import Image
@@ -315,9 +333,9 @@ class _Checker:
                 raise _damaged(f"a mesh's {name} has no data")
             if name == "POSITION":
                 self._check_positions(accessor)
-            elif accessor["componentType"] == 5126 and "bufferView" in accessor:
-                values = self._read(accessor, accessor["bufferView"], accessor.get("byteOffset", 0), count)
-                if not np.isfinite(values).all():
+            elif accessor["componentType"] == 5126:
+                values = self._values(accessor)
+                if values is not None and not np.isfinite(values).all():
                     raise _damaged(f"a mesh's {name} holds numbers that are not finite")
         if "material" in primitive:
             self._index(primitive["material"], "materials", "a mesh")
@@ -330,11 +348,10 @@ class _Checker:
             if accessor["type"] != "SCALAR" or accessor["componentType"] not in (5121, 5123, 5125):
                 raise _damaged("a mesh's indices are of the wrong type")
             used = accessor["count"]
-            if "bufferView" in accessor:
-                indices = self._read(accessor, accessor["bufferView"], accessor.get("byteOffset", 0), used)
-                if int(indices.max()) >= count:
-                    raise _damaged("a triangle refers to a vertex that is not there")
-            elif not draco:
+            indices = self._values(accessor)
+            if indices is not None and int(indices.max()) >= count:
+                raise _damaged("a triangle refers to a vertex that is not there")
+            if indices is None and not draco:
                 raise _damaged("a mesh's indices have no data")
         if mode == 4 and used % 3:
             raise _damaged("its last triangle is incomplete")
@@ -343,9 +360,9 @@ class _Checker:
     def _check_positions(self, accessor: Mapping[str, Any]) -> None:
         if accessor["type"] != "VEC3":
             raise _damaged("a mesh's positions are of the wrong type")
-        if "bufferView" not in accessor:
+        points = self._values(accessor)
+        if points is None:
             return
-        points = self._read(accessor, accessor["bufferView"], accessor.get("byteOffset", 0), accessor["count"])
         low, high = points.min(axis=0), points.max(axis=0)
         if not (np.isfinite(low).all() and np.isfinite(high).all()):
             raise _damaged("a vertex has a position that is not finite")

@@ -74,13 +74,18 @@ class Asset:
     @classmethod
     def from_file(cls, path: Path) -> Asset:
         """The asset of a GLB, with its provenance where that lies beside it."""
-        provenance: dict[str, Any] = {}
+        provenance: Any = {}
+        if not path.name:
+            raise DamagedFileError(f'"{path}" is not the path of a GLB file.')
         sidecar = path.with_suffix(".json")
         if sidecar.exists():
+            problem = DamagedFileError(f"The provenance in {sidecar} cannot be read; delete it to go without.")
             try:
                 provenance = json.loads(sidecar.read_text(encoding="utf-8"))
             except (OSError, ValueError) as error:
-                raise DamagedFileError(f"The provenance in {sidecar} cannot be read; delete it to go without.") from error
+                raise problem from error
+            if not isinstance(provenance, dict):
+                raise problem
         name = str(provenance.pop("name", "") or path.stem)
         return cls(path, name, provenance)
 

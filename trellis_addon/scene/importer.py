@@ -91,6 +91,7 @@ def _run_importer(path: Path, info: GlbInfo) -> None:
             outcome = bpy.ops.import_scene.gltf(**{key: value for key, value in wanted.items() if key in known})
     except RuntimeError as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        lines = [line for line in lines if not line.startswith("Location:")]  # where in Blender's own code
         cause = lines[-1] if lines else "unknown"
         raise DamagedFileError(
             f"Blender's importer cannot read {path.name} ({cause.removeprefix('Error: ')}). Nothing was imported."

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import bpy
 
 from ..glb.alpha import BLEND, OPAQUE, material_alpha
@@ -12,17 +14,12 @@ def wire_materials(obj: bpy.types.Object, glb: bytes) -> None:
 
     `glb` is the file that the object was imported from.
     """
-    kinds = material_alpha(glb)
-    for slot in obj.material_slots:
-        material = slot.material
-        if material is None:
-            continue
+    materials = list(dict.fromkeys(slot.material for slot in obj.material_slots if slot.material))
+    for material, kind in zip(materials, _kinds_of(materials, glb), strict=True):
         principled = principled_of(material)
         if principled is None:
             continue
         _set_colour_spaces(principled)
-        # The importer keeps the file's order and names; a single material needs no name.
-        kind = _kind_of(material, kinds, glb)
         _wire_alpha(material, principled, kind)
         material.name = obj.name
     for image in images_of(obj):
@@ -46,15 +43,25 @@ def images_of(obj: bpy.types.Object) -> list[bpy.types.Image]:
     return list(found.values())
 
 
-def _kind_of(material: bpy.types.Material, kinds: list[str], glb: bytes) -> str:
-    if len(kinds) == 1:
-        return kinds[0]
+def _kinds_of(materials: list[bpy.types.Material], glb: bytes) -> list[str]:
+    """What each material's alpha is; the importer keeps the file's names and makes them unique by a number."""
     from ..glb.check import split_glb
 
-    names = [m.get("name", "") for m in split_glb(glb)[0].get("materials", [])]
-    base = material.name.rpartition(".")[0] if material.name[-3:].isdigit() else material.name
-    matches = [kind for name, kind in zip(names, kinds, strict=True) if name in (material.name, base)]
-    return matches[0] if matches else OPAQUE
+    kinds = material_alpha(glb)
+    if len(kinds) == 1:
+        return kinds * len(materials)
+    # unnamed ones get these names from the importer
+    names = [m.get("name", f"Material_{n}") for n, m in enumerate(split_glb(glb)[0].get("materials", []))]
+    found, seen = [], Counter[str]()
+    for material in materials:
+        name = material.name
+        if name not in names and name[-4:-3] == "." and name[-3:].isdigit():
+            name = name[:-4]
+        matches = [kind for other, kind in zip(names, kinds, strict=True) if other == name] or [OPAQUE]
+        # several of one name come in the file's order
+        found.append(matches[min(seen[name], len(matches) - 1)])
+        seen[name] += 1
+    return found
 
 
 def _set_colour_spaces(principled: bpy.types.ShaderNode) -> None:

@@ -115,7 +115,10 @@ def _work(generation: Generation, load: Callable[[], PreparedImage], make: Make)
     try:
         with IN_FLIGHT:
             progress.update("Preparing", 0.0)
-            asset = make(load(), progress)
+            picture = load()
+            warning = " ".join(picture.warnings)
+            _events.put(lambda: _update(generation, message=warning))
+            asset = make(picture, progress)
         _events.put(lambda: _finish(generation, asset))
     except Cancelled:
         _events.put(lambda: _update(generation, state="cancelled", message="Cancelled."))
@@ -168,7 +171,7 @@ def _import(generation: Generation) -> list[bpy.types.Object]:
         x += sum(obj.dimensions.x for obj in made) * 1.15
         made.append(import_asset(asset, height=target.height, location=(x, y, z), scene=scene))
     engine = generation.assets[0].engine
-    _update(generation, state="done", share=1.0, message=f"engine: {engine}")
+    _update(generation, state="done", share=1.0, message=f"engine: {engine}. {generation.message}".strip())
     return made
 
 

@@ -14,6 +14,7 @@ from .placement import world_bounds
 
 # Where the camera stands: degrees around the object (0 is in front) and above the ground.
 VIEWS = {"front": (0.0, 8.0), "three_quarter": (35.0, 16.0), "side": (90.0, 8.0), "back": (180.0, 8.0)}
+PAPER = (226, 227, 229, 255)
 
 
 def render_object(
@@ -38,12 +39,14 @@ def render_object(
         scene.cycles.use_adaptive_sampling = True
         render.resolution_x = render.resolution_y = size
         render.resolution_percentage = 100
-        render.film_transparent = transparent
+        render.film_transparent = True
         render.filepath = str(path)
         render.image_settings.file_format = "PNG"
-        render.image_settings.color_mode = "RGBA" if transparent else "RGB"
+        render.image_settings.color_mode = "RGBA"
         scene.view_settings.view_transform = "Standard"
         bpy.ops.render.render(write_still=True, scene=scene.name)
+    if not transparent:
+        _put_on_paper(path)
     return path
 
 
@@ -62,9 +65,9 @@ def _studio(obj: bpy.types.Object, view: str, *, floor: bool) -> Iterator[bpy.ty
         made.append(world)
         _set_world(world)
         for name, angle, rise, energy, width in (
-            ("Key", -45, 40, 34, 1.2),
-            ("Fill", 60, 20, 12, 2.0),
-            ("Rim", 160, 35, 26, 1.0),
+            ("Key", -45, 40, 95, 1.2),
+            ("Fill", 60, 20, 34, 2.0),
+            ("Rim", 160, 35, 70, 1.0),
         ):
             light = bpy.data.lights.new(name, "AREA")
             light.energy, light.size = energy * radius**2, width * radius
@@ -72,7 +75,7 @@ def _studio(obj: bpy.types.Object, view: str, *, floor: bool) -> Iterator[bpy.ty
         camera = bpy.data.cameras.new("Camera")
         camera.lens = 70
         camera.clip_start, camera.clip_end = radius / 100, radius * 100
-        distance = radius / math.sin(camera.angle / 2) * 1.06
+        distance = radius / math.sin(camera.angle / 2) * 0.96
         made += [_stand(scene, camera, centre, *VIEWS[view], distance), camera]
         scene.camera = made[-2]
         if floor:
@@ -101,17 +104,23 @@ def _set_world(world: bpy.types.World) -> None:
 
 
 def _floor(scene: bpy.types.Scene, centre: Vector, radius: float) -> list[bpy.types.ID]:
+    """A plane that shows nothing but the shadow on it, so that no horizon cuts the picture."""
     mesh = bpy.data.meshes.new("Floor")
     reach = 60 * radius
-    mesh.from_pydata([(-reach, -reach, 0), (reach, -reach, 0), (reach, reach, 0), (-reach, reach, 0)], [], [(0, 1, 2, 3)])
-    material = bpy.data.materials.new("Floor")
-    if material.node_tree is None:
-        material.use_nodes = True
-    principled = next(n for n in material.node_tree.nodes if n.type == "BSDF_PRINCIPLED")
-    principled.inputs["Base Color"].default_value = (0.42, 0.43, 0.45, 1.0)
-    principled.inputs["Roughness"].default_value = 0.9
-    mesh.materials.append(material)
+    corners = [(-reach, -reach, 0), (reach, -reach, 0), (reach, reach, 0), (-reach, reach, 0)]
+    mesh.from_pydata(corners, [], [(0, 1, 2, 3)])
     obj = bpy.data.objects.new("Floor", mesh)
     obj.location = centre
+    obj.is_shadow_catcher = True
     scene.collection.objects.link(obj)
-    return [obj, mesh, material]
+    return [obj, mesh]
+
+
+def _put_on_paper(path: Path) -> None:
+    """Lay a transparent picture onto a plain light grey."""
+    from PIL import Image
+
+    with Image.open(path) as picture:
+        paper = Image.new("RGBA", picture.size, PAPER)
+        paper.alpha_composite(picture.convert("RGBA"))
+    paper.convert("RGB").save(path)

@@ -1,7 +1,7 @@
 """A place to import into: whole or not at all.
 
 What an importer makes is made in a scene of its own. If anything fails, everything that was not
-there before is removed again, whatever kind of datablock it is.
+there before is removed again, whatever kind of datablock it is; if it succeeds, what nothing uses.
 """
 
 from __future__ import annotations
@@ -18,8 +18,14 @@ def staging_scene() -> Iterator[bpy.types.Scene]:
     before = _snapshot()
     scene = bpy.data.scenes.new("TRELLIS.2 Staging")
     try:
+        # Without an object to edit: the artist may be in Edit Mode, and an importer would try to leave it.
         with bpy.context.temp_override(
-            scene=scene, view_layer=scene.view_layers[0], collection=scene.collection, active_object=None, object=None
+            scene=scene,
+            view_layer=scene.view_layers[0],
+            collection=scene.collection,
+            active_object=None,
+            object=None,
+            edit_object=None,
         ):
             yield scene
     except BaseException:
@@ -27,6 +33,9 @@ def staging_scene() -> Iterator[bpy.types.Scene]:
         raise
     # a failed import removes the scene with everything else
     bpy.data.scenes.remove(scene)
+    # an animation's action has a fake user, and once it is gone others may lose theirs
+    while loose := {block for block in _snapshot() - before if block.users <= block.use_fake_user}:
+        _remove(loose)
 
 
 def _snapshot() -> set[bpy.types.ID]:

@@ -10,7 +10,7 @@ from ...glb.write import Material, Mesh, write_glb
 from ...progress import Progress
 from ...settings import DRAFT_MODEL, Settings
 from .fields import F32, resample, smoothstep
-from .height import BACK_LEVEL, Heights, heights, smaller_extent
+from .height import Heights, heights, smaller_extent
 from .mask import Domain, Subject, build_domain, cut_out
 from .material import encode, fine_normals, surface_quality, transparent
 from .mesh import lift, triangulate
@@ -23,8 +23,11 @@ if TYPE_CHECKING:
 # Grid cells on the longer side, per unit of the resolution setting: finer detail than that is in
 # the normal texture, and a form of two sides has four triangles a cell.
 _CELLS = 0.5
+# Pixels on the longer side of what is worked on: more than that, two charts of the largest atlas
+# can hardly show.
+_LARGEST = 2048
 # How far the back's colours are blurred, as a share of the subject's smaller extent.
-_BACK_BLUR = 0.045
+_BACK_BLUR = 0.07
 
 
 class ReliefEngine:
@@ -44,13 +47,13 @@ class ReliefEngine:
         texture_size = settings.value("texture_size")
 
         progress.update("mask", 0.0)
-        subject = cut_out(image, largest=max(2048, texture_size))
+        subject = cut_out(image, _LARGEST, progress.check)
         progress.update("mask", 0.06)
         domain = build_domain(
             subject, round(_CELLS * settings.value("resolution")), settings.value("decimation_target")
         )
         progress.update("mask", 0.1)
-        colour = own_colours(subject)
+        colour = own_colours(subject, progress.check)
 
         progress.update("height", 0.15)
         solving = progress.part(0.15, 0.4)
@@ -59,7 +62,7 @@ class ReliefEngine:
         progress.update("mesh", 0.4)
         height, width = subject.cover.shape
         atlas = plan_atlas(width, height, texture_size)
-        mesh = _mesh(domain, form, atlas)
+        mesh = _mesh(domain, form, atlas, progress)
 
         progress.update("texture", 0.5)
         material = _material(subject, domain, form, colour, atlas, variation, progress)
@@ -70,9 +73,12 @@ class ReliefEngine:
         return glb
 
 
-def _mesh(domain: Domain, form: Heights, atlas: Atlas) -> Mesh:
+def _mesh(domain: Domain, form: Heights, atlas: Atlas, progress: Progress) -> Mesh:
     """The closed surface in the asset's space, with its places in the atlas."""
-    surface = lift(triangulate(domain), domain, form.front, form.back, form.bow)
+    flat = triangulate(domain)
+    progress.update("mesh", 0.43)
+    surface = lift(flat, form.front, form.back, form.bow)
+    progress.update("mesh", 0.48)
     pixels = domain.to_pixels(surface.flat)
     front, back = pixels[: surface.split], pixels[surface.split :]
     low, high = surface.positions.min(0), surface.positions.max(0)
@@ -93,27 +99,28 @@ def _material(
     """The textures of both sides; `colour` is that of `own_colours`."""
     height, width = subject.cover.shape
     extent = smaller_extent(domain.inside)
-    full = 0.85 * BACK_LEVEL * extent * variation.back
     # 0 where the back is thin or near the silhouette and looks like the front, 1 deep inside.
-    depth = domain.to_picture(smoothstep(0.3, 0.9, form.back / full), (height, width))
-    back = back_colours(colour, subject.cover, depth, _BACK_BLUR * extent * domain.cell, variation)
+    depth = domain.to_picture(smoothstep(0.25, 0.75, form.bulk), (height, width))
+    back = back_colours(colour, subject.cover, depth, _BACK_BLUR * extent * domain.cell, variation, progress.check)
     progress.update("texture", 0.6)
 
     blend = transparent(subject)
     painted = [np.dstack([side, subject.alpha]) if blend else side for side in (colour, back)]
-    base_colour = encode(atlas.compose(painted[0], painted[1]), lossless=blend)
+    picture = atlas.compose(painted[0], painted[1], check=progress.check)
+    progress.update("texture", 0.65)
+    base_colour = encode(picture, lossless=blend)
     progress.update("material", 0.7)
 
     half = ((height + 1) // 2, (width + 1) // 2)
     pixels = extent * domain.cell / 2.0
     front_quality, back_quality = (surface_quality(resample(side, half), pixels) for side in (colour, back))
-    quality = encode(atlas.compose(front_quality, back_quality, shrink=2), lossless=True)
+    quality = encode(atlas.compose(front_quality, back_quality, shrink=2, check=progress.check), lossless=True)
     progress.update("material", 0.8)
 
-    normals = fine_normals(colour, subject.cover, domain.cell)
+    normals = fine_normals(colour, subject.cover, domain.cell, progress.check)
     flat = np.array([0.5, 0.5, 1.0], np.float32)
     progress.update("material", 0.85)
-    normal_atlas = atlas.compose(normals, normals + depth[..., None] * (flat - normals))
+    normal_atlas = atlas.compose(normals, normals + depth[..., None] * (flat - normals), check=progress.check)
     progress.update("material", 0.9)
     normal = encode(normal_atlas, lossless=False)
     alpha_mode = "BLEND" if blend else "OPAQUE"

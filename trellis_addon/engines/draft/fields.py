@@ -6,6 +6,7 @@ A field is a float32 array (rows, columns) or (rows, columns, channels).
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,12 @@ from PIL import Image
 
 F32 = NDArray[np.float32]
 Bool = NDArray[np.bool_]
+Check = Callable[[], None]
+"""Called now and then inside long work; raises when the work should stop."""
+
+
+def never() -> None:
+    """The check of work that nobody stops."""
 
 
 def smoothstep(low: float, high: float, x: F32) -> F32:
@@ -114,7 +121,7 @@ def resample(field: F32, shape: tuple[int, int], box: tuple[float, float, float,
     return np.asarray(image, np.float32)
 
 
-def fill(colours: F32, weight: F32) -> F32:
+def fill(colours: F32, weight: F32, check: Check = never) -> F32:
     """Colours everywhere: kept where `weight` is 1, taken from near by where it is 0, mixed between.
 
     Push-pull: weighted means go up a pyramid, and on the way down each level fills in what the
@@ -124,9 +131,12 @@ def fill(colours: F32, weight: F32) -> F32:
     rows, columns = weight.shape
     if max(rows, columns) <= 1:
         return colours
+    check()
     held = halve(weight)
     mean = halve(colours * weight[..., None]) / np.maximum(held, 1e-12)[..., None]
+    check()
     # Saturating, so that one known pixel in four counts as known on the next level.
-    coarse = fill(mean, np.minimum(held * 4.0, 1.0))
+    coarse = fill(mean, np.minimum(held * 4.0, 1.0), check)
+    check()
     keep = weight[..., None]
     return np.asarray(colours * keep + grow(coarse, (rows, columns)) * (1.0 - keep), np.float32)

@@ -20,17 +20,21 @@ from .variation import Variation
 # Where the inflations level off, as shares of the silhouette's smaller extent.
 _DOME_LEVEL = 0.30
 _PARTS_LEVEL = 0.15
-BACK_LEVEL = 0.15
+_BACK_LEVEL = 0.15
 _SQRT2 = 1.4142135
 
 
 @dataclass(frozen=True)
 class Heights:
-    """At the grid's nodes, in cells: `front` >= 0 in front of the sheet z = `bow`, `back` >= 0 behind it."""
+    """At the grid's nodes, in cells: `front` >= 0 in front of the sheet z = `bow`, `back` >= 0 behind it.
+
+    `bulk` is how thick the form is there, without any detail: 0 on the silhouette, up to about 1.
+    """
 
     front: F32
     back: F32
     bow: F32
+    bulk: F32
 
 
 def heights(
@@ -54,11 +58,23 @@ def heights(
     # Relief fades towards the silhouette and on thin parts, and never digs through.
     room = base / (base + 0.04 * extent)
     raised = np.maximum(base + relief * extent * room, 0.35 * base)
-    back = BACK_LEVEL / _DOME_LEVEL * dome * variation.back
+    back = _BACK_LEVEL / _DOME_LEVEL * variation.back * dome * _back_shape(parts, dome, inside, extent, variation)
     zero = np.float32(0.0)
     front = np.where(inside, raised, zero).astype(np.float32)
     back = np.where(inside, back, zero).astype(np.float32)
-    return Heights(front, back, _bow(luminance, inside, extent, front + back) * np.float32(variation.bow))
+    bow = _bow(luminance, inside, extent, front + back) * np.float32(variation.bow)
+    return Heights(front, back, bow, dome / np.float32(_DOME_LEVEL * extent))
+
+
+def _back_shape(parts: F32, dome: F32, inside: np.ndarray, extent: float, variation: Variation) -> F32:
+    """Factors round 1 for the back: a faint, soft echo of the parts, and a broad swell of the seed's own."""
+    mass = inside.astype(np.float32)
+    ratio = blur_within(parts / np.maximum(dome, 1e-3), mass, 0.03 * extent)
+    echo = 0.4 * (ratio - float(ratio[inside].mean()))
+    rows, columns = np.indices(inside.shape, dtype=np.float32) / np.float32(extent)
+    across = columns * np.cos(variation.swell) + rows * np.sin(variation.swell)
+    swell = 0.1 * np.sin(4.0 * across + 3.0 * variation.swell)
+    return np.asarray(np.clip(1.0 + echo + swell, 0.6, 1.4), np.float32)
 
 
 def _bow(luminance: F32, inside: np.ndarray, extent: float, thickness: F32) -> F32:
@@ -75,7 +91,7 @@ def _bow(luminance: F32, inside: np.ndarray, extent: float, thickness: F32) -> F
     bulge = np.sqrt(np.maximum(blur(around, 0.05 * extent), 0.0))
     near, far = blur_within(luminance, mass, 0.025 * extent), blur_within(luminance, mass, 0.12 * extent)
     light = blur(np.tanh((near - far) / 0.15), 0.012 * extent)
-    return np.asarray(thin * extent * (0.17 * bulge + 0.03 * light), np.float32)
+    return np.asarray(thin * extent * (0.21 * bulge + 0.03 * light), np.float32)
 
 
 def smaller_extent(inside: np.ndarray) -> int:

@@ -10,10 +10,12 @@ import numpy as np
 from PIL import Image
 
 from ...errors import EngineError
-from .fields import F32, Bool, resample
+from .fields import F32, Bool, Check, never, resample
 
 # A component smaller than this share of the whole subject is dust.
 _SPECK = 1.0 / 3000.0
+# A hole smaller than this share is a flaw of the mask; the finest filigree has larger ones.
+_PINHOLE = 1.0 / 15000.0
 # Cells per pixel beyond which a finer grid has nothing left to show.
 _CELLS_PER_PIXEL = 4.0
 _MARGIN = 2
@@ -72,7 +74,7 @@ class Domain:
         return np.asarray((flat + np.float32(0.5 - _MARGIN)) * np.float32(self.cell), np.float32)
 
 
-def cut_out(image: Image.Image, largest: int) -> Subject:
+def cut_out(image: Image.Image, largest: int, check: Check = never) -> Subject:
     """The picture's subject, without dust: where alpha is at least half of its largest value.
 
     Where there are wide, even areas of less than that, such as glass in a frame, half of theirs.
@@ -80,10 +82,12 @@ def cut_out(image: Image.Image, largest: int) -> Subject:
     Raises `EngineError` when no pixel is visible.
     """
     image = image.convert("RGBA")
+    check()
     if max(image.size) > largest:
         # Pillow weighs an RGBA picture's colours by their alpha when it resizes.
         shrink = largest / max(image.size)
         image = image.resize((max(1, round(image.width * shrink)), max(1, round(image.height * shrink))))
+    check()
     alpha = np.asarray(image.getchannel("A"), np.float32) / 255.0
     peak = float(alpha.max(initial=0.0))
     if peak <= 0.0:
@@ -92,12 +96,20 @@ def cut_out(image: Image.Image, largest: int) -> Subject:
             "use a picture whose subject is not fully transparent."
         )
     cover = np.minimum(alpha / peak * (0.5 / _threshold(alpha / peak)), 1.0).astype(np.float32)
+    check()
     solid = cover >= _FAINT
-    dust = _dust(solid)
+    dust = _small_parts(solid, _SPECK * solid.sum())
+    check()
     if dust.any():
         # The soft fringe goes with its speck.
         solid &= ~dust
         cover = np.where(_dilate(dust, 2) & ~_dilate(solid, 1), 0.0, cover).astype(np.float32)
+        # The largest alpha may have been a speck's.
+        cover /= cover.max()
+    # Inside, but little enough to leave the hole's own colour out of account.
+    outside = np.pad(cover < 0.5, 1, constant_values=True)
+    cover[_small_parts(outside, _PINHOLE * solid.sum())[1:-1, 1:-1]] = 0.7
+    check()
     rows, columns = np.flatnonzero(solid.any(1)), np.flatnonzero(solid.any(0))
     # Two pixels of air keep the soft edge whole.
     top, left = max(0, rows[0] - 2), max(0, columns[0] - 2)
@@ -186,14 +198,14 @@ def _dilate(mask: Bool, reach: int) -> Bool:
     return mask
 
 
-def _dust(solid: Bool) -> Bool:
-    """The pixels of connected components too small to be a part; never all of them."""
-    rows, columns = solid.shape
-    padded = np.pad(solid, ((0, 0), (1, 1))).astype(np.int8).ravel()
+def _small_parts(mask: Bool, least: float) -> Bool:
+    """The pixels of `mask` in connected components of less than `least` pixels; the largest is never among them."""
+    rows, columns = mask.shape
+    padded = np.pad(mask, ((0, 0), (1, 1))).astype(np.int8).ravel()
     steps = np.diff(padded, prepend=np.int8(0))
     starts, ends = np.flatnonzero(steps == 1), np.flatnonzero(steps == -1)  # the rows' runs, end exclusive
     if len(starts) < 2:
-        return np.zeros_like(solid)
+        return np.zeros_like(mask)
     # Runs that touch: each run's overlaps in the row below are a contiguous range of runs.
     stride = columns + 2
     first = np.searchsorted(ends, starts + stride, "right")
@@ -203,17 +215,17 @@ def _dust(solid: Bool) -> Bool:
     lower = np.arange(len(upper)) - np.repeat(np.cumsum(count) - count, count) + np.repeat(first, count)
     label = np.arange(len(starts))
     while True:
-        least = np.minimum(label[upper], label[lower])
+        lower_label = np.minimum(label[upper], label[lower])
         new = label.copy()
         # Hooking a whole tree by its root, then halving its depth, ends after about log n rounds.
-        np.minimum.at(new, label[upper], least)
-        np.minimum.at(new, label[lower], least)
+        np.minimum.at(new, label[upper], lower_label)
+        np.minimum.at(new, label[lower], lower_label)
         new = new[new]
         if np.array_equal(new, label):
             break
         label = new
     area = np.bincount(label, weights=ends - starts, minlength=len(label))
-    small = area[label] < min(area.sum() * _SPECK, area.max())
+    small = area[label] < min(least, area.max())
     marks = np.zeros(len(padded) + 1, np.int32)
     marks[starts[small]] += 1
     marks[ends[small]] -= 1

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from .fields import F32, blur, smoothstep
+from .fields import F32, Check, blur, never, smoothstep
 from .mask import Subject
 
 # Alpha from here on is opaque: mattes of solid things often end at 250 to 254.
@@ -39,7 +39,7 @@ def surface_quality(colour: F32, extent: float) -> F32:
     return np.stack([np.ones_like(high), np.clip(roughness, 0.25, 0.9), np.clip(metal, 0.0, 0.7)], 2).astype(np.float32)
 
 
-def fine_normals(colour: F32, cover: F32, cell: float) -> F32:
+def fine_normals(colour: F32, cover: F32, cell: float, check: Check = never) -> F32:
     """Tangent-space normals (H, W, 3), 0..1, of the detail that is finer than the grid's `cell` pixels.
 
     Brighter stands out, as in the relief of the grid. x runs right, y up, as glTF has it.
@@ -48,14 +48,17 @@ def fine_normals(colour: F32, cover: F32, cell: float) -> F32:
     raised = np.zeros_like(luminance)
     fine = blur(luminance, 0.6)
     for sigma in (1.2, 2.4, max(3.0, 1.6 * cell)):
+        check()
         wide = blur(luminance, sigma)
         raised += np.float32(0.55 * sigma) * np.tanh((fine - wide) / 0.16)
         fine = wide
+    check()
     # A silhouette is no detail: nothing stands out within reach of it.
     raised *= smoothstep(0.6, 1.0, blur(cover, 2.0))
     right, down = np.zeros_like(raised), np.zeros_like(raised)
     right[:, 1:-1] = 0.5 * (raised[:, 2:] - raised[:, :-2])
     down[1:-1] = 0.5 * (raised[2:] - raised[:-2])
+    check()
     length = 1.0 / np.sqrt(right * right + down * down + 1.0)
     return np.stack([0.5 - 0.5 * right * length, 0.5 + 0.5 * down * length, 0.5 + 0.5 * length], 2).astype(np.float32)
 

@@ -103,7 +103,7 @@ def triangulate(domain: Domain) -> Flat:
     return Flat(np.concatenate(points), nodes, node_index, np.concatenate(faces))
 
 
-def lift(flat: Flat, domain: Domain, front: F32, back: F32, bow: F32) -> Surface:
+def lift(flat: Flat, front: F32, back: F32, bow: F32) -> Surface:
     """The closed surface at `front` in front of the sheet z = `bow` and `back` behind it.
 
     All three are given at the grid's nodes, in cells; `front` and `back` are zero on the silhouette,

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from .fields import F32, blur, blur_within, fill, grow, halve
+from .fields import F32, Check, blur, blur_within, fill, grow, halve, never
 from .mask import Subject
 from .variation import Variation
 
@@ -41,7 +41,7 @@ class Atlas:
         texels = np.array([chart.left, chart.top]) + pixels * scale
         return np.asarray(texels / self.size, np.float32)
 
-    def compose(self, front: F32, back: F32, shrink: int = 1) -> NDArray[np.uint8]:
+    def compose(self, front: F32, back: F32, shrink: int = 1, check: Check = never) -> NDArray[np.uint8]:
         """The atlas, `shrink` times smaller, from two fields in 0..1 of the picture's proportions.
 
         Each is (H, W, channels); (size, size, channels) is returned.
@@ -50,6 +50,7 @@ class Atlas:
         rest = np.rint(front.mean((0, 1)) * 255.0).astype(np.uint8)
         atlas = np.broadcast_to(rest, (size, size, front.shape[2])).copy()
         for field, chart in ((front, self.front), (back, self.back)):
+            check()
             left, top = chart.left // shrink, chart.top // shrink
             shape = (chart.width // shrink, chart.height // shrink)
             picture = Image.fromarray(np.rint(np.clip(field, 0.0, 1.0) * 255.0).astype(np.uint8))
@@ -91,7 +92,7 @@ def plan_atlas(width: int, height: int, size: int) -> Atlas:
     return Atlas(size, width, height, front, back)
 
 
-def own_colours(subject: Subject) -> F32:
+def own_colours(subject: Subject, check: Check = never) -> F32:
     """The subject's colours (H, W, 3), continued over everything round it.
 
     A cut-out's outermost pixels often still hold some of the old background, so they count little
@@ -100,16 +101,17 @@ def own_colours(subject: Subject) -> F32:
     cover = subject.cover
     inner = cover
     for _ in range(max(1, round(max(cover.shape) / 500.0))):
+        check()
         padded = np.pad(inner, 1)
         inner = np.minimum(
             np.minimum(padded[:-2, 1:-1], padded[2:, 1:-1]), np.minimum(padded[1:-1, :-2], padded[1:-1, 2:])
         )
     trust = np.where(inner > 0.94, 1.0, 0.1 * cover**6).astype(np.float32)
     trust[cover < 0.1] = 0.0
-    return fill(subject.colour, trust)
+    return fill(subject.colour, trust, check)
 
 
-def back_colours(front: F32, cover: F32, depth: F32, sigma: float, variation: Variation) -> F32:
+def back_colours(front: F32, cover: F32, depth: F32, sigma: float, variation: Variation, check: Check = never) -> F32:
     """The back's colours (H, W, 3): the front's along the silhouette, something plainer in the middle.
 
     `front` are the colours of `own_colours`, `cover` (H, W) the mask, `depth` (H, W) is 0 on the
@@ -125,13 +127,18 @@ def back_colours(front: F32, cover: F32, depth: F32, sigma: float, variation: Va
         return grow(grow(field, (half.shape[0], half.shape[1])), shape)
 
     rim = known_quarter * (1.0 - halve(halve(depth))) ** 6
-    carried = blur(fill(quarter, np.clip(rim + 1e-6, 0.0, 1.0)), sigma / 10.0)
+    carried = blur(fill(quarter, np.clip(rim + 1e-6, 0.0, 1.0), check), sigma / 10.0)
     wide = blur_within(quarter, known_quarter, sigma / 4.0)
+    check()
     middle = enlarged(variation.tone * (variation.plain * carried + (1.0 - variation.plain) * wide))
-    stages = [front, grow(blur(half, sigma / 16.0), shape), enlarged(blur(quarter, sigma / 10.0)), middle]
+    check()
+    near, far = blur(half, sigma / 16.0), blur(quarter, sigma / 10.0)
+    check()
+    stages = [front, grow(near, shape), enlarged(far), middle]
     # Sharp to blurred by way of what lies between: mixing the two ends would show both at once.
     out = front
     for index, blurred in enumerate(stages[1:]):
+        check()
         share = np.clip(depth * (len(stages) - 1) - index, 0.0, 1.0)[..., None]
         out = out + share * (blurred - out)
     return np.asarray(out, np.float32)

@@ -14,7 +14,8 @@ class Variation:
     `depth` of the front, `back` of the back, `relief` of the shading's relief; `parts` (0..1) how
     much the picture's parts are bodies of their own rather than one dome; `plain` (0..1) how much
     the back's middle takes the silhouette's colours rather than the blurred picture; `tone` the
-    back's brightness; `bow` of the curve that thin subjects get.
+    back's brightness; `bow` of the curve that thin subjects get; `swell` is the
+    direction, in radians, of a broad wave over the back.
     """
 
     depth: float
@@ -24,17 +25,19 @@ class Variation:
     plain: float
     tone: float
     bow: float
+    swell: float
 
     @classmethod
     def from_seed(cls, seed: int) -> Variation:
         """The same seed gives the same variation; `seed` is in 0..2^63-1."""
-        a = np.random.default_rng(seed).random(7)
+        a = np.random.default_rng(seed).random(8)
         return cls(
             depth=0.86 + 0.28 * a[0],
             back=0.75 + 0.5 * a[1],
-            relief=0.75 + 0.5 * a[2],
+            relief=0.7 + 0.6 * a[2],
             parts=0.30 + 0.3 * a[3],
-            plain=0.45 + 0.4 * a[4],
+            plain=0.6 + 0.3 * a[4],
             tone=0.90 + 0.14 * a[5],
             bow=0.7 + 0.6 * a[6],
+            swell=2.0 * np.pi * a[7],
         )

@@ -1,0 +1,133 @@
+"""What the tests share: folders of their own, small pictures, one draft asset, and an empty Blender file."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+ROOT = Path(__file__).resolve().parent.parent
+if str(ROOT) not in sys.path:  # `pytest` alone does not put the current folder there, `python -m pytest` does
+    sys.path.insert(0, str(ROOT))
+
+# At import, because bpy reads its folder when a test module imports it, which is before any fixture runs.
+_HOME = Path(tempfile.mkdtemp(prefix="trellis2-tests-"))
+os.environ["BLENDER_USER_RESOURCES"] = str(_HOME / "blender")
+os.environ["TRELLIS2_HOME"] = str(_HOME / "jobs")
+for variable in ("RUNWARE_API_KEY", "TRELLIS2_SERVICE_TOKEN"):
+    os.environ.pop(variable, None)
+
+QUICK = {"resolution": 512, "texture_size": 1024}
+DRAFT_SEED = 2**63 - 2  # one that no float and no 32-bit number can hold
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _end_services() -> Iterator[None]:
+    from trellis_addon.client.local_service import stop_local_services
+
+    yield
+    stop_local_services()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    shutil.rmtree(_HOME, ignore_errors=True)
+
+
+def disc(size: int = 160, colour: tuple[int, int, int] = (200, 60, 40)) -> Image.Image:
+    """A shaded disc on transparent ground, soft at its edge."""
+    y, x = np.mgrid[:size, :size] / (size - 1) * 2 - 1
+    alpha = np.clip((0.8 - np.hypot(x, y)) * size / 2, 0, 1)
+    light = np.clip(1.1 - np.hypot(x + 0.3, y + 0.3) * 0.6, 0, 1)[..., None]
+    rgba = np.concatenate([np.array(colour) * light, alpha[..., None] * 255], axis=2)
+    return Image.fromarray((rgba + 0.5).astype(np.uint8), "RGBA")
+
+
+def encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
+    """The picture as a file's bytes; WebP without loss unless told otherwise."""
+    if kind == "WEBP" and not options:
+        options = {"lossless": True, "exact": True}
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def photo(size: int = 160, seed: int = 5) -> Image.Image:
+    """A disc before something as busy as a hedge: no plain background anywhere."""
+    random = np.random.default_rng(seed)
+    coarse = Image.fromarray(random.integers(0, 255, (size // 10, size // 10, 3), np.uint8), "RGB")
+    picture = coarse.resize((size, size), Image.Resampling.BICUBIC)
+    ImageDraw.Draw(picture).ellipse((size // 4, size // 4, size * 3 // 4, size * 3 // 4), (230, 30, 30))
+    return picture
+
+
+def sentence(error: BaseException) -> str:
+    """The error's text, once it is certain that an artist could be shown it."""
+    text = str(error)
+    assert text and "\n" not in text and len(text) < 500, text
+    assert text.rstrip('"').endswith((".", "?", "!")), text
+    for noise in ("Traceback", "Errno", "object at 0x", "NoneType", "<class"):
+        assert noise not in text, text
+    return text
+
+
+def run_python(*arguments: str, timeout: float = 120, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Another Python that finds the package, as a shell would start it."""
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=timeout,
+    )
+
+
+@pytest.fixture(scope="session")
+def disc_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("pictures") / "Blue Disc.png"
+    disc(colour=(50, 90, 210)).save(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def draft(disc_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A draft asset with everything at its lowest, made once."""
+    from trellis_addon import generate
+
+    output = tmp_path_factory.mktemp("draft") / "Blue Disc.glb"
+    return generate(disc_file, output=output, seed=DRAFT_SEED, tex_slat_steps=12, **QUICK)
+
+
+@pytest.fixture
+def clean() -> Any:
+    """Blender with an empty file open."""
+    bpy = pytest.importorskip("bpy")
+    bpy.ops.wm.read_homefile(use_empty=True)
+    return bpy
+
+
+@pytest.fixture(scope="session")
+def write_folder() -> Callable[[Path], list[str]]:
+    """Fills a folder with four good pictures, a damaged one and one whose background cannot be removed."""
+
+    def write(folder: Path) -> list[str]:
+        folder.mkdir()
+        for number, name in enumerate(("apple", "brick", "cup", "drum")):
+            disc(96, (60 + 45 * number, 200 - 40 * number, 90)).save(folder / f"{name}.png")
+        (folder / "ear.webp").write_bytes(encoded(disc(96), "WEBP")[:300])
+        photo().save(folder / "fern.jpg", quality=92)
+        (folder / "notes.txt").write_text("not a picture")
+        return ["apple.png", "brick.png", "cup.png", "drum.png", "ear.webp", "fern.jpg"]
+
+    return write
