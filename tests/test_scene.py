@@ -114,7 +114,10 @@ def survive(tmp_path: Path) -> Callable[[str, bytes], bool]:
             return False
         except TrellisError as error:
             raise AssertionError(f"{name}: {error!r}") from error
-        check_sound(obj)
+        try:
+            check_sound(obj)
+        except AssertionError as error:
+            raise AssertionError(f"{name}: {error}") from error
         kept = {(kind, block) for kind, block, _ in before}
         new = [
             getattr(bpy.data, kind)[block] for kind, block, _ in datablocks() if (kind, block) not in kept

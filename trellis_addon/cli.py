@@ -14,7 +14,8 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -147,8 +148,11 @@ def _generate(options: argparse.Namespace, key: str, allow_network: bool) -> int
         allow_network=allow_network,
     )
     bar.end()
+    if options.render:
+        print(f"Rendering {options.render} ...", flush=True)
     if wants_blend or options.render:
-        _build_scene(asset, options)
+        with _without_chatter(options.verbose):
+            _build_scene(asset, options)
     seeds = ", ".join(str(variation.seed) for variation in asset.variations or (asset,))
     print(f"{options.output}: {asset.name}, engine: {asset.engine}, seed {seeds}")
     return OK
@@ -166,7 +170,6 @@ def _build_scene(asset: Any, options: argparse.Namespace) -> None:
     if options.output.suffix.lower() == ".blend":
         files.save_file(options.output)
     if options.render:
-        print(f"Rendering {options.render} ...", flush=True)
         scene.render_object(objects[0], options.render)
 
 
@@ -182,15 +185,16 @@ def _batch(options: argparse.Namespace, key: str, allow_network: bool) -> int:
     # A scheduler's polite stop is a stop like Ctrl-C: what is there is saved.
     previous = signal.signal(signal.SIGTERM, _interrupt)
     try:
-        rows = run_batch(
-            options.folder,
-            options.output,
-            backend,
-            settings,
-            model=options.model,
-            height=options.height,
-            report=bar.report,
-        )
+        with _without_chatter(options.verbose):
+            rows = run_batch(
+                options.folder,
+                options.output,
+                backend,
+                settings,
+                model=options.model,
+                height=options.height,
+                report=bar.report,
+            )
     finally:
         signal.signal(signal.SIGTERM, previous)
         bar.end()
@@ -209,6 +213,24 @@ def _serve(options: argparse.Namespace, key: str, allow_network: bool) -> int:
         engine=options.engine,
         parent_pipe=options.token_stdin,
     )
+
+
+@contextmanager
+def _without_chatter(verbose: bool) -> Iterator[None]:
+    """Without what Blender's own code prints to standard output about every file it saves."""
+    if verbose:
+        yield
+        return
+    sys.stdout.flush()
+    kept = os.dup(1)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _interrupt(number: int, frame: object) -> None:

@@ -141,6 +141,8 @@ class _Checker:
             raise DamagedFileError(
                 f"The GLB needs {', '.join(sorted(unreadable))}, which Blender cannot read; export it without."
             )
+        if not required <= extensions:
+            raise _damaged("it requires an extension that it does not say it uses")
         self._check_buffers()
         for index in range(len(self._items("bufferViews"))):
             self._check_view(index)
@@ -299,6 +301,7 @@ class _Checker:
         for material in self._items("materials"):
             if material.get("alphaMode", "OPAQUE") not in ("OPAQUE", "MASK", "BLEND"):
                 raise _damaged("a material has an unknown alpha mode")
+            _object(material.get("pbrMetallicRoughness", {}), "a material's surface")
             self._check_material_part(material)
 
     def _check_material_part(self, part: Mapping[str, Any]) -> None:

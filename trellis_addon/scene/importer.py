@@ -78,7 +78,8 @@ def _run_importer(path: Path, info: GlbInfo) -> None:
     wanted = {
         "filepath": str(path),
         "import_pack_images": True,
-        "merge_vertices": False,
+        # a GLB cuts the mesh along its UV seams; in Blender a closed surface shall be closed
+        "merge_vertices": True,
         "import_shading": "NORMALS",
         # the following do not exist in every version
         "import_scene_as_collection": False,

@@ -20,6 +20,7 @@ def wire_materials(obj: bpy.types.Object, glb: bytes) -> None:
         if principled is None:
             continue
         _set_colour_spaces(principled)
+        _name_images(principled, obj.name)
         _wire_alpha(material, principled, kind)
         material.name = obj.name
     for image in images_of(obj):
@@ -74,6 +75,17 @@ def _set_colour_spaces(principled: bpy.types.ShaderNode) -> None:
                 image.colorspace_settings.name = "sRGB"
             elif socket.name != "Alpha":
                 image.colorspace_settings.name = "Non-Color"
+
+
+def _name_images(principled: bpy.types.ShaderNode, name: str) -> None:
+    """"helmet Base Color" says more in the image list than the importer's "Image_0.003"."""
+    for socket in principled.inputs:
+        if socket.name in ("Base Color", "Normal", "Emission Color"):
+            for image in _images_behind(socket):
+                image.name = f"{name} {socket.name}"
+        elif socket.name == "Roughness":
+            for image in _images_behind(socket):
+                image.name = f"{name} Metallic Roughness"
 
 
 def _images_behind(socket: bpy.types.NodeSocket) -> list[bpy.types.Image]:

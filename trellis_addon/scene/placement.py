@@ -56,6 +56,9 @@ def place(obj: bpy.types.Object, height: float | None, location: Sequence[float]
     low, high = bounds(mesh)
     centre = Vector(((low[0] + high[0]) / 2, (low[1] + high[1]) / 2, low[2]))
     extent = high - low
+    # Nested transforms may leave what single precision can hold, or shrink everything to a point.
+    if not 1e-15 < extent.max() < 1e15:
+        raise DamagedFileError("The GLB's surface has no size that can be shown: nothing was imported.")
     scale = 1.0
     if height is not None:
         # something that lies flat has no height to speak of: then its longest side is what is meant
