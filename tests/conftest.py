@@ -75,7 +75,7 @@ def sentence(error: BaseException) -> str:
     text = str(error)
     assert text and "\n" not in text and len(text) < 500, text
     assert text.rstrip('"').endswith((".", "?", "!")), text
-    for noise in ("Traceback", "Errno", "object at 0x", "NoneType", "<class"):
+    for noise in ("Traceback", "Errno", "object at 0x", "<class"):
         assert noise not in text, text
     return text
 

@@ -25,6 +25,8 @@ def clean_mesh_object(scene: bpy.types.Scene, name: str) -> bpy.types.Object:
         world = obj.matrix_world.copy()
         if obj.data.users > 1:
             obj.data = obj.data.copy()  # an instance: each gets its own place
+        if not obj.data.materials:
+            obj.data.materials.append(None)  # joined to others, it must not come to show one of theirs
         obj.data.transform(world)
         if world.is_negative:
             obj.data.flip_normals()

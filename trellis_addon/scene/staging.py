@@ -11,6 +11,9 @@ from contextlib import contextmanager
 
 import bpy
 
+# Not an importer's to make; 5.2 lists them a second time, with everything else, in `all_ids`.
+_NOT_OURS = ("all_ids", "libraries", "screens", "window_managers")
+
 
 @contextmanager
 def staging_scene() -> Iterator[bpy.types.Scene]:
@@ -43,8 +46,7 @@ def _snapshot() -> set[bpy.types.ID]:
     found: set[bpy.types.ID] = set()
     for name in dir(bpy.data):
         blocks = getattr(bpy.data, name)
-        # libraries, window managers and screens are not an importer's to make
-        if isinstance(blocks, bpy.types.bpy_prop_collection) and name not in ("window_managers", "screens", "libraries"):
+        if isinstance(blocks, bpy.types.bpy_prop_collection) and name not in _NOT_OURS:
             found.update(block for block in blocks if isinstance(block, bpy.types.ID))
     return found
 
