@@ -1,8 +1,8 @@
 """Blender's buttons over the library: each operator is a few lines that call it."""
 
-from . import assets, commands, generate, queue
+from . import assets, commands, generate, jobs, money, queue
 
-_modules = (generate, queue, assets, commands)
+_modules = (generate, queue, jobs, money, assets, commands)
 
 
 def register() -> None:

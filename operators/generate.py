@@ -133,26 +133,33 @@ class TRELLIS2_OT_preset(bpy.types.Operator):
 
 def _start(context: bpy.types.Context, name: str, load: Callable[[], PreparedImage], backend: Any, settings: Any) -> None:
     """In a window: begin and return. Without one, where timers do not run: wait and import."""
-    from ..trellis_addon.api import generate
+    from ..trellis_addon.api import finish, prepare_task
+    from ..trellis_addon.jobs.store import JobStore
     from ..trellis_addon.progress import Progress
-    from ..trellis_addon.scene import import_asset, queue
+    from ..trellis_addon.scene import queue
 
-    scene = context.scene
-    location = tuple(scene.cursor.location)
-    height = scene.trellis2.height
+    target = target_here(context)
 
-    def make(picture: PreparedImage, progress: Progress):  # type: ignore[no-untyped-def]
-        return generate(
-            picture, backend=backend.name, key=backend.key, name=name, settings=settings, progress=progress,
-            allow_network=backend.allow_network,
-        )  # fmt: skip
+    def make(progress: Progress, report: Callable[[str], None]):  # type: ignore[no-untyped-def]
+        picture = load()
+        report(" ".join(picture.warnings))
+        prepared = prepare_task(picture, backend, settings, name=name)
+        store = JobStore()
+        return finish(prepared.write_down(store, backend, target=target.to_json()), backend, store, progress)
 
     if bpy.app.background:
-        asset = make(load(), Progress())
-        for variation in asset.variations or (asset,):
-            import_asset(variation, height=height, location=location, scene=scene)
+        asset = make(Progress(), lambda message: None)
+        queue.import_variations(asset.variations, target)
     else:
-        queue.start(name, load, make, queue.Target(scene.name, bpy.data.filepath, location, height))
+        queue.start(name, make, target)
+
+
+def target_here(context: bpy.types.Context):  # type: ignore[no-untyped-def]
+    """The 3D cursor of the open scene, with the panel's height."""
+    from ..trellis_addon.scene.queue import SESSION, Target
+
+    scene = context.scene
+    return Target(scene.name, bpy.data.filepath, tuple(scene.cursor.location), scene.trellis2.height, SESSION)
 
 
 register, unregister = bpy.utils.register_classes_factory(

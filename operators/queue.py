@@ -1,4 +1,4 @@
-"""The buttons beside a line of the queue, and the end of everything that runs."""
+"""The buttons beside a line of the queue; what goes on at the start, and the end of everything that runs."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import bpy
 from bpy.props import StringProperty
 
 from ..trellis_addon.errors import TrellisError
+from .generate import target_here
 
 
 class _OnGeneration:
@@ -62,25 +63,53 @@ class TRELLIS2_OT_import_kept(_OnGeneration, bpy.types.Operator):
         generation = self.find()
         if generation is None:
             return {"CANCELLED"}
-        scene = context.scene
-        target = queue.Target(scene.name, bpy.data.filepath, tuple(scene.cursor.location), scene.trellis2.height)
         try:
-            queue.place_kept(generation, target)
+            queue.place(generation, target_here(context))
         except TrellisError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
         return {"FINISHED"}
 
 
-_classes = (TRELLIS2_OT_cancel, TRELLIS2_OT_forget, TRELLIS2_OT_import_kept)
+class TRELLIS2_OT_copy_details(_OnGeneration, bpy.types.Operator):
+    """Copy what the service answered, for a report; the key is never part of it"""
+
+    bl_idname = "trellis2.copy_details"
+    bl_label = "Copy Details"
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        if generation := self.find():
+            context.window_manager.clipboard = generation.details or generation.message
+        return {"FINISHED"}
+
+
+_classes = (TRELLIS2_OT_cancel, TRELLIS2_OT_forget, TRELLIS2_OT_import_kept, TRELLIS2_OT_copy_details)
+
+# Blender has to be up before anything of a former session goes on.
+_WAKE_AFTER = 2.0
 
 
 def register() -> None:
     for cls in _classes:
         bpy.utils.register_class(cls)
+    if not bpy.app.background:
+        bpy.app.timers.register(_wake, first_interval=_WAKE_AFTER, persistent=True)
+
+
+def _wake() -> None:
+    """Go on with what a former session began and did not see the end of."""
+    from ..trellis_addon.scene import history, resume
+    from ..ui.preferences import backend_for_job
+
+    resume.go_on(backend_for_job)
+    history.read_store()
+
+
 
 
 def unregister() -> None:
+    if bpy.app.timers.is_registered(_wake):
+        bpy.app.timers.unregister(_wake)
     # Only what was used has anything to end.
     library = __package__.rpartition(".")[0] + ".trellis_addon"
     if (queue := sys.modules.get(f"{library}.scene.queue")) is not None:

@@ -176,13 +176,13 @@ def test_the_queue_imports_on_the_main_thread(extension: ModuleType, disc_file: 
     """As in a window: the thread works, the pump (called here by hand, timers do not run) imports."""
     import time
 
-    queue, api, images = part("trellis_addon.scene.queue"), part("trellis_addon.api"), part("trellis_addon.images")
-    target = queue.Target(bpy.context.scene.name, bpy.data.filepath, (2.0, 0.0, 0.0), 1.0)
+    queue, api = part("trellis_addon.scene.queue"), part("trellis_addon.api")
+    target = queue.Target(bpy.context.scene.name, bpy.data.filepath, (2.0, 0.0, 0.0), 1.0, queue.SESSION)
 
-    def make(prepared, progress):  # type: ignore[no-untyped-def]
-        return api.generate(prepared, resolution=512, texture_size=1024, number_results=2, progress=progress)
+    def make(progress, report):  # type: ignore[no-untyped-def]
+        return api.generate(disc_file, resolution=512, texture_size=1024, number_results=2, progress=progress)
 
-    generation = queue.start("two", lambda: images.load_image(disc_file), make, target)
+    generation = queue.start("two", make, target)
     assert not bpy.data.objects
     give_up = time.monotonic() + 60
     while generation.state == "running" and time.monotonic() < give_up:
@@ -197,10 +197,9 @@ def test_the_queue_imports_on_the_main_thread(extension: ModuleType, disc_file: 
 def test_a_cancelled_generation_imports_nothing(extension: ModuleType, disc_file: Path) -> None:
     import time
 
-    queue, api, images = part("trellis_addon.scene.queue"), part("trellis_addon.api"), part("trellis_addon.images")
-    target = queue.Target(bpy.context.scene.name, bpy.data.filepath, (0.0, 0.0, 0.0), 1.0)
-    make = lambda prepared, progress: api.generate(prepared, progress=progress)  # noqa: E731
-    generation = queue.start("never", lambda: images.load_image(disc_file), make, target)
+    queue, api = part("trellis_addon.scene.queue"), part("trellis_addon.api")
+    target = queue.Target(bpy.context.scene.name, bpy.data.filepath, (0.0, 0.0, 0.0), 1.0, queue.SESSION)
+    generation = queue.start("never", lambda progress, report: api.generate(disc_file, progress=progress), target)
     queue.cancel(generation)
     give_up = time.monotonic() + 30
     while generation.state == "running" and time.monotonic() < give_up:
@@ -213,10 +212,13 @@ def test_a_cancelled_generation_imports_nothing(extension: ModuleType, disc_file
 def test_an_asset_whose_file_was_closed_is_kept_not_imported(extension: ModuleType, disc_file: Path) -> None:
     import time
 
-    queue, api, images = part("trellis_addon.scene.queue"), part("trellis_addon.api"), part("trellis_addon.images")
+    queue, api = part("trellis_addon.scene.queue"), part("trellis_addon.api")
     target = queue.Target(bpy.context.scene.name, "/another/file.blend", (0.0, 0.0, 0.0), 1.0)
-    make = lambda p, progress: api.generate(p, resolution=512, texture_size=1024, progress=progress)  # noqa: E731
-    generation = queue.start("kept", lambda: images.load_image(disc_file), make, target)
+
+    def make(progress, report):  # type: ignore[no-untyped-def]
+        return api.generate(disc_file, resolution=512, texture_size=1024, progress=progress)
+
+    generation = queue.start("kept", make, target)
     give_up = time.monotonic() + 60
     while generation.state == "running" and time.monotonic() < give_up:
         queue._pump()
@@ -224,3 +226,48 @@ def test_an_asset_whose_file_was_closed_is_kept_not_imported(extension: ModuleTy
     assert generation.state == "kept" and not bpy.data.objects
     assert bpy.ops.trellis2.import_kept(generation=generation.id) == {"FINISHED"}
     assert len(bpy.data.objects) == 1 and generation.state == "done"
+
+
+def test_a_job_of_a_former_session_goes_on_by_itself(extension: ModuleType, disc_file: Path, tmp_path: Path) -> None:
+    """Written down and never sent, as a crash leaves it: the next session makes it and puts it in its place."""
+    import time
+
+    queue, resume, api = part("trellis_addon.scene.queue"), part("trellis_addon.scene.resume"), part("trellis_addon.api")
+    store = part("trellis_addon.jobs.store").JobStore()
+    backend = part("trellis_addon.client.backends").Backend("draft")
+    settings = part("trellis_addon.settings").Settings(resolution=512, texture_size=1024)
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "scene.blend"))
+    target = queue.Target(bpy.context.scene.name, bpy.data.filepath, (0.0, 3.0, 0.0), 2.0, "another session")
+    job = api.prepare_task(disc_file, backend, settings).write_down(store, backend, target=target.to_json())
+
+    resume.go_on(lambda job: backend)
+    give_up = time.monotonic() + 60
+    while not store.get(job.uuid).delivered and time.monotonic() < give_up:
+        queue._pump()
+        time.sleep(0.02)
+    (obj,) = bpy.data.objects
+    assert obj.location.y == 3.0 and obj.dimensions.z == pytest.approx(2.0, rel=1e-5)
+
+    resume.go_on(lambda job: backend)  # delivered once is delivered
+    for _ in range(20):
+        queue._pump()
+        time.sleep(0.02)
+    assert len(bpy.data.objects) == 1
+
+
+def test_the_history_places_repeats_and_deletes(extension: ModuleType, disc_file: Path) -> None:
+    api, store = part("trellis_addon.api"), part("trellis_addon.jobs.store").JobStore()
+    asset = api.generate(disc_file, resolution=512, texture_size=1024, seed=5)
+    uuid = asset.provenance["task_uuid"]
+    job = store.get(uuid)
+    assert job.thumbnail.is_file() and job.duration is not None
+
+    assert bpy.ops.trellis2.job_import(job=uuid) == {"FINISHED"}
+    assert bpy.ops.trellis2.job_retry(job=uuid) == {"FINISHED"}
+    assert len(bpy.data.objects) == 2
+    assert store.recent(1)[0].uuid != uuid, "made again under its own taskUUID"
+
+    assert bpy.ops.trellis2.job_delete(job=uuid) == {"FINISHED"}
+    assert store.get(uuid) is None and not job.folder.exists()
+    with pytest.raises(RuntimeError, match="not in the list"):
+        bpy.ops.trellis2.job_import(job=uuid)

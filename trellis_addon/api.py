@@ -3,28 +3,58 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import logging
 import os
 import shutil
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from .client.backends import Backend, connect
-from .errors import FieldError, ImageError
+from .client.backends import BACKENDS, Backend, connect
+from .client.client import Account
+from .errors import FieldError, ImageError, JobError
 from .images import PreparedImage, clean_name, image_kind, load_image
 from .jobs.job import Asset, Job
 from .jobs.runner import run_job
-from .jobs.store import JobStore
+from .jobs.store import NOT_KEPT, JobStore
+from .parallel import as_ready
 from .progress import Progress
 from .settings import Settings
-from .task import Task
+from .task import Task, check_uuid, new_uuid
 
 log = logging.getLogger(__name__)
 
 Source = str | bytes | os.PathLike[str] | PreparedImage
+
+THUMBNAIL = 128  # pixels
+IN_FLIGHT = 4  # jobs at the same time: what the platform likes to see from one user
+
+
+@dataclass(frozen=True)
+class PreparedTask:
+    """A task that is checked and ready to be written down, and what the job needs to know beside it."""
+
+    task: Task
+    name: str
+    sha256: str
+    thumbnail: bytes = b""
+
+    def write_down(
+        self, store: JobStore, backend: Backend, *, batch: str = "", fingerprint: str = "", target: str = ""
+    ) -> Job:
+        return store.add(
+            self.task,
+            name=self.name,
+            backend=backend.name,
+            image_sha256=self.sha256,
+            batch=batch,
+            fingerprint=fingerprint,
+            thumbnail=self.thumbnail,
+            target=target,
+        )
 
 
 def generate(
@@ -45,40 +75,41 @@ def generate(
 
     `image`: a path, URL, data URI, Base64, bytes, or what `load_image` returned. `backend`:
     "draft" (the default: this machine, no weights), "local" (this machine's GPU, or the draft where no
-    weights are installed), "remote" (Runware; the key from `key` or RUNWARE_API_KEY), or the address of
-    a service. Settings are keywords (`resolution=1024, texture_size=4096, seed=7,
+    weights are installed), "remote" (Runware; the key from `key`, RUNWARE_API_KEY or the keyring), or
+    the address of a service. Settings are keywords (`resolution=1024, texture_size=4096, seed=7,
     tex_slat_steps=20`) or a `Settings`; what is not given is not sent. With `number_results` above 1
     the first result is returned and `asset.variations` has them all. `output` is a path that the GLB is
     copied to (with -2, -3, ... for further results).
 
     Raises `FieldError`, `ImageError` before anything is sent; `BackendError`, `EngineError`,
-    `NetworkError`, `DamagedFileError` after; `Cancelled` when `progress` says so. All are `TrellisError`s.
+    `NetworkError`, `DamagedFileError` after; `Cancelled` when `progress` says so. All are
+    `TrellisError`s. A job that broke off is in the store and goes on with `resume`.
     """
     wished = Settings(settings or {}).replace(**named_settings)
     where = Backend(backend, key, allow_network)
-    task, label, sha256 = prepare_task(image, where, wished, model=model, name=name)
+    if output is not None:
+        _check_output(Path(output))
+    prepared = prepare_task(image, where, wished, model=model, name=name)
     store = store or JobStore()
-    job = store.add(task, name=label, backend=where.name, image_sha256=sha256)
-    asset = finish(job, where, store, progress)
+    asset = finish(prepared.write_down(store, where), where, store, progress)
     return copy_out(asset, Path(output)) if output is not None else asset
 
 
 def prepare_task(
     image: Source, backend: Backend, settings: Settings, *, model: str | None = None, name: str = ""
-) -> tuple[Task, str, str]:
-    """(task, the asset's name, SHA-256 of the picture's file): everything checked, nothing sent."""
+) -> PreparedTask:
+    """Everything checked, nothing sent."""
     model = backend.check_model(model or backend.default_model)
     if isinstance(image, str) and backend.is_remote and image_kind(image.strip()) in ("uuid", "url"):
         # The platform fetches these itself; what it is given is what identifies the picture.
         text = image.strip()
         label = clean_name(name or Path(text.partition("?")[0]).stem)
-        return Task(text, settings, model), label, hashlib.sha256(text.encode()).hexdigest()
+        return PreparedTask(Task(text, settings, model), label, hashlib.sha256(text.encode()).hexdigest())
     prepared = image if isinstance(image, PreparedImage) else load_image(image, allow_network=backend.allow_network)
+    label = clean_name(name) if name else prepared.name
     for warning in prepared.warnings:
-        log.warning("%s: %s", name or prepared.name, warning)
-    if name:
-        prepared = replace(prepared, name=clean_name(name))
-    return Task(prepared.data_uri(), settings, model), prepared.name, prepared.sha256
+        log.warning("%s: %s", label, warning)
+    return PreparedTask(Task(prepared.data_uri(), settings, model), label, prepared.sha256, _thumbnail(prepared))
 
 
 def finish(job: Job, backend: Backend, store: JobStore, progress: Progress | None = None) -> Asset:
@@ -87,12 +118,67 @@ def finish(job: Job, backend: Backend, store: JobStore, progress: Progress | Non
         return run_job(job, store, client, progress).assets[0]
 
 
+def resume(
+    *,
+    key: str = "",
+    allow_network: bool = True,
+    store: JobStore | None = None,
+    progress: Callable[[Job], Progress] = lambda job: Progress(),
+) -> Iterator[tuple[Job, Asset | Exception]]:
+    """Go on with everything that was begun and is not over: (job, asset or what went wrong), as each gets ready.
+
+    What another program works on is passed over. Nothing is paid twice.
+    """
+    store = store or JobStore()
+
+    def work(job: Job) -> Asset:
+        return finish(job, backend_of(job, key, allow_network), store, progress(job))
+
+    yield from as_ready(store.unfinished(), work, IN_FLIGHT)
+
+
+def fetch(task_uuid: str, *, backend: str = "remote", key: str = "", store: JobStore | None = None) -> Asset:
+    """The asset of a task by its taskUUID, whoever sent it: from the store, or else from the service."""
+    check_uuid(task_uuid)
+    store = store or JobStore()
+    job = store.get(task_uuid)
+    where = backend_of(job, key) if job else Backend(backend, key)
+    if job is None:
+        with connect(where) as client:
+            reply, request = client.details(task_uuid)
+            if reply is None and not client.poll(task_uuid).known:
+                raise JobError(f"The service knows no task {task_uuid}; check the UUID and the account.")
+        known = Settings.from_request(request) if request else Settings()
+        job = store.adopt(task_uuid, name=f"task {task_uuid[:8]}", backend=where.name, settings=known)
+    return finish(job, where, store)
+
+
+def retry(job: Job, store: JobStore, *, target: str = "") -> Job:
+    """A new job, with a new taskUUID, for the same picture and settings. It will be paid like any other."""
+    if job.task.image == NOT_KEPT:
+        raise JobError(f'"{job.name}" cannot be made again from here: its picture was not kept.')
+    prepared = PreparedTask(replace(job.task, uuid=new_uuid()), job.name, job.image_sha256)
+    if job.thumbnail.exists():
+        prepared = replace(prepared, thumbnail=job.thumbnail.read_bytes())
+    return prepared.write_down(store, backend_of(job), target=target or job.target)
+
+
+def account(backend: str = "remote", *, key: str = "") -> Account:
+    """The balance of the account that the key belongs to; raises `ApiKeyError` for a wrong key."""
+    with connect(Backend(backend, key)) as client:
+        return client.account()
+
+
+def backend_of(job: Job, key: str = "", allow_network: bool = True) -> Backend:
+    """Where a job belongs: it is asked for where it was sent."""
+    return Backend(job.backend, key if job.is_paid or job.backend not in BACKENDS else "", allow_network)
+
+
 def copy_out(asset: Asset, target: Path) -> Asset:
     """Copy the asset, its variations and their provenance to `target`; returns the asset there."""
     if target.is_dir():
         target = target / f"{asset.name}.glb"
-    if target.suffix.lower() != ".glb":
-        raise FieldError("output", str(target), "give a file name that ends in .glb")
+    _check_output(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     copies = []
     for position, variation in enumerate(asset.variations or (asset,)):
@@ -104,6 +190,11 @@ def copy_out(asset: Asset, target: Path) -> Asset:
     return replace(copies[0], variations=tuple(copies))
 
 
+def _check_output(target: Path) -> None:
+    if target.suffix.lower() != ".glb" and not target.is_dir():
+        raise FieldError("output", str(target), "give a file name that ends in .glb")
+
+
 def fingerprint(image: Path, settings: Settings, model: str) -> str:
     """What makes two jobs the same work: the picture's bytes, the settings, the model."""
     try:
@@ -112,3 +203,11 @@ def fingerprint(image: Path, settings: Settings, model: str) -> str:
         raise ImageError(f"{image} cannot be read: {error.strerror or error}.") from error
     digest.update(json.dumps([settings.to_request(), model], sort_keys=True).encode())
     return digest.hexdigest()
+
+
+def _thumbnail(prepared: PreparedImage) -> bytes:
+    small = prepared.rgba.copy()
+    small.thumbnail((THUMBNAIL, THUMBNAIL))
+    buffer = io.BytesIO()
+    small.save(buffer, "PNG")
+    return buffer.getvalue()

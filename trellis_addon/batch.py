@@ -6,30 +6,28 @@ way) and the .blend itself (which assets stand in it), so nothing is generated, 
 
 from __future__ import annotations
 
-import queue
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from .api import finish, fingerprint, prepare_task
+from .api import IN_FLIGHT, finish, fingerprint, prepare_task
 from .client.backends import Backend
 from .errors import InputError, TrellisError
 from .images import find_images
 from .jobs.job import Asset, State
 from .jobs.store import JobStore
+from .parallel import as_ready
 from .progress import Progress
 from .settings import Settings
-
-IN_FLIGHT = 2  # one is generated while another is uploaded or downloaded
-
 
 @dataclass
 class Row:
     """What became of one picture: `state` is "made", "reused", "present" or "failed"."""
 
     image: Path
+    fingerprint: str = ""
     state: str = ""
     seconds: float = 0.0
     assets: tuple[Asset, ...] = ()
@@ -64,47 +62,68 @@ def run_batch(
     if not images:
         raise InputError(f"{folder}: there is no PNG, JPEG or WebP picture in this folder.")
     store = store or JobStore()
+    model = backend.check_model(model or backend.default_model)
     if output.exists():
         files.open_file(output)
     else:
         files.new_file()
+    rows = [_row(image, settings, model) for image in images]
     present = _present(scene)
-    rows = [Row(image) for image in images]
-    waiting: list[Row] = []
-    prints: dict[Path, str] = {}
     for row in rows:
-        prints[row.image] = fingerprint(row.image, settings, backend.check_model(model or backend.default_model))
-        if prints[row.image] in present:
+        if row.fingerprint in present:
             row.state = "present"
+        if row.state:
             report(row, "Done", 1.0)
-        else:
-            waiting.append(row)
+    # Copies of one picture wait for each other: the second takes what the first has made.
+    locks = {row.fingerprint: threading.Lock() for row in rows}
 
-    def make(row: Row, progress: Progress) -> tuple[Asset, ...]:
-        return _make(row, prints[row.image], str(output.resolve()), backend, settings, model, store, progress)
+    def make(row: Row) -> None:
+        started = time.monotonic()
+        with locks[row.fingerprint]:
+            progress = Progress(lambda stage, share: report(row, stage, share))
+            _make(row, str(output.resolve()), backend, settings, model, store, progress)
+        row.seconds = time.monotonic() - started
 
-    placed: dict[Path, list] = {}
+    placed: dict[str, list] = {}
     try:
-        for row in _in_background(waiting, make, report):
-            if row.state == "failed":
-                report(row, "Done", 1.0)
-                continue
-            started = time.monotonic()
-            try:
-                made = [scene.import_asset(asset, height=height) for asset in row.assets]
-                placed[row.image] = made
-                row.triangles = sum(len(obj.data.polygons) for obj in made)
-                for obj in made:
-                    scene.mark_asset(obj)
-            except TrellisError as error:
-                row.state, row.message = "failed", str(error)
-            row.seconds += time.monotonic() - started
+        for row, outcome in as_ready([row for row in rows if not row.state], make, IN_FLIGHT):
+            if isinstance(outcome, Exception):
+                _fail(row, outcome)
+            else:
+                _import(row, placed, scene, height)
             report(row, "Done", 1.0)
     finally:
         if placed:
-            scene.lay_out_grid([obj for row in rows for obj in placed.get(row.image, [])])
+            scene.lay_out_grid([obj for row in rows for obj in placed.get(row.image.name, [])])
             files.save_file(output)
     return rows
+
+
+def _row(image: Path, settings: Settings, model: str) -> Row:
+    row = Row(image)
+    try:
+        row.fingerprint = fingerprint(image, settings, model)
+    except InputError as error:  # gone, or not ours to read
+        _fail(row, error)
+    return row
+
+
+def _fail(row: Row, error: Exception) -> None:
+    """One picture must not take the others along."""
+    unexpected = "" if isinstance(error, TrellisError) else f"Unexpected problem: {type(error).__name__}: "
+    row.state, row.message = "failed", f"{unexpected}{error}"
+
+
+def _import(row: Row, placed: dict[str, list], scene, height: float | None) -> None:  # type: ignore[no-untyped-def]
+    started = time.monotonic()
+    try:
+        made = placed[row.image.name] = [scene.import_asset(asset, height=height) for asset in row.assets]
+        row.triangles = sum(len(obj.data.polygons) for obj in made)
+        for obj in made:
+            scene.mark_asset(obj)
+    except TrellisError as error:
+        _fail(row, error)
+    row.seconds += time.monotonic() - started
 
 
 def _present(scene) -> set[str]:  # type: ignore[no-untyped-def]
@@ -114,57 +133,24 @@ def _present(scene) -> set[str]:  # type: ignore[no-untyped-def]
 
 
 def _make(
-    row: Row, print_: str, batch: str, backend: Backend, settings: Settings, model: str | None, store: JobStore, progress: Progress
-) -> tuple[Asset, ...]:
-    job = store.in_batch(batch, print_)
+    row: Row,
+    batch: str,
+    backend: Backend,
+    settings: Settings,
+    model: str,
+    store: JobStore,
+    progress: Progress,
+) -> None:
+    """Fill in the row's assets: from the store, from a job that was begun, or from a new one."""
+    job = store.in_batch(batch, row.fingerprint)
     if job is not None and job.state is State.READY:
         if all(asset.path.is_file() for asset in job.assets):
-            row.state = "reused"
-            return job.assets
+            row.state, row.assets = "reused", job.assets
+            return
         job = None  # its files were deleted
     if job is None:
         progress.update("Preparing", 0.0)
-        task, name, sha256 = prepare_task(row.image, backend, settings, model=model)
-        job = store.add(task, name=name, backend=backend.name, image_sha256=sha256, batch=batch, fingerprint=print_)
-    asset = finish(job, backend, store, progress)
+        prepared = prepare_task(row.image, backend, settings, model=model)
+        job = prepared.write_down(store, backend, batch=batch, fingerprint=row.fingerprint)
+    row.assets = finish(job, backend, store, progress).variations
     row.state = "made"
-    return asset.variations or (asset,)
-
-
-def _in_background(
-    rows: list[Row],
-    make: Callable[[Row, Progress], tuple[Asset, ...]],
-    report: Callable[[Row, str, float], None],
-) -> Iterator[Row]:
-    """Each row as it gets ready or fails; daemon threads, so that stopping the program stops them."""
-    todo: queue.SimpleQueue[Row] = queue.SimpleQueue()
-    done: queue.SimpleQueue[Row] = queue.SimpleQueue()
-    for row in rows:
-        todo.put(row)
-
-    def work() -> None:
-        while True:
-            try:
-                row = todo.get_nowait()
-            except queue.Empty:
-                return
-            started = time.monotonic()
-            try:
-                row.assets = make(row, Progress(lambda stage, share, row=row: report(row, stage, share)))  # type: ignore[misc]
-            except TrellisError as error:
-                row.state, row.message = "failed", str(error)
-            except Exception as error:  # one picture must not take the others along
-                row.state, row.message = "failed", f"Unexpected problem: {type(error).__name__}: {error}"
-            row.seconds = time.monotonic() - started
-            done.put(row)
-
-    for _ in range(min(IN_FLIGHT, len(rows))):
-        threading.Thread(target=work, daemon=True).start()
-    for _ in rows:
-        while True:
-            try:
-                row = done.get(timeout=0.2)  # a bare get() would not let Ctrl-C through on Windows
-                break
-            except queue.Empty:
-                continue
-        yield row

@@ -3,6 +3,7 @@
 generate IMAGE --output FILE.blend|FILE.glb     one picture to one asset
 batch FOLDER --output FILE.blend                every picture of a folder to one file
 serve --port N --token TOKEN                    our service, for other programs and machines
+jobs, resume, fetch, account, limit             what was begun, and what it costs
 
 Every setting of the task is an option, derived from `settings.SETTABLE`.
 """
@@ -19,6 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .cli_jobs import add_commands as add_job_commands
 from .errors import Cancelled, FieldError, TrellisError
 from .settings import BY_PATH, SAMPLERS, SETTABLE, Field, Settings
 from .version import VERSION
@@ -81,12 +83,23 @@ def _parser(program: str) -> argparse.ArgumentParser:
         command.add_argument("--height", type=float, default=1.0, metavar="METRES", help="height in the scene (default 1)")
         _add_settings(command)
 
+    add_job_commands(commands, common)
+
     serve = commands.add_parser("serve", parents=[common], help="run our service")
     serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
     serve.add_argument("--port", type=int, default=0, help="0 (default) takes a free one and prints it")
     serve.add_argument("--token", help="what callers must send as Authorization: Bearer TOKEN (default: a random one)")
     serve.add_argument("--token-stdin", action="store_true", help="read the token from standard input, end when it closes")
     serve.add_argument("--engine", choices=("auto", "draft", "trellis2"), default="auto")
+    serve.add_argument(
+        "--workers", type=int, default=1, metavar="N", help="tasks worked on at the same time (default 1)"
+    )
+    serve.add_argument(
+        "--allow-private-addresses",
+        action=argparse.BooleanOptionalAction,
+        help="let web addresses in tasks lead to this machine and its private network (default: only where nobody "
+        "else can ask)",
+    )
     serve.set_defaults(run=_serve)
     return parser
 
@@ -211,6 +224,8 @@ def _serve(options: argparse.Namespace, key: str, allow_network: bool) -> int:
         port=options.port,
         token=options.token,
         engine=options.engine,
+        workers=options.workers,
+        allow_private_addresses=options.allow_private_addresses,
         parent_pipe=options.token_stdin,
     )
 
@@ -256,14 +271,10 @@ def _require_bpy() -> None:
 
 def _print_price(folder: Path, settings: Settings) -> None:
     from .images import find_images
-    from .task import examples
+    from .jobs.money import expected_price
 
-    costs = [example["response"]["cost"] for example in examples()]
     count = len(find_images(folder)) * settings.value("number_results") if folder.is_dir() else 0
-    print(
-        f"Up to {count} paid results. The published examples cost {min(costs)} to {max(costs)} US dollars each: "
-        f"about {count * min(costs):.2f} to {count * max(costs):.2f} US dollars in all."
-    )
+    print(f"Up to {count} paid results; by the published examples, {expected_price(count)} in all.", flush=True)
 
 
 def _print_table(rows: list[Row], output: Path) -> None:

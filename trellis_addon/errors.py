@@ -1,18 +1,25 @@
 """Every error this package raises on purpose, as one small tree.
 
 TrellisError
-├── InputError             what was asked for cannot be done as asked
-│   ├── FieldError         one field of the task: its name, its value, what is allowed
-│   └── ImageError         the picture cannot be used
-├── DamagedFileError       a GLB that must not be handed to Blender
-├── EngineError            a generation failed on the side that ran it
-├── BackendError           the service could not be asked, or refused
-│   ├── KeyMissingError    no key, or the key is not accepted
-│   ├── BalanceError       not enough credit
-│   ├── BusyError          rate limit, queue full, temporarily unavailable
-│   ├── NetworkError       no connection, time-out, a reply that is not the protocol's
-│   └── OfflineError       Blender's Allow Online Access is off
-└── Cancelled              the user asked to stop; never shown as a failure
+├── InputError               what was asked for cannot be done as asked
+│   ├── FieldError           one field of the task: its name, its value, what is allowed
+│   └── ImageError           the picture cannot be used
+├── DamagedFileError         a GLB that must not be handed to Blender
+├── EngineError              a generation failed on the side that ran it
+├── JobError                 a job cannot be taken where it was meant to go
+├── BackendError             the service could not be asked, or refused
+│   ├── ApiKeyError          no key, or the key is not accepted
+│   ├── AccessError          the key may not do this
+│   ├── BalanceError         not enough credit
+│   │   └── LimitError       the user's own spending limit
+│   ├── RefusedError         the service does not take the task: `field` names what it minds
+│   │   └── ContentError     ... because of what the picture shows
+│   ├── BusyError            rate limit, queue full
+│   ├── ServiceError         the service itself is out of order
+│   ├── NetworkError         no connection, or a reply that is not the protocol's
+│   │   └── TimedOutError    nothing came in the time allowed
+│   └── OfflineError         Blender's Allow Online Access is off
+└── Cancelled                the user asked to stop; never shown as a failure
 
 `str(error)` is one sentence for the artist: the fact, the cause where known, and the cure.
 """
@@ -67,6 +74,10 @@ class EngineError(TrellisError):
     code = "inferenceError"
 
 
+class JobError(TrellisError):
+    code = "jobState"
+
+
 class BackendError(TrellisError):
     """The service refused or could not be reached; `raw` holds its reply (never the key)."""
 
@@ -79,20 +90,44 @@ class BackendError(TrellisError):
         self.raw = raw
 
 
-class KeyMissingError(BackendError):
+class ApiKeyError(BackendError):
     code = "invalidApiKey"
+
+
+class AccessError(BackendError):
+    code = "forbidden"
 
 
 class BalanceError(BackendError):
     code = "insufficientCredits"
 
 
+class LimitError(BalanceError):
+    code = "spendingLimit"
+
+
+class RefusedError(BackendError):
+    code = "invalidRequest"
+
+
+class ContentError(RefusedError):
+    code = "contentPolicyViolation"
+
+
 class BusyError(BackendError):
     code = "rateLimitExceeded"
 
 
+class ServiceError(BackendError):
+    code = "internalServerError"
+
+
 class NetworkError(BackendError):
     code = "networkError"
+
+
+class TimedOutError(NetworkError):
+    code = "timeout"
 
 
 class OfflineError(BackendError):
@@ -105,8 +140,5 @@ class Cancelled(TrellisError):
 
 def _short(value: Any, limit: int = 60) -> str:
     """The value as the user wrote it, cut so that a Base64 image does not fill the message."""
-    try:
-        text = f'"{value}"' if isinstance(value, str) else repr(value)
-    except ValueError:  # Python does not write out numbers of more than 4300 digits
-        text = "a number of thousands of digits"
+    text = f'"{value}"' if isinstance(value, str) else repr(value)
     return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
+import sys
 
 import bpy
 from bpy.props import StringProperty
 
 from .. import __package__ as base_package
 from ..trellis_addon.errors import FieldError
+from ..trellis_addon.keys import find_key
 
 
 class TRELLIS2_AP_preferences(bpy.types.AddonPreferences):
@@ -31,10 +32,26 @@ class TRELLIS2_AP_preferences(bpy.types.AddonPreferences):
         layout.use_property_split = True
         layout.use_property_decorate = False
         layout.prop(self, "api_key")
-        if remote_key_source() == "environment":
-            layout.label(text="RUNWARE_API_KEY is used", icon="CHECKMARK")
-        layout.prop(self, "service_url")
+        source = remote_key_source()
+        if source not in ("", "preferences"):
+            layout.label(text=f"The key from the {source} is used", icon="CHECKMARK")
+        row = layout.row(align=True)
+        row.operator("trellis2.test_key", icon="KEYINGSET")
+        row.operator("trellis2.key_to_keyring")
+        answer = _answer()
+        if answer:
+            layout.label(text=answer)
+        row = layout.row(align=True)
+        row.operator("trellis2.spending_limit", icon="FUND")
+        layout.separator()
+        layout.prop(self, "service_url", placeholder="http://gpu-box:8000/v1")
         layout.prop(self, "service_token")
+
+
+def _answer() -> str:
+    """What came of Test Key, if the module that asks has ever been needed."""
+    history = sys.modules.get(f"{base_package}.trellis_addon.scene.history")
+    return history.known.account if history else ""
 
 
 def preferences() -> TRELLIS2_AP_preferences | None:
@@ -43,11 +60,10 @@ def preferences() -> TRELLIS2_AP_preferences | None:
 
 
 def remote_key_source() -> str:
-    """Where the key of the remote API comes from: "preferences", "environment", or empty."""
+    """Where the key of the remote API comes from: "preferences", "environment", "keyring", or empty."""
     stored = preferences()
-    if stored and stored.api_key:
-        return "preferences"
-    return "environment" if os.environ.get("RUNWARE_API_KEY") else ""
+    _, source = find_key(stored.api_key if stored else "")
+    return "preferences" if source == "given" else source
 
 
 def backend_of(choice: str):  # type: ignore[no-untyped-def]
@@ -61,6 +77,18 @@ def backend_of(choice: str):  # type: ignore[no-untyped-def]
             raise FieldError("service", "", "enter the address of your service in the extension's preferences")
         return Backend(stored.service_url, stored.service_token, online)
     return Backend(choice, stored.api_key if stored and choice == "remote" else "", online)
+
+
+def backend_for_job(job):  # type: ignore[no-untyped-def]
+    """The `Backend` that a stored job was sent to, with the key or token that is set now."""
+    from ..trellis_addon.api import backend_of as library_backend
+
+    stored = preferences()
+    if job.is_paid:
+        return library_backend(job, stored.api_key if stored else "", bpy.app.online_access)
+    # the token of one's own service goes to that service only
+    is_service = stored is not None and stored.service_url == job.backend
+    return library_backend(job, stored.service_token if is_service else "", bpy.app.online_access)
 
 
 register, unregister = bpy.utils.register_classes_factory((TRELLIS2_AP_preferences,))

@@ -8,14 +8,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from ..errors import FieldError, KeyMissingError, OfflineError
+from ..errors import ApiKeyError, FieldError, OfflineError
+from ..keys import KEY_VARIABLE, find_key
 from ..settings import DRAFT_MODEL, TRELLIS2_MODEL
 from .client import Client
 from .local_service import local_service
 
 BACKENDS = ("remote", "local", "draft")
 REMOTE_URL = "https://api.runware.ai/v1"
-KEY_VARIABLE = "RUNWARE_API_KEY"
+REMOTE_URL_VARIABLE = "RUNWARE_BASE_URL"  # for tests, and for a proxy of one's own
+TOKEN_VARIABLE = "TRELLIS2_SERVICE_TOKEN"  # of a service of one's own
 
 
 @dataclass(frozen=True)
@@ -54,24 +56,27 @@ class Backend:
 def connect(backend: Backend) -> Iterator[Client]:
     """A client of the backend; our own service is started when it is not running yet.
 
-    Raises `KeyMissingError`, `OfflineError`, or `EngineError` when the service does not start.
+    Raises `ApiKeyError`, `OfflineError`, or `EngineError` when the service does not start.
     """
     if backend.name in ("local", "draft"):
         service = local_service("auto" if backend.name == "local" else "draft")
         with Client(service.url, service.token, remote=False) as client:
             yield client
         return
-    url = REMOTE_URL if backend.is_remote else _with_path(backend.name)
+    url = os.environ.get(REMOTE_URL_VARIABLE, REMOTE_URL) if backend.is_remote else _with_path(backend.name)
     if not backend.allow_network and not _is_loopback(url):
         raise OfflineError(
             "Online access is off: switch on Allow Online Access in Preferences > System, or use the draft backend."
         )
-    # The key of the remote API goes to the remote API only; another service has a token of its own.
-    key = backend.key or os.environ.get(KEY_VARIABLE if backend.is_remote else "TRELLIS2_SERVICE_TOKEN", "")
-    if backend.is_remote and not key:
-        raise KeyMissingError(
-            f"There is no API key for the remote API: enter it in the preferences, or set {KEY_VARIABLE}."
-        )
+    if backend.is_remote:
+        key, _ = find_key(backend.key)
+        if not key:
+            raise ApiKeyError(
+                f"There is no API key for the remote API: enter it in the preferences, or set {KEY_VARIABLE}."
+            )
+    else:
+        # The key of the remote API goes to the remote API only; another service has a token of its own.
+        key = backend.key or os.environ.get(TOKEN_VARIABLE, "")
     with Client(url, key, remote=backend.is_remote) as client:
         yield client
 

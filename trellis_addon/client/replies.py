@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..errors import (
+    AccessError,
+    ApiKeyError,
     BackendError,
     BalanceError,
     BusyError,
     Cancelled,
+    ContentError,
     EngineError,
     ImageError,
-    KeyMissingError,
+    RefusedError,
+    ServiceError,
     TrellisError,
 )
 from ..task import Result
@@ -59,30 +63,59 @@ def read_reply(body: Any, task_uuid: str) -> Reply:
     return Reply(ordered, tuple(errors), min(progress) if progress else None, stage, known)
 
 
+def read_details(body: Any, task_uuid: str) -> Reply | None:
+    """What a reply to `getTaskDetails` says: None when the service does not know the task."""
+    if not isinstance(body, Mapping):
+        return None
+    for item in _listed(body.get("data")):
+        response = item.get("response")
+        if item.get("taskUUID") == task_uuid and isinstance(response, Mapping):
+            return replace(read_reply(response, task_uuid), known=True)
+    return None
+
+
+def requested_settings(body: Any, task_uuid: str) -> Mapping[str, Any]:
+    """The request inside a reply to `getTaskDetails`; empty where there is none."""
+    if isinstance(body, Mapping):
+        for item in _listed(body.get("data")):
+            for request in _listed(item.get("request")):
+                if request.get("taskUUID") == task_uuid:
+                    return request
+    return {}
+
+
 def error_from(error: Mapping[str, Any], status: int = 0) -> TrellisError:
     """The exception for an error object: by HTTP status first, then by the code's name.
 
     The platform calls its codes unstable, so its own message is always part of ours.
     """
     code = str(error.get("code") or "unknownError")
-    said = str(error.get("message") or code).strip()
-    low = code.lower()
+    said = _as_sentence(str(error.get("message") or code))
     parameter = error.get("parameter")
     field = ", ".join(map(str, parameter)) if isinstance(parameter, (list, tuple)) else str(parameter or "")
-    detail: dict[str, Any] = {"code": code, "field": field, "raw": dict(error)}
-    if status == 401 or "apikey" in low or "authenticat" in low or low == "unauthorized":
-        return KeyMissingError(f"The service does not accept the API key: {said} Check the key in the preferences.", **detail)
-    if status == 402 or "credit" in low or "balance" in low or "payment" in low:
-        return BalanceError(f"There is not enough credit: {said} Add credit to the account and try again.", **detail)
-    if status == 429 or "ratelimit" in low or "queue" in low:
-        return BusyError(f"The service is busy: {said} Try again in a minute.", **detail)
-    if "cancel" in low:
-        return Cancelled("The job was cancelled.")
-    if low == "invalidimage":
-        return ImageError(said)
-    if "inference" in low or "processing" in low or low == "taskfailed":
-        return EngineError(said)
-    return BackendError(f"The service refused the task: {said}" if status == 400 else said, **detail)
+    raw = {key: value for key, value in error.items() if key not in ("apiKey", "Authorization")}
+    for kind, statuses, words, fact, cure in _KINDS:
+        if status in statuses or any(word in code.lower() for word in words):
+            if kind is Cancelled:
+                return Cancelled("The job was cancelled.")
+            if not issubclass(kind, BackendError):
+                return kind(f"{fact} {said}".strip())
+            return kind(f"{fact} {said} {cure}".strip(), code=code, field=field, raw=raw)
+    return RefusedError(f"The service does not take the task: {said}", code=code, field=field, raw=raw)
+
+
+# (exception, HTTP statuses, parts of a code's name in lower case, the fact, the cure); the first that fits holds.
+_KINDS: tuple[tuple[type[TrellisError], tuple[int, ...], tuple[str, ...], str, str], ...] = (
+    (Cancelled, (), ("cancel",), "", ""),
+    (ApiKeyError, (401,), ("apikey", "authenticat", "unauthorized"), "The API key is not accepted:", "Check the key in the preferences."),
+    (BalanceError, (402,), ("credit", "balance", "payment", "quota"), "There is not enough credit:", "Add credit to the account and try again."),
+    (ContentError, (), ("content", "nsfw", "imageblocked", "safety", "moderat"), "The service refuses the picture for what it shows:", "Use another picture."),
+    (AccessError, (403,), ("forbidden", "permission"), "The API key may not do this:", "Use a key with the right to it."),
+    (BusyError, (429,), ("ratelimit", "queuefull", "toomany", "noavailableserver"), "The service is busy:", "Try again in a minute."),
+    (EngineError, (), ("inference", "processing", "taskfailed", "provider", "timeout"), "The generation failed:", ""),
+    (ServiceError, (500, 502, 503, 504), ("internal", "unavailable", "modelnotready"), "The service is out of order:", "Try again later."),
+    (ImageError, (), ("invalidimage", "downloadfailed"), "", ""),
+)  # fmt: skip
 
 
 def first_error(body: Any, status: int) -> TrellisError:
@@ -90,7 +123,12 @@ def first_error(body: Any, status: int) -> TrellisError:
     errors = _errors_of(body) if isinstance(body, Mapping) else []
     if errors:
         return error_from(errors[0], status)
-    return error_from({"code": "httpStatus", "message": f"The service answers with status {status}."}, status)
+    return error_from({"code": "httpStatus", "message": f"it answers with status {status}."}, status)
+
+
+def _as_sentence(text: str) -> str:
+    text = " ".join(text.split())[:400]
+    return text if text.endswith((".", "!", "?")) else text + "."
 
 
 def _results_of(item: Mapping[str, Any], task_uuid: str) -> list[Result]:

@@ -14,12 +14,16 @@ from ..settings import Settings
 from ..task import Task
 
 
+REMOTE = "remote"  # the name of the one backend that costs money
+
+
 class State(enum.StrEnum):
     """Where a job is on its way."""
 
     WAITING = "waiting"  # written down, not sent
-    SENDING = "sending"  # the request is on its way: if the answer is lost, it may have been accepted
-    RUNNING = "running"  # accepted; results are asked for
+    SENDING = "sending"  # the request is on its way
+    UNCERTAIN = "uncertain"  # no answer came: it may have been accepted, and paid
+    RUNNING = "running"  # accepted; results are asked for and fetched
     READY = "ready"  # every file is here, checked
     FAILED = "failed"
     CANCELLED = "cancelled"
@@ -30,13 +34,15 @@ class State(enum.StrEnum):
 
 
 # What may follow what. A job that was sent never goes back to waiting: it might be paid twice.
+# A job given up, or reported as failed, may be asked for once more under its own taskUUID.
 TRANSITIONS: Mapping[State, frozenset[State]] = {
     State.WAITING: frozenset({State.SENDING, State.FAILED, State.CANCELLED}),
-    State.SENDING: frozenset({State.RUNNING, State.READY, State.FAILED, State.CANCELLED}),
+    State.SENDING: frozenset({State.UNCERTAIN, State.RUNNING, State.FAILED, State.CANCELLED}),
+    State.UNCERTAIN: frozenset({State.RUNNING, State.FAILED, State.CANCELLED}),
     State.RUNNING: frozenset({State.READY, State.FAILED, State.CANCELLED}),
     State.READY: frozenset(),
-    State.FAILED: frozenset(),
-    State.CANCELLED: frozenset(),
+    State.FAILED: frozenset({State.RUNNING}),
+    State.CANCELLED: frozenset({State.RUNNING}),
 }
 
 
@@ -95,7 +101,10 @@ class Job:
     """One row of the store.
 
     `batch` and `fingerprint` let a scripted batch find what it has done already. Times are Unix
-    seconds; `cost` is in US dollars, None where the service has not told.
+    seconds, None where it has not happened: `sent` first to the service, `finished` with all files
+    here, `delivered` into a scene. `cost` is in US dollars, None where the service has not told.
+    `error` is the last thing that went wrong, even where the job goes on. `target` is whatever the
+    caller wants to find again: the add-on keeps there, as JSON, where the asset belongs.
     """
 
     task: Task
@@ -107,9 +116,13 @@ class Job:
     batch: str = ""
     fingerprint: str = ""
     created: float = 0.0
+    sent: float | None = None
+    finished: float | None = None
+    delivered: float | None = None
     error: str = ""
     cost: float | None = None
     assets: tuple[Asset, ...] = ()
+    target: str = ""
 
     @property
     def uuid(self) -> str:
@@ -118,3 +131,17 @@ class Job:
     @property
     def settings(self) -> Settings:
         return self.task.settings
+
+    @property
+    def is_paid(self) -> bool:
+        return self.backend == REMOTE
+
+    @property
+    def duration(self) -> float | None:
+        """Seconds from sending to the files' being here."""
+        return None if self.sent is None or self.finished is None else self.finished - self.sent
+
+    @property
+    def thumbnail(self) -> Path:
+        """A small PNG of the picture; it may not be there."""
+        return self.folder / "thumbnail.png"

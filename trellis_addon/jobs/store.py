@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -12,13 +13,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import filelock
 import platformdirs
 
-from ..errors import TrellisError
+from ..errors import JobError
+from ..settings import Settings
 from ..task import Task
 from .job import TRANSITIONS, Asset, Job, State
 
 HOME_VARIABLE = "TRELLIS2_HOME"
+VERSION = 1  # of the tables, kept in the file's user_version
+NOT_KEPT = "(not kept)"  # stands for the picture of a job that was made elsewhere
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS jobs (
@@ -26,18 +31,30 @@ CREATE TABLE IF NOT EXISTS jobs (
     name TEXT NOT NULL,
     backend TEXT NOT NULL,
     state TEXT NOT NULL,
-    request TEXT NOT NULL,          -- the task as sent, its image left out: that is image.png in the folder
+    request TEXT NOT NULL,          -- the task as asked for, its image left out: that is image.txt in the folder
     seed INTEGER,                   -- 0 .. 2^63-1, as the user set it
     image_sha256 TEXT NOT NULL,
     batch TEXT NOT NULL,
     fingerprint TEXT NOT NULL,
     created REAL NOT NULL,
+    sent REAL,
+    finished REAL,
+    delivered REAL,
     error TEXT NOT NULL DEFAULT '',
-    cost REAL,
-    assets TEXT NOT NULL DEFAULT '[]'
+    cost REAL,                      -- US dollars
+    assets TEXT NOT NULL DEFAULT '[]',
+    target TEXT NOT NULL DEFAULT ''
 );
 CREATE INDEX IF NOT EXISTS jobs_by_batch ON jobs (batch, fingerprint);
 CREATE INDEX IF NOT EXISTS jobs_by_created ON jobs (created);
+CREATE TABLE IF NOT EXISTS uploads (
+    service TEXT NOT NULL,
+    sha256 TEXT NOT NULL,           -- of what was uploaded
+    media_uuid TEXT NOT NULL,
+    used REAL NOT NULL,
+    PRIMARY KEY (service, sha256)
+);
+CREATE TABLE IF NOT EXISTS limits (period TEXT PRIMARY KEY, amount REAL NOT NULL);
 """
 
 
@@ -49,55 +66,123 @@ def default_folder() -> Path:
 class JobStore:
     """Reads and writes jobs; safe to use from several threads and processes at once.
 
-    Every call opens its own connection: SQLite's locking is what keeps writers apart.
+    Every call opens its own connection: SQLite's locking is what keeps writers apart, and a file lock
+    per job, which the system releases however a process ends, is what keeps two from working on one.
     """
 
     def __init__(self, folder: Path | None = None, clock: Callable[[], float] = time.time) -> None:
         self.folder = folder or default_folder()
-        self._clock = clock
+        self.clock = clock
         self.folder.mkdir(parents=True, exist_ok=True)
-        with self._connection() as connection:
+        with self.connection() as connection:
+            (found,) = connection.execute("PRAGMA user_version").fetchone()
+            if found > VERSION:
+                raise JobError(f"The jobs in {self.folder} were written by a newer version; update this one.")
             connection.executescript(_SCHEMA)
+            connection.execute(f"PRAGMA user_version = {VERSION}")
 
-    def add(self, task: Task, *, name: str, backend: str, image_sha256: str = "", batch: str = "", fingerprint: str = "") -> Job:
-        """Write a job down, before anything is sent."""
-        folder = self.folder / "jobs" / task.uuid
+    def add(
+        self,
+        task: Task,
+        *,
+        name: str,
+        backend: str,
+        image_sha256: str = "",
+        batch: str = "",
+        fingerprint: str = "",
+        thumbnail: bytes = b"",
+        target: str = "",
+    ) -> Job:
+        """Write a job down, before anything is sent. `thumbnail` is a PNG."""
+        folder = self._folder(task.uuid)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "image.txt").write_text(task.image, encoding="utf-8")
         job = Job(
             task, name, backend, folder,
-            image_sha256=image_sha256, batch=batch, fingerprint=fingerprint, created=self._clock(),
+            image_sha256=image_sha256, batch=batch, fingerprint=fingerprint, created=self.clock(), target=target,
         )  # fmt: skip
-        request = task.to_request()
-        del request["inputs"]
-        with self._connection() as connection:
-            connection.execute(
-                "INSERT INTO jobs (uuid, name, backend, state, request, seed, image_sha256, batch, fingerprint, created)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    task.uuid, name, backend, job.state, json.dumps(request), task.settings.get("seed"),
-                    image_sha256, batch, fingerprint, job.created,
-                ),
-            )  # fmt: skip
+        if thumbnail:
+            job.thumbnail.write_bytes(thumbnail)
+        self._insert(job)
         return job
 
-    def move(self, job: Job, state: State, *, error: str = "", cost: float | None = None, assets: tuple[Asset, ...] = ()) -> Job:
-        """Take a job to another state; raises `TrellisError` for a step that the table does not allow.
+    def adopt(self, uuid: str, *, name: str, backend: str, settings: Settings) -> Job:
+        """A job that the service knows and this store does not, by its taskUUID: it only has to be fetched."""
+        job = Job(
+            Task(NOT_KEPT, settings, uuid=uuid), name, backend, self._folder(uuid),
+            state=State.RUNNING, created=self.clock(),
+        )  # fmt: skip
+        job.folder.mkdir(parents=True, exist_ok=True)
+        self._insert(job)
+        return job
+
+    def move(
+        self, job: Job, state: State, *, error: str = "", cost: float | None = None, assets: tuple[Asset, ...] = ()
+    ) -> Job:
+        """Take a job to another state; raises `JobError` for a step that the table does not allow.
 
         The step happens only if the row still is in the state that `job` says, so that of two
         processes one goes on and the other is told.
         """
         if state not in TRANSITIONS[job.state]:
-            raise TrellisError(f"A job that is {job.state} cannot become {state}.")
-        changed = replace(job, state=state, error=error, cost=cost if cost is not None else job.cost, assets=assets or job.assets)
-        with self._connection() as connection:
+            raise JobError(f'The job "{job.name}" is {job.state} and cannot become {state}.')
+        changed = replace(
+            job,
+            state=state,
+            error=error,
+            sent=self.clock() if state is State.SENDING else job.sent,
+            finished=self.clock() if state is State.READY else job.finished,
+            cost=cost if cost is not None else job.cost,
+            assets=assets or job.assets,
+        )
+        with self.connection() as connection:
             cursor = connection.execute(
-                "UPDATE jobs SET state = ?, error = ?, cost = ?, assets = ? WHERE uuid = ? AND state = ?",
-                (state, error, changed.cost, _assets_json(changed), job.uuid, job.state),
-            )
+                "UPDATE jobs SET state = ?, error = ?, sent = ?, finished = ?, cost = ?, assets = ?"
+                " WHERE uuid = ? AND state = ?",
+                (
+                    state, error, changed.sent, changed.finished, changed.cost, _assets_json(changed),
+                    job.uuid, job.state,
+                ),
+            )  # fmt: skip
             if cursor.rowcount != 1:
-                raise TrellisError(f'The job "{job.name}" is being worked on by another program.')
+                raise JobError(f'The job "{job.name}" was taken over by another program.')
         return changed
+
+    def note(self, job: Job, error: str) -> None:
+        """Remember what went wrong with a job that can go on from where it is."""
+        with self.connection() as connection:
+            connection.execute("UPDATE jobs SET error = ? WHERE uuid = ?", (error, job.uuid))
+
+    @contextmanager
+    def claim(self, job: Job) -> Iterator[Job]:
+        """Work on a job alone: yields it as it stands now; `JobError` while another program has it."""
+        job.folder.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(job.folder / "lock", thread_local=False)
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            raise JobError(f'The job "{job.name}" is being worked on by another program.') from None
+        try:
+            current = self.get(job.uuid)
+            if current is None:
+                raise JobError(f'The job "{job.name}" was deleted.')
+            yield current
+        finally:
+            lock.release()
+
+    def deliver(self, job: Job) -> bool:
+        """Mark a job as having reached a scene; False when it had before. Of several callers one gets True."""
+        with self.connection() as connection:
+            cursor = connection.execute(
+                "UPDATE jobs SET delivered = ? WHERE uuid = ? AND delivered IS NULL", (self.clock(), job.uuid)
+            )
+            return cursor.rowcount == 1
+
+    def delete(self, job: Job) -> None:
+        """Remove a job and its files; not while something works on it."""
+        with self.claim(job), self.connection() as connection:
+            connection.execute("DELETE FROM jobs WHERE uuid = ?", (job.uuid,))
+        shutil.rmtree(job.folder, ignore_errors=True)
 
     def get(self, uuid: str) -> Job | None:
         return next(iter(self._select("WHERE uuid = ?", (uuid,))), None)
@@ -106,42 +191,71 @@ class JobStore:
         """The newest jobs first."""
         return self._select("ORDER BY created DESC LIMIT ?", (limit,))
 
+    def unfinished(self) -> list[Job]:
+        """What was begun and is not over, oldest first: after a crash, this goes on."""
+        states = [state for state in State if not state.is_over]
+        marks = ", ".join("?" * len(states))
+        return self._select(f"WHERE state IN ({marks}) ORDER BY created", tuple(states))
+
+    def undelivered(self) -> list[Job]:
+        """What is ready and belongs somewhere that it has not reached, oldest first."""
+        return self._select("WHERE state = ? AND delivered IS NULL AND target != '' ORDER BY created", (State.READY,))
+
     def in_batch(self, batch: str, fingerprint: str) -> Job | None:
         """The newest job of a batch for this very picture and these settings that was not given up."""
-        states = (State.FAILED, State.CANCELLED)
         found = self._select(
             "WHERE batch = ? AND fingerprint = ? AND state NOT IN (?, ?) ORDER BY created DESC LIMIT 1",
-            (batch, fingerprint, *states),
+            (batch, fingerprint, State.FAILED, State.CANCELLED),
         )
         return found[0] if found else None
 
-    def _select(self, clause: str, values: tuple[Any, ...]) -> list[Job]:
-        with self._connection() as connection:
-            rows = connection.execute(f"SELECT * FROM jobs {clause}", values).fetchall()
-        return [self._job(row) for row in rows]
-
-    def _job(self, row: sqlite3.Row) -> Job:
-        folder = self.folder / "jobs" / row["uuid"]
-        image = folder / "image.txt"
-        # Without its picture a job can still be asked for; it can only not be sent again.
-        text = image.read_text(encoding="utf-8") if image.exists() else "(not kept)"
-        request = {**json.loads(row["request"]), "inputs": {"image": text}}
-        assets = tuple(Asset(folder / a["file"], row["name"], a["provenance"]) for a in json.loads(row["assets"]))
-        return Job(
-            Task.from_request(request), row["name"], row["backend"], folder, State(row["state"]), row["image_sha256"],
-            row["batch"], row["fingerprint"], row["created"], row["error"], row["cost"],
-            tuple(replace(asset, variations=assets) for asset in assets),
-        )  # fmt: skip
-
     @contextmanager
-    def _connection(self) -> Iterator[sqlite3.Connection]:
-        connection = sqlite3.connect(self.folder / "jobs.sqlite3", timeout=15.0)
+    def connection(self) -> Iterator[sqlite3.Connection]:
+        connection = sqlite3.connect(self.folder / "jobs.db", timeout=30.0)
         try:
             connection.row_factory = sqlite3.Row
             with connection:  # commits, or rolls back on an exception
                 yield connection
         finally:
             connection.close()
+
+    def _folder(self, uuid: str) -> Path:
+        return self.folder / "jobs" / uuid
+
+    def _insert(self, job: Job) -> None:
+        request = job.task.to_request()
+        del request["inputs"]
+        values = (
+            job.uuid, job.name, job.backend, job.state, json.dumps(request), job.settings.get("seed"),
+            job.image_sha256, job.batch, job.fingerprint, job.created, job.target,
+        )  # fmt: skip
+        with self.connection() as connection:
+            try:
+                connection.execute(
+                    "INSERT INTO jobs (uuid, name, backend, state, request, seed, image_sha256, batch, fingerprint,"
+                    " created, target) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    values,
+                )
+            except sqlite3.IntegrityError:
+                raise JobError(f"The job {job.uuid} is in the list already.") from None
+
+    def _select(self, clause: str, values: tuple[Any, ...]) -> list[Job]:
+        with self.connection() as connection:
+            rows = connection.execute(f"SELECT * FROM jobs {clause}", values).fetchall()
+        return [self._job(row) for row in rows]
+
+    def _job(self, row: sqlite3.Row) -> Job:
+        folder = self._folder(row["uuid"])
+        image = folder / "image.txt"
+        text = image.read_text(encoding="utf-8") if image.exists() else NOT_KEPT
+        request = {**json.loads(row["request"]), "inputs": {"image": text}}
+        assets = tuple(Asset(folder / a["file"], row["name"], a["provenance"]) for a in json.loads(row["assets"]))
+        return Job(
+            Task.from_request(request), row["name"], row["backend"], folder, State(row["state"]), row["image_sha256"],
+            row["batch"], row["fingerprint"], row["created"], row["sent"], row["finished"], row["delivered"],
+            row["error"], row["cost"], tuple(replace(asset, variations=assets) for asset in assets),
+            row["target"],
+        )  # fmt: skip
 
 
 def _assets_json(job: Job) -> str:

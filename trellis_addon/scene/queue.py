@@ -2,39 +2,64 @@
 
 A thread takes each generation to its finished GLBs and puts what happens into one queue. The pump, a
 timer on Blender's main thread, takes it out, redraws what changed and does the final import.
+What outlives Blender is the store of jobs; this module only knows what goes on in this session.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import queue
 import threading
 import uuid
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field
 
 import bpy
 
-from ..errors import Cancelled, TrellisError
-from ..images import PreparedImage
-from ..jobs.job import Asset
+from ..errors import BackendError, Cancelled, FieldError, JobError, TrellisError
+from ..jobs.job import Asset, Job
+from ..jobs.store import JobStore
 from ..progress import Progress
 from .importer import import_asset
 
 log = logging.getLogger(__name__)
 
 INTERVAL = 0.1
-IN_FLIGHT = threading.Semaphore(3)  # what the platform likes to see from one user at most
+_IN_FLIGHT = threading.Semaphore(4)  # what the platform likes to see from one user at most
 
 
-@dataclass
+@dataclass(frozen=True)
 class Target:
-    """Where a finished asset belongs: told at the start, because the artist goes on working."""
+    """Where a finished asset belongs: told at the start, because the artist goes on working.
+
+    `session` is this run of Blender: an unsaved file has no other name, and the next one is another file.
+    """
 
     scene_name: str
     file: str
     location: tuple[float, float, float]
     height: float | None
+    session: str = ""
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Target | None:
+        try:
+            values = json.loads(text)
+            return cls(**{**values, "location": tuple(values["location"])})
+        except (ValueError, TypeError, KeyError):
+            return None
+
+    @property
+    def is_open(self) -> bool:
+        same_file = self.session == SESSION if not self.file else True
+        return same_file and bpy.data.filepath == self.file and self.scene_name in bpy.data.scenes
+
+
+SESSION = uuid.uuid4().hex
 
 
 @dataclass(eq=False)
@@ -42,6 +67,7 @@ class Generation:
     """One line of the queue in the panel. `state`: "running", "done", "failed", "cancelled" or "kept".
 
     "kept" is a finished asset whose scene is not there any more: it waits for the artist's word.
+    `minds` is the path of the setting that the service does not take, `details` its raw reply, for a report.
     """
 
     name: str
@@ -50,12 +76,15 @@ class Generation:
     stage: str = "Waiting"
     share: float = 0.0
     message: str = ""
+    minds: str = ""
+    details: str = ""
     assets: tuple[Asset, ...] = ()
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
     stop: threading.Event = field(default_factory=threading.Event)
 
 
-Make = Callable[[PreparedImage, Progress], Asset]
+Report = Callable[[str], None]  # something for the artist to read, while it goes on
+Make = Callable[[Progress, Report], Asset]
 
 _generations: list[Generation] = []
 _events: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
@@ -69,14 +98,34 @@ def find(id: str) -> Generation | None:
     return next((g for g in _generations if g.id == id), None)
 
 
-def start(name: str, load: Callable[[], PreparedImage], make: Make, target: Target) -> Generation:
-    """Begin a generation and return at once. `load` and `make` run in a thread: no `bpy` in them."""
+def start(name: str, make: Make, target: Target, *, is_resumed: bool = False) -> Generation:
+    """Begin a generation and return at once. `make` runs in a thread: no `bpy` in it.
+
+    One of a former session that another program has taken up meanwhile goes off the list without a word.
+    """
     generation = Generation(name, target)
     _generations.insert(0, generation)
-    threading.Thread(target=_work, args=(generation, load, make), daemon=True).start()
+    threading.Thread(target=_work, args=(generation, make, is_resumed), daemon=True).start()
+    run_pump()
+    return generation
+
+
+def keep(job: Job, target: Target) -> None:
+    """List a finished job whose scene is not open, for the artist to place."""
+    generation = Generation(job.name, target, assets=job.assets)
+    _keep(generation)
+    _generations.append(generation)
+
+
+def later(work: Callable[[], None]) -> None:
+    """Have the pump call `work` on the main thread; for threads."""
+    _events.put(work)
+
+
+def run_pump() -> None:
+    """See that the pump runs; main thread only."""
     if not bpy.app.timers.is_registered(_pump):
         bpy.app.timers.register(_pump, first_interval=INTERVAL, persistent=True)
-    return generation
 
 
 def cancel(generation: Generation) -> None:
@@ -90,14 +139,25 @@ def forget(generation: Generation) -> None:
         _generations.remove(generation)
 
 
-def place_kept(generation: Generation, target: Target) -> list[bpy.types.Object]:
+def place(generation: Generation, target: Target) -> list[bpy.types.Object]:
     """Import a finished generation into another scene than it was meant for."""
     generation.target = target
     return _import(generation)
 
 
+def import_variations(assets: Iterable[Asset], target: Target) -> list[bpy.types.Object]:
+    """Import side by side, each where the one before ends."""
+    scene = bpy.data.scenes[target.scene_name]
+    made: list[bpy.types.Object] = []
+    for asset in assets:
+        x, y, z = target.location
+        x += sum(obj.dimensions.x for obj in made) * 1.15
+        made.append(import_asset(asset, height=target.height, location=(x, y, z), scene=scene))
+    return made
+
+
 def stop_all() -> None:
-    """For unregistering and exit: no thread goes on with work, no timer stays."""
+    """For unregistering and exit: no thread goes on with work, no timer stays. Jobs go on another day."""
     for generation in _generations:
         generation.stop.set()
     _generations.clear()
@@ -107,29 +167,36 @@ def stop_all() -> None:
         bpy.app.timers.unregister(_pump)
 
 
-def _work(generation: Generation, load: Callable[[], PreparedImage], make: Make) -> None:
-    def report(stage: str, share: float) -> None:
-        _events.put(lambda: _update(generation, stage=stage, share=share))
+def _work(generation: Generation, make: Make, is_resumed: bool) -> None:
+    def on_update(stage: str, share: float) -> None:
+        later(lambda: _update(generation, stage=stage, share=share))
 
-    progress = Progress(report, generation.stop.is_set)
+    def report(message: str) -> None:
+        later(lambda: _update(generation, message=message))
+
+    progress = Progress(on_update, generation.stop.is_set)
     try:
-        with IN_FLIGHT:
+        with _IN_FLIGHT:
             progress.update("Preparing", 0.0)
-            picture = load()
-            warning = " ".join(picture.warnings)
-            _events.put(lambda: _update(generation, message=warning))
-            asset = make(picture, progress)
-        _events.put(lambda: _finish(generation, asset))
+            asset = make(progress, report)
+        later(lambda: _finish(generation, asset))
     except Cancelled:
-        _events.put(lambda: _update(generation, state="cancelled", message="Cancelled."))
+        later(lambda: _update(generation, state="cancelled", message="Cancelled."))
     except TrellisError as error:
-        message = str(error)
-        _events.put(lambda: _update(generation, state="failed", message=message))
+        _fail(generation, error)
+        if is_resumed and isinstance(error, JobError):
+            later(lambda: forget(generation))
     except Exception as error:
         # The artist gets a sentence; the log has the rest for a report.
         log.exception("A generation failed")
-        message = f"Unexpected problem ({type(error).__name__}: {error}); the console has the details."
-        _events.put(lambda: _update(generation, state="failed", message=message))
+        _fail(generation, JobError(f"Unexpected problem ({type(error).__name__}); the console has the details."))
+
+
+def _fail(generation: Generation, error: TrellisError) -> None:
+    field_path = error.field if isinstance(error, (FieldError, BackendError)) else ""
+    raw = error.raw if isinstance(error, BackendError) else None
+    details = json.dumps({"error": type(error).__name__, "code": error.code, "message": str(error), "reply": raw}, indent=2)
+    later(lambda: _update(generation, state="failed", message=str(error), minds=field_path, details=details))
 
 
 def _pump() -> float | None:
@@ -140,7 +207,41 @@ def _pump() -> float | None:
         changed = True
     if changed:
         _redraw()
-    return INTERVAL if any(g.state == "running" for g in _generations) else None
+    return INTERVAL if any(g.state == "running" for g in _generations) or threads_at_work() else None
+
+
+def threads_at_work() -> int:
+    """How many helpers (asking for a balance, looking into the store) will still report."""
+    return _helpers.count
+
+
+class _Helpers:
+    count = 0
+
+
+_helpers = _Helpers()
+
+
+def in_thread(work: Callable[[], Callable[[], None]]) -> None:
+    """Run `work` in a thread, and what it returns on the main thread afterwards; main thread only."""
+
+    def run() -> None:
+        try:
+            then = work()
+        except Exception:
+            log.exception("A background task failed")
+            then = None
+
+        def finish() -> None:
+            _helpers.count -= 1
+            if then is not None:
+                then()
+
+        later(finish)
+
+    _helpers.count += 1
+    threading.Thread(target=run, daemon=True).start()
+    run_pump()
 
 
 def _update(generation: Generation, **changes: object) -> None:
@@ -150,9 +251,8 @@ def _update(generation: Generation, **changes: object) -> None:
 
 def _finish(generation: Generation, asset: Asset) -> None:
     generation.assets = asset.variations or (asset,)
-    target = generation.target
-    if bpy.data.filepath != target.file or target.scene_name not in bpy.data.scenes:
-        _update(generation, state="kept", message="Its scene is not open any more: choose Import to place it here.")
+    if not generation.target.is_open:
+        _keep(generation)
         return
     try:
         _import(generation)
@@ -161,22 +261,24 @@ def _finish(generation: Generation, asset: Asset) -> None:
         _update(generation, state="failed", message=str(error))
 
 
+def _keep(generation: Generation) -> None:
+    message = "Its scene is not open: choose Import to place it at the 3D cursor of this one."
+    _update(generation, state="kept", share=1.0, message=message)
+
+
 def _import(generation: Generation) -> list[bpy.types.Object]:
-    target = generation.target
-    scene = bpy.data.scenes[target.scene_name]
-    made: list[bpy.types.Object] = []
-    for asset in generation.assets:
-        x, y, z = target.location
-        # variations stand side by side, each where the one before ends
-        x += sum(obj.dimensions.x for obj in made) * 1.15
-        made.append(import_asset(asset, height=target.height, location=(x, y, z), scene=scene))
-    engine = generation.assets[0].engine
-    _update(generation, state="done", share=1.0, message=f"engine: {engine}. {generation.message}".strip())
+    made = import_variations(generation.assets, generation.target)
+    store = JobStore()
+    if job := store.get(str(generation.assets[0].provenance.get("task_uuid", ""))):
+        store.deliver(job)
+    said = generation.message if generation.state == "running" else ""
+    message = f"engine: {generation.assets[0].engine}. {said}".strip()
+    _update(generation, state="done", share=1.0, message=message)
     return made
 
 
 def _redraw() -> None:
     for window in bpy.context.window_manager.windows:
         for area in window.screen.areas:
-            if area.type == "VIEW_3D":
+            if area.type in ("VIEW_3D", "PREFERENCES"):
                 area.tag_redraw()

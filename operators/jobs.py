@@ -1,0 +1,174 @@
+"""The history: place, repeat, fetch and remove jobs that are in the store."""
+
+from __future__ import annotations
+
+import json
+
+import bpy
+from bpy.props import StringProperty
+
+from ..trellis_addon.errors import TrellisError
+from ..ui.preferences import backend_for_job, backend_of
+from .generate import target_here
+
+
+class _OnJob:
+    """What the buttons beside a job share; each one's `run(context, job, store)` does the work."""
+
+    bl_options = {"INTERNAL"}
+
+    job: StringProperty(options={"SKIP_SAVE"})  # type: ignore[valid-type]
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        from ..trellis_addon.jobs.store import JobStore
+        from ..trellis_addon.scene import history
+
+        store = JobStore()
+        job = store.get(self.job)
+        try:
+            if job is None:
+                raise TrellisError("This job is not in the list any more.")
+            self.run(context, job, store)
+        except TrellisError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        if not bpy.app.background:
+            history.read_store()
+        return {"FINISHED"}
+
+
+class TRELLIS2_OT_job_import(_OnJob, bpy.types.Operator):
+    """Place this asset at the 3D cursor; what is not here yet is asked for, and not paid again"""
+
+    bl_idname = "trellis2.job_import"
+    bl_label = "Import"
+    bl_options = {"INTERNAL", "UNDO"}
+
+    def run(self, context, job, store) -> None:  # type: ignore[no-untyped-def]
+        from ..trellis_addon.scene import queue, resume
+
+        if job.assets and all(asset.path.is_file() for asset in job.assets):
+            queue.import_variations(job.assets, target_here(context))
+            store.deliver(job)
+        elif bpy.app.background:
+            from ..trellis_addon.api import finish
+
+            asset = finish(job, backend_for_job(job), store)
+            queue.import_variations(asset.variations, target_here(context))
+            store.deliver(job)
+        else:
+            resume.finish_into(job, backend_for_job(job), target_here(context))
+
+
+class TRELLIS2_OT_job_retry(_OnJob, bpy.types.Operator):
+    """Make it once more with the same picture and settings; on the remote API it is paid again"""
+
+    bl_idname = "trellis2.job_retry"
+    bl_label = "Generate Again"
+
+    def run(self, context, job, store) -> None:  # type: ignore[no-untyped-def]
+        from ..trellis_addon.api import finish, retry
+        from ..trellis_addon.scene import queue, resume
+
+        target = target_here(context)
+        again = retry(job, store, target=target.to_json())
+        if bpy.app.background:
+            queue.import_variations(finish(again, backend_for_job(again), store).variations, target)
+            store.deliver(again)
+        else:
+            resume.finish_into(again, backend_for_job(again), target)
+
+
+class TRELLIS2_OT_job_delete(_OnJob, bpy.types.Operator):
+    """Delete this job and its files; what stands in scenes stays"""
+
+    bl_idname = "trellis2.job_delete"
+    bl_label = "Delete Job"
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        return context.window_manager.invoke_confirm(self, event)
+
+    def run(self, context, job, store) -> None:  # type: ignore[no-untyped-def]
+        store.delete(job)
+
+
+class TRELLIS2_OT_job_reveal(_OnJob, bpy.types.Operator):
+    """Show this job's files in the file browser of the system"""
+
+    bl_idname = "trellis2.job_reveal"
+    bl_label = "Reveal Files"
+
+    def run(self, context, job, store) -> None:  # type: ignore[no-untyped-def]
+        bpy.ops.wm.path_open(filepath=str(job.folder))
+
+
+class TRELLIS2_OT_job_details(_OnJob, bpy.types.Operator):
+    """Copy what is known of this job to the clipboard, for a report; the key is never part of it"""
+
+    bl_idname = "trellis2.job_details"
+    bl_label = "Copy Details"
+
+    def run(self, context, job, store) -> None:  # type: ignore[no-untyped-def]
+        request = {**job.task.to_request(), "inputs": {"image": "(left out)"}}
+        facts = {"state": job.state, "backend": job.backend, "error": job.error, "cost": job.cost, "request": request}
+        context.window_manager.clipboard = json.dumps(facts, indent=2)
+
+
+class TRELLIS2_OT_job_fetch(bpy.types.Operator):
+    """Fetch the asset of a task by its taskUUID, whichever program sent it; nothing is paid"""
+
+    bl_idname = "trellis2.job_fetch"
+    bl_label = "Fetch by Task UUID"
+    bl_options = {"REGISTER"}
+
+    uuid: StringProperty(name="Task UUID", options={"SKIP_SAVE"})  # type: ignore[valid-type]
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        return context.window_manager.invoke_props_dialog(self)
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        from ..trellis_addon.api import fetch
+        from ..trellis_addon.scene import queue
+        from ..trellis_addon.task import check_uuid
+
+        uuid = self.uuid.strip()
+        try:
+            check_uuid(uuid)
+            backend = backend_of(context.scene.trellis2.backend)
+            if bpy.app.background:
+                asset = fetch(uuid, backend=backend.name, key=backend.key)
+                queue.import_variations(asset.variations, target_here(context))
+            else:
+                make = lambda progress, report: fetch(uuid, backend=backend.name, key=backend.key)  # noqa: E731
+                queue.start(f"task {uuid[:8]}", make, target_here(context))
+        except TrellisError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        return {"FINISHED"}
+
+
+class TRELLIS2_OT_history_refresh(bpy.types.Operator):
+    """Read the list of jobs again"""
+
+    bl_idname = "trellis2.history_refresh"
+    bl_label = "Refresh"
+    bl_options = {"INTERNAL"}
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        from ..trellis_addon.scene import history
+
+        history.read_store()
+        return {"FINISHED"}
+
+
+register, unregister = bpy.utils.register_classes_factory(
+    (
+        TRELLIS2_OT_job_import,
+        TRELLIS2_OT_job_retry,
+        TRELLIS2_OT_job_delete,
+        TRELLIS2_OT_job_reveal,
+        TRELLIS2_OT_job_details,
+        TRELLIS2_OT_job_fetch,
+        TRELLIS2_OT_history_refresh,
+    )
+)

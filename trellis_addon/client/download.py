@@ -1,0 +1,106 @@
+"""Fetching a finished file: resumed after a break, checked, and put in its place as a whole."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import logging
+import os
+import re
+from pathlib import Path
+from typing import Protocol
+
+import httpx
+
+from ..errors import DamagedFileError, NetworkError
+from ..glb.check import MAX_FILE_BYTES, check_glb_file
+from ..progress import Progress
+
+log = logging.getLogger(__name__)
+
+ATTEMPTS = 8
+# Not there yet: file servers answer so for some seconds after a success.
+RETRIED_STATUS = {404, 408, 422, 425, 429, 500, 502, 503, 504}
+
+
+class Wait(Protocol):
+    def __call__(self, attempt: int, progress: Progress, at_least: float = 0.0) -> None: ...
+
+
+def download(client: httpx.Client, url: str, path: Path, progress: Progress, wait: Wait) -> Path:
+    """Fetch a GLB to `path`. What has come stays beside it as .part, and the next call goes on from there.
+
+    Raises `NetworkError` when it cannot be had, `DamagedFileError` when what came, twice, is no sound GLB.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Named after the address: what came from another one must never be gone on with.
+    part = path.with_name(f"{path.name}.{hashlib.sha256(url.encode()).hexdigest()[:12]}.part")
+    damaged = 0
+    for attempt in range(ATTEMPTS):
+        try:
+            _fetch(client, url, part, progress)
+            check_glb_file(part)
+            os.replace(part, path)
+            for old in path.parent.glob(f"{glob.escape(path.name)}.*.part"):
+                old.unlink(missing_ok=True)
+            return path
+        except DamagedFileError:
+            part.unlink(missing_ok=True)
+            damaged += 1
+            if damaged == 3 or attempt == ATTEMPTS - 1:
+                raise
+        except NetworkError as error:
+            if attempt == ATTEMPTS - 1 or error.code == "fileNotAvailable":
+                raise
+            log.info("Downloading again: %s", error)
+        wait(attempt, progress)
+    raise AssertionError("unreachable")
+
+
+def _fetch(client: httpx.Client, url: str, part: Path, progress: Progress) -> None:
+    """The rest of the file behind what `part` holds already."""
+    have = part.stat().st_size if part.exists() else 0
+    # Bytes as they are: a compressed transfer could not be gone on with in the middle.
+    headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={have}-"} if have else {})}
+    try:
+        with client.stream("GET", url, headers=headers) as response:
+            if response.status_code == 416 and have:
+                part.unlink()  # longer than the file: it belongs to something else
+                raise NetworkError("The download has to begin again.", code="downloadFailed")
+            if response.status_code not in (200, 206):
+                final = response.status_code not in RETRIED_STATUS
+                raise NetworkError(
+                    f"The asset's file cannot be downloaded: its server answers {response.status_code}.",
+                    code="fileNotAvailable" if final else "downloadFailed",
+                )
+            start = _start_of(response)
+            if start not in (0, have):
+                part.unlink(missing_ok=True)
+                raise NetworkError("The file's server sends another part than was asked for.", code="downloadFailed")
+            total = start + int(response.headers.get("content-length") or 0)
+            _save(response, part, start, total, progress)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise NetworkError(
+            f"The download of the asset broke off ({type(error).__name__}).", code="downloadFailed"
+        ) from error
+
+
+def _save(response: httpx.Response, part: Path, start: int, total: int, progress: Progress) -> None:
+    received = start
+    with part.open("r+b" if start else "wb") as file:
+        file.seek(start)
+        for chunk in response.iter_bytes(1 << 18):
+            received += len(chunk)
+            if max(total, received) > MAX_FILE_BYTES:
+                raise NetworkError("The asset's file is larger than 1 GB.", code="fileNotAvailable")
+            file.write(chunk)
+            progress.update("Downloading", received / total if total > start else 0.0)
+        file.truncate()
+
+
+def _start_of(response: httpx.Response) -> int:
+    """Where in the file the reply begins; a server that knows no ranges begins at 0."""
+    if response.status_code == 200:
+        return 0
+    found = re.match(r"bytes (\d+)-", response.headers.get("content-range", ""))
+    return int(found[1]) if found else -1

@@ -1,0 +1,70 @@
+"""What the panel shows of the store and the account, without asking a disk or a network while it draws."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from ..client.backends import Backend
+from ..errors import TrellisError
+from ..jobs.job import Job
+from ..jobs.money import limits, spent
+from ..jobs.store import JobStore
+from . import queue
+
+SHOWN = 12
+
+
+@dataclass
+class Known:
+    """The last that was read: newest jobs, money in US dollars, the account's answer in words."""
+
+    jobs: list[Job] = field(default_factory=list)
+    spent: dict[str, float] = field(default_factory=dict)
+    limits: dict[str, float] = field(default_factory=dict)
+    account: str = ""
+    is_read: bool = False
+
+
+known = Known()
+
+
+def read_store() -> None:
+    """Read the store in a thread; the panel shows it as soon as it is there."""
+
+    def work() -> Callable[[], None]:
+        store = JobStore()
+        jobs = store.recent(SHOWN)
+        money = {period: spent(store, period) for period in ("day", "month")}
+        allowed = limits(store)
+
+        def show() -> None:
+            known.jobs, known.spent, known.limits, known.is_read = jobs, money, allowed, True
+
+        return show
+
+    known.is_read = True  # asked for: not once for every redraw
+    queue.in_thread(work)
+
+
+def ask_account(backend: Backend) -> None:
+    """Ask the service for the balance, in a thread: what "Test Key" does."""
+
+    def work() -> Callable[[], None]:
+        from ..client.backends import connect
+
+        try:
+            with connect(backend) as client:
+                found = client.account()
+            amount = "not told" if found.balance is None else f"{found.balance:.2f} {found.currency}"
+            answer = f"The key works. Balance: {amount}"
+        except TrellisError as error:
+            answer = str(error)
+
+        def show() -> None:
+            known.account = answer
+
+        return show
+
+    known.account = "Asking ..."
+    queue.in_thread(work)

@@ -1,0 +1,27 @@
+"""What the panels share: where they stand, and text that is longer than a line."""
+
+from __future__ import annotations
+
+import textwrap
+
+import bpy
+
+
+class Panel:
+    bl_space_type = "VIEW_3D"
+    bl_region_type = "UI"
+    bl_category = "TRELLIS.2"
+
+
+class SubPanel(Panel):
+    bl_parent_id = "TRELLIS2_PT_main"
+    bl_options = {"DEFAULT_CLOSED"}
+
+
+def wrapped(layout: bpy.types.UILayout, text: str, context: bpy.types.Context) -> None:
+    """Text over as many lines as the region's width asks for."""
+    width = max(int(context.region.width / (7 * context.preferences.system.ui_scale)) - 6, 16)
+    column = layout.column(align=True)
+    column.scale_y = 0.75
+    for line in textwrap.wrap(text, width):
+        column.label(text=line)
