@@ -16,7 +16,7 @@ from .version import VERSION as __version__
 
 if TYPE_CHECKING:
     from . import errors, scene
-    from .api import generate, prepare_task
+    from .api import account, fetch, generate, prepare_task, resume
     from .errors import TrellisError
     from .images import load_image
     from .jobs.job import Asset
@@ -25,7 +25,10 @@ if TYPE_CHECKING:
     from .task import Task
 
 _HOMES = {
+    "account": ".api",
+    "fetch": ".api",
     "generate": ".api",
+    "resume": ".api",
     "prepare_task": ".api",
     "Asset": ".jobs.job",
     "Progress": ".progress",
@@ -43,10 +46,13 @@ __all__ = [
     "Task",
     "TrellisError",
     "__version__",
+    "account",
     "errors",
+    "fetch",
     "generate",
     "load_image",
     "prepare_task",
+    "resume",
     "scene",
 ]
 

@@ -69,7 +69,7 @@ def local_service(engine: str) -> LocalService:
     with _lock:
         service = _services.get(engine)
         if service is None or not service.running:
-            service = _services[engine] = _start(engine)
+            service = _services[engine] = start_service(engine)
         return service
 
 
@@ -84,7 +84,8 @@ def stop_local_services() -> None:
 atexit.register(stop_local_services)
 
 
-def _start(engine: str) -> LocalService:
+def start_service(engine: str) -> LocalService:
+    """A service of one's own, to be stopped by whoever asked for it; raises `EngineError`."""
     package_parent = str(Path(__file__).resolve().parents[2])
     arguments = ["serve", "--engine", engine, "--token-stdin"]
     token = secrets.token_urlsafe(32)
