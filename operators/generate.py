@@ -49,9 +49,9 @@ class TRELLIS2_OT_generate(bpy.types.Operator):
             pictures = self._pictures(state)
             settings = read_settings(state.settings)
             backend = backend_of(state.backend)
-            for label, load in pictures:
+            for place, (label, load) in enumerate(pictures):
                 name = state.asset_name if len(pictures) == 1 and state.asset_name else label
-                _start(context, name, load, backend, settings)
+                _start(context, name, load, backend, settings, place)
         except TrellisError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
@@ -131,14 +131,21 @@ class TRELLIS2_OT_preset(bpy.types.Operator):
         return {"FINISHED"}
 
 
-def _start(context: bpy.types.Context, name: str, load: Callable[[], PreparedImage], backend: Any, settings: Any) -> None:
+def _start(
+    context: bpy.types.Context,
+    name: str,
+    load: Callable[[], PreparedImage],
+    backend: Any,
+    settings: Any,
+    place: int,
+) -> None:
     """In a window: begin and return. Without one, where timers do not run: wait and import."""
     from ..trellis_addon.api import finish, prepare_task
     from ..trellis_addon.jobs.store import JobStore
     from ..trellis_addon.progress import Progress
     from ..trellis_addon.scene import queue
 
-    target = target_here(context)
+    target = target_here(context, place)
 
     def make(progress: Progress, report: Callable[[str], None]):  # type: ignore[no-untyped-def]
         picture = load()
@@ -154,12 +161,14 @@ def _start(context: bpy.types.Context, name: str, load: Callable[[], PreparedIma
         queue.start(name, make, target)
 
 
-def target_here(context: bpy.types.Context):  # type: ignore[no-untyped-def]
-    """The 3D cursor of the open scene, with the panel's height."""
+def target_here(context: bpy.types.Context, place: int = 0):  # type: ignore[no-untyped-def]
+    """The 3D cursor of the open scene, with the panel's height; of several, each a place further to the right."""
     from ..trellis_addon.scene.queue import SESSION, Target
 
     scene = context.scene
-    return Target(scene.name, bpy.data.filepath, tuple(scene.cursor.location), scene.trellis2.height, SESSION)
+    height = scene.trellis2.height
+    x, y, z = scene.cursor.location
+    return Target(scene.name, bpy.data.filepath, (x + place * 1.5 * height, y, z), height, SESSION)
 
 
 register, unregister = bpy.utils.register_classes_factory(

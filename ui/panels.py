@@ -30,7 +30,7 @@ class TRELLIS2_PT_main(Panel, bpy.types.Panel):
         button.scale_y = 1.6
         button.operator("trellis2.generate", text=f"Generate {_result_word(state)}", icon="MESH_MONKEY")
         if state.backend == "remote":
-            layout.label(text=f"About {_price(state.settings.number_results)}", icon="FUND")
+            layout.label(text=f"About {_price(state.settings.number_results)}")
 
 
 class TRELLIS2_PT_settings(SubPanel, bpy.types.Panel):

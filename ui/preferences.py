@@ -42,7 +42,7 @@ class TRELLIS2_AP_preferences(bpy.types.AddonPreferences):
         if answer:
             layout.label(text=answer)
         row = layout.row(align=True)
-        row.operator("trellis2.spending_limit", icon="FUND")
+        row.operator("trellis2.spending_limit")
         layout.separator()
         layout.prop(self, "service_url", placeholder="http://gpu-box:8000/v1")
         layout.prop(self, "service_token")
