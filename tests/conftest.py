@@ -96,7 +96,7 @@ def run_python(*arguments: str, timeout: float = 120, **environment: str) -> sub
 @pytest.fixture(scope="session")
 def disc_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("pictures") / "Blue Disc.png"
-    disc(colour=(50, 90, 210)).save(path)
+    disc(360, (50, 90, 210)).save(path)
     return path
 
 

@@ -56,6 +56,8 @@ def generate(
     """
     wished = Settings(settings or {}).replace(**named_settings)
     where = Backend(backend, key, allow_network)
+    if output is not None:
+        _check_output(Path(output))
     task, label, sha256 = prepare_task(image, where, wished, model=model, name=name)
     store = store or JobStore()
     job = store.add(task, name=label, backend=where.name, image_sha256=sha256)
@@ -91,8 +93,7 @@ def copy_out(asset: Asset, target: Path) -> Asset:
     """Copy the asset, its variations and their provenance to `target`; returns the asset there."""
     if target.is_dir():
         target = target / f"{asset.name}.glb"
-    if target.suffix.lower() != ".glb":
-        raise FieldError("output", str(target), "give a file name that ends in .glb")
+    _check_output(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     copies = []
     for position, variation in enumerate(asset.variations or (asset,)):
@@ -102,6 +103,11 @@ def copy_out(asset: Asset, target: Path) -> Asset:
         copy.save_provenance()
         copies.append(copy)
     return replace(copies[0], variations=tuple(copies))
+
+
+def _check_output(target: Path) -> None:
+    if target.suffix.lower() != ".glb" and not target.is_dir():
+        raise FieldError("output", str(target), "give a file name that ends in .glb")
 
 
 def fingerprint(image: Path, settings: Settings, model: str) -> str:

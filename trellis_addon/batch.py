@@ -72,16 +72,26 @@ def run_batch(
     rows = [Row(image) for image in images]
     waiting: list[Row] = []
     prints: dict[Path, str] = {}
+    model_id = backend.check_model(model or backend.default_model)
     for row in rows:
-        prints[row.image] = fingerprint(row.image, settings, backend.check_model(model or backend.default_model))
+        try:
+            prints[row.image] = fingerprint(row.image, settings, model_id)
+        except InputError as error:  # gone, or not ours to read
+            row.state, row.message = "failed", str(error)
+            report(row, "Done", 1.0)
+            continue
         if prints[row.image] in present:
             row.state = "present"
             report(row, "Done", 1.0)
         else:
             waiting.append(row)
 
+    # Copies of one picture wait for each other: the second takes what the first has made.
+    locks = {print_: threading.Lock() for print_ in prints.values()}
+
     def make(row: Row, progress: Progress) -> tuple[Asset, ...]:
-        return _make(row, prints[row.image], str(output.resolve()), backend, settings, model, store, progress)
+        with locks[prints[row.image]]:
+            return _make(row, prints[row.image], str(output.resolve()), backend, settings, model, store, progress)
 
     placed: dict[Path, list] = {}
     try:

@@ -87,6 +87,18 @@ def _parser(program: str) -> argparse.ArgumentParser:
     serve.add_argument("--token", help="what callers must send as Authorization: Bearer TOKEN (default: a random one)")
     serve.add_argument("--token-stdin", action="store_true", help="read the token from standard input, end when it closes")
     serve.add_argument("--engine", choices=("auto", "draft", "trellis2"), default="auto")
+    serve.add_argument(
+        "--workers", type=int, default=1, metavar="N", help="tasks worked on at the same time (default 1)"
+    )
+    serve.add_argument(
+        "--folder", type=Path, metavar="FOLDER", help="keep tasks and files here, beyond a restart (default: nothing is)"
+    )
+    serve.add_argument(
+        "--allow-private-addresses",
+        action=argparse.BooleanOptionalAction,
+        help="let web addresses in tasks lead to this machine and its private network (default: only where nobody "
+        "else can ask)",
+    )
     serve.set_defaults(run=_serve)
     return parser
 
@@ -211,6 +223,9 @@ def _serve(options: argparse.Namespace, key: str, allow_network: bool) -> int:
         port=options.port,
         token=options.token,
         engine=options.engine,
+        workers=options.workers,
+        folder=options.folder,
+        allow_private_addresses=options.allow_private_addresses,
         parent_pipe=options.token_stdin,
     )
 

@@ -23,6 +23,7 @@ from urllib.parse import unquote, urlsplit
 from .errors import ImageError, OfflineError
 
 if TYPE_CHECKING:
+    import httpx
     from PIL.Image import Image
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp")
@@ -219,13 +220,16 @@ def find_images(folder: Path) -> list[Path]:
     return sorted((p for p in found if p.is_file()), key=lambda p: p.name.lower())
 
 
-def fetch(url: str) -> bytes:
-    """The bytes behind a web address; `ImageError` when they cannot be had."""
+def fetch(url: str, transport: httpx.BaseTransport | None = None) -> bytes:
+    """The bytes behind a web address; `ImageError` when they cannot be had. `transport` is httpx's own if None."""
     import httpx
 
     give_up = time.monotonic() + FETCH_TIMEOUT
     try:
-        with httpx.stream("GET", url, timeout=FETCH_TIMEOUT / 3, follow_redirects=True) as response:
+        with (
+            httpx.Client(transport=transport, timeout=FETCH_TIMEOUT / 3, follow_redirects=True) as client,
+            client.stream("GET", url) as response,
+        ):
             if response.status_code != 200:
                 raise ImageError(f"The image at {url} cannot be fetched: the server answers {response.status_code}.")
             data = bytearray()

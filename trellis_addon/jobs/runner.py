@@ -40,6 +40,10 @@ def run_job(
     as it is, RUNNING: run it again to go on without paying again.
     """
     progress = progress or Progress()
+    if job.state is State.READY:
+        return job
+    if job.state.is_over:
+        raise TrellisError(f'The job "{job.name}" is {job.state} and cannot go on; generate again.')
     try:
         if job.state is State.WAITING:
             job = store.move(job, State.SENDING)

@@ -1,18 +1,20 @@
-"""Results and uploads on disk, served under addresses that cannot be guessed, and only for a time."""
+"""Results, uploads and the pictures of waiting tasks on disk; what is served has an address that cannot be guessed."""
 
 from __future__ import annotations
 
 import logging
+import os
 import secrets
-import shutil
-import tempfile
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..task import new_uuid
+
+if TYPE_CHECKING:
+    from .journal import Journal
 
 log = logging.getLogger(__name__)
 
@@ -40,15 +42,29 @@ class StoredFile:
 
 
 class FileStore:
-    """The service's folder, readable by its user only. What has expired is deleted at the next occasion."""
+    """The files below the service's folder: `files` are served for a time, `pictures` belong to unfinished tasks."""
 
-    def __init__(self, clock: Callable[[], float], folder: str | Path | None = None) -> None:
+    def __init__(self, clock: Callable[[], float], folder: Path, journal: Journal, lasting: bool = False) -> None:
         self._clock = clock
+        self._lasting = lasting
+        self._journal = journal
         self._lock = threading.Lock()
         self._by_uuid: dict[str, StoredFile] = {}
         self._by_secret: dict[str, StoredFile] = {}
-        # mkdtemp makes the folder with mode 0700
-        self.folder = Path(tempfile.mkdtemp(prefix="trellis-service-", dir=folder))
+        self.folder = folder / "files"
+        self.pictures = folder / "pictures"
+        self.folder.mkdir(mode=0o700, exist_ok=True)
+        self.pictures.mkdir(mode=0o700, exist_ok=True)
+
+    def restore(self, pictures: set[Path]) -> None:
+        """Take up what the journal knows of; what it does not know, and no task of `pictures` needs, is deleted."""
+        for stored in self._journal.files(self.folder):
+            self._by_uuid[stored.uuid] = self._by_secret[stored.secret] = stored
+        known = {stored.path for stored in self._by_uuid.values()} | pictures
+        for path in (*self.folder.iterdir(), *self.pictures.iterdir()):
+            if path not in known:
+                _unlink(path)
+        self.sweep()
 
     def put(self, data: bytes, ttl: float = DEFAULT_TTL) -> StoredFile:
         """Keep the bytes for `ttl` seconds."""
@@ -63,11 +79,18 @@ class FileStore:
             ttl=ttl,
             expires=self._clock() + ttl,
         )
-        stored.path.write_bytes(data)
+        self._write(stored.path, data)
+        self._journal.add_file(stored)
         with self._lock:
             self._by_uuid[uuid] = self._by_secret[stored.secret] = stored
         self.sweep()
         return stored
+
+    def keep_picture(self, data: bytes) -> Path:
+        """Keep the picture of a task until the task is finished."""
+        path = self.pictures / new_uuid()
+        self._write(path, data)
+        return path
 
     def find(self, secret: str, name: str) -> StoredFile | None:
         """The file behind an address, while it is there."""
@@ -84,6 +107,7 @@ class FileStore:
             if stored is None or not stored.media_type.startswith("image/"):
                 return None
             stored.expires = self._clock() + stored.ttl
+            self._journal.add_file(stored)
         try:
             return stored.path.read_bytes()
         except OSError:
@@ -104,20 +128,27 @@ class FileStore:
         for stored in expired:
             self._remove(stored)
 
-    def close(self) -> None:
-        """Remove the folder with all that is in it."""
-        for _ in range(3):  # a file that is just being written or sent may hold it for a moment
-            shutil.rmtree(self.folder, ignore_errors=True)
-            if not self.folder.exists():
-                break
-            time.sleep(0.05)
+    def _write(self, path: Path, data: bytes) -> None:
+        """Whole or not at all, and on the disk before anybody is told of it."""
+        part = path.with_name(path.name + ".part")
+        with part.open("wb") as file:
+            file.write(data)
+            if self._lasting:
+                file.flush()
+                os.fsync(file.fileno())
+        part.replace(path)
 
     def _remove(self, stored: StoredFile) -> None:
         with self._lock:
             self._by_uuid.pop(stored.uuid, None)
             self._by_secret.pop(stored.secret, None)
-        try:
-            stored.path.unlink(missing_ok=True)
-        except OSError as error:
-            # Windows keeps a file that is being sent; it goes with the folder.
-            log.info("A file that has expired cannot be deleted yet: %s", error.strerror)
+        _unlink(stored.path)
+        self._journal.forget_file(stored.uuid)
+
+
+def _unlink(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        # Windows keeps a file that is being sent; it goes with the folder, or at the next start.
+        log.info("A file that is not needed any more cannot be deleted yet: %s", error.strerror)

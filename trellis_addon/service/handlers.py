@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hmac
 import logging
+import sqlite3
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,14 +18,19 @@ from ..errors import FieldError, TrellisError
 from ..settings import DRAFT_MODEL, TASK_TYPE, TRELLIS2_MODEL
 from ..task import Task, check_uuid, new_uuid, random_seed
 from ..version import VERSION
+from .addresses import AddressPolicy, is_public
 from .delivery import Delivery
 from .files import FileStore
+from .folder import ServiceFolder
+from .journal import Journal
 from .media import answer_media, task_image
 from .protocol import JsonObject, Reply, RequestError, echo, error_object, without_payload
-from .tasks import Slot, TaskRecord, TaskStore
-from .worker import Worker
+from .tasks import Slot, TaskRecord, TaskStore, with_address
+from .worker import Workers
 
 log = logging.getLogger(__name__)
+
+_SWEEP_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -48,30 +56,62 @@ class Service:
         token: str,
         *,
         engine: str = "auto",
-        folder: str | Path | None = None,
+        workers: int = 1,
+        folder: Path | None = None,
         create_engine: Callable[[str], base.Engine] = base.create_engine,
         clock: Callable[[], float] = time.time,
         delivery: Delivery | None = None,
+        allow_private_addresses: bool = True,
     ) -> None:
         self._token = token.encode()
         self._choice = engine
+        self._worker_count = workers
         self.engine = base.engine_for(TRELLIS2_MODEL, engine)
-        self.files = FileStore(clock, folder)
-        self.tasks = TaskStore(clock, self._deliver)
-        self._delivery = delivery or Delivery()
-        self._worker = Worker(self.tasks, self.files, create_engine)
+        self.folder = ServiceFolder(folder)
+        self._journal = Journal(self.folder.database)
+        self.files = FileStore(clock, self.folder.path, self._journal, self.folder.lasting)
+        self.tasks = TaskStore(clock, self._journal, self._deliver)
+        self._policy = AddressPolicy(None if allow_private_addresses else is_public)
+        self._delivery = delivery or Delivery(policy=self._policy)
+        self._workers = Workers(self.tasks, self.files, create_engine, workers, self._policy, self._journal.begin)
+        self._ended = threading.Event()
+        self.methods: dict[str, Callable[[_Call], None]] = {
+            TASK_TYPE: self._inference,
+            "getResponse": self._get_response,
+            "getTaskDetails": self._get_task_details,
+            "cancelTask": self._cancel,
+            "mediaStorage": self._media,
+            "imageUpload": self._media,
+            "authentication": self._authenticate,
+            "ping": self._ping,
+            "accountManagement": self._account,
+        }
         self.closing = False
 
     def start(self) -> None:
-        self._worker.start()
+        """Go on with what an earlier process left, and take new tasks."""
+        unfinished = self.tasks.restore(self.files.pictures)
+        self.files.restore({record.picture for record in unfinished if record.picture is not None})
+        for record in unfinished:
+            self._workers.submit(record)
+        for uuid, index, field in self._journal.deliveries():
+            left = self.tasks.get(uuid)
+            if left is not None:
+                self._send(left, index, field)
+        self._workers.start()
+        threading.Thread(target=self._sweep, name="trellis-sweep", daemon=True).start()
 
     def close(self) -> None:
-        """Give up all work and remove all files."""
+        """Stop all work. A temporary folder goes; in a lasting one everything waits for the next start."""
         self.closing = True
-        self._worker.stop()
-        self.tasks.cancel_all()
+        self._ended.set()
+        self._workers.stop()
+        self.tasks.close()
         self._delivery.close()
-        self.files.close()
+        with contextlib.suppress(sqlite3.ProgrammingError):  # closed before
+            self._journal.forgive()
+        self._journal.close()
+        self.folder.close()
 
     def knows(self, token: Any) -> bool:
         """Whether this is the token; takes as long for a wrong one as for the right one."""
@@ -106,24 +146,13 @@ class Service:
         """What does this type of task, or `RequestError`."""
         if not isinstance(request, dict):
             raise FieldError("task", request, "give a JSON object", code="invalidObject")
-        methods = {
-            TASK_TYPE: self._inference,
-            "getResponse": self._get_response,
-            "getTaskDetails": self._get_task_details,
-            "cancelTask": self._cancel,
-            "mediaStorage": self._media,
-            "imageUpload": self._media,
-            "authentication": self._authenticate,
-            "ping": self._ping,
-            "accountManagement": self._account,
-        }
         task_type = request.get("taskType")
         if not isinstance(task_type, str) or not task_type:
             sentence = f'A task has no taskType; give one such as "{TASK_TYPE}".'
             raise RequestError("missingTaskType", sentence, parameter="taskType")
-        if task_type not in methods:
+        if task_type not in self.methods:
             raise _unsupported(f'The taskType "{task_type[:60]}" is not supported here; this service does {TASK_TYPE}.')
-        return methods[task_type]
+        return self.methods[task_type]
 
     # One method a task type
 
@@ -131,7 +160,10 @@ class Service:
         task = Task.from_request(call.request)
         model = base.engine_for(task.model, self._choice)
         self.tasks.check_new(task.uuid)
-        image, image_url = task_image(task.image, self.files)
+        for name, field in (("webhook_url", "webhookURL"), ("upload_endpoint", "uploadEndpoint")):
+            if name in task.settings:
+                self._policy.check(task.settings[name], field)
+        found = task_image(task.image, self.files, self._policy)
         identity = {"taskType": TASK_TYPE, "taskUUID": task.uuid}
         if call.dry_run:
             call.reply.add({**identity, "cost": 0, "engine": model})
@@ -144,12 +176,21 @@ class Service:
             request=without_payload(call.request),
             seed=random_seed() if seed is None else seed,
             base_url=call.base_url,
-            image=image,
-            image_url=image_url,
             slots=[Slot() for _ in range(task.settings.value("number_results"))],
         )
-        self.tasks.add(record)
-        self._worker.submit(record)
+        if isinstance(found, str):
+            record.image_url = found
+        else:
+            record.picture = self.files.keep_picture(found[0])
+            # Unpacked pictures are large: those that have to wait are read again when it is their turn.
+            record.image = found[1] if self.tasks.unfinished() < self._worker_count else None
+        try:
+            self.tasks.add(record)
+        except BaseException:
+            if record.picture is not None:
+                record.picture.unlink(missing_ok=True)
+            raise
+        self._workers.submit(record)
         log.info("Task %s accepted for %s", task.uuid, model)
         if task.settings.value("delivery_method") == "sync":
             call.waiting.append(record)
@@ -158,13 +199,13 @@ class Service:
 
     def _get_response(self, call: _Call) -> None:
         record = self.tasks.get(_uuid(call.request))
-        data, errors = self.tasks.items(record) if record is not None else ([], [])
+        data, errors = self.tasks.items(record, call.base_url) if record is not None else ([], [])
         call.reply.add(*data)
         call.reply.report(errors)
 
     def _get_task_details(self, call: _Call) -> None:
         record = self._known(call.request)
-        data, errors = self.tasks.items(record)
+        data, errors = self.tasks.items(record, call.base_url)
         response = {key: items for key, items in (("data", data), ("errors", errors)) if items}
         call.reply.add({**echo(call.request), "request": [record.request], "response": response})
 
@@ -178,7 +219,7 @@ class Service:
         if call.dry_run:
             call.reply.add({**echo(call.request), "cost": 0})
         else:
-            call.reply.add(answer_media(call.request, self.files, call.base_url))
+            call.reply.add(answer_media(call.request, self.files, call.base_url, self._policy))
 
     def _authenticate(self, call: _Call) -> None:
         key = call.request.get("apiKey")
@@ -190,24 +231,42 @@ class Service:
         call.reply.add({**echo(call.request), "pong": True})
 
     def _account(self, call: _Call) -> None:
-        # A balance of 0 would read as "no credit left".
-        raise _unsupported(
-            "This is a service on your own machine: it has no account and no balance; its results cost nothing."
-        )
+        operation = call.request.get("operation")
+        if operation != "getDetails":
+            allowed = {"allowedValues": ["getDetails"]}
+            raise FieldError("operation", operation, "allowed: getDetails", code="invalidOperation", constraint=allowed)
+        call.reply.add({**echo(call.request), "operation": operation, **account_details()})
 
     # The rest
 
     def _deliver(self, record: TaskRecord, index: int) -> None:
-        settings = record.settings
+        for field in record.deliveries(index):
+            self._send(record, index, field)
+
+    def _send(self, record: TaskRecord, index: int, field: str) -> None:
+        """Tell the address in `field` about a result."""
         slot = record.slots[index]
-        news = slot.item or slot.error
-        if self.closing or news is None:
-            return
-        if "webhook_url" in settings:
-            self._delivery.post_item(settings["webhook_url"], news)
-        if "upload_endpoint" in settings and slot.item is not None:
+
+        def done() -> None:
+            with contextlib.suppress(sqlite3.ProgrammingError):  # the service has ended: it is told once more
+                self._journal.delivered(record.uuid, index, field)
+
+        if field == "uploadEndpoint" and slot.item is not None:
             file = slot.item["outputs"]["files"][0]
-            self._delivery.put_file(settings["upload_endpoint"], self.files.folder / f"{file['uuid']}.glb")
+            path = self.files.folder / f"{file['uuid']}.glb"
+            self._delivery.put_file(record.settings["upload_endpoint"], path, done)
+        elif field == "webhookURL":
+            item = with_address(slot.item, record.base_url) if slot.item is not None else slot.error
+            self._delivery.post_item(record.settings["webhook_url"], item or {}, done)
+
+    def _sweep(self) -> None:
+        """What has expired goes, also while nobody asks for anything."""
+        while not self._ended.wait(_SWEEP_SECONDS):
+            try:
+                self.files.sweep()
+                self.tasks.sweep()
+            except Exception as error:
+                log.error("What has expired cannot be removed", exc_info=error)
 
     def _known(self, request: JsonObject) -> TaskRecord:
         uuid = _uuid(request)
@@ -224,6 +283,18 @@ class Service:
         except FieldError:
             return False
         return True
+
+
+def account_details() -> JsonObject:
+    """What the platform tells of an account, as far as there is one here: nobody pays, nobody is named."""
+    nothing = {"credits": 0, "requests": 0}
+    return {
+        "organizationName": "This computer",
+        "balance": {"amount": 0, "freeBalance": 0, "currency": "USD"},
+        "usage": {"total": nothing, "today": nothing, "last7Days": nothing, "last30Days": nothing},
+        "note": "This is a service of your own, without an account: its results cost nothing, and a balance of 0 "
+        "stops nothing.",
+    }
 
 
 def key_error(key: Any) -> RequestError:

@@ -10,40 +10,57 @@ import os
 import secrets
 import signal
 import socket
+import sqlite3
 import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..engines import base
+from ..errors import TrellisError
 from ..settings import TRELLIS2_MODEL
 from ..version import VERSION
 
 CANNOT_START = 2
+MOST_WORKERS = 64
 _GRACE = 2.0  # seconds that the orderly end may take before the process is ended by force
 
 
-def run(*, host: str, port: int, token: str | None, engine: str, folder: str | Path | None, parent_pipe: bool) -> int:
+@dataclass(frozen=True)
+class Options:
+    """How the service is to run; see `serve`."""
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    token: str | None = None
+    engine: str = "auto"
+    workers: int = 1
+    folder: Path | None = None
+    allow_private_addresses: bool | None = None
+    parent_pipe: bool = False
+
+
+def run(options: Options) -> int:
     """See `serve`."""
     parent: int | None = None
-    if parent_pipe:
+    if options.parent_pipe:
         parent = _take_stdin()
-        token = _first_line(parent)
-    problem = _cannot_start(host, token, engine, parent_pipe)
+        options = replace(options, token=_first_line(parent))
+    problem = _cannot_start(options)
     if problem:
         return _refuse(problem)
-    made_up = not token
-    token = token or secrets.token_urlsafe(24)
+    host, port = options.host, options.port
     try:
         listener = listen(host, port)
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         return _refuse(f"The service cannot listen at {host}, port {port}: {reason}; choose another port.")
     # A parent that does not read the log must not come to block us: only what matters goes there.
-    _set_up_log(logging.WARNING if parent_pipe else logging.INFO)
+    _set_up_log(logging.WARNING if options.parent_pipe else logging.INFO)
     with contextlib.closing(listener):
-        return _run(listener, host, token, made_up, engine, folder, parent)
+        return _run(listener, options, parent)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -62,32 +79,40 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _run(
-    listener: socket.socket,
-    host: str,
-    token: str,
-    made_up: bool,
-    engine: str,
-    folder: str | Path | None,
-    parent: int | None,
-) -> int:
+def _run(listener: socket.socket, options: Options, parent: int | None) -> int:
     import uvicorn
 
     from .app import create_app
     from .handlers import Service
+    from .protocol import BODY_LIMIT
+    from .websocket import is_available
 
-    port = listener.getsockname()[1]
+    host, port = options.host, listener.getsockname()[1]
     name = f"[{host}]" if ":" in host else host
+    token = options.token or secrets.token_urlsafe(24)
+    allow_private = options.allow_private_addresses
     try:
-        service = Service(token, engine=engine, folder=folder)
+        service = Service(
+            token,
+            engine=options.engine,
+            workers=options.workers,
+            folder=options.folder,
+            # Whoever asks at the loopback address is a program of the user's, which reaches them anyway.
+            allow_private_addresses=_is_loopback(host) if allow_private is None else allow_private,
+        )
     except OSError as error:
         return _refuse(f"The service cannot make its folder: {error.strerror}; choose another folder.")
+    except sqlite3.Error as error:
+        return _refuse(f"The service's folder cannot be read ({error}); choose another folder.")
+    except TrellisError as error:
+        return _refuse(str(error))
     config = uvicorn.Config(
         create_app(service, _own_hosts(host, port) if _is_loopback(host) else None),
         log_config=None,
         access_log=False,  # the addresses of files are secrets
         http="h11",
-        ws="none",
+        ws="websockets-sansio" if is_available() else "none",
+        ws_max_size=BODY_LIMIT,
         lifespan="off",
         proxy_headers=False,
         server_header=False,
@@ -113,7 +138,7 @@ def _run(
             threading.Thread(target=_watch_parent, args=(parent, end), name="trellis-parent", daemon=True).start()
         ready = {"url": f"http://{name}:{port}/v1", "version": VERSION, "engine": service.engine}
         print(json.dumps(ready), flush=True)
-        if made_up:
+        if not options.token:
             print(f"The token for this run is {token} (Authorization: Bearer TOKEN).", file=sys.stderr, flush=True)
         server.run(sockets=[listener])
     finally:
@@ -121,13 +146,16 @@ def _run(
     return 0
 
 
-def _cannot_start(host: str, token: str | None, engine: str, parent_pipe: bool) -> str:
+def _cannot_start(options: Options) -> str:
     """Why the service cannot start as asked; empty when it can."""
+    host, token, engine, workers = options.host, options.token, options.engine, options.workers
     if engine not in base.CHOICES:
         return f'There is no engine "{engine}"; choose one of {", ".join(base.CHOICES)}.'
     if base.engine_for(TRELLIS2_MODEL, engine) == TRELLIS2_MODEL and not base.trellis2_available():
         return f"The engine for {TRELLIS2_MODEL} is not available here; use the draft engine or the remote API."
-    if parent_pipe and not token:
+    if not 1 <= workers <= MOST_WORKERS:
+        return f"{workers} workers cannot be; choose a number from 1 to {MOST_WORKERS}."
+    if options.parent_pipe and not token:
         return "No token came in: the first line of standard input must be the token."
     if not token and not _is_loopback(host):
         return f"At {host} others can reach the service: choose a token for it with --token."

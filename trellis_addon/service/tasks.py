@@ -1,13 +1,17 @@
 """What the service knows about each task, from its acceptance until it is forgotten.
 
-Plain records behind one lock: requests read and cancel them, the worker reports and settles them.
+Plain records behind one lock: requests read and cancel them, the workers report and settle them. What
+must outlive the process goes to the journal first.
 """
 
 from __future__ import annotations
 
+import logging
+import sqlite3
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import Cancelled, TrellisError
@@ -16,10 +20,13 @@ from .protocol import JsonObject, RequestError, error_object
 
 if TYPE_CHECKING:
     from ..images import PreparedImage
+    from .journal import Journal
+
+log = logging.getLogger(__name__)
 
 KEEP_SECONDS = 24 * 3600.0
 KEEP_TASKS = 1000
-QUEUE_LIMIT = 100  # each waiting task holds its picture in memory
+QUEUE_LIMIT = 100
 
 
 @dataclass
@@ -27,6 +34,7 @@ class Slot:
     """One result of a task: on its way until it has an `item` or an `error`."""
 
     progress: int = 0
+    stage: str = ""
     item: JsonObject | None = None
     error: JsonObject | None = None
 
@@ -34,14 +42,20 @@ class Slot:
     def settled(self) -> bool:
         return self.item is not None or self.error is not None
 
+    def news(self) -> JsonObject:
+        """How far it is; `stage` is the engine's word for what it does, once it has said one."""
+        found: JsonObject = {"progress": self.progress}
+        return found | {"stage": self.stage} if self.stage else found
+
 
 @dataclass
 class TaskRecord:
     """A task that was accepted.
 
-    `model` is the engine that answers. `request` is kept without its picture; `image` is None for a
-    web address, which the worker fetches, and again when the task is done. `base_url` is the address
-    that the client knows us by.
+    `model` is the engine that answers. `request` is kept without its picture, which is in the file
+    `picture` until the task is done, or at the web address `image_url`, from where the worker fetches it.
+    `image` is the same picture read, where the work begins at once. `base_url` is the address that the
+    client knew us by; the addresses of files in `slots` are kept without it.
     """
 
     uuid: str
@@ -50,8 +64,9 @@ class TaskRecord:
     request: JsonObject
     seed: int
     base_url: str
-    image: PreparedImage | None
     slots: list[Slot]
+    picture: Path | None = None
+    image: PreparedImage | None = None
     image_url: str = ""
     finished: float | None = None
     stopped: threading.Event = field(default_factory=threading.Event)
@@ -59,6 +74,13 @@ class TaskRecord:
     @property
     def done(self) -> bool:
         return self.finished is not None
+
+    def deliveries(self, index: int) -> list[str]:
+        """The fields whose addresses are to hear of result `index`."""
+        fields = {"webhookURL": "webhook_url", "uploadEndpoint": "upload_endpoint"}
+        if self.slots[index].item is None:
+            del fields["uploadEndpoint"]
+        return [field for field, name in fields.items() if name in self.settings]
 
     def identity(self, index: int) -> JsonObject:
         """The keys that every item and error about result `index` has."""
@@ -70,22 +92,38 @@ class TaskRecord:
 class TaskStore:
     """All tasks, by UUID. `on_settled(record, index)` is told each result and failure once, outside the lock."""
 
-    def __init__(self, clock: Callable[[], float], on_settled: Callable[[TaskRecord, int], None]) -> None:
+    def __init__(
+        self, clock: Callable[[], float], journal: Journal, on_settled: Callable[[TaskRecord, int], None]
+    ) -> None:
         self._clock = clock
+        self._journal = journal
         self._on_settled = on_settled
         self._records: dict[str, TaskRecord] = {}
         self._lock = threading.Lock()
+        self._closed = False
+
+    def restore(self, pictures: Path) -> list[TaskRecord]:
+        """Take up what the journal knows of; the tasks that are not finished, in the order they came in."""
+        with self._lock:
+            self._records = {record.uuid.lower(): record for record in self._journal.tasks(pictures)}
+            self._forget_old()
+            return [record for record in self._records.values() if not record.done]
 
     def add(self, record: TaskRecord) -> None:
         """Take a task in; `RequestError` when its UUID is taken or too many are waiting."""
         with self._lock:
             self._forget_old()
             self._check_new(record.uuid)
-            if sum(not other.done for other in self._records.values()) >= QUEUE_LIMIT:
+            if self._unfinished() >= QUEUE_LIMIT:
                 raise RequestError(
                     "rateLimitExceeded", f"{QUEUE_LIMIT} tasks are waiting already; send more when some have finished."
                 )
+            self._journal.add_task(record)
             self._records[record.uuid.lower()] = record
+
+    def unfinished(self) -> int:
+        with self._lock:
+            return self._unfinished()
 
     def check_new(self, uuid: str) -> None:
         """`RequestError` (`conflictTaskUUID`) when the UUID was used before."""
@@ -98,8 +136,9 @@ class TaskStore:
             self._forget_old()
             return self._records.get(uuid.lower())
 
-    def report(self, record: TaskRecord, index: int, fraction: float) -> None:
+    def report(self, record: TaskRecord, index: int, stage: str, fraction: float) -> None:
         slot = record.slots[index]
+        slot.stage = stage
         slot.progress = max(slot.progress, min(int(fraction * 100), 100))
 
     def succeed(self, record: TaskRecord, index: int, item: JsonObject) -> None:
@@ -117,13 +156,20 @@ class TaskStore:
         self.fail(record, Cancelled("The task was cancelled."))
         return cancelled
 
-    def cancel_all(self) -> None:
+    def close(self) -> None:
+        """Stop all work; what is not finished stays so, for the next start where there is one."""
         with self._lock:
+            self._closed = True
             records = list(self._records.values())
         for record in records:
-            self.cancel(record)
+            record.stopped.set()
 
-    def items(self, record: TaskRecord) -> tuple[list[JsonObject], list[JsonObject]]:
+    def sweep(self) -> None:
+        """Forget what is too old."""
+        with self._lock:
+            self._forget_old()
+
+    def items(self, record: TaskRecord, base_url: str = "") -> tuple[list[JsonObject], list[JsonObject]]:
         """Everything there is to say about a task at this moment: items, and errors."""
         data: list[JsonObject] = []
         errors: list[JsonObject] = []
@@ -132,9 +178,9 @@ class TaskStore:
                 if slot.error is not None:
                     errors.append(slot.error)
                 elif slot.item is not None:
-                    data.append(slot.item)
+                    data.append(with_address(slot.item, base_url or record.base_url))
                 else:
-                    data.append({**record.identity(index), "status": "processing", "progress": slot.progress})
+                    data.append({**record.identity(index), "status": "processing", **slot.news()})
         return data, errors
 
     def _settle(
@@ -142,12 +188,18 @@ class TaskStore:
     ) -> None:
         with self._lock:
             slot = record.slots[index]
-            if slot.settled:  # cancelled in the meantime: the first word holds
+            if slot.settled or self._closed:  # cancelled in the meantime: the first word holds
                 return
             slot.item, slot.error = item, error
             if all(slot.settled for slot in record.slots):
                 record.finished = self._clock()
                 record.image = None
+            try:
+                self._journal.settle(record, index, record.deliveries(index))
+            except sqlite3.Error as error:  # a full disk: whoever asks now gets the result all the same
+                log.error("Result %d of task %s cannot be written down: %s", index, record.uuid, error)
+            if record.done and record.picture is not None:
+                record.picture.unlink(missing_ok=True)
         self._on_settled(record, index)
 
     def _check_new(self, uuid: str) -> None:
@@ -162,6 +214,17 @@ class TaskStore:
         done = [uuid for uuid, record in self._records.items() if record.done]
         surplus = len(done) - KEEP_TASKS
         for place, uuid in enumerate(done):
-            finished = self._records[uuid].finished or 0.0
-            if place < surplus or finished + KEEP_SECONDS < self._clock():
+            record = self._records[uuid]
+            keep = max(KEEP_SECONDS, record.settings.get("ttl") or 0)  # for at least as long as its files
+            if place < surplus or (record.finished or 0.0) + keep < self._clock():
                 del self._records[uuid]
+                self._journal.forget_task(record.uuid)
+
+    def _unfinished(self) -> int:
+        return sum(not record.done for record in self._records.values())
+
+
+def with_address(item: JsonObject, base_url: str) -> JsonObject:
+    """The item with whole addresses of its files: we may be known by another one than when they were made."""
+    files = [{**file, "url": base_url + file["url"]} for file in item["outputs"]["files"]]
+    return {**item, "outputs": {**item["outputs"], "files": files}}

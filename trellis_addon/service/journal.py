@@ -1,0 +1,176 @@
+"""What the service must not forget when its process ends: tasks, results, files, news still to deliver.
+
+One SQLite database. Every change is written before anybody is told of it; at the start it is read once.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sqlite3
+import threading
+from pathlib import Path
+from typing import Any
+
+from ..errors import TrellisError
+from ..settings import Settings
+from .files import StoredFile
+from .protocol import JsonObject
+from .tasks import Slot, TaskRecord
+
+log = logging.getLogger(__name__)
+
+_VERSION = 1
+_TABLES = """
+CREATE TABLE tasks (
+    uuid TEXT PRIMARY KEY, place INTEGER NOT NULL, request TEXT NOT NULL, model TEXT NOT NULL, seed INTEGER NOT NULL,
+    base_url TEXT NOT NULL, picture TEXT NOT NULL, image_url TEXT NOT NULL, starts INTEGER NOT NULL, finished REAL
+);
+CREATE TABLE results (
+    task TEXT NOT NULL, number INTEGER NOT NULL, item TEXT, error TEXT, PRIMARY KEY (task, number)
+);
+CREATE TABLE deliveries (
+    task TEXT NOT NULL, number INTEGER NOT NULL, field TEXT NOT NULL, PRIMARY KEY (task, number, field)
+);
+CREATE TABLE files (
+    uuid TEXT PRIMARY KEY, name TEXT NOT NULL, secret TEXT NOT NULL, media_type TEXT NOT NULL,
+    ttl REAL NOT NULL, expires REAL NOT NULL
+);
+"""
+
+
+class Journal:
+    """The database at `path`; ":memory:" remembers nothing beyond the process. May be used by all threads."""
+
+    def __init__(self, path: str) -> None:
+        self._lock = threading.Lock()
+        self._database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        # A task that was acknowledged is a promise: it is on the disk before.
+        self._database.executescript("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;")
+        found = self._database.execute("PRAGMA user_version").fetchone()[0]
+        if found not in (0, _VERSION):
+            self._database.close()
+            raise TrellisError("The folder was written by another version of the service; choose a new folder.")
+        if found == 0:
+            self._database.executescript(f"BEGIN; {_TABLES} PRAGMA user_version = {_VERSION}; COMMIT;")
+
+    def close(self) -> None:
+        with self._lock:
+            self._database.close()
+
+    # Tasks
+
+    def add_task(self, record: TaskRecord) -> None:
+        self._write(
+            (
+                "INSERT INTO tasks SELECT ?, coalesce(max(place), 0) + 1, ?, ?, ?, ?, ?, ?, 0, NULL FROM tasks",
+                (
+                    record.uuid,
+                    json.dumps(record.request),
+                    record.model,
+                    record.seed,
+                    record.base_url,
+                    record.picture.name if record.picture is not None else "",
+                    record.image_url,
+                ),
+            )
+        )
+
+    def begin(self, uuid: str) -> int:
+        """Count that the work on a task begins; how often it has begun by now."""
+        self._write(("UPDATE tasks SET starts = starts + 1 WHERE uuid = ?", (uuid,)))
+        rows = self._read("SELECT starts FROM tasks WHERE uuid = ?", uuid)
+        return rows[0][0] if rows else 1
+
+    def forgive(self) -> None:
+        """Forget how often unfinished work has begun: it was not what ended the process."""
+        self._write(("UPDATE tasks SET starts = 0 WHERE finished IS NULL", ()))
+
+    def settle(self, record: TaskRecord, number: int, deliveries: list[str]) -> None:
+        """Write result `number` down, whether the task is finished with it, and the news about it still to deliver."""
+        slot = record.slots[number]
+        texts = (None if part is None else json.dumps(part) for part in (slot.item, slot.error))
+        self._write(
+            ("INSERT OR REPLACE INTO results VALUES (?, ?, ?, ?)", (record.uuid, number, *texts)),
+            ("UPDATE tasks SET finished = ? WHERE uuid = ?", (record.finished, record.uuid)),
+            *(("INSERT INTO deliveries VALUES (?, ?, ?)", (record.uuid, number, field)) for field in deliveries),
+        )
+
+    def delivered(self, uuid: str, number: int, field: str) -> None:
+        self._write(("DELETE FROM deliveries WHERE task = ? AND number = ? AND field = ?", (uuid, number, field)))
+
+    def forget_task(self, uuid: str) -> None:
+        self._write(
+            ("DELETE FROM tasks WHERE uuid = ?", (uuid,)),
+            ("DELETE FROM results WHERE task = ?", (uuid,)),
+            ("DELETE FROM deliveries WHERE task = ?", (uuid,)),
+        )
+
+    def tasks(self, pictures: Path) -> list[TaskRecord]:
+        """All tasks in the order in which they came in; their pictures lie in `pictures`."""
+        records = []
+        columns = "uuid, request, model, seed, base_url, picture, image_url, finished"
+        for uuid, text, model, seed, base_url, picture, image_url, finished in self._read(
+            f"SELECT {columns} FROM tasks ORDER BY place"
+        ):
+            request: JsonObject = json.loads(text)
+            try:
+                settings = Settings.from_request(request)
+            except TrellisError as error:  # written by a version that knew other fields
+                log.error("Task %s is given up: %s", uuid, error)
+                self.forget_task(uuid)
+                continue
+            slots = [Slot() for _ in range(settings.value("number_results"))]
+            for number, item, failure in self._read("SELECT number, item, error FROM results WHERE task = ?", uuid):
+                slots[number] = Slot(item=item and json.loads(item), error=failure and json.loads(failure))
+            records.append(
+                TaskRecord(
+                    uuid=uuid,
+                    settings=settings,
+                    model=model,
+                    request=request,
+                    seed=seed,
+                    base_url=base_url,
+                    slots=slots,
+                    picture=pictures / picture if picture else None,
+                    image_url=image_url,
+                    finished=finished,
+                )
+            )
+        return records
+
+    def deliveries(self) -> list[tuple[str, int, str]]:
+        """The news still to deliver: taskUUID, number of the result, field that holds the address."""
+        return self._read("SELECT task, number, field FROM deliveries ORDER BY rowid")
+
+    # Files
+
+    def add_file(self, stored: StoredFile) -> None:
+        row = (stored.uuid, stored.name, stored.secret, stored.media_type, stored.ttl, stored.expires)
+        self._write(("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?)", row))
+
+    def forget_file(self, uuid: str) -> None:
+        self._write(("DELETE FROM files WHERE uuid = ?", (uuid,)))
+
+    def files(self, folder: Path) -> list[StoredFile]:
+        rows = self._read("SELECT uuid, name, secret, media_type, ttl, expires FROM files")
+        return [
+            StoredFile(uuid, name, secret, folder / name, media_type, ttl, expires)
+            for uuid, name, secret, media_type, ttl, expires in rows
+        ]
+
+    def _read(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        with self._lock:
+            return self._database.execute(statement, values).fetchall()
+
+    def _write(self, *statements: tuple[str, tuple[Any, ...]]) -> None:
+        """All of it or nothing."""
+        with self._lock:
+            self._database.execute("BEGIN IMMEDIATE")
+            try:
+                for statement, values in statements:
+                    self._database.execute(statement, values)
+            except BaseException:
+                self._database.execute("ROLLBACK")
+                raise
+            self._database.execute("COMMIT")
