@@ -29,7 +29,7 @@ from trellis_addon.errors import (
     DamagedFileError,
     FieldError,
     ImageError,
-    KeyMissingError,
+    ApiKeyError,
     NetworkError,
     OfflineError,
     TrellisError,
@@ -153,7 +153,7 @@ def test_output_may_be_a_folder(disc_file: Path, tmp_path: Path, store: JobStore
         ({"backend": "remote", "model": DRAFT_MODEL}, FieldError),
         ({"model": "nothing:1@1"}, FieldError),
         ({"output": "x.obj"}, FieldError),
-        ({"backend": "remote"}, KeyMissingError),
+        ({"backend": "remote"}, ApiKeyError),
         ({"backend": "http://192.0.2.1:9", "allow_network": False}, OfflineError),
         ({"image": encoded(photo(), "JPEG")}, ImageError),
         ({"image": "nothing.png"}, ImageError),
@@ -181,7 +181,9 @@ def test_addresses_go_to_the_platform_as_they_are() -> None:
 # --- a service at an address ---
 
 
-def test_a_service_at_an_address(service: str, disc_file: Path, store: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_service_at_an_address(
+    service: str, disc_file: Path, store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("TRELLIS2_SERVICE_TOKEN", TOKEN)
     for address in (service, service.removesuffix("/v1"), service + "/"):
         asset = generate(disc_file, backend=address, store=store, seed=5, **QUICK)
@@ -194,18 +196,18 @@ def test_a_service_at_an_address(service: str, disc_file: Path, store: JobStore,
 
 @pytest.mark.parametrize("key", ["wrong", ""])
 def test_a_wrong_token_is_told(service: str, key: str, disc_file: Path, store: JobStore) -> None:
-    with pytest.raises(KeyMissingError) as caught:
+    with pytest.raises(ApiKeyError) as caught:
         generate(disc_file, backend=service, key=key, store=store)
     assert "key" in sentence(caught.value)
     assert store.recent()[0].state is State.FAILED
-    with Client(service, "wrong", remote=False) as client, pytest.raises(KeyMissingError):
+    with Client(service, "wrong", remote=False) as client, pytest.raises(ApiKeyError):
         client.ping()
     with Client(service, TOKEN, remote=False) as client:
         client.ping()
 
 
-@pytest.mark.parametrize("address", ["http://127.0.0.1:1", "http://localhost:1/v1"])
-def test_nobody_at_the_address(address: str, disc_file: Path, store: JobStore) -> None:
+def test_nobody_at_the_address(disc_file: Path, store: JobStore) -> None:
+    address = "http://127.0.0.1:1"
     begin = time.monotonic()
     with pytest.raises(NetworkError) as caught:
         generate(disc_file, backend=address, key="x", store=store)
@@ -281,7 +283,8 @@ generate(image, backend=url, seed=11, resolution=512, texture_size=1024, progres
 
 @pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
 @pytest.mark.parametrize(
-    ("stage", "left", "submissions"), [("Sending", State.SENDING, 1), ("Generating", State.RUNNING, 0), ("Downloading", State.RUNNING, 0)]
+    ("stage", "left", "submissions"),
+    [("Sending", State.SENDING, 1), ("Generating", State.RUNNING, 0), ("Downloading", State.RUNNING, 0)],
 )
 def test_a_job_outlives_the_program_that_began_it(
     stage: str, left: State, submissions: int, service: str, disc_file: Path, store: JobStore
@@ -461,7 +464,8 @@ def test_newest_first(tmp_path: Path) -> None:
     times = iter(range(100, 200))
     store = JobStore(tmp_path, clock=lambda: float(next(times)))
     jobs = [
-        store.add(Task("https://example.org/x.png"), name=str(n), backend="draft", batch="b", fingerprint="f") for n in range(5)
+        store.add(Task("https://example.org/x.png"), name=str(n), backend="draft", batch="b", fingerprint="f")
+        for n in range(5)
     ]
     assert [job.name for job in store.recent(3)] == ["4", "3", "2"]
     assert store.in_batch("b", "f").name == "4"

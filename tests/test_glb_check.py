@@ -1,4 +1,4 @@
-"""Damaged and hostile GLBs: refused with a sentence before Blender sees them. Also the hand-made GLBs of other tests."""
+"""Damaged and hostile GLBs: refused with a sentence before Blender sees them. Other tests use the GLBs made here."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import copy
 import json
 import random
 import struct
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -26,7 +27,9 @@ Json = dict[str, Any]
 # A cube of side 2, six faces with corners of their own.
 _SIDES = [(axis, sign) for axis in range(3) for sign in (1, -1)]
 _CORNERS = np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)], float)
-CUBE = np.concatenate([np.insert(_CORNERS if sign > 0 else _CORNERS[::-1], axis, sign, axis=1) for axis, sign in _SIDES])
+CUBE = np.concatenate(
+    [np.insert(_CORNERS if sign > 0 else _CORNERS[::-1], axis, sign, axis=1) for axis, sign in _SIDES]
+)
 CUBE[8:16] = CUBE[8:16][[3, 2, 1, 0, 7, 6, 5, 4]]  # the middle axis is turned the other way round
 CUBE_FACES = np.concatenate([np.array([(0, 1, 2), (0, 2, 3)]) + 4 * side for side in range(6)])
 CUBE_UVS = np.tile(np.array([(0, 0), (1, 0), (1, 1), (0, 1)]) * 0.5, (6, 1))  # the upper left quarter of a texture
@@ -136,6 +139,33 @@ def rich() -> Glb:
     ]
     glb.document["cameras"] = [{"type": "perspective", "perspective": {"yfov": 0.7, "znear": 0.1, "aspectRatio": 1.5}}]
     glb.document["asset"]["extras"] = {"engine": "x"}
+    return glb
+
+
+def animated() -> Glb:
+    """A cube with what no asset of ours has: shape keys, an animation, a light, a texture transform."""
+    glb = simple()
+    document = glb.document
+    primitive = document["meshes"][0]["primitives"][0]
+    primitive["targets"] = [{"POSITION": glb.positions(CUBE * 0.1)}]
+    document["meshes"][0].update(weights=[0.5], extras={"targetNames": ["key"]})
+    document["nodes"] = [
+        {"mesh": 0, "weights": [0.3]},
+        {"name": "hip", "children": [2]},
+        {"name": "knee", "translation": [0, 1, 0]},
+        {"extensions": {"KHR_lights_punctual": {"light": 0}}},
+    ]
+    document["scenes"][0]["nodes"] = [0, 1, 3]
+    times = glb.accessor(np.array([0.0, 1.0]), min=[0.0], max=[1.0])
+    moves = glb.accessor(np.array([(0, 0, 0), (1, 0, 0)], float))
+    channel = {"sampler": 0, "target": {"node": 2, "path": "translation"}}
+    sampler = {"input": times, "output": moves, "interpolation": "LINEAR"}
+    document["animations"] = [{"channels": [channel], "samplers": [sampler]}]
+    light = {"type": "spot", "intensity": 5, "color": [1, 1, 1], "spot": {"outerConeAngle": 0.5}}
+    document["extensions"] = {"KHR_lights_punctual": {"lights": [light]}}
+    document["extensionsUsed"] = ["KHR_lights_punctual", "KHR_texture_transform"]
+    texture = document["materials"][0]["pbrMetallicRoughness"]["baseColorTexture"]
+    texture["extensions"] = {"KHR_texture_transform": {"offset": [0, 0], "scale": [0.5, 0.5], "rotation": 0}}
     return glb
 
 
@@ -325,8 +355,17 @@ DAMAGED = {
     "two parents": (lambda: _wrong(nodes=[{"children": [1, 2]}, {"mesh": 0, "children": [2]}, {}]), "hangs from two"),
     "bounds": (lambda: _wrong(accessors__0__max=[5, 5, 5]), "bounds"),
     "material": (lambda: _wrong(meshes__0__primitives__0__material=3), "materials"),
+    "skeleton": (lambda: _wrong(skins=[{"joints": [0]}]), "skeleton"),
     "huge sparse": (_huge_sparse, "without data"),
 }
+
+
+def test_a_great_many_nodes_do_not_take_long() -> None:
+    glb = simple()
+    glb.document["nodes"] += [{"children": [number + 2]} for number in range(60_000)] + [{}]
+    begin = time.monotonic()
+    check_glb(glb.done())
+    assert time.monotonic() - begin < 5
 
 
 @pytest.mark.parametrize("name", DAMAGED)

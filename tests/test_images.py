@@ -136,7 +136,9 @@ def test_web_addresses_that_give_no_picture(site: str, path: str, said: str) -> 
     sentence(caught.value)
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1:1/x.png", "https://", "http://[bad/x.png", "http://a b/x.png", "http://x\u2100y/"])
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:1/x.png", "https://", "http://[bad/x.png", "http://a b/x.png", "http://x\u2100y/"]
+)
 def test_web_addresses_that_lead_nowhere(url: str) -> None:
     with pytest.raises(ImageError) as caught:
         load_image(url)

@@ -3,139 +3,39 @@
 from __future__ import annotations
 
 import base64
-import io
 import json
 import logging
 import os
 import socket
-import subprocess
-import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-import uvicorn
-from PIL import Image
+from service_tools import (
+    PIXEL,
+    ROOT,
+    TOKEN,
+    Mailbox,
+    Running,
+    local_server,
+    only_error,
+    picture_server,
+    png,
+    ready,
+    start,
+    task,
+)
 
-from trellis_addon.engines import base
 from trellis_addon.errors import EngineError
 from trellis_addon.progress import Progress
-from trellis_addon.service.app import create_app
-from trellis_addon.service.delivery import Delivery
-from trellis_addon.service.handlers import Service
-from trellis_addon.service.main import listen
 from trellis_addon.service.protocol import BODY_LIMIT
-from trellis_addon.settings import DRAFT_MODEL, SEED_MAX, TRELLIS2_MODEL, Settings
+from trellis_addon.settings import DRAFT_MODEL, SEED_MAX, TRELLIS2_MODEL
 from trellis_addon.task import examples
-
-ROOT = Path(__file__).resolve().parent.parent
-TOKEN = "a-secret-for-the-tests-4711"
-PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
-
-
-def png(side: int = 8) -> bytes:
-    buffer = io.BytesIO()
-    image = Image.new("RGBA", (side, side), (200, 40, 40, 255))
-    image.putpixel((0, 0), (0, 0, 0, 0))
-    image.save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-class FakeEngine:
-    """Returns a GLB that tells what it was asked; `gate` holds it until it is set, `error` is raised."""
-
-    model = DRAFT_MODEL
-
-    def __init__(self) -> None:
-        self.gate = threading.Event()
-        self.gate.set()
-        self.began = threading.Event()
-        self.stopped = threading.Event()
-        self.errors: dict[int, BaseException] = {}
-        self.seeds: list[int] = []
-
-    def generate(self, image: Image.Image, settings: Settings, seed: int, progress: Progress) -> bytes:
-        self.seeds.append(seed)
-        progress.update("begin", 0.425)
-        self.began.set()
-        try:
-            while not self.gate.wait(0.005):
-                progress.check()
-        except BaseException:
-            self.stopped.set()
-            raise
-        if seed in self.errors:
-            raise self.errors[seed]
-        progress.update("end", 1.0)
-        return b"glTF" + json.dumps({"seed": seed, "size": image.size, "settings": dict(settings)}).encode()
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1_800_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-class Running:
-    """A server in a thread with everything a test wants to reach."""
-
-    def __init__(self, engine: str = "auto") -> None:
-        self.engine = FakeEngine()
-        self.clock = Clock()
-        self.created: list[str] = []
-        self.service = Service(
-            TOKEN, engine=engine, create_engine=self._create, clock=self.clock, delivery=Delivery(first_wait=0.02)
-        )
-        listener = listen("127.0.0.1", 0)
-        self.port = listener.getsockname()[1]
-        app = create_app(self.service, [f"127.0.0.1:{self.port}", f"localhost:{self.port}"])
-        self.server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off", timeout_graceful_shutdown=1))
-        self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [listener]}, daemon=True)
-        self.service.start()
-        self.thread.start()
-        self.base = f"http://127.0.0.1:{self.port}"
-        self.http = httpx.Client(base_url=self.base, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=20)
-
-    def _create(self, model: str) -> base.Engine:
-        self.created.append(model)
-        return self.engine
-
-    def close(self) -> None:
-        self.engine.gate.set()
-        self.http.close()
-        self.service.close()
-        self.server.should_exit = self.server.force_exit = True  # its thread is a daemon and ends soon
-
-    def post(self, *tasks: Any, **options: Any) -> httpx.Response:
-        response = self.http.post("/v1", json=list(tasks), **options)
-        assert response.headers["content-type"] == "application/json"
-        assert response.json().get("errors") != []
-        assert not any(name.startswith("access-control") for name in response.headers)
-        return response
-
-    def poll(self, task_uuid: str) -> dict[str, Any]:
-        response = self.post({"taskType": "getResponse", "taskUUID": task_uuid})
-        assert response.status_code == 200
-        return response.json()
-
-    def settle(self, task_uuid: str, seconds: float = 10) -> dict[str, Any]:
-        """Poll until nothing is processing any more."""
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            body = self.poll(task_uuid)
-            if (body["data"] or body.get("errors")) and all(i["status"] != "processing" for i in body["data"]):
-                return body
-            time.sleep(0.01)
-        raise AssertionError(f"not done in time: {body}")
 
 
 @pytest.fixture
@@ -143,18 +43,6 @@ def run() -> Iterator[Running]:
     running = Running()
     yield running
     running.close()
-
-
-def task(**changes: Any) -> dict[str, Any]:
-    identity = {"taskType": "3dInference", "taskUUID": str(uuid.uuid4())}
-    return {**identity, "model": TRELLIS2_MODEL, "inputs": {"image": PIXEL}, **changes}
-
-
-def only_error(response: httpx.Response) -> dict[str, Any]:
-    (error,) = response.json()["errors"]
-    assert error["message"].endswith(".") or error["message"].endswith("?")
-    assert "Traceback" not in response.text
-    return error
 
 
 # Who may ask
@@ -284,7 +172,7 @@ def test_async_life_of_a_task(run: Running) -> None:
     assert run.engine.began.wait(5)
     (item,) = run.poll(asked["taskUUID"])["data"]
     identity = {"taskType": "3dInference", "taskUUID": asked["taskUUID"]}
-    assert item == {**identity, "status": "processing", "progress": 42}
+    assert item == {**identity, "status": "processing", "progress": 42, "stage": "begin"}
     run.engine.gate.set()
     (item,) = run.settle(asked["taskUUID"])["data"]
     (file,) = item.pop("outputs")["files"]
@@ -471,10 +359,15 @@ def test_task_details_without_the_picture(run: Running) -> None:
     assert record is not None and record.image is None
 
 
-def test_there_is_no_account(run: Running) -> None:
-    response = run.post({"taskType": "accountManagement", "taskUUID": str(uuid.uuid4()), "operation": "getDetails"})
-    assert response.status_code == 400
-    assert only_error(response)["code"] == "unsupportedTaskType" and "no account" in response.text
+def test_the_account_is_this_computer(run: Running) -> None:
+    asked = {"taskType": "accountManagement", "taskUUID": str(uuid.uuid4()), "operation": "getDetails"}
+    (item,) = run.post(asked).json()["data"]
+    assert {key: item[key] for key in asked} == asked
+    assert item["balance"] == {"amount": 0, "freeBalance": 0, "currency": "USD"}
+    assert item["organizationName"] == "This computer" and "cost nothing" in item["note"]
+    assert {figure for span in item["usage"].values() for figure in span.values()} == {0}
+    wrong = run.post({**asked, "operation": "close"})
+    assert wrong.status_code == 400 and only_error(wrong)["parameter"] == "operation"
 
 
 # Cancelling and failing
@@ -536,6 +429,27 @@ def test_too_many_waiting(run: Running) -> None:
     assert run.post(task()).status_code == 429
 
 
+def test_workers_share_one_queue_first_come_first_served() -> None:
+    running = Running(workers=3)
+    try:
+        running.engine.gate.clear()
+        asked = [task(seed=seed) for seed in range(7)]
+        running.post(*asked)
+        end = time.monotonic() + 5
+        while len(running.engine.seeds) < 3 and time.monotonic() < end:
+            time.sleep(0.005)
+        time.sleep(0.05)
+        assert sorted(running.engine.seeds) == [0, 1, 2]  # the first three, and no fourth beside them
+        assert [running.poll(t["taskUUID"])["data"][0]["progress"] for t in asked] == [42] * 3 + [0] * 4
+        running.engine.gate.set()
+        for t in asked:
+            assert running.settle(t["taskUUID"])["data"][0]["status"] == "success"
+        assert sorted(running.engine.seeds) == list(range(7))
+        assert len(running.created) == 3  # one engine a worker
+    finally:
+        running.close()
+
+
 # Pictures by other ways
 
 
@@ -577,38 +491,6 @@ def test_uploads_that_are_refused(run: Running) -> None:
         response = run.post(request)
         error = only_error(response)
         assert (response.status_code, error["code"], error["parameter"]) == (400, code, parameter)
-
-
-@contextmanager
-def local_server(answer: Callable[[BaseHTTPRequestHandler], None]) -> Iterator[str]:
-    class Handler(BaseHTTPRequestHandler):
-        def handle_any(self) -> None:
-            answer(self)
-
-        do_GET = do_POST = do_PUT = handle_any
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-
-
-@contextmanager
-def picture_server(data: bytes) -> Iterator[str]:
-    def answer(handler: BaseHTTPRequestHandler) -> None:
-        handler.send_response(200 if handler.path == "/frog.png" else 404)
-        handler.send_header("Content-Length", str(len(data)))
-        handler.end_headers()
-        handler.wfile.write(data)
-
-    with local_server(answer) as base_url:
-        yield base_url + "/frog.png"
 
 
 def test_pictures_by_url(run: Running) -> None:
@@ -679,31 +561,6 @@ def test_finished_tasks_are_forgotten_beyond_a_number(run: Running, monkeypatch:
     assert [bool(run.poll(t["taskUUID"])["data"]) for t in asked] == [False, False, True, True]
 
 
-class Mailbox:
-    """Keeps what was sent to it; refuses the first `refuse` requests."""
-
-    def __init__(self, refuse: int = 0) -> None:
-        self.refuse = refuse
-        self.attempts = 0
-        self.kept: list[tuple[str, str, bytes]] = []
-
-    def __call__(self, handler: BaseHTTPRequestHandler) -> None:
-        body = handler.rfile.read(int(handler.headers["Content-Length"]))
-        self.attempts += 1
-        refused = self.attempts <= self.refuse
-        if not refused:
-            self.kept.append((handler.command, handler.headers["Content-Type"], body))
-        handler.send_response(503 if refused else 204)
-        handler.end_headers()
-
-    def wait(self, count: int) -> list[tuple[str, str, bytes]]:
-        end = time.monotonic() + 5
-        while len(self.kept) < count and time.monotonic() < end:
-            time.sleep(0.01)
-        assert len(self.kept) == count
-        return self.kept
-
-
 def test_webhook_gets_each_result_as_a_flat_item(run: Running) -> None:
     box = Mailbox(refuse=2)
     run.engine.errors[6] = EngineError("It cannot be done.")
@@ -763,24 +620,9 @@ def test_the_choice_of_engines() -> None:
 
 # The process
 
-SERVE = "import sys; from trellis_addon.service import serve; sys.exit(serve(**eval(sys.argv[1])))"
-
-
-def start(**options: Any) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", SERVE, repr(options)], cwd=ROOT, text=True,
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
-
-
-def ready(process: subprocess.Popen[str]) -> dict[str, Any]:
-    assert process.stdout is not None
-    return json.loads(process.stdout.readline())
-
 
 def test_the_process_ends_with_its_parent(tmp_path: Path) -> None:
-    process = start(parent_pipe=True, folder=str(tmp_path))
+    process = start(tmp_path, parent_pipe=True)
     assert process.stdin is not None
     process.stdin.write(TOKEN + "\n")
     process.stdin.flush()
@@ -805,7 +647,7 @@ def test_the_process_ends_with_its_parent(tmp_path: Path) -> None:
 
 
 def test_the_draft_engine_behind_the_process(tmp_path: Path) -> None:
-    process = start(parent_pipe=True, folder=str(tmp_path), engine="draft")
+    process = start(tmp_path, parent_pipe=True, engine="draft")
     assert process.stdin is not None
     process.stdin.write(TOKEN + "\n")
     process.stdin.flush()
@@ -831,7 +673,7 @@ def test_signals_end_the_process_cleanly(tmp_path: Path) -> None:
     import signal
 
     for number in (signal.SIGTERM, signal.SIGINT):
-        process = start(token=TOKEN, folder=str(tmp_path))
+        process = start(tmp_path, token=TOKEN)
         line = ready(process)
         with httpx.Client(headers={"Authorization": f"Bearer {TOKEN}"}) as client:
             assert client.get(line["url"]).status_code == 200
@@ -842,7 +684,7 @@ def test_signals_end_the_process_cleanly(tmp_path: Path) -> None:
 
 
 def test_a_token_is_made_up_for_a_person(tmp_path: Path) -> None:
-    process = start(folder=str(tmp_path))
+    process = start(tmp_path)
     line = ready(process)
     assert process.stderr is not None
     sentence = process.stderr.readline()

@@ -101,7 +101,9 @@ def _refused(field: Field) -> list[Any]:
         bad += [0, 1, "true", "", math.nan]
     if field.type is str:
         bad += ["", "  ", 1, True, math.nan]
-        bad += ["example.org", "ftp://example.org/", "http://", "https:///x", "http://[", "\x00"] if field.uri else ["x"]
+        bad += (
+            ["example.org", "ftp://example.org/", "http://", "https:///x", "http://[", "\x00"] if field.uri else ["x"]
+        )
     return bad
 
 
@@ -128,8 +130,8 @@ def test_everything_else_is_refused_with_name_value_and_range(field: Field) -> N
 def test_a_refusal_reads_well() -> None:
     with pytest.raises(FieldError) as caught:
         Settings(texture_size=1500)
-    expected = "settings.textureSize: 1500 cannot be used; allowed: a whole number from 1024 to 4096 pixels in steps of 1024."
-    assert sentence(caught.value) == expected
+    allowed = "a whole number from 1024 to 4096 pixels in steps of 1024."
+    assert sentence(caught.value) == f"settings.textureSize: 1500 cannot be used; allowed: {allowed}"
     assert caught.value.constraint == {"type": "integer", "min": 1024, "max": 4096, "multiplier": 1024}
 
 
@@ -151,7 +153,12 @@ def test_unknown_names_get_a_hint(name: str, hint: str) -> None:
 
 
 def test_unknown_names_without_a_likeness_are_refused_too() -> None:
-    for request in ({"qwertz": 1}, {"settings": {"qwertz": 1}}, {"settings": {"texSlat": {"qwertz": 1}}}, {"image": "x"}):
+    for request in (
+        {"qwertz": 1},
+        {"settings": {"qwertz": 1}},
+        {"settings": {"texSlat": {"qwertz": 1}}},
+        {"image": "x"},
+    ):
         with pytest.raises(FieldError) as caught:
             Settings.from_request(request)
         assert caught.value.code == "unsupportedParameter"
@@ -251,7 +258,12 @@ def test_text_that_cannot_be_read_is_refused(name: str, text: str) -> None:
 
 
 def _request(**changes: Any) -> dict[str, Any]:
-    whole = {"taskType": "3dInference", "taskUUID": new_uuid(), "model": "microsoft:trellis-2@4b", "inputs": {"image": IMAGE}}
+    whole = {
+        "taskType": "3dInference",
+        "taskUUID": new_uuid(),
+        "model": "microsoft:trellis-2@4b",
+        "inputs": {"image": IMAGE},
+    }
     return {key: value for key, value in {**whole, **changes}.items() if value is not ...}
 
 

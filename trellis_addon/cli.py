@@ -95,6 +95,9 @@ def _parser(program: str) -> argparse.ArgumentParser:
         "--workers", type=int, default=1, metavar="N", help="tasks worked on at the same time (default 1)"
     )
     serve.add_argument(
+        "--folder", type=Path, metavar="FOLDER", help="keep tasks and files here, beyond a restart (default: nothing is)"
+    )
+    serve.add_argument(
         "--allow-private-addresses",
         action=argparse.BooleanOptionalAction,
         help="let web addresses in tasks lead to this machine and its private network (default: only where nobody "
@@ -225,6 +228,7 @@ def _serve(options: argparse.Namespace, key: str, allow_network: bool) -> int:
         token=options.token,
         engine=options.engine,
         workers=options.workers,
+        folder=options.folder,
         allow_private_addresses=options.allow_private_addresses,
         parent_pipe=options.token_stdin,
     )

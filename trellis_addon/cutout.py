@@ -6,7 +6,7 @@ so clearly where it does not, before a job is spent on the picture.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ ADVICE = "cut the subject out and save it as a PNG or WebP with transparency, or
 # Distances are in CIE L*a*b*, where 2.3 is the smallest difference that people see.
 _CLOSE = 6.0  # what still counts as the same background along the border
 _FAR = 14.0  # surely subject, even before a noisy background
+_OUTLINE = 6  # pixels on either side of the outline in which it is looked for
 _BORDER_SHARE = 0.72  # of the border that must show the background: the subject may be cut off at one side
 _SUBJECT_SHARE = (0.005, 0.96)  # of the picture that the subject may fill
 
@@ -56,8 +57,12 @@ def remove_studio_background(image: Image) -> Image:
     # A clean background lets through subjects of nearly its colour; a noisy one needs more room.
     far = min(max(4.0 * noise, 5.0), _FAR)
     outside = _background_area(difference, distance < far, noise)
+    # At the outline a pixel belongs to what it resembles more, the background or the subject beside it:
+    # soft edges, and the ringing that JPEG leaves around strong ones, would else stay as a fringe.
+    near = np.maximum(far, 0.5 * _strongest(distance, _OUTLINE))
+    outside |= _grown(outside, _OUTLINE) & (distance < near)
     # Between the thresholds a pixel is part subject, part background: but only at the outline.
-    ramp = np.clip((distance - 0.45 * far) / (0.55 * far), 0.0, 1.0)
+    ramp = np.clip((distance - 0.45 * near) / (0.55 * near), 0.0, 1.0)
     alpha = np.where(outside, np.where(_shrunk(outside, 1), 0.0, ramp), 1.0).astype(np.float32)
     alpha = _drop_specks(alpha)
     subject = float((alpha > 0.5).mean())
@@ -179,11 +184,22 @@ def _sweep(reached: Mask, candidate: Mask, axis: int, step: int) -> None:
 
 
 def _grown(mask: Mask, pixels: int) -> Mask:
-    from PIL import Image as PILImage
-    from PIL import ImageFilter
+    return _strongest(mask, pixels)
 
-    picture = PILImage.fromarray(mask.astype(np.uint8) * 255, "L")
-    return np.asarray(picture.filter(ImageFilter.MaxFilter(2 * pixels + 1))) > 0
+
+def _strongest(values: Any, pixels: int) -> Any:
+    """The largest of the values (H, W), none negative, in a square of so many pixels around each."""
+    window = 2 * pixels + 1
+    for axis in (0, 1):
+        lines = np.moveaxis(values, axis, 0)
+        lines = np.pad(lines, ((pixels, pixels), (0, 0)))
+        reach = 1  # how many lines each one stands for by now
+        while reach < window:
+            step = min(reach, window - reach)
+            lines = np.maximum(lines[:-step], lines[step:])
+            reach += step
+        values = np.moveaxis(lines, 0, axis)
+    return values
 
 
 def _shrunk(mask: Mask, pixels: int) -> Mask:
@@ -200,7 +216,11 @@ def _box_mean(values: Floats, radius: int) -> Floats:
 
 
 def _drop_specks(alpha: Floats) -> Floats:
-    """Without the lonely dots that noise leaves in the background."""
-    size = 5 if min(alpha.shape) >= 64 else 3
-    kept = _grown(_shrunk(alpha > 0.5, 1), size // 2 + 1)
+    """Without the lonely dots that noise and JPEG leave in the background: only what hangs on something solid."""
+    solid = alpha > 0.5
+    for radius in range(1 + min(alpha.shape) // 150, 0, -1):  # a subject of wire alone has nothing thick
+        seeds = _shrunk(solid, radius)
+        if seeds.any():
+            break
+    kept = _grown(_connected(seeds, solid), 2)  # the soft outline with it
     return np.where(kept, alpha, 0.0).astype(np.float32)

@@ -123,8 +123,9 @@ class Field:
 
     def _right_type(self, value: Any) -> bool:
         if self.type is float:
-            # a whole number may be too large for isfinite(); the range refuses it
-            return isinstance(value, int) and not isinstance(value, bool) or isinstance(value, float) and math.isfinite(value)
+            # a whole number may be too large for isfinite(): then the range refuses it
+            whole = isinstance(value, int) and not isinstance(value, bool)
+            return whole or (isinstance(value, float) and math.isfinite(value))
         if self.type is int:
             return isinstance(value, int) and not isinstance(value, bool)
         if self.type is str:

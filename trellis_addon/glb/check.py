@@ -130,6 +130,7 @@ def split_glb(data: bytes) -> tuple[dict[str, Any], memoryview]:
 class _Checker:
     def __init__(self, data: bytes) -> None:
         self.document, self.binary = split_glb(data)
+        self._known: dict[str, list[dict[str, Any]]] = {}
 
     def check(self) -> GlbInfo:
         version = str(_object(self.document.get("asset"), "asset").get("version", ""))
@@ -141,6 +142,9 @@ class _Checker:
             raise DamagedFileError(
                 f"The GLB needs {', '.join(sorted(unreadable))}, which Blender cannot read; export it without."
             )
+        if self._items("skins"):
+            # Blender's importer builds it in Edit Mode, which would take the artist out of theirs.
+            raise DamagedFileError("The GLB has a skeleton, which an asset here cannot have; export it without.")
         if not required <= extensions:
             raise _damaged("it requires an extension that it does not say it uses")
         self._check_buffers()
@@ -168,10 +172,12 @@ class _Checker:
     # --- parts of the file ---
 
     def _items(self, kind: str) -> list[dict[str, Any]]:
-        items = _list(self.document.get(kind), kind)
-        if len(items) > MAX_ITEMS:
-            raise _damaged(f"it has {len(items)} {kind}")
-        return [_object(item, f"one of its {kind}") for item in items]
+        if kind not in self._known:
+            items = _list(self.document.get(kind), kind)
+            if len(items) > MAX_ITEMS:
+                raise _damaged(f"it has {len(items)} {kind}")
+            self._known[kind] = [_object(item, f"one of its {kind}") for item in items]
+        return self._known[kind]
 
     def _index(self, value: Any, kind: str, what: str) -> int:
         if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < len(self._items(kind)):
@@ -399,12 +405,15 @@ class _Checker:
                 if child in parent:
                     raise _damaged("a node hangs from two others")
                 parent[child] = number
+        rooted: set[int] = set()  # nodes whose way up is known to come to an end
         for start in range(len(nodes)):
-            slow = fast = start  # two walkers upwards meet only on a ring
-            while fast in parent and parent[fast] in parent:
-                slow, fast = parent[slow], parent[parent[fast]]
-                if slow == fast:
+            number, way = start, set[int]()
+            while number in parent and number not in rooted:
+                if number in way:
                     raise _damaged("its nodes hang from each other in a ring")
+                way.add(number)
+                number = parent[number]
+            rooted |= way
         scenes = self._items("scenes")
         for scene in scenes:
             for node in _list(scene.get("nodes"), "a scene's nodes"):

@@ -22,6 +22,7 @@ def clean_mesh_object(scene: bpy.types.Scene, name: str) -> bpy.types.Object:
     if not meshes:
         raise DamagedFileError("The GLB holds no surface: nothing was imported.")
     for obj in meshes:
+        obj.shape_key_clear()  # they would hold the mesh where it is
         world = obj.matrix_world.copy()
         if obj.data.users > 1:
             obj.data = obj.data.copy()  # an instance: each gets its own place

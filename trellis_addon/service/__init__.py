@@ -4,8 +4,10 @@ A process of its own: the add-on starts it and talks to it exactly as it talks t
 
     main        start, the ready line, the ways to end
     app         the HTTP edges: who may ask, how large, which route
+    websocket   the same over a WebSocket, where one can be had
     handlers    one method a task type
     protocol    reading requests, writing replies and errors
+    openapi     the service's description of itself
     tasks       what is known about each task
     worker      the threads that generate
     addresses   web addresses in tasks, and where they may not lead

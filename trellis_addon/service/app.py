@@ -15,12 +15,15 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, Response
-from starlette.routing import Route
+from starlette.routing import Route, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.websockets import WebSocket, WebSocketClose
 
 from .handlers import Service, key_error
+from .openapi import describe
 from .protocol import BODY_LIMIT, JsonObject, Reply, RequestError, encode, error_object, parse_tasks
 from .tasks import TaskRecord
+from .websocket import SocketEdge
 
 _DRAIN_LIMIT = 4 * BODY_LIMIT  # read on that far and throw away, so that the client gets to see the refusal
 _LOOK = 0.02  # seconds between two looks at a task that a reply waits for
@@ -34,6 +37,8 @@ def create_app(service: Service, hosts: Iterable[str] | None) -> ASGIApp:
         routes=[
             *(Route(path, edge.tasks, methods=["POST"]) for path in ("/v1", "/v1/")),
             *(Route(path, edge.about, methods=["GET"]) for path in ("/v1", "/v1/", "/health")),
+            *(WebSocketRoute(path, edge.socket) for path in ("/v1", "/v1/")),
+            Route("/openapi.json", edge.description, methods=["GET"]),
             Route("/files/{secret}/{name}", edge.file, methods=["GET"]),
         ],
         exception_handlers={HTTPException: _http_error, Exception: _crash},
@@ -84,6 +89,13 @@ class _Edge:
             return _json(reply.body, reply.status)
         return _json(self._service.about(), 200)
 
+    async def socket(self, socket: WebSocket) -> None:
+        await SocketEdge(self._service, self._open, self._wait).serve(socket)
+
+    async def description(self, request: Request) -> Response:
+        """For everybody, without a token: there is nothing in it that is not in the published source."""
+        return _json(describe(), 200)
+
     async def file(self, request: Request) -> Response:
         stored = self._service.files.find(request.path_params["secret"], request.path_params["name"])
         if stored is None:
@@ -123,9 +135,12 @@ class _HostCheck:
         self._hosts = frozenset(host.lower() for host in hosts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
+        if scope["type"] in ("http", "websocket"):
             given = [value.decode("latin-1").lower() for name, value in scope["headers"] if name == b"host"]
             if len(given) != 1 or given[0] not in self._hosts:
+                if scope["type"] == "websocket":
+                    await WebSocketClose()(scope, receive, send)
+                    return
                 error = RequestError("forbidden", "The Host header is not this service's address.")
                 await _json({"errors": [error_object(error)]}, 403)(scope, receive, send)
                 return

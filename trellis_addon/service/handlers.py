@@ -75,6 +75,17 @@ class Service:
         self._delivery = delivery or Delivery(policy=self._policy)
         self._workers = Workers(self.tasks, self.files, create_engine, workers, self._policy, self._journal.begin)
         self._ended = threading.Event()
+        self.methods: dict[str, Callable[[_Call], None]] = {
+            TASK_TYPE: self._inference,
+            "getResponse": self._get_response,
+            "getTaskDetails": self._get_task_details,
+            "cancelTask": self._cancel,
+            "mediaStorage": self._media,
+            "imageUpload": self._media,
+            "authentication": self._authenticate,
+            "ping": self._ping,
+            "accountManagement": self._account,
+        }
         self.closing = False
 
     def start(self) -> None:
@@ -135,24 +146,13 @@ class Service:
         """What does this type of task, or `RequestError`."""
         if not isinstance(request, dict):
             raise FieldError("task", request, "give a JSON object", code="invalidObject")
-        methods = {
-            TASK_TYPE: self._inference,
-            "getResponse": self._get_response,
-            "getTaskDetails": self._get_task_details,
-            "cancelTask": self._cancel,
-            "mediaStorage": self._media,
-            "imageUpload": self._media,
-            "authentication": self._authenticate,
-            "ping": self._ping,
-            "accountManagement": self._account,
-        }
         task_type = request.get("taskType")
         if not isinstance(task_type, str) or not task_type:
             sentence = f'A task has no taskType; give one such as "{TASK_TYPE}".'
             raise RequestError("missingTaskType", sentence, parameter="taskType")
-        if task_type not in methods:
+        if task_type not in self.methods:
             raise _unsupported(f'The taskType "{task_type[:60]}" is not supported here; this service does {TASK_TYPE}.')
-        return methods[task_type]
+        return self.methods[task_type]
 
     # One method a task type
 

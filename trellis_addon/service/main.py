@@ -84,6 +84,8 @@ def _run(listener: socket.socket, options: Options, parent: int | None) -> int:
 
     from .app import create_app
     from .handlers import Service
+    from .protocol import BODY_LIMIT
+    from .websocket import is_available
 
     host, port = options.host, listener.getsockname()[1]
     name = f"[{host}]" if ":" in host else host
@@ -109,7 +111,8 @@ def _run(listener: socket.socket, options: Options, parent: int | None) -> int:
         log_config=None,
         access_log=False,  # the addresses of files are secrets
         http="h11",
-        ws="none",
+        ws="websockets-sansio" if is_available() else "none",
+        ws_max_size=BODY_LIMIT,
         lifespan="off",
         proxy_headers=False,
         server_header=False,

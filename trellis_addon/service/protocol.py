@@ -14,8 +14,8 @@ JsonObject = dict[str, Any]
 BODY_LIMIT = 64 * 2**20  # bytes
 _LONG_TEXT = 200  # characters of an image payload that are worth keeping
 
-# Everything else that is refused is 400.
-_STATUS = {
+# The HTTP status of a refusal by its code; everything else that is refused is 400.
+STATUS = {
     "invalidApiKey": 401,
     "missingApiKey": 401,
     "forbidden": 403,
@@ -64,7 +64,7 @@ class Reply:
     @property
     def status(self) -> int:
         """200 unless everything in the request was refused; then the first refusal decides."""
-        return _STATUS.get(self._refused, 400) if self._refused and not self._accepted else 200
+        return STATUS.get(self._refused, 400) if self._refused and not self._accepted else 200
 
     @property
     def body(self) -> JsonObject:
