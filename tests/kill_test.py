@@ -106,7 +106,7 @@ def run_batch(batch: Path, service: LocalService, kill_after: float | None) -> b
 
 def what_was_going_on(batch: Path) -> str:
     """The state of the jobs at a kill, for the table."""
-    if not (batch / "home" / "jobs.db").exists():
+    if not (batch / "home" / "jobs.sqlite3").exists():
         return "starting"
     states = {job.state for job in JobStore(batch / "home").recent()}
     for state in (State.SENDING, State.UNCERTAIN, State.RUNNING, State.WAITING):

@@ -173,8 +173,9 @@ def test_what_cannot_work_is_said_before_anything_is_sent(
 
 def test_addresses_go_to_the_platform_as_they_are() -> None:
     url = "https://example.org/My%20Helmet.webp?x=1"
-    task, name, _ = prepare_task(url, Backend("remote", "key"), Settings(seed=1))
-    assert (task.image, name, task.model) == (url, "My%20Helmet", TRELLIS2_MODEL)
+    prepared = prepare_task(url, Backend("remote", "key"), Settings(seed=1))
+    task = prepared.task
+    assert (task.image, prepared.name, task.model) == (url, "My%20Helmet", TRELLIS2_MODEL)
     assert task.to_request()["inputs"] == {"image": url}
 
 
@@ -213,7 +214,7 @@ def test_nobody_at_the_address(disc_file: Path, store: JobStore) -> None:
         generate(disc_file, backend=address, key="x", store=store)
     assert time.monotonic() - begin < 15
     assert address in sentence(caught.value)
-    assert store.recent()[0].state is State.SENDING, "it is not known to be lost: it may be tried again"
+    assert store.recent()[0].state is State.UNCERTAIN, "it is not known to be lost: it may be tried again"
 
 
 def test_something_else_at_the_address(disc_file: Path, store: JobStore) -> None:
@@ -305,21 +306,21 @@ def test_a_job_outlives_the_program_that_began_it(
 
 def test_an_answer_that_got_lost(service: str, disc_file: Path, store: JobStore) -> None:
     """Sent, accepted, and the program ended before it could write that down: no second task comes of it."""
-    task, name, _ = prepare_task(disc_file, Backend(service), Settings(seed=3, **QUICK))
-    job = store.move(store.add(task, name=name, backend=service), State.SENDING)
+    prepared = prepare_task(disc_file, Backend(service), Settings(seed=3, **QUICK))
+    task = prepared.task
+    job = store.move(prepared.write_down(store, Backend(service)), State.SENDING)
     client, transport = client_of(service)
     with client:
         client.submit(task)
         done = run_job(store.get(job.uuid), store, client)
         results = client.poll(task.uuid).results
-    assert transport.sent.count("3dInference") == 2
+    assert transport.sent.count("3dInference") == 1
     assert [result.file_uuid for result in results] == [done.assets[0].provenance["file_uuid"]]
 
 
 def test_a_service_that_forgot_is_asked_again(service: str, disc_file: Path, store: JobStore) -> None:
     """Ours keeps its tasks in memory: a job that ran in one goes on in the next."""
-    task, name, _ = prepare_task(disc_file, Backend(service), Settings(seed=3, **QUICK))
-    job = store.add(task, name=name, backend=service)
+    job = prepare_task(disc_file, Backend(service), Settings(seed=3, **QUICK)).write_down(store, Backend(service))
     for state in (State.SENDING, State.RUNNING):
         job = store.move(job, state)
     client, transport = client_of(service)
@@ -336,12 +337,17 @@ def test_jobs_that_are_over_are_not_run_again(service: str, disc_file: Path, sto
         assert run_job(job, store, client) == job
         assert not transport.sent
     assert job.assets == (done,)
-    task, name, _ = prepare_task(disc_file, Backend(service), Settings(seed=3, **QUICK))
-    failed = store.move(store.add(task, name=name, backend=service), State.CANCELLED)
+
+
+def test_a_job_given_up_can_be_asked_for_once_more(service: str, disc_file: Path, store: JobStore) -> None:
+    """On the remote API a cancelled job is paid all the same: it must not be lost."""
+    prepared = prepare_task(disc_file, Backend(service), Settings(seed=3, **QUICK))
+    job = store.move(prepared.write_down(store, Backend(service)), State.CANCELLED)
     client, transport = client_of(service)
-    with client, pytest.raises(TrellisError) as caught:
-        run_job(failed, store, client)
-    assert "cancelled" in sentence(caught.value) and not transport.sent
+    with client:
+        client.submit(prepared.task)
+        assert run_job(job, store, client).state is State.READY
+    assert transport.sent.count("3dInference") == 1
 
 
 def test_the_local_service_is_started_again_when_it_died(disc_file: Path, store: JobStore) -> None:
@@ -361,8 +367,8 @@ def test_a_service_that_dies_under_way(disc_file: Path, store: JobStore) -> None
         if stage == "Generating":
             local_service("draft").process.kill()
 
-    task, name, _ = prepare_task(load_image(encoded(disc(1200))), Backend("draft"), Settings(resolution=1536, seed=4))
-    job = store.add(task, name=name, backend="draft")
+    prepared = prepare_task(load_image(encoded(disc(1200))), Backend("draft"), Settings(resolution=1536, seed=4))
+    job = prepared.write_down(store, Backend("draft"))
     done = False
     with pytest.raises(NetworkError) as caught:
         for _ in range(2):
@@ -386,6 +392,7 @@ def job(store: JobStore) -> Any:
 _PATHS = {
     State.WAITING: (),
     State.SENDING: (State.SENDING,),
+    State.UNCERTAIN: (State.SENDING, State.UNCERTAIN),
     State.RUNNING: (State.SENDING, State.RUNNING),
     State.READY: (State.SENDING, State.RUNNING, State.READY),
     State.FAILED: (State.FAILED,),
@@ -407,7 +414,7 @@ def test_illegal_moves_are_refused(begin: State, store: JobStore) -> None:
                 store.move(job, end)
             sentence(caught.value)
             assert store.get(job.uuid).state is begin
-    assert not any(TRANSITIONS[state] for state in State if state.is_over)
+    assert not TRANSITIONS[State.READY]
     assert State.WAITING not in set().union(*TRANSITIONS.values()), "it might be paid twice"
 
 
@@ -502,7 +509,7 @@ def test_many_threads_at_once(store: JobStore) -> None:
 def test_downloads_are_whole_or_not_there(service: str, disc_file: Path, tmp_path: Path) -> None:
     from dataclasses import replace
 
-    task, *_ = prepare_task(disc_file, Backend(service), Settings(seed=3, delivery_method="sync", **QUICK))
+    task = prepare_task(disc_file, Backend(service), Settings(seed=3, delivery_method="sync", **QUICK)).task
     with Client(service, TOKEN, remote=False, sleep=lambda seconds: None) as client:
         (result,) = client.submit(task).results
         path = client.download(result, tmp_path / "a" / "x.glb")

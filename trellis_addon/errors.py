@@ -140,5 +140,8 @@ class Cancelled(TrellisError):
 
 def _short(value: Any, limit: int = 60) -> str:
     """The value as the user wrote it, cut so that a Base64 image does not fill the message."""
-    text = f'"{value}"' if isinstance(value, str) else repr(value)
+    try:
+        text = f'"{value}"' if isinstance(value, str) else repr(value)
+    except ValueError:  # Python does not write out numbers of more than 4300 digits
+        text = "a number of thousands of digits"
     return text if len(text) <= limit else text[: limit - 1] + "…"

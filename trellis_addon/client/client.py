@@ -130,6 +130,12 @@ class Client:
         costs = [item["cost"] for item in read_items(body, task.uuid) if isinstance(item.get("cost"), (int, float))]
         return float(costs[0]) if costs else None
 
+    def ping(self) -> None:
+        """Raise an error of the tree unless the service answers and accepts the token."""
+        status, body = self._post([{"taskType": "ping", "taskUUID": new_uuid(), "ping": True}], attempts=2)
+        if status >= 400:
+            raise first_error(body, status)
+
     def account(self) -> Account:
         """The account's balance; raises `ApiKeyError` for a key that is not accepted."""
         task_uuid = new_uuid()
@@ -203,7 +209,8 @@ class Client:
             return error if isinstance(error, (BusyError, ServiceError)) else ServiceError(str(error), raw=body)
         if response.status_code == 429:
             return BusyError("The service is busy: too many requests. Try again in a minute.")
-        return ServiceError(
+        kind = ServiceError if response.status_code >= 400 else NetworkError
+        return kind(
             f"The service at {self.url} answers with status {response.status_code} and no JSON; "
             "check the address, or try again later."
         )

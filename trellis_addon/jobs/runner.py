@@ -102,6 +102,8 @@ class _Runner:
             self._move(State.UNCERTAIN)  # the process that sent it is gone
         if self.job.state is State.UNCERTAIN:
             reply = self._settle()
+        elif not reply.known:
+            reply = self._poll(self.progress)
         results = self._wait(reply)
         assets = self._download(results)
         costs = [result.cost for result in results if result.cost is not None]

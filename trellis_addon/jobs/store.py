@@ -125,7 +125,7 @@ class JobStore:
         processes one goes on and the other is told.
         """
         if state not in TRANSITIONS[job.state]:
-            raise JobError(f'The job "{job.name}" is {job.state} and cannot become {state}.')
+            raise JobError(f"A job that is {job.state} cannot become {state}.")
         changed = replace(
             job,
             state=state,
@@ -145,7 +145,7 @@ class JobStore:
                 ),
             )  # fmt: skip
             if cursor.rowcount != 1:
-                raise JobError(f'The job "{job.name}" was taken over by another program.')
+                raise JobError(f'The job "{job.name}" is being worked on by another program.')
         return changed
 
     def note(self, job: Job, error: str) -> None:
@@ -211,7 +211,7 @@ class JobStore:
 
     @contextmanager
     def connection(self) -> Iterator[sqlite3.Connection]:
-        connection = sqlite3.connect(self.folder / "jobs.db", timeout=30.0)
+        connection = sqlite3.connect(self.folder / "jobs.sqlite3", timeout=30.0)
         try:
             connection.row_factory = sqlite3.Row
             with connection:  # commits, or rolls back on an exception
