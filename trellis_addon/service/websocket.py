@@ -8,6 +8,7 @@ does not hold up the others.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib.util
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -65,10 +66,8 @@ class SocketEdge:
                 task.cancel()
 
     async def _answer_later(self, socket: WebSocket, frame: bytes) -> None:
-        try:
+        with contextlib.suppress(WebSocketDisconnect, RuntimeError):  # the client has gone in the meantime
             await self._answer(socket, frame, authenticated=True)
-        except (WebSocketDisconnect, RuntimeError):
-            pass  # it has gone in the meantime
 
     async def _answer(self, socket: WebSocket, frame: bytes, authenticated: bool) -> bool:
         """Answer one frame; whether it was let in."""
