@@ -31,16 +31,43 @@ def main() -> None:
 
 def build_lantern() -> None:
     """A storm lantern, mostly turned shapes: (radius, height) profiles around the vertical axis."""
-    turned("Base", RED, [(0, 0), (0.62, 0), (0.66, 0.06), (0.66, 0.2), (0.6, 0.3), (0.36, 0.38), (0.34, 0.46), (0, 0.46)])
+    turned(
+        "Base", RED, [(0, 0), (0.62, 0), (0.66, 0.06), (0.66, 0.2), (0.6, 0.3), (0.36, 0.38), (0.34, 0.46), (0, 0.46)]
+    )
     turned("Foot Ring", BRASS, [(0.6, -0.02), (0.7, 0.0), (0.7, 0.07), (0.62, 0.08)])
     turned("Burner", BRASS, [(0, 0.44), (0.4, 0.44), (0.42, 0.5), (0.38, 0.56), (0.2, 0.6), (0, 0.6)])
     turned("Globe", WARM, [(0.3, 0.56), (0.44, 0.72), (0.5, 0.92), (0.46, 1.12), (0.34, 1.3), (0.3, 1.36)])
     turned("Flame", FLAME, [(0, 0.62), (0.07, 0.68), (0.1, 0.76), (0.07, 0.88), (0.02, 1.0), (0, 1.02)])
     turned("Collar", BRASS, [(0.3, 1.34), (0.4, 1.36), (0.4, 1.42), (0.3, 1.44)])
-    turned("Hood", RED, [(0.3, 1.42), (0.5, 1.46), (0.48, 1.54), (0.3, 1.64), (0.26, 1.7), (0.26, 1.8), (0.34, 1.84), (0.3, 1.9), (0, 1.94)])
+    turned(
+        "Hood",
+        RED,
+        [
+            (0.3, 1.42),
+            (0.5, 1.46),
+            (0.48, 1.54),
+            (0.3, 1.64),
+            (0.26, 1.7),
+            (0.26, 1.8),
+            (0.34, 1.84),
+            (0.3, 1.9),
+            (0, 1.94),
+        ],
+    )
     turned("Cap", BRASS, [(0, 1.92), (0.1, 1.92), (0.12, 1.97), (0.06, 2.02), (0, 2.03)])
     for side in (-1, 1):
-        rod("Frame", IRON, [(side * 0.6, 0, 0.22), (side * 0.7, 0, 0.5), (side * 0.68, 0, 1.2), (side * 0.5, 0, 1.62), (side * 0.28, 0, 1.76)], 0.05)
+        rod(
+            "Frame",
+            IRON,
+            [
+                (side * 0.6, 0, 0.22),
+                (side * 0.7, 0, 0.5),
+                (side * 0.68, 0, 1.2),
+                (side * 0.5, 0, 1.62),
+                (side * 0.28, 0, 1.76),
+            ],
+            0.05,
+        )
         knob = turned("Pivot", BRASS, [(0, -0.05), (0.08, -0.05), (0.08, 0.05), (0, 0.05)])
         knob.matrix_world = Matrix.Translation((side * 0.56, 0, 1.6)) @ Matrix.Rotation(math.pi / 2, 4, "Y")
     arch = [(0.58 * math.cos(a), 0, 1.62 + 0.78 * math.sin(a)) for a in (math.pi * i / 12 for i in range(13))]
@@ -51,15 +78,27 @@ def build_lantern() -> None:
         rod("Guard", IRON, ring, 0.02)
     for angle in range(30, 390, 60):
         a = math.radians(angle)
-        bar = [(r * math.cos(a), r * math.sin(a), z) for r, z in ((0.42, 0.52), (0.55, 0.66), (0.56, 0.94), (0.55, 1.18), (0.4, 1.38))]
+        bar = [
+            (r * math.cos(a), r * math.sin(a), z)
+            for r, z in ((0.42, 0.52), (0.55, 0.66), (0.56, 0.94), (0.55, 1.18), (0.4, 1.38))
+        ]
         rod("Guard", IRON, bar, 0.016)
 
 
 def turned(name: str, look: tuple, profile: list[tuple[float, float]], segments: int = 96) -> bpy.types.Object:
     """A surface of revolution, smoothed."""
-    points = [(r * math.cos(a), r * math.sin(a), z) for r, z in profile for a in (math.tau * i / segments for i in range(segments))]
+    points = [
+        (r * math.cos(a), r * math.sin(a), z)
+        for r, z in profile
+        for a in (math.tau * i / segments for i in range(segments))
+    ]
     faces = [
-        (k * segments + i, k * segments + (i + 1) % segments, (k + 1) * segments + (i + 1) % segments, (k + 1) * segments + i)
+        (
+            k * segments + i,
+            k * segments + (i + 1) % segments,
+            (k + 1) * segments + (i + 1) % segments,
+            (k + 1) * segments + i,
+        )
         for k in range(len(profile) - 1)
         for i in range(segments)
     ]

@@ -25,7 +25,10 @@ class TRELLIS2_OT_generate(bpy.types.Operator):
     bl_options = {"REGISTER"}  # the scene changes later, in an undo step of its own
 
     filepath: StringProperty(  # type: ignore[valid-type]
-        name="Image File", description="Picture to use instead of the panel's", subtype="FILE_PATH", options={"SKIP_SAVE"}
+        name="Image File",
+        description="Picture to use instead of the panel's",
+        subtype="FILE_PATH",
+        options={"SKIP_SAVE"},
     )
     directory: StringProperty(subtype="DIR_PATH", options={"SKIP_SAVE", "HIDDEN"})  # type: ignore[valid-type]
     files: CollectionProperty(type=bpy.types.OperatorFileListElement, options={"SKIP_SAVE", "HIDDEN"})  # type: ignore[valid-type]

@@ -105,8 +105,6 @@ def _wake() -> None:
     history.read_store()
 
 
-
-
 def unregister() -> None:
     if bpy.app.timers.is_registered(_wake):
         bpy.app.timers.unregister(_wake)

@@ -211,10 +211,11 @@ SERVE = "import sys; from trellis_addon.service import serve; sys.exit(serve(**e
 def start(temporary: Path | None = None, **options: Any) -> subprocess.Popen[str]:
     """A service in a process of its own, with `temporary` for the system's temporary folder."""
     folders = dict.fromkeys(("TMPDIR", "TEMP"), str(temporary)) if temporary else {}
+    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     return subprocess.Popen(
         [sys.executable, "-c", SERVE, repr(options)], cwd=ROOT, text=True,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": str(ROOT), **folders},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), **folders},
     )  # fmt: skip
 
 

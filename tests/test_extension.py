@@ -232,7 +232,11 @@ def test_a_job_of_a_former_session_goes_on_by_itself(extension: ModuleType, disc
     """Written down and never sent, as a crash leaves it: the next session makes it and puts it in its place."""
     import time
 
-    queue, resume, api = part("trellis_addon.scene.queue"), part("trellis_addon.scene.resume"), part("trellis_addon.api")
+    queue, resume, api = (
+        part("trellis_addon.scene.queue"),
+        part("trellis_addon.scene.resume"),
+        part("trellis_addon.api"),
+    )
     store = part("trellis_addon.jobs.store").JobStore()
     backend = part("trellis_addon.client.backends").Backend("draft")
     settings = part("trellis_addon.settings").Settings(resolution=512, texture_size=1024)

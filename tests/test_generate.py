@@ -25,11 +25,11 @@ from trellis_addon.client.backends import Backend, connect
 from trellis_addon.client.client import Client
 from trellis_addon.client.local_service import local_service
 from trellis_addon.errors import (
+    ApiKeyError,
     Cancelled,
     DamagedFileError,
     FieldError,
     ImageError,
-    ApiKeyError,
     NetworkError,
     OfflineError,
     TrellisError,

@@ -28,7 +28,9 @@ def main() -> None:
         sheet.paste(original, (0, 0), original)
     with tempfile.TemporaryDirectory() as folder:
         for place, view in enumerate(("three_quarter", "side", "back"), 1):
-            path = trellis_addon.scene.render_object(obj, Path(folder) / f"{view}.png", size=SIDE, samples=48, view=view)
+            path = trellis_addon.scene.render_object(
+                obj, Path(folder) / f"{view}.png", size=SIDE, samples=48, view=view
+            )
             with Image.open(path) as rendered:
                 sheet.paste(rendered, (place * SIDE, 0))
     sheet.save(ROOT / "docs" / "lantern.png", optimize=True)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from .api import IN_FLIGHT, finish, fingerprint, prepare_task
+from .api import IN_FLIGHT, fingerprint, finish, prepare_task
 from .client.backends import Backend
 from .errors import InputError, TrellisError
 from .images import find_images
@@ -21,6 +21,7 @@ from .jobs.store import JobStore
 from .parallel import as_ready
 from .progress import Progress
 from .settings import Settings
+
 
 @dataclass
 class Row:

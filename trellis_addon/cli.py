@@ -72,7 +72,9 @@ def _parser(program: str) -> argparse.ArgumentParser:
     batch = commands.add_parser("batch", parents=[common], help="every picture of a folder to one .blend")
     batch.add_argument("folder", type=Path)
     batch.add_argument("--output", type=Path, required=True, metavar="FILE.blend")
-    batch.add_argument("--strict", action="store_true", help="exit with 1 when any picture failed, not only when all did")
+    batch.add_argument(
+        "--strict", action="store_true", help="exit with 1 when any picture failed, not only when all did"
+    )
     batch.set_defaults(run=_batch)
 
     for command in (generate, batch):
@@ -80,7 +82,9 @@ def _parser(program: str) -> argparse.ArgumentParser:
             "--backend", default="draft", help="draft (default), local, remote, or the address of a service"
         )
         command.add_argument("--model", help=BY_PATH["model"].description + f" ({BY_PATH['model'].allowed})")
-        command.add_argument("--height", type=float, default=1.0, metavar="METRES", help="height in the scene (default 1)")
+        command.add_argument(
+            "--height", type=float, default=1.0, metavar="METRES", help="height in the scene (default 1)"
+        )
         _add_settings(command)
 
     add_job_commands(commands, common)
@@ -89,13 +93,18 @@ def _parser(program: str) -> argparse.ArgumentParser:
     serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
     serve.add_argument("--port", type=int, default=0, help="0 (default) takes a free one and prints it")
     serve.add_argument("--token", help="what callers must send as Authorization: Bearer TOKEN (default: a random one)")
-    serve.add_argument("--token-stdin", action="store_true", help="read the token from standard input, end when it closes")
+    serve.add_argument(
+        "--token-stdin", action="store_true", help="read the token from standard input, end when it closes"
+    )
     serve.add_argument("--engine", choices=("auto", "draft", "trellis2"), default="auto")
     serve.add_argument(
         "--workers", type=int, default=1, metavar="N", help="tasks worked on at the same time (default 1)"
     )
     serve.add_argument(
-        "--folder", type=Path, metavar="FOLDER", help="keep tasks and files here, beyond a restart (default: nothing is)"
+        "--folder",
+        type=Path,
+        metavar="FOLDER",
+        help="keep tasks and files here, beyond a restart (default: nothing is)",
     )
     serve.add_argument(
         "--allow-private-addresses",
@@ -287,8 +296,8 @@ def _print_table(rows: list[Row], output: Path) -> None:
     for row in rows:
         seeds = ", ".join(str(asset.seed) for asset in row.assets)
         engine = row.assets[0].engine if row.assets else ""
-        line = f"{row.image.name:<{width}}  {row.state:<8} {row.seconds:>7.1f} {row.triangles or '':>9}  {engine:<22} {seeds}"
-        print(line.rstrip())
+        numbers = f"{row.seconds:>7.1f} {row.triangles or '':>9}"
+        print(f"{row.image.name:<{width}}  {row.state:<8} {numbers}  {engine:<22} {seeds}".rstrip())
         if row.message:
             print(f"    {row.message}")
     good = sum(row.is_good for row in rows)

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
-ADVICE = "cut the subject out and save it as a PNG or WebP with transparency, or photograph it before a plain background"
+ADVICE = (
+    "cut the subject out and save it as a PNG or WebP with transparency, or photograph it before a plain background"
+)
 
 # Distances are in CIE L*a*b*, where 2.3 is the smallest difference that people see.
 _CLOSE = 6.0  # what still counts as the same background along the border

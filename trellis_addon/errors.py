@@ -42,20 +42,22 @@ class InputError(TrellisError):
 class FieldError(InputError):
     """A field of the task has a value that is not allowed.
 
-    `field` is the protocol's dotted path (`settings.resolution`), `value` what was given, and
-    `constraint` the machine-readable rule (`min`, `max`, `multiplier`, `allowedValues`, `type`).
+    `field` is the protocol's dotted path (`settings.resolution`), `value` what was given, `rule` what
+    is allowed in words (or `message` the whole sentence), and `constraint` the same for machines
+    (`min`, `max`, `multiplier`, `allowedValues`, `type`).
     """
 
     def __init__(
         self,
         field: str,
         value: Any,
-        rule: str,
+        rule: str = "",
         *,
         code: str = "invalidValue",
         constraint: dict[str, Any] | None = None,
+        message: str = "",
     ) -> None:
-        super().__init__(f"{field}: {_short(value)} cannot be used; {rule}.")
+        super().__init__(message or f"{field}: {_short(value)} cannot be used; {rule}.")
         self.field = field
         self.value = value
         self.code = code

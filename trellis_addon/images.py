@@ -287,7 +287,9 @@ def _to_rgba(image: Image) -> Image:
         from PIL import Image as PILImage
 
         grey = np.asarray(image, dtype=np.float64)
-        return PILImage.fromarray((grey / (65535.0 if grey.max() > 255 else 255.0) * 255.0 + 0.5).astype(np.uint8), "L").convert("RGBA")
+        return PILImage.fromarray(
+            (grey / (65535.0 if grey.max() > 255 else 255.0) * 255.0 + 0.5).astype(np.uint8), "L"
+        ).convert("RGBA")
     if icc and image.mode in ("RGB", "RGBA", "CMYK", "L"):
         image = _to_srgb(image, icc)
     return image.convert("RGBA")

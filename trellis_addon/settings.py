@@ -11,6 +11,7 @@ open, are TRELLIS.2's (`model_default`).
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -111,14 +112,10 @@ class Field:
             value = {"true": True, "yes": True, "1": True, "on": True}.get(text.lower(), value)
             value = {"false": False, "no": False, "0": False, "off": False}.get(text.lower(), value)
         elif self.type in (int, float):
-            # int() first, so that a seed above 2**53 keeps its digits
-            try:
-                value = int(text)
-            except ValueError:
-                try:
-                    value = float(text)
-                except ValueError:
-                    pass
+            # a float at first, so that an int, where it is one, keeps every digit of a seed above 2**53
+            for kind in (float, int):
+                with contextlib.suppress(ValueError):
+                    value = kind(text)
         return self.check(value)
 
     def _right_type(self, value: Any) -> bool:
@@ -351,10 +348,9 @@ class Settings(Mapping[str, Any]):
 def unknown_field(name: str) -> FieldError:
     known = [field.name for field in SETTABLE] if "." not in name else list(BY_PATH)
     close = _closest(name, known)
-    hint = f"did you mean {close}?" if close else "the task has no field of that name"
-    error = FieldError(name, name, hint, code="unsupportedParameter")
-    error.args = (f"{name}: there is no such field; {hint.rstrip('?')}{'?' if close else '.'}",)
-    return error
+    hint = f"did you mean {close}?" if close else "the task has none of that name."
+    message = f"{name}: there is no such field; {hint}"
+    return FieldError(name, name, code="unsupportedParameter", message=message)
 
 
 def _resolve(key: str, value: Any) -> Iterator[tuple[Field, Any]]:

@@ -102,9 +102,9 @@ def check_uuid(value: Any) -> str:
 
 def missing_field(path: str) -> FieldError:
     last = path.split(".")[-1]
-    error = FieldError(path, None, "it is required", code="missing" + last[0].upper() + last[1:])
-    error.args = (f"{path}: nothing was given; {BY_PATH[path].description[0].lower()}{BY_PATH[path].description[1:]} is required.",)
-    return error
+    what = BY_PATH[path].description
+    message = f"{path}: nothing was given; {what[0].lower()}{what[1:]} is required."
+    return FieldError(path, None, code="missing" + last[0].upper() + last[1:], message=message)
 
 
 def presets() -> dict[str, Settings]:

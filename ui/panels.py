@@ -103,7 +103,9 @@ def _draw_fields(layout: bpy.types.UILayout, context: bpy.types.Context, fields:
         row.prop(group, field.name, **({"placeholder": placeholder} if placeholder else {}))
         arrow = row.row(align=True)
         arrow.enabled = is_set
-        arrow.operator("trellis2.unset", text="", icon="LOOP_BACK" if is_set else "BLANK1", emboss=False).field = field.name
+        arrow.operator(
+            "trellis2.unset", text="", icon="LOOP_BACK" if is_set else "BLANK1", emboss=False
+        ).field = field.name
 
 
 @functools.cache

@@ -31,7 +31,9 @@ def _property(field: Field) -> Any:
         return FloatProperty(default=default, min=field.minimum, max=field.maximum, precision=2, step=10, **named)
     if field.type is int and (field.maximum or 0) <= _INT32_MAX:
         maximum = int(field.maximum) if field.maximum is not None else _INT32_MAX
-        return IntProperty(default=default or int(field.minimum or 0), min=int(field.minimum or 0), max=maximum, **named)
+        return IntProperty(
+            default=default or int(field.minimum or 0), min=int(field.minimum or 0), max=maximum, **named
+        )
     # texts, and whole numbers that Blender's 32 bits cannot hold
     return StringProperty(**named)
 

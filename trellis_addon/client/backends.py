@@ -30,7 +30,8 @@ class Backend:
 
     def __post_init__(self) -> None:
         if self.name not in BACKENDS and not self.is_address:
-            raise FieldError("backend", self.name, f"allowed: {', '.join(BACKENDS)}, or the http:// address of a service")
+            rule = f"allowed: {', '.join(BACKENDS)}, or the http:// address of a service"
+            raise FieldError("backend", self.name, rule)
 
     @property
     def is_address(self) -> bool:
@@ -48,7 +49,8 @@ class Backend:
     def check_model(self, model: str) -> str:
         """Refuse a model that this backend cannot run, before anything is sent."""
         if self.is_remote and model != TRELLIS2_MODEL:
-            raise FieldError("model", model, f"the remote API runs {TRELLIS2_MODEL}; choose the draft backend for the draft")
+            rule = f"the remote API runs {TRELLIS2_MODEL}; choose the draft backend for the draft"
+            raise FieldError("model", model, rule)
         return model
 
 

@@ -36,7 +36,9 @@ def create_engine(model: str) -> Engine:
         from .draft import ReliefEngine
 
         return ReliefEngine()
-    raise EngineError(f"The engine for {model} is not installed on this machine; use the draft engine or the remote API.")
+    raise EngineError(
+        f"The engine for {model} is not installed on this machine; use the draft engine or the remote API."
+    )
 
 
 def trellis2_available() -> bool:

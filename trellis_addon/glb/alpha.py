@@ -83,7 +83,9 @@ def _alpha_channel(document: dict[str, Any], binary: memoryview, image: int) -> 
     return alpha if alpha.min() < _SOLID else None
 
 
-def _read_uv(document: dict[str, Any], binary: memoryview, primitive: dict[str, Any], channel: int) -> np.ndarray | None:
+def _read_uv(
+    document: dict[str, Any], binary: memoryview, primitive: dict[str, Any], channel: int
+) -> np.ndarray | None:
     index = primitive["attributes"].get(f"TEXCOORD_{channel}")
     if index is None:
         return None

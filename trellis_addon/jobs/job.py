@@ -13,7 +13,6 @@ from ..errors import DamagedFileError
 from ..settings import Settings
 from ..task import Task
 
-
 REMOTE = "remote"  # the name of the one backend that costs money
 
 

@@ -78,7 +78,7 @@ def _set_colour_spaces(principled: bpy.types.ShaderNode) -> None:
 
 
 def _name_images(principled: bpy.types.ShaderNode, name: str) -> None:
-    """"helmet Base Color" says more in the image list than the importer's "Image_0.003"."""
+    """ "helmet Base Color" says more in the image list than the importer's "Image_0.003"."""
     for socket in principled.inputs:
         if socket.name in ("Base Color", "Normal", "Emission Color"):
             for image in _images_behind(socket):

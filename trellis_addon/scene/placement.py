@@ -86,7 +86,12 @@ def world_bounds(obj: bpy.types.Object) -> tuple[Vector, Vector]:
     From the vertices: Blender's own `bound_box` is out of date until the next redraw.
     """
     low, high = bounds(obj.data)
-    corners = [obj.matrix_world @ Vector((x, y, z)) for x in (low[0], high[0]) for y in (low[1], high[1]) for z in (low[2], high[2])]
+    corners = [
+        obj.matrix_world @ Vector((x, y, z))
+        for x in (low[0], high[0])
+        for y in (low[1], high[1])
+        for z in (low[2], high[2])
+    ]
     return Vector(map(min, zip(*corners, strict=True))), Vector(map(max, zip(*corners, strict=True)))
 
 

@@ -195,7 +195,9 @@ def _work(generation: Generation, make: Make, is_resumed: bool) -> None:
 def _fail(generation: Generation, error: TrellisError) -> None:
     field_path = error.field if isinstance(error, (FieldError, BackendError)) else ""
     raw = error.raw if isinstance(error, BackendError) else None
-    details = json.dumps({"error": type(error).__name__, "code": error.code, "message": str(error), "reply": raw}, indent=2)
+    details = json.dumps(
+        {"error": type(error).__name__, "code": error.code, "message": str(error), "reply": raw}, indent=2
+    )
     later(lambda: _update(generation, state="failed", message=str(error), minds=field_path, details=details))
 
 

@@ -32,7 +32,9 @@ def _take_up(begun: list[Job], ready: list[Job], backend_for: Callable[[Job], Ba
             queue.keep(job, target)
     for job in begun:
         if (target := queue.Target.from_json(job.target)) is not None:
-            queue.start(job.name, _finisher(job, backend_for(job), "Begun in a former session."), target, is_resumed=True)
+            queue.start(
+                job.name, _finisher(job, backend_for(job), "Begun in a former session."), target, is_resumed=True
+            )
 
 
 def finish_into(job: Job, backend: Backend, target: queue.Target) -> None:
@@ -48,5 +50,3 @@ def _finisher(job: Job, backend: Backend, message: str) -> queue.Make:
         return finish(job, backend, JobStore(), progress)
 
     return make
-
-
