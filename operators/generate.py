@@ -106,9 +106,9 @@ class TRELLIS2_OT_unset(bpy.types.Operator):
 def _preset_items(self: Any, context: bpy.types.Context | None) -> list[tuple[str, str, str]]:
     global _kept_items  # Blender does not keep the strings alive itself
     if not _kept_items:
-        from ..trellis_addon.task import presets
+        from ..trellis_addon.preset_scripts import shipped
 
-        _kept_items = [(name, name, "The settings of this published example") for name in presets()]
+        _kept_items = [(name, name, "") for name in shipped()]
         _kept_items.append(("", "", ""))
         _kept_items.append(("DEFAULT", "Defaults", "Nothing set: the service decides"))
     return _kept_items
@@ -118,7 +118,7 @@ _kept_items: list[tuple[str, str, str]] = []
 
 
 class TRELLIS2_OT_preset(bpy.types.Operator):
-    """Take over the settings of a published example"""
+    """Take over the settings of a preset that comes with the extension"""
 
     bl_idname = "trellis2.preset"
     bl_label = "Load Preset"
@@ -127,10 +127,10 @@ class TRELLIS2_OT_preset(bpy.types.Operator):
     preset: EnumProperty(name="Preset", items=_preset_items)  # type: ignore[valid-type]
 
     def execute(self, context: bpy.types.Context) -> set[str]:
+        from ..trellis_addon.preset_scripts import shipped
         from ..trellis_addon.settings import Settings
-        from ..trellis_addon.task import presets
 
-        write_settings(context.scene.trellis2.settings, presets().get(self.preset, Settings()))
+        write_settings(context.scene.trellis2.settings, shipped().get(self.preset, Settings()))
         return {"FINISHED"}
 
 

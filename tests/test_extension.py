@@ -97,14 +97,38 @@ def test_the_seed_keeps_63_bits_and_refuses_more(extension: ModuleType) -> None:
     assert "seed" not in properties.read_settings(group)
 
 
-def test_the_published_examples_are_presets(extension: ModuleType) -> None:
-    properties, task = part("ui.properties"), part("trellis_addon.task")
+def test_presets_set_just_what_they_name(extension: ModuleType) -> None:
+    properties, presets = part("ui.properties"), part("trellis_addon.preset_scripts")
     group = bpy.context.scene.trellis2.settings
-    for name, settings in task.presets().items():
+    assert {"Draft", "Standard", "High", "Ornate Dragon Figurine"} <= set(presets.shipped())
+    for name, settings in presets.shipped().items():
+        group.ttl = 60
         assert bpy.ops.trellis2.preset(preset=name) == {"FINISHED"}
+        assert properties.read_settings(group) == settings
+        # the same, as Blender's own menu does it
+        bpy.ops.trellis2.preset(preset="DEFAULT")
+        (path,) = (
+            p
+            for folder in bpy.utils.preset_paths("trellis2")
+            for p in Path(folder).glob(name.replace(" ", "_") + ".py")
+        )
+        bpy.ops.script.execute_preset(filepath=str(path), menu_idname="TRELLIS2_MT_presets")
         assert properties.read_settings(group) == settings
     bpy.ops.trellis2.preset(preset="DEFAULT")
     assert dict(properties.read_settings(group)) == {}
+
+
+def test_the_user_keeps_presets_of_their_own(extension: ModuleType) -> None:
+    properties = part("ui.properties")
+    group = bpy.context.scene.trellis2.settings
+    group.tex_slat_guidance_rescale = 0.7
+    group.resolution = "1024"
+    bpy.ops.trellis2.preset_add(name="Mine")
+    bpy.ops.trellis2.preset(preset="DEFAULT")
+    (path,) = (p for folder in bpy.utils.preset_paths("trellis2") for p in Path(folder).glob("*ine.py"))
+    bpy.ops.script.execute_preset(filepath=str(path), menu_idname="TRELLIS2_MT_presets")
+    assert dict(properties.read_settings(group)) == {"tex_slat_guidance_rescale": 0.7, "resolution": 1024}
+    path.unlink()
 
 
 def test_set_and_unset_survive_saving(extension: ModuleType, tmp_path: Path) -> None:

@@ -27,13 +27,15 @@ def test_the_manifest_keeps_the_rules_of_the_platform() -> None:
     assert all(len(reason) <= 64 and reason[-1] != "." for reason in manifest["permissions"].values())
 
 
-def test_the_page_of_settings_is_up_to_date() -> None:
+def test_what_is_made_of_the_settings_is_up_to_date() -> None:
     sys.path.insert(0, str(ROOT / "tools"))
     try:
-        from make_docs import settings_page
+        from make_docs import TARGET, preset_files, settings_page
     finally:
         sys.path.remove(str(ROOT / "tools"))
-    assert (ROOT / "docs" / "settings.md").read_text(encoding="utf-8") == settings_page()
+    for path, text in {TARGET: settings_page(), **preset_files()}.items():
+        assert path.read_text(encoding="utf-8") == text, f"run tools/make_docs.py: {path.name}"
+    assert set((ROOT / "presets" / "trellis2").iterdir()) == set(preset_files())
 
 
 def test_descriptions_are_tooltips() -> None:

@@ -426,7 +426,8 @@ def test_too_many_waiting(run: Running) -> None:
     response = run.post(*(task() for _ in range(101)))
     assert len(response.json()["data"]) == 100
     assert only_error(response)["code"] == "rateLimitExceeded"
-    assert run.post(task()).status_code == 429
+    full = run.post(task())
+    assert full.status_code == 429 and int(full.headers["retry-after"]) > 0
 
 
 def test_workers_share_one_queue_first_come_first_served() -> None:
@@ -710,6 +711,7 @@ def test_it_does_not_start_where_it_should_not(capfd: pytest.CaptureFixture[str]
             ({"token": "x", "port": 99999}, "another port"),
             ({"token": "x", "folder": "/no/such/folder"}, "another folder"),
             ({"token": "two words"}, "token"),
+            ({"workers": 0}, "workers"),
         ):
             assert serve(**options) == 2  # type: ignore[arg-type]
             output, error = capfd.readouterr()

@@ -6,6 +6,8 @@ import base64
 import json
 import os
 import sqlite3
+import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Iterator
@@ -15,7 +17,7 @@ from typing import Any
 
 import httpx
 import pytest
-from service_tools import TOKEN, Mailbox, Running, local_server, only_error, png, ready, start, task
+from service_tools import ROOT, TOKEN, Mailbox, Running, local_server, only_error, png, ready, start, task
 
 from trellis_addon.service.worker import MOST_STARTS
 
@@ -211,6 +213,22 @@ def test_a_task_that_ends_the_process_is_given_up_in_the_end(folder: Path) -> No
         assert error["code"] == "inferenceError" and "given up" in error["message"] and not run.engine.seeds
 
 
+def test_a_full_disk_does_not_take_a_result_away(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    with running(folder) as run:
+        monkeypatch.setattr(run.service._journal, "settle", full)
+        for _ in range(2):  # and the worker goes on
+            asked = task()
+            run.post(asked)
+            assert run.settle(asked["taskUUID"])["data"][0]["status"] == "success"
+        monkeypatch.setattr(run.service._journal, "add_task", full)
+        refused = run.post(task())
+        assert refused.status_code == 500 and only_error(refused)["code"] == "internalServerError"
+        assert not list((folder / "pictures").iterdir())
+
+
 def test_files_that_nobody_knows_are_removed_at_the_start(folder: Path) -> None:
     with running(folder) as run:
         asked = task()
@@ -231,6 +249,21 @@ def test_without_a_folder_nothing_is_kept() -> None:
         path = run.service.folder.path
         assert not (path / "service.sqlite").exists() and not list((path / "pictures").iterdir())
     assert not path.exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows ends a process without a signal")
+def test_the_command_line(folder: Path) -> None:
+    options = ["--token", TOKEN, "--workers", "2", "--folder", str(folder), "--no-allow-private-addresses"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "trellis_addon", "serve", *options], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    url = ready(process)["url"]
+    asked = task(webhookURL="http://127.0.0.1:9/")
+    answer = httpx.post(url, json=[asked], headers={"Authorization": f"Bearer {TOKEN}"}).json()
+    assert answer["errors"][0]["code"] == "forbiddenAddress"
+    assert (folder / "service.sqlite").exists()
+    process.terminate()
+    process.communicate(timeout=6)
 
 
 # Whose folder it is

@@ -17,7 +17,16 @@ import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-CONTENTS = ("__init__.py", "blender_manifest.toml", "LICENSE", "README.md", "trellis_addon", "operators", "ui")
+CONTENTS = (
+    "__init__.py",
+    "blender_manifest.toml",
+    "LICENSE",
+    "README.md",
+    "trellis_addon",
+    "operators",
+    "presets",
+    "ui",
+)
 REQUIREMENTS = Path(__file__).with_name("wheels.txt")
 
 # Blender's name of a platform -> the wheel tags that run there, the oldest system first.

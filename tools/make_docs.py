@@ -1,4 +1,4 @@
-"""Write docs/settings.md from the one definition of the settings; a test holds the two together."""
+"""Write docs/settings.md and presets/ from the one definition of the settings; a test holds them together."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from trellis_addon.preset_scripts import SUBDIR, preset_script, shipped  # noqa: E402
 from trellis_addon.settings import FIELDS, IDENTITY, Field  # noqa: E402
 
 TARGET = ROOT / "docs" / "settings.md"
@@ -44,6 +45,14 @@ def _row(field: Field) -> str:
     return "| " + " | ".join(cells) + " |\n"
 
 
+def preset_files() -> dict[Path, str]:
+    """The scripts of the presets that come with the extension, by path; Blender shows the file's name."""
+    folder = ROOT / "presets" / SUBDIR
+    return {folder / f"{name.replace(' ', '_')}.py": preset_script(settings) for name, settings in shipped().items()}
+
+
 if __name__ == "__main__":
-    TARGET.write_text(settings_page(), encoding="utf-8")
-    print(TARGET)
+    for path, text in {TARGET: settings_page(), **preset_files()}.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        print(path.relative_to(ROOT))

@@ -25,6 +25,7 @@ TASK_TYPE = "3dInference"
 TRELLIS2_MODEL = "microsoft:trellis-2@4b"
 DRAFT_MODEL = "draft:relief@1"
 SEED_MAX = 2**63 - 1
+INT32_MAX = 2**31 - 1
 RANDOM_SEED_MAX = 2**32 - 1  # what the platform draws from when no seed is given
 
 
@@ -69,6 +70,18 @@ class Field:
     def effective_default(self) -> Any:
         """The value that holds when the field is not set, as far as anybody has said."""
         return self.model_default if self.default is None else self.default
+
+    @property
+    def values(self) -> tuple[Any, ...]:
+        """Every allowed value, where they are few; else empty."""
+        if self.step and self.minimum is not None and self.maximum is not None:
+            return tuple(range(int(self.minimum), int(self.maximum) + 1, self.step))
+        return self.choices
+
+    @property
+    def is_text_in_blender(self) -> bool:
+        """Whether Blender holds it as text: an item of a list, a text, or a number beyond its 32 bits."""
+        return bool(self.values) or self.type is str or (self.type is int and (self.maximum or 0) > INT32_MAX)
 
     @property
     def allowed(self) -> str:

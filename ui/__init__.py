@@ -1,8 +1,8 @@
 """What the artist sees: properties, preferences and panels."""
 
-from . import job_panels, panels, preferences, properties
+from . import job_panels, panels, preferences, presets, properties
 
-_modules = (properties, preferences, panels, job_panels)
+_modules = (properties, preferences, presets, panels, job_panels)
 
 
 def register() -> None:

@@ -10,6 +10,7 @@ from ..trellis_addon.settings import SAMPLERS, SETTABLE, Field
 from . import preferences
 from .job_panels import minded_fields
 from .layout import Panel, SubPanel
+from .presets import TRELLIS2_PT_presets
 
 _TASK_ROWS = ("number_results", "seed")
 
@@ -38,7 +39,7 @@ class TRELLIS2_PT_settings(SubPanel, bpy.types.Panel):
     bl_order = 1
 
     def draw_header_preset(self, context: bpy.types.Context) -> None:
-        self.layout.operator_menu_enum("trellis2.preset", "preset", text="", icon="PRESET")
+        TRELLIS2_PT_presets.draw_panel_header(self.layout)
 
     def draw(self, context: bpy.types.Context) -> None:
         _draw_fields(self.layout, context, [f for f in SETTABLE if f.name in _TASK_ROWS or f.group == "settings"])

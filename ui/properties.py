@@ -10,32 +10,24 @@ from typing import Any
 import bpy
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, PointerProperty, StringProperty
 
-from ..trellis_addon.settings import SETTABLE, Field, Settings
-
-_INT32_MAX = 2**31 - 1
+from ..trellis_addon.settings import INT32_MAX, SETTABLE, Field, Settings
 
 
 def _property(field: Field) -> Any:
     """The Blender property for a field, showing the default that holds while it is not set."""
     named = {"name": field.label, "description": field.description}
     default = field.effective_default
-    values = field.choices
-    if field.step and field.minimum is not None and field.maximum is not None:
-        values = tuple(range(int(field.minimum), int(field.maximum) + 1, field.step))
-    if values:
-        items = [(str(value), str(value), "") for value in values]
+    if field.values:
+        items = [(str(value), str(value), "") for value in field.values]
         return EnumProperty(items=items, default=str(default), **named)
     if field.type is bool:
         return BoolProperty(default=bool(default), **named)
     if field.type is float:
         return FloatProperty(default=default, min=field.minimum, max=field.maximum, precision=2, step=10, **named)
-    if field.type is int and (field.maximum or 0) <= _INT32_MAX:
-        maximum = int(field.maximum) if field.maximum is not None else _INT32_MAX
-        return IntProperty(
-            default=default or int(field.minimum or 0), min=int(field.minimum or 0), max=maximum, **named
-        )
-    # texts, and whole numbers that Blender's 32 bits cannot hold
-    return StringProperty(**named)
+    if field.is_text_in_blender:
+        return StringProperty(**named)
+    minimum, maximum = int(field.minimum or 0), int(field.maximum or INT32_MAX)
+    return IntProperty(default=default or minimum, min=minimum, max=maximum, **named)
 
 
 # A class made from data, so that there is no second list of settings to keep.
@@ -92,8 +84,7 @@ def write_settings(group: bpy.types.PropertyGroup, settings: Settings) -> None:
             group.property_unset(field.name)
             continue
         value = settings[field.name]
-        is_text = isinstance(getattr(group, field.name), str)
-        setattr(group, field.name, str(value) if is_text else value)
+        setattr(group, field.name, str(value) if field.is_text_in_blender else value)
 
 
 _classes = (TRELLIS2_PG_settings, TRELLIS2_PG_scene)

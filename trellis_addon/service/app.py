@@ -172,7 +172,10 @@ async def _read(request: Request, keep: bool) -> bytes | None:
 
 
 def _json(body: JsonObject, status: int) -> Response:
-    return Response(encode(body), status, {"Cache-Control": "no-store"}, "application/json")
+    headers = {"Cache-Control": "no-store"}
+    if status == 429:
+        headers["Retry-After"] = "2"  # seconds
+    return Response(encode(body), status, headers, "application/json")
 
 
 async def _http_error(request: Request, error: Exception) -> Response:

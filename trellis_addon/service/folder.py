@@ -48,10 +48,12 @@ class ServiceFolder:
     def close(self) -> None:
         """Let go of it; a temporary one is removed with all that is in it."""
         self._lock.close()
+        if self.lasting:
+            return
         for _ in range(3):  # a file that is just being written or sent may hold it for a moment
-            if self.lasting or not self.path.exists():
-                break
             shutil.rmtree(self.path, ignore_errors=True)
+            if not self.path.exists():
+                break
             time.sleep(0.05)
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-MOST_STARTS = 3  # a task that takes the process down with it must not do so for ever
+MOST_STARTS = 5  # a task that takes the process down with it must not do so for ever
 
 
 class Workers:

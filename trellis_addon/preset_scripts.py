@@ -1,0 +1,33 @@
+"""Blender's presets are scripts: this writes ours. No `bpy` here, so that the shipped ones can be made anywhere."""
+
+from __future__ import annotations
+
+from .settings import SETTABLE, Settings
+from .task import presets as example_presets
+
+SUBDIR = "trellis2"
+
+# Our own, beside the published examples: the quickest look, what the model's authors use, and all it has.
+OWN = {
+    "Draft": Settings(resolution=512, texture_size=1024, decimation_target=100_000),
+    "Standard": Settings(resolution=1024, texture_size=2048),
+    "High": Settings(resolution=1536, texture_size=4096, decimation_target=1_000_000),
+}
+
+
+def shipped() -> dict[str, Settings]:
+    """Every preset that comes with the extension, by name. A seed belongs to a picture, not to a preset."""
+    examples = {name: settings.replace(seed=None) for name, settings in example_presets().items()}
+    return {**OWN, **examples}
+
+
+def preset_script(settings: Settings) -> str:
+    """The script that sets exactly these settings in the scene, and unsets every other."""
+    lines = ["import bpy", "", "settings = bpy.context.scene.trellis2.settings"]
+    for field in SETTABLE:
+        if field.name in settings:
+            value = settings[field.name]
+            lines.append(f"settings.{field.name} = {(str(value) if field.is_text_in_blender else value)!r}")
+        else:
+            lines.append(f'settings.property_unset("{field.name}")')
+    return "\n".join(lines) + "\n"

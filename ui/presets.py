@@ -1,0 +1,60 @@
+"""Settings under a name: the published examples, three of our own, and the user's, as native Blender presets.
+
+A preset is a small script, as Blender has it. Ours also unsets what it does not name: what was not
+set is not sent, and a preset must not change that.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import bpy
+from bl_operators.presets import AddPresetBase
+from bl_ui.utils import PresetPanel
+
+from ..trellis_addon.preset_scripts import SUBDIR, preset_script
+from .properties import read_settings
+
+_FOLDER = str(Path(__file__).resolve().parents[1])  # it holds presets/trellis2/
+
+
+class TRELLIS2_MT_presets(bpy.types.Menu):
+    bl_label = "TRELLIS.2 Presets"
+    preset_subdir = SUBDIR
+    preset_operator = "script.execute_preset"
+    draw = bpy.types.Menu.draw_preset
+
+
+class TRELLIS2_PT_presets(PresetPanel, bpy.types.Panel):
+    bl_label = "TRELLIS.2 Presets"
+    preset_subdir = SUBDIR
+    preset_operator = "script.execute_preset"
+    preset_add_operator = "trellis2.preset_add"
+
+
+class TRELLIS2_OT_preset_add(AddPresetBase, bpy.types.Operator):
+    """Keep the settings under a name, or remove the preset"""
+
+    bl_idname = "trellis2.preset_add"
+    bl_label = "Add TRELLIS.2 Preset"
+    preset_menu = "TRELLIS2_MT_presets"
+    preset_subdir = SUBDIR
+
+    def add(self, context: bpy.types.Context, filepath: str) -> None:
+        settings = read_settings(context.scene.trellis2.settings)
+        Path(filepath).write_text(preset_script(settings), encoding="utf-8")
+
+
+_classes = (TRELLIS2_MT_presets, TRELLIS2_PT_presets, TRELLIS2_OT_preset_add)
+
+
+def register() -> None:
+    for cls in _classes:
+        bpy.utils.register_class(cls)
+    bpy.utils.register_preset_path(_FOLDER)
+
+
+def unregister() -> None:
+    bpy.utils.unregister_preset_path(_FOLDER)
+    for cls in reversed(_classes):
+        bpy.utils.unregister_class(cls)
