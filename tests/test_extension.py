@@ -123,9 +123,9 @@ def test_the_user_keeps_presets_of_their_own(extension: ModuleType) -> None:
     group = bpy.context.scene.trellis2.settings
     group.tex_slat_guidance_rescale = 0.7
     group.resolution = "1024"
-    bpy.ops.trellis2.preset_add(name="Mine")
+    bpy.ops.trellis2.preset_add(name="Kept")
     bpy.ops.trellis2.preset(preset="DEFAULT")
-    (path,) = (p for folder in bpy.utils.preset_paths("trellis2") for p in Path(folder).glob("*ine.py"))
+    (path,) = (p for folder in bpy.utils.preset_paths("trellis2") for p in Path(folder).glob("?ept.py"))
     bpy.ops.script.execute_preset(filepath=str(path), menu_idname="TRELLIS2_MT_presets")
     assert dict(properties.read_settings(group)) == {"tex_slat_guidance_rescale": 0.7, "resolution": 1024}
     path.unlink()

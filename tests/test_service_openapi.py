@@ -100,7 +100,8 @@ ODD: list[Any] = [
     None, True, False, 0, -1, 1.5, 1e308, 2**63, 2**63 - 1, -(2**70), 10**400, "", " ", "x" * 5000, "\ud800", "\x00",
     "é", [], [[]], {}, {"a": {"b": []}}, [1, "x", None], "http://", "https://[", "http://127.0.0.1:99999/",
     "file:///etc/passwd",
-    "data:image/png;base64,", "data:,", PIXEL, PIXEL[:-9], "AAAA" * 40, str(uuid.UUID(int=0)), "../../x", "NaN", "success",
+    "data:image/png;base64,", "data:,", PIXEL, PIXEL[:-9], "AAAA" * 40, str(uuid.UUID(int=0)),
+    "../../x", "NaN", "success",
 ]  # fmt: skip
 
 
