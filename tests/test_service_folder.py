@@ -128,6 +128,27 @@ def test_unfinished_tasks_run_again_with_their_seed(folder: Path) -> None:
         assert details["request"] == [waiting] and details["response"]["data"] == [item]
 
 
+def test_results_that_are_there_are_not_made_again(folder: Path) -> None:
+    asked = task(numberResults=3, seed=5)
+    with running(folder) as run:
+        original = run.engine.generate
+
+        def hold_the_second(image: Any, settings: Any, seed: int, progress: Any) -> bytes:
+            if seed == 6:
+                run.engine.gate.clear()
+            return original(image, settings, seed, progress)
+
+        run.engine.generate = hold_the_second  # type: ignore[method-assign]
+        run.post(asked)
+        while len(run.engine.seeds) < 2:
+            time.sleep(0.005)
+        first = run.poll(asked["taskUUID"])["data"][0]
+    with running(folder) as run:
+        items = run.settle(asked["taskUUID"])["data"]
+        assert run.engine.seeds == [6, 7]
+        assert [item["seed"] for item in items] == [5, 6, 7] and file_of(items[0])["uuid"] == file_of(first)["uuid"]
+
+
 def test_errors_and_cancelled_tasks_stay_what_they_are(folder: Path) -> None:
     failed, cancelled = task(seed=1), task(seed=2)
     with running(folder) as run:
