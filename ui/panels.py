@@ -6,6 +6,7 @@ import functools
 
 import bpy
 
+from ..trellis_addon.engines.base import trellis2_available
 from ..trellis_addon.settings import SAMPLERS, SETTABLE, Field
 from . import preferences
 from .job_panels import minded_fields
@@ -80,7 +81,7 @@ def _draw_backend(layout: bpy.types.UILayout, choice: str) -> None:
     """What the artist should know of the choice, before it is too late."""
     if choice == "draft":
         layout.label(text="A quick relief, no AI model", icon="INFO")
-    elif choice == "local":
+    elif choice == "local" and not trellis2_available():
         layout.label(text="No weights installed: the draft answers", icon="INFO")
     elif choice == "remote" and not bpy.app.online_access:
         layout.label(text="Online access is off", icon="ERROR")

@@ -15,7 +15,7 @@ CHOICES = ("auto", "draft", "trellis2")
 
 
 class Engine(Protocol):
-    """Makes an asset of a picture."""
+    """Makes an asset of a picture. Every worker thread of a service has one of its own: it need not be thread-safe."""
 
     model: str
     """The model id this engine really is, written into every reply and every asset."""

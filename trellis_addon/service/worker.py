@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_LONGEST_TTL = 10 * 365 * 86400.0  # the protocol knows no upper bound; a clock does
+
 MOST_STARTS = 5  # a task that takes the process down with it must not do so for ever
 
 
@@ -105,7 +107,7 @@ class Workers:
         glb = engine.generate(image.rgba, settings, seed, progress)
         if not isinstance(glb, bytes) or not glb.startswith(b"glTF"):
             raise EngineError("The engine did not return a GLB file.")
-        stored = self._files.put(glb, float(settings.get("ttl") or DEFAULT_TTL))
+        stored = self._files.put(glb, float(min(settings.get("ttl") or DEFAULT_TTL, _LONGEST_TTL)))
         item: JsonObject = {**record.identity(index), "status": "success", "seed": seed}
         if settings.get("include_cost"):
             item["cost"] = 0.0  # our own machine
