@@ -9,7 +9,9 @@ import bpy
 
 from .. import __package__ as base_package
 from .layout import SubPanel, wrapped
+from .thumbnails import icon_of
 
+_PERIODS = {"day": "Spent today", "month": "Spent this month"}
 _ICONS = {
     "done": "CHECKMARK",
     "ready": "CHECKMARK",
@@ -59,7 +61,12 @@ class TRELLIS2_PT_history(SubPanel, bpy.types.Panel):
         known = _known()
         layout.operator("trellis2.job_fetch", icon="IMPORT")
         for job in known.jobs if known else ():
-            box = layout.box()
+            split = layout.box().split(factor=0.22)
+            if icon := icon_of(job.uuid, job.thumbnail):
+                split.template_icon(icon_value=icon, scale=2.6)
+            else:
+                split.label(icon="IMAGE_DATA")
+            box = split.column()
             row = box.row(align=True)
             row.label(text=job.name, icon=_ICONS.get(job.state, "SORTTIME"))
             for operator, icon in (
@@ -70,13 +77,13 @@ class TRELLIS2_PT_history(SubPanel, bpy.types.Panel):
                 ("trellis2.job_delete", "TRASH"),
             ):
                 row.operator(operator, text="", icon=icon, emboss=False).job = job.uuid
-            wrapped(box, _job_line(job), context)
+            wrapped(box, _job_line(job), context, 0.75)
             if job.error:
-                wrapped(box, job.error, context)
+                wrapped(box, job.error, context, 0.75)
         if known:
             for period, amount in known.spent.items():
                 limit = f" of {known.limits[period]:.2f}" if period in known.limits else ""
-                layout.label(text=f"This {period}: {amount:.2f}{limit} US dollars")
+                layout.label(text=f"{_PERIODS[period]}: {amount:.2f}{limit} US dollars")
 
 
 class TRELLIS2_PT_provenance(SubPanel, bpy.types.Panel):

@@ -18,9 +18,9 @@ class SubPanel(Panel):
     bl_options = {"DEFAULT_CLOSED"}
 
 
-def wrapped(layout: bpy.types.UILayout, text: str, context: bpy.types.Context) -> None:
-    """Text over as many lines as the region's width asks for."""
-    width = max(int(context.region.width / (7 * context.preferences.system.ui_scale)) - 6, 16)
+def wrapped(layout: bpy.types.UILayout, text: str, context: bpy.types.Context, share: float = 1.0) -> None:
+    """Text over as many lines as the region's width asks for; `share` is how much of it the layout has."""
+    width = max(int(share * context.region.width / (7 * context.preferences.system.ui_scale)) - 6, 16)
     column = layout.column(align=True)
     column.scale_y = 0.75
     for line in textwrap.wrap(text, width):

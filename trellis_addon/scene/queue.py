@@ -249,6 +249,10 @@ def in_thread(work: Callable[[], Callable[[], None]]) -> None:
 def _update(generation: Generation, **changes: object) -> None:
     for name, value in changes.items():
         setattr(generation, name, value)
+    if generation.state != "running" and "state" in changes:
+        from . import history  # which needs this module itself
+
+        history.read_store()
 
 
 def _finish(generation: Generation, asset: Asset) -> None:
