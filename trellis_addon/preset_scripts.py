@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from .settings import SETTABLE, Settings
 from .task import presets as example_presets
 
@@ -27,7 +29,9 @@ def preset_script(settings: Settings) -> str:
     for field in SETTABLE:
         if field.name in settings:
             value = settings[field.name]
-            lines.append(f"settings.{field.name} = {(str(value) if field.is_text_in_blender else value)!r}")
+            # JSON's texts are Python's as well
+            text = json.dumps(str(value)) if field.is_text_in_blender else repr(value)
+            lines.append(f"settings.{field.name} = {text}")
         else:
             lines.append(f'settings.property_unset("{field.name}")')
     return "\n".join(lines) + "\n"

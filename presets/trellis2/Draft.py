@@ -10,10 +10,10 @@ settings.property_unset("ttl")
 settings.property_unset("include_cost")
 settings.property_unset("number_results")
 settings.property_unset("seed")
-settings.resolution = '512'
+settings.resolution = "512"
 settings.decimation_target = 100000
 settings.property_unset("remesh")
-settings.texture_size = '1024'
+settings.texture_size = "1024"
 settings.property_unset("sparse_structure_steps")
 settings.property_unset("sparse_structure_guidance_strength")
 settings.property_unset("sparse_structure_guidance_rescale")

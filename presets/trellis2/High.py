@@ -10,10 +10,10 @@ settings.property_unset("ttl")
 settings.property_unset("include_cost")
 settings.property_unset("number_results")
 settings.property_unset("seed")
-settings.resolution = '1536'
+settings.resolution = "1536"
 settings.decimation_target = 1000000
 settings.property_unset("remesh")
-settings.texture_size = '4096'
+settings.texture_size = "4096"
 settings.property_unset("sparse_structure_steps")
 settings.property_unset("sparse_structure_guidance_strength")
 settings.property_unset("sparse_structure_guidance_rescale")

@@ -10,10 +10,10 @@ settings.property_unset("ttl")
 settings.property_unset("include_cost")
 settings.property_unset("number_results")
 settings.property_unset("seed")
-settings.resolution = '1536'
+settings.resolution = "1536"
 settings.decimation_target = 500000
 settings.remesh = True
-settings.texture_size = '4096'
+settings.texture_size = "4096"
 settings.sparse_structure_steps = 30
 settings.sparse_structure_guidance_strength = 8
 settings.sparse_structure_guidance_rescale = 0.7

@@ -10,10 +10,10 @@ settings.property_unset("ttl")
 settings.property_unset("include_cost")
 settings.property_unset("number_results")
 settings.property_unset("seed")
-settings.resolution = '1024'
+settings.resolution = "1024"
 settings.property_unset("decimation_target")
 settings.property_unset("remesh")
-settings.texture_size = '2048'
+settings.texture_size = "2048"
 settings.property_unset("sparse_structure_steps")
 settings.property_unset("sparse_structure_guidance_strength")
 settings.property_unset("sparse_structure_guidance_rescale")
