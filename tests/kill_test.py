@@ -2,9 +2,10 @@
 
     python tests/kill_test.py [--kills 200] [--seed 1]
 
-A service of ours stands for the paid API (`--backend remote` with RUNWARE_BASE_URL). Each round starts a
-batch in a process of its own, kills it (SIGKILL) at a random moment of its life, and starts it again until
-it has come through; then the next folder of pictures begins. Needs bpy. Prints what was seen.
+A fault server stands for the paid API (`--backend remote` with RUNWARE_BASE_URL): slow to accept, to make and
+to send its files, so that every step of a job lasts long enough to be hit. Each round starts a batch in a
+process of its own, waits until it is at a step drawn by chance, kills it (SIGKILL) a random moment later, and
+starts it again until it has come through; then the next folder of pictures begins. Needs bpy. Prints what was seen.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import os
 import random
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -21,16 +23,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
+from fault_server import FILE, FOREVER, SUBMIT, Fault, FaultServer  # noqa: E402
+from faults import delayed, dripping, late  # noqa: E402
 from PIL import Image, ImageDraw  # noqa: E402
 
-from trellis_addon.client.local_service import LocalService, start_service  # noqa: E402
 from trellis_addon.jobs.job import State  # noqa: E402
 from trellis_addon.jobs.store import JobStore  # noqa: E402
 
 PICTURES = 5
 QUICK = ["--resolution", "512", "--texture-size", "1024"]
+STEPS = ("starting", "sending", "running", "downloading", "importing")
+
+
+def slowness() -> list[Fault]:
+    """Some submissions are accepted late, some are answered late, and files take their time."""
+    return [delayed(0.1, SUBMIT, times=2), late(0.1, SUBMIT, times=FOREVER), dripping(FILE, 0.15, times=FOREVER)]
 
 
 @dataclass
@@ -48,25 +57,15 @@ def run(kills: int, seed: int, folder: Path) -> Outcome:
     """Go on until so many processes were killed, and the last batch has come through."""
     chance = random.Random(seed)
     outcome = Outcome()
-    service = start_service("draft")
-    try:
-        lifetime = 3.0  # seconds; learned from the first batch that comes through
-        while outcome.kills < kills:
-            batch = folder / f"batch{outcome.batches}"
-            write_pictures(batch / "pictures", chance)
-            while True:
-                may_kill = outcome.kills < kills
-                moment = chance.uniform(0.0, lifetime * 1.1) if may_kill else None
-                started = time.monotonic()
-                if run_batch(batch, service, moment):
-                    lifetime = max(lifetime, time.monotonic() - started)
-                    break
+    while outcome.kills < kills:
+        batch = folder / f"batch{outcome.batches}"
+        write_pictures(batch / "pictures", chance)
+        with FaultServer(slowness(), workers=2) as server:
+            server.engine.seconds = 0.4
+            while not run_batch(batch, server, chance if outcome.kills < kills else None, outcome.moments):
                 outcome.kills += 1
-                outcome.moments[what_was_going_on(batch)] += 1
             outcome.batches += 1
-            check(batch, outcome)
-    finally:
-        service.stop()
+            check(batch, server, outcome)
     return outcome
 
 
@@ -79,44 +78,74 @@ def write_pictures(folder: Path, chance: random.Random) -> None:
         image.save(folder / f"picture{number}.png")
 
 
-def run_batch(batch: Path, service: LocalService, kill_after: float | None) -> bool:
-    """Whether the batch came to its end by itself, and well."""
+def run_batch(batch: Path, server: FaultServer, chance: random.Random | None, moments: Counter[str]) -> bool:
+    """Whether the batch came to its end by itself, and well. With `chance` it is to be killed at some step."""
     environment = {
         **os.environ,
-        "RUNWARE_BASE_URL": service.url,
-        "RUNWARE_API_KEY": service.token,
+        "RUNWARE_BASE_URL": server.url,
+        "RUNWARE_API_KEY": server.token,
         "TRELLIS2_HOME": str(batch / "home"),
         "BLENDER_USER_RESOURCES": str(batch / "blender"),
     }
     command = [sys.executable, "-m", "trellis_addon", "batch", str(batch / "pictures"), "--backend", "remote"]
-    process = subprocess.Popen(
-        [*command, "--output", str(batch / "all.blend"), *QUICK],
-        cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
-    try:
-        said, _ = process.communicate(timeout=kill_after if kill_after is not None else 300)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.communicate()
-        return False
-    if process.returncode:
-        raise AssertionError(f"a batch that was not killed failed:\n{said}")
+    with (batch / "said.txt").open("w+") as said:
+        process = subprocess.Popen(
+            [*command, "--output", str(batch / "all.blend"), *QUICK],
+            cwd=ROOT, env=environment, stdout=said, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        try:
+            if chance is not None and wait_for(process, batch, chance):
+                process.kill()
+                process.wait()
+                moments[step_of(batch)] += 1
+                return False
+            process.wait(300)
+        finally:
+            process.kill()
+        if process.returncode:
+            said.seek(0)
+            raise AssertionError(f"a batch that was not killed failed:\n{said.read()}")
     return True
 
 
-def what_was_going_on(batch: Path) -> str:
-    """The state of the jobs at a kill, for the table."""
-    if not (batch / "home" / "jobs.sqlite3").exists():
-        return "starting"
-    states = {job.state for job in JobStore(batch / "home").recent()}
-    for state in (State.SENDING, State.UNCERTAIN, State.RUNNING, State.WAITING):
-        if state in states:
-            return str(state)
-    return "importing" if states else "starting"
+def wait_for(process: subprocess.Popen[bytes], batch: Path, chance: random.Random) -> bool:
+    """Wait until the batch is at a step drawn by chance, and a moment longer; False when it ends before that."""
+    wanted = chance.choice(STEPS)
+    longest = {"starting": 0.7, "importing": 1.2}.get(wanted, 0.15)
+    moment = chance.uniform(0.0, longest)
+    while process.poll() is None:
+        if wanted == "starting" or step_of(batch) == wanted:
+            time.sleep(moment)
+            return process.poll() is None
+        time.sleep(0.003)
+    return False
 
 
-def check(batch: Path, outcome: Outcome) -> None:
-    """Every picture stands in the .blend once, and has one job, which is ready."""
+def step_of(batch: Path) -> str:
+    """The step that is going on, by what lies in the batch's folder."""
+    states = states_in(batch / "home")
+    if State.SENDING in states or State.UNCERTAIN in states:
+        return "sending"
+    if State.RUNNING in states:
+        return "downloading" if any((batch / "home").glob("jobs/*/*.part")) else "running"
+    return "importing" if states == {State.READY} else "starting"
+
+
+def states_in(home: Path) -> set[str]:
+    if not (home / "jobs.sqlite3").exists():
+        return set()
+    try:
+        connection = sqlite3.connect(f"{(home / 'jobs.sqlite3').as_uri()}?mode=ro", uri=True)
+        try:
+            return {state for (state,) in connection.execute("SELECT state FROM jobs")}
+        finally:
+            connection.close()
+    except sqlite3.OperationalError:  # it is being made, or written, this very moment
+        return set()
+
+
+def check(batch: Path, server: FaultServer, outcome: Outcome) -> None:
+    """Every picture stands in the .blend once, has one job, which is ready, and was made (and paid) once."""
     jobs = JobStore(batch / "home").recent(1000)
     outcome.jobs += len(jobs)
     for print_, count in Counter(job.fingerprint for job in jobs).items():
@@ -125,13 +154,17 @@ def check(batch: Path, outcome: Outcome) -> None:
     outcome.problems += [f"{batch.name}: {job.name} is {job.state}" for job in jobs if job.state is not State.READY]
     if len(jobs) != PICTURES:
         outcome.problems.append(f"{batch.name}: {len(jobs)} jobs for {PICTURES} pictures")
+    sent = {task["taskUUID"] for task in server.asked(SUBMIT)}
+    if sent != {job.uuid for job in jobs} or len(server.engine.calls) != PICTURES:
+        made = len(server.engine.calls)
+        outcome.problems.append(f"{batch.name}: {len(sent)} tasks were sent and {made} made for {PICTURES} pictures")
     placed = Counter(names_in(batch / "all.blend"))
     if placed != Counter(f"picture{number}" for number in range(PICTURES)):
         outcome.problems.append(f"{batch.name}: in the .blend are {dict(placed)}")
 
 
 def names_in(blend: Path) -> list[str]:
-    script = "import bpy, sys; bpy.ops.wm.open_mainfile(filepath=sys.argv[1]); print(*[o.name for o in bpy.data.objects])"
+    script = "import bpy, sys; bpy.ops.wm.open_mainfile(filepath=sys.argv[1]); print(*bpy.data.objects.keys())"
     done = subprocess.run([sys.executable, "-c", script, str(blend)], capture_output=True, text=True, check=True)
     return done.stdout.splitlines()[-1].split()
 
@@ -139,7 +172,7 @@ def names_in(blend: Path) -> list[str]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=200)
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=1, help="of the chance that draws the moments")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         outcome = run(options.kills, options.seed, Path(folder))

@@ -16,7 +16,7 @@ from .version import VERSION as __version__
 
 if TYPE_CHECKING:
     from . import errors, scene
-    from .api import account, fetch, generate, prepare_task, resume
+    from .api import account, fetch, generate, prepare_task, price, resume
     from .errors import TrellisError
     from .images import load_image
     from .jobs.job import Asset
@@ -28,6 +28,7 @@ _HOMES = {
     "account": ".api",
     "fetch": ".api",
     "generate": ".api",
+    "price": ".api",
     "resume": ".api",
     "prepare_task": ".api",
     "Asset": ".jobs.job",
@@ -52,6 +53,7 @@ __all__ = [
     "generate",
     "load_image",
     "prepare_task",
+    "price",
     "resume",
     "scene",
 ]

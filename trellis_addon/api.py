@@ -15,9 +15,10 @@ from typing import Any
 
 from .client.backends import BACKENDS, Backend, connect
 from .client.client import Account
-from .errors import FieldError, ImageError, JobError
+from .errors import ApiKeyError, FieldError, ImageError, JobError, OfflineError
 from .images import PreparedImage, clean_name, image_kind, load_image
-from .jobs.job import Asset, Job
+from .jobs.job import Asset, Job, State
+from .jobs.money import Price, expected_price
 from .jobs.runner import run_job
 from .jobs.store import NOT_KEPT, JobStore
 from .parallel import as_ready
@@ -114,8 +115,19 @@ def prepare_task(
 
 def finish(job: Job, backend: Backend, store: JobStore, progress: Progress | None = None) -> Asset:
     """Take a stored job to its end and return its first asset; see `run_job` for what is raised."""
-    with connect(backend) as client:
-        return run_job(job, store, client, progress).assets[0]
+    try:
+        with connect(backend) as client:
+            return run_job(job, store, client, progress).assets[0]
+    except (ApiKeyError, OfflineError) as error:
+        _give_up_unsent(job, store, error)
+        raise
+
+
+def _give_up_unsent(job: Job, store: JobStore, error: Exception) -> None:
+    """A job that could not be sent for want of a key must not be sent, and paid, on a later day when there is one."""
+    found = store.get(job.uuid)
+    if found is not None and found.state is State.WAITING:
+        store.move(found, State.FAILED, error=str(error))
 
 
 def resume(
@@ -161,6 +173,25 @@ def retry(job: Job, store: JobStore, *, target: str = "") -> Job:
     if job.thumbnail.exists():
         prepared = replace(prepared, thumbnail=job.thumbnail.read_bytes())
     return prepared.write_down(store, backend_of(job), target=target or job.target)
+
+
+def price(
+    image: Source,
+    *,
+    backend: str = "remote",
+    key: str = "",
+    settings: Settings | Mapping[str, Any] | None = None,
+    **named_settings: Any,
+) -> Price:
+    """What an asset would cost, in US dollars: as the service says in a dry run, or else the range of the examples.
+
+    The picture is sent, because the service checks it; nothing is made. Raises as `generate` does.
+    """
+    where = Backend(backend, key)
+    prepared = prepare_task(image, where, Settings(settings or {}).replace(**named_settings))
+    with connect(where) as client:
+        told = client.price(prepared.task)
+    return expected_price(prepared.task.settings.value("number_results")) if told is None else Price(told, told)
 
 
 def account(backend: str = "remote", *, key: str = "") -> Account:

@@ -3,7 +3,7 @@
 generate IMAGE --output FILE.blend|FILE.glb     one picture to one asset
 batch FOLDER --output FILE.blend                every picture of a folder to one file
 serve --port N --token TOKEN                    our service, for other programs and machines
-jobs, resume, fetch, account, limit             what was begun, and what it costs
+jobs, resume, fetch, price, account, limit      what was begun, and what it costs
 
 Every setting of the task is an option, derived from `settings.SETTABLE`.
 """

@@ -1,4 +1,4 @@
-"""The commands about jobs that are there already, and about money: jobs, resume, fetch, account, limit."""
+"""The commands about jobs that are there already, and about money: jobs, resume, fetch, price, account, limit."""
 
 from __future__ import annotations
 
@@ -23,6 +23,11 @@ def add_commands(commands: Any, common: argparse.ArgumentParser) -> None:
     fetch.add_argument("--output", type=Path, required=True, metavar="FILE.glb")
     fetch.add_argument("--backend", default="remote", help="where the task was sent (default remote)")
     fetch.set_defaults(run=_fetch)
+
+    price = commands.add_parser("price", parents=[common], help="what an asset would cost; makes nothing")
+    price.add_argument("image")
+    price.add_argument("--backend", default="remote", help="where it would be made (default remote)")
+    price.set_defaults(run=_price)
 
     account = commands.add_parser("account", parents=[common], help="the balance, and what was spent")
     account.set_defaults(run=_account)
@@ -66,6 +71,13 @@ def _fetch(options: argparse.Namespace, key: str, allow_network: bool) -> int:
 
     asset = copy_out(fetch(options.uuid, backend=options.backend, key=key), options.output)
     print(f"{asset.path}: {asset.name}, engine: {asset.engine}, seed {asset.seed}")
+    return 0
+
+
+def _price(options: argparse.Namespace, key: str, allow_network: bool) -> int:
+    from .api import price
+
+    print(price(options.image, backend=options.backend, key=key))
     return 0
 
 

@@ -7,6 +7,7 @@ TrellisError
 ├── DamagedFileError         a GLB that must not be handed to Blender
 ├── EngineError              a generation failed on the side that ran it
 ├── JobError                 a job cannot be taken where it was meant to go
+│   └── StoreError           the jobs' folder cannot be read or written
 ├── BackendError             the service could not be asked, or refused
 │   ├── ApiKeyError          no key, or the key is not accepted
 │   ├── AccessError          the key may not do this
@@ -78,6 +79,10 @@ class EngineError(TrellisError):
 
 class JobError(TrellisError):
     code = "jobState"
+
+
+class StoreError(JobError):
+    code = "jobStore"
 
 
 class BackendError(TrellisError):

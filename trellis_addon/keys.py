@@ -6,6 +6,8 @@ import functools
 import os
 from typing import Any
 
+from .errors import ApiKeyError
+
 KEY_VARIABLE = "RUNWARE_API_KEY"
 _SERVICE, _USER = "trellis2-blender", "runware"
 
@@ -28,13 +30,22 @@ def has_keyring() -> bool:
 
 
 def keep_in_keyring(key: str) -> None:
-    """Keep the key in the system's keyring; an empty one removes it. Call only where `has_keyring`."""
+    """Keep the key in the system's keyring; an empty one removes it. Call only where `has_keyring`.
+
+    Raises `ApiKeyError` when the keyring does not take it.
+    """
     keyring = _keyring()
-    if key.strip():
-        keyring.set_password(_SERVICE, _USER, key.strip())
-    elif _from_keyring():
-        keyring.delete_password(_SERVICE, _USER)
-    _from_keyring.cache_clear()
+    try:
+        if key.strip():
+            keyring.set_password(_SERVICE, _USER, key.strip())
+        elif _from_keyring():
+            keyring.delete_password(_SERVICE, _USER)
+    except Exception as error:  # every system's keyring has errors of its own
+        kind = type(error).__name__
+        # Without the cause: nobody knows what a keyring quotes in its errors.
+        raise ApiKeyError(f"The system's keyring did not take the key ({kind}); unlock it and try again.") from None
+    finally:
+        _from_keyring.cache_clear()
 
 
 @functools.cache  # the panel asks at every redraw
@@ -44,8 +55,8 @@ def _from_keyring() -> str:
         return ""
     try:
         return keyring.get_password(_SERVICE, _USER) or ""
-    except keyring.errors.KeyringError:
-        return ""  # locked, or no backend: as good as none
+    except Exception:  # locked, no backend, a desktop that is not there: as good as none
+        return ""
 
 
 def _keyring() -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -16,7 +17,8 @@ def as_ready(
 ) -> Iterator[tuple[Item, Outcome | Exception]]:
     """(item, result or exception) of each, in the order they finish.
 
-    The threads are daemons: what stops the program stops them, wherever they are.
+    The threads are daemons: what stops the program stops them, wherever they are. When the caller takes no
+    more, what has not begun is not begun.
     """
     todo: queue.SimpleQueue[Item] = queue.SimpleQueue()
     done: queue.SimpleQueue[tuple[Item, Outcome | Exception]] = queue.SimpleQueue()
@@ -35,11 +37,23 @@ def as_ready(
                 done.put((item, work(item)))
             except Exception as error:
                 done.put((item, error))
+            except BaseException as error:  # SystemExit and the like: whoever waits must hear of the end
+                done.put((item, RuntimeError(f"It was ended by {type(error).__name__}.")))
+                return
 
     for _ in range(min(at_once, count)):
         threading.Thread(target=run, daemon=True).start()
-    for _ in range(count):
-        yield _get(done)
+    try:
+        for _ in range(count):
+            yield _get(done)
+    finally:
+        _empty(todo)
+
+
+def _empty(todo: queue.SimpleQueue[Item]) -> None:
+    with contextlib.suppress(queue.Empty):
+        while True:
+            todo.get_nowait()
 
 
 def _get(done: queue.SimpleQueue[tuple[Item, Outcome | Exception]]) -> tuple[Item, Outcome | Exception]:

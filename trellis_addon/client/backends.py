@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from ..errors import ApiKeyError, FieldError, OfflineError
@@ -25,7 +25,7 @@ class Backend:
     """A choice of where to run. `name` is "remote", "local", "draft" or an address of a service."""
 
     name: str
-    key: str = ""
+    key: str = field(default="", repr=False)
     allow_network: bool = True
 
     def __post_init__(self) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import json
 import logging
 import random
+import ssl
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,11 +15,30 @@ from typing import Any
 
 import httpx
 
-from ..errors import BackendError, BusyError, NetworkError, ServiceError, TimedOutError
+from ..errors import (
+    AccessError,
+    ApiKeyError,
+    BackendError,
+    BalanceError,
+    BusyError,
+    NetworkError,
+    ServiceError,
+    TimedOutError,
+    TrellisError,
+)
 from ..progress import Progress
 from ..task import Result, Task, new_uuid
 from .download import download
-from .replies import Reply, error_from, first_error, read_details, read_reply, requested_settings
+from .replies import (
+    Reply,
+    as_number,
+    error_from,
+    first_error,
+    is_unknown_task,
+    read_details,
+    read_reply,
+    requested_settings,
+)
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +47,17 @@ RETRIED_STATUS = {408, 425, 429, 500, 502, 503, 504}
 LONGEST_WAIT = 30.0  # seconds, even where a Retry-After asks for more
 TIMEOUT = httpx.Timeout(60.0, connect=15.0)
 SYNC_TIMEOUT = httpx.Timeout(20 * 60.0, connect=15.0)  # the reply comes when the asset is made
+DRIP_LIMIT = 60.0  # seconds that a reply's body may take once it has begun
+REPLY_LIMIT = 64 * 2**20  # bytes
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A reply's status and decoded body. `is_repeated`: an attempt before it may have arrived as well."""
+
+    status: int
+    body: Any
+    is_repeated: bool = False
 
 
 @dataclass(frozen=True)
@@ -50,12 +83,15 @@ class Client:
         transport: httpx.BaseTransport | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
+        if not all(" " < letter <= "~" for letter in token):
+            # Otherwise the error that says so further down would quote it.
+            raise ApiKeyError("The API key has characters in it that no key has; copy it again, and only the key.")
         self.url = url
         self.remote = remote
         self._token = token
         self._sleep = sleep
         # A proxy must not come between the add-on and its own service on this machine.
-        options: dict[str, Any] = {"transport": transport, "trust_env": remote, "timeout": TIMEOUT}
+        options: dict[str, Any] = {"transport": transport, "trust_env": remote, "timeout": TIMEOUT, "verify": _tls()}
         self._api = httpx.Client(**options)
         # Files lie on other hosts: a connection of its own, which never carries the token.
         self._files = httpx.Client(follow_redirects=True, **options)
@@ -77,28 +113,47 @@ class Client:
         send the same task again: the answer that it is there already means that it was accepted before.
         """
         timeout = SYNC_TIMEOUT if task.settings.get("delivery_method") == "sync" else TIMEOUT
-        status, body = self._post([task.to_request()], progress, timeout=timeout)
-        reply = read_reply(body, task.uuid)
+        answer = self._post([task.to_request()], progress, timeout=timeout)
+        reply = read_reply(answer.body, task.uuid)
         if any("conflict" in str(e.get("code", "")).lower() for e in reply.errors):
             return Reply(known=True)
-        if status >= 400 or (reply.errors and not reply.results):
-            raise error_from(reply.errors[0], status) if reply.errors else first_error(body, status)
-        return reply
+        if reply.results or reply.pending or not (reply.errors or answer.status >= 400):
+            return reply
+        refusal = _error_of(reply, answer)
+        if not answer.is_repeated:
+            raise refusal
+        return self._accepted_before(task, refusal, progress)
+
+    def _accepted_before(self, task: Task, refusal: TrellisError, progress: Progress | None) -> Reply:
+        """A refusal says nothing of an earlier attempt whose answer got lost: what the service knows does."""
+        reply = self.poll(task.uuid, progress)
+        if not reply.known:
+            reply = self.details(task.uuid, progress)[0] or reply
+        if reply.known:
+            return reply
+        if isinstance(refusal, (ApiKeyError, AccessError, BalanceError)):
+            # These are found out before the task itself is looked at, whether it is there or not.
+            raise NetworkError(f"The answer to the task got lost, and another attempt was refused. {refusal}")
+        raise refusal
 
     def poll(self, task_uuid: str, progress: Progress | None = None) -> Reply:
         """What is known of a task by now; results are cumulative."""
-        status, body = self._post([{"taskType": "getResponse", "taskUUID": task_uuid}], progress)
-        reply = read_reply(body, task_uuid)
-        if status >= 400:
-            raise error_from(reply.errors[0], status) if reply.errors else first_error(body, status)
+        answer = self._post([{"taskType": "getResponse", "taskUUID": task_uuid}], progress)
+        reply = read_reply(answer.body, task_uuid)
+        if reply.results or reply.pending:
+            return reply
+        if reply.errors and all(map(is_unknown_task, reply.errors)):
+            return Reply()
+        if answer.status >= 400:
+            raise _error_of(reply, answer)
         return reply
 
     def details(self, task_uuid: str, progress: Progress | None = None) -> tuple[Reply | None, Mapping[str, Any]]:
         """(what has come of the task, its request), whatever its age: (None, {}) when it is not known at all."""
-        status, body = self._post([{"taskType": "getTaskDetails", "taskUUID": task_uuid}], progress)
-        if status in (401, 402, 403):
-            raise first_error(body, status)
-        return read_details(body, task_uuid), requested_settings(body, task_uuid)
+        answer = self._post([{"taskType": "getTaskDetails", "taskUUID": task_uuid}], progress)
+        if answer.status in (401, 402, 403):
+            raise first_error(answer.body, answer.status)
+        return read_details(answer.body, task_uuid), requested_settings(answer.body, task_uuid)
 
     def cancel(self, task_uuid: str) -> None:
         """Stop a task, where the service can (ours can, the remote API cannot)."""
@@ -112,11 +167,11 @@ class Client:
         """Give the service a picture; returns the UUID that tasks can name it by."""
         task_uuid = new_uuid()
         task = {"taskType": "mediaStorage", "taskUUID": task_uuid, "operation": "upload", "media": data_uri}
-        status, body = self._post([task], progress)
-        for item in read_items(body, task_uuid):
+        answer = self._post([task], progress)
+        for item in read_items(answer.body, task_uuid):
             if uuid := item.get("mediaUUID") or item.get("imageUUID"):
                 return str(uuid)
-        raise first_error(body, status)
+        raise first_error(answer.body, answer.status)
 
     def price(self, task: Task) -> float | None:
         """What the task would cost in US dollars, by a dry run; None where the service does not say.
@@ -124,30 +179,30 @@ class Client:
         Should a service not know of dry runs and begin the task, then under its own taskUUID: sending
         the task afterwards does not pay twice.
         """
-        status, body = self._post([task.to_request()], attempts=1, headers={"X-Runware-Dry-Run": "1"})
-        if status >= 400:
-            raise first_error(body, status)
-        costs = [item["cost"] for item in read_items(body, task.uuid) if isinstance(item.get("cost"), (int, float))]
-        return float(costs[0]) if costs else None
+        answer = self._post([task.to_request()], attempts=1, headers={"X-Runware-Dry-Run": "1"})
+        reply = read_reply(answer.body, task.uuid)
+        if answer.status >= 400 or reply.errors:
+            raise _error_of(reply, answer)
+        costs = [as_number(item.get("cost")) for item in read_items(answer.body, task.uuid)]
+        return next((cost for cost in costs if cost is not None), None)
 
     def ping(self) -> None:
         """Raise an error of the tree unless the service answers and accepts the token."""
-        status, body = self._post([{"taskType": "ping", "taskUUID": new_uuid(), "ping": True}], attempts=2)
-        if status >= 400:
-            raise first_error(body, status)
+        answer = self._post([{"taskType": "ping", "taskUUID": new_uuid(), "ping": True}], attempts=2)
+        if answer.status >= 400:
+            raise first_error(answer.body, answer.status)
 
     def account(self) -> Account:
         """The account's balance; raises `ApiKeyError` for a key that is not accepted."""
         task_uuid = new_uuid()
         task = {"taskType": "accountManagement", "taskUUID": task_uuid, "operation": "getDetails"}
-        status, body = self._post([task], attempts=2)
-        for item in read_items(body, task_uuid):
+        answer = self._post([task], attempts=2)
+        for item in read_items(answer.body, task_uuid):
             balance = item.get("balance")
             if isinstance(balance, Mapping):
-                amount = balance.get("amount")
-                return Account(_number(amount), str(balance.get("currency") or "USD"))
-            return Account(_number(balance))
-        raise first_error(body, status)
+                return Account(as_number(balance.get("amount")), str(balance.get("currency") or "USD"))
+            return Account(as_number(balance))
+        raise first_error(answer.body, answer.status)
 
     def download(self, result: Result, path: Path, progress: Progress | None = None) -> Path:
         """Fetch a result's GLB to `path`, whole and checked or not at all; see `download.download`."""
@@ -171,44 +226,77 @@ class Client:
         attempts: int = ATTEMPTS,
         timeout: httpx.Timeout = TIMEOUT,
         headers: Mapping[str, str] | None = None,
-    ) -> tuple[int, Any]:
-        """The status and the decoded body; faults of the connection, 429 and 5xx are retried with growing waits."""
+    ) -> Answer:
+        """The service's answer; faults of the connection, 429 and 5xx are retried with growing waits."""
         progress = progress or Progress()
-        all_headers = {**(headers or {}), **({"Authorization": f"Bearer {self._token}"} if self._token else {})}
-        fault: BackendError | None = None
+        fault: TrellisError | None = None
+        may_have_arrived = False
         for attempt in range(attempts):
             progress.check()
             at_least = 0.0
             try:
-                response = self._api.post(self.url, json=tasks, headers=all_headers, timeout=timeout)
-                body = _json(response)
-                if response.status_code not in RETRIED_STATUS and body is not None:
-                    return response.status_code, body
+                response, body = self._exchange(tasks, headers or {}, timeout, progress)
+                status = response.status_code
+                if body is not None and status not in RETRIED_STATUS and not response.is_redirect:
+                    return Answer(status, body, may_have_arrived)
                 fault = self._fault(response, body)
                 at_least = _retry_after(response)
+                if 300 <= status < 500 and status not in RETRIED_STATUS:
+                    break  # somebody else answers here, and will the next time
+                may_have_arrived = may_have_arrived or status != 429
+            except (httpx.ConnectError, httpx.ConnectTimeout, httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
+                fault = self._not_reached(error)
             except httpx.TimeoutException as error:
+                may_have_arrived = True
                 fault = TimedOutError(f"The service at {self.url} does not answer in time; check the network.")
                 fault.__cause__ = error
-            except (httpx.HTTPError, httpx.InvalidURL) as error:
-                fault = NetworkError(
-                    f"The service at {self.url} cannot be reached ({type(error).__name__}); "
-                    "check the address and the network."
-                )
-                fault.__cause__ = error
+            except httpx.HTTPError as error:
+                may_have_arrived = True
+                fault = self._not_reached(error)
             if attempt < attempts - 1:
                 log.info("Asking the service again: %s", fault)
                 self.wait(attempt, progress, at_least)
         assert fault is not None
         raise fault
 
-    def _fault(self, response: httpx.Response, body: Any) -> BackendError:
-        """The error for a reply that is worth another try."""
-        if isinstance(body, Mapping):
+    def _exchange(
+        self, tasks: list[dict[str, Any]], headers: Mapping[str, str], timeout: httpx.Timeout, progress: Progress
+    ) -> tuple[httpx.Response, Any]:
+        """One request and its reply, read piece by piece: a body that drips in for ever must not hold a job up."""
+        headers = {**headers, **({"Authorization": f"Bearer {self._token}"} if self._token else {})}
+        body = bytearray()
+        with self._api.stream("POST", self.url, json=tasks, headers=headers, timeout=timeout) as response:
+            end = time.monotonic() + DRIP_LIMIT
+            for piece in response.iter_bytes():
+                progress.check()
+                body += piece
+                if time.monotonic() > end or len(body) > REPLY_LIMIT:
+                    raise httpx.ReadTimeout("The reply does not come to an end.", request=response.request)
+        return response, _json(bytes(body), self._token)
+
+    def _not_reached(self, error: Exception) -> NetworkError:
+        fault = NetworkError(
+            f"The service at {self.url} cannot be reached ({type(error).__name__}); check the address and the network."
+        )
+        fault.__cause__ = error
+        return fault
+
+    def _fault(self, response: httpx.Response, body: Any) -> TrellisError:
+        """The error for a reply that is not one of the protocol, or that is worth another try."""
+        if response.status_code == 401:
+            return first_error(body, 401)
+        if isinstance(body, Mapping) and not response.is_redirect:
             error = first_error(body, response.status_code)
             # Such a status is the service's state, whatever the code in its body is called.
             return error if isinstance(error, (BusyError, ServiceError)) else ServiceError(str(error), raw=body)
         if response.status_code == 429:
             return BusyError("The service is busy: too many requests. Try again in a minute.")
+        if response.is_redirect:
+            # Not followed: the key and the picture are for this address only.
+            return NetworkError(
+                f"The service at {self.url} sends its callers to another address (status {response.status_code}); "
+                "check the address."
+            )
         kind = ServiceError if response.status_code >= 400 else NetworkError
         return kind(
             f"The service at {self.url} answers with status {response.status_code} and no JSON; "
@@ -223,13 +311,25 @@ def read_items(body: Any, task_uuid: str) -> list[Mapping[str, Any]]:
     return [i for i in items if isinstance(i, Mapping) and i.get("taskUUID") in (None, "", task_uuid)]
 
 
-def _json(response: httpx.Response) -> Any:
+@functools.cache
+def _tls() -> ssl.SSLContext:
+    """One for all clients: each would take a megabyte, and hold up every other thread while it is made."""
+    return httpx.create_ssl_context()
+
+
+def _json(content: bytes, token: str) -> Any:
     """The reply's JSON, or None where it is none that the protocol could have."""
+    if len(token) >= 8:  # what a reply quotes ends up in messages and reports
+        content = content.replace(token.encode(), b"(the key)")
     try:
-        body = response.json()
-    except ValueError:
+        body = json.loads(content)
+    except (ValueError, RecursionError):
         return None
     return body if isinstance(body, dict) else None
+
+
+def _error_of(reply: Reply, answer: Answer) -> TrellisError:
+    return error_from(reply.errors[0], answer.status) if reply.errors else first_error(answer.body, answer.status)
 
 
 def _retry_after(response: httpx.Response) -> float:
@@ -237,7 +337,3 @@ def _retry_after(response: httpx.Response) -> float:
         return min(max(float(response.headers.get("retry-after", 0)), 0.0), LONGEST_WAIT)
     except ValueError:
         return 0.0
-
-
-def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None

@@ -18,7 +18,7 @@ from ..progress import Progress
 
 log = logging.getLogger(__name__)
 
-ATTEMPTS = 8
+ATTEMPTS = 12  # without a byte more than before; their waits add up to a good minute
 # Not there yet: file servers answer so for some seconds after a success.
 RETRIED_STATUS = {404, 408, 422, 425, 429, 500, 502, 503, 504}
 
@@ -35,10 +35,11 @@ def download(client: httpx.Client, url: str, path: Path, progress: Progress, wai
     path.parent.mkdir(parents=True, exist_ok=True)
     # Named after the address: what came from another one must never be gone on with.
     part = path.with_name(f"{path.name}.{hashlib.sha256(url.encode()).hexdigest()[:12]}.part")
-    damaged = 0
-    for attempt in range(ATTEMPTS):
+    damaged = attempt = most = 0
+    while True:
         try:
-            _fetch(client, url, part, progress)
+            if not _is_whole(part):  # as it is when the program ended just before the last step
+                _fetch(client, url, part, progress)
             check_glb_file(part)
             os.replace(part, path)
             for old in path.parent.glob(f"{glob.escape(path.name)}.*.part"):
@@ -47,14 +48,24 @@ def download(client: httpx.Client, url: str, path: Path, progress: Progress, wai
         except DamagedFileError:
             part.unlink(missing_ok=True)
             damaged += 1
-            if damaged == 3 or attempt == ATTEMPTS - 1:
+            if damaged == 3:
                 raise
         except NetworkError as error:
+            have = part.stat().st_size if part.exists() else 0
+            if have > most:  # a bad line, but it gets on
+                most, attempt = have, 0
             if attempt == ATTEMPTS - 1 or error.code == "fileNotAvailable":
                 raise
             log.info("Downloading again: %s", error)
         wait(attempt, progress)
-    raise AssertionError("unreachable")
+        attempt += 1
+
+
+def _is_whole(part: Path) -> bool:
+    try:
+        return part.exists() and bool(check_glb_file(part))
+    except DamagedFileError:
+        return False
 
 
 def _fetch(client: httpx.Client, url: str, part: Path, progress: Progress) -> None:
@@ -69,8 +80,10 @@ def _fetch(client: httpx.Client, url: str, part: Path, progress: Progress) -> No
                 raise NetworkError("The download has to begin again.", code="downloadFailed")
             if response.status_code not in (200, 206):
                 final = response.status_code not in RETRIED_STATUS
+                expired = ", as if it had expired" if response.status_code in (403, 404, 410) else ""
                 raise NetworkError(
-                    f"The asset's file cannot be downloaded: its server answers {response.status_code}.",
+                    f"The asset's file cannot be downloaded: its server answers {response.status_code}{expired}; "
+                    "run the job again to try once more.",
                     code="fileNotAvailable" if final else "downloadFailed",
                 )
             start = _start_of(response)
@@ -81,7 +94,8 @@ def _fetch(client: httpx.Client, url: str, part: Path, progress: Progress) -> No
             _save(response, part, start, total, progress)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise NetworkError(
-            f"The download of the asset broke off ({type(error).__name__}).", code="downloadFailed"
+            f"The download of the asset broke off ({type(error).__name__}); run the job again to go on.",
+            code="downloadFailed",
         ) from error
 
 
@@ -89,7 +103,7 @@ def _save(response: httpx.Response, part: Path, start: int, total: int, progress
     received = start
     with part.open("r+b" if start else "wb") as file:
         file.seek(start)
-        for chunk in response.iter_bytes(1 << 18):
+        for chunk in response.iter_bytes():  # as they come: what is collected into larger ones is lost in a break
             received += len(chunk)
             if max(total, received) > MAX_FILE_BYTES:
                 raise NetworkError("The asset's file is larger than 1 GB.", code="fileNotAvailable")

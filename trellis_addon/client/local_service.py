@@ -13,7 +13,7 @@ import secrets
 import subprocess
 import sys
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import EngineError
@@ -39,7 +39,7 @@ class LocalService:
     """A running service of ours: its address and the token it accepts."""
 
     url: str
-    token: str
+    token: str = field(repr=False)
     process: subprocess.Popen[str]
 
     @property

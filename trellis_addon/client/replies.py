@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeGuard
 
 from ..errors import (
     AccessError,
@@ -27,8 +28,10 @@ from ..task import Result
 class Reply:
     """What a reply says of one task.
 
-    `progress` is in percent where told. `known` is False when the reply holds nothing about the
-    task at all, which means neither lost nor failed: the platform answers so while it is busy.
+    `progress` is in percent where told. `pending` is True when the reply says that something of the
+    task is under way still. `is_history` marks what `getTaskDetails` told. `known` is False when the
+    reply holds nothing about the task at all, which means neither lost nor failed: the platform
+    answers so while it is busy.
     """
 
     results: tuple[Result, ...] = ()
@@ -36,6 +39,8 @@ class Reply:
     progress: int | None = None
     stage: str = ""
     known: bool = False
+    pending: bool = False
+    is_history: bool = False
 
 
 def read_reply(body: Any, task_uuid: str) -> Reply:
@@ -47,6 +52,7 @@ def read_reply(body: Any, task_uuid: str) -> Reply:
     progress: list[int] = []
     stage = ""
     known = bool(errors)
+    pending = False
     for item in _listed(body.get("data")):
         if not _is_for(item, task_uuid):
             continue
@@ -55,12 +61,15 @@ def read_reply(body: Any, task_uuid: str) -> Reply:
         if item.get("status") == "error" or isinstance(item.get("error"), Mapping):
             errors.append(_flat_error(item))
             continue
-        found = _results_of(item, task_uuid)
-        results.update((result.key, result) for result in found)
-        if not found and isinstance(item.get("progress"), (int, float)):
-            progress.append(int(item["progress"]))
+        found = _results_of(item, task_uuid, len(results))
+        for result in found:
+            results.setdefault(result.key, result)
+        if not found:
+            pending = True  # whatever its status is called
+            percent = as_number(item.get("progress"))
+            progress += [] if percent is None else [min(max(int(percent), 0), 100)]
     ordered = tuple(sorted(results.values(), key=lambda r: r.index))
-    return Reply(ordered, tuple(errors), min(progress) if progress else None, stage, known)
+    return Reply(ordered, tuple(errors), min(progress) if progress else None, stage, known, pending)
 
 
 def read_details(body: Any, task_uuid: str) -> Reply | None:
@@ -69,8 +78,10 @@ def read_details(body: Any, task_uuid: str) -> Reply | None:
         return None
     for item in _listed(body.get("data")):
         response = item.get("response")
-        if item.get("taskUUID") == task_uuid and isinstance(response, Mapping):
-            return replace(read_reply(response, task_uuid), known=True)
+        if isinstance(response, list):
+            response = {"data": response}
+        if _is_for(item, task_uuid) and isinstance(response, Mapping):
+            return replace(read_reply(response, task_uuid), known=True, is_history=True)
     return None
 
 
@@ -79,9 +90,15 @@ def requested_settings(body: Any, task_uuid: str) -> Mapping[str, Any]:
     if isinstance(body, Mapping):
         for item in _listed(body.get("data")):
             for request in _listed(item.get("request")):
-                if request.get("taskUUID") == task_uuid:
+                if _is_for(request, task_uuid):
                     return request
     return {}
+
+
+def is_unknown_task(error: Mapping[str, Any]) -> bool:
+    """Whether an error says no more than that the service does not find the task (now)."""
+    code = str(error.get("code") or "").lower()
+    return code in ("tasknotfound", "taskfailedornotfound")
 
 
 def error_from(error: Mapping[str, Any], status: int = 0) -> TrellisError:
@@ -94,28 +111,75 @@ def error_from(error: Mapping[str, Any], status: int = 0) -> TrellisError:
     parameter = error.get("parameter")
     field = ", ".join(map(str, parameter)) if isinstance(parameter, (list, tuple)) else str(parameter or "")
     raw = {key: value for key, value in error.items() if key not in ("apiKey", "Authorization")}
-    for kind, statuses, words, fact, cure in _KINDS:
-        if status in statuses or any(word in code.lower() for word in words):
-            if kind is Cancelled:
-                return Cancelled("The job was cancelled.")
-            if not issubclass(kind, BackendError):
-                return kind(f"{fact} {said}".strip())
-            return kind(f"{fact} {said} {cure}".strip(), code=code, field=field, raw=raw)
-    return RefusedError(f"The service does not take the task: {said}", code=code, field=field, raw=raw)
+    kind, _, _, fact, cure = _kind_of(code.lower(), status)
+    if kind is Cancelled:
+        return Cancelled("The job was cancelled.")
+    if not issubclass(kind, BackendError):
+        return kind(f"{fact} {said}".strip())
+    return kind(f"{fact} {said} {cure}".strip(), code=code, field=field, raw=raw)
 
 
+_Kind = tuple[type[TrellisError], tuple[int, ...], tuple[str, ...], str, str]
+
+
+def _kind_of(code: str, status: int) -> _Kind:
+    by_status = next((kind for kind in _KINDS if status in kind[1]), None)
+    by_name = next((kind for kind in _KINDS if any(word in code for word in kind[2])), _REFUSED)
+    # 403 is also what a picture is refused with: there the name says more.
+    if by_status is None or (status == 403 and by_name[0] is ContentError):
+        return by_name
+    return by_status
+
+
+_REFUSED: _Kind = (RefusedError, (), (), "The service does not take the task:", "")
 # (exception, HTTP statuses, parts of a code's name in lower case, the fact, the cure); the first that fits holds.
-_KINDS: tuple[tuple[type[TrellisError], tuple[int, ...], tuple[str, ...], str, str], ...] = (
+_KINDS: tuple[_Kind, ...] = (
     (Cancelled, (), ("cancel",), "", ""),
-    (ApiKeyError, (401,), ("apikey", "authenticat", "unauthorized"), "The API key is not accepted:", "Check the key in the preferences."),
-    (BalanceError, (402,), ("credit", "balance", "payment", "quota"), "There is not enough credit:", "Add credit to the account and try again."),
-    (ContentError, (), ("content", "nsfw", "imageblocked", "safety", "moderat"), "The service refuses the picture for what it shows:", "Use another picture."),
-    (AccessError, (403,), ("forbidden", "permission"), "The API key may not do this:", "Use a key with the right to it."),
-    (BusyError, (429,), ("ratelimit", "queuefull", "toomany", "noavailableserver"), "The service is busy:", "Try again in a minute."),
+    (
+        ApiKeyError,
+        (401,),
+        ("apikey", "authenticat", "unauthorized"),
+        "The API key is not accepted:",
+        "Check the key in the preferences.",
+    ),
+    (
+        BalanceError,
+        (402,),
+        ("credit", "balance", "payment", "quota"),
+        "There is not enough credit:",
+        "Add credit to the account and try again.",
+    ),
+    (
+        ContentError,
+        (),
+        ("content", "nsfw", "imageblocked", "safety", "moderat"),
+        "The service refuses the picture for what it shows:",
+        "Use another picture.",
+    ),
+    (
+        AccessError,
+        (403,),
+        ("forbidden", "permission"),
+        "The API key may not do this:",
+        "Use a key with the right to it.",
+    ),
+    (
+        BusyError,
+        (429,),
+        ("ratelimit", "queuefull", "toomany", "noavailableserver"),
+        "The service is busy:",
+        "Try again in a minute.",
+    ),
     (EngineError, (), ("inference", "processing", "taskfailed", "provider", "timeout"), "The generation failed:", ""),
-    (ServiceError, (500, 502, 503, 504), ("internal", "unavailable", "modelnotready"), "The service is out of order:", "Try again later."),
+    (
+        ServiceError,
+        (500, 502, 503, 504),
+        ("internal", "unavailable", "modelnotready"),
+        "The service is out of order:",
+        "Try again later.",
+    ),
     (ImageError, (), ("invalidimage", "downloadfailed"), "", ""),
-)  # fmt: skip
+)
 
 
 def first_error(body: Any, status: int) -> TrellisError:
@@ -127,32 +191,48 @@ def first_error(body: Any, status: int) -> TrellisError:
 
 
 def _as_sentence(text: str) -> str:
-    text = " ".join(text.split())[:400]
+    text = " ".join(text.split())
+    text = text if len(text) <= 300 else text[:299] + "…"
     return text if text.endswith((".", "!", "?")) else text + "."
 
 
-def _results_of(item: Mapping[str, Any], task_uuid: str) -> list[Result]:
+def as_number(value: Any) -> float | None:
+    """The value as a number that can be counted with, or None: JSON's decoder lets NaN and Infinity through."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _results_of(item: Mapping[str, Any], task_uuid: str, before: int) -> list[Result]:
+    """The item's results; where it has no index of its own, it comes after the `before` others of its reply."""
     outputs = item.get("outputs")
     files = outputs.get("files") if isinstance(outputs, Mapping) else None
     found = []
     for position, file in enumerate(_listed(files)):
         url = file.get("url")
         if isinstance(url, str) and url:
-            cost = item.get("cost")
             seed = item.get("seed")
             index = item.get("resultIndex")
             found.append(
                 Result(
                     task_uuid=task_uuid,
-                    index=index if isinstance(index, int) else position,
-                    seed=seed if isinstance(seed, int) else None,
+                    index=index if _is_whole(index) else before + position,
+                    seed=seed if _is_whole(seed) else None,
                     file_uuid=str(file.get("uuid") or ""),
                     url=url,
-                    cost=float(cost) if isinstance(cost, (int, float)) else None,
+                    cost=as_number(item.get("cost")),
                     engine=str(item.get("engine") or item.get("model") or ""),
                 )
             )
     return found
+
+
+def _is_whole(value: Any) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _errors_of(body: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -167,12 +247,14 @@ def _errors_of(body: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def _flat_error(item: Mapping[str, Any]) -> dict[str, Any]:
+    """An item's failure as an error object; that it stands in an item means that this result is over."""
     nested = item.get("error")
-    return {**item, **nested} if isinstance(nested, Mapping) else dict(item)
+    return {**item, **(nested if isinstance(nested, Mapping) else {}), "status": "error"}
 
 
 def _is_for(item: Mapping[str, Any], task_uuid: str) -> bool:
-    return item.get("taskUUID") in (None, "", task_uuid)
+    found = item.get("taskUUID")
+    return not found or str(found).lower() == task_uuid.lower()
 
 
 def _listed(value: Any) -> list[Mapping[str, Any]]:

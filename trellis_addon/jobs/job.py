@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -74,7 +75,9 @@ class Asset:
 
     def save_provenance(self) -> None:
         text = json.dumps({"name": self.name, **self.provenance}, indent=2)
-        self.sidecar.write_text(text, encoding="utf-8")
+        part = self.sidecar.with_name(self.sidecar.name + ".part")
+        part.write_text(text, encoding="utf-8")
+        os.replace(part, self.sidecar)
 
     @classmethod
     def from_file(cls, path: Path) -> Asset:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import datetime
+import functools
+import json
+import sqlite3
 from dataclasses import dataclass
 
 from ..errors import FieldError, LimitError
@@ -22,6 +25,8 @@ class Price:
     high: float
 
     def __str__(self) -> str:
+        if self.low == self.high:
+            return f"{self.low:.4f} US dollars"
         return f"{self.low:.2f} to {self.high:.2f} US dollars"
 
 
@@ -36,18 +41,20 @@ def spent(store: JobStore, period: str) -> float:
 
     A job that was sent and whose cost is not known counts with the most that the examples cost.
     """
-    since = _start_of(period, store.clock())
-    total = 0.0
     with store.connection() as connection:
-        rows = connection.execute(
-            "SELECT uuid, cost, state FROM jobs WHERE backend = ? AND sent >= ?", (REMOTE, since)
-        ).fetchall()
+        return _spent(connection, _start_of(period, store.clock()))
+
+
+def _spent(connection: sqlite3.Connection, since: float) -> float:
+    rows = connection.execute(
+        "SELECT cost, state, request FROM jobs WHERE backend = ? AND sent >= ?", (REMOTE, since)
+    ).fetchall()
+    total = 0.0
     for row in rows:
-        if row["cost"] is not None:
+        if row["cost"]:  # nought is not free: it may not be told yet
             total += row["cost"]
         elif row["state"] != State.FAILED:  # what was refused is not billed
-            job = store.get(row["uuid"])
-            total += expected_price(job.settings.value("number_results")).high if job else 0.0
+            total += expected_price(json.loads(row["request"]).get("numberResults", 1)).high
     return total
 
 
@@ -55,7 +62,8 @@ def set_limit(store: JobStore, period: str, amount: float | None) -> None:
     """Spend at most `amount` US dollars per "day" or "month"; None takes the limit away."""
     if period not in PERIODS:
         raise FieldError("period", period, "allowed: " + ", ".join(PERIODS))
-    if amount is not None and not 0 <= amount < 1e9:
+    is_number = isinstance(amount, (int, float)) and not isinstance(amount, bool)
+    if amount is not None and not (is_number and 0 <= amount < 1e9):
         raise FieldError("limit", amount, "give an amount in US dollars, 0 or more")
     with store.connection() as connection:
         connection.execute("DELETE FROM limits WHERE period = ?", (period,))
@@ -66,14 +74,35 @@ def set_limit(store: JobStore, period: str, amount: float | None) -> None:
 def limits(store: JobStore) -> dict[str, float]:
     """The limits that are set, by period."""
     with store.connection() as connection:
-        return {row["period"]: row["amount"] for row in connection.execute("SELECT * FROM limits")}
+        return _limits(connection)
+
+
+def _limits(connection: sqlite3.Connection) -> dict[str, float]:
+    return {row["period"]: row["amount"] for row in connection.execute("SELECT * FROM limits")}
 
 
 def check_limits(store: JobStore, settings: Settings) -> None:
     """Raise `LimitError` when a job with these settings could go beyond a limit; asked before sending."""
+    with store.connection() as connection:
+        _check_limits(connection, settings, store.clock())
+
+
+def move_to_sending(store: JobStore, job: Job) -> Job:
+    """The job as one that is being sent; a paid one only within the limits, else `LimitError`.
+
+    From here on it counts as spent. Check and count are one step: of two programs that ask at once,
+    the second sees what the first is about to spend.
+    """
+    if not job.is_paid:
+        return store.move(job, State.SENDING)
+    check = functools.partial(_check_limits, settings=job.settings, now=store.clock())
+    return store.move(job, State.SENDING, check=check)
+
+
+def _check_limits(connection: sqlite3.Connection, settings: Settings, now: float) -> None:
     price = expected_price(settings.value("number_results")).high
-    for period, amount in limits(store).items():
-        already = spent(store, period)
+    for period, amount in _limits(connection).items():
+        already = _spent(connection, _start_of(period, now))
         if already + price > amount + 1e-9:
             raise LimitError(
                 f"The spending limit of {amount:.2f} US dollars a {period} would be passed: {already:.2f} are spent or "

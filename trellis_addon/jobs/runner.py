@@ -10,30 +10,37 @@ import datetime
 import hashlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from ..client.client import Client
 from ..client.replies import Reply, error_from
 from ..errors import (
-    BackendError,
+    AccessError,
+    ApiKeyError,
+    BalanceError,
     BusyError,
     Cancelled,
+    ContentError,
     DamagedFileError,
+    EngineError,
+    ImageError,
     JobError,
     NetworkError,
     RefusedError,
     ServiceError,
+    StoreError,
     TimedOutError,
     TrellisError,
 )
+from ..glb.check import check_glb_file
 from ..progress import Progress
 from ..task import Result, Task
 from ..version import VERSION
 from .job import Asset, Job, State
-from .money import check_limits
-from .store import NOT_KEPT, JobStore
+from .money import check_limits, move_to_sending
+from .store import NOT_KEPT, JobStore, reason
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +48,8 @@ log = logging.getLogger(__name__)
 TIME_LIMIT = 45 * 60.0
 UPLOAD_ABOVE = 2**20  # characters: larger pictures are uploaded once and named by their UUID
 SILENCE = 20.0  # seconds without a word about the task before its details are asked for
+FORGOTTEN_AFTER = 2 * 86400.0  # seconds since it was sent: then a task that its service does not find is gone
+PATIENCE = 5  # times that a service may say of itself, not of the task, that it is out of order
 _DOWNLOAD_SHARE = 0.1  # of the progress bar
 
 
@@ -56,7 +65,8 @@ def run_job(
     """The job in its final state READY, with its assets. Goes on from whatever state the job is in.
 
     Raises what went wrong, after writing it into the store. Trouble on the way (network, a service out
-    of order, a damaged download) leaves the job where it is: run it again to go on, without paying again.
+    of order, a damaged download, a full disk, a key that is not accepted any more) leaves the job where
+    it is: run it again to go on, without paying again.
     """
     progress = progress or Progress()
     with store.claim(job) as current:
@@ -66,16 +76,37 @@ def run_job(
         except Cancelled:
             if runner.job.state is not State.WAITING:
                 client.cancel(runner.job.uuid)
-            if not runner.job.state.is_over:
-                store.move(runner.job, State.CANCELLED)
+            _write_down(store, runner.job, State.CANCELLED)
             raise
-        except (NetworkError, ServiceError, BusyError, DamagedFileError, OSError) as error:
-            store.note(runner.job, str(error))
+        except (NetworkError, ServiceError, BusyError, DamagedFileError, StoreError) as error:
+            _write_down(store, runner.job, None, str(error))
+            raise
+        except OSError as error:
+            told = StoreError(
+                f'The files of "{job.name}" cannot be written ({reason(error)}); see that the disk has room, '
+                "and run the job again: it goes on from where it is."
+            )
+            _write_down(store, runner.job, None, str(told))
+            raise told from error
+        except (ApiKeyError, AccessError, BalanceError) as error:
+            # Before the task is accepted that is the end; of a task that was, it says nothing.
+            accepted = runner.job.state in (State.UNCERTAIN, State.RUNNING)
+            _write_down(store, runner.job, None if accepted else State.FAILED, str(error))
             raise
         except TrellisError as error:
-            if not runner.job.state.is_over:
-                store.move(runner.job, State.FAILED, error=str(error))
+            _write_down(store, runner.job, State.FAILED, str(error))
             raise
+
+
+def _write_down(store: JobStore, job: Job, state: State | None, error: str = "") -> None:
+    """How a job ended (None: it goes on another time). A store that fails must not hide what went wrong."""
+    try:
+        if state is None or job.state.is_over:
+            store.note(job, error or job.error)
+        else:
+            store.move(job, state, error=error)
+    except JobError as problem:
+        log.warning("It cannot be written down what became of the job %s: %s", job.uuid, problem)
 
 
 class _Runner:
@@ -93,17 +124,18 @@ class _Runner:
     def run(self) -> Job:
         reply = Reply()
         if self.job.state is State.READY:
+            self._restore_files()
             return self.job
         if self.job.state in (State.FAILED, State.CANCELLED):
-            self._move(State.RUNNING)
+            reply = self._recall()
         elif self.job.state is State.WAITING:
             reply = self._send()
         elif self.job.state is State.SENDING:
             self._move(State.UNCERTAIN)  # the process that sent it is gone
         if self.job.state is State.UNCERTAIN:
             reply = self._settle()
-        elif not reply.known:
-            reply = self._poll(self.progress)
+        elif self.job.state is State.RUNNING and not reply.known:
+            reply = self.client.poll(self.job.uuid, self.progress)
         results = self._wait(reply)
         assets = self._download(results)
         costs = [result.cost for result in results if result.cost is not None]
@@ -116,16 +148,13 @@ class _Runner:
     def _send(self) -> Reply:
         """Send for the first time."""
         if self.job.is_paid:
-            check_limits(self.store, self.job.settings)
+            check_limits(self.store, self.job.settings)  # before the picture is uploaded; what counts comes below
         task = self._with_upload(self.job.task)
-        self._move(State.SENDING)
+        self.job = move_to_sending(self.store, self.job)
         self.progress.update("Sending", 0.0)
         try:
             reply = self._submit(task)
-        except (NetworkError, ServiceError, BusyError):
-            self._move(State.UNCERTAIN)
-            raise
-        except Cancelled:
+        except (NetworkError, ServiceError, BusyError, Cancelled):
             self._move(State.UNCERTAIN)
             raise
         self._move(State.RUNNING)
@@ -134,26 +163,60 @@ class _Runner:
     def _settle(self) -> Reply:
         """Find out whether a task was accepted; if nobody knows of it, send it, under the same taskUUID."""
         self.progress.update("Asking what became of it", 0.0)
-        reply = self.client.poll(self.job.uuid, self.progress)
-        if not reply.known and self.client.remote:
-            details, _ = self.client.details(self.job.uuid, self.progress)
-            reply = details or reply
+        reply = self._ask()
         if not reply.known:
             reply = self._submit(self._with_upload(self.job.task))
         self._move(State.RUNNING)
         return reply
 
+    def _recall(self) -> Reply:
+        """Ask for a job that was given up, or reported as failed: it may have been made all the same."""
+        reply = self._ask()
+        if not reply.known and self.client.remote:
+            raise JobError(
+                f'The service knows nothing of "{self.job.name}", so there is nothing to fetch; retry it as a new job.'
+            )
+        self._move(State.RUNNING)
+        return reply
+
+    def _ask(self) -> Reply:
+        """What the service knows of the task, whatever its age."""
+        reply = self.client.poll(self.job.uuid, self.progress)
+        if not reply.known:
+            reply = self.client.details(self.job.uuid, self.progress)[0] or reply
+        return reply
+
+    def _restore_files(self) -> None:
+        """Fetch again what was deleted of a job that is ready, as long as its service has it."""
+        missing = [asset for asset in self.job.assets if not asset.path.is_file()]
+        if not missing:
+            return
+        found = {result.file_uuid: result for result in self._ask().results}
+        for asset in missing:
+            result = found.get(str(asset.provenance.get("file_uuid")))
+            if result is None:
+                raise JobError(f'The files of "{self.job.name}" were deleted, and its service has them no more.')
+            self.client.download(result, asset.path, self.progress)
+            asset.save_provenance()
+
     def _submit(self, task: Task) -> Reply:
         if self.job.task.image == NOT_KEPT:
             raise JobError(f'The job "{self.job.name}" cannot be sent from here: its picture was not kept.')
         try:
-            return self.client.submit(task, self.progress)
-        except RefusedError as error:
-            if task is self.job.task or "media" not in error.code.lower():
+            return self.client.submit(self._with_cost(task), self.progress)
+        except (RefusedError, ImageError) as error:
+            is_about_picture = isinstance(error, ImageError) or "media" in error.code.lower() or "image" in error.field
+            if task.image == self.job.task.image or isinstance(error, ContentError) or not is_about_picture:
                 raise
             # The upload is not there any more: the picture itself does as well.
             _forget_upload(self.store, self.client.url, task.image)
-            return self.client.submit(self.job.task, self.progress)
+            return self.client.submit(self._with_cost(self.job.task), self.progress)
+
+    def _with_cost(self, task: Task) -> Task:
+        """The task, asking for its cost where it has one and the user has not said otherwise."""
+        if not self.job.is_paid or "include_cost" in task.settings:
+            return task
+        return replace(task, settings=task.settings.replace(include_cost=True))
 
     def _with_upload(self, task: Task) -> Task:
         """The task with its large picture uploaded, once for all jobs that use it."""
@@ -163,7 +226,13 @@ class _Runner:
         uuid = _find_upload(self.store, self.client.url, digest)
         if not uuid:
             self.progress.update("Uploading", 0.0)
-            uuid = self.client.upload(task.image, self.progress)
+            try:
+                uuid = self.client.upload(task.image, self.progress)
+            except (RefusedError, ServiceError) as error:
+                if isinstance(error, ContentError):
+                    raise
+                log.info("The picture goes with the task, its upload was not taken: %s", error)
+                return task
         _keep_upload(self.store, self.client.url, digest, uuid)
         return replace(task, image=uuid)
 
@@ -174,24 +243,36 @@ class _Runner:
         results: dict[str, Result] = {}
         # Our own service answers at once; the platform asks for 1 s and growing.
         pause, longest = (1.0, 10.0) if self.client.remote else (0.1, 0.5)
-        heard = self.clock()
+        silence = SILENCE if self.client.remote else 0.0
+        heard = news = self.clock()  # the last word about the task, the last result of it
+        out_of_order = 0
         while True:
+            before = len(results)
             results.update((result.key, result) for result in reply.results)
+            news = self.clock() if len(results) > before else news
+            failures = [error for error in reply.errors if _is_final(error) or out_of_order >= PATIENCE]
+            out_of_order = out_of_order + 1 if reply.errors and not failures else 0
             if len(results) >= wanted:
                 break
-            if reply.errors and len(results) + len(reply.errors) >= (wanted if results else 1):
-                if not results:
-                    raise error_from(reply.errors[0])
-                log.warning("%d of %d results failed: %s", len(reply.errors), wanted, error_from(reply.errors[0]))
-                break
+            if failures and not reply.pending:
+                # One error may stand for all results, or for one of several that are still to come.
+                all_told = len(results) + len(failures) >= wanted or reply.is_history
+                if all_told or self.clock() - news > SILENCE:
+                    if not results:
+                        raise _failure(failures[0])
+                    log.warning("%d of %d results came: %s", len(results), wanted, _failure(failures[0]))
+                    break
             if reply.known:
                 heard = self.clock()
-            elif self.clock() - heard > (SILENCE if self.client.remote else 0.0):
+            elif self.clock() - heard > silence:
                 # An empty answer never means that the task is lost; its details say what holds.
                 reply = self._ask_again()
-                heard = self.clock()
+                heard, silence = self.clock(), SILENCE
                 continue
             if self.clock() > self.give_up:
+                if results:
+                    log.warning("Only %d of %d results came in %.0f minutes.", len(results), wanted, self.limit / 60)
+                    break
                 raise TimedOutError(
                     f"The service has not finished after {self.limit / 60:.0f} minutes; the job stays in the list "
                     "and can be asked for again."
@@ -199,27 +280,25 @@ class _Runner:
             progress.update(reply.stage or "Generating", (reply.progress or 0) / 100)
             self.client.pause(pause, progress)
             pause = min(pause * 1.5, longest)
-            reply = self._poll(progress)
-        return sorted(results.values(), key=lambda result: result.index)[:wanted]
-
-    def _poll(self, progress: Progress) -> Reply:
-        try:
-            return self.client.poll(self.job.uuid, progress)
-        except RefusedError as error:
-            if "notfound" not in error.code.lower():
-                raise
-            return Reply()
+            reply = self.client.poll(self.job.uuid, progress)
+        return _in_order(results.values())[:wanted]
 
     def _ask_again(self) -> Reply:
-        if not self.client.remote:
-            # Our own service forgets its tasks when it ends; running one again costs nothing.
-            return self._submit(self.job.task)
+        """What the details say of a task that polling gives no word of."""
         try:
             details, _ = self.client.details(self.job.uuid, self.progress)
-        except BackendError as error:
+        except (NetworkError, ServiceError, BusyError, RefusedError) as error:
             log.info("The details could not be had: %s", error)
-            details = None
-        return details if details is not None else Reply(known=True)
+            return Reply(known=True)
+        if details is None and not self.client.remote:
+            # Our own service forgets its tasks when it ends; running one again costs nothing.
+            return self._submit(self.job.task)
+        if details is None and self.store.clock() - (self.job.sent or self.job.created) > FORGOTTEN_AFTER:
+            raise JobError(
+                f'The service knows nothing of "{self.job.name}" any more; ask its support for task {self.job.uuid}, '
+                "or retry it as a new job."
+            )
+        return details or Reply(known=True)
 
     def _download(self, results: list[Result]) -> tuple[Asset, ...]:
         assets = []
@@ -227,11 +306,45 @@ class _Runner:
         for position, result in enumerate(results):
             span = progress.part(position / len(results), (position + 1) / len(results))
             suffix = f"-{position + 1}" if len(results) > 1 else ""
-            path = self.client.download(result, self.job.folder / f"asset{suffix}.glb", span)
+            path = self.job.folder / f"asset{suffix}.glb"
             asset = Asset(path, self.job.name, provenance_of(self.job, result))
-            asset.save_provenance()
+            if not _is_here(asset):
+                self.client.download(result, path, span)
+                asset.save_provenance()
             assets.append(asset)
         return tuple(replace(asset, variations=tuple(assets)) for asset in assets)
+
+
+def _is_final(error: Mapping[str, Any]) -> bool:
+    """Whether an error in a reply is about the task: a service that is busy or ailing may get over it."""
+    return error.get("status") == "error" or not isinstance(error_from(error), (BusyError, ServiceError))
+
+
+def _failure(error: Mapping[str, Any]) -> TrellisError:
+    """The exception for a task that was accepted and failed: by then nothing is refused or out of order."""
+    found = error_from(error)
+    is_of_task = isinstance(found, (BusyError, ServiceError)) or type(found) is RefusedError
+    if is_of_task or (isinstance(found, (ApiKeyError, AccessError, BalanceError)) and error.get("status") == "error"):
+        return EngineError(f"The generation failed: {str(error.get('message') or error.get('code'))[:300]}")
+    return found
+
+
+def _in_order(results: Iterable[Result]) -> list[Result]:
+    """The results by their index; where the service does not tell one, by their seeds, which count up."""
+    ordered = sorted(results, key=lambda result: (result.index, result.seed or 0))
+    if len({result.index for result in ordered}) == len(ordered):
+        return ordered
+    ordered.sort(key=lambda result: result.seed or 0)
+    return [replace(result, index=position) for position, result in enumerate(ordered)]
+
+
+def _is_here(asset: Asset) -> bool:
+    """Whether an earlier run has fetched this very file already."""
+    try:
+        known = Asset.from_file(asset.path).provenance.get("file_uuid")
+        return bool(known) and known == asset.provenance["file_uuid"] and bool(check_glb_file(asset.path))
+    except (DamagedFileError, OSError):
+        return False
 
 
 def provenance_of(job: Job, result: Result) -> dict[str, Any]:

@@ -16,13 +16,14 @@ from typing import Any
 import filelock
 import platformdirs
 
-from ..errors import JobError
+from ..errors import JobError, StoreError
 from ..settings import Settings
 from ..task import Task
 from .job import TRANSITIONS, Asset, Job, State
 
 HOME_VARIABLE = "TRELLIS2_HOME"
 VERSION = 1  # of the tables, kept in the file's user_version
+BUSY_TIMEOUT = 30.0  # seconds to wait for other writers
 NOT_KEPT = "(not kept)"  # stands for the picture of a job that was made elsewhere
 
 _SCHEMA = """
@@ -73,13 +74,15 @@ class JobStore:
     def __init__(self, folder: Path | None = None, clock: Callable[[], float] = time.time) -> None:
         self.folder = folder or default_folder()
         self.clock = clock
-        self.folder.mkdir(parents=True, exist_ok=True)
+        with _as_sentence(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
         with self.connection() as connection:
             (found,) = connection.execute("PRAGMA user_version").fetchone()
             if found > VERSION:
-                raise JobError(f"The jobs in {self.folder} were written by a newer version; update this one.")
-            connection.executescript(_SCHEMA)
-            connection.execute(f"PRAGMA user_version = {VERSION}")
+                raise StoreError(f"The jobs in {self.folder} were written by a newer version; update this one.")
+            if found < VERSION:
+                connection.executescript(_SCHEMA)
+                connection.execute(f"PRAGMA user_version = {VERSION}")
 
     def add(
         self,
@@ -95,14 +98,15 @@ class JobStore:
     ) -> Job:
         """Write a job down, before anything is sent. `thumbnail` is a PNG."""
         folder = self._folder(task.uuid)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "image.txt").write_text(task.image, encoding="utf-8")
         job = Job(
             task, name, backend, folder,
             image_sha256=image_sha256, batch=batch, fingerprint=fingerprint, created=self.clock(), target=target,
         )  # fmt: skip
-        if thumbnail:
-            job.thumbnail.write_bytes(thumbnail)
+        with _as_sentence(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "image.txt").write_text(task.image, encoding="utf-8")
+            if thumbnail:
+                job.thumbnail.write_bytes(thumbnail)
         self._insert(job)
         return job
 
@@ -112,17 +116,26 @@ class JobStore:
             Task(NOT_KEPT, settings, uuid=uuid), name, backend, self._folder(uuid),
             state=State.RUNNING, created=self.clock(),
         )  # fmt: skip
-        job.folder.mkdir(parents=True, exist_ok=True)
+        with _as_sentence(job.folder):
+            job.folder.mkdir(parents=True, exist_ok=True)
         self._insert(job)
         return job
 
     def move(
-        self, job: Job, state: State, *, error: str = "", cost: float | None = None, assets: tuple[Asset, ...] = ()
+        self,
+        job: Job,
+        state: State,
+        *,
+        error: str = "",
+        cost: float | None = None,
+        assets: tuple[Asset, ...] = (),
+        check: Callable[[sqlite3.Connection], None] = lambda connection: None,
     ) -> Job:
         """Take a job to another state; raises `JobError` for a step that the table does not allow.
 
         The step happens only if the row still is in the state that `job` says, so that of two
-        processes one goes on and the other is told.
+        processes one goes on and the other is told. What `check` raises stops it; nobody else can write
+        between the check and the step.
         """
         if state not in TRANSITIONS[job.state]:
             raise JobError(f"A job that is {job.state} cannot become {state}.")
@@ -136,6 +149,8 @@ class JobStore:
             assets=assets or job.assets,
         )
         with self.connection() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            check(connection)
             cursor = connection.execute(
                 "UPDATE jobs SET state = ?, error = ?, sent = ?, finished = ?, cost = ?, assets = ?"
                 " WHERE uuid = ? AND state = ?",
@@ -156,15 +171,19 @@ class JobStore:
     @contextmanager
     def claim(self, job: Job) -> Iterator[Job]:
         """Work on a job alone: yields it as it stands now; `JobError` while another program has it."""
-        job.folder.mkdir(parents=True, exist_ok=True)
+        if self.get(job.uuid) is None:
+            raise JobError(f'The job "{job.name}" was deleted.')
         lock = filelock.FileLock(job.folder / "lock", thread_local=False)
         try:
-            lock.acquire(timeout=0)
+            with _as_sentence(job.folder):
+                job.folder.mkdir(parents=True, exist_ok=True)
+                lock.acquire(timeout=0)
         except filelock.Timeout:
             raise JobError(f'The job "{job.name}" is being worked on by another program.') from None
         try:
             current = self.get(job.uuid)
-            if current is None:
+            if current is None:  # since we looked
+                shutil.rmtree(job.folder, ignore_errors=True)
                 raise JobError(f'The job "{job.name}" was deleted.')
             yield current
         finally:
@@ -211,13 +230,15 @@ class JobStore:
 
     @contextmanager
     def connection(self) -> Iterator[sqlite3.Connection]:
-        connection = sqlite3.connect(self.folder / "jobs.sqlite3", timeout=30.0)
-        try:
-            connection.row_factory = sqlite3.Row
-            with connection:  # commits, or rolls back on an exception
-                yield connection
-        finally:
-            connection.close()
+        """A connection of one's own; what is done with it happens as a whole. Raises `StoreError`."""
+        with _as_sentence(self.folder):
+            connection = sqlite3.connect(self.folder / "jobs.sqlite3", timeout=BUSY_TIMEOUT)
+            try:
+                connection.row_factory = sqlite3.Row
+                with connection:  # commits, or rolls back on an exception
+                    yield connection
+            finally:
+                connection.close()
 
     def _folder(self, uuid: str) -> Path:
         return self.folder / "jobs" / uuid
@@ -246,9 +267,7 @@ class JobStore:
 
     def _job(self, row: sqlite3.Row) -> Job:
         folder = self._folder(row["uuid"])
-        image = folder / "image.txt"
-        text = image.read_text(encoding="utf-8") if image.exists() else NOT_KEPT
-        request = {**json.loads(row["request"]), "inputs": {"image": text}}
+        request = {**json.loads(row["request"]), "inputs": {"image": _read_image(folder / "image.txt")}}
         assets = tuple(Asset(folder / a["file"], row["name"], a["provenance"]) for a in json.loads(row["assets"]))
         return Job(
             Task.from_request(request), row["name"], row["backend"], folder, State(row["state"]), row["image_sha256"],
@@ -256,6 +275,35 @@ class JobStore:
             row["error"], row["cost"], tuple(replace(asset, variations=assets) for asset in assets),
             row["target"],
         )  # fmt: skip
+
+
+@contextmanager
+def _as_sentence(folder: Path) -> Iterator[None]:
+    """A folder or a disk that does not do what it should, told in a sentence."""
+    try:
+        yield
+    except filelock.Timeout:  # an OSError by its type, and none by its meaning
+        raise
+    except sqlite3.Error as error:
+        raise StoreError(f"The list of jobs in {folder} cannot be used ({error}); {_CURE}.") from error
+    except (OSError, NotImplementedError) as error:
+        raise StoreError(f"The jobs' folder {folder} cannot be used ({reason(error)}); {_CURE}.") from error
+
+
+_CURE = "see that the disk has room and the folder can be written, and try again"
+
+
+def reason(error: Exception) -> str:
+    """What the system says, without the number that it says it by."""
+    return str(getattr(error, "strerror", None) or type(error).__name__)
+
+
+def _read_image(path: Path) -> str:
+    """The task's picture as it was written down; after a crash of the whole machine a file can be there and empty."""
+    try:
+        return path.read_text(encoding="utf-8") or NOT_KEPT
+    except (OSError, ValueError):
+        return NOT_KEPT
 
 
 def _assets_json(job: Job) -> str:
