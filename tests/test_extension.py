@@ -299,3 +299,36 @@ def test_the_history_places_repeats_and_deletes(extension: ModuleType, disc_file
     assert store.get(uuid) is None and not job.folder.exists()
     with pytest.raises(RuntimeError, match="not in the list"):
         bpy.ops.trellis2.job_import(job=uuid)
+
+
+def test_disabling_the_extension_gives_no_job_up(clean: object, disc_file: Path) -> None:
+    """What is under way when Blender ends stays in the store and goes on in the next session."""
+    import time
+
+    module = load()
+    module.register()
+    queue, api = part("trellis_addon.scene.queue"), part("trellis_addon.api")
+    store = part("trellis_addon.jobs.store").JobStore()
+    target = queue.Target(bpy.context.scene.name, bpy.data.filepath, (0.0, 0.0, 0.0), 1.0, queue.SESSION)
+    seen: list[str] = []
+
+    def make(progress, report):  # type: ignore[no-untyped-def]
+        try:
+            return api.generate(disc_file, resolution=1536, texture_size=4096, progress=progress, store=store)
+        except Exception as error:
+            seen.append(type(error).__name__)
+            raise
+
+    generation = queue.start("left", make, target)
+    give_up = time.monotonic() + 30
+    while not generation.stage.startswith("Gen") and time.monotonic() < give_up:
+        queue._pump()
+        time.sleep(0.01)
+    module.unregister()
+    while not seen and time.monotonic() < give_up:
+        time.sleep(0.02)
+    (job,) = store.unfinished()
+    assert job.state == "running"
+    store.move(job, part("trellis_addon.jobs.job").State.CANCELLED)
+    for name in [n for n in sys.modules if n == NAME or n.startswith(NAME + ".")]:
+        del sys.modules[name]

@@ -50,11 +50,13 @@ def run_batch(
     height: float | None = 1.0,
     store: JobStore | None = None,
     report: Callable[[Row, str, float], None] = lambda row, stage, share: None,
+    is_stopped: Callable[[], bool] = lambda: False,
 ) -> list[Row]:
     """Make an asset of every picture in `folder` and save them all, in a grid, into `output`.
 
     Needs `bpy`. `report(row, stage, share)` is called, from several threads, whenever something
-    moves, and with the stage "Done" at a row's end. KeyboardInterrupt saves what is there and goes up.
+    moves, and with the stage "Done" at a row's end. When `is_stopped` says so, or on KeyboardInterrupt,
+    what is there is saved; rows that did not come to their end have no state.
     """
     from . import scene
     from .scene import files
@@ -87,7 +89,7 @@ def run_batch(
 
     placed: dict[str, list] = {}
     try:
-        for row, outcome in as_ready([row for row in rows if not row.state], make, IN_FLIGHT):
+        for row, outcome in as_ready([row for row in rows if not row.state], make, IN_FLIGHT, is_stopped):
             if isinstance(outcome, Exception):
                 _fail(row, outcome)
             else:

@@ -15,7 +15,8 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,7 +49,7 @@ def main(
     try:
         return options.run(options, key, allow_network)
     except (KeyboardInterrupt, Cancelled):
-        print("\nStopped. Run the same command again to go on.", file=sys.stderr)
+        print(f"\nStopped. {options.go_on}", file=sys.stderr)
         return INTERRUPTED
     except TrellisError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -58,6 +59,8 @@ def main(
 def _parser(program: str) -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--verbose", action="store_true", help="log what happens")
+    # what is true of every job that was begun
+    common.set_defaults(go_on=f"What was begun is in the list of jobs: `{program} resume` goes on with it.")
     parser = argparse.ArgumentParser(prog=program, description="One picture to a textured 3D asset, with TRELLIS.2.")
     parser.add_argument("--version", action="version", version=VERSION)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -75,7 +78,7 @@ def _parser(program: str) -> argparse.ArgumentParser:
     batch.add_argument(
         "--strict", action="store_true", help="exit with 1 when any picture failed, not only when all did"
     )
-    batch.set_defaults(run=_batch)
+    batch.set_defaults(run=_batch, go_on="Run the same command again to go on.")
 
     for command in (generate, batch):
         command.add_argument(
@@ -207,10 +210,8 @@ def _batch(options: argparse.Namespace, key: str, allow_network: bool) -> int:
     if backend.is_remote:
         _print_price(options.folder, settings)
     bar = _Bar()
-    # A scheduler's polite stop is a stop like Ctrl-C: what is there is saved.
-    previous = signal.signal(signal.SIGTERM, _interrupt)
     try:
-        with _without_chatter(options.verbose):
+        with _stop_signals() as is_stopped, _without_chatter(options.verbose):
             rows = run_batch(
                 options.folder,
                 options.output,
@@ -219,10 +220,12 @@ def _batch(options: argparse.Namespace, key: str, allow_network: bool) -> int:
                 model=options.model,
                 height=options.height,
                 report=bar.report,
+                is_stopped=is_stopped,
             )
     finally:
-        signal.signal(signal.SIGTERM, previous)
         bar.end()
+    if is_stopped():
+        raise KeyboardInterrupt
     _print_table(rows, options.output)
     failed = sum(not row.is_good for row in rows)
     return FAILED if failed == len(rows) or (failed and options.strict) else OK
@@ -261,8 +264,26 @@ def _without_chatter(verbose: bool) -> Iterator[None]:
         os.close(nowhere)
 
 
-def _interrupt(number: int, frame: object) -> None:
-    raise KeyboardInterrupt
+@contextmanager
+def _stop_signals() -> Iterator[Callable[[], bool]]:
+    """Whether somebody wants this to stop: Ctrl-C, or a scheduler's polite end; what is there is then saved.
+
+    A flag, because an exception out of the blue may end up anywhere, even where it is swallowed. Who
+    presses Ctrl-C a second time gets the exception.
+    """
+    stopped = threading.Event()
+
+    def stop(number: int, frame: object) -> None:
+        if stopped.is_set():
+            raise KeyboardInterrupt
+        stopped.set()
+
+    previous = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stopped.is_set
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 def _check_output(path: Path, endings: tuple[str, ...]) -> str:

@@ -20,6 +20,7 @@ TrellisError
 │   ├── NetworkError         no connection, or a reply that is not the protocol's
 │   │   └── TimedOutError    nothing came in the time allowed
 │   └── OfflineError         Blender's Allow Online Access is off
+├── Interrupted              the program ends: the job stays where it is and goes on another time
 └── Cancelled                the user asked to stop; never shown as a failure
 
 `str(error)` is one sentence for the artist: the fact, the cause where known, and the cure.
@@ -31,9 +32,13 @@ from typing import Any
 
 
 class TrellisError(Exception):
-    """Base of all errors raised on purpose; `code` is the protocol's name for the case."""
+    """Base of all errors raised on purpose.
+
+    `code` is the protocol's name for the case, `raw` the service's own reply where there was one (never the key).
+    """
 
     code = "unknownError"
+    raw: Any = None
 
 
 class InputError(TrellisError):
@@ -139,6 +144,10 @@ class TimedOutError(NetworkError):
 
 class OfflineError(BackendError):
     code = "offline"
+
+
+class Interrupted(TrellisError):
+    code = "interrupted"
 
 
 class Cancelled(TrellisError):

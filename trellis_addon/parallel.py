@@ -13,12 +13,15 @@ Outcome = TypeVar("Outcome")
 
 
 def as_ready(
-    items: Iterable[Item], work: Callable[[Item], Outcome], at_once: int
+    items: Iterable[Item],
+    work: Callable[[Item], Outcome],
+    at_once: int,
+    is_stopped: Callable[[], bool] = lambda: False,
 ) -> Iterator[tuple[Item, Outcome | Exception]]:
     """(item, result or exception) of each, in the order they finish.
 
     The threads are daemons: what stops the program stops them, wherever they are. When the caller takes no
-    more, what has not begun is not begun.
+    more, or `is_stopped` says so, what has not begun is not begun; in the latter case that is the end.
     """
     todo: queue.SimpleQueue[Item] = queue.SimpleQueue()
     done: queue.SimpleQueue[tuple[Item, Outcome | Exception]] = queue.SimpleQueue()
@@ -45,7 +48,10 @@ def as_ready(
         threading.Thread(target=run, daemon=True).start()
     try:
         for _ in range(count):
-            yield _get(done)
+            ready = _get(done, is_stopped)
+            if ready is None:
+                return
+            yield ready
     finally:
         _empty(todo)
 
@@ -56,9 +62,12 @@ def _empty(todo: queue.SimpleQueue[Item]) -> None:
             todo.get_nowait()
 
 
-def _get(done: queue.SimpleQueue[tuple[Item, Outcome | Exception]]) -> tuple[Item, Outcome | Exception]:
-    while True:
+def _get(
+    done: queue.SimpleQueue[tuple[Item, Outcome | Exception]], is_stopped: Callable[[], bool]
+) -> tuple[Item, Outcome | Exception] | None:
+    while not is_stopped():
         try:
             return done.get(timeout=0.2)  # a bare get() would not let Ctrl-C through on Windows
         except queue.Empty:
             continue
+    return None

@@ -115,7 +115,9 @@ def error_from(error: Mapping[str, Any], status: int = 0) -> TrellisError:
     if kind is Cancelled:
         return Cancelled("The job was cancelled.")
     if not issubclass(kind, BackendError):
-        return kind(f"{fact} {said}".strip())
+        told = kind(f"{fact} {said}".strip())
+        told.raw = raw
+        return told
     return kind(f"{fact} {said} {cure}".strip(), code=code, field=field, raw=raw)
 
 

@@ -26,6 +26,7 @@ from ..errors import (
     DamagedFileError,
     EngineError,
     ImageError,
+    Interrupted,
     JobError,
     NetworkError,
     RefusedError,
@@ -73,6 +74,8 @@ def run_job(
         runner = _Runner(current, store, client, progress, clock, time_limit)
         try:
             return runner.run()
+        except Interrupted:
+            raise  # nobody has given the job up
         except Cancelled:
             if runner.job.state is not State.WAITING:
                 client.cancel(runner.job.uuid)

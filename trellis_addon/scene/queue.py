@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, field
 
 import bpy
 
-from ..errors import BackendError, Cancelled, FieldError, JobError, TrellisError
+from ..errors import BackendError, Cancelled, FieldError, Interrupted, JobError, TrellisError
 from ..jobs.job import Asset, Job
 from ..jobs.store import JobStore
 from ..progress import Progress
@@ -67,6 +67,7 @@ class Generation:
     """One line of the queue in the panel. `state`: "running", "done", "failed", "cancelled" or "kept".
 
     "kept" is a finished asset whose scene is not there any more: it waits for the artist's word.
+    `stop` is the artist's word to give it up; `is_left` says that Blender ends, and it does not.
     `minds` is the path of the setting that the service does not take, `details` its raw reply, for a report.
     """
 
@@ -81,6 +82,7 @@ class Generation:
     assets: tuple[Asset, ...] = ()
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
     stop: threading.Event = field(default_factory=threading.Event)
+    is_left: bool = False
 
 
 Report = Callable[[str], None]  # something for the artist to read, while it goes on
@@ -159,7 +161,7 @@ def import_variations(assets: Iterable[Asset], target: Target) -> list[bpy.types
 def stop_all() -> None:
     """For unregistering and exit: no thread goes on with work, no timer stays. Jobs go on another day."""
     for generation in _generations:
-        generation.stop.set()
+        generation.is_left = True
     _generations.clear()
     while not _events.empty():
         _events.get_nowait()
@@ -174,12 +176,19 @@ def _work(generation: Generation, make: Make, is_resumed: bool) -> None:
     def report(message: str) -> None:
         later(lambda: _update(generation, message=message))
 
-    progress = Progress(on_update, generation.stop.is_set)
+    def is_cancelled() -> bool:
+        if generation.is_left:
+            raise Interrupted(f"{generation.name}: goes on with the next session.")
+        return generation.stop.is_set()
+
+    progress = Progress(on_update, is_cancelled)
     try:
         with _IN_FLIGHT:
             progress.update("Preparing", 0.0)
             asset = make(progress, report)
         later(lambda: _finish(generation, asset))
+    except Interrupted as pause:
+        log.info("%s", pause)
     except Cancelled:
         later(lambda: _update(generation, state="cancelled", message="Cancelled."))
     except TrellisError as error:
@@ -194,9 +203,8 @@ def _work(generation: Generation, make: Make, is_resumed: bool) -> None:
 
 def _fail(generation: Generation, error: TrellisError) -> None:
     field_path = error.field if isinstance(error, (FieldError, BackendError)) else ""
-    raw = error.raw if isinstance(error, BackendError) else None
     details = json.dumps(
-        {"error": type(error).__name__, "code": error.code, "message": str(error), "reply": raw}, indent=2
+        {"error": type(error).__name__, "code": error.code, "message": str(error), "reply": error.raw}, indent=2
     )
     later(lambda: _update(generation, state="failed", message=str(error), minds=field_path, details=details))
 
