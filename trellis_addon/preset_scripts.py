@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from .settings import SETTABLE, Settings
+from .settings import BY_NAME, Settings
 from .task import presets as example_presets
 
 SUBDIR = "trellis2"
@@ -25,13 +25,15 @@ def shipped() -> dict[str, Settings]:
 
 def preset_script(settings: Settings) -> str:
     """The script that sets exactly these settings in the scene, and unsets every other."""
-    lines = ["import bpy", "", "settings = bpy.context.scene.trellis2.settings"]
-    for field in SETTABLE:
-        if field.name in settings:
-            value = settings[field.name]
-            # JSON's texts are Python's as well
-            text = json.dumps(str(value)) if field.is_text_in_blender else repr(value)
-            lines.append(f"settings.{field.name} = {text}")
-        else:
-            lines.append(f'settings.property_unset("{field.name}")')
+    lines = [
+        "import bpy",
+        "",
+        "settings = bpy.context.scene.trellis2.settings",
+        'for name in set(settings.bl_rna.properties.keys()) - {"rna_type", "name"}:',
+        "    settings.property_unset(name)",
+    ]
+    for name, value in settings.items():
+        # JSON's texts are Python's as well
+        text = json.dumps(str(value)) if BY_NAME[name].is_text_in_blender else repr(value)
+        lines.append(f"settings.{name} = {text}")
     return "\n".join(lines) + "\n"

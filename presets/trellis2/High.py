@@ -1,28 +1,8 @@
 import bpy
 
 settings = bpy.context.scene.trellis2.settings
-settings.property_unset("output_type")
-settings.property_unset("output_format")
-settings.property_unset("webhook_url")
-settings.property_unset("delivery_method")
-settings.property_unset("upload_endpoint")
-settings.property_unset("ttl")
-settings.property_unset("include_cost")
-settings.property_unset("number_results")
-settings.property_unset("seed")
+for name in set(settings.bl_rna.properties.keys()) - {"rna_type", "name"}:
+    settings.property_unset(name)
 settings.resolution = "1536"
 settings.decimation_target = 1000000
-settings.property_unset("remesh")
 settings.texture_size = "4096"
-settings.property_unset("sparse_structure_steps")
-settings.property_unset("sparse_structure_guidance_strength")
-settings.property_unset("sparse_structure_guidance_rescale")
-settings.property_unset("sparse_structure_rescale_t")
-settings.property_unset("shape_slat_steps")
-settings.property_unset("shape_slat_guidance_strength")
-settings.property_unset("shape_slat_guidance_rescale")
-settings.property_unset("shape_slat_rescale_t")
-settings.property_unset("tex_slat_steps")
-settings.property_unset("tex_slat_guidance_strength")
-settings.property_unset("tex_slat_guidance_rescale")
-settings.property_unset("tex_slat_rescale_t")

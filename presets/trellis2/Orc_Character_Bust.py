@@ -1,15 +1,8 @@
 import bpy
 
 settings = bpy.context.scene.trellis2.settings
-settings.property_unset("output_type")
-settings.property_unset("output_format")
-settings.property_unset("webhook_url")
-settings.property_unset("delivery_method")
-settings.property_unset("upload_endpoint")
-settings.property_unset("ttl")
-settings.property_unset("include_cost")
-settings.property_unset("number_results")
-settings.property_unset("seed")
+for name in set(settings.bl_rna.properties.keys()) - {"rna_type", "name"}:
+    settings.property_unset(name)
 settings.resolution = "1024"
 settings.decimation_target = 500000
 settings.remesh = True
