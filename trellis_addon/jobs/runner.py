@@ -244,8 +244,8 @@ class _Runner:
         wanted = self.job.settings.value("number_results")
         progress = self.progress.part(0.0, 1.0 - _DOWNLOAD_SHARE)
         results: dict[str, Result] = {}
-        # Our own service answers at once; the platform asks for 1 s and growing.
-        pause, longest = (1.0, 10.0) if self.client.remote else (0.1, 0.5)
+        # Our own service answers at once; the platform asks for 1 s and growing, and its own clients stop at 2 to 10 s.
+        pause, longest = (1.0, 3.0) if self.client.remote else (0.1, 0.5)
         silence = SILENCE if self.client.remote else 0.0
         heard = news = self.clock()  # the last word about the task, the last result of it
         out_of_order = 0
