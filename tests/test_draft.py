@@ -514,7 +514,7 @@ bpy.ops.import_scene.gltf(filepath=sys.argv[-1])
 (form,) = [o for o in bpy.context.scene.objects if o.type == "MESH"]
 mesh = bmesh.new()
 mesh.from_mesh(form.data)
-bmesh.ops.remove_doubles(mesh, verts=mesh.verts, dist=0.0)
+bmesh.ops.remove_doubles(mesh, verts=mesh.verts, dist=1e-7)
 assert all(edge.is_manifold for edge in mesh.edges)
 assert mesh.calc_volume(signed=True) > 0
 x, y, z = form.dimensions

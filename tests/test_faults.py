@@ -411,7 +411,9 @@ def test_the_time_limit_is_long_and_the_polls_are_few(world: World) -> None:
     job = world.job()
     assert "45 minutes" in world.fail(job, TimedOutError)
     asked = len(world.server.asked(POLL))
-    assert 45 * 60 <= world.time.now < 46 * 60 and asked < 45 * 60 / 10 + 10
+    assert (
+        45 * 60 <= world.time.now < 46 * 60 and asked < 45 * 60 / 10 + 40
+    )  # a tenth of the time waited, at most every 10 s
     world.end_faults()
     assert world.run(job).state is State.READY and world.paid == 1
 

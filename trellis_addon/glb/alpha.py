@@ -59,7 +59,8 @@ def _by_factor(material: dict[str, Any]) -> str:
 
 
 def _factor(material: dict[str, Any]) -> float:
-    return float(material.get("pbrMetallicRoughness", {}).get("baseColorFactor", [1, 1, 1, 1])[3])
+    factor = material.get("pbrMetallicRoughness", {}).get("baseColorFactor", [1, 1, 1, 1])[3]
+    return min(max(float(factor), 0.0), 1.0)
 
 
 def _image_of(document: dict[str, Any], info: dict[str, Any] | None) -> int | None:

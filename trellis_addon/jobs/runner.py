@@ -244,8 +244,10 @@ class _Runner:
         wanted = self.job.settings.value("number_results")
         progress = self.progress.part(0.0, 1.0 - _DOWNLOAD_SHARE)
         results: dict[str, Result] = {}
-        # Our own service answers at once; the platform asks for 1 s and growing, and its own clients stop at 2 to 10 s.
-        pause, longest = (1.0, 3.0) if self.client.remote else (0.1, 0.5)
+        # Never much longer than a tenth of the time already waited: soon for short jobs, few for long ones. Our own
+        # service answers at once; the platform asks for 1 s and growing.
+        shortest, longest = (1.0, 10.0) if self.client.remote else (0.1, 0.5)
+        began = self.clock()
         silence = SILENCE if self.client.remote else 0.0
         heard = news = self.clock()  # the last word about the task, the last result of it
         out_of_order = 0
@@ -281,8 +283,7 @@ class _Runner:
                     "and can be asked for again."
                 )
             progress.update(reply.stage or "Generating", (reply.progress or 0) / 100)
-            self.client.pause(pause, progress)
-            pause = min(pause * 1.5, longest)
+            self.client.pause(min(max(0.1 * (self.clock() - began), shortest), longest), progress)
             reply = self.client.poll(self.job.uuid, progress)
         return _in_order(results.values())[:wanted]
 
