@@ -150,19 +150,19 @@ def test_what_was_refused_or_never_sent_counts_nothing(store: JobStore) -> None:
     assert spent(store, "month") == 0
 
 
-def test_the_cost_is_asked_for_and_kept(server: FaultServer, store: JobStore) -> None:
+def test_the_cost_is_kept_and_nothing_is_sent_that_was_not_set(server: FaultServer, store: JobStore) -> None:
     def with_cost(body: Any) -> Any:
         return {"data": [{**item, "cost": 0.0256} for item in body["data"]]}
 
     server.add(f.edited("with cost", POLL, with_cost, times=99))
     job = add(store, number_results=2)
     done = run(job, store, server)
-    assert server.asked(SUBMIT)[0]["includeCost"] is True and "includeCost" not in done.settings.to_request()
+    assert set(server.asked(SUBMIT)[0]) == {"taskType", "taskUUID", "model", "inputs", "numberResults"}
     assert done.cost == pytest.approx(0.0512) and cost_of(done) == "0.0512 US dollars"
     assert spent(store, "day") == pytest.approx(0.0512)
     assert [asset.provenance["cost_usd"] for asset in done.assets] == [0.0256, 0.0256]
-    run(add(store, include_cost=False), store, server)
-    assert server.asked(SUBMIT)[-1]["includeCost"] is False, "what the user has set is not changed"
+    run(add(store, include_cost=True), store, server)
+    assert server.asked(SUBMIT)[-1]["includeCost"] is True
 
 
 # --- limits ---

@@ -206,20 +206,14 @@ class _Runner:
         if self.job.task.image == NOT_KEPT:
             raise JobError(f'The job "{self.job.name}" cannot be sent from here: its picture was not kept.')
         try:
-            return self.client.submit(self._with_cost(task), self.progress)
+            return self.client.submit(task, self.progress)
         except (RefusedError, ImageError) as error:
             is_about_picture = isinstance(error, ImageError) or "media" in error.code.lower() or "image" in error.field
             if task.image == self.job.task.image or isinstance(error, ContentError) or not is_about_picture:
                 raise
             # The upload is not there any more: the picture itself does as well.
             _forget_upload(self.store, self.client.url, task.image)
-            return self.client.submit(self._with_cost(self.job.task), self.progress)
-
-    def _with_cost(self, task: Task) -> Task:
-        """The task, asking for its cost where it has one and the user has not said otherwise."""
-        if not self.job.is_paid or "include_cost" in task.settings:
-            return task
-        return replace(task, settings=task.settings.replace(include_cost=True))
+            return self.client.submit(self.job.task, self.progress)
 
     def _with_upload(self, task: Task) -> Task:
         """The task with its large picture uploaded, once for all jobs that use it."""
