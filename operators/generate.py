@@ -15,6 +15,7 @@ from ..ui.properties import read_settings, write_settings
 
 if TYPE_CHECKING:
     from ..trellis_addon.images import PreparedImage
+    from ..trellis_addon.progress import Progress
 
 
 class TRELLIS2_OT_generate(bpy.types.Operator):
@@ -142,10 +143,9 @@ def _start(
     settings: Any,
     place: int,
 ) -> None:
-    """In a window: begin and return. Without one, where timers do not run: wait and import."""
+    """Begin one generation, or without a window see it to its end."""
     from ..trellis_addon.api import finish, prepare_task
     from ..trellis_addon.jobs.store import JobStore
-    from ..trellis_addon.progress import Progress
     from ..trellis_addon.scene import queue
 
     target = target_here(context, place)
@@ -157,11 +157,7 @@ def _start(
         store = JobStore()
         return finish(prepared.write_down(store, backend, target=target.to_json()), backend, store, progress)
 
-    if bpy.app.background:
-        asset = make(Progress(), lambda message: None)
-        queue.import_variations(asset.variations, target)
-    else:
-        queue.start(name, make, target)
+    queue.run(name, make, target)
 
 
 def target_here(context: bpy.types.Context, place: int = 0):  # type: ignore[no-untyped-def]

@@ -48,14 +48,7 @@ class TRELLIS2_OT_job_import(_OnJob, bpy.types.Operator):
         from ..trellis_addon.scene import queue, resume
 
         if job.assets and all(asset.path.is_file() for asset in job.assets):
-            queue.import_variations(job.assets, target_here(context))
-            store.deliver(job)
-        elif bpy.app.background:
-            from ..trellis_addon.api import finish
-
-            asset = finish(job, backend_for_job(job), store)
-            queue.import_variations(asset.variations, target_here(context))
-            store.deliver(job)
+            queue.deliver(job.assets, target_here(context))
         else:
             resume.finish_into(job, backend_for_job(job), target_here(context))
 
@@ -67,16 +60,12 @@ class TRELLIS2_OT_job_retry(_OnJob, bpy.types.Operator):
     bl_label = "Generate Again"
 
     def run(self, context, job, store) -> None:  # type: ignore[no-untyped-def]
-        from ..trellis_addon.api import finish, retry
-        from ..trellis_addon.scene import queue, resume
+        from ..trellis_addon.api import retry
+        from ..trellis_addon.scene import resume
 
         target = target_here(context)
         again = retry(job, store, target=target.to_json())
-        if bpy.app.background:
-            queue.import_variations(finish(again, backend_for_job(again), store).variations, target)
-            store.deliver(again)
-        else:
-            resume.finish_into(again, backend_for_job(again), target)
+        resume.finish_into(again, backend_for_job(again), target)
 
 
 class TRELLIS2_OT_job_delete(_OnJob, bpy.types.Operator):
@@ -135,12 +124,8 @@ class TRELLIS2_OT_job_fetch(bpy.types.Operator):
         try:
             check_uuid(uuid)
             backend = backend_of(context.scene.trellis2.backend)
-            if bpy.app.background:
-                asset = fetch(uuid, backend=backend.name, key=backend.key)
-                queue.import_variations(asset.variations, target_here(context))
-            else:
-                make = lambda progress, report: fetch(uuid, backend=backend.name, key=backend.key)  # noqa: E731
-                queue.start(f"task {uuid[:8]}", make, target_here(context))
+            make = lambda progress, report: fetch(uuid, backend=backend.name, key=backend.key)  # noqa: E731
+            queue.run(f"task {uuid[:8]}", make, target_here(context))
         except TrellisError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}

@@ -150,6 +150,8 @@ def test_generate_in_the_background_imports_and_repeats(extension: ModuleType, d
     assert obj.name == disc_file.stem
     assert obj.dimensions.z == pytest.approx(1.8, rel=1e-5)
     assert scene.read_provenance(obj)["engine"] == "draft:relief@1"
+    job = part("trellis_addon.jobs.store").JobStore().get(scene.read_provenance(obj)["task_uuid"])
+    assert job.delivered, "the next session must not offer it once more"
 
     bpy.context.view_layer.objects.active = obj
     bpy.ops.trellis2.preset(preset="DEFAULT")

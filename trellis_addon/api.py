@@ -21,7 +21,7 @@ from .jobs.job import Asset, Job, State
 from .jobs.money import Price, expected_price
 from .jobs.runner import run_job
 from .jobs.store import NOT_KEPT, JobStore
-from .parallel import as_ready
+from .parallel import IN_FLIGHT, as_ready
 from .progress import Progress
 from .settings import Settings
 from .task import Task, check_uuid, new_uuid
@@ -31,7 +31,6 @@ log = logging.getLogger(__name__)
 Source = str | bytes | os.PathLike[str] | PreparedImage
 
 THUMBNAIL = 128  # pixels
-IN_FLIGHT = 4  # jobs at the same time: what the platform likes to see from one user
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from .api import IN_FLIGHT, fingerprint, finish, prepare_task
+from .api import fingerprint, finish, prepare_task
 from .client.backends import Backend
 from .errors import InputError, TrellisError
 from .images import find_images
 from .jobs.job import Asset, State
 from .jobs.store import JobStore
-from .parallel import as_ready
+from .parallel import IN_FLIGHT, as_ready
 from .progress import Progress
 from .settings import Settings
 

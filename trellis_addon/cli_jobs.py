@@ -84,9 +84,7 @@ def _price(options: argparse.Namespace, key: str, allow_network: bool) -> int:
 def _account(options: argparse.Namespace, key: str, allow_network: bool) -> int:
     from .api import account
 
-    found = account(key=key)
-    balance = "not told" if found.balance is None else f"{found.balance:.2f} {found.currency}"
-    print(f"Balance: {balance}")
+    print(f"Balance: {account(key=key)}")
     _print_spending()
     return 0
 

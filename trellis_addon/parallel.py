@@ -8,6 +8,8 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
+IN_FLIGHT = 4  # jobs at the same time: what the platform likes to see from one user
+
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
 

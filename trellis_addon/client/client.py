@@ -67,6 +67,9 @@ class Account:
     balance: float | None
     currency: str = "USD"
 
+    def __str__(self) -> str:
+        return "not told" if self.balance is None else f"{self.balance:.2f} {self.currency}"
+
 
 class Client:
     """Speaks to one service at `url` (".../v1") with `token`; close it after use.

@@ -23,7 +23,6 @@ class Known:
     spent: dict[str, float] = field(default_factory=dict)
     limits: dict[str, float] = field(default_factory=dict)
     account: str = ""
-    is_read: bool = False
 
 
 known = Known()
@@ -39,11 +38,10 @@ def read_store() -> None:
         allowed = limits(store)
 
         def show() -> None:
-            known.jobs, known.spent, known.limits, known.is_read = jobs, money, allowed, True
+            known.jobs, known.spent, known.limits = jobs, money, allowed
 
         return show
 
-    known.is_read = True  # asked for: not once for every redraw
     queue.in_thread(work)
 
 
@@ -56,8 +54,7 @@ def ask_account(backend: Backend) -> None:
         try:
             with connect(backend) as client:
                 found = client.account()
-            amount = "not told" if found.balance is None else f"{found.balance:.2f} {found.currency}"
-            answer = f"The key works. Balance: {amount}"
+            answer = f"The key works. Balance: {found}"
         except TrellisError as error:
             answer = str(error)
 

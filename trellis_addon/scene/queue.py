@@ -12,7 +12,7 @@ import logging
 import queue
 import threading
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 
 import bpy
@@ -20,13 +20,14 @@ import bpy
 from ..errors import BackendError, Cancelled, FieldError, Interrupted, JobError, TrellisError
 from ..jobs.job import Asset, Job
 from ..jobs.store import JobStore
+from ..parallel import IN_FLIGHT
 from ..progress import Progress
 from .importer import import_asset
 
 log = logging.getLogger(__name__)
 
 INTERVAL = 0.1
-_IN_FLIGHT = threading.Semaphore(4)  # what the platform likes to see from one user at most
+_IN_FLIGHT = threading.Semaphore(IN_FLIGHT)
 
 
 @dataclass(frozen=True)
@@ -147,14 +148,25 @@ def place(generation: Generation, target: Target) -> list[bpy.types.Object]:
     return _import(generation)
 
 
-def import_variations(assets: Iterable[Asset], target: Target) -> list[bpy.types.Object]:
-    """Import side by side, each where the one before ends."""
+def run(name: str, make: Make, target: Target) -> None:
+    """In a window: begin and return. Without one, where timers do not run: wait, and import."""
+    if bpy.app.background:
+        deliver(make(Progress(), lambda message: None).variations, target)
+    else:
+        start(name, make, target)
+
+
+def deliver(assets: Sequence[Asset], target: Target) -> list[bpy.types.Object]:
+    """Import the results of a job side by side, each where the one before ends; the store knows of it afterwards."""
     scene = bpy.data.scenes[target.scene_name]
     made: list[bpy.types.Object] = []
     for asset in assets:
         x, y, z = target.location
         x += sum(obj.dimensions.x for obj in made) * 1.15
         made.append(import_asset(asset, height=target.height, location=(x, y, z), scene=scene))
+    store = JobStore()
+    if job := store.get(str(assets[0].provenance.get("task_uuid", ""))):
+        store.deliver(job)
     return made
 
 
@@ -281,10 +293,7 @@ def _keep(generation: Generation) -> None:
 
 
 def _import(generation: Generation) -> list[bpy.types.Object]:
-    made = import_variations(generation.assets, generation.target)
-    store = JobStore()
-    if job := store.get(str(generation.assets[0].provenance.get("task_uuid", ""))):
-        store.deliver(job)
+    made = deliver(generation.assets, generation.target)
     said = generation.message if generation.state == "running" else ""
     message = f"engine: {generation.assets[0].engine}. {said}".strip()
     _update(generation, state="done", share=1.0, message=message)

@@ -38,8 +38,8 @@ def _take_up(begun: list[Job], ready: list[Job], backend_for: Callable[[Job], Ba
 
 
 def finish_into(job: Job, backend: Backend, target: queue.Target) -> None:
-    """Take a job of the store to its end and import it at `target`; returns at once."""
-    queue.start(job.name, _finisher(job, backend, ""), target)
+    """Take a job of the store to its end and import it at `target`; in a window it returns at once."""
+    queue.run(job.name, _finisher(job, backend, ""), target)
 
 
 def _finisher(job: Job, backend: Backend, message: str) -> queue.Make:
