@@ -1,8 +1,8 @@
 """Blender's buttons over the library: each operator is a few lines that call it."""
 
-from . import assets, commands, generate, jobs, money, queue
+from . import assets, commands, generate, jobs, mask, money, queue, seed, service, sources
 
-_modules = (generate, queue, jobs, money, assets, commands)
+_modules = (generate, queue, jobs, money, assets, sources, mask, seed, service, commands)
 
 
 def register() -> None:

@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import bpy
-from bpy.props import CollectionProperty, EnumProperty, StringProperty
+from bpy.app.translations import pgettext_iface, pgettext_rpt
+from bpy.props import CollectionProperty, EnumProperty, FloatVectorProperty, StringProperty
 
 from ..trellis_addon.errors import TrellisError
+from ..ui.backend_state import price_of
 from ..ui.preferences import backend_of, remote_key_source
 from ..ui.properties import read_settings, write_settings
+from .sources import is_over_sidebar
 
 if TYPE_CHECKING:
     from ..trellis_addon.images import PreparedImage
@@ -23,7 +26,9 @@ class TRELLIS2_OT_generate(bpy.types.Operator):
 
     bl_idname = "trellis2.generate"
     bl_label = "Generate"
-    bl_options = {"REGISTER"}  # the scene changes later, in an undo step of its own
+    # The card is an undo step, the asset's arrival another. Not REGISTER: changing a value in the panel of the last
+    # operation would generate, and pay, again.
+    bl_options = {"UNDO"}
 
     filepath: StringProperty(  # type: ignore[valid-type]
         name="Image File",
@@ -33,6 +38,12 @@ class TRELLIS2_OT_generate(bpy.types.Operator):
     )
     directory: StringProperty(subtype="DIR_PATH", options={"SKIP_SAVE", "HIDDEN"})  # type: ignore[valid-type]
     files: CollectionProperty(type=bpy.types.OperatorFileListElement, options={"SKIP_SAVE", "HIDDEN"})  # type: ignore[valid-type]
+    location: FloatVectorProperty(  # type: ignore[valid-type]
+        name="Location",
+        description="Where the asset stands; the 3D cursor where nothing is given",
+        subtype="TRANSLATION",
+        options={"SKIP_SAVE"},
+    )
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
@@ -47,6 +58,28 @@ class TRELLIS2_OT_generate(bpy.types.Operator):
             return False
         return True
 
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        """Pressed in the panel it is `execute`; called by a drop, the asset comes to where that was."""
+        if self.files and (point := _under_mouse(context, event)) is not None:
+            self.location = point
+        if self._is_to_ask(context):
+            return self._ask(context, event)
+        return self.execute(context)
+
+    def _is_to_ask(self, context: bpy.types.Context) -> bool:
+        """Whether a person should say yes first: several files at once, and each of them paid."""
+        return context.scene.trellis2.backend == "remote" and sum(bool(file.name) for file in self.files) > 1
+
+    def _ask(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        count = sum(bool(file.name) for file in self.files)
+        return context.window_manager.invoke_confirm(
+            self,
+            event,
+            title=pgettext_rpt("Generate {count} Assets?").format(count=count),
+            message=pgettext_rpt("About {price}").format(price=price_of(context.scene.trellis2, count)),
+            confirm_text=pgettext_iface("Generate"),
+        )
+
     def execute(self, context: bpy.types.Context) -> set[str]:
         state = context.scene.trellis2
         try:
@@ -55,26 +88,33 @@ class TRELLIS2_OT_generate(bpy.types.Operator):
             backend = backend_of(state.backend)
             for place, (label, load) in enumerate(pictures):
                 name = state.asset_name if len(pictures) == 1 and state.asset_name else label
-                _start(context, name, load, backend, settings, place)
+                _start(context, name, load, backend, settings, self._location(context, place))
         except TrellisError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
         return {"FINISHED"}
 
+    def _location(self, context: bpy.types.Context, place: int) -> tuple[float, float, float]:
+        """Where the asset stands; of several, each a place further to the right."""
+        given = self.properties.is_property_set("location")
+        x, y, z = self.location if given else context.scene.cursor.location
+        return (x + place * 1.5 * context.scene.trellis2.height, y, z)
+
     def _pictures(self, state: bpy.types.PropertyGroup) -> list[tuple[str, Callable[[], PreparedImage]]]:
         """(name, loader) of each picture asked for: the given files, or else the panel's image."""
         from ..trellis_addon.errors import ImageError
         from ..trellis_addon.images import clean_name, load_image
-        from ..trellis_addon.scene.images import datablock_loader
+        from ..trellis_addon.scene.cutout_preview import loader_of
 
         paths = [Path(self.directory, file.name) for file in self.files if file.name] if self.directory else []
         if not paths and self.filepath:
             paths = [Path(bpy.path.abspath(self.filepath))]
         if paths:
             return [(clean_name(path.stem), lambda path=path: load_image(path)) for path in paths]  # type: ignore[misc]
-        if state.image is None:
+        image = state.image
+        if image is None:
             raise ImageError("There is no image: choose one in the panel, or drop a file onto the viewport.")
-        return [(clean_name(Path(state.image.name).stem), datablock_loader(state.image))]
+        return [(clean_name(Path(image.name).stem), loader_of(image))]
 
 
 class TRELLIS2_FH_images(bpy.types.FileHandler):
@@ -87,7 +127,8 @@ class TRELLIS2_FH_images(bpy.types.FileHandler):
 
     @classmethod
     def poll_drop(cls, context: bpy.types.Context) -> bool:
-        return context.area is not None and context.area.type == "VIEW_3D"
+        # over the sidebar a drop is meant for the panel
+        return context.area is not None and context.area.type == "VIEW_3D" and not is_over_sidebar(context)
 
 
 class TRELLIS2_OT_unset(bpy.types.Operator):
@@ -141,33 +182,67 @@ def _start(
     load: Callable[[], PreparedImage],
     backend: Any,
     settings: Any,
-    place: int,
+    location: tuple[float, float, float],
 ) -> None:
     """Begin one generation, or without a window see it to its end."""
     from ..trellis_addon.api import finish, prepare_task
     from ..trellis_addon.jobs.store import JobStore
     from ..trellis_addon.scene import queue
+    from ..trellis_addon.task import new_uuid
 
-    target = target_here(context, place)
+    uuid = new_uuid()
+    target = target_here(context, uuid, name, location)
 
     def make(progress: Progress, report: Callable[[str], None]):  # type: ignore[no-untyped-def]
         picture = load()
         report(" ".join(picture.warnings))
-        prepared = prepare_task(picture, backend, settings, name=name)
+        prepared = prepare_task(picture, backend, settings, name=name, uuid=uuid)
         store = JobStore()
-        return finish(prepared.write_down(store, backend, target=target.to_json()), backend, store, progress)
+        job = prepared.write_down(store, backend, target=target.to_json())
+        queue.show_picture(uuid, job.thumbnail)
+        return finish(job, backend, store, progress)
 
     queue.run(name, make, target)
 
 
-def target_here(context: bpy.types.Context, place: int = 0):  # type: ignore[no-untyped-def]
-    """The 3D cursor of the open scene, with the panel's height; of several, each a place further to the right."""
-    from ..trellis_addon.scene.queue import SESSION, Target
+def target_here(  # type: ignore[no-untyped-def]
+    context: bpy.types.Context, uuid: str = "", name: str = "", location: tuple[float, float, float] | None = None
+):
+    """A place in the open scene, the 3D cursor unless told, with the panel's height.
+
+    With a taskUUID, in a window, a card with this name is stood there.
+    """
+    from ..trellis_addon.scene import placeholder
+    from ..trellis_addon.scene.target import SESSION, Target
 
     scene = context.scene
     height = scene.trellis2.height
-    x, y, z = scene.cursor.location
-    return Target(scene.name, bpy.data.filepath, (x + place * 1.5 * height, y, z), height, SESSION)
+    place = tuple(scene.cursor.location) if location is None else location
+    card = uuid if uuid and not bpy.app.background else ""
+    if card:
+        placeholder.stand(card, name, scene, place, height)
+    return Target(scene.name, bpy.data.filepath, place, height, SESSION, card)
+
+
+def _under_mouse(context: bpy.types.Context, event: bpy.types.Event) -> tuple[float, float, float] | None:
+    """The surface under the mouse, or else the ground at the 3D cursor's height; None where neither is."""
+    from bpy_extras.view3d_utils import region_2d_to_origin_3d, region_2d_to_vector_3d
+    from mathutils.geometry import intersect_line_plane
+
+    region, view = context.region, context.region_data
+    if region is None or region.type != "WINDOW" or view is None:
+        return None
+    mouse = (event.mouse_region_x, event.mouse_region_y)
+    origin, towards = region_2d_to_origin_3d(region, view, mouse), region_2d_to_vector_3d(region, view, mouse)
+    is_hit, point, *_ = context.scene.ray_cast(context.evaluated_depsgraph_get(), origin, towards)
+    if is_hit:
+        return tuple(point)
+    reach = max(context.space_data.clip_end, 1000.0)
+    ground = intersect_line_plane(origin, origin + towards * reach, context.scene.cursor.location, (0.0, 0.0, 1.0))
+    # a line meets the ground behind the eye as well, and near the horizon very far away
+    if ground is None or (ground - origin).dot(towards) <= 0 or (ground - origin).length > reach:
+        return None
+    return tuple(ground)
 
 
 register, unregister = bpy.utils.register_classes_factory(

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 import bpy
-from bpy.props import StringProperty
+from bpy.props import IntProperty, StringProperty
 
 from ..trellis_addon.errors import TrellisError
 from ..ui.preferences import backend_for_job, backend_of
 from .generate import target_here
+
+if TYPE_CHECKING:
+    from ..trellis_addon.jobs.job import Job
+    from ..trellis_addon.jobs.store import JobStore
+    from ..trellis_addon.settings import Settings
 
 
 class _OnJob:
@@ -37,6 +43,18 @@ class _OnJob:
         return {"FINISHED"}
 
 
+def make_again(context: bpy.types.Context, job: Job, store: JobStore, settings: Settings | None = None) -> None:
+    """A new job of the same picture, with the same settings or these, at the 3D cursor."""
+    from ..trellis_addon.api import retry
+    from ..trellis_addon.scene import resume
+    from ..trellis_addon.task import new_uuid
+
+    uuid = new_uuid()
+    target = target_here(context, uuid=uuid, name=job.name)
+    again = retry(job, store, target=target.to_json(), uuid=uuid, settings=settings)
+    resume.finish_into(again, backend_for_job(again), target)
+
+
 class TRELLIS2_OT_job_import(_OnJob, bpy.types.Operator):
     """Place this asset at the 3D cursor; what is not here yet is asked for, and not paid again"""
 
@@ -45,10 +63,10 @@ class TRELLIS2_OT_job_import(_OnJob, bpy.types.Operator):
     bl_options = {"INTERNAL", "UNDO"}
 
     def run(self, context, job, store) -> None:  # type: ignore[no-untyped-def]
-        from ..trellis_addon.scene import queue, resume
+        from ..trellis_addon.scene import arrival, resume
 
         if job.assets and all(asset.path.is_file() for asset in job.assets):
-            queue.deliver(job.assets, target_here(context))
+            arrival.deliver(job.assets, target_here(context))
         else:
             resume.finish_into(job, backend_for_job(job), target_here(context))
 
@@ -58,14 +76,42 @@ class TRELLIS2_OT_job_retry(_OnJob, bpy.types.Operator):
 
     bl_idname = "trellis2.job_retry"
     bl_label = "Generate Again"
+    bl_options = {"INTERNAL", "UNDO"}
 
     def run(self, context, job, store) -> None:  # type: ignore[no-untyped-def]
-        from ..trellis_addon.api import retry
-        from ..trellis_addon.scene import resume
+        make_again(context, job, store)
 
-        target = target_here(context)
-        again = retry(job, store, target=target.to_json())
-        resume.finish_into(again, backend_for_job(again), target)
+
+class TRELLIS2_OT_more_like_this(bpy.types.Operator):
+    """Make variations of the selected asset: its picture and settings, with other seeds; the remote API is paid"""
+
+    bl_idname = "trellis2.more_like_this"
+    bl_label = "More Like This"
+    bl_options = {"UNDO"}
+
+    count: IntProperty(name="Variations", default=4, min=1, max=10, options={"SKIP_SAVE"})  # type: ignore[valid-type]
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        if context.object is None or "trellis2_provenance" not in context.object:
+            cls.poll_message_set("Select an asset that was made by this extension")
+            return False
+        return True
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        from ..trellis_addon.jobs.store import JobStore
+        from ..trellis_addon.scene import read_provenance
+
+        store = JobStore()
+        try:
+            job = store.get(str(read_provenance(context.object).get("task_uuid")))
+            if job is None:
+                raise TrellisError("The job that made this asset is not in the list any more: its picture is needed.")
+            make_again(context, job, store, job.settings.replace(seed=None, number_results=self.count))
+        except TrellisError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        return {"FINISHED"}
 
 
 class TRELLIS2_OT_job_delete(_OnJob, bpy.types.Operator):
@@ -150,6 +196,7 @@ register, unregister = bpy.utils.register_classes_factory(
     (
         TRELLIS2_OT_job_import,
         TRELLIS2_OT_job_retry,
+        TRELLIS2_OT_more_like_this,
         TRELLIS2_OT_job_delete,
         TRELLIS2_OT_job_reveal,
         TRELLIS2_OT_job_details,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 
 import bpy
-from bpy.props import StringProperty
+from bpy.app.handlers import persistent
+from bpy.props import IntProperty, StringProperty
 
-from ..trellis_addon.errors import TrellisError
+from ..trellis_addon.errors import FieldError, TrellisError
 from .generate import target_here
 
 
@@ -50,21 +52,86 @@ class TRELLIS2_OT_forget(_OnGeneration, bpy.types.Operator):
         return {"FINISHED"}
 
 
-class TRELLIS2_OT_import_kept(_OnGeneration, bpy.types.Operator):
-    """Place this finished asset at the 3D cursor of the open scene"""
+class TRELLIS2_OT_keep_results(_OnGeneration, bpy.types.Operator):
+    """Bring these results into the scene; the others stay in the history"""
 
-    bl_idname = "trellis2.import_kept"
-    bl_label = "Import"
+    bl_idname = "trellis2.keep_results"
+    bl_label = "Keep Results"
+    bl_options = {"INTERNAL", "UNDO"}
+
+    results: StringProperty(  # type: ignore[valid-type]
+        name="Results",
+        description="Their numbers, as in 1,3; empty for those that are ticked, or all",
+        options={"SKIP_SAVE"},
+    )
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        from ..trellis_addon.scene import arrival
+
+        generation = self.find()
+        if generation is None or not generation.assets:
+            return {"CANCELLED"}
+        target = generation.target if generation.target.is_open else target_here(context)
+        try:
+            picked = _numbers(self.results, len(generation.assets)) or generation.picked or None
+            arrival.take(generation, range(len(generation.assets)) if picked is None else picked, target)
+        except TrellisError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        return {"FINISHED"}
+
+
+def _numbers(text: str, count: int) -> set[int]:
+    """The results that a script names, counted from 1, as indices."""
+    words = text.replace(",", " ").split()
+    if not all(word.isdigit() and 1 <= int(word) <= count for word in words):
+        raise FieldError("results", text, f"give numbers from 1 to {count}, as in 1,3")
+    return {int(word) - 1 for word in words}
+
+
+class TRELLIS2_OT_pick_result(_OnGeneration, bpy.types.Operator):
+    """Tick this result, or untick it"""
+
+    bl_idname = "trellis2.pick_result"
+    bl_label = "Pick"
+
+    result: IntProperty(options={"SKIP_SAVE"})  # type: ignore[valid-type]
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        if generation := self.find():
+            generation.picked ^= {self.result}
+        return {"FINISHED"}
+
+
+class TRELLIS2_OT_retry(_OnGeneration, bpy.types.Operator):
+    """Make it once more in the same place; on the remote API it is paid again"""
+
+    bl_idname = "trellis2.retry"
+    bl_label = "Retry"
     bl_options = {"INTERNAL", "UNDO"}
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        from ..trellis_addon.scene import queue
+        from ..trellis_addon.api import retry
+        from ..trellis_addon.jobs.store import JobStore
+        from ..trellis_addon.scene import placeholder, queue, resume
+        from ..trellis_addon.task import new_uuid
+        from ..ui.preferences import backend_for_job
 
         generation = self.find()
         if generation is None:
             return {"CANCELLED"}
+        store, uuid = JobStore(), new_uuid()
+        job = store.get(generation.target.card)
         try:
-            queue.place(generation, target_here(context))
+            if job is None:
+                raise TrellisError("It was never begun, so there is nothing to repeat: choose Generate.")
+            target = dataclasses.replace(generation.target, card=uuid)
+            again = retry(job, store, target=target.to_json(), uuid=uuid)
+            for card in placeholder.find(generation.target.card):
+                placeholder.rename(card, uuid)
+            generation.target = target
+            queue.forget_line(generation)
+            resume.finish_into(again, backend_for_job(again), target)
         except TrellisError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
@@ -83,7 +150,14 @@ class TRELLIS2_OT_copy_details(_OnGeneration, bpy.types.Operator):
         return {"FINISHED"}
 
 
-_classes = (TRELLIS2_OT_cancel, TRELLIS2_OT_forget, TRELLIS2_OT_import_kept, TRELLIS2_OT_copy_details)
+_classes = (
+    TRELLIS2_OT_cancel,
+    TRELLIS2_OT_forget,
+    TRELLIS2_OT_keep_results,
+    TRELLIS2_OT_pick_result,
+    TRELLIS2_OT_retry,
+    TRELLIS2_OT_copy_details,
+)
 
 # Blender has to be up before anything of a former session goes on.
 _WAKE_AFTER = 2.0
@@ -94,6 +168,9 @@ def register() -> None:
         bpy.utils.register_class(cls)
     if not bpy.app.background:
         bpy.app.timers.register(_wake, first_interval=_WAKE_AFTER, persistent=True)
+    bpy.app.handlers.load_post.append(_on_load)
+    for handlers in (bpy.app.handlers.undo_post, bpy.app.handlers.redo_post):
+        handlers.append(_on_undo)
 
 
 def _wake() -> None:
@@ -105,14 +182,36 @@ def _wake() -> None:
     history.read_store()
 
 
+@persistent
+def _on_load(*arguments: object) -> None:
+    """Another file may have cards of its own, and the places that some results wait for."""
+    if queue := _loaded("scene.queue"):
+        queue.look_again()
+    if not bpy.app.background and not bpy.app.timers.is_registered(_wake):
+        bpy.app.timers.register(_wake, first_interval=0.0, persistent=True)
+
+
+@persistent
+def _on_undo(*arguments: object) -> None:
+    if queue := _loaded("scene.queue"):
+        queue.look_again()
+
+
+def _loaded(module: str):  # type: ignore[no-untyped-def]
+    """A module of the library, if it was ever needed."""
+    return sys.modules.get(f"{__package__.rpartition('.')[0]}.trellis_addon.{module}")
+
+
 def unregister() -> None:
+    for handlers in (bpy.app.handlers.undo_post, bpy.app.handlers.redo_post):
+        handlers.remove(_on_undo)
+    bpy.app.handlers.load_post.remove(_on_load)
     if bpy.app.timers.is_registered(_wake):
         bpy.app.timers.unregister(_wake)
     # Only what was used has anything to end.
-    library = __package__.rpartition(".")[0] + ".trellis_addon"
-    if (queue := sys.modules.get(f"{library}.scene.queue")) is not None:
+    if (queue := _loaded("scene.queue")) is not None:
         queue.stop_all()
-    if (services := sys.modules.get(f"{library}.client.local_service")) is not None:
+    if (services := _loaded("client.local_service")) is not None:
         services.stop_local_services()
     for cls in reversed(_classes):
         bpy.utils.unregister_class(cls)

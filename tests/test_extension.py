@@ -40,6 +40,10 @@ def part(name: str) -> ModuleType:
     return importlib.import_module(f"{NAME}.{name}")
 
 
+def target_module() -> ModuleType:
+    return part("trellis_addon.scene.target")
+
+
 def ours() -> set[str]:
     return {name for name in dir(bpy.types) if "trellis2" in name.lower()}
 
@@ -203,7 +207,9 @@ def test_the_queue_imports_on_the_main_thread(extension: ModuleType, disc_file: 
     import time
 
     queue, api = part("trellis_addon.scene.queue"), part("trellis_addon.api")
-    target = queue.Target(bpy.context.scene.name, bpy.data.filepath, (2.0, 0.0, 0.0), 1.0, queue.SESSION)
+    target = target_module().Target(
+        bpy.context.scene.name, bpy.data.filepath, (2.0, 0.0, 0.0), 1.0, target_module().SESSION
+    )
 
     def make(progress, report):  # type: ignore[no-untyped-def]
         return api.generate(disc_file, resolution=512, texture_size=1024, number_results=2, progress=progress)
@@ -224,7 +230,9 @@ def test_a_cancelled_generation_imports_nothing(extension: ModuleType, disc_file
     import time
 
     queue, api = part("trellis_addon.scene.queue"), part("trellis_addon.api")
-    target = queue.Target(bpy.context.scene.name, bpy.data.filepath, (0.0, 0.0, 0.0), 1.0, queue.SESSION)
+    target = target_module().Target(
+        bpy.context.scene.name, bpy.data.filepath, (0.0, 0.0, 0.0), 1.0, target_module().SESSION
+    )
     generation = queue.start("never", lambda progress, report: api.generate(disc_file, progress=progress), target)
     queue.cancel(generation)
     give_up = time.monotonic() + 30
@@ -239,7 +247,7 @@ def test_an_asset_whose_file_was_closed_is_kept_not_imported(extension: ModuleTy
     import time
 
     queue, api = part("trellis_addon.scene.queue"), part("trellis_addon.api")
-    target = queue.Target(bpy.context.scene.name, "/another/file.blend", (0.0, 0.0, 0.0), 1.0)
+    target = target_module().Target(bpy.context.scene.name, "/another/file.blend", (0.0, 0.0, 0.0), 1.0)
 
     def make(progress, report):  # type: ignore[no-untyped-def]
         return api.generate(disc_file, resolution=512, texture_size=1024, progress=progress)
@@ -250,7 +258,7 @@ def test_an_asset_whose_file_was_closed_is_kept_not_imported(extension: ModuleTy
         queue._pump()
         time.sleep(0.02)
     assert generation.state == "kept" and not bpy.data.objects
-    assert bpy.ops.trellis2.import_kept(generation=generation.id) == {"FINISHED"}
+    assert bpy.ops.trellis2.keep_results(generation=generation.id) == {"FINISHED"}
     assert len(bpy.data.objects) == 1 and generation.state == "done"
 
 
@@ -267,7 +275,7 @@ def test_a_job_of_a_former_session_goes_on_by_itself(extension: ModuleType, disc
     backend = part("trellis_addon.client.backends").Backend("draft")
     settings = part("trellis_addon.settings").Settings(resolution=512, texture_size=1024)
     bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "scene.blend"))
-    target = queue.Target(bpy.context.scene.name, bpy.data.filepath, (0.0, 3.0, 0.0), 2.0, "another session")
+    target = target_module().Target(bpy.context.scene.name, bpy.data.filepath, (0.0, 3.0, 0.0), 2.0, "another session")
     job = api.prepare_task(disc_file, backend, settings).write_down(store, backend, target=target.to_json())
 
     resume.go_on(lambda job: backend)
@@ -311,7 +319,9 @@ def test_disabling_the_extension_gives_no_job_up(clean: object, disc_file: Path)
     module.register()
     queue, api = part("trellis_addon.scene.queue"), part("trellis_addon.api")
     store = part("trellis_addon.jobs.store").JobStore()
-    target = queue.Target(bpy.context.scene.name, bpy.data.filepath, (0.0, 0.0, 0.0), 1.0, queue.SESSION)
+    target = target_module().Target(
+        bpy.context.scene.name, bpy.data.filepath, (0.0, 0.0, 0.0), 1.0, target_module().SESSION
+    )
     seen: list[str] = []
 
     def make(progress, report):  # type: ignore[no-untyped-def]

@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 Source = str | bytes | os.PathLike[str] | PreparedImage
 
-THUMBNAIL = 128  # pixels
+THUMBNAIL = 384  # pixels: enough for the card that stands where the asset will be
 
 
 @dataclass(frozen=True)
@@ -96,20 +96,28 @@ def generate(
 
 
 def prepare_task(
-    image: Source, backend: Backend, settings: Settings, *, model: str | None = None, name: str = ""
+    image: Source,
+    backend: Backend,
+    settings: Settings,
+    *,
+    model: str | None = None,
+    name: str = "",
+    uuid: str = "",
 ) -> PreparedTask:
-    """Everything checked, nothing sent."""
+    """Everything checked, nothing sent. `uuid`: the taskUUID, where the caller has chosen one."""
+    uuid = uuid or new_uuid()
     model = backend.check_model(model or backend.default_model)
     if isinstance(image, str) and backend.is_remote and image_kind(image.strip()) in ("uuid", "url"):
         # The platform fetches these itself; what it is given is what identifies the picture.
         text = image.strip()
         label = clean_name(name or Path(text.partition("?")[0]).stem)
-        return PreparedTask(Task(text, settings, model), label, hashlib.sha256(text.encode()).hexdigest())
+        return PreparedTask(Task(text, settings, model, uuid), label, hashlib.sha256(text.encode()).hexdigest())
     prepared = image if isinstance(image, PreparedImage) else load_image(image, allow_network=backend.allow_network)
     label = clean_name(name) if name else prepared.name
     for warning in prepared.warnings:
         log.warning("%s: %s", label, warning)
-    return PreparedTask(Task(prepared.data_uri(), settings, model), label, prepared.sha256, _thumbnail(prepared))
+    task = Task(prepared.data_uri(), settings, model, uuid)
+    return PreparedTask(task, label, prepared.sha256, _thumbnail(prepared))
 
 
 def finish(job: Job, backend: Backend, store: JobStore, progress: Progress | None = None) -> Asset:
@@ -164,11 +172,12 @@ def fetch(task_uuid: str, *, backend: str = "remote", key: str = "", store: JobS
     return finish(job, where, store)
 
 
-def retry(job: Job, store: JobStore, *, target: str = "") -> Job:
-    """A new job, with a new taskUUID, for the same picture and settings. It will be paid like any other."""
+def retry(job: Job, store: JobStore, *, target: str = "", uuid: str = "", settings: Settings | None = None) -> Job:
+    """A new job, with a new taskUUID, for the same picture and settings (or these). It is paid like any other."""
     if job.task.image == NOT_KEPT:
         raise JobError(f'"{job.name}" cannot be made again from here: its picture was not kept.')
-    prepared = PreparedTask(replace(job.task, uuid=new_uuid()), job.name, job.image_sha256)
+    task = replace(job.task, uuid=uuid or new_uuid(), settings=job.settings if settings is None else settings)
+    prepared = PreparedTask(task, job.name, job.image_sha256)
     if job.thumbnail.exists():
         prepared = replace(prepared, thumbnail=job.thumbnail.read_bytes())
     return prepared.write_down(store, backend_of(job), target=target or job.target)

@@ -79,6 +79,33 @@ def remove_studio_background(image: Image) -> Image:
     return PILImage.fromarray((rgba * 255.0 + 0.5).astype(np.uint8), "RGBA")
 
 
+def apply_mask(image: Image, mask: Image) -> Image:
+    """The RGBA picture with the mask for its alpha.
+
+    `mask` is RGBA: its own alpha counts where it has any, else its brightness (ITU-R BT.601 luma). It
+    may be larger or smaller than the picture, but not of other proportions. Raises `ImageError` for
+    such a mask, and for one that shows nothing.
+    """
+    from PIL import Image as PILImage
+
+    shares = mask.getchannel("A")
+    if shares.getextrema()[0] == 255:
+        shares = mask.convert("L")
+    if shares.getextrema()[1] < 128:
+        raise ImageError("The mask shows nothing of the image; paint what belongs to the subject white.")
+    if shares.size != image.size:
+        # a pixel more or less is what halving and rounding leave
+        if abs(image.width / image.height * shares.height - shares.width) > 1 + 0.01 * shares.width:
+            raise ImageError(
+                f"The mask is {shares.width} x {shares.height} pixels and the image {image.width} x {image.height}; "
+                "give a mask of the same proportions."
+            )
+        shares = shares.resize(image.size, PILImage.Resampling.BILINEAR)
+    image = image.copy()
+    image.putalpha(shares)
+    return image
+
+
 def _fit_background(rgb: Floats) -> tuple[Floats, float]:
     """A quadratic colour gradient fitted to the border, and the share of the border that it explains.
 

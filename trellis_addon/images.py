@@ -35,6 +35,8 @@ MAX_SIDE = 2048
 MAX_PIXELS = 120_000_000  # what a picture may claim in its header before anything is unpacked
 MAX_BYTES = 64 * 2**20
 SMALL_SUBJECT = 256
+STUDIO_NOTICE = "The image has no transparency; its plain background was removed."
+WHOLE = "whole"  # as a mask: the picture as it is, background and all
 FETCH_TIMEOUT = 30.0  # seconds, for the whole of it: a server that drips must not hold anybody up
 
 
@@ -43,8 +45,8 @@ class PreparedImage:
     """A picture ready for a task.
 
     `rgba` is upright, 8 bits, at most 2048 pixels a side, with the subject cut out by its alpha.
-    `cutout` says by whom: "alpha" (the picture's own) or "studio" (a plain background was removed
-    here). `sha256` is that of the file as it was given. `warnings` are sentences for the user.
+    `cutout` says by whom: "alpha" (the picture's own), "studio" (a plain background was removed
+    here), "mask" (one that was given) or "whole" (nothing is cut out, as asked for). `sha256` is that of the file as it was given. `warnings` are sentences for the user.
     """
 
     name: str
@@ -66,16 +68,22 @@ def load_image(
     source: str | bytes | os.PathLike[str],
     *,
     name: str = "",
+    mask: str | bytes | os.PathLike[str] | None = None,
     allow_network: bool = True,
     allow_path: bool = True,
 ) -> PreparedImage:
     """Read, check and prepare a picture.
 
-    `source`: a path, bytes, or text that is a URL, a data URI or Base64. Raises `ImageError` with a
-    sentence when it cannot be used, `OfflineError` for a URL while the network is not allowed.
+    `source`: a path, bytes, or text that is a URL, a data URI or Base64. `mask`: a second picture
+    that says what the subject is, by its transparency where it has any and else by its brightness;
+    or `WHOLE`, which cuts nothing out. Raises `ImageError` with a sentence when one of them cannot be
+    used, `OfflineError` for a URL while the network is not allowed.
     """
     data, found_name = read_image_bytes(source, allow_network=allow_network, allow_path=allow_path)
-    return prepare(decode(data), name=name or found_name, sha256=hashlib.sha256(data).hexdigest())
+    given: Image | str | None = WHOLE if mask == WHOLE else None
+    if mask is not None and given is None:
+        given = decode(read_image_bytes(mask, allow_network=allow_network, allow_path=allow_path)[0])
+    return prepare(decode(data), name=name or found_name, sha256=hashlib.sha256(data).hexdigest(), mask=given)
 
 
 def image_kind(text: str) -> str:
@@ -168,23 +176,16 @@ def decode(data: bytes) -> Image:
         ) from error
 
 
-def prepare(image: Image, *, name: str = "image", sha256: str = "") -> PreparedImage:
-    """Cut the subject out, check that there is one, and reduce what is larger than the model can use."""
-    from .cutout import remove_studio_background
+def prepare(image: Image, *, name: str = "image", sha256: str = "", mask: Image | str | None = None) -> PreparedImage:
+    """Cut the subject out, check that there is one, and reduce what is larger than the model can use.
 
-    warnings: list[str] = []
-    alpha = image.getchannel("A")
-    low, high = _extremes(alpha)
-    if high == 0:
-        raise ImageError("The image is fully transparent: there is nothing to make an asset of.")
-    cutout = "alpha"
-    if low == 255:
-        image = _reduce(image)
-        image = remove_studio_background(image)
-        cutout = "studio"
-        warnings.append("The image has no transparency; its plain background was removed.")
+    `mask`: RGBA, of the picture's proportions, in place of its own alpha; or `WHOLE`.
+    """
+    image, cutout, warnings = _cut_out(image, mask)
     box = subject_box(image)
-    if cutout == "alpha" and max(image.size) > MAX_SIDE:
+    if cutout != "whole" and (sides := _reached(image)):
+        warnings.append(f"The subject reaches the picture's {sides}; if it is cut off there, so will be the asset.")
+    if max(image.size) > MAX_SIDE:
         # Cut to the subject first, so that a small subject in a large picture keeps its pixels.
         image = _reduce(image.crop(box))
         box = subject_box(image)
@@ -192,6 +193,8 @@ def prepare(image: Image, *, name: str = "image", sha256: str = "") -> PreparedI
         warnings.append(
             f"The subject is only {box[2] - box[0]} x {box[3] - box[1]} pixels; a larger picture gives a better asset."
         )
+    if cutout == "whole":
+        _mark_as_cut_out(image)
     return PreparedImage(name=clean_name(name), rgba=image, sha256=sha256, cutout=cutout, warnings=tuple(warnings))
 
 
@@ -276,6 +279,55 @@ def _decode_base64(text: str) -> bytes:
 
 def _looks_like_base64(text: str) -> bool:
     return len(text) >= 64 and re.fullmatch(r"[A-Za-z0-9+/_\-\s]+={0,2}\s*", text) is not None
+
+
+def _cut_out(image: Image, mask: Image | str | None) -> tuple[Image, str, list[str]]:
+    """The picture with its alpha as it will be used, whose alpha that is, and what to tell the user."""
+    from .cutout import apply_mask, remove_studio_background
+
+    if isinstance(mask, str):
+        image = _reduce(image.copy())
+        image.putalpha(255)
+        return image, "whole", []
+    if mask is not None:
+        image = apply_mask(image, mask)
+        # a mask that lets everything through cuts nothing out
+        return image, "whole" if _extremes(image.getchannel("A"))[0] == 255 else "mask", []
+    low, high = _extremes(image.getchannel("A"))
+    if high == 0:
+        raise ImageError("The image is fully transparent: there is nothing to make an asset of.")
+    if low < 255:
+        return image, "alpha", []
+    image = remove_studio_background(_reduce(image))
+    return image, "studio", [STUDIO_NOTICE]
+
+
+def _reached(image: Image) -> str:
+    """The edges of the picture that the subject reaches, in words; empty where there is room around it.
+
+    A point that touches is no cut: an edge counts where a twentieth of it shows the subject.
+    """
+    width, height = image.size
+    alpha = image.getchannel("A")
+    threshold = 0.8 * _extremes(alpha)[1]
+    sides = {
+        "left": (0, 0, 1, height),
+        "right": (width - 1, 0, width, height),
+        "top": (0, 0, width, 1),
+        "bottom": (0, height - 1, width, height),
+    }
+    found = []
+    for name, line in sides.items():
+        counts = alpha.crop(line).histogram()
+        if sum(counts[int(threshold) + 1 :]) > max(2, sum(counts) / 20):
+            found.append(name)
+    words = " and ".join(filter(None, (", ".join(found[:-1]), *found[-1:])))
+    return f"{words} edge{'s' * (len(found) > 1)}" if found else ""
+
+
+def _mark_as_cut_out(image: Image) -> None:
+    """Make one corner all but opaque: alpha that is 255 throughout would be read as "cut it out", here and elsewhere."""
+    image.putpixel((0, 0), (*image.getpixel((0, 0))[:3], 254))  # type: ignore[index]
 
 
 def _to_rgba(image: Image) -> Image:

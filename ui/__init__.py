@@ -1,8 +1,8 @@
 """What the artist sees: properties, preferences and panels."""
 
-from . import job_panels, panels, preferences, presets, properties, thumbnails
+from . import job_panels, overlay, panels, preferences, presets, properties, thumbnails
 
-_modules = (thumbnails, properties, preferences, presets, panels, job_panels)
+_modules = (thumbnails, properties, preferences, presets, panels, job_panels, overlay)
 
 
 def register() -> None:

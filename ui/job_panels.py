@@ -6,6 +6,7 @@ import sys
 from typing import Any
 
 import bpy
+from bpy.app.translations import pgettext_iface
 
 from .. import __package__ as base_package
 from .layout import SubPanel, wrapped
@@ -18,7 +19,18 @@ _ICONS = {
     "failed": "ERROR",
     "cancelled": "CANCEL",
     "kept": "FILE_TICK",
+    "choose": "FILE_TICK",
     "uncertain": "QUESTION",
+}
+
+# The engines' names of what they do -> words for people.
+STAGES = {
+    "mask": "Cutting Out",
+    "height": "Shaping",
+    "mesh": "Building the Mesh",
+    "texture": "Painting",
+    "material": "Painting",
+    "glb": "Writing the File",
 }
 
 
@@ -36,17 +48,82 @@ class TRELLIS2_PT_queue(SubPanel, bpy.types.Panel):
             box = self.layout.box()
             row = box.row(align=True)
             if generation.state == "running":
-                row.progress(factor=generation.share, text=f"{generation.name}: {generation.stage}")
+                row.progress(factor=generation.share, text=generation.name)
                 row.operator("trellis2.cancel", text="", icon="X").generation = generation.id
+                wrapped(box, progress_words(generation), context)
                 wrapped(box, generation.message, context)
                 continue
             row.label(text=generation.name, icon=_ICONS[generation.state])
-            if generation.assets and generation.state in ("kept", "failed"):
-                row.operator("trellis2.import_kept", text="Import").generation = generation.id
-            if generation.details:
-                row.operator("trellis2.copy_details", text="", icon="COPYDOWN").generation = generation.id
-            row.operator("trellis2.forget", text="", icon="X").generation = generation.id
+            self._draw_buttons(row, generation)
             wrapped(box, generation.message, context)
+            if generation.state in ("choose", "kept") and len(generation.assets) > 1:
+                draw_results(box, generation, context)
+
+    def _draw_buttons(self, row: bpy.types.UILayout, generation: Any) -> None:
+        if len(generation.assets) == 1 and generation.state in ("kept", "failed"):
+            row.operator("trellis2.keep_results", text="Import").generation = generation.id
+        elif generation.state in ("failed", "cancelled") and generation.picture is not None:
+            row.operator("trellis2.retry", text="", icon="FILE_REFRESH").generation = generation.id
+        if generation.details:
+            row.operator("trellis2.copy_details", text="", icon="COPYDOWN").generation = generation.id
+        row.operator("trellis2.forget", text="", icon="X").generation = generation.id
+
+
+def draw_results(layout: bpy.types.UILayout, generation: Any, context: bpy.types.Context) -> None:
+    """The results side by side, to tick those that are wanted."""
+    grid = layout.grid_flow(row_major=True, columns=2, even_columns=True, even_rows=True, align=False)
+    for number, asset in enumerate(generation.assets):
+        cell = grid.column(align=True)
+        picture = generation.previews.get(number)
+        icon = icon_of(f"{asset.path}", picture) if picture else 0
+        if icon:
+            cell.template_icon(icon_value=icon, scale=5.0)
+        else:
+            cell.label(text="", icon="IMAGE_DATA")
+        is_picked = number in generation.picked
+        button = cell.operator(
+            "trellis2.pick_result",
+            text=pgettext_iface("Seed {seed}").format(seed=asset.seed),
+            icon="CHECKBOX_HLT" if is_picked else "CHECKBOX_DEHLT",
+            depress=is_picked,
+            translate=False,
+        )
+        button.generation, button.result = generation.id, number
+    row = layout.row(align=True)
+    picked = len(generation.picked)
+    words = pgettext_iface("Keep {count}").format(count=picked) if picked else pgettext_iface("Keep All")
+    row.operator("trellis2.keep_results", text=words, icon="IMPORT", translate=False).generation = generation.id
+    row.operator("trellis2.forget", text="Drop All", icon="TRASH").generation = generation.id
+
+
+def progress_words(generation: Any) -> str:
+    """How far a generation is, in one line."""
+    if generation.state == "failed":
+        return pgettext_iface("Failed: see the queue")
+    if generation.state == "cancelled":
+        return pgettext_iface("Cancelled")
+    if generation.state == "ready":
+        return pgettext_iface("Ready")
+    if generation.state == "choose":
+        return pgettext_iface("{count} results: choose in the queue").format(count=len(generation.assets))
+    words = [pgettext_iface(stage_name(generation.stage))]
+    if generation.share > 0:
+        words.append(f"{generation.share:.0%}")
+    left = generation.seconds_left
+    if left is not None:
+        words.append(pgettext_iface("{time} left").format(time=_duration(left)))
+    return ", ".join(words)
+
+
+def stage_name(stage: str) -> str:
+    """What an engine calls a stage of its work, as a word for people; what is not known is shown as it is."""
+    return STAGES.get(stage, stage)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 59.5:
+        return pgettext_iface("{seconds} s").format(seconds=max(round(seconds), 1))
+    return pgettext_iface("{minutes} min").format(minutes=round(seconds / 60))
 
 
 class TRELLIS2_PT_history(SubPanel, bpy.types.Panel):

@@ -18,10 +18,16 @@ class SubPanel(Panel):
     bl_options = {"DEFAULT_CLOSED"}
 
 
-def wrapped(layout: bpy.types.UILayout, text: str, context: bpy.types.Context, share: float = 1.0) -> None:
-    """Text over as many lines as the region's width asks for; `share` is how much of it the layout has."""
-    width = max(int(share * context.region.width / (7 * context.preferences.system.ui_scale)) - 6, 16)
+def wrapped(
+    layout: bpy.types.UILayout, text: str, context: bpy.types.Context, share: float = 1.0, icon: str = ""
+) -> bpy.types.UILayout:
+    """Text over as many lines as the region's width asks for, with an icon before the first; the column they are in.
+
+    `share` is how much of the width the layout has.
+    """
+    width = int(share * context.region.width / (7 * context.preferences.system.ui_scale)) - 6 - (4 if icon else 0)
     column = layout.column(align=True)
     column.scale_y = 0.75
-    for line in textwrap.wrap(text, width):
-        column.label(text=line)
+    for number, line in enumerate(textwrap.wrap(text, max(width, 12))):
+        column.label(text=line, translate=False, icon=(icon if number == 0 else "BLANK1") if icon else "NONE")
+    return column

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import functools
-
 import bpy
+from bpy.app.translations import pgettext_iface
 
-from ..trellis_addon.engines.base import trellis2_available
 from ..trellis_addon.settings import SAMPLERS, SETTABLE, Field
-from . import preferences
+from .backend_state import Line, price_of, problems, state_lines
 from .job_panels import minded_fields
-from .layout import Panel, SubPanel
+from .layout import Panel, SubPanel, wrapped
+from .picture import draw_picture, draw_warnings
 from .presets import TRELLIS2_PT_presets
+from .properties import is_locked
 
 _TASK_ROWS = ("number_results", "seed")
 
@@ -22,17 +22,22 @@ class TRELLIS2_PT_main(Panel, bpy.types.Panel):
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout
         state = context.scene.trellis2
-        layout.template_ID_preview(state, "image", open="image.open", rows=3, cols=5, hide_buttons=False)
+        draw_picture(layout, context)
         column = layout.column()
         column.use_property_split = True
         column.use_property_decorate = False
         column.prop(state, "backend")
-        _draw_backend(column, state.backend)
+        for line in state_lines(state.backend):
+            _draw_line(layout, line, context)
+        draw_warnings(layout, context)
+        for line in problems(state):
+            _draw_line(layout, line, context)
         button = layout.column()
         button.scale_y = 1.6
-        button.operator("trellis2.generate", text=f"Generate {_result_word(state)}", icon="MESH_MONKEY")
-        if state.backend == "remote":
-            layout.label(text=f"About {_price(state.settings.number_results)}")
+        button.enabled = state.image is not None
+        button.operator("trellis2.generate", text=_button_text(state), translate=False, icon="MESH_MONKEY")
+        if price := price_of(state):
+            layout.label(text=pgettext_iface("About {price}").format(price=price), translate=False)
 
 
 class TRELLIS2_PT_settings(SubPanel, bpy.types.Panel):
@@ -77,18 +82,18 @@ def _sampler_panel(group: str, heading: str) -> type:
     return type(name, (SubPanel, bpy.types.Panel), body)
 
 
-def _draw_backend(layout: bpy.types.UILayout, choice: str) -> None:
-    """What the artist should know of the choice, before it is too late."""
-    if choice == "draft":
-        layout.label(text="A quick relief, no AI model", icon="INFO")
-    elif choice == "local" and not trellis2_available():
-        layout.label(text="No weights installed: the draft answers", icon="INFO")
-    elif choice == "remote" and not bpy.app.online_access:
-        layout.label(text="Online access is off", icon="ERROR")
-        layout.operator("trellis2.online_access", icon="PREFERENCES")
-    elif choice == "remote" and preferences.remote_key_source() == "":
-        layout.label(text="No API key", icon="ERROR")
-        layout.operator("trellis2.preferences", icon="PREFERENCES")
+def _draw_line(layout: bpy.types.UILayout, line: Line, context: bpy.types.Context) -> None:
+    """A line of text, and on one of its own, where there is one, the button that helps."""
+    if line.icon == "ERROR":
+        wrapped(layout, line.text, context, icon="ERROR")
+        layout.operator(line.operator, icon="PREFERENCES")
+        return
+    if not line.operator:
+        wrapped(layout, line.text, context, icon=line.icon)
+        return
+    row = layout.row(align=True)
+    wrapped(row, line.text, context, 0.88, icon=line.icon)
+    row.operator(line.operator, text="", icon="FILE_REFRESH" if line.icon != "INFO" else "PREFERENCES", emboss=False)
 
 
 def _draw_fields(layout: bpy.types.UILayout, context: bpy.types.Context, fields: list[Field]) -> None:
@@ -100,9 +105,14 @@ def _draw_fields(layout: bpy.types.UILayout, context: bpy.types.Context, fields:
     for field in fields:
         row = layout.row(align=True)
         row.alert = field.path in minded
+        if field.name == "seed":
+            row.prop(group, "seed", placeholder="Random")
+            row.operator(
+                "trellis2.seed_lock", text="", icon="LOCKED" if is_locked(group) else "UNLOCKED", emboss=False
+            )
+            continue
         is_set = group.is_property_set(field.name)
-        placeholder = {"seed": "Random"}.get(field.name)
-        row.prop(group, field.name, **({"placeholder": placeholder} if placeholder else {}))
+        row.prop(group, field.name)
         arrow = row.row(align=True)
         arrow.enabled = is_set
         arrow.operator(
@@ -110,17 +120,13 @@ def _draw_fields(layout: bpy.types.UILayout, context: bpy.types.Context, fields:
         ).field = field.name
 
 
-@functools.cache
-def _price(results: int) -> str:
-    from ..trellis_addon.jobs.money import expected_price
-
-    return str(expected_price(results))
-
-
-def _result_word(state: bpy.types.PropertyGroup) -> str:
+def _button_text(state: bpy.types.PropertyGroup) -> str:
     count = state.settings.number_results
-    kind = "Draft" if state.backend == "draft" else "Asset"
-    return f"{count} {kind}s" if count > 1 else kind
+    if state.backend == "draft":
+        text = pgettext_iface("Generate {count} Drafts") if count > 1 else pgettext_iface("Generate Draft")
+    else:
+        text = pgettext_iface("Generate {count} Assets") if count > 1 else pgettext_iface("Generate Asset")
+    return text.format(count=count)
 
 
 _classes = (

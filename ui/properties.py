@@ -38,11 +38,42 @@ TRELLIS2_PG_settings = type(
 )
 
 
+def _look_again(self: bpy.types.PropertyGroup, context: bpy.types.Context) -> None:
+    """Have the picture looked at, in a thread, for the panel to warn in time."""
+    image = self.image if isinstance(self, TRELLIS2_PG_scene) else self.id_data
+    if image is None or bpy.app.background:
+        return
+    from ..trellis_addon.scene import cutout_preview
+
+    cutout_preview.look_later(image)
+
+
+class TRELLIS2_PG_image(bpy.types.PropertyGroup):
+    """What a picture keeps of how it is cut out, whichever scene it is used in."""
+
+    cutout: EnumProperty(  # type: ignore[valid-type]
+        name="Cutout",
+        description="How the subject is told from its background",
+        items=[
+            ("AUTO", "Automatic", "By the picture's transparency; without any, a plain background is removed"),
+            ("MASK", "Mask", "By another image: white, or opaque, is the subject"),
+            ("WHOLE", "Whole Picture", "Nothing is cut out; the background becomes part of the asset"),
+        ],
+        update=_look_again,
+    )
+    mask: PointerProperty(  # type: ignore[valid-type]
+        type=bpy.types.Image,
+        name="Mask",
+        description="Image of the picture's proportions whose transparency, or else brightness, is the subject",
+        update=_look_again,
+    )
+
+
 class TRELLIS2_PG_scene(bpy.types.PropertyGroup):
     """What the panel keeps in the scene; nothing secret."""
 
     image: PointerProperty(  # type: ignore[valid-type]
-        type=bpy.types.Image, name="Image", description="The picture to make an asset of"
+        type=bpy.types.Image, name="Image", description="The picture to make an asset of", update=_look_again
     )
     backend: EnumProperty(  # type: ignore[valid-type]
         name="Run On",
@@ -59,6 +90,11 @@ class TRELLIS2_PG_scene(bpy.types.PropertyGroup):
         name="Height", description="How tall the asset stands", default=1.0, min=0.001, max=1000.0, unit="LENGTH"
     )
     settings: PointerProperty(type=TRELLIS2_PG_settings)  # type: ignore[valid-type]
+
+
+def is_locked(group: bpy.types.PropertyGroup) -> bool:
+    """Whether a seed is set; an emptied text is as good as none, which draws one at random."""
+    return group.is_property_set("seed") and bool(group.seed.strip())
 
 
 def read_settings(group: bpy.types.PropertyGroup) -> Settings:
@@ -87,16 +123,18 @@ def write_settings(group: bpy.types.PropertyGroup, settings: Settings) -> None:
         setattr(group, field.name, str(value) if field.is_text_in_blender else value)
 
 
-_classes = (TRELLIS2_PG_settings, TRELLIS2_PG_scene)
+_classes = (TRELLIS2_PG_settings, TRELLIS2_PG_image, TRELLIS2_PG_scene)
 
 
 def register() -> None:
     for cls in _classes:
         bpy.utils.register_class(cls)
+    bpy.types.Image.trellis2 = PointerProperty(type=TRELLIS2_PG_image)
     bpy.types.Scene.trellis2 = PointerProperty(type=TRELLIS2_PG_scene)
 
 
 def unregister() -> None:
     del bpy.types.Scene.trellis2
+    del bpy.types.Image.trellis2
     for cls in reversed(_classes):
         bpy.utils.unregister_class(cls)

@@ -11,27 +11,16 @@ import json
 import logging
 import secrets
 import subprocess
-import sys
 import threading
 from dataclasses import dataclass, field
-from pathlib import Path
 
+from ..child import start_child
 from ..errors import EngineError
 
 log = logging.getLogger(__name__)
 
 START_TIMEOUT = 60.0
 STOP_TIMEOUT = 5.0
-
-# Blender's Python runs isolated and ignores PYTHONPATH: the child takes its paths from its arguments.
-# `trellis_addon` is found in its own folder's parent, whatever the package is called in this process.
-_BOOTSTRAP = """
-import json, sys
-paths, arguments = json.loads(sys.argv[1])
-sys.path.extend(path for path in paths if path not in sys.path)
-from trellis_addon.cli import main
-sys.exit(main(arguments))
-"""
 
 
 @dataclass
@@ -86,17 +75,13 @@ atexit.register(stop_local_services)
 
 def start_service(engine: str) -> LocalService:
     """A service of one's own, to be stopped by whoever asked for it; raises `EngineError`."""
-    package_parent = str(Path(__file__).resolve().parents[2])
-    arguments = ["serve", "--engine", engine, "--token-stdin"]
     token = secrets.token_urlsafe(32)
-    process = subprocess.Popen(
-        [sys.executable, "-I", "-c", _BOOTSTRAP, json.dumps([[*filter(None, sys.path), package_parent], arguments])],
+    process = start_child(
+        ".cli",
+        ["serve", "--engine", engine, "--token-stdin"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        text=True,
-        encoding="utf-8",
-        creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
     )
     assert process.stdin and process.stdout and process.stderr
     complaints: list[str] = []

@@ -189,11 +189,11 @@ class JobStore:
         finally:
             lock.release()
 
-    def deliver(self, job: Job) -> bool:
+    def deliver(self, uuid: str) -> bool:
         """Mark a job as having reached a scene; False when it had before. Of several callers one gets True."""
         with self.connection() as connection:
             cursor = connection.execute(
-                "UPDATE jobs SET delivered = ? WHERE uuid = ? AND delivered IS NULL", (self.clock(), job.uuid)
+                "UPDATE jobs SET delivered = ? WHERE uuid = ? AND delivered IS NULL", (self.clock(), uuid)
             )
             return cursor.rowcount == 1
 
@@ -207,8 +207,8 @@ class JobStore:
         return next(iter(self._select("WHERE uuid = ?", (uuid,))), None)
 
     def recent(self, limit: int = 50) -> list[Job]:
-        """The newest jobs first."""
-        return self._select("ORDER BY created DESC LIMIT ?", (limit,))
+        """The newest jobs first, for a list: without their pictures, which are megabytes each."""
+        return self._select("ORDER BY created DESC LIMIT ?", (limit,), with_picture=False)
 
     def unfinished(self) -> list[Job]:
         """What was begun and is not over, oldest first: after a crash, this goes on."""
@@ -260,14 +260,15 @@ class JobStore:
             except sqlite3.IntegrityError:
                 raise JobError(f"The job {job.uuid} is in the list already.") from None
 
-    def _select(self, clause: str, values: tuple[Any, ...]) -> list[Job]:
+    def _select(self, clause: str, values: tuple[Any, ...], *, with_picture: bool = True) -> list[Job]:
         with self.connection() as connection:
             rows = connection.execute(f"SELECT * FROM jobs {clause}", values).fetchall()
-        return [self._job(row) for row in rows]
+        return [self._job(row, with_picture) for row in rows]
 
-    def _job(self, row: sqlite3.Row) -> Job:
+    def _job(self, row: sqlite3.Row, with_picture: bool) -> Job:
         folder = self._folder(row["uuid"])
-        request = {**json.loads(row["request"]), "inputs": {"image": _read_image(folder / "image.txt")}}
+        picture = _read_image(folder / "image.txt") if with_picture else NOT_KEPT
+        request = {**json.loads(row["request"]), "inputs": {"image": picture}}
         assets = tuple(Asset(folder / a["file"], row["name"], a["provenance"]) for a in json.loads(row["assets"]))
         return Job(
             Task.from_request(request), row["name"], row["backend"], folder, State(row["state"]), row["image_sha256"],

@@ -6,28 +6,58 @@ import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
+from typing import TYPE_CHECKING
+
 import bpy
 import numpy as np
 
 from ..errors import ImageError
-from ..images import EXTENSIONS, PreparedImage, load_image, prepare
+from ..images import EXTENSIONS, WHOLE, PreparedImage, decode, prepare, read_image_bytes
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as Picture
 
 
-def datablock_loader(image: bpy.types.Image) -> Callable[[], PreparedImage]:
+_SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"RIFF")  # of PNG, JPEG and WebP files
+
+
+def datablock_loader(
+    image: bpy.types.Image, *, mask: bpy.types.Image | None = None, whole: bool = False
+) -> Callable[[], PreparedImage]:
     """What makes a picture of the datablock, edits included.
 
-    To be called on the main thread, where the pixels are taken; the function that it returns does
-    the slow part and may run in any thread. Raises `ImageError` when there are no pixels.
+    `mask`: a datablock whose transparency, or else brightness, says what the subject is; `whole`
+    cuts nothing out. To be called on the main thread, where the pixels are taken; the function that
+    it returns does the slow part and may run in any thread. Raises `ImageError` when there are no pixels.
     """
     name = Path(image.name).stem
+    read = _reader(image)
+    read_mask = _reader(mask) if mask is not None and not whole else None
+
+    def load() -> PreparedImage:
+        picture, sha256 = read()
+        given = WHOLE if whole else read_mask()[0] if read_mask else None
+        return prepare(picture, name=name, sha256=sha256, mask=given)
+
+    return load
+
+
+def _reader(image: bpy.types.Image) -> Callable[[], tuple[Picture, str]]:
+    """What unpacks a datablock, in any thread, to RGBA in sRGB and the SHA-256 of what it was."""
+    if image.type == "RENDER_RESULT":
+        from .sources import render_result_bytes
+
+        data = render_result_bytes()
+        return lambda: _unpacked(data)
     if image.source == "FILE" and not image.is_dirty:
         # As it is, packed or on disk: no loss, no colour management.
         if image.packed_file is not None:
             data = bytes(image.packed_file.data)
-            return lambda: load_image(data, name=name)
+            if data.startswith(_SIGNATURES):
+                return lambda: _unpacked(data)
         path = Path(bpy.path.abspath(image.filepath, library=image.library))
-        if path.suffix.lower() in EXTENSIONS:
-            return lambda: load_image(path, name=name)
+        if image.packed_file is None and path.suffix.lower() in EXTENSIONS:
+            return lambda: _unpacked(read_image_bytes(path)[0])
     width, height = image.size
     if not width or not height or not image.channels:
         raise ImageError(f'The image "{image.name}" has no pixels; reload it or choose another.')
@@ -35,10 +65,14 @@ def datablock_loader(image: bpy.types.Image) -> Callable[[], PreparedImage]:
     image.pixels.foreach_get(pixels)
     shape = (height, width, image.channels)
     is_linear = image.is_float
-    return lambda: _from_pixels(pixels.reshape(shape), is_linear, name)
+    return lambda: _from_pixels(pixels.reshape(shape), is_linear)
 
 
-def _from_pixels(pixels: np.ndarray, is_linear: bool, name: str) -> PreparedImage:
+def _unpacked(data: bytes) -> tuple[Picture, str]:
+    return decode(data), hashlib.sha256(data).hexdigest()
+
+
+def _from_pixels(pixels: np.ndarray, is_linear: bool) -> tuple[Picture, str]:
     """`pixels`: (height, width, channels) float, the first row at the bottom."""
     from PIL import Image
 
@@ -52,4 +86,4 @@ def _from_pixels(pixels: np.ndarray, is_linear: bool, name: str) -> PreparedImag
         picture = Image.fromarray(data[..., 0], "L")
     else:
         picture = Image.fromarray(data, {2: "LA", 3: "RGB"}.get(data.shape[-1], "RGBA"))
-    return prepare(picture.convert("RGBA"), name=name, sha256=hashlib.sha256(data.tobytes()).hexdigest())
+    return picture.convert("RGBA"), hashlib.sha256(data.tobytes()).hexdigest()

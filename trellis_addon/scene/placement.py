@@ -43,6 +43,7 @@ def clean_mesh_object(scene: bpy.types.Scene, name: str) -> bpy.types.Object:
         if obj != main:
             _remove_object(obj)
     main.animation_data_clear()
+    main.rotation_mode = "XYZ"  # the importer's quaternions are not what people type into the sidebar
     main.name = name
     main.data.name = name
     if main.name not in scene.collection.objects:

@@ -1,8 +1,8 @@
 """Generations that run while the artist works: threads that never touch `bpy`, and one pump that does.
 
 A thread takes each generation to its finished GLBs and puts what happens into one queue. The pump, a
-timer on Blender's main thread, takes it out, redraws what changed and does the final import.
-What outlives Blender is the store of jobs; this module only knows what goes on in this session.
+timer on Blender's main thread, takes it out, redraws what changed and has the final import done
+(`arrival.py`). What outlives Blender is the store of jobs; this module only knows what goes on in this session.
 """
 
 from __future__ import annotations
@@ -10,66 +10,44 @@ from __future__ import annotations
 import json
 import logging
 import queue
+import statistics
 import threading
+import time
 import uuid
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import bpy
 
 from ..errors import BackendError, Cancelled, FieldError, Interrupted, JobError, TrellisError
 from ..jobs.job import Asset, Job
-from ..jobs.store import JobStore
 from ..parallel import IN_FLIGHT
 from ..progress import Progress
-from .importer import import_asset
+from . import arrival, placeholder
+from .target import Target
 
 log = logging.getLogger(__name__)
 
 INTERVAL = 0.1
 _IN_FLIGHT = threading.Semaphore(IN_FLIGHT)
 
-
-@dataclass(frozen=True)
-class Target:
-    """Where a finished asset belongs: told at the start, because the artist goes on working.
-
-    `session` is this run of Blender: an unsaved file has no other name, and the next one is another file.
-    """
-
-    scene_name: str
-    file: str
-    location: tuple[float, float, float]
-    height: float | None
-    session: str = ""
-
-    def to_json(self) -> str:
-        return json.dumps(asdict(self))
-
-    @classmethod
-    def from_json(cls, text: str) -> Target | None:
-        try:
-            values = json.loads(text)
-            return cls(**{**values, "location": tuple(values["location"])})
-        except (ValueError, TypeError, KeyError):
-            return None
-
-    @property
-    def is_open(self) -> bool:
-        same_file = self.session == SESSION if not self.file else True
-        return same_file and bpy.data.filepath == self.file and self.scene_name in bpy.data.scenes
-
-
-SESSION = uuid.uuid4().hex
+# The states of a generation that is not over: it works, or waits for the artist's hands to be free, or for a choice.
+WAITS = ("running", "ready", "choose")
 
 
 @dataclass(eq=False)
 class Generation:
-    """One line of the queue in the panel. `state`: "running", "done", "failed", "cancelled" or "kept".
+    """One line of the queue in the panel.
 
-    "kept" is a finished asset whose scene is not there any more: it waits for the artist's word.
+    `state`: "running"; "ready", its files here, to be imported as soon as the artist's hands are free; "choose",
+    several results of which the artist takes some; "kept", finished, but the place it was meant for is not there,
+    so that it waits for the artist's word; "done", "failed" or "cancelled".
+    `said` is what the picture gave rise to warn of, `picture` the file of what its card shows.
     `stop` is the artist's word to give it up; `is_left` says that Blender ends, and it does not.
     `minds` is the path of the setting that the service does not take, `details` its raw reply, for a report.
+    `picked` are the numbers of the results that the artist has ticked, `previews` their pictures as they get ready.
+    `usual` is how many seconds such a job has taken before, where there was one.
     """
 
     name: str
@@ -80,10 +58,26 @@ class Generation:
     message: str = ""
     minds: str = ""
     details: str = ""
+    said: str = ""
+    picture: Path | None = None
     assets: tuple[Asset, ...] = ()
+    picked: set[int] = field(default_factory=set)
+    previews: dict[int, Path] = field(default_factory=dict)
+    usual: float | None = None
+    begun: float | None = None
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
     stop: threading.Event = field(default_factory=threading.Event)
     is_left: bool = False
+
+    @property
+    def seconds_left(self) -> float | None:
+        """How long it will still take, from its own pace, or from how long others took; None while nobody knows."""
+        if self.state != "running" or self.begun is None:
+            return None
+        elapsed = time.monotonic() - self.begun
+        if self.share >= 0.1:
+            return elapsed * (1 - self.share) / self.share
+        return max(self.usual - elapsed, 0.0) or None if self.usual else None
 
 
 Report = Callable[[str], None]  # something for the artist to read, while it goes on
@@ -101,28 +95,52 @@ def find(id: str) -> Generation | None:
     return next((g for g in _generations if g.id == id), None)
 
 
+def of_card(card: str) -> Generation | None:
+    """The newest generation whose asset belongs where this card stands."""
+    return next((g for g in _generations if card and g.target.card == card), None)
+
+
 def start(name: str, make: Make, target: Target, *, is_resumed: bool = False) -> Generation:
     """Begin a generation and return at once. `make` runs in a thread: no `bpy` in it.
 
     One of a former session that another program has taken up meanwhile goes off the list without a word.
     """
-    generation = Generation(name, target)
+    generation = Generation(name, target, usual=_usual_duration())
     _generations.insert(0, generation)
     threading.Thread(target=_work, args=(generation, make, is_resumed), daemon=True).start()
     run_pump()
     return generation
 
 
-def keep(job: Job, target: Target) -> None:
-    """List a finished job whose scene is not open, for the artist to place."""
-    generation = Generation(job.name, target, assets=job.assets)
-    _keep(generation)
+def offer(job: Job, target: Target) -> Generation:
+    """List a job that is finished: it is imported where it belongs, or waits for the artist's word."""
+    generation = Generation(job.name, target, share=1.0, assets=job.assets)
     _generations.append(generation)
+    arrival.settle(generation)
+    run_pump()
+    return generation
+
+
+def list_failed(job: Job, target: Target) -> None:
+    """List a job of a former session that did not come to a good end, and whose card still stands."""
+    state = "cancelled" if job.state == "cancelled" else "failed"
+    _generations.append(Generation(job.name, target, state=state, message=job.error or "It was cancelled."))
 
 
 def later(work: Callable[[], None]) -> None:
     """Have the pump call `work` on the main thread; for threads."""
     _events.put(work)
+
+
+def show_picture(card: str, picture: Path) -> None:
+    """Have a job's picture put onto its card; for threads."""
+
+    def show() -> None:
+        if generation := of_card(card):
+            generation.picture = picture
+        placeholder.show_picture(card, picture)
+
+    later(show)
 
 
 def run_pump() -> None:
@@ -137,37 +155,39 @@ def cancel(generation: Generation) -> None:
 
 
 def forget(generation: Generation) -> None:
-    """Take a line that is over off the list; its files stay."""
-    if generation.state != "running" and generation in _generations:
+    """Take a line off the list that is over, or that the artist does not want; its files stay, its cards go."""
+    if generation.state == "running" or generation not in _generations:
+        return
+    _generations.remove(generation)
+    placeholder.remove(placeholder.find(generation.target.card))
+    if generation.assets:
+        arrival.mark_delivered(generation.assets)  # it is not offered again with the next session
+
+
+def forget_line(generation: Generation) -> None:
+    """Take a line off the list and leave everything else as it is."""
+    if generation in _generations:
         _generations.remove(generation)
-
-
-def place(generation: Generation, target: Target) -> list[bpy.types.Object]:
-    """Import a finished generation into another scene than it was meant for."""
-    generation.target = target
-    return _import(generation)
 
 
 def run(name: str, make: Make, target: Target) -> None:
     """In a window: begin and return. Without one, where timers do not run: wait, and import."""
     if bpy.app.background:
-        deliver(make(Progress(), lambda message: None).variations, target)
+        arrival.deliver(make(Progress(), lambda message: None).variations, target)
     else:
         start(name, make, target)
 
 
-def deliver(assets: Sequence[Asset], target: Target) -> list[bpy.types.Object]:
-    """Import the results of a job side by side, each where the one before ends; the store knows of it afterwards."""
-    scene = bpy.data.scenes[target.scene_name]
-    made: list[bpy.types.Object] = []
-    for asset in assets:
-        x, y, z = target.location
-        x += sum(obj.dimensions.x for obj in made) * 1.15
-        made.append(import_asset(asset, height=target.height, location=(x, y, z), scene=scene))
-    store = JobStore()
-    if job := store.get(str(assets[0].provenance.get("task_uuid", ""))):
-        store.deliver(job)
-    return made
+def look_again() -> None:
+    """After an undo, a redo, or another file: what waited for its place may have it again."""
+    for generation in _generations:
+        if generation.picture is not None:
+            placeholder.show_picture(generation.target.card, generation.picture)
+        has_lost_its_place = generation.state in ("ready", "choose") and not generation.target.is_open
+        if generation.state == "kept" or has_lost_its_place:
+            arrival.settle(generation)
+    if any(g.state == "ready" for g in _generations):
+        run_pump()
 
 
 def stop_all() -> None:
@@ -186,7 +206,7 @@ def _work(generation: Generation, make: Make, is_resumed: bool) -> None:
         later(lambda: _update(generation, stage=stage, share=share))
 
     def report(message: str) -> None:
-        later(lambda: _update(generation, message=message))
+        later(lambda: _update(generation, said=message, message=message))
 
     def is_cancelled() -> bool:
         if generation.is_left:
@@ -202,11 +222,11 @@ def _work(generation: Generation, make: Make, is_resumed: bool) -> None:
     except Interrupted as pause:
         log.info("%s", pause)
     except Cancelled:
-        later(lambda: _update(generation, state="cancelled", message="Cancelled."))
+        later(lambda: _cancelled(generation))
     except TrellisError as error:
         _fail(generation, error)
         if is_resumed and isinstance(error, JobError):
-            later(lambda: forget(generation))
+            later(lambda: forget_line(generation))
     except Exception as error:
         # The artist gets a sentence; the log has the rest for a report.
         log.exception("A generation failed")
@@ -218,7 +238,14 @@ def _fail(generation: Generation, error: TrellisError) -> None:
     details = json.dumps(
         {"error": type(error).__name__, "code": error.code, "message": str(error), "reply": error.raw}, indent=2
     )
-    later(lambda: _update(generation, state="failed", message=str(error), minds=field_path, details=details))
+    later(lambda: update(generation, state="failed", message=str(error), minds=field_path, details=details))
+
+
+def _cancelled(generation: Generation) -> None:
+    update(generation, state="cancelled", message="Cancelled.")
+    if cards := placeholder.find(generation.target.card):
+        placeholder.remove(cards)
+        bpy.ops.ed.undo_push(message=f"Cancel {generation.name}")
 
 
 def _pump() -> float | None:
@@ -227,9 +254,14 @@ def _pump() -> float | None:
     while not _events.empty():
         _events.get_nowait()()
         changed = True
+    ready = next((g for g in _generations if g.state == "ready"), None)
+    if ready is not None:
+        # one at a time: between two imports Blender draws, and takes what the artist does
+        changed = arrival.bring_in(ready) or changed
     if changed:
         _redraw()
-    return INTERVAL if any(g.state == "running" for g in _generations) or threads_at_work() else None
+    is_at_work = any(g.state in ("running", "ready") for g in _generations)
+    return INTERVAL if is_at_work or threads_at_work() else None
 
 
 def threads_at_work() -> int:
@@ -266,38 +298,35 @@ def in_thread(work: Callable[[], Callable[[], None]]) -> None:
     run_pump()
 
 
-def _update(generation: Generation, **changes: object) -> None:
+def update(generation: Generation, **changes: object) -> None:
+    """Change what the line says; main thread only."""
     for name, value in changes.items():
         setattr(generation, name, value)
-    if generation.state != "running" and "state" in changes:
+    if generation.state not in WAITS and "state" in changes:
         from . import history  # which needs this module itself
 
         history.read_store()
 
 
+def _update(generation: Generation, **changes: object) -> None:
+    if generation.state == "running":  # what comes late says nothing any more
+        if generation.begun is None and changes.get("share"):
+            generation.begun = time.monotonic()
+        update(generation, **changes)
+
+
 def _finish(generation: Generation, asset: Asset) -> None:
     generation.assets = asset.variations or (asset,)
-    if not generation.target.is_open:
-        _keep(generation)
-        return
-    try:
-        _import(generation)
-        bpy.ops.ed.undo_push(message=f"Generate {generation.name}")
-    except TrellisError as error:
-        _update(generation, state="failed", message=str(error))
+    generation.share = 1.0
+    arrival.settle(generation)
 
 
-def _keep(generation: Generation) -> None:
-    message = "Its scene is not open: choose Import to place it at the 3D cursor of this one."
-    _update(generation, state="kept", share=1.0, message=message)
+def _usual_duration() -> float | None:
+    """The median of what the last jobs took, as far as the history has been read."""
+    from . import history
 
-
-def _import(generation: Generation) -> list[bpy.types.Object]:
-    made = deliver(generation.assets, generation.target)
-    said = generation.message if generation.state == "running" else ""
-    message = f"engine: {generation.assets[0].engine}. {said}".strip()
-    _update(generation, state="done", share=1.0, message=message)
-    return made
+    times = [job.duration for job in history.known.jobs if job.duration]
+    return statistics.median(times) if times else None
 
 
 def _redraw() -> None:

@@ -1,43 +1,60 @@
-"""After a crash or a restart: what the panel began in a former session goes on by itself."""
+"""After a crash, a restart or another file: what the panel began goes on by itself."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+import bpy
+
 from ..client.backends import Backend
-from ..jobs.job import Asset, Job
+from ..jobs.job import Asset, Job, State
 from ..jobs.store import JobStore
 from ..progress import Progress
-from . import queue
+from . import placeholder, queue
+from .target import SESSION, Target
+
+Backends = Callable[[Job], Backend]
 
 
-def go_on(backend_for: Callable[[Job], Backend]) -> None:
+def go_on(backend_for: Backends) -> None:
     """Look into the store, in a thread, and take up what is there; main thread only.
 
-    Jobs of scripts and batches have no target: their scripts take them up.
+    Jobs of scripts and batches have no target: their scripts take them up. A card that stands in the open file is
+    taken for a wish, whatever became of its job: it may have been delivered into a file that was never saved.
     """
+    cards = {card[placeholder.PROPERTY] for card in placeholder.all_cards()}
 
     def work() -> Callable[[], None]:
         store = JobStore()
-        begun = [job for job in store.unfinished() if queue.Target.from_json(job.target)]
-        ready = [job for job in store.undelivered() if queue.Target.from_json(job.target)]
-        return lambda: _take_up(begun, ready, backend_for)
+        begun = [job for job in store.unfinished() if Target.from_json(job.target)]
+        ready = [job for job in store.undelivered() if Target.from_json(job.target)]
+        known = {job.uuid for job in (*begun, *ready)}
+        asked_for = [job for uuid in cards - known if (job := store.get(uuid)) is not None]
+        return lambda: _take_up([*ready, *asked_for, *begun], backend_for)
 
     queue.in_thread(work)
 
 
-def _take_up(begun: list[Job], ready: list[Job], backend_for: Callable[[Job], Backend]) -> None:
-    for job in ready:
-        if (target := queue.Target.from_json(job.target)) is not None:
-            queue.keep(job, target)
-    for job in begun:
-        if (target := queue.Target.from_json(job.target)) is not None:
-            queue.start(
-                job.name, _finisher(job, backend_for(job), "Begun in a former session."), target, is_resumed=True
-            )
+def _take_up(jobs: list[Job], backend_for: Backends) -> None:
+    for job in jobs:
+        found = queue.of_card(job.uuid)
+        if found is not None and (found.state in queue.WAITS or found.state == "kept"):
+            continue
+        target = Target.from_json(job.target)
+        if target is None or placeholder.find(job.uuid):
+            # the card says where, even of a job that another program has begun
+            height = target.height if target else 1.0
+            target = Target(bpy.context.scene.name, bpy.data.filepath, (0.0, 0.0, 0.0), height, SESSION, job.uuid)
+        if job.state is State.READY and all(asset.path.is_file() for asset in job.assets):
+            queue.offer(job, target)
+        elif job.state in (State.FAILED, State.CANCELLED):
+            queue.list_failed(job, target)
+        else:
+            make = _finisher(job, backend_for(job), "Begun in a former session.")
+            queue.start(job.name, make, target, is_resumed=True)
 
 
-def finish_into(job: Job, backend: Backend, target: queue.Target) -> None:
+def finish_into(job: Job, backend: Backend, target: Target) -> None:
     """Take a job of the store to its end and import it at `target`; in a window it returns at once."""
     queue.run(job.name, _finisher(job, backend, ""), target)
 
@@ -47,6 +64,7 @@ def _finisher(job: Job, backend: Backend, message: str) -> queue.Make:
         from ..api import finish
 
         report(message)
+        queue.show_picture(job.uuid, job.thumbnail)
         return finish(job, backend, JobStore(), progress)
 
     return make

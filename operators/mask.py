@@ -1,0 +1,96 @@
+"""How the picture is cut out: look again, and a mask to paint on."""
+
+from __future__ import annotations
+
+import bpy
+
+from ..trellis_addon.errors import TrellisError
+
+
+class _OnImage:
+    """What the operators share: they work on the panel's image."""
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        if context.scene.trellis2.image is None:
+            cls.poll_message_set("Choose an image first")  # type: ignore[attr-defined]
+            return False
+        return True
+
+
+class TRELLIS2_OT_image_check(_OnImage, bpy.types.Operator):
+    """Look at the picture again, after it or its mask was painted on"""
+
+    bl_idname = "trellis2.image_check"
+    bl_label = "Check Image"
+    bl_options = {"INTERNAL"}
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        from ..trellis_addon.scene import cutout_preview
+
+        image = context.scene.trellis2.image
+        if not bpy.app.background:
+            cutout_preview.look_later(image)
+            return {"FINISHED"}
+        found = cutout_preview.look(image)
+        if found.error:
+            self.report({"ERROR"}, found.error)
+            return {"CANCELLED"}
+        for warning in found.warnings:
+            self.report({"WARNING"}, warning)
+        return {"FINISHED"}
+
+
+class TRELLIS2_OT_mask_new(_OnImage, bpy.types.Operator):
+    """Make a mask to paint on in the Image Editor: white is the subject, black is left out"""
+
+    bl_idname = "trellis2.mask_new"
+    bl_label = "New Mask"
+    bl_options = {"REGISTER", "UNDO"}
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        from ..trellis_addon.scene.masks import new_mask
+
+        image = context.scene.trellis2.image
+        try:
+            image.trellis2.mask = new_mask(image)
+        except TrellisError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        image.trellis2.cutout = "MASK"
+        return {"FINISHED"}
+
+
+class TRELLIS2_OT_mask_open(_OnImage, bpy.types.Operator):
+    """Take a picture file for the mask: its transparency, or else its brightness, is what the subject is"""
+
+    bl_idname = "trellis2.mask_open"
+    bl_label = "Open Mask"
+    bl_options = {"REGISTER", "UNDO"}
+
+    filepath: bpy.props.StringProperty(name="Mask File", subtype="FILE_PATH", options={"SKIP_SAVE"})  # type: ignore[valid-type]
+    filter_image: bpy.props.BoolProperty(default=True, options={"HIDDEN"})  # type: ignore[valid-type]
+    filter_folder: bpy.props.BoolProperty(default=True, options={"HIDDEN"})  # type: ignore[valid-type]
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        context.window_manager.fileselect_add(self)
+        return {"RUNNING_MODAL"}
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        from pathlib import Path
+
+        from ..trellis_addon.scene.sources import image_of_file
+
+        image = context.scene.trellis2.image
+        try:
+            image.trellis2.mask = image_of_file(Path(bpy.path.abspath(self.filepath)))
+        except TrellisError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        image.trellis2.cutout = "MASK"
+        return {"FINISHED"}
+
+
+register, unregister = bpy.utils.register_classes_factory(
+    (TRELLIS2_OT_image_check, TRELLIS2_OT_mask_new, TRELLIS2_OT_mask_open)
+)

@@ -1,0 +1,70 @@
+"""A service of one's own: whether it answers, when it is asked."""
+
+from __future__ import annotations
+
+import bpy
+from bpy.app.translations import pgettext_rpt
+
+from ..trellis_addon.errors import TrellisError
+from ..ui.preferences import backend_of
+
+_answers: dict[str, tuple[str, str]] = {}
+
+
+def answer_of(url: str) -> tuple[str, str]:
+    """(text, icon) of what came of asking the service at this address; empty text where nobody asked."""
+    return _answers.get(url, ("", "QUESTION"))
+
+
+class TRELLIS2_OT_test_service(bpy.types.Operator):
+    """Ask your service whether it is there"""
+
+    bl_idname = "trellis2.test_service"
+    bl_label = "Test Service"
+    bl_options = {"INTERNAL"}
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        from ..trellis_addon.scene import queue
+
+        try:
+            backend = backend_of("service")
+        except TrellisError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        if bpy.app.background:
+            text, icon = _ask(backend)
+            self.report({"INFO" if icon == "CHECKMARK" else "ERROR"}, text)
+            return {"FINISHED"} if icon == "CHECKMARK" else {"CANCELLED"}
+        _answers[backend.name] = (pgettext_rpt("Asking ..."), "SORTTIME")
+
+        def work():  # type: ignore[no-untyped-def]
+            answer = _ask(backend)
+            return lambda: _answers.update({backend.name: answer})
+
+        queue.in_thread(work)
+        return {"FINISHED"}
+
+
+def _ask(backend) -> tuple[str, str]:  # type: ignore[no-untyped-def]
+    from ..trellis_addon.client.backends import connect
+
+    try:
+        with connect(backend) as client:
+            client.ping()
+    except TrellisError as error:
+        return str(error), "ERROR"
+    return pgettext_rpt("The service answers"), "CHECKMARK"
+
+
+_classes = (TRELLIS2_OT_test_service,)
+
+
+def register() -> None:
+    for cls in _classes:
+        bpy.utils.register_class(cls)
+
+
+def unregister() -> None:
+    _answers.clear()
+    for cls in reversed(_classes):
+        bpy.utils.unregister_class(cls)

@@ -1,0 +1,290 @@
+"""Pictures into the panel from everywhere, and whole folders of them; the menu that offers it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import bpy
+from bpy.app.translations import pgettext_rpt
+from bpy.props import CollectionProperty, StringProperty
+
+from ..trellis_addon.errors import TrellisError
+
+
+class _Source:
+    """What the operators share: each one's `take(context)` gives the datablock that becomes the panel's image."""
+
+    bl_options = {"REGISTER", "UNDO"}
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        try:
+            image = self.take(context)  # type: ignore[attr-defined]
+        except TrellisError as error:
+            self.report({"ERROR"}, str(error))  # type: ignore[attr-defined]
+            return {"CANCELLED"}
+        if image is not None:  # else it is being fetched
+            _use(context.scene, image)
+        return {"FINISHED"}
+
+
+class TRELLIS2_OT_image_open(_Source, bpy.types.Operator):
+    """Choose a picture file; it is packed into the .blend"""
+
+    bl_idname = "trellis2.image_open"
+    bl_label = "Open Image"
+
+    filepath: StringProperty(name="Image File", subtype="FILE_PATH", options={"SKIP_SAVE"})  # type: ignore[valid-type]
+    directory: StringProperty(subtype="DIR_PATH", options={"SKIP_SAVE", "HIDDEN"})  # type: ignore[valid-type]
+    files: CollectionProperty(type=bpy.types.OperatorFileListElement, options={"SKIP_SAVE", "HIDDEN"})  # type: ignore[valid-type]
+    filter_image: bpy.props.BoolProperty(default=True, options={"HIDDEN"})  # type: ignore[valid-type]
+    filter_folder: bpy.props.BoolProperty(default=True, options={"HIDDEN"})  # type: ignore[valid-type]
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        if _paths(self) or self.filepath:  # dropped
+            return self.execute(context)
+        context.window_manager.fileselect_add(self)
+        return {"RUNNING_MODAL"}
+
+    def take(self, context: bpy.types.Context) -> bpy.types.Image:
+        from ..trellis_addon.scene.sources import image_of_file
+
+        paths = _paths(self) or [Path(bpy.path.abspath(self.filepath))]
+        if len(paths) > 1:
+            self.report({"INFO"}, pgettext_rpt("Of several pictures the panel takes the first"))
+        return image_of_file(paths[0])
+
+
+class TRELLIS2_OT_image_paste(_Source, bpy.types.Operator):
+    """Take the picture from the clipboard, or the one whose path or web address was copied"""
+
+    bl_idname = "trellis2.image_paste"
+    bl_label = "Paste Image"
+
+    def take(self, context: bpy.types.Context) -> bpy.types.Image | None:
+        from ..trellis_addon.scene.sources import clipboard
+
+        found = clipboard(context)
+        return _named(context, found) if isinstance(found, str) else found
+
+
+class TRELLIS2_OT_image_address(_Source, bpy.types.Operator):
+    """Take the picture at a web address or a path; a data URI or Base64 will do as well"""
+
+    bl_idname = "trellis2.image_address"
+    bl_label = "Image from Address"
+
+    text: StringProperty(name="Address", options={"SKIP_SAVE"})  # type: ignore[valid-type]
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        return context.window_manager.invoke_props_dialog(self, width=400)
+
+    def take(self, context: bpy.types.Context) -> bpy.types.Image | None:
+        return _named(context, self.text)
+
+
+class TRELLIS2_OT_image_view(_Source, bpy.types.Operator):
+    """Take what the 3D viewport shows, without its background"""
+
+    bl_idname = "trellis2.image_view"
+    bl_label = "Image from View"
+
+    def take(self, context: bpy.types.Context) -> bpy.types.Image:
+        from ..trellis_addon.scene.sources import view_image
+
+        return view_image(context)
+
+
+class TRELLIS2_OT_image_camera(_Source, bpy.types.Operator):
+    """Render what the scene's camera sees, without its background; the render settings stay as they are"""
+
+    bl_idname = "trellis2.image_camera"
+    bl_label = "Image from Camera"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        if context.scene.camera is None:
+            cls.poll_message_set("The scene has no camera")
+            return False
+        return True
+
+    def take(self, context: bpy.types.Context) -> bpy.types.Image:
+        from ..trellis_addon.scene.sources import camera_image
+
+        return camera_image(context.scene)
+
+
+class TRELLIS2_OT_image_render(_Source, bpy.types.Operator):
+    """Take the last render"""
+
+    bl_idname = "trellis2.image_render"
+    bl_label = "Image from Last Render"
+
+    def take(self, context: bpy.types.Context) -> bpy.types.Image:
+        from ..trellis_addon.scene.sources import render_result_image
+
+        return render_result_image()
+
+
+class TRELLIS2_OT_generate_files(bpy.types.Operator):
+    """Choose several picture files; each becomes an asset of its own"""
+
+    bl_idname = "trellis2.generate_files"
+    bl_label = "Generate from Files"
+    bl_options = {"REGISTER"}
+
+    directory: StringProperty(subtype="DIR_PATH", options={"SKIP_SAVE", "HIDDEN"})  # type: ignore[valid-type]
+    files: CollectionProperty(type=bpy.types.OperatorFileListElement, options={"SKIP_SAVE", "HIDDEN"})  # type: ignore[valid-type]
+    filter_image: bpy.props.BoolProperty(default=True, options={"HIDDEN"})  # type: ignore[valid-type]
+    filter_folder: bpy.props.BoolProperty(default=True, options={"HIDDEN"})  # type: ignore[valid-type]
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        self.is_asked = True
+        context.window_manager.fileselect_add(self)
+        return {"RUNNING_MODAL"}
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        try:
+            return _generate(self.pictures(), getattr(self, "is_asked", False))
+        except (TrellisError, RuntimeError) as error:
+            self.report({"ERROR"}, str(error).removeprefix("Error: ").strip())
+            return {"CANCELLED"}
+
+    def pictures(self) -> list[Path]:
+        from ..trellis_addon.errors import ImageError
+
+        paths = _paths(self)
+        if not paths:
+            raise ImageError("There is no picture among what was chosen; choose PNG, JPEG or WebP files.")
+        return paths
+
+
+class TRELLIS2_OT_generate_folder(TRELLIS2_OT_generate_files):
+    """Choose a folder; every picture directly in it becomes an asset of its own"""
+
+    bl_idname = "trellis2.generate_folder"
+    bl_label = "Generate from Folder"
+
+    def pictures(self) -> list[Path]:
+        from ..trellis_addon.errors import ImageError
+        from ..trellis_addon.images import find_images
+
+        folder = Path(bpy.path.abspath(self.directory))
+        try:
+            paths = find_images(folder)
+        except OSError as error:
+            raise ImageError(f"The folder {folder} cannot be read: {error.strerror}.") from error
+        if not paths:
+            raise ImageError(f"There is no PNG, JPEG or WebP picture in {folder}.")
+        return paths
+
+
+class TRELLIS2_FH_panel(bpy.types.FileHandler):
+    """A picture dropped onto the sidebar becomes the panel's image"""
+
+    bl_idname = "TRELLIS2_FH_panel"
+    bl_label = "Use as Image (TRELLIS.2)"
+    bl_import_operator = "trellis2.image_open"
+    bl_file_extensions = ".png;.jpg;.jpeg;.webp"
+
+    @classmethod
+    def poll_drop(cls, context: bpy.types.Context) -> bool:
+        return is_over_sidebar(context)
+
+
+class TRELLIS2_MT_sources(bpy.types.Menu):
+    bl_label = "Image From"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout = self.layout
+        layout.operator_context = "INVOKE_DEFAULT"
+        layout.operator("trellis2.image_open", text="File...", icon="FILE_IMAGE")
+        layout.operator("trellis2.image_paste", text="Clipboard", icon="PASTEDOWN")
+        layout.operator("trellis2.image_address", text="Web Address...", icon="URL")
+        layout.separator()
+        layout.operator("trellis2.image_view", text="Current View", icon="VIEW3D")
+        layout.operator("trellis2.image_camera", text="Camera", icon="CAMERA_DATA")
+        layout.operator("trellis2.image_render", text="Last Render", icon="RENDER_RESULT")
+        layout.separator()
+        layout.operator("trellis2.generate_files", text="Generate from Several Files...", icon="DOCUMENTS")
+        layout.operator("trellis2.generate_folder", text="Generate from Folder...", icon="FILE_FOLDER")
+
+
+def is_over_sidebar(context: bpy.types.Context) -> bool:
+    """Whether the mouse is over the sidebar of a 3D viewport, where a drop is meant for the panel."""
+    area, region = context.area, context.region
+    return area is not None and area.type == "VIEW_3D" and region is not None and region.type == "UI"
+
+
+def _paths(operator: bpy.types.Operator) -> list[Path]:
+    names = [file.name for file in operator.files if file.name]
+    return [Path(bpy.path.abspath(operator.directory), name) for name in names] if operator.directory else []
+
+
+def _use(scene: bpy.types.Scene, image: bpy.types.Image) -> None:
+    scene.trellis2.image = image
+
+
+def _named(context: bpy.types.Context, text: str) -> bpy.types.Image | None:
+    """The picture that a text names; in a window one from the web is fetched meanwhile, and set when it is there."""
+    from ..trellis_addon.scene import sources
+
+    kind, what = sources.text_of(text)
+    online = bpy.app.online_access
+    if kind != "url" or bpy.app.background or not online:
+        return sources.image_of_text(text, allow_network=online)
+    _fetch(what, context.scene.name)
+    return None
+
+
+def _fetch(url: str, scene_name: str) -> None:
+    from ..trellis_addon.images import read_image_bytes
+    from ..trellis_addon.scene import queue, sources
+
+    def work():  # type: ignore[no-untyped-def]
+        try:
+            data, name = read_image_bytes(url)
+        except TrellisError as error:
+            sentence = str(error)
+            return lambda: _tell(sentence)
+        return lambda: show(data, name)
+
+    def show(data: bytes, name: str) -> None:
+        scene = bpy.data.scenes.get(scene_name)
+        if scene is None:
+            return
+        try:
+            _use(scene, sources.image_of_bytes(data, name))
+        except TrellisError as error:
+            _tell(str(error))
+            return
+        bpy.ops.ed.undo_push(message="Fetch Image")
+
+    queue.in_thread(work)
+
+
+def _tell(sentence: str) -> None:
+    """What went wrong after the operator was over, where the artist looks."""
+    bpy.context.window_manager.popup_menu(lambda menu, context: menu.layout.label(text=sentence), icon="ERROR")
+
+
+def _generate(paths: list[Path], is_asked: bool) -> set[str]:
+    """Generate of these files, all in one folder; a person is asked first where it costs much, a script never."""
+    files = [{"name": path.name} for path in paths]
+    mode = "INVOKE_DEFAULT" if is_asked else "EXEC_DEFAULT"
+    return bpy.ops.trellis2.generate(mode, directory=str(paths[0].parent), files=files)
+
+
+register, unregister = bpy.utils.register_classes_factory(
+    (
+        TRELLIS2_OT_image_open,
+        TRELLIS2_OT_image_paste,
+        TRELLIS2_OT_image_address,
+        TRELLIS2_OT_image_view,
+        TRELLIS2_OT_image_camera,
+        TRELLIS2_OT_image_render,
+        TRELLIS2_OT_generate_files,
+        TRELLIS2_OT_generate_folder,
+        TRELLIS2_FH_panel,
+        TRELLIS2_MT_sources,
+    )
+)

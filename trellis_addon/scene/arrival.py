@@ -1,0 +1,155 @@
+"""The end of a generation: its results into the scene, where its card stands, when the artist's hands are free."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import bpy
+
+from ..errors import TrellisError
+from ..jobs.job import Asset
+from ..jobs.store import JobStore
+from . import placeholder
+from .importer import house, import_asset
+from .target import Target
+
+if TYPE_CHECKING:
+    from .queue import Generation
+
+_KEPT = "Its place is not in this file: choose Import to have it at the 3D cursor."
+# What the artist has in hand while one of these runs is not to be disturbed, and an undo step in between would be.
+_HANDS_ON = ("TRANSFORM_OT_", "VIEW3D_OT_", "OBJECT_OT_", "MESH_OT_", "SCULPT_OT_", "PAINT_OT_")
+
+
+def settle(generation: Generation) -> None:
+    """What becomes of a generation whose results are here: imported soon, chosen from, or kept."""
+    from . import previews, queue
+
+    if not generation.target.is_open:
+        queue.update(generation, state="kept", message=_KEPT)
+    elif len(generation.assets) > 1 and generation.target.card:
+        queue.update(generation, state="choose", message="")
+    else:
+        queue.update(generation, state="ready", message="")
+    if len(generation.assets) > 1 and generation.state != "ready":
+        previews.make(generation)
+
+
+def bring_in(generation: Generation) -> bool:
+    """Import a generation that is ready, as one undo step; False while the artist is in the middle of something."""
+    from . import queue
+
+    if reason := hands_full():
+        changed = generation.message != reason
+        generation.message = reason
+        return changed
+    if not generation.target.is_open:
+        settle(generation)
+        return True
+    try:
+        take(generation, range(len(generation.assets)), generation.target)
+        bpy.ops.ed.undo_push(message=f"Generate {generation.name}")
+    except TrellisError as error:
+        queue.update(generation, state="failed", message=str(error))
+    return True
+
+
+def take(generation: Generation, picked: Collection[int], target: Target) -> list[bpy.types.Object]:
+    """Import these of a generation's results; the rest stays in the history."""
+    from . import queue
+
+    chosen = [asset for number, asset in enumerate(generation.assets) if number in picked]
+    made = deliver(chosen, target)
+    generation.target = target
+    message = f"engine: {chosen[0].engine}. {generation.said}".strip()
+    queue.update(generation, state="done", share=1.0, message=message)
+    return made
+
+
+def deliver(assets: Sequence[Asset], target: Target) -> list[bpy.types.Object]:
+    """Import results side by side: in the place of the target's cards, or at its location.
+
+    All or none: raises `TrellisError`, and then the cards still stand. The store knows of it afterwards.
+    """
+    cards = placeholder.find(target.card)
+    made = _in_place_of(cards, assets, target) if cards else _at(assets, target)
+    mark_delivered(assets)
+    return made
+
+
+def mark_delivered(assets: Sequence[Asset]) -> None:
+    if uuid := str(assets[0].provenance.get("task_uuid", "")):
+        JobStore().deliver(uuid)
+
+
+def hands_full() -> str:
+    """Why nothing should be imported just now, as a sentence; empty when nothing speaks against it.
+
+    In another mode than Object Mode an undo step would be that mode's own, and the import could not be taken back.
+    """
+    for window in bpy.context.window_manager.windows:
+        active = window.view_layer.objects.active
+        if active is not None and active.mode != "OBJECT":
+            mode = active.mode.replace("_", " ").title()
+            return f"It is ready, and arrives when you leave {mode} Mode."
+        if any(operator.bl_idname.startswith(_HANDS_ON) for operator in window.modal_operators):
+            return "It is ready, and arrives in a moment."
+    return ""
+
+
+def _at(assets: Sequence[Asset], target: Target) -> list[bpy.types.Object]:
+    """Each where the one before ends."""
+    scene = bpy.data.scenes[target.scene_name]
+    x, y, z = target.location
+    with _all_or_none() as made:
+        for asset in assets:
+            made.append(import_asset(asset, height=target.height, location=(x, y, z), scene=scene))
+            x += made[-1].dimensions.x * 1.15
+    return made
+
+
+def _in_place_of(cards: Sequence[bpy.types.Object], assets: Sequence[Asset], target: Target) -> list[bpy.types.Object]:
+    """Every card is replaced: the first by what is imported, its copies by copies that share the meshes."""
+    first, *others = cards
+    name = placeholder.label_of(first)
+    with _all_or_none() as made:
+        for asset in assets:
+            made.append(
+                import_asset(
+                    asset,
+                    height=target.height,
+                    location=(0.0, 0.0, 0.0),
+                    name=name,
+                    scene=first.users_scene[0],
+                    parent_collection=first.users_collection[0],
+                )
+            )
+    for card in others:
+        copies = []
+        for obj in made:
+            copies.append(obj.copy())
+            house(copies[-1], placeholder.label_of(card) or obj.name, card.users_collection[0])
+        _update_layers(card.users_scene)
+        placeholder.replace(card, copies)
+    placeholder.replace(first, made)
+    return made
+
+
+def _update_layers(scenes: Sequence[bpy.types.Scene]) -> None:
+    for scene in scenes:
+        for layer in scene.view_layers:
+            layer.update()
+
+
+@contextmanager
+def _all_or_none() -> Iterator[list[bpy.types.Object]]:
+    """A list for the objects that are made; on an exception they are removed again, their collections too."""
+    made: list[bpy.types.Object] = []
+    try:
+        yield made
+    except BaseException:
+        for obj in made:
+            bpy.data.batch_remove([obj.data, *obj.users_collection, obj])
+        raise

@@ -1,0 +1,166 @@
+"""What is known of a picture before it is used: how it is cut out, what to warn of, and a small preview of it.
+
+Looking takes up to a second, so it is done once per picture and choice, in a thread, and the panel
+shows what is known by then. Only generating itself decides; a stale look does no harm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import bpy
+
+from ..errors import TrellisError
+from ..images import STUDIO_NOTICE
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as Picture
+
+    from ..images import PreparedImage
+
+SIDE = 192  # of the preview, in pixels
+_REMEMBERED = 64
+_SQUARES = ((70, 70, 70, 255), (96, 96, 96, 255))  # of the chequered ground that transparency is shown by
+
+Key = tuple[object, ...]
+
+
+@dataclass(frozen=True)
+class Look:
+    """`cutout` as in `PreparedImage`, `subject` its size in pixels, `warnings` and `error` sentences.
+
+    `preview`: SIDE x SIDE pixels of RGBA, 8 bits, the first row at the bottom; empty with an error.
+    """
+
+    cutout: str = ""
+    subject: tuple[int, int] = (0, 0)
+    warnings: tuple[str, ...] = ()
+    error: str = ""
+    preview: bytes = b""
+
+
+@dataclass
+class _Looks:
+    known: dict[Key, Look] = field(default_factory=dict)
+    under_way: set[Key] = field(default_factory=set)
+
+
+_looks = _Looks()
+
+
+def key_of(image: bpy.types.Image) -> Key:
+    """What tells one state of a picture and its choices from another, without loading a pixel."""
+    choice = image.trellis2
+    mask = choice.mask if choice.cutout == "MASK" else None
+    stamp = (mask.session_uid, mask.is_dirty) if mask is not None else None
+    return (image.session_uid, image.is_dirty, image.filepath, choice.cutout, stamp)
+
+
+def known(image: bpy.types.Image) -> Look | None:
+    """What was found the last time; None where nobody has looked."""
+    return _looks.known.get(key_of(image))
+
+
+def is_under_way(image: bpy.types.Image) -> bool:
+    return key_of(image) in _looks.under_way
+
+
+def look(image: bpy.types.Image) -> Look:
+    """Look at it now: for scripts, which can wait."""
+    return _remember(key_of(image), _look(_loader(image)))
+
+
+def look_later(image: bpy.types.Image) -> None:
+    """Look at it in a thread; the panel shows what was found. Main thread only."""
+    from . import queue
+
+    key = key_of(image)
+    if key in _looks.under_way:
+        return
+    load = _loader(image)
+    _looks.under_way.add(key)
+
+    def work() -> Callable[[], None]:
+        found = Look(error="The picture cannot be looked at; the console has the details.")
+        try:
+            found = _look(load)
+        finally:
+            # whatever went wrong, the panel must not wait for ever
+            queue.later(lambda: _done(key, found))
+        return lambda: None
+
+    queue.in_thread(work)
+
+
+def forget() -> None:
+    """For unregistering."""
+    _looks.known.clear()
+    _looks.under_way.clear()
+
+
+def _done(key: Key, found: Look) -> None:
+    _looks.under_way.discard(key)
+    _remember(key, found)
+
+
+def _remember(key: Key, found: Look) -> Look:
+    _looks.known.pop(key, None)
+    while len(_looks.known) >= _REMEMBERED:
+        _looks.known.pop(next(iter(_looks.known)))
+    _looks.known[key] = found
+    return found
+
+
+def loader_of(image: bpy.types.Image) -> Callable[[], PreparedImage]:
+    """The datablock's loader with the cutout that is chosen for it; see `datablock_loader`."""
+    from ..errors import ImageError
+    from .images import datablock_loader
+
+    choice = image.trellis2
+    if choice.cutout == "MASK" and choice.mask is None:
+        raise ImageError("There is no mask: choose an image as the mask, or another cutout.")
+    mask = choice.mask if choice.cutout == "MASK" else None
+    return datablock_loader(image, mask=mask, whole=choice.cutout == "WHOLE")
+
+
+def _loader(image: bpy.types.Image) -> Callable[[], PreparedImage]:
+    """As `loader_of`, with what is wrong told when it is called."""
+    try:
+        return loader_of(image)
+    except TrellisError as error:
+        problem = error
+
+        def fail() -> PreparedImage:
+            raise problem
+
+        return fail
+
+
+def _look(load: Callable[[], PreparedImage]) -> Look:
+    from ..images import subject_box
+
+    try:
+        picture = load()
+    except TrellisError as error:
+        return Look(error=str(error))
+    left, top, right, bottom = subject_box(picture.rgba)
+    # the panel says so by itself, beside the preview
+    warnings = tuple(warning for warning in picture.warnings if warning != STUDIO_NOTICE)
+    return Look(picture.cutout, (right - left, bottom - top), warnings, "", _on_squares(picture.rgba))
+
+
+def _on_squares(picture: Picture) -> bytes:
+    """The picture, reduced, in the middle of a chequered square."""
+    from PIL import Image
+
+    step = SIDE // 12
+    small = picture.copy()
+    small.thumbnail((SIDE, SIDE))
+    ground = Image.new("RGBA", (SIDE, SIDE), _SQUARES[0])
+    for y in range(0, SIDE, step):
+        for x in range((y // step % 2) * step, SIDE, 2 * step):
+            ground.paste(_SQUARES[1], (x, y, x + step, y + step))
+    ground.alpha_composite(small, ((SIDE - small.width) // 2, (SIDE - small.height) // 2))
+    return ground.transpose(Image.Transpose.FLIP_TOP_BOTTOM).tobytes()

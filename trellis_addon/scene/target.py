@@ -1,0 +1,49 @@
+"""Where a finished asset belongs: told at the start, because the artist goes on working."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from dataclasses import asdict, dataclass
+
+import bpy
+
+from . import placeholder
+
+SESSION = uuid.uuid4().hex
+
+
+@dataclass(frozen=True)
+class Target:
+    """A place in a scene of a file, and the card that stands there.
+
+    With a card it is the card that counts, wherever it is by then. Without one (a script's job, one of the history):
+    the scene and the location. `session` is this run of Blender: an unsaved file has no other name, and the next
+    one is another file.
+    """
+
+    scene_name: str
+    file: str
+    location: tuple[float, float, float]
+    height: float | None
+    session: str = ""
+    card: str = ""
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Target | None:
+        try:
+            values = json.loads(text)
+            return cls(**{**values, "location": tuple(values["location"])})
+        except (ValueError, TypeError, KeyError):
+            return None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether its place is in the file that is open now."""
+        if self.card:
+            return bool(placeholder.find(self.card))
+        same_file = self.session == SESSION if not self.file else True
+        return same_file and bpy.data.filepath == self.file and self.scene_name in bpy.data.scenes

@@ -1,0 +1,134 @@
+"""What the artist should know of a backend: whether it can answer, what it costs, what stands in its way."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+import bpy
+from bpy.app.translations import pgettext_iface
+
+from .. import __package__ as base_package
+from ..trellis_addon.engines.base import trellis2_available
+from .preferences import preferences, remote_key_source
+
+NEARLY = 0.8  # of a spending limit
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of the panel; `operator` is the button that helps."""
+
+    text: str
+    icon: str = "INFO"
+    operator: str = ""
+
+
+def state_lines(choice: str) -> list[Line]:
+    """How the backend is, as far as it is known without asking it."""
+    return {"draft": _draft, "local": _local, "remote": _remote, "service": _service}[choice]()
+
+
+def problems(state: bpy.types.PropertyGroup) -> list[Line]:
+    """What would make the service refuse, told before it is asked."""
+    if state.backend == "service" and not _service_url():
+        return [Line(pgettext_iface("No address of a service"), "ERROR", "trellis2.preferences")]
+    if state.backend != "remote":
+        return []
+    if not bpy.app.online_access:
+        return [Line(pgettext_iface("Online access is off"), "ERROR", "trellis2.online_access")]
+    if not remote_key_source():
+        return [Line(pgettext_iface("No API key"), "ERROR", "trellis2.preferences")]
+    return limit_lines(state)
+
+
+def limit_lines(state: bpy.types.PropertyGroup) -> list[Line]:
+    """Whether the next job would pass a spending limit, or is near one."""
+    history = sys.modules.get(f"{base_package}.trellis_addon.scene.history")
+    if history is None:
+        return []
+    found = []
+    price = _price(state.settings.number_results).high
+    for period, limit in history.known.limits.items():
+        spent = history.known.spent.get(period, 0.0)
+        values = {"spent": f"{spent:.2f}", "limit": f"{limit:.2f}"}
+        if spent + price > limit + 1e-9:
+            text = (
+                pgettext_iface("Limit reached: {spent} of {limit} US dollars today")
+                if period == "day"
+                else pgettext_iface("Limit reached: {spent} of {limit} US dollars this month")
+            )
+            found.append(Line(text.format(**values), "ERROR", "trellis2.spending_limit"))
+        elif spent > NEARLY * limit:
+            text = (
+                pgettext_iface("Near the limit: {spent} of {limit} US dollars today")
+                if period == "day"
+                else pgettext_iface("Near the limit: {spent} of {limit} US dollars this month")
+            )
+            found.append(Line(text.format(**values), "INFO", "trellis2.spending_limit"))
+    return found
+
+
+def price_of(state: bpy.types.PropertyGroup, pictures: int = 1) -> str:
+    """What so many pictures may cost with the panel's settings, in words; empty where nothing is paid."""
+    return str(_price(pictures * state.settings.number_results)) if state.backend == "remote" else ""
+
+
+@functools.cache
+def _price(results: int) -> Any:
+    from ..trellis_addon.jobs.money import expected_price
+
+    return expected_price(results)
+
+
+def _draft() -> list[Line]:
+    return [Line(pgettext_iface("A quick relief, no AI model"))]
+
+
+def _local() -> list[Line]:
+    if not trellis2_available():
+        return [Line(pgettext_iface("No weights installed: the draft answers"))]
+    return [Line(device(), "CHECKMARK")] if device() else []
+
+
+@functools.cache
+def device() -> str:
+    """The graphics card's name as Blender has it; empty without a window."""
+    if bpy.app.background:
+        return ""
+    import gpu
+
+    return str(gpu.platform.renderer_get()).split("/")[0].strip()
+
+
+def _remote() -> list[Line]:
+    source = {
+        "preferences": pgettext_iface("Key from the preferences"),
+        "environment": pgettext_iface("Key from the environment"),
+        "keyring": pgettext_iface("Key from the system's keyring"),
+    }.get(remote_key_source())
+    if source is None or not bpy.app.online_access:
+        return []  # `problems` says so
+    answer = _account()
+    return [Line(source, "CHECKMARK", "trellis2.test_key"), *([Line(answer, "BLANK1")] if answer else [])]
+
+
+def _service() -> list[Line]:
+    if not _service_url():
+        return []
+    service = sys.modules.get(f"{base_package}.operators.service")
+    answer, icon = service.answer_of(_service_url()) if service else ("", "QUESTION")
+    return [Line(answer or _service_url(), icon, "trellis2.test_service")]
+
+
+def _account() -> str:
+    """What came of Test Key, if the module that asks has ever been needed."""
+    history = sys.modules.get(f"{base_package}.trellis_addon.scene.history")
+    return history.known.account if history else ""
+
+
+def _service_url() -> str:
+    stored = preferences()
+    return stored.service_url.strip() if stored else ""
