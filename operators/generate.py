@@ -25,7 +25,7 @@ class TRELLIS2_OT_generate(bpy.types.Operator):
     """Make a textured 3D asset of the picture; you can go on working meanwhile"""
 
     bl_idname = "trellis2.generate"
-    bl_label = "Generate"
+    bl_label = "Generate 3D Asset"
     # The card is an undo step, the asset's arrival another. Not REGISTER: changing a value in the panel of the last
     # operation would generate, and pay, again.
     bl_options = {"UNDO"}

@@ -83,7 +83,7 @@ def draw_results(layout: bpy.types.UILayout, generation: Any, context: bpy.types
         is_picked = number in generation.picked
         button = cell.operator(
             "trellis2.pick_result",
-            text=pgettext_iface("Seed {seed}").format(seed=asset.seed),
+            text=f"{number + 1}",
             icon="CHECKBOX_HLT" if is_picked else "CHECKBOX_DEHLT",
             depress=is_picked,
             translate=False,

@@ -1,0 +1,166 @@
+"""A real Blender in a window on a virtual screen, driven by mouse, keyboard and Python, and photographed.
+
+Needs Blender, Xvfb, xdotool and ImageMagick's `import`. They may be in another root: `prefix` is put before every
+command, such as `chroot /srv/blender env HOME=/root`, and `stage` is a folder of both, as HERE:THERE.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+SIZE = (1280, 800)
+
+# Run inside Blender: executes what it finds in do.py, on the main thread, and says in done.json what came of it.
+_DRIVER = """
+import bpy, json, os, traceback
+stage, names = {stage!r}, {{"bpy": bpy}}
+bpy.context.preferences.view.show_splash = False
+def tick():
+    path = stage + "/do.py"
+    if os.path.exists(path):
+        code = open(path).read()
+        os.remove(path)
+        answer = {{}}
+        names["answer"] = answer
+        try:
+            exec(compile(code, "do.py", "exec"), names)
+        except Exception:
+            answer["error"] = traceback.format_exc()
+        with open(stage + "/done.part", "w") as file:
+            json.dump(answer, file)
+        os.replace(stage + "/done.part", stage + "/done.json")
+    return 0.05
+bpy.app.timers.register(tick, first_interval=1.0, persistent=True)
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--prefix", default="", help="put before every command, such as a chroot")
+    parser.add_argument("--stage", default="/tmp/stage", help="a folder for files, HERE or HERE:THERE")
+    parser.add_argument("--display", default=":83", help="number of the virtual screen")
+    parser.add_argument("--blender", default="blender")
+
+
+class Window:
+    """One Blender; all coordinates in pixels of the screen, from the upper left."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        here, _, there = options.stage.partition(":")
+        self.stage, self.inside = Path(here), there or here
+        environment = {
+            "DISPLAY": options.display,
+            "PYTHONUNBUFFERED": "1",
+            "LIBGL_ALWAYS_SOFTWARE": "1",
+            "XDG_RUNTIME_DIR": f"{self.inside}/run",
+            "BLENDER_USER_RESOURCES": f"{self.inside}/user",
+            "TRELLIS2_HOME": f"{self.inside}/jobs",
+        }
+        assignments = [f"{name}={value}" for name, value in environment.items()]
+        self.prefix = [*shlex.split(options.prefix), "env", *assignments]
+        self.display, self.blender = options.display, options.blender
+        self.processes: list[subprocess.Popen[bytes]] = []
+
+    @contextlib.contextmanager
+    def open(self, *arguments: str) -> Iterator[Window]:
+        """Start with the factory's settings in a fresh user folder, and end everything afterwards."""
+        for folder in ("user", "jobs", "run"):
+            shutil.rmtree(self.stage / folder, ignore_errors=True)
+            (self.stage / folder).mkdir(parents=True)
+        for name in ("do.py", "done.json"):
+            (self.stage / name).unlink(missing_ok=True)
+        (self.stage / "driver.py").write_text(_DRIVER.format(stage=self.inside))
+        try:
+            self._start("Xvfb", self.display, "-screen", "0", f"{SIZE[0]}x{SIZE[1]}x24", "-nolisten", "tcp")
+            time.sleep(1.0)
+            geometry = ["--window-geometry", "0", "0", str(SIZE[0]), str(SIZE[1])]
+            driver = ["--python", f"{self.inside}/driver.py"]
+            self._start(self.blender, "--factory-startup", "--gpu-backend", "opengl", *geometry, *driver, *arguments)
+            self.run("", timeout=120.0)
+            yield self
+        finally:
+            for process in reversed(self.processes):
+                process.terminate()
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(10)
+                process.kill()
+            self.processes.clear()
+
+    def run(self, code: str, timeout: float = 60.0) -> dict[str, Any]:
+        """Execute Python in Blender, between two redraws; what the code puts into the dict `answer` comes back."""
+        done = self.stage / "done.json"
+        done.unlink(missing_ok=True)
+        (self.stage / "do.part").write_text(code)
+        os.replace(self.stage / "do.part", self.stage / "do.py")
+        give_up = time.monotonic() + timeout
+        while not done.exists():
+            if time.monotonic() > give_up or any(process.poll() is not None for process in self.processes):
+                raise RuntimeError(f"Blender did not answer: {self.log()[-2000:]}")
+            time.sleep(0.05)
+        answer = json.loads(done.read_text())
+        if "error" in answer:
+            raise RuntimeError(answer["error"])
+        return answer
+
+    def value(self, expression: str) -> Any:
+        return self.run(f"answer['value'] = {expression}")["value"]
+
+    def wait_for(self, expression: str, timeout: float = 180.0) -> None:
+        """Until the expression holds in Blender."""
+        give_up = time.monotonic() + timeout
+        while not self.value(f"bool({expression})"):
+            if time.monotonic() > give_up:
+                raise RuntimeError(f"It did not come to be: {expression}")
+            time.sleep(0.2)
+
+    def click(self, x: int, y: int, button: int = 1) -> None:
+        self._tool("xdotool", "mousemove", str(x), str(y), "sleep", "0.4", "click", str(button), "sleep", "0.6")
+
+    def drag(self, start: tuple[int, int], end: tuple[int, int]) -> None:
+        """Press, move in steps as a hand does, let go."""
+        words = ["mousemove", *map(str, start), "sleep", "0.5", "mousedown", "1", "sleep", "0.2"]
+        for step in range(1, 13):
+            x, y = (round(a + (b - a) * step / 12) for a, b in zip(start, end, strict=True))
+            words += ["mousemove", str(x), str(y), "sleep", "0.06"]
+        self._tool("xdotool", *words, "sleep", "0.5", "mouseup", "1", "sleep", "0.8")
+
+    def point(self, x: int, y: int) -> None:
+        self._tool("xdotool", "mousemove", str(x), str(y), "sleep", "0.3")
+
+    def key(self, *keys: str) -> None:
+        for name in keys:
+            self._tool("xdotool", "key", name, "sleep", "0.4")
+
+    def type(self, text: str) -> None:
+        self._tool("xdotool", "type", "--delay", "30", text)
+
+    def shot(self, path: Path, crop: tuple[int, int, int, int] | None = None, settle: float = 1.0) -> Path:
+        """A picture of the screen as a PNG; `crop` is (left, top, width, height)."""
+        time.sleep(settle)
+        cut = ["-crop", "{2}x{3}+{0}+{1}".format(*crop), "+repage"] if crop else []
+        self._tool("import", "-window", "root", *cut, f"{self.inside}/shot.png")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(self.stage / "shot.png", path)
+        return path
+
+    def log(self) -> str:
+        """What Blender has said on its console."""
+        return (self.stage / "console.log").read_text(errors="replace")
+
+    def _start(self, *command: str) -> None:
+        log = "screen.log" if command[0] == "Xvfb" else "console.log"
+        with open(self.stage / log, "wb") as console:
+            process = subprocess.Popen([*self.prefix, *command], stdout=console, stderr=subprocess.STDOUT)
+        self.processes.append(process)
+
+    def _tool(self, *command: str) -> None:
+        subprocess.run([*self.prefix, *command], check=True, stdout=subprocess.DEVNULL)
