@@ -101,6 +101,15 @@ def _parser(program: str) -> argparse.ArgumentParser:
     )
     serve.add_argument("--engine", choices=("auto", "draft", "trellis2"), default="auto")
     serve.add_argument(
+        "--weights",
+        type=Path,
+        metavar="FOLDER",
+        help="a local copy of microsoft/TRELLIS.2-4B (default: the variable TRELLIS2_WEIGHTS, or weights/ in the "
+        "folder of the jobs)",
+    )
+    serve.add_argument("--device", help="what TRELLIS.2 runs on: auto (default), cuda, cuda:1, mps or cpu")
+    serve.add_argument("--memory", metavar="GIB", help="how much of the device it may take (default: what is free)")
+    serve.add_argument(
         "--workers", type=int, default=1, metavar="N", help="tasks worked on at the same time (default 1)"
     )
     serve.add_argument(
@@ -232,8 +241,17 @@ def _batch(options: argparse.Namespace, key: str, allow_network: bool) -> int:
 
 
 def _serve(options: argparse.Namespace, key: str, allow_network: bool) -> int:
+    from .engines import base
     from .service import serve
 
+    # Whoever makes an engine finds these where a user may set them as well.
+    for variable, value in (
+        (base.WEIGHTS_VARIABLE, options.weights),
+        (base.DEVICE_VARIABLE, options.device),
+        (base.MEMORY_VARIABLE, options.memory),
+    ):
+        if value is not None:
+            os.environ[variable] = str(value)
     return serve(
         host=options.host,
         port=options.port,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from ..errors import EngineError, FieldError
@@ -12,6 +15,9 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 CHOICES = ("auto", "draft", "trellis2")
+WEIGHTS_VARIABLE = "TRELLIS2_WEIGHTS"  # a folder
+DEVICE_VARIABLE = "TRELLIS2_DEVICE"  # auto, cuda, cuda:1, mps or cpu
+MEMORY_VARIABLE = "TRELLIS2_MEMORY"  # GiB that it may take of the device
 
 
 class Engine(Protocol):
@@ -36,14 +42,31 @@ def create_engine(model: str) -> Engine:
         from .draft import ReliefEngine
 
         return ReliefEngine()
+    if model == TRELLIS2_MODEL and (weights := weights_folder()) is not None:
+        from .trellis2 import Trellis2Engine, check_packages
+
+        check_packages()
+        return Trellis2Engine(weights)
     raise EngineError(
         f"The engine for {model} is not installed on this machine; use the draft engine or the remote API."
     )
 
 
+def weights_folder() -> Path | None:
+    """Where the weights of TRELLIS.2 are on this machine: a copy of its repository; None where there are none.
+
+    `TRELLIS2_WEIGHTS` names the folder; without it, it is `weights` in the folder of the jobs.
+    """
+    from ..jobs.store import default_folder
+
+    named = os.environ.get(WEIGHTS_VARIABLE)
+    folder = Path(named) if named else default_folder() / "weights"
+    return folder if (folder / "pipeline.json").is_file() else None
+
+
 def trellis2_available() -> bool:
-    """Whether this machine has what `microsoft:trellis-2@4b` needs; its local engine is not part of this version."""
-    return False
+    """Whether this Python can run `microsoft:trellis-2@4b`: the weights are here, and PyTorch is installed."""
+    return weights_folder() is not None and importlib.util.find_spec("torch") is not None
 
 
 def engine_for(model: str, choice: str) -> str:
