@@ -1,8 +1,8 @@
 """Blender's buttons over the library: each operator is a few lines that call it."""
 
-from . import assets, commands, generate, jobs, mask, money, queue, seed, service, sources
+from . import asset_tools, assets, commands, folders, generate, jobs, mask, money, queue, seed, service, sources
 
-_modules = (generate, queue, jobs, money, assets, sources, mask, seed, service, commands)
+_modules = (generate, queue, jobs, money, assets, asset_tools, sources, mask, seed, service, folders, commands)
 
 
 def register() -> None:

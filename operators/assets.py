@@ -25,10 +25,11 @@ class TRELLIS2_OT_import_glb(bpy.types.Operator):
         return {"RUNNING_MODAL"}
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        from ..trellis_addon.scene import import_asset
+        from ..trellis_addon.scene import import_asset, remember
 
         try:
             obj = import_asset(bpy.path.abspath(self.filepath), height=context.scene.trellis2.height)
+            remember(obj)
         except TrellisError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}

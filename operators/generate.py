@@ -12,7 +12,7 @@ from bpy.props import CollectionProperty, EnumProperty, FloatVectorProperty, Str
 
 from ..trellis_addon.errors import TrellisError
 from ..ui.backend_state import price_of
-from ..ui.preferences import backend_of, remote_key_source
+from ..ui.preferences import backend_of, preferences, remote_key_source, service_url
 from ..ui.properties import read_settings, write_settings
 from .sources import is_over_sidebar
 
@@ -56,11 +56,16 @@ class TRELLIS2_OT_generate(bpy.types.Operator):
         if state.backend == "remote" and not remote_key_source():
             cls.poll_message_set("There is no API key: enter it in the extension's preferences")
             return False
+        if state.backend == "service" and not service_url():
+            cls.poll_message_set("There is no address of a service: enter it in the extension's preferences")
+            return False
         return True
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         """Pressed in the panel it is `execute`; called by a drop, the asset comes to where that was."""
-        if self.files and (point := _under_mouse(context, event)) is not None:
+        stored = preferences()
+        is_at_pointer = self.files and (stored is None or stored.drop_place == "POINTER")
+        if is_at_pointer and (point := _under_mouse(context, event)) is not None:
             self.location = point
         if self._is_to_ask(context):
             return self._ask(context, event)
@@ -105,6 +110,7 @@ class TRELLIS2_OT_generate(bpy.types.Operator):
         from ..trellis_addon.errors import ImageError
         from ..trellis_addon.images import clean_name, load_image
         from ..trellis_addon.scene.cutout_preview import loader_of
+        from ..trellis_addon.scene.images import name_of
 
         paths = [Path(self.directory, file.name) for file in self.files if file.name] if self.directory else []
         if not paths and self.filepath:
@@ -114,7 +120,7 @@ class TRELLIS2_OT_generate(bpy.types.Operator):
         image = state.image
         if image is None:
             raise ImageError("There is no image: choose one in the panel, or drop a file onto the viewport.")
-        return [(clean_name(Path(image.name).stem), loader_of(image))]
+        return [(clean_name(name_of(image)), loader_of(image))]
 
 
 class TRELLIS2_FH_images(bpy.types.FileHandler):
@@ -219,9 +225,24 @@ def target_here(  # type: ignore[no-untyped-def]
     height = scene.trellis2.height
     place = tuple(scene.cursor.location) if location is None else location
     card = uuid if uuid and not bpy.app.background else ""
+    target = Target(scene.name, bpy.data.filepath, place, height, SESSION, card, **_filing())
     if card:
-        placeholder.stand(card, name, scene, place, height)
-    return Target(scene.name, bpy.data.filepath, place, height, SESSION, card)
+        placeholder.stand(card, name, target.parent_in(scene), place, height)
+    return target
+
+
+def _filing() -> dict[str, str]:
+    """What the preferences say of the collection, the catalog and the library of new assets."""
+    stored = preferences()
+    if stored is None:
+        return {}
+    libraries = bpy.context.preferences.filepaths.asset_libraries
+    library = libraries.get(stored.asset_library) if stored.auto_mark else None
+    return {
+        "collection": stored.collection,
+        "catalog": (stored.asset_catalog or "TRELLIS.2") if stored.auto_mark else "",
+        "library": library.path if library else "",
+    }
 
 
 def _under_mouse(context: bpy.types.Context, event: bpy.types.Event) -> tuple[float, float, float] | None:

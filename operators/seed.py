@@ -11,7 +11,7 @@ from ..ui.properties import is_locked
 
 
 class TRELLIS2_OT_seed_lock(bpy.types.Operator):
-    """Locked, the seed stays: the one that was typed, or that made the last asset. Unlocked, each asset draws its own"""
+    """Locked, the seed that was typed, or that made the last asset, is used again; unlocked, each asset draws one"""
 
     bl_idname = "trellis2.seed_lock"
     bl_label = "Lock Seed"

@@ -1,4 +1,4 @@
-"""A service of one's own: whether it answers, when it is asked."""
+"""What can be asked of where the work is done: a service of one's own, and this machine's graphics card."""
 
 from __future__ import annotations
 
@@ -45,6 +45,20 @@ class TRELLIS2_OT_test_service(bpy.types.Operator):
         return {"FINISHED"}
 
 
+class TRELLIS2_OT_ask_device(bpy.types.Operator):
+    """Ask the graphics card's driver for its memory"""
+
+    bl_idname = "trellis2.ask_device"
+    bl_label = "Ask Device"
+    bl_options = {"INTERNAL"}
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        from ..trellis_addon.scene import device
+
+        device.ask_later()
+        return {"FINISHED"}
+
+
 def _ask(backend) -> tuple[str, str]:  # type: ignore[no-untyped-def]
     from ..trellis_addon.client.backends import connect
 
@@ -56,7 +70,7 @@ def _ask(backend) -> tuple[str, str]:  # type: ignore[no-untyped-def]
     return pgettext_rpt("The service answers"), "CHECKMARK"
 
 
-_classes = (TRELLIS2_OT_test_service,)
+_classes = (TRELLIS2_OT_test_service, TRELLIS2_OT_ask_device)
 
 
 def register() -> None:

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import bpy
 from bpy.app.translations import pgettext_rpt
-from bpy.props import CollectionProperty, StringProperty
+from bpy.props import BoolProperty, CollectionProperty, StringProperty
 
 from ..trellis_addon.errors import TrellisError
+from ..ui.backend_state import obstacles
 
 
 class _Source:
@@ -31,13 +32,13 @@ class TRELLIS2_OT_image_open(_Source, bpy.types.Operator):
     """Choose a picture file; it is packed into the .blend"""
 
     bl_idname = "trellis2.image_open"
-    bl_label = "Open Image"
+    bl_label = "Set TRELLIS.2 Image"
 
     filepath: StringProperty(name="Image File", subtype="FILE_PATH", options={"SKIP_SAVE"})  # type: ignore[valid-type]
     directory: StringProperty(subtype="DIR_PATH", options={"SKIP_SAVE", "HIDDEN"})  # type: ignore[valid-type]
     files: CollectionProperty(type=bpy.types.OperatorFileListElement, options={"SKIP_SAVE", "HIDDEN"})  # type: ignore[valid-type]
-    filter_image: bpy.props.BoolProperty(default=True, options={"HIDDEN"})  # type: ignore[valid-type]
-    filter_folder: bpy.props.BoolProperty(default=True, options={"HIDDEN"})  # type: ignore[valid-type]
+    filter_image: BoolProperty(default=True, options={"HIDDEN"})  # type: ignore[valid-type]
+    filter_folder: BoolProperty(default=True, options={"HIDDEN"})  # type: ignore[valid-type]
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         if _paths(self) or self.filepath:  # dropped
@@ -125,17 +126,21 @@ class TRELLIS2_OT_image_render(_Source, bpy.types.Operator):
         return render_result_image()
 
 
-class TRELLIS2_OT_generate_files(bpy.types.Operator):
-    """Choose several picture files; each becomes an asset of its own"""
+class _Several:
+    """What the operators share: each one's `pictures()` gives the files that become an asset each."""
 
-    bl_idname = "trellis2.generate_files"
-    bl_label = "Generate from Files"
     bl_options = {"REGISTER"}
 
     directory: StringProperty(subtype="DIR_PATH", options={"SKIP_SAVE", "HIDDEN"})  # type: ignore[valid-type]
-    files: CollectionProperty(type=bpy.types.OperatorFileListElement, options={"SKIP_SAVE", "HIDDEN"})  # type: ignore[valid-type]
-    filter_image: bpy.props.BoolProperty(default=True, options={"HIDDEN"})  # type: ignore[valid-type]
-    filter_folder: bpy.props.BoolProperty(default=True, options={"HIDDEN"})  # type: ignore[valid-type]
+    filter_image: BoolProperty(default=True, options={"HIDDEN"})  # type: ignore[valid-type]
+    filter_folder: BoolProperty(default=True, options={"HIDDEN"})  # type: ignore[valid-type]
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        for obstacle in obstacles(context.scene.trellis2):
+            cls.poll_message_set(obstacle.text)  # type: ignore[attr-defined]
+            return False
+        return True
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         self.is_asked = True
@@ -144,10 +149,23 @@ class TRELLIS2_OT_generate_files(bpy.types.Operator):
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         try:
-            return _generate(self.pictures(), getattr(self, "is_asked", False))
+            paths = self.pictures()  # type: ignore[attr-defined]
+            files = [{"name": path.name} for path in paths]
+            # a person is asked first where it costs much, a script never
+            mode = "INVOKE_DEFAULT" if getattr(self, "is_asked", False) else "EXEC_DEFAULT"
+            return bpy.ops.trellis2.generate(mode, directory=str(paths[0].parent), files=files)
         except (TrellisError, RuntimeError) as error:
-            self.report({"ERROR"}, str(error).removeprefix("Error: ").strip())
+            self.report({"ERROR"}, str(error).removeprefix("Error: ").strip())  # type: ignore[attr-defined]
             return {"CANCELLED"}
+
+
+class TRELLIS2_OT_generate_files(_Several, bpy.types.Operator):
+    """Choose several picture files; each becomes an asset of its own"""
+
+    bl_idname = "trellis2.generate_files"
+    bl_label = "Generate from Files"
+
+    files: CollectionProperty(type=bpy.types.OperatorFileListElement, options={"SKIP_SAVE", "HIDDEN"})  # type: ignore[valid-type]
 
     def pictures(self) -> list[Path]:
         from ..trellis_addon.errors import ImageError
@@ -158,7 +176,7 @@ class TRELLIS2_OT_generate_files(bpy.types.Operator):
         return paths
 
 
-class TRELLIS2_OT_generate_folder(TRELLIS2_OT_generate_files):
+class TRELLIS2_OT_generate_folder(_Several, bpy.types.Operator):
     """Choose a folder; every picture directly in it becomes an asset of its own"""
 
     bl_idname = "trellis2.generate_folder"
@@ -265,13 +283,6 @@ def _fetch(url: str, scene_name: str) -> None:
 def _tell(sentence: str) -> None:
     """What went wrong after the operator was over, where the artist looks."""
     bpy.context.window_manager.popup_menu(lambda menu, context: menu.layout.label(text=sentence), icon="ERROR")
-
-
-def _generate(paths: list[Path], is_asked: bool) -> set[str]:
-    """Generate of these files, all in one folder; a person is asked first where it costs much, a script never."""
-    files = [{"name": path.name} for path in paths]
-    mode = "INVOKE_DEFAULT" if is_asked else "EXEC_DEFAULT"
-    return bpy.ops.trellis2.generate(mode, directory=str(paths[0].parent), files=files)
 
 
 register, unregister = bpy.utils.register_classes_factory(

@@ -36,7 +36,7 @@ class Flow:
     def begin(self, *, location: Any = (1.0, 2.0, 0.5), height: float = 2.0, hold: Any = None, **settings: Any) -> Any:
         """`hold()` keeps the work from going on, so that something can happen while it is under way."""
         uuid, scene = self.task.new_uuid(), bpy.context.scene
-        self.placeholder.stand(uuid, "Blue Disc", scene, location, height)
+        self.placeholder.stand(uuid, "Blue Disc", scene.collection, location, height)
         target = self.target.Target(scene.name, bpy.data.filepath, tuple(location), height, self.target.SESSION, uuid)
         wished = self.settings({**QUICK, **settings})
 
@@ -221,7 +221,7 @@ def test_another_session_finds_the_card_in_the_file(flow: Flow, tmp_path: Path) 
 
 def test_a_job_that_the_former_session_left_half_done_goes_to_its_card(flow: Flow, tmp_path: Path) -> None:
     path, uuid = tmp_path / "work.blend", flow.task.new_uuid()
-    flow.placeholder.stand(uuid, "Blue Disc", bpy.context.scene, (0, 0, 0), 1.0)
+    flow.placeholder.stand(uuid, "Blue Disc", bpy.context.scene.collection, (0, 0, 0), 1.0)
     bpy.ops.wm.save_as_mainfile(filepath=str(path))
     target = flow.target.Target("Scene", str(path), (0.0, 0.0, 0.0), 1.0, "another session", uuid)
     prepared = flow.api.prepare_task(flow.picture, flow.backend, flow.settings(QUICK), uuid=uuid)

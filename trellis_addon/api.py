@@ -16,7 +16,7 @@ from typing import Any
 from .client.backends import BACKENDS, Backend, connect
 from .client.client import Account
 from .errors import ApiKeyError, FieldError, ImageError, JobError, OfflineError
-from .images import PreparedImage, clean_name, image_kind, load_image
+from .images import LATER, PreparedImage, clean_name, image_kind, load_image
 from .jobs.job import Asset, Job, State
 from .jobs.money import Price, expected_price
 from .jobs.runner import run_job
@@ -104,7 +104,10 @@ def prepare_task(
     name: str = "",
     uuid: str = "",
 ) -> PreparedTask:
-    """Everything checked, nothing sent. `uuid`: the taskUUID, where the caller has chosen one."""
+    """Everything checked, nothing sent. `uuid`: the taskUUID, where the caller has chosen one.
+
+    A picture whose subject cannot be told here goes as it is to a service of ours that has a mask model.
+    """
     uuid = uuid or new_uuid()
     model = backend.check_model(model or backend.default_model)
     if isinstance(image, str) and backend.is_remote and image_kind(image.strip()) in ("uuid", "url"):
@@ -112,12 +115,25 @@ def prepare_task(
         text = image.strip()
         label = clean_name(name or Path(text.partition("?")[0]).stem)
         return PreparedTask(Task(text, settings, model, uuid), label, hashlib.sha256(text.encode()).hexdigest())
-    prepared = image if isinstance(image, PreparedImage) else load_image(image, allow_network=backend.allow_network)
+    if isinstance(image, PreparedImage):
+        prepared = image
+    else:
+        prepared = load_image(image, allow_network=backend.allow_network, may_leave=not backend.is_remote)
+    if prepared.cutout == LATER and not _cuts_out(backend):
+        raise ImageError(prepared.problem)
     label = clean_name(name) if name else prepared.name
     for warning in prepared.warnings:
         log.warning("%s: %s", label, warning)
     task = Task(prepared.data_uri(), settings, model, uuid)
     return PreparedTask(task, label, prepared.sha256, _thumbnail(prepared))
+
+
+def _cuts_out(backend: Backend) -> bool:
+    """Whether the backend is a service of ours that has a mask model."""
+    if backend.is_remote:
+        return False
+    with connect(backend) as client:
+        return client.about().get("maskModel") is True
 
 
 def finish(job: Job, backend: Backend, store: JobStore, progress: Progress | None = None) -> Asset:

@@ -89,9 +89,9 @@ def apply_mask(image: Image, mask: Image) -> Image:
     from PIL import Image as PILImage
 
     shares = mask.getchannel("A")
-    if shares.getextrema()[0] == 255:
+    if not np.any(np.asarray(shares) < 255):
         shares = mask.convert("L")
-    if shares.getextrema()[1] < 128:
+    if not np.any(np.asarray(shares) > 127):
         raise ImageError("The mask shows nothing of the image; paint what belongs to the subject white.")
     if shares.size != image.size:
         # a pixel more or less is what halving and rounding leave

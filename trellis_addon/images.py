@@ -37,6 +37,8 @@ MAX_BYTES = 64 * 2**20
 SMALL_SUBJECT = 256
 STUDIO_NOTICE = "The image has no transparency; its plain background was removed."
 WHOLE = "whole"  # as a mask: the picture as it is, background and all
+LATER = "later"  # as a cutout: the service's mask model does it
+LATER_NOTICE = "The image has no transparency and no plain background; the service's mask model cuts its subject out."
 FETCH_TIMEOUT = 30.0  # seconds, for the whole of it: a server that drips must not hold anybody up
 
 
@@ -46,7 +48,9 @@ class PreparedImage:
 
     `rgba` is upright, 8 bits, at most 2048 pixels a side, with the subject cut out by its alpha.
     `cutout` says by whom: "alpha" (the picture's own), "studio" (a plain background was removed
-    here), "mask" (one that was given) or "whole" (nothing is cut out, as asked for). `sha256` is that of the file as it was given. `warnings` are sentences for the user.
+    here), "mask" (one that was given) or "whole" (nothing is cut out, as asked for); or `LATER`: nobody
+    has yet, `rgba` is opaque, and `problem` says why it cannot be done here. `sha256` is that of the file
+    as it was given. `warnings` are sentences for the user.
     """
 
     name: str
@@ -54,6 +58,7 @@ class PreparedImage:
     sha256: str
     cutout: str
     warnings: tuple[str, ...] = ()
+    problem: str = ""
 
     def png(self) -> bytes:
         buffer = io.BytesIO()
@@ -71,19 +76,21 @@ def load_image(
     mask: str | bytes | os.PathLike[str] | None = None,
     allow_network: bool = True,
     allow_path: bool = True,
+    may_leave: bool = False,
 ) -> PreparedImage:
     """Read, check and prepare a picture.
 
     `source`: a path, bytes, or text that is a URL, a data URI or Base64. `mask`: a second picture
     that says what the subject is, by its transparency where it has any and else by its brightness;
-    or `WHOLE`, which cuts nothing out. Raises `ImageError` with a sentence when one of them cannot be
-    used, `OfflineError` for a URL while the network is not allowed.
+    or `WHOLE`, which cuts nothing out. `may_leave`: see `prepare`. Raises `ImageError` with a sentence
+    when one of them cannot be used, `OfflineError` for a URL while the network is not allowed.
     """
     data, found_name = read_image_bytes(source, allow_network=allow_network, allow_path=allow_path)
     given: Image | str | None = WHOLE if mask == WHOLE else None
     if mask is not None and given is None:
         given = decode(read_image_bytes(mask, allow_network=allow_network, allow_path=allow_path)[0])
-    return prepare(decode(data), name=name or found_name, sha256=hashlib.sha256(data).hexdigest(), mask=given)
+    sha256 = hashlib.sha256(data).hexdigest()
+    return prepare(decode(data), name=name or found_name, sha256=sha256, mask=given, may_leave=may_leave)
 
 
 def image_kind(text: str) -> str:
@@ -176,12 +183,26 @@ def decode(data: bytes) -> Image:
         ) from error
 
 
-def prepare(image: Image, *, name: str = "image", sha256: str = "", mask: Image | str | None = None) -> PreparedImage:
+def prepare(
+    image: Image,
+    *,
+    name: str = "image",
+    sha256: str = "",
+    mask: Image | str | None = None,
+    may_leave: bool = False,
+) -> PreparedImage:
     """Cut the subject out, check that there is one, and reduce what is larger than the model can use.
 
-    `mask`: RGBA, of the picture's proportions, in place of its own alpha; or `WHOLE`.
+    `mask`: RGBA, of the picture's proportions, in place of its own alpha; or `WHOLE`. `may_leave`: an
+    opaque picture without a plain background is left to the service (`LATER`), not refused.
     """
-    image, cutout, warnings = _cut_out(image, mask)
+    try:
+        image, cutout, warnings = _cut_out(image, mask)
+    except ImageError as error:
+        is_opaque = mask is None and _extremes(image.getchannel("A"))[0] == 255
+        if not (may_leave and is_opaque):
+            raise
+        return PreparedImage(clean_name(name), _reduce(image), sha256, LATER, (LATER_NOTICE,), str(error))
     box = subject_box(image)
     if cutout != "whole" and (sides := _reached(image)):
         warnings.append(f"The subject reaches the picture's {sides}; if it is cut off there, so will be the asset.")
@@ -326,7 +347,7 @@ def _reached(image: Image) -> str:
 
 
 def _mark_as_cut_out(image: Image) -> None:
-    """Make one corner all but opaque: alpha that is 255 throughout would be read as "cut it out", here and elsewhere."""
+    """Make one corner all but opaque: alpha of 255 throughout is read as "cut it out", here and elsewhere."""
     image.putpixel((0, 0), (*image.getpixel((0, 0))[:3], 254))  # type: ignore[index]
 
 

@@ -1,8 +1,30 @@
 """What the artist sees: properties, preferences and panels."""
 
-from . import job_panels, overlay, panels, preferences, presets, properties, thumbnails
+from . import (
+    asset_panel,
+    job_panels,
+    overlay,
+    panels,
+    picture,
+    preferences,
+    presets,
+    properties,
+    thumbnails,
+    translations,
+)
 
-_modules = (thumbnails, properties, preferences, presets, panels, job_panels, overlay)
+_modules = (
+    translations,
+    thumbnails,
+    properties,
+    preferences,
+    presets,
+    picture,
+    panels,
+    job_panels,
+    asset_panel,
+    overlay,
+)
 
 
 def register() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,18 +13,26 @@ from bpy.app.translations import pgettext_iface
 
 from .. import __package__ as base_package
 from ..trellis_addon.engines.base import trellis2_available
-from .preferences import preferences, remote_key_source
+from .preferences import remote_key_source, service_url
 
 NEARLY = 0.8  # of a spending limit
+_FRESH = 5.0  # seconds for which what the disk said holds
+_ASKING = ("trellis2.test_key", "trellis2.test_service", "trellis2.ask_device")
 
 
 @dataclass(frozen=True)
 class Line:
-    """A line of the panel; `operator` is the button that helps."""
+    """A line of the panel; `operator` is the button that helps, `label` what is written on it if not its own name."""
 
     text: str
     icon: str = "INFO"
     operator: str = ""
+    label: str = ""
+
+    @property
+    def operator_icon(self) -> str:
+        """Asking again has another icon than changing something."""
+        return "FILE_REFRESH" if self.operator in _ASKING else "PREFERENCES"
 
 
 def state_lines(choice: str) -> list[Line]:
@@ -32,16 +41,22 @@ def state_lines(choice: str) -> list[Line]:
 
 
 def problems(state: bpy.types.PropertyGroup) -> list[Line]:
-    """What would make the service refuse, told before it is asked."""
-    if state.backend == "service" and not _service_url():
-        return [Line(pgettext_iface("No address of a service"), "ERROR", "trellis2.preferences")]
+    """What would make the service refuse, or us before it, told before it is asked."""
+    return obstacles(state) or (limit_lines(state) if state.backend == "remote" else [])
+
+
+def obstacles(state: bpy.types.PropertyGroup) -> list[Line]:
+    """What has to be put right first: nothing can be sent."""
+    if state.backend == "service" and not service_url():
+        label = pgettext_iface("Enter Address...")
+        return [Line(pgettext_iface("No address of a service"), "ERROR", "trellis2.preferences", label)]
     if state.backend != "remote":
         return []
     if not bpy.app.online_access:
         return [Line(pgettext_iface("Online access is off"), "ERROR", "trellis2.online_access")]
     if not remote_key_source():
         return [Line(pgettext_iface("No API key"), "ERROR", "trellis2.preferences")]
-    return limit_lines(state)
+    return []
 
 
 def limit_lines(state: bpy.types.PropertyGroup) -> list[Line]:
@@ -88,9 +103,21 @@ def _draft() -> list[Line]:
 
 
 def _local() -> list[Line]:
-    if not trellis2_available():
+    # looked for on the disk, so not at every redraw
+    if not _available(int(time.monotonic() / _FRESH)):
         return [Line(pgettext_iface("No weights installed: the draft answers"))]
-    return [Line(device(), "CHECKMARK")] if device() else []
+    module = sys.modules.get(f"{base_package}.trellis_addon.scene.device")
+    found = module.known() if module else None
+    if found is None:
+        return [Line(device() or pgettext_iface("The weights are installed"), "CHECKMARK", "trellis2.ask_device")]
+    memory = {"free": f"{found.free / 2**30:.0f}", "total": f"{found.total / 2**30:.0f}"}
+    text = pgettext_iface("{free} of {total} GB of memory free").format(**memory)
+    return [Line(found.name, "CHECKMARK", "trellis2.ask_device"), Line(text, "BLANK1")]
+
+
+@functools.lru_cache(maxsize=1)
+def _available(moment: int) -> bool:
+    return trellis2_available()
 
 
 @functools.cache
@@ -116,19 +143,14 @@ def _remote() -> list[Line]:
 
 
 def _service() -> list[Line]:
-    if not _service_url():
+    if not service_url():
         return []
     service = sys.modules.get(f"{base_package}.operators.service")
-    answer, icon = service.answer_of(_service_url()) if service else ("", "QUESTION")
-    return [Line(answer or _service_url(), icon, "trellis2.test_service")]
+    answer, icon = service.answer_of(service_url()) if service else ("", "QUESTION")
+    return [Line(answer or service_url(), icon, "trellis2.test_service")]
 
 
 def _account() -> str:
     """What came of Test Key, if the module that asks has ever been needed."""
     history = sys.modules.get(f"{base_package}.trellis_addon.scene.history")
     return history.known.account if history else ""
-
-
-def _service_url() -> str:
-    stored = preferences()
-    return stored.service_url.strip() if stored else ""

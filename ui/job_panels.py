@@ -10,9 +10,9 @@ from bpy.app.translations import pgettext_iface
 
 from .. import __package__ as base_package
 from .layout import SubPanel, wrapped
+from .preferences import spent_line
 from .thumbnails import icon_of
 
-_PERIODS = {"day": "Spent today", "month": "Spent this month"}
 _ICONS = {
     "done": "CHECKMARK",
     "ready": "CHECKMARK",
@@ -23,6 +23,16 @@ _ICONS = {
     "uncertain": "QUESTION",
 }
 
+# The jobs' states -> words for people.
+STATES = {
+    "waiting": "Waiting",
+    "sending": "Sending",
+    "uncertain": "Uncertain",
+    "running": "Running",
+    "ready": "Ready",
+    "failed": "Failed",
+    "cancelled": "Cancelled",
+}
 # The engines' names of what they do -> words for people.
 STAGES = {
     "mask": "Cutting Out",
@@ -159,42 +169,7 @@ class TRELLIS2_PT_history(SubPanel, bpy.types.Panel):
                 wrapped(box, job.error, context, 0.75)
         if known:
             for period, amount in known.spent.items():
-                limit = f" of {known.limits[period]:.2f}" if period in known.limits else ""
-                layout.label(text=f"{_PERIODS[period]}: {amount:.2f}{limit} US dollars")
-
-
-class TRELLIS2_PT_provenance(SubPanel, bpy.types.Panel):
-    bl_label = "Selected Asset"
-    bl_order = 4
-    bl_options: set[str] = set()
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        from ..trellis_addon.scene.provenance import PROPERTY
-
-        return context.object is not None and PROPERTY in context.object
-
-    def draw(self, context: bpy.types.Context) -> None:
-        from ..trellis_addon.scene.provenance import read_provenance
-
-        layout = self.layout
-        known = read_provenance(context.object)
-        engine = str(known.get("engine", ""))
-        layout.label(text=f"engine: {engine}", icon="INFO" if engine.startswith("draft:") else "CHECKMARK")
-        column = layout.column(align=True)
-        cost = known.get("cost_usd")
-        for label, value in (
-            ("Image", known.get("image")),
-            ("Seed", known.get("seed")),
-            ("Backend", known.get("backend")),
-            ("Cost", f"{cost:.4f} US dollars" if cost else None),
-            ("Made", str(known.get("created", "")).replace("T", " ")[:16]),
-        ):
-            if value not in (None, ""):
-                split = column.split(factor=0.3)
-                split.label(text=label)
-                split.label(text=str(value))
-        layout.operator("trellis2.repeat", icon="FILE_REFRESH")
+                layout.label(text=spent_line(period, amount, known.limits.get(period)), translate=False)
 
 
 def minded_fields() -> set[str]:
@@ -216,10 +191,8 @@ def _known() -> Any:
 def _job_line(job: Any) -> str:
     from ..trellis_addon.jobs.money import cost_of
 
-    seconds = f"{job.duration:.0f} s" if job.duration is not None else ""
-    return ", ".join(filter(None, (job.state, job.backend, seconds, cost_of(job))))
+    seconds = _duration(job.duration) if job.duration is not None else ""
+    return ", ".join(filter(None, (pgettext_iface(STATES[job.state]), job.backend, seconds, cost_of(job))))
 
 
-register, unregister = bpy.utils.register_classes_factory(
-    (TRELLIS2_PT_queue, TRELLIS2_PT_history, TRELLIS2_PT_provenance)
-)
+register, unregister = bpy.utils.register_classes_factory((TRELLIS2_PT_queue, TRELLIS2_PT_history))

@@ -19,15 +19,20 @@ class SubPanel(Panel):
 
 
 def wrapped(
-    layout: bpy.types.UILayout, text: str, context: bpy.types.Context, share: float = 1.0, icon: str = ""
-) -> bpy.types.UILayout:
-    """Text over as many lines as the region's width asks for, with an icon before the first; the column they are in.
+    layout: bpy.types.UILayout,
+    text: str,
+    context: bpy.types.Context,
+    share: float = 1.0,
+    icon: str = "",
+    alert: bool = False,
+) -> None:
+    """Text over as many lines as the region's width asks for, with an icon before the first.
 
-    `share` is how much of the width the layout has.
+    `share` is how much of the width the layout has; `alert` shows the text in red.
     """
     width = int(share * context.region.width / (7 * context.preferences.system.ui_scale)) - 6 - (4 if icon else 0)
     column = layout.column(align=True)
     column.scale_y = 0.75
+    column.alert = alert
     for number, line in enumerate(textwrap.wrap(text, max(width, 12))):
         column.label(text=line, translate=False, icon=(icon if number == 0 else "BLANK1") if icon else "NONE")
-    return column

@@ -27,17 +27,15 @@ class TRELLIS2_PT_main(Panel, bpy.types.Panel):
         column.use_property_split = True
         column.use_property_decorate = False
         column.prop(state, "backend")
-        for line in state_lines(state.backend):
-            _draw_line(layout, line, context)
+        _draw_lines(layout, state_lines(state.backend), context)
         draw_warnings(layout, context)
-        for line in problems(state):
-            _draw_line(layout, line, context)
+        _draw_lines(layout, problems(state), context)
         button = layout.column()
         button.scale_y = 1.6
         button.enabled = state.image is not None
         button.operator("trellis2.generate", text=_button_text(state), translate=False, icon="MESH_MONKEY")
         if price := price_of(state):
-            layout.label(text=pgettext_iface("About {price}").format(price=price), translate=False)
+            wrapped(layout, pgettext_iface("About {price}").format(price=price), context)
 
 
 class TRELLIS2_PT_settings(SubPanel, bpy.types.Panel):
@@ -82,18 +80,22 @@ def _sampler_panel(group: str, heading: str) -> type:
     return type(name, (SubPanel, bpy.types.Panel), body)
 
 
-def _draw_line(layout: bpy.types.UILayout, line: Line, context: bpy.types.Context) -> None:
-    """A line of text, and on one of its own, where there is one, the button that helps."""
-    if line.icon == "ERROR":
+def _draw_lines(layout: bpy.types.UILayout, lines: list[Line], context: bpy.types.Context) -> None:
+    """What is known, each with its button beside it; below what is wrong stands the button that helps, once."""
+    for number, line in enumerate(lines):
+        if line.icon != "ERROR":
+            row = layout.row(align=True)
+            wrapped(row, line.text, context, 0.88 if line.operator else 1.0, icon=line.icon)
+            if line.operator:
+                row.operator(line.operator, text="", icon=line.operator_icon, emboss=False)
+            continue
         wrapped(layout, line.text, context, icon="ERROR")
-        layout.operator(line.operator, icon="PREFERENCES")
-        return
-    if not line.operator:
-        wrapped(layout, line.text, context, icon=line.icon)
-        return
-    row = layout.row(align=True)
-    wrapped(row, line.text, context, 0.88, icon=line.icon)
-    row.operator(line.operator, text="", icon="FILE_REFRESH" if line.icon != "INFO" else "PREFERENCES", emboss=False)
+        if line.operator in [other.operator for other in lines[number + 1 :]]:
+            continue
+        if line.label:
+            layout.operator(line.operator, text=line.label, translate=False, icon=line.operator_icon)
+        else:
+            layout.operator(line.operator, icon=line.operator_icon)
 
 
 def _draw_fields(layout: bpy.types.UILayout, context: bpy.types.Context, fields: list[Field]) -> None:
@@ -107,9 +109,7 @@ def _draw_fields(layout: bpy.types.UILayout, context: bpy.types.Context, fields:
         row.alert = field.path in minded
         if field.name == "seed":
             row.prop(group, "seed", placeholder="Random")
-            row.operator(
-                "trellis2.seed_lock", text="", icon="LOCKED" if is_locked(group) else "UNLOCKED", emboss=False
-            )
+            row.operator("trellis2.seed_lock", text="", icon="LOCKED" if is_locked(group) else "UNLOCKED", emboss=False)
             continue
         is_set = group.is_property_set(field.name)
         row.prop(group, field.name)

@@ -38,7 +38,7 @@ def draw_warnings(layout: bpy.types.UILayout, context: bpy.types.Context) -> Non
     if found is None:
         return
     if found.error:
-        wrapped(layout, found.error, context, icon="ERROR").alert = True
+        wrapped(layout, found.error, context, icon="ERROR", alert=True)
     for warning in found.warnings:
         wrapped(layout, warning, context, icon="ERROR")
 
@@ -46,21 +46,19 @@ def draw_warnings(layout: bpy.types.UILayout, context: bpy.types.Context) -> Non
 def _draw_cutout(layout: bpy.types.UILayout, context: bpy.types.Context, image: bpy.types.Image) -> None:
     """What will be used of the picture, and other ways to cut it out."""
     found = _known(image)
-    split = layout.split(factor=0.36)
-    if found is not None and found.preview:
-        split.template_icon(icon_value=_icon_of(image, found), scale=4.4)
-    else:
-        shown = split.column()
-        shown.scale_y = 4.4
-        shown.label(icon="QUESTION" if found is None else "IMAGE_ALPHA")
-    column = split.column()
+    has_preview = found is not None and found.preview
+    around = layout
+    if has_preview:
+        layout = layout.split(factor=0.36)
+        layout.template_icon(icon_value=_icon_of(image, found), scale=4.4)
+    column = layout.column()
     column.enabled = image.is_editable
     row = column.row(align=True)
     row.prop(image.trellis2, "cutout", text="")
     row.operator("trellis2.image_check", text="", icon="FILE_REFRESH")
+    wrapped(column, _status(image, found), context, 0.75 if has_preview else 1.0)
     if image.trellis2.cutout == "MASK":
-        column.template_ID(image.trellis2, "mask", new="trellis2.mask_new", open="trellis2.mask_open")
-    wrapped(column, _status(image, found), context, 0.6)
+        around.template_ID(image.trellis2, "mask", new="trellis2.mask_new", open="trellis2.mask_open")
 
 
 def _status(image: bpy.types.Image, found: Any) -> str:
@@ -128,10 +126,14 @@ def _look_at_all(*_: object) -> None:
 def register() -> None:
     if not bpy.app.background:
         bpy.app.handlers.load_post.append(_look_at_all)
+        # while it is being enabled there may be no data to look at yet
+        bpy.app.timers.register(_look_at_all, first_interval=1.0)
 
 
 def unregister() -> None:
     global _previews
+    if bpy.app.timers.is_registered(_look_at_all):
+        bpy.app.timers.unregister(_look_at_all)
     if _look_at_all in bpy.app.handlers.load_post:
         bpy.app.handlers.load_post.remove(_look_at_all)
     if _previews is not None:

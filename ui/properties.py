@@ -11,6 +11,7 @@ import bpy
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, PointerProperty, StringProperty
 
 from ..trellis_addon.settings import INT32_MAX, SETTABLE, Field, Settings
+from .preferences import preferences
 
 
 def _property(field: Field) -> Any:
@@ -38,6 +39,19 @@ TRELLIS2_PG_settings = type(
 )
 
 
+def _height(self: bpy.types.PropertyGroup) -> float:
+    """The scene's own height, or else that of the preferences."""
+    stored = preferences()
+    return float(self.get(_OWN_HEIGHT, stored.height if stored else 1.0))
+
+
+def _set_height(self: bpy.types.PropertyGroup, value: float) -> None:
+    self[_OWN_HEIGHT] = value
+
+
+_OWN_HEIGHT = "own_height"
+
+
 def _look_again(self: bpy.types.PropertyGroup, context: bpy.types.Context) -> None:
     """Have the picture looked at, in a thread, for the panel to warn in time."""
     image = self.image if isinstance(self, TRELLIS2_PG_scene) else self.id_data
@@ -46,6 +60,14 @@ def _look_again(self: bpy.types.PropertyGroup, context: bpy.types.Context) -> No
     from ..trellis_addon.scene import cutout_preview
 
     cutout_preview.look_later(image)
+
+
+def _ask_device(self: bpy.types.PropertyGroup, context: bpy.types.Context) -> None:
+    """Have the graphics card's memory asked for, in a thread, when it is chosen to run on."""
+    if self.backend == "local" and not bpy.app.background:
+        from ..trellis_addon.scene import device
+
+        device.ask_later()
 
 
 class TRELLIS2_PG_image(bpy.types.PropertyGroup):
@@ -84,10 +106,17 @@ class TRELLIS2_PG_scene(bpy.types.PropertyGroup):
             ("remote", "Remote", "TRELLIS.2 at Runware; needs an API key and costs a few cents"),
             ("service", "Service", "A service of your own, at the address in the preferences"),
         ],
+        update=_ask_device,
     )
     asset_name: StringProperty(name="Name", description="Name of the asset; empty takes the image's")  # type: ignore[valid-type]
     height: FloatProperty(  # type: ignore[valid-type]
-        name="Height", description="How tall the asset stands", default=1.0, min=0.001, max=1000.0, unit="LENGTH"
+        name="Height",
+        description="How tall the asset stands",
+        min=0.001,
+        max=1000.0,
+        unit="LENGTH",
+        get=_height,
+        set=_set_height,
     )
     settings: PointerProperty(type=TRELLIS2_PG_settings)  # type: ignore[valid-type]
 

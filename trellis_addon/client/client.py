@@ -195,6 +195,16 @@ class Client:
         if answer.status >= 400:
             raise first_error(answer.body, answer.status)
 
+    def about(self) -> Mapping[str, Any]:
+        """What our own service says of itself; empty where another one answers, or none."""
+        headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
+        try:
+            response = self._api.get(self.url, headers=headers)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            log.info("The service at %s does not say what it is: %s", self.url, type(error).__name__)
+            return {}
+        return _json(response.content, self._token) or {} if response.status_code == 200 else {}
+
     def account(self) -> Account:
         """The account's balance; raises `ApiKeyError` for a key that is not accepted."""
         task_uuid = new_uuid()

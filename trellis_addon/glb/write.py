@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 
 GENERATOR = "TRELLIS.2 for Blender"
 
-_FLOAT, _UINT = 5126, 5125
+_FLOAT, _UINT, _USHORT = 5126, 5125, 5123
+# The largest index of 16 bits would be read as "restart" by some renderers, so it is not used.
+_SHORT_VERTICES = 65535
 _ARRAY_BUFFER, _ELEMENT_ARRAY_BUFFER = 34962, 34963
 _LINEAR, _LINEAR_MIPMAP_LINEAR, _CLAMP_TO_EDGE = 9729, 9987, 33071
 _WEBP = "EXT_texture_webp"
@@ -24,8 +26,8 @@ class Material:
     """A metallic-roughness material; every texture is an encoded image (PNG, JPEG or WebP) or None.
 
     `base_colour` is sRGB (RGBA where `alpha_mode` needs it), `metallic_roughness` has roughness in
-    green and metalness in blue, `normal` is tangent space with green up. `alpha_mode` is OPAQUE,
-    MASK or BLEND. The factors multiply the textures.
+    green and metalness in blue, and ambient occlusion in red where `occlusion` says so; `normal` is
+    tangent space with green up. `alpha_mode` is OPAQUE, MASK or BLEND. The factors multiply the textures.
     """
 
     name: str = "Material"
@@ -33,6 +35,7 @@ class Material:
     metallic_roughness: bytes | None = None
     normal: bytes | None = None
     normal_scale: float = 1.0
+    occlusion: bool = False
     colour_factor: tuple[float, float, float, float] = (1.0, 1.0, 1.0, 1.0)
     metallic_factor: float = 1.0
     roughness_factor: float = 1.0
@@ -44,8 +47,8 @@ class Material:
 
 @dataclass(frozen=True)
 class Mesh:
-    """A triangle mesh: `positions` (V, 3), `faces` (F, 3); `normals` (V, 3) of length 1 and `uvs` (V, 2)
-    with v running down the image where there are any."""
+    """A triangle mesh: `positions` (V, 3), `faces` (F, 3); `normals` (V, 3) of length 1, `uvs` (V, 2) with
+    v running down the image, and `tangents` (V, 4) as `tangents.tangents` makes them, where there are any."""
 
     positions: NDArray[np.float32]
     faces: NDArray[np.uint32]
@@ -53,39 +56,56 @@ class Mesh:
     uvs: NDArray[np.float32] | None = None
     name: str = "Mesh"
     extras: Mapping[str, Any] = field(default_factory=dict)
+    tangents: NDArray[np.float32] | None = None
 
 
-def write_glb(mesh: Mesh, material: Material, asset_extras: Mapping[str, Any] | None = None) -> bytes:
+def write_glb(
+    mesh: Mesh,
+    material: Material,
+    asset_extras: Mapping[str, Any] | None = None,
+    *,
+    further: Sequence[tuple[NDArray[np.uint32], Material]] = (),
+) -> bytes:
     """The GLB file of one mesh with one material.
 
-    `asset_extras` (JSON data, such as where the asset comes from) goes into `asset.extras`.
+    `asset_extras` (JSON data, such as where the asset comes from) goes into `asset.extras`. `further` faces (F, 3) of
+    the same vertices have materials of their own; images that are the same are stored once.
     Raises `ValueError` for arrays that do not fit together and images of an unknown kind.
     """
     _check(mesh, material)
+    for faces, other in further:
+        _check(replace(mesh, faces=faces), other)
     binary = _Binary()
     attributes = {"POSITION": binary.accessor(mesh.positions, "VEC3", bounds=True)}
     if mesh.normals is not None:
         attributes["NORMAL"] = binary.accessor(mesh.normals, "VEC3")
+    if mesh.tangents is not None:
+        attributes["TANGENT"] = binary.accessor(mesh.tangents, "VEC4")
     if mesh.uvs is not None:
         attributes["TEXCOORD_0"] = binary.accessor(mesh.uvs, "VEC2")
-    primitive = {
-        "attributes": attributes,
-        "indices": binary.accessor(mesh.faces.reshape(-1), "SCALAR", indices=True),
-        "material": 0,
-        "mode": 4,
-    }
+    parts = ((mesh.faces, material), *further)
+    primitives = [
+        {
+            "attributes": attributes,
+            "indices": binary.accessor(faces.reshape(-1), "SCALAR", indices=True),
+            "material": number,
+            "mode": 4,
+        }
+        for number, (faces, _) in enumerate(parts)
+    ]
     document: dict[str, Any] = {
         "asset": {"version": "2.0", "generator": GENERATOR},
         "scene": 0,
         "scenes": [{"name": mesh.name, "nodes": [0]}],
         "nodes": [{"name": mesh.name, "mesh": 0}],
-        "meshes": [{"name": mesh.name, "primitives": [primitive]}],
+        "meshes": [{"name": mesh.name, "primitives": primitives}],
     }
     if asset_extras:
         document["asset"]["extras"] = dict(asset_extras)
     if mesh.extras:
         document["meshes"][0]["extras"] = dict(mesh.extras)
-    document["materials"] = [_material(material, document, binary)]
+    known: dict[tuple[str, bytes], int] = {}
+    document["materials"] = [_material(each, document, binary, known) for _, each in parts]
     document["accessors"] = binary.accessors
     document["bufferViews"] = binary.views
     document["buffers"] = [{"byteLength": len(binary.data)}]
@@ -110,10 +130,11 @@ class _Binary:
         return len(self.views) - 1
 
     def accessor(self, values: NDArray[Any], kind: str, bounds: bool = False, indices: bool = False) -> int:
-        values = np.ascontiguousarray(values, "<u4" if indices else "<f4")
+        short = indices and int(values.max()) < _SHORT_VERTICES
+        values = np.ascontiguousarray(values, ("<u2" if short else "<u4") if indices else "<f4")
         accessor: dict[str, Any] = {
             "bufferView": self.view(values.tobytes(), _ELEMENT_ARRAY_BUFFER if indices else _ARRAY_BUFFER),
-            "componentType": _UINT if indices else _FLOAT,
+            "componentType": (_USHORT if short else _UINT) if indices else _FLOAT,
             "count": len(values),
             "type": kind,
         }
@@ -124,10 +145,14 @@ class _Binary:
         return len(self.accessors) - 1
 
 
-def _material(material: Material, document: dict[str, Any], binary: _Binary) -> dict[str, Any]:
-    """The material's JSON; its images, textures and sampler are added to `document`."""
+def _material(
+    material: Material, document: dict[str, Any], binary: _Binary, known: dict[tuple[str, bytes], int]
+) -> dict[str, Any]:
+    """The material's JSON; its images, textures and sampler are added to `document`, its textures to those `known`."""
 
     def texture(content: bytes, name: str) -> dict[str, Any]:
+        if (name, content) in known:
+            return {"index": known[name, content]}
         mime = image_mime(content)
         images = document.setdefault("images", [])
         images.append({"name": f"{material.name} {name}", "bufferView": binary.view(content), "mimeType": mime})
@@ -147,7 +172,8 @@ def _material(material: Material, document: dict[str, Any], binary: _Binary) -> 
             source["source"] = len(images) - 1
         textures = document.setdefault("textures", [])
         textures.append(source)
-        return {"index": len(textures) - 1}
+        known[name, content] = len(textures) - 1
+        return {"index": known[name, content]}
 
     surface: dict[str, Any] = {
         "baseColorFactor": list(material.colour_factor),
@@ -159,6 +185,8 @@ def _material(material: Material, document: dict[str, Any], binary: _Binary) -> 
         surface["baseColorTexture"] = texture(material.base_colour, "Base Color")
     if material.metallic_roughness is not None:
         surface["metallicRoughnessTexture"] = texture(material.metallic_roughness, "Metallic Roughness")
+        if material.occlusion:
+            out["occlusionTexture"] = dict(surface["metallicRoughnessTexture"])
     if material.normal is not None:
         out["normalTexture"] = {**texture(material.normal, "Normal"), "scale": material.normal_scale}
     if material.alpha_mode != "OPAQUE":
@@ -185,11 +213,13 @@ def image_mime(content: bytes) -> str:
 
 def _check(mesh: Mesh, material: Material) -> None:
     count = len(mesh.positions)
-    shapes = ((mesh.positions, 3), (mesh.normals, 3), (mesh.uvs, 2))
+    shapes = ((mesh.positions, 3), (mesh.normals, 3), (mesh.uvs, 2), (mesh.tangents, 4))
     if any(array is not None and array.shape != (count, width) for array, width in shapes):
-        raise ValueError("positions and normals must be (V, 3), uvs (V, 2), all of the same length")
+        raise ValueError("positions and normals must be (V, 3), uvs (V, 2), tangents (V, 4), all of the same length")
     if mesh.faces.ndim != 2 or mesh.faces.shape[1] != 3 or not len(mesh.faces):
         raise ValueError("faces must be (F, 3) with at least one row")
+    if mesh.tangents is not None and (mesh.normals is None or mesh.uvs is None):
+        raise ValueError("tangents need normals and uvs")
     if int(mesh.faces.max()) >= count or int(mesh.faces.min()) < 0:
         raise ValueError("faces name a vertex that does not exist")
     if material.alpha_mode not in ("OPAQUE", "MASK", "BLEND"):

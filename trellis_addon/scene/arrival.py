@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+import logging
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import bpy
@@ -12,11 +14,16 @@ from ..errors import TrellisError
 from ..jobs.job import Asset
 from ..jobs.store import JobStore
 from . import placeholder
+from .assets import mark_asset, save_to_library
 from .importer import house, import_asset
+from .previews import picture_of
+from .statistics import measure, measure_surface, read_mesh, remember
 from .target import Target
 
 if TYPE_CHECKING:
     from .queue import Generation
+
+log = logging.getLogger(__name__)
 
 _KEPT = "Its place is not in this file: choose Import to have it at the 3D cursor."
 # What the artist has in hand while one of these runs is not to be disturbed, and an undo step in between would be.
@@ -25,6 +32,16 @@ _HANDS_ON = ("TRANSFORM_OT_", "VIEW3D_OT_", "OBJECT_OT_", "MESH_OT_", "SCULPT_OT
 
 def settle(generation: Generation) -> None:
     """What becomes of a generation whose results are here: imported soon, chosen from, or kept."""
+    from . import previews
+
+    if generation.target.catalog and not generation.previews and generation.state == "running":
+        # An asset is marked with its picture, and that is not rendered while the artist waits.
+        previews.make(generation, lambda: _settle(generation))
+    else:
+        _settle(generation)
+
+
+def _settle(generation: Generation) -> None:
     from . import previews, queue
 
     if not generation.target.is_open:
@@ -62,6 +79,9 @@ def take(generation: Generation, picked: Collection[int], target: Target) -> lis
 
     chosen = [asset for number, asset in enumerate(generation.assets) if number in picked]
     made = deliver(chosen, target)
+    if target.catalog:
+        for obj, asset in zip(made, chosen, strict=True):
+            _file(obj, picture_of(asset), target)
     generation.target = target
     message = f"engine: {chosen[0].engine}. {generation.said}".strip()
     queue.update(generation, state="done", share=1.0, message=message)
@@ -76,7 +96,43 @@ def deliver(assets: Sequence[Asset], target: Target) -> list[bpy.types.Object]:
     cards = placeholder.find(target.card)
     made = _in_place_of(cards, assets, target) if cards else _at(assets, target)
     mark_delivered(assets)
+    for obj in made:
+        _measure(obj)
     return made
+
+
+def _file(obj: bpy.types.Object, picture: Path, target: Target) -> None:
+    """Mark an asset, and save it to its library. That it cannot be is no reason not to have it in the scene."""
+    preview = picture if picture.is_file() else None
+    try:
+        mark_asset(obj, preview=preview, catalog=target.catalog)
+        if target.library:
+            save_to_library(obj, Path(target.library), catalog=target.catalog, preview=preview)
+    except TrellisError as error:
+        log.warning("%s is not filed in the asset library: %s", obj.name, error)
+
+
+def _measure(obj: bpy.types.Object) -> None:
+    """Have the panel know what the asset is made of; the counting is done in a thread."""
+    from . import queue
+
+    if bpy.app.background:
+        remember(obj)
+        return
+    name, arrays = obj.name, read_mesh(obj)
+
+    def count() -> Callable[[], None]:
+        surface = measure_surface(arrays)
+
+        def keep() -> None:
+            # undone, renamed or edited meanwhile: then the panel has a button for it
+            found = bpy.data.objects.get(name)
+            if found is not None and found.type == "MESH" and len(found.data.vertices) == len(arrays.positions):
+                remember(found, measure(found, surface))
+
+        return keep
+
+    queue.in_thread(count)
 
 
 def mark_delivered(assets: Sequence[Asset]) -> None:
@@ -102,10 +158,12 @@ def hands_full() -> str:
 def _at(assets: Sequence[Asset], target: Target) -> list[bpy.types.Object]:
     """Each where the one before ends."""
     scene = bpy.data.scenes[target.scene_name]
+    parent = target.parent_in(scene)
     x, y, z = target.location
     with _all_or_none() as made:
         for asset in assets:
-            made.append(import_asset(asset, height=target.height, location=(x, y, z), scene=scene))
+            here = (x, y, z)
+            made.append(import_asset(asset, height=target.height, location=here, scene=scene, parent_collection=parent))
             x += made[-1].dimensions.x * 1.15
     return made
 

@@ -1,8 +1,10 @@
-"""Marking objects as assets with a preview, and laying many of them out."""
+"""Marking objects as assets with a preview, saving them to libraries, and laying many of them out."""
 
 from __future__ import annotations
 
+import itertools
 import math
+import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,32 +13,90 @@ import bpy
 import numpy as np
 from mathutils import Matrix
 
+from ..errors import InputError, TrellisError
+from ..images import clean_name
+from .catalog import CATALOG, catalog_id, ensure_catalog, folder_of_this_file
 from .placement import bounds, world_bounds
 from .provenance import read_provenance
 from .render import render_object
 
 PREVIEW_SIZE = 256
+AUTHOR = "TRELLIS.2 for Blender"
+# A note for whoever finds the asset later, not advice: weights and picture are two things.
+LICENCE = "Made with TRELLIS.2 (weights: MIT licence); the rights in the picture stay with their holder"
+DRAFT_LICENCE = "Made without a model; the rights in the picture stay with their holder"
 
 
-def mark_asset(obj: bpy.types.Object, *, preview: Path | None = None) -> None:
-    """Mark as an asset, with description and tags from its provenance and a preview picture.
+def mark_asset(
+    obj: bpy.types.Object,
+    *,
+    preview: Path | None = None,
+    catalog: str | None = CATALOG,
+    author: str = AUTHOR,
+    licence: str | None = None,
+    tags: Sequence[str] = (),
+) -> None:
+    """Mark as an asset: a preview, and from its provenance a description, tags and a note on the licence.
 
-    `preview`: a picture to use; without one the object is rendered (about a second).
+    `preview`: a picture to use; without one the object is rendered (about a second). `catalog`: path of the
+    catalog to be in, written into the library that the open file belongs to (an unsaved file belongs to none:
+    then only its UUID is set); None leaves it alone. `licence`: a note of your own. `tags` are added. Raises
+    `TrellisError` where the catalog file cannot be written.
     """
+    if catalog is not None:
+        folder = folder_of_this_file()
+        identifier = ensure_catalog(folder, catalog) if folder else catalog_id(catalog)
     obj.asset_mark()
-    provenance = read_provenance(obj)
-    engine = provenance.get("engine") or "unknown"
-    obj.asset_data.author = "TRELLIS.2 for Blender"
-    obj.asset_data.description = f"Made from {provenance.get('image', 'a picture')} by {engine}"
-    for tag in ("TRELLIS.2", "draft" if str(engine).startswith("draft:") else "generated"):
-        obj.asset_data.tags.new(tag, skip_if_exists=True)
+    if catalog is not None:
+        obj.asset_data.catalog_id = identifier
+    _describe(obj, author, licence, tags)
     if preview is not None:
         _load_preview(obj, preview)
         return
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "preview.png"
+    with tempfile.TemporaryDirectory() as folder_name:
+        path = Path(folder_name) / "preview.png"
         render_object(obj, path, size=PREVIEW_SIZE, samples=8, transparent=True)
         _load_preview(obj, path)
+
+
+def save_to_library(
+    obj: bpy.types.Object,
+    folder: Path,
+    *,
+    catalog: str = CATALOG,
+    preview: Path | None = None,
+    author: str = AUTHOR,
+    licence: str | None = None,
+    tags: Sequence[str] = (),
+) -> Path:
+    """Save the object, marked, as a .blend of its own in an asset library's folder; returns the file.
+
+    The name is the object's, with a number where that is taken: no file is ever replaced. In the open file the
+    object stays marked or unmarked as it is; one that is marked is saved with what its mark says, and `author`,
+    `licence` and `tags`, see `mark_asset`, are for one that is not. Raises `InputError` for a folder that is not
+    there, `TrellisError` where it cannot be written; then no file is left behind.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(f"The asset library's folder {folder} is not there; choose another, or create it.")
+    identifier = ensure_catalog(folder, catalog)
+    if obj.mode == "EDIT":
+        obj.update_from_editmode()
+    before = obj.asset_data.catalog_id if obj.asset_data else None
+    try:
+        if before is None:
+            mark_asset(obj, preview=preview, catalog=None, author=author, licence=licence, tags=tags)
+        elif preview is not None:
+            _load_preview(obj, preview)
+        obj.asset_data.catalog_id = identifier
+        target = _reserve(folder, clean_name(obj.name))
+        _write_blend(obj, target)
+    finally:
+        if before is None:
+            obj.asset_clear()
+        else:
+            obj.asset_data.catalog_id = before
+    return target
 
 
 def lay_out_grid(objects: Sequence[bpy.types.Object], *, gap: float = 0.25) -> None:
@@ -53,6 +113,46 @@ def lay_out_grid(objects: Sequence[bpy.types.Object], *, gap: float = 0.25) -> N
     for number, obj in enumerate(objects):
         row, column = divmod(number, columns)
         obj.matrix_world = Matrix.Translation(((column - (columns - 1) / 2) * cell, start + row * cell, 0.0))
+
+
+def _describe(obj: bpy.types.Object, author: str, licence: str | None, tags: Sequence[str]) -> None:
+    provenance = read_provenance(obj)
+    engine = str(provenance.get("engine") or "unknown")
+    is_draft = engine.startswith("draft:")
+    data = obj.asset_data
+    data.author = author
+    data.description = f"Made from {provenance.get('image', 'a picture')} by {engine}"
+    data.license = licence if licence is not None else (DRAFT_LICENCE if is_draft else LICENCE)
+    # Blender keeps 63 bytes of a tag
+    named = [clean_name(str(provenance[key])) for key in ("engine", "model", "image") if provenance.get(key)]
+    for tag in ("TRELLIS.2", "draft" if is_draft else "generated", *named, *tags):
+        data.tags.new(tag, skip_if_exists=True)
+
+
+def _reserve(folder: Path, name: str) -> Path:
+    """A file that was not there before, and now is, empty: nobody else can take its name."""
+    for number in itertools.count(1):
+        target = folder / (f"{name}.blend" if number == 1 else f"{name}-{number}.blend")
+        try:
+            target.open("xb").close()
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise TrellisError(f"{target} cannot be written: {error.strerror or error}.") from error
+        break
+    return target
+
+
+def _write_blend(obj: bpy.types.Object, target: Path) -> None:
+    """Into the reserved file, whole or not at all."""
+    part = target.with_name(f".{target.name}.part")
+    try:
+        bpy.data.libraries.write(str(part), {obj}, path_remap="ABSOLUTE", fake_user=True, compress=True)
+        os.replace(part, target)
+    except (OSError, RuntimeError) as error:
+        part.unlink(missing_ok=True)
+        target.unlink(missing_ok=True)
+        raise TrellisError(f"{target} cannot be written; see that the disk has room.") from error
 
 
 def _free_depth(new: Sequence[bpy.types.Object]) -> float:

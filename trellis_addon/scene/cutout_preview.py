@@ -44,7 +44,7 @@ class Look:
 @dataclass
 class _Looks:
     known: dict[Key, Look] = field(default_factory=dict)
-    under_way: set[Key] = field(default_factory=set)
+    under_way: dict[Key, object] = field(default_factory=dict)  # each with what tells the newest look
 
 
 _looks = _Looks()
@@ -76,11 +76,8 @@ def look_later(image: bpy.types.Image) -> None:
     """Look at it in a thread; the panel shows what was found. Main thread only."""
     from . import queue
 
-    key = key_of(image)
-    if key in _looks.under_way:
-        return
-    load = _loader(image)
-    _looks.under_way.add(key)
+    key, load, newest = key_of(image), _loader(image), object()
+    _looks.under_way[key] = newest
 
     def work() -> Callable[[], None]:
         found = Look(error="The picture cannot be looked at; the console has the details.")
@@ -88,7 +85,7 @@ def look_later(image: bpy.types.Image) -> None:
             found = _look(load)
         finally:
             # whatever went wrong, the panel must not wait for ever
-            queue.later(lambda: _done(key, found))
+            queue.later(lambda: _done(key, newest, found))
         return lambda: None
 
     queue.in_thread(work)
@@ -100,9 +97,11 @@ def forget() -> None:
     _looks.under_way.clear()
 
 
-def _done(key: Key, found: Look) -> None:
-    _looks.under_way.discard(key)
-    _remember(key, found)
+def _done(key: Key, newest: object, found: Look) -> None:
+    """The picture may have been painted on since: of two looks under way the later one counts."""
+    if _looks.under_way.get(key) is newest:
+        del _looks.under_way[key]
+        _remember(key, found)
 
 
 def _remember(key: Key, found: Look) -> Look:

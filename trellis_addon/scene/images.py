@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable
 from pathlib import Path
-
 from typing import TYPE_CHECKING
 
 import bpy
@@ -30,7 +30,7 @@ def datablock_loader(
     cuts nothing out. To be called on the main thread, where the pixels are taken; the function that
     it returns does the slow part and may run in any thread. Raises `ImageError` when there are no pixels.
     """
-    name = Path(image.name).stem
+    name = name_of(image)
     read = _reader(image)
     read_mask = _reader(mask) if mask is not None and not whole else None
 
@@ -40,6 +40,11 @@ def datablock_loader(
         return prepare(picture, name=name, sha256=sha256, mask=given)
 
     return load
+
+
+def name_of(image: bpy.types.Image) -> str:
+    """The datablock's name without a file's ending, and without the number that Blender gives to namesakes."""
+    return Path(re.sub(r"\.\d{3}$", "", image.name)).stem
 
 
 def _reader(image: bpy.types.Image) -> Callable[[], tuple[Picture, str]]:

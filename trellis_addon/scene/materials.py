@@ -69,7 +69,7 @@ def _set_colour_spaces(principled: bpy.types.ShaderNode) -> None:
     """Base colour and emission are sRGB; everything else is data."""
     for socket in principled.inputs:
         coloured = socket.name in ("Base Color", "Emission Color")
-        for image in _images_behind(socket):
+        for image in images_behind(socket):
             # one image may serve alpha as well as colour: colour decides
             if coloured:
                 image.colorspace_settings.name = "sRGB"
@@ -81,14 +81,14 @@ def _name_images(principled: bpy.types.ShaderNode, name: str) -> None:
     """ "helmet Base Color" says more in the image list than the importer's "Image_0.003"."""
     for socket in principled.inputs:
         if socket.name in ("Base Color", "Normal", "Emission Color"):
-            for image in _images_behind(socket):
+            for image in images_behind(socket):
                 image.name = f"{name} {socket.name}"
         elif socket.name == "Roughness":
-            for image in _images_behind(socket):
+            for image in images_behind(socket):
                 image.name = f"{name} Metallic Roughness"
 
 
-def _images_behind(socket: bpy.types.NodeSocket) -> list[bpy.types.Image]:
+def images_behind(socket: bpy.types.NodeSocket) -> list[bpy.types.Image]:
     found = []
     waiting = [link.from_node for link in socket.links]
     seen = set()

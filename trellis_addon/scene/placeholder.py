@@ -22,7 +22,9 @@ _LABEL = "trellis2_card_label"  # the name it was given: another one now is the 
 _STANDING = Matrix.Rotation(math.radians(90), 4, "X")
 
 
-def stand(id: str, label: str, scene: bpy.types.Scene, location: Sequence[float], height: float) -> bpy.types.Object:
+def stand(
+    id: str, label: str, parent: bpy.types.Collection, location: Sequence[float], height: float
+) -> bpy.types.Object:
     """A card of this height, in metres, its bottom centre at `location`; without a picture as yet."""
     card = bpy.data.objects.new(label, None)
     card.empty_display_type = "IMAGE"
@@ -33,7 +35,7 @@ def stand(id: str, label: str, scene: bpy.types.Scene, location: Sequence[float]
     card.matrix_world = Matrix.Translation(Vector(location)) @ _STANDING
     card[PROPERTY] = id
     card[_LABEL] = card.name
-    scene.collection.objects.link(card)
+    parent.objects.link(card)
     return card
 
 

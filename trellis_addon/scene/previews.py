@@ -24,8 +24,8 @@ def picture_of(asset: Asset) -> Path:
     return asset.path.with_suffix(".preview.png")
 
 
-def make(generation: Generation) -> None:
-    """Have a picture of every result made; each is shown as soon as they are there."""
+def make(generation: Generation, then: Callable[[], None] = lambda: None) -> None:
+    """Have a picture of every result made, shown as soon as they are there; `then` is called afterwards."""
     from . import queue
 
     assets = generation.assets
@@ -39,6 +39,7 @@ def make(generation: Generation) -> None:
             generation.previews = {
                 number: picture_of(asset) for number, asset in enumerate(assets) if picture_of(asset).is_file()
             }
+            then()
 
         return show
 

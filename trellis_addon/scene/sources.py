@@ -15,6 +15,7 @@ from urllib.request import url2pathname
 
 import bpy
 import numpy as np
+from mathutils import Matrix
 
 from ..errors import ImageError
 from ..images import EXTENSIONS, clean_name, decode, image_kind, read_image_bytes
@@ -23,6 +24,8 @@ from ..images import EXTENSIONS, clean_name, decode, image_kind, read_image_byte
 RENDER_SIZE = 1024
 # Enough for a picture that a model looks at; scenes for the final frame are often set to thousands.
 RENDER_SAMPLES = 128
+_FIRST_LOOK = 256  # pixels of the drawing that finds where something is to be seen
+_MARGIN = 0.08  # around it, as a share of its size
 
 
 def image_of_file(path: Path) -> bpy.types.Image:
@@ -31,7 +34,11 @@ def image_of_file(path: Path) -> bpy.types.Image:
         decode(read_image_bytes(path)[0])  # has a sentence for each way in which a file can be damaged
     elif not path.is_file():
         raise ImageError(f"There is no image file {path}; check the path.")
-    return _loaded(path, str(path))
+    image = _loaded(path, str(path))
+    twin = next((other for other in bpy.data.images if other != image and _is_same(other, image)), None)
+    if twin is not None:  # chosen before
+        bpy.data.images.remove(image)
+    return twin or image
 
 
 def image_of_bytes(data: bytes, name: str) -> bpy.types.Image:
@@ -85,41 +92,30 @@ def clipboard(context: bpy.types.Context) -> bpy.types.Image | str:
     return text
 
 
-def view_image(context: bpy.types.Context) -> bpy.types.Image:
-    """What the 3D viewport shows, before nothing: without its background, overlays and gizmos."""
+def view_image(context: bpy.types.Context, *, size: int = RENDER_SIZE) -> bpy.types.Image:
+    """What the 3D viewport shows, large and before nothing: without its background, overlays and gizmos.
+
+    Square, `size` pixels, cut to what can be seen. Raises `ImageError` without a viewport, and where it is empty.
+    """
     if bpy.app.background:
         raise ImageError("Without a window there is no view to take; use the camera's.")
     view = _viewport(context)
     if view is None:
         raise ImageError("There is no 3D viewport in this window; open one, or use the camera's view.")
     space, region = view
-    import gpu
-
-    scale = RENDER_SIZE / max(region.width, region.height)
-    width, height = max(1, round(region.width * scale)), max(1, round(region.height * scale))
-    offscreen = gpu.types.GPUOffScreen(width, height)
-    try:
-        with (
-            kept(space.overlay, show_overlays=False),
-            kept(space, show_gizmo=False),
-            kept(space.shading, **_drawable(space.shading, context.scene)),
-        ):
-            offscreen.draw_view3d(
-                context.scene,
-                context.view_layer,
-                space,
-                region,
-                space.region_3d.view_matrix,
-                space.region_3d.window_matrix,
-                do_color_management=True,
-                draw_background=False,
-            )
-        buffer = offscreen.texture_color.read()
-        buffer.dimensions = width * height * 4
-        pixels = np.array(buffer, dtype=np.float32).reshape(height, width, 4)
-    finally:
-        offscreen.free()
-    return _image_of_pixels(pixels / 255.0 if pixels.max() > 1.0 else pixels, "View")
+    with (
+        kept(space.overlay, show_overlays=False),
+        kept(space, show_gizmo=False),
+        kept(space.shading, **_drawable(space.shading, context.scene)),
+        kept(context.scene.render, film_transparent=True),  # the world is background too
+    ):
+        context.view_layer.update()  # what is drawn is the evaluated scene
+        # once to see where something is, and once more with just that in the frame
+        seen = np.argwhere(_drawn(context, space, region, Matrix.Identity(4), _FIRST_LOOK)[..., 3] > 0)
+        if not len(seen):
+            raise ImageError("The view shows nothing but the background; turn it to what you want a picture of.")
+        crop = _square_around(seen, region.width / region.height)
+        return _image_of_pixels(_drawn(context, space, region, crop, size), "View")
 
 
 def camera_image(scene: bpy.types.Scene, *, size: int = RENDER_SIZE) -> bpy.types.Image:
@@ -210,8 +206,8 @@ def _few_samples(scene: bpy.types.Scene) -> contextlib.AbstractContextManager[No
 def _other_slot() -> Iterator[None]:
     """Render beside what was rendered last, and show that again afterwards."""
     result = next((image for image in bpy.data.images if image.type == "RENDER_RESULT"), None)
-    slots = result.render_slots if result is not None else ()
-    if len(slots) < 2:
+    slots = result.render_slots if result is not None else None
+    if slots is None or len(slots) < 2:
         yield
         return
     before = slots.active_index
@@ -234,6 +230,48 @@ def _loaded(path: Path, shown: str) -> bpy.types.Image:
             bpy.data.images.remove(image)
         raise ImageError(f"{shown} is no picture that Blender can read; use a PNG, JPEG or WebP file.") from None
     return image
+
+
+def _drawn(
+    context: bpy.types.Context, space: bpy.types.SpaceView3D, region: bpy.types.Region, crop: Matrix, size: int
+) -> np.ndarray:
+    """The viewport's pixels, (size, size, 4) in 0..1; `crop` goes from its device coordinates to those wanted."""
+    import gpu  # type: ignore[import-not-found]
+
+    offscreen = gpu.types.GPUOffScreen(size, size)
+    try:
+        offscreen.draw_view3d(
+            context.scene,
+            context.view_layer,
+            space,
+            region,
+            space.region_3d.view_matrix,
+            crop @ space.region_3d.window_matrix,
+            do_color_management=True,
+            draw_background=False,
+        )
+        buffer = offscreen.texture_color.read()
+        buffer.dimensions = size * size * 4
+        return np.array(buffer, dtype=np.float32).reshape(size, size, 4) / 255.0
+    finally:
+        offscreen.free()
+
+
+def _square_around(seen: np.ndarray, aspect: float) -> Matrix:
+    """The crop to what was seen, (N, 2) rows and columns of the first look, with a margin; square on the screen."""
+    (bottom, left), (top, right) = seen.min(axis=0), seen.max(axis=0) + 1
+    # in device coordinates, -1 to 1
+    x, y = (right + left) / _FIRST_LOOK - 1.0, (top + bottom) / _FIRST_LOOK - 1.0
+    half = max((right - left) / _FIRST_LOOK, (top - bottom) / _FIRST_LOOK / aspect) * (1.0 + _MARGIN)
+    scale = Matrix.Diagonal((1.0 / half, 1.0 / (half * aspect), 1.0, 1.0))
+    return scale @ Matrix.Translation((-x, -y, 0.0))
+
+
+def _is_same(one: bpy.types.Image, other: bpy.types.Image) -> bool:
+    """Whether two datablocks hold the same file, as it was read."""
+    if one.library or one.is_dirty or one.filepath_raw != other.filepath_raw or one.packed_file is None:
+        return False
+    return bool(bytes(one.packed_file.data) == bytes(other.packed_file.data))
 
 
 def _image_of_pixels(pixels: np.ndarray, name: str) -> bpy.types.Image:

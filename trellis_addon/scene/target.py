@@ -19,7 +19,9 @@ class Target:
 
     With a card it is the card that counts, wherever it is by then. Without one (a script's job, one of the history):
     the scene and the location. `session` is this run of Blender: an unsaved file has no other name, and the next
-    one is another file.
+    one is another file. `collection` is the one to come into, made when it is needed; empty is the scene's own.
+    With a `catalog` the asset is marked and filed there; `library` is the folder of the asset library that it is
+    saved to besides, empty is none but the file it is in.
     """
 
     scene_name: str
@@ -28,6 +30,9 @@ class Target:
     height: float | None
     session: str = ""
     card: str = ""
+    collection: str = ""
+    catalog: str = ""
+    library: str = ""
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))
@@ -39,6 +44,16 @@ class Target:
             return cls(**{**values, "location": tuple(values["location"])})
         except (ValueError, TypeError, KeyError):
             return None
+
+    def parent_in(self, scene: bpy.types.Scene) -> bpy.types.Collection:
+        """The collection of a scene that assets come into."""
+        if not self.collection:
+            return scene.collection
+        found = next((c for c in scene.collection.children_recursive if c.name == self.collection), None)
+        if found is None:
+            found = bpy.data.collections.new(self.collection)
+            scene.collection.children.link(found)
+        return found
 
     @property
     def is_open(self) -> bool:

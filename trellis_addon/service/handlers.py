@@ -120,7 +120,13 @@ class Service:
     def about(self) -> JsonObject:
         """Who answers here: for the handshake of the add-on."""
         models = [model for model in (TRELLIS2_MODEL, DRAFT_MODEL) if self._serves(model)]
-        return {"name": "trellis-addon-service", "version": VERSION, "engine": self.engine, "models": models}
+        return {
+            "name": "trellis-addon-service",
+            "version": VERSION,
+            "engine": self.engine,
+            "models": models,
+            "maskModel": self._has_mask_model(),
+        }
 
     def answer(self, requests: list[Any], base_url: str, dry_run: bool) -> tuple[Reply, list[TaskRecord]]:
         """Do all tasks of one request; also those whose result the reply has to wait for.
@@ -163,7 +169,7 @@ class Service:
         for name, field in (("webhook_url", "webhookURL"), ("upload_endpoint", "uploadEndpoint")):
             if name in task.settings:
                 self._policy.check(task.settings[name], field)
-        found = task_image(task.image, self.files, self._policy)
+        found = task_image(task.image, self.files, self._policy, may_leave=self._has_mask_model())
         identity = {"taskType": TASK_TYPE, "taskUUID": task.uuid}
         if call.dry_run:
             call.reply.add({**identity, "cost": 0, "engine": model})
@@ -276,6 +282,12 @@ class Service:
                 "taskNotFound", f"No task with the UUID {uuid} is known here (any more).", parameter="taskUUID"
             )
         return record
+
+    def _has_mask_model(self) -> bool:
+        """Whether pictures without a plain background can be cut out here."""
+        from ..pipeline.mask import model_file
+
+        return model_file() is not None
 
     def _serves(self, model: str) -> bool:
         try:

@@ -13,10 +13,13 @@ if TYPE_CHECKING:
     from ..images import PreparedImage
 
 
-def task_image(text: str, files: FileStore, policy: AddressPolicy) -> tuple[bytes, PreparedImage] | str:
+def task_image(
+    text: str, files: FileStore, policy: AddressPolicy, *, may_leave: bool = False
+) -> tuple[bytes, PreparedImage] | str:
     """The picture of a task, as it came and prepared; for a web address the address, which the worker fetches.
 
-    Raises `ImageError` for a picture that cannot be used, `RequestError` for an upload that is not there.
+    `may_leave`: the worker has a mask model for what cannot be cut out here; see `images.prepare`. Raises
+    `ImageError` for a picture that cannot be used, `RequestError` for an upload that is not there.
     """
     from ..images import image_kind, load_image, read_image_bytes
 
@@ -31,7 +34,7 @@ def task_image(text: str, files: FileStore, policy: AddressPolicy) -> tuple[byte
             raise _not_found("inputs.image", text)
     else:
         data, _name = read_image_bytes(text, allow_network=False, allow_path=False)
-    return data, load_image(data, allow_path=False)
+    return data, load_image(data, allow_path=False, may_leave=may_leave)
 
 
 def answer_media(request: JsonObject, files: FileStore, base_url: str, policy: AddressPolicy) -> JsonObject:

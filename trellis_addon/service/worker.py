@@ -81,7 +81,7 @@ class Workers:
         began = time.monotonic()
         if self._begin(record.uuid) > MOST_STARTS:
             raise EngineError(f"The service ended {MOST_STARTS} times while it worked on this task; it is given up.")
-        image = record.image or self._read(record)
+        image = self._cut_out(record, record.image or self._read(record))
         for warning in image.warnings:
             log.info("Task %s: %s", record.uuid, warning)
         if record.model not in engines:
@@ -130,7 +130,17 @@ class Workers:
                 data = record.picture.read_bytes()
             except OSError:
                 raise ImageError("The task's picture is not there any more; send the task again.") from None
-        return load_image(data, allow_path=False)
+        return load_image(data, allow_path=False, may_leave=True)
+
+    def _cut_out(self, record: TaskRecord, image: PreparedImage) -> PreparedImage:
+        from ..images import LATER
+        from ..pipeline import mask
+
+        if image.cutout != LATER or record.stopped.is_set():
+            return image
+        for index in range(len(record.slots)):
+            self._tasks.report(record, index, "Cutting the subject out", 0.0)
+        return mask.cut_out(image)
 
 
 def _plain(error: BaseException) -> TrellisError:

@@ -1,0 +1,91 @@
+"""Sampling with a flow model: everything that stays the same over the steps is prepared once, then the sampler runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..progress import Progress
+from .attention import Layout, rope_phases
+from .latent_flow import SLatFlowModel
+from .samplers import SamplerSettings, dense_spread, sample, sparse_spread
+from .structure_flow import SparseStructureFlowModel, from_tokens, to_tokens
+from .transformer import Context, FlowTransformer
+
+
+@dataclass(frozen=True)
+class Denoising:
+    """How to sample: the sampler's settings, whether both branches go in one pass, and whom to tell."""
+
+    settings: SamplerSettings
+    sigma_min: float
+    together: bool
+    progress: Progress
+    stage: str
+
+
+def denoise_structure(model: SparseStructureFlowModel, noise: Tensor, cond: Tensor, how: Denoising) -> Tensor:
+    """noise (B, C, R, R, R), cond (B, L, cond_channels) -> the structure's latent like noise."""
+    _, layout = to_tokens(noise)
+    phases = model.phases(noise.device).repeat(len(noise), 1, 1)
+    prepared = _Prepared(model, phases, layout, model.encode_context(cond), how.together)
+
+    def velocity(x: Tensor, t: Tensor, conditional: Sequence[bool]) -> list[Tensor]:
+        found = prepared(to_tokens(x)[0], t, conditional)
+        return [from_tokens(v, len(x), x.shape[2:]) for v in found]
+
+    return sample(
+        velocity,
+        noise,
+        how.settings,
+        dense_spread,
+        batch=len(noise),
+        sigma_min=how.sigma_min,
+        progress=how.progress,
+        stage=how.stage,
+    )
+
+
+def denoise_latent(
+    model: SLatFlowModel, noise: Tensor, coords: Tensor, cond: Tensor, how: Denoising, concat: Tensor | None = None
+) -> Tensor:
+    """noise (T, C) on coords (T, 4), cond (B, L, cond_channels) -> the latent like noise, still normalised.
+
+    `concat` (T, C') is given to the model behind the noise at every step.
+    """
+    layout = Layout.of(coords)
+    phases = rope_phases(coords[:, 1:], model.config.head_dim)
+    prepared = _Prepared(model, phases, layout, model.encode_context(cond), how.together)
+
+    def velocity(x: Tensor, t: Tensor, conditional: Sequence[bool]) -> Sequence[Tensor]:
+        return prepared(x if concat is None else torch.cat([x, concat], dim=-1), t, conditional)
+
+    return sample(
+        velocity,
+        noise,
+        how.settings,
+        sparse_spread(layout),
+        batch=len(layout.lengths),
+        sigma_min=how.sigma_min,
+        progress=how.progress,
+        stage=how.stage,
+    )
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """A model with all that does not change from step to step."""
+
+    model: FlowTransformer
+    phases: Tensor
+    layout: Layout
+    context: Context
+    together: bool
+
+    def __call__(self, tokens: Tensor, t: Tensor, conditional: Sequence[bool]) -> Sequence[Tensor]:
+        groups = [conditional] if self.together else [(sees,) for sees in conditional]
+        found = [self.model.velocity(tokens, t, self.phases, self.layout, self.context, group) for group in groups]
+        return [v for part in found for v in part]

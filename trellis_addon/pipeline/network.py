@@ -1,0 +1,122 @@
+"""What all networks share: a configuration read from JSON, and which weights are held in 16 bits."""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, fields
+from typing import Any, TypeVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..errors import EngineError
+
+C = TypeVar("C")
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+class Network(nn.Module):
+    """A network whose head and tail run in float32 and whose torso runs in `torso`.
+
+    The torso's dtype is the activations' too. Subclasses say with `in_torso` which weights belong to it; all others
+    stay in float32, as the published model was trained.
+    """
+
+    config: Any
+    torso: torch.dtype = torch.float32
+
+    def in_torso(self, key: str) -> bool:
+        raise NotImplementedError
+
+    def dtype_of(self, key: str) -> torch.dtype:
+        """The dtype that the weight `key` has at run time."""
+        return self.torso if self.in_torso(key) else torch.float32
+
+    def cast(self, torso: torch.dtype) -> Network:
+        """Set the torso's dtype and bring all weights that are there to theirs."""
+        self.torso = torso
+        for key, parameter in self.named_parameters():
+            parameter.data = parameter.data.to(self.dtype_of(key))
+        return self
+
+
+def full_size(
+    build: Callable[[Any], Network], config: Any, torso: torch.dtype | None = None
+) -> tuple[int, torch.dtype]:
+    """Bytes that a network's weights take at run time, and its torso's dtype, which `torso` overrides."""
+    with torch.device("meta"):
+        network = build(config)
+    network.torso = torso or network.torso
+    sizes = (tensor.numel() * network.dtype_of(key).itemsize for key, tensor in network.named_parameters())
+    return sum(sizes), network.torso
+
+
+def layer_norm(x: Tensor, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-6) -> Tensor:
+    """Layer norm over the last axis, computed in float32, in x's dtype."""
+    if weight is None:  # torch's own kernel computes in float32 whatever the dtype
+        return F.layer_norm(x, x.shape[-1:], eps=eps)
+    return F.layer_norm(x.float(), x.shape[-1:], weight, bias, eps).to(x.dtype)
+
+
+def parse(config: type[C], args: Any, where: str) -> C:
+    """A configuration of JSON's `args`: every key known, every type right, none missing.
+
+    `where` names the file for the sentence of the `EngineError` that is raised otherwise.
+    """
+    if not isinstance(args, Mapping):
+        raise EngineError(f"{where} is not the configuration of a model: expected an object of settings.")
+    hints = typing.get_type_hints(config)
+    known = {field.name: field for field in fields(config)}  # type: ignore[arg-type]
+    unknown = sorted(set(args) - set(known))
+    if unknown:
+        raise EngineError(
+            f'{where} has the setting "{unknown[0]}", which this version does not know; update the add-on.'
+        )
+    values = {}
+    for name, field in known.items():
+        if name in args:
+            values[name] = _checked(args[name], hints[name], f'{where}: the setting "{name}"')
+        elif field.default is MISSING and field.default_factory is MISSING:
+            raise EngineError(f'{where} lacks the setting "{name}"; the file is incomplete, download it again.')
+    try:
+        return config(**values)
+    except ValueError as error:
+        raise EngineError(f"{where}: {error}.") from None
+
+
+def _checked(value: Any, kind: Any, what: str) -> Any:
+    """JSON's value as the type that the dataclass wants: lists become tuples, whole numbers do as floats."""
+    origin = typing.get_origin(kind)
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            raise EngineError(f"{what} must be a list.")
+        item, *rest = typing.get_args(kind)
+        if rest != [...] and len(value) != 1 + len(rest):
+            raise EngineError(f"{what} must have {1 + len(rest)} values.")
+        return tuple(_checked(v, item, what) for v in value)
+    if origin is types.UnionType:
+        if value is None:
+            return None
+        return _checked(value, typing.get_args(kind)[0], what)
+    if origin is dict or kind is dict:
+        if not isinstance(value, dict):
+            raise EngineError(f"{what} must be an object.")
+        return value
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if type(value) is not kind:
+        raise EngineError(f"{what} must be {_NAMES.get(kind, kind)}, not {value!r}.")
+    return value
+
+
+_NAMES = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
+
+
+def require(condition: bool, rule: str) -> None:
+    """For a configuration's `__post_init__`: `rule` is what a `ValueError` says."""
+    if not condition:
+        raise ValueError(rule)

@@ -1,0 +1,349 @@
+"""From a picture to a dense asset: the stages of TRELLIS.2 in their order, one method each.
+
+image -> features -> sparse structure -> shape latent (-> finer voxels -> shape latent) -> texture latent -> asset
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ..errors import EngineError
+from ..progress import Progress
+from .costs import stage_parts
+from .denoise import Denoising, denoise_latent, denoise_structure
+from .dinov3 import DINOv3, to_input
+from .latent_flow import SLatFlowModel
+from .memory import GB, IMAGE_MODEL_PEAK, STRUCTURE_PEAK, Budget, decoder_bytes, device_budget, flow_bytes
+from .network import DTYPES, Network
+from .numerics import OUT_OF_MEMORY, exactly
+from .preprocess import preprocess_image
+from .repository import IMAGE_MODEL, PipelineConfig, Repository
+from .request import Request, request_of
+from .result import Latents, PipelineResult, on_cpu, to_numpy
+from .samplers import SamplerSettings
+from .sparse import SparseTensor, VoxelGrid, unique_rows
+from .store import FolderSource, ModelStore, choose_device
+from .structure_decoder import SparseStructureDecoder, occupied_voxels
+from .structure_flow import SparseStructureFlowModel
+from .vae_decoder import FlexiDualGridVaeDecoder, SparseUnetVaeDecoder, to_material
+
+N = TypeVar("N", bound=Network)
+Features = Mapping[int, Tensor]  # side of the picture (512, 1024) -> tokens (1, L, C)
+
+UPSAMPLE = 4  # subdivisions from the latents' grid to the finest one: 16 times its side
+COARSE_SIDE = 32  # of the grid that a cascade starts from
+LOWEST = 1024  # resolution of a cascade, below which it is not one
+STEP = 128  # by which a cascade's resolution falls
+RETRIES = 2  # with less memory, after the device ran out of it
+
+
+class Pipeline:
+    """One model on one device. Not thread-safe; networks are loaded when first used and kept while there is room."""
+
+    def __init__(self, store: ModelStore, config: PipelineConfig) -> None:
+        self.store = store
+        self.config = config
+        self.device = store.device
+
+    @classmethod
+    def from_folder(
+        cls,
+        folder: Path | str,
+        device: str | torch.device = "auto",
+        dtype: str | torch.dtype | None = None,
+        memory_budget: int | None = None,
+    ) -> Pipeline:
+        """The model in a local copy of its repository.
+
+        `device` "auto" is CUDA (or ROCm), else Metal, else the CPU. `dtype` of the networks' torsos: None is what the
+        checkpoints ask for (bfloat16 flows, float16 decoders), and float32 on a CPU. `memory_budget` in bytes; None is
+        what is free on the device. Raises `EngineError`.
+        """
+        where = choose_device(device) if isinstance(device, str) else device
+        torso = DTYPES.get(dtype) if isinstance(dtype, str) else dtype
+        if isinstance(dtype, str) and torso is None:
+            raise EngineError(f'There is no dtype "{dtype}"; use {", ".join(DTYPES)}.')
+        if torso is None and where.type == "cpu":
+            torso = torch.float32
+        repository = Repository(Path(folder))
+        budget = device_budget(where) if memory_budget is None else Budget(memory_budget)
+        return cls(ModelStore(FolderSource(repository, where, torso), where, budget), repository.config)
+
+    def run(
+        self,
+        image: Image.Image,
+        settings: Mapping[str, Any] | Request | None = None,
+        seed: int = 42,
+        progress: Progress | None = None,
+        *,
+        preprocess: bool = True,
+    ) -> PipelineResult:
+        """The asset of a picture: RGBA with the subject cut out, or with `preprocess` False an RGB one on black.
+
+        `settings` are the API's by their Python names (those not set are the model's own), or a whole `Request`.
+        The same seed gives the same noise on every device. `progress` is asked at every step. Raises `EngineError`,
+        `ImageError` for a picture without a subject, `Cancelled`.
+        """
+        request = self.request(settings)
+        picture = preprocess_image(image) if preprocess else image.convert("RGB")
+        sides = (512,) if request.pipeline_type == "512" else (512, 1024)
+
+        def attempt() -> PipelineResult:
+            parts = stage_parts(request, progress or Progress())
+            return self._generate(self.encode_image(picture, sides, parts["image"]), request, seed, parts)
+
+        return self._with_retries(attempt)
+
+    def generate(
+        self, features: Features, request: Request, seed: int = 42, progress: Progress | None = None
+    ) -> PipelineResult:
+        """The asset of image features: those at 512 always, those at 1024 unless the type is "512"."""
+        return self._with_retries(
+            lambda: self._generate(features, request, seed, stage_parts(request, progress or Progress()))
+        )
+
+    def retexture(
+        self,
+        latents: Latents,
+        image: Image.Image,
+        settings: Mapping[str, Any] | Request | None = None,
+        seed: int = 42,
+        progress: Progress | None = None,
+        *,
+        preprocess: bool = True,
+    ) -> PipelineResult:
+        """Another material on the same shape: only the texture is sampled again."""
+        request = self.request(settings)
+        picture = preprocess_image(image) if preprocess else image.convert("RGB")
+        side = 512 if latents.pipeline_type == "512" else 1024
+
+        def attempt() -> PipelineResult:
+            parts = stage_parts(request, progress or Progress(), only=("image", "texture", "decode"))
+            cond = self.encode_image(picture, (side,), parts["image"])[side]
+            shape, coords = latents.shape.to(self.device), latents.coords.to(self.device)
+            noise = Noise(seed, self.device)
+            texture = self.sample_texture(shape, coords, cond, side, request.texture, noise, parts["texture"])
+            return self._decode(replace(latents, texture=on_cpu(texture)), (), parts["decode"])
+
+        return self._with_retries(attempt)
+
+    def decode(self, latents: Latents, progress: Progress | None = None) -> PipelineResult:
+        """The asset of latents that were kept, without sampling."""
+        return self._with_retries(lambda: self._decode(latents, (), progress or Progress()))
+
+    def request(self, settings: Mapping[str, Any] | Request | None) -> Request:
+        """The arguments of a run for settings of the API, over the model's own defaults."""
+        return settings if isinstance(settings, Request) else request_of(self.config, settings or {})
+
+    # The stages
+
+    def encode_image(self, picture: Image.Image, sides: tuple[int, ...], progress: Progress) -> Features:
+        """DINOv3 features of the picture at each size: (1, 5 + (side / 16)^2, C)."""
+        progress.update("Looking at the image", 0)
+        model = self._network(IMAGE_MODEL, DINOv3, IMAGE_MODEL_PEAK)
+        return {side: model(to_input(picture, side)[None].to(self.device)) for side in sides}
+
+    def sample_structure(
+        self, cond: Tensor, side: int, sampler: SamplerSettings, noise: Noise, progress: Progress
+    ) -> Tensor:
+        """Where the object is: coordinates (N, 4) on a grid of `side` 32 or 64."""
+        name = "sparse_structure_flow_model"
+        cells = self.store.outline(name).config.resolution
+        model, together = self._flow(name, SparseStructureFlowModel, cells**3, cond)
+        how = self._how("sparse_structure", sampler, together, progress, "Finding the rough shape")
+        start = noise(len(cond), model.config.in_channels, cells, cells, cells)
+        z = denoise_structure(model, start, cond, how)
+        logits = self._network("sparse_structure_decoder", SparseStructureDecoder, STRUCTURE_PEAK)(z)
+        coords = occupied_voxels(logits, max(1, logits.shape[-1] // side))
+        if not len(coords):
+            raise EngineError(
+                "The model found no object in the image; check that the subject is cut out whole, or try another seed."
+            )
+        return coords
+
+    def sample_shape(
+        self, coords: Tensor, cond: Tensor, side: int, sampler: SamplerSettings, noise: Noise, progress: Progress
+    ) -> Tensor:
+        """The shape latent (N, C) on coords, as the decoder takes it; `side` 512 or 1024 chooses the model."""
+        model, together = self._flow(f"shape_slat_flow_model_{side}", SLatFlowModel, len(coords), cond)
+        how = self._how("shape_slat", sampler, together, progress, "Shaping" if side == 512 else "Shaping in detail")
+        latent = denoise_latent(model, noise(len(coords), model.config.in_channels), coords, cond, how)
+        return self.config.shape_normalization.undo(latent)
+
+    def refine(
+        self, shape: Tensor, coords: Tensor, request: Request, room: int, progress: Progress
+    ) -> tuple[Tensor, int, str]:
+        """The finer voxels of a cascade: coordinates (M, 4), the resolution they make, and a note when it is lower.
+
+        The resolution falls in steps of 128 while there are too many voxels for the model, down to 1024 at least, or
+        for the memory, which has `room` for so many. When even 1024 has too many, the coarse ones stay, with 512.
+        """
+        progress.update("Refining the voxels", 0)
+        decoder = self._decoder("shape_slat_decoder", FlexiDualGridVaeDecoder, len(coords))
+        fine = decoder.upsample(SparseTensor(shape, self._grid(coords)), UPSAMPLE, progress.check)
+        places = (fine[:, 1:].float() + 0.5) / (COARSE_SIDE << UPSAMPLE)  # 0..1
+        why = ""
+        for resolution in range(request.resolution, LOWEST - 1, -STEP):
+            finer, _ = unique_rows(torch.cat([fine[:, :1], (places * (resolution // 16)).int()], dim=1))
+            if len(finer) > room:
+                why = f"its voxels do not fit into {self.store.budget.total / GB:.1f} GB of memory"
+            elif len(finer) >= request.max_tokens and resolution > LOWEST:
+                why = "it has more voxels than the model takes at once"
+            else:
+                break
+        else:
+            finer, resolution = coords, 512
+        return finer, resolution, why and f"The object was made at {resolution} instead of {request.resolution}: {why}."
+
+    def sample_texture(
+        self,
+        shape: Tensor,
+        coords: Tensor,
+        cond: Tensor,
+        side: int,
+        sampler: SamplerSettings,
+        noise: Noise,
+        progress: Progress,
+    ) -> Tensor:
+        """The texture latent (N, C) for a shape latent on the same rows, as the decoder takes it."""
+        model, together = self._flow(f"tex_slat_flow_model_{side}", SLatFlowModel, len(coords), cond)
+        how = self._how("tex_slat", sampler, together, progress, "Painting")
+        start = noise(len(coords), model.config.in_channels - shape.shape[1])
+        concat = self.config.shape_normalization.apply(shape)
+        return self.config.texture_normalization.undo(denoise_latent(model, start, coords, cond, how, concat))
+
+    def _generate(
+        self, features: Features, request: Request, seed: int, parts: Mapping[str, Progress]
+    ) -> PipelineResult:
+        """All stages in the order in which the noise is drawn."""
+        noise = Noise(seed, self.device)
+        side, resolution, note = (1024, 1024, "") if request.pipeline_type == "1024" else (512, 512, "")
+        coords = self.sample_structure(
+            features[512], request.structure_side, request.structure, noise, parts["structure"]
+        )
+        self._demand_room(len(coords), side, features)
+        shape = self.sample_shape(coords, features[side], side, request.shape, noise, parts["shape"])
+        if request.is_cascade:
+            room = self._room(1024, features)
+            finer, resolution, note = self.refine(shape, coords, request, room, parts["refine"])
+            if resolution > 512:
+                side, coords = 1024, finer
+                shape = self.sample_shape(coords, features[side], side, request.shape, noise, parts["detail"])
+        texture = self.sample_texture(shape, coords, features[side], side, request.texture, noise, parts["texture"])
+        kind = "512" if resolution == 512 else request.pipeline_type
+        latents = Latents(on_cpu(coords), on_cpu(shape), on_cpu(texture), resolution, kind)
+        return self._decode(latents, (note,) if note else (), parts["decode"])
+
+    def _decode(self, latents: Latents, notes: tuple[str, ...], progress: Progress) -> PipelineResult:
+        from ..ovoxel.dual_grid import dual_grid_to_mesh
+
+        progress.update("Building the surface", 0)
+        grid = self._grid(latents.coords.to(self.device))
+        shapes = self._decoder("shape_slat_decoder", FlexiDualGridVaeDecoder, len(grid))
+        out = shapes(SparseTensor(latents.shape.to(self.device), grid), on_block=progress.check).out
+        dual, coords = shapes.dual_grid(out.feats), out.coords[:, 1:]
+
+        progress.update("Colouring the surface", 0.4)
+        colours = self._decoder("tex_slat_decoder", SparseUnetVaeDecoder, len(grid))
+        # no guides: the grid remembers how the shape decoder refined it, with the neighbours of every level
+        painted = colours(SparseTensor(latents.texture.to(self.device), grid), on_block=progress.check).out
+        attributes = to_material(painted.feats)
+        del out, painted, grid
+
+        progress.update("Building the mesh", 0.8)
+        vertices, faces = dual_grid_to_mesh(
+            coords, dual.vertices, dual.intersected, dual.split_weight, grid_size=latents.resolution
+        )
+        if not len(faces):
+            raise EngineError("The model made no surface from this image; try another seed, or a clearer picture.")
+        progress.update("Building the mesh", 1)
+        return PipelineResult(
+            vertices=to_numpy(vertices),
+            faces=to_numpy(faces.int()),
+            coords=to_numpy(coords),
+            attributes=to_numpy(attributes),
+            resolution=latents.resolution,
+            dual_vertices=to_numpy(dual.vertices),
+            intersected=to_numpy(dual.intersected),
+            split_weight=to_numpy(dual.split_weight),
+            latents=latents,
+            notes=notes,
+        )
+
+    # Networks and the memory they need
+
+    def _network(self, name: str, kind: type[N], activations: int = 0) -> N:
+        network = self.store.use(name, activations)
+        assert isinstance(network, kind), f"{name} is a {type(network).__name__}"
+        return network
+
+    def _flow(self, name: str, kind: type[N], tokens: int, cond: Tensor) -> tuple[N, bool]:
+        """A flow model with room for its tokens, and whether both branches of guidance go through it at once."""
+        outline, context = self.store.outline(name), cond.shape[1]
+        together = self.store.budget.branches_together(
+            outline.config, outline.weights, tokens, context, outline.itemsize
+        )
+        needed = flow_bytes(outline.config, tokens, context, outline.itemsize, 2 if together else 1)
+        return self._network(name, kind, needed), together
+
+    def _decoder(self, name: str, kind: type[N], tokens: int) -> N:
+        outline, workspace = self.store.outline(name), self.store.budget.workspace
+        return self._network(name, kind, decoder_bytes(outline.config, tokens, outline.itemsize, workspace))
+
+    def _how(self, name: str, settings: SamplerSettings, together: bool, progress: Progress, stage: str) -> Denoising:
+        return Denoising(settings, self.config.samplers[name].sigma_min, together, progress, stage)
+
+    def _grid(self, coords: Tensor) -> VoxelGrid:
+        return VoxelGrid(coords, self.store.budget.workspace)
+
+    def _room(self, side: int, features: Features) -> int:
+        """The most tokens that the models of this side and the decoders can take."""
+        budget, context = self.store.budget, features[side].shape[1]
+        flows = [self.store.outline(f"{kind}_slat_flow_model_{side}") for kind in ("shape", "tex")]
+        decoders = [self.store.outline(f"{kind}_slat_decoder") for kind in ("shape", "tex")]
+        return min(
+            *(budget.flow_tokens(o.config, o.weights, context, o.itemsize) for o in flows),
+            *(budget.decoder_tokens(o.config, o.weights, o.itemsize) for o in decoders),
+        )
+
+    def _demand_room(self, tokens: int, side: int, features: Features) -> None:
+        if tokens > self._room(side, features):
+            raise EngineError(
+                f"The object has {tokens} voxels, which do not fit into {self.store.budget.total / GB:.1f} GB of memory"
+                f" even at {side}; free memory on the device, raise the budget, or use another device."
+            )
+
+    def _with_retries(self, attempt: Callable[[], PipelineResult]) -> PipelineResult:
+        """The attempt's result. When the device runs out of memory, again with all dropped and a smaller budget."""
+        given = self.store.budget
+        try:
+            for _ in range(1 + RETRIES):
+                with contextlib.suppress(*OUT_OF_MEMORY), exactly():
+                    return attempt()
+                self.store.clear()
+                self.store.budget = Budget(int(0.75 * self.store.budget.total))
+        finally:
+            self.store.budget = given
+        raise EngineError(
+            f"The device ran out of memory, of which {given.total / GB:.1f} GB were planned with; close other programs"
+            " that use it, or choose a lower resolution."
+        )
+
+
+class Noise:
+    """Standard normal numbers, always drawn on the CPU, so that a seed means the same on every device."""
+
+    def __init__(self, seed: int, device: torch.device) -> None:
+        self._generator = torch.Generator("cpu").manual_seed(seed)
+        self._device = device
+
+    def __call__(self, *shape: int) -> Tensor:
+        return torch.randn(shape, generator=self._generator).to(self._device)

@@ -1,0 +1,43 @@
+"""From the user's picture to what the model sees: the subject alone, on black, in the middle of a square."""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image
+
+from ..errors import ImageError
+
+MAX_SIDE = 1024
+SUBJECT = 0.8 * 255  # an alpha above this is surely the subject
+
+
+def preprocess_image(image: Image.Image) -> Image.Image:
+    """RGBA with the subject cut out -> RGB on black, a square around the subject without a margin.
+
+    Raises `ImageError` for a picture without alpha, and for one whose alpha shows no subject.
+    """
+    if not has_useful_alpha(image):
+        raise ImageError("The picture has no transparency that shows the subject; cut it out, or let the mask find it.")
+    scale = min(1, MAX_SIDE / max(image.size))
+    if scale < 1:
+        size = (max(1, int(image.width * scale)), max(1, int(image.height * scale)))
+        image = image.resize(size, Image.Resampling.LANCZOS)
+    image = image.crop(subject_box(np.asarray(image)[:, :, 3]))
+    pixels = np.asarray(image, np.float32) / 255
+    return Image.fromarray((pixels[:, :, :3] * pixels[:, :, 3:] * 255).astype(np.uint8))
+
+
+def has_useful_alpha(image: Image.Image) -> bool:
+    """Whether there is an alpha channel that cuts something out."""
+    return image.mode == "RGBA" and bool((np.asarray(image)[:, :, 3] < 255).any())
+
+
+def subject_box(alpha: np.ndarray) -> tuple[float, float, float, float]:
+    """The square (left, top, right, bottom) around what is clearly opaque; it may reach beyond the picture."""
+    rows, columns = (np.flatnonzero((alpha > SUBJECT).any(axis)) for axis in (1, 0))
+    if not len(rows):
+        raise ImageError("The picture is transparent everywhere; give one that shows the subject.")
+    x0, x1, y0, y1 = int(columns[0]), int(columns[-1]), int(rows[0]), int(rows[-1])
+    cx, cy, half = (x0 + x1) / 2, (y0 + y1) / 2, max(x1 - x0, y1 - y0) // 2
+    half = max(half, 1)
+    return cx - half, cy - half, cx + half, cy + half

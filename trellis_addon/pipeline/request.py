@@ -1,0 +1,60 @@
+"""What one run is asked for: the settings of the API, as arguments of the pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from .memory import MAX_TOKENS
+from .repository import PipelineConfig
+from .samplers import SamplerSettings
+
+# pipeline type -> (side of the structure's grid, final resolution); a cascade refines the 512 shape
+TYPES = {"512": (32, 512), "1024": (64, 1024), "1024_cascade": (32, 1024), "1536_cascade": (32, 1536)}
+TYPE_OF_RESOLUTION = {512: "512", 1024: "1024_cascade", 1536: "1536_cascade"}
+FIELDS = ("steps", "guidance_strength", "guidance_rescale", "rescale_t")
+
+
+@dataclass(frozen=True)
+class Request:
+    """The arguments of one run. `shape` serves both stages of a cascade."""
+
+    pipeline_type: str
+    structure: SamplerSettings
+    shape: SamplerSettings
+    texture: SamplerSettings
+    max_tokens: int = MAX_TOKENS
+
+    def __post_init__(self) -> None:
+        if self.pipeline_type not in TYPES:
+            raise ValueError(f"pipeline_type must be one of {', '.join(TYPES)}")
+
+    @property
+    def structure_side(self) -> int:
+        return TYPES[self.pipeline_type][0]
+
+    @property
+    def resolution(self) -> int:
+        return TYPES[self.pipeline_type][1]
+
+    @property
+    def is_cascade(self) -> bool:
+        return self.pipeline_type.endswith("_cascade")
+
+    def lowered(self) -> Request:
+        """The same at 512, which needs the least."""
+        return replace(self, pipeline_type="512")
+
+
+def request_of(config: PipelineConfig, settings: Mapping[str, Any]) -> Request:
+    """The pipeline's own defaults with the settings that were set (by their Python names) put over them."""
+
+    def sampler(name: str) -> SamplerSettings:
+        changes = {field: settings.get(f"{name}_{field}") for field in FIELDS}
+        numbers = {key: value if key == "steps" or value is None else float(value) for key, value in changes.items()}
+        return config.samplers[name].settings.replace(**numbers)
+
+    resolution = settings.get("resolution")
+    kind = config.default_type if resolution is None else TYPE_OF_RESOLUTION[resolution]
+    return Request(kind, sampler("sparse_structure"), sampler("shape_slat"), sampler("tex_slat"))

@@ -1,0 +1,82 @@
+"""What a run gives: the dense mesh with its voxels' material, and the latents, to go on from without sampling again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ..errors import EngineError
+
+F32 = NDArray[np.float32]
+I32 = NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class Latents:
+    """What was sampled, on the CPU: `coords` (T, 4) = (0, x, y, z) int32, `shape` and `texture` (T, C) float32.
+
+    Decoding them again gives the same asset. `resolution` is the finest grid's side, 16 times the latents' grid.
+    """
+
+    coords: Tensor
+    shape: Tensor
+    texture: Tensor
+    resolution: int
+    pipeline_type: str
+
+    def save(self, path: Path) -> None:
+        """Write a safetensors file."""
+        tensors = {"coords": self.coords, "shape": self.shape, "texture": self.texture}
+        facts = {"resolution": str(self.resolution), "pipeline_type": self.pipeline_type}
+        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path, metadata=facts)
+
+    @classmethod
+    def load(cls, path: Path) -> Latents:
+        """Read what `save` wrote; raises `EngineError` for anything else."""
+        try:
+            with safe_open(path, framework="pt") as file:
+                facts = file.metadata() or {}
+                coords, shape, texture = (file.get_tensor(name) for name in ("coords", "shape", "texture"))
+            latents = cls(coords, shape, texture, int(facts["resolution"]), facts["pipeline_type"])
+        except (OSError, SafetensorError, KeyError, ValueError) as error:
+            raise EngineError(f"The latents in {path} cannot be read ({error}); generate the asset again.") from None
+        if not (coords.dim() == 2 and coords.shape[1] == 4 and len(coords) == len(shape) == len(texture)):
+            raise EngineError(f"The latents in {path} do not fit together; generate the asset again.")
+        return latents
+
+
+@dataclass(frozen=True)
+class PipelineResult:
+    """A dense asset in the model's frame: Z up, the cube [-0.5, 0.5]^3, voxel (x, y, z) from (x, y, z) / resolution.
+
+    `vertices` (N, 3), one per voxel, `faces` (F, 3) into them (not cleaned, winding by axis), `coords` (N, 3) the
+    voxels, `attributes` (N, 6) = base colour (sRGB-coded), metallic, roughness, alpha, nominally 0..1 and not clamped.
+    `dual_vertices` (N, 3) in voxel units, `intersected` (N, 3) and `split_weight` (N, 1) are what the mesh is made of.
+    `notes` are sentences for the user about what was done otherwise than asked.
+    """
+
+    vertices: F32
+    faces: I32
+    coords: I32
+    attributes: F32
+    resolution: int
+    dual_vertices: F32
+    intersected: NDArray[np.bool_]
+    split_weight: F32
+    latents: Latents
+    notes: tuple[str, ...] = ()
+
+
+def to_numpy(tensor: Tensor) -> NDArray[Any]:
+    return tensor.detach().cpu().contiguous().numpy()
+
+
+def on_cpu(tensor: Tensor) -> Tensor:
+    return tensor.detach().to("cpu", copy=True)

@@ -1,0 +1,131 @@
+"""The networks of one pipeline on one device: loaded when used, dropped when the memory is needed for others.
+
+A dropped network is read again from its memory-mapped file, which the system keeps in main memory as long as there is
+room: that is the copy beside the device, and there is no other.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+
+from ..errors import EngineError
+from .memory import Budget
+from .network import Network, full_size
+from .repository import IMAGE_MODEL, Repository
+
+
+@dataclass(frozen=True)
+class Outline:
+    """What is known of a network before it is loaded: bytes of its weights, and of one value of its torso."""
+
+    config: Any
+    weights: int
+    itemsize: int
+
+
+class Source(Protocol):
+    """Where networks come from, by the names of pipeline.json."""
+
+    def load(self, name: str) -> Network: ...
+
+    def outline(self, name: str) -> Outline: ...
+
+
+class FolderSource:
+    """Networks of a repository's files, for one device; `torso` overrides the 16-bit dtype that the files ask for."""
+
+    def __init__(self, repository: Repository, device: torch.device, torso: torch.dtype | None) -> None:
+        self.repository = repository
+        self.device = device
+        self.torso = torso
+        self._outlines: dict[str, Outline] = {}
+
+    def load(self, name: str) -> Network:
+        return self.repository.load(name, self.device, self.torso)
+
+    def outline(self, name: str) -> Outline:
+        if name not in self._outlines:
+            network, config = self.repository.description(name)
+            weights, torso = full_size(network, config, None if name == IMAGE_MODEL else self.torso)
+            self._outlines[name] = Outline(config, weights, torso.itemsize)
+        return self._outlines[name]
+
+
+class NetworkSource:
+    """Networks that exist already."""
+
+    def __init__(self, networks: Mapping[str, Network]) -> None:
+        self.networks = networks
+
+    def load(self, name: str) -> Network:
+        return self.networks[name]
+
+    def outline(self, name: str) -> Outline:
+        network = self.networks[name]
+        weights = sum(tensor.numel() * tensor.element_size() for tensor in network.parameters())
+        return Outline(network.config, weights, network.torso.itemsize)
+
+
+class ModelStore:
+    """Networks by name, as many at once as the budget allows."""
+
+    def __init__(self, source: Source, device: torch.device, budget: Budget) -> None:
+        self.outline = source.outline
+        self.device = device
+        self.budget = budget
+        self._load = source.load
+        self._resident: dict[str, Network] = {}  # least recently used first
+
+    def use(self, name: str, activations: int = 0) -> Network:
+        """The network, with room for `activations` bytes beside it as far as dropping others makes room."""
+        network = self._resident.pop(name, None)
+        self._make_room(self.outline(name).weights + activations)
+        if network is None:
+            network = self._load(name)
+        self._resident[name] = network
+        return network
+
+    @property
+    def resident(self) -> tuple[str, ...]:
+        """The names of the networks that are there, the least recently used first."""
+        return tuple(self._resident)
+
+    def clear(self) -> None:
+        """Drop all networks."""
+        self._resident.clear()
+        _release(self.device)
+
+    def _make_room(self, needed: int) -> None:
+        dropped = False
+        while self._resident and needed + sum(self.outline(n).weights for n in self._resident) > self.budget.total:
+            del self._resident[next(iter(self._resident))]
+            dropped = True
+        if dropped:
+            _release(self.device)
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """The device by name, or the best there is; raises `EngineError` for one that is not there."""
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        return torch.device(next(kind for kind, yes in there.items() if yes))
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise EngineError(f'There is no device "{name}"; use auto, cuda, mps or cpu.') from None
+    if not there.get(device.type, False):
+        raise EngineError(f'This machine\'s PyTorch has no "{device.type}" device; use auto or cpu.')
+    return device
+
+
+def _release(device: torch.device) -> None:
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    elif device.type == "mps":
+        torch.mps.empty_cache()

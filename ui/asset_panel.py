@@ -1,0 +1,142 @@
+"""The panel of the selected asset: where it came from, what it is made of, and what can be done with it.
+
+Nothing is measured here: the numbers were kept on the object by Measure.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import bpy
+from bpy.app.translations import pgettext_iface
+
+from .layout import SubPanel, wrapped
+
+if TYPE_CHECKING:
+    from ..trellis_addon.scene import Statistics
+
+_LEVEL_ICONS = {"GOOD": "CHECKMARK", "INFO": "INFO", "WARNING": "ERROR"}
+_ALPHA = {"OPAQUE": "Opaque", "MASK": "Cut Out", "BLEND": "See-Through"}
+
+
+class TRELLIS2_PT_asset(SubPanel, bpy.types.Panel):
+    bl_label = "Selected Asset"
+    bl_order = 4
+    bl_options: set[str] = set()
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return context.object is not None and "trellis2_provenance" in context.object
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout, obj = self.layout, context.object
+        _draw_provenance(layout, obj)
+        row = layout.row(align=True)
+        row.operator("trellis2.repeat", text="Repeat", icon="FILE_REFRESH")
+        row.operator("trellis2.more_like_this", text="More Like This", icon="DUPLICATE")
+        if obj.type != "MESH":
+            return
+        kept = _draw_verdict(layout, obj, context)
+        if kept is not None:
+            header, body = layout.panel("trellis2_asset_statistics", default_closed=True)
+            header.label(text="Statistics")
+            if body:
+                _draw_statistics(body, obj, kept, context)
+        header, body = layout.panel("trellis2_asset_tools")
+        header.label(text="Tools")
+        if body:
+            _draw_tools(body)
+
+
+def _draw_provenance(layout: bpy.types.UILayout, obj: bpy.types.Object) -> None:
+    from ..trellis_addon.scene.provenance import read_provenance
+
+    known = read_provenance(obj)
+    engine = str(known.get("engine", ""))
+    is_draft = engine.startswith("draft:")
+    text = pgettext_iface("engine: {engine}").format(engine=engine)
+    layout.label(text=text, icon="INFO" if is_draft else "CHECKMARK", translate=False)
+    column = layout.column(align=True)
+    cost = known.get("cost_usd")
+    _row(column, pgettext_iface("Image"), known.get("image"))
+    _row(column, pgettext_iface("Seed"), known.get("seed"))
+    _row(column, pgettext_iface("Backend"), known.get("backend"))
+    _row(column, pgettext_iface("Cost"), pgettext_iface("{cost} US dollars").format(cost=f"{cost:.4f}") if cost else "")
+    _row(column, pgettext_iface("Made"), str(known.get("created", "")).replace("T", " ")[:16])
+    if "trellis2_lod_level" in obj:
+        _row(column, pgettext_iface("Level of Detail"), obj["trellis2_lod_level"])
+
+
+def _draw_verdict(layout: bpy.types.UILayout, obj: bpy.types.Object, context: bpy.types.Context) -> Statistics | None:
+    """What the numbers mean, or a button that gets them; returns the numbers, if there are any."""
+    from ..trellis_addon.scene import recall, verdict
+
+    kept = recall(obj)
+    if kept is None:
+        layout.operator("trellis2.measure", icon="VIEWZOOM")
+        return None
+    found, is_current = kept
+    if is_current:
+        for level, sentence in verdict(found):
+            wrapped(layout, sentence, context, icon=_LEVEL_ICONS[level])
+    else:
+        row = layout.row()
+        row.label(text="The mesh has changed since", icon="INFO")
+        row.operator("trellis2.measure", text="Measure", icon="FILE_REFRESH")
+    return found
+
+
+def _draw_statistics(
+    layout: bpy.types.UILayout, obj: bpy.types.Object, found: Statistics, context: bpy.types.Context
+) -> None:
+    column = layout.column(align=True)
+    surface = found.surface
+    _row(column, pgettext_iface("Triangles"), f"{surface.triangles:,}")
+    _row(column, pgettext_iface("Vertices"), f"{surface.vertices:,}")
+    _row(column, pgettext_iface("Parts"), f"{surface.components:,}")
+    _row(column, pgettext_iface("Open Edges"), f"{surface.open_edges:,}")
+    _row(column, pgettext_iface("Non-Manifold"), f"{surface.non_manifold_edges:,}")
+    _row(column, pgettext_iface("Size"), _size(obj, context))
+    _row(column, pgettext_iface("Textures"), _textures(found))
+    _row(column, pgettext_iface("Alpha"), pgettext_iface(_ALPHA[found.alpha]))
+    if surface.uv_area is not None:
+        _row(column, pgettext_iface("UV Area"), f"{surface.uv_area:.0%}")
+
+
+def _draw_tools(layout: bpy.types.UILayout) -> None:
+    column = layout.column(align=True)
+    column.operator("trellis2.set_height", text="Set Height...", icon="EMPTY_SINGLE_ARROW")
+    column.operator("trellis2.make_lods", icon="MOD_DECIM")
+    column.operator_menu_enum("trellis2.shrink_textures", "size", icon="TEXTURE")
+    column = layout.column(align=True)
+    column.operator("trellis2.mark_asset", icon="ASSET_MANAGER")
+    column.operator("trellis2.save_to_library", text="Save to Library...", icon="FILE_TICK")
+    column.operator("trellis2.export_original", text="Export Original GLB...", icon="EXPORT")
+
+
+def _row(layout: bpy.types.UILayout, label: str, value: Any) -> None:
+    if value in (None, ""):
+        return
+    split = layout.split(factor=0.4)
+    split.label(text=label, translate=False)
+    split.label(text=str(value), translate=False)
+
+
+def _size(obj: bpy.types.Object, context: bpy.types.Context) -> str:
+    """Width, depth and height, in the scene's units, as they are now."""
+    units = context.scene.unit_settings
+    sides = obj.dimensions * (units.scale_length or 1.0)
+    if units.system == "NONE":
+        return " × ".join(f"{side:.3g}" for side in sides)
+    return " × ".join(bpy.utils.units.to_string(units.system, "LENGTH", side, precision=3) for side in sides)
+
+
+def _textures(found: Statistics) -> str:
+    if not found.textures:
+        return pgettext_iface("None")
+    largest = max(max(texture.width, texture.height) for texture in found.textures)
+    text = pgettext_iface("{count}, up to {size} px, {memory} MB")
+    return text.format(count=len(found.textures), size=largest, memory=round(found.texture_memory / 2**20))
+
+
+register, unregister = bpy.utils.register_classes_factory((TRELLIS2_PT_asset,))
