@@ -21,7 +21,8 @@ def library() -> ModuleType:
     try:
         import trellis_addon
     except ImportError:
-        name = next(name for name in bpy.context.preferences.addons if name.endswith(".trellis2"))
+        addons = bpy.context.preferences.addons
+        name = next(addon.module for addon in addons if addon.module.endswith(".trellis2"))
         return importlib.import_module(name + ".trellis_addon")
     return trellis_addon
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -106,7 +107,10 @@ class TRELLIS2_OT_generate(bpy.types.Operator):
         return (x + place * 1.5 * context.scene.trellis2.height, y, z)
 
     def _pictures(self, state: bpy.types.PropertyGroup) -> list[tuple[str, Callable[[], PreparedImage]]]:
-        """(name, loader) of each picture asked for: the given files, or else the panel's image."""
+        """(name, loader) of each picture asked for: the given files, or else the panel's image.
+
+        What cannot be cut out here may be by the service: `prepare_task` asks it, and refuses where it cannot.
+        """
         from ..trellis_addon.errors import ImageError
         from ..trellis_addon.images import clean_name, load_image
         from ..trellis_addon.scene.cutout_preview import loader_of
@@ -116,11 +120,11 @@ class TRELLIS2_OT_generate(bpy.types.Operator):
         if not paths and self.filepath:
             paths = [Path(bpy.path.abspath(self.filepath))]
         if paths:
-            return [(clean_name(path.stem), lambda path=path: load_image(path)) for path in paths]  # type: ignore[misc]
+            return [(clean_name(path.stem), partial(load_image, path, may_leave=True)) for path in paths]
         image = state.image
         if image is None:
             raise ImageError("There is no image: choose one in the panel, or drop a file onto the viewport.")
-        return [(clean_name(name_of(image)), loader_of(image))]
+        return [(clean_name(name_of(image)), loader_of(image, may_leave=True))]
 
 
 class TRELLIS2_FH_images(bpy.types.FileHandler):
@@ -239,7 +243,7 @@ def _filing() -> dict[str, str]:
     libraries = bpy.context.preferences.filepaths.asset_libraries
     library = libraries.get(stored.asset_library) if stored.auto_mark else None
     return {
-        "collection": stored.collection,
+        "collection": stored.collection.strip(),
         "catalog": (stored.asset_catalog or "TRELLIS.2") if stored.auto_mark else "",
         "library": library.path if library else "",
     }

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import io
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,8 @@ from PIL import Image, ImageDraw
 ROOT = Path(__file__).resolve().parent.parent
 if str(ROOT) not in sys.path:  # `pytest` alone does not put the current folder there, `python -m pytest` does
     sys.path.insert(0, str(ROOT))
+sys.path.append(str(ROOT / "tools"))
+build = importlib.import_module("build")  # an import statement would be sorted by whether there is a build folder
 
 # At import, because bpy reads its folder when a test module imports it, which is before any fixture runs.
 _HOME = Path(tempfile.mkdtemp(prefix="trellis2-tests-"))
@@ -37,6 +42,50 @@ def _end_services() -> Iterator[None]:
 
     yield
     stop_local_services()
+
+
+# What `tools/dev.py matrix` runs the suite on: an installed zip, in a copy of the tests beside it, without a checkout.
+ZIP = os.environ.get("TRELLIS2_TEST_ZIP")
+# What the local GPU backend needs and no zip brings: tests that import one of these are skipped there.
+LOCAL_EXTRA = {"array_api_compat", "fast_simplification", "huggingface_hub", "onnxruntime", "safetensors"}
+LOCAL_EXTRA |= {"scipy", "torch", "warp", "xatlas"}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "checkout: about the sources, the documents or the tools, not the extension")
+
+
+class ZipModule(pytest.Module):
+    """A file of tests, skipped where it cannot be imported for want of the `local` extra, and only for that."""
+
+    def collect(self) -> Iterable[pytest.Item | pytest.Collector]:
+        try:
+            return list(super().collect())
+        except self.CollectError as error:
+            missing = getattr(error.__cause__, "name", None) or ""
+            if isinstance(error.__cause__, ModuleNotFoundError) and missing.partition(".")[0] in LOCAL_EXTRA:
+                pytest.skip(f"needs {missing}, which no zip brings", allow_module_level=True)
+            raise
+
+
+def pytest_pycollect_makemodule(module_path: Path, parent: Any) -> pytest.Module | None:
+    return ZipModule.from_parent(parent, path=module_path) if ZIP else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if ZIP:
+        for item in items:
+            if item.get_closest_marker("checkout"):
+                item.add_marker(pytest.mark.skip(reason="about the checkout, not the built extension"))
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    return f"under test: {ZIP or ROOT}"
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """What the run costs on any machine, however busy it is with other things."""
+    terminalreporter.write_line(f"processor time: {sum(os.times()[:4]):.0f} s, with that of the processes started")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -98,6 +147,21 @@ def disc_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("pictures") / "Blue Disc.png"
     disc(360, (50, 90, 210)).save(path)
     return path
+
+
+def build_zip(folder: Path) -> Path:
+    """The extension for this machine, built from the checkout; skips where the package index is out of reach."""
+    try:
+        return build.build(build.this_platform(), build.PYTHONS, folder)
+    except subprocess.CalledProcessError:
+        with contextlib.suppress(OSError), socket.create_connection(("pypi.org", 443), 5):
+            raise
+        pytest.skip("the package index cannot be reached")
+
+
+@pytest.fixture(scope="session")
+def extension_zip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return Path(ZIP) if ZIP else build_zip(tmp_path_factory.mktemp("build"))
 
 
 @pytest.fixture(scope="session")

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import struct
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from khronos import validate
+from PIL import Image, ImageDraw
 
+from trellis_addon.engines.draft import ReliefEngine
 from trellis_addon.glb.write import Material, Mesh, image_mime, write_glb
+from trellis_addon.progress import Progress
+from trellis_addon.settings import Settings
 
 COMPONENTS = {5121: np.uint8, 5123: np.uint16, 5125: np.uint32, 5126: np.float32}
 WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4}
@@ -170,3 +176,51 @@ def test_what_does_not_fit_together_is_refused(triangle: Mesh) -> None:
 
 def test_image_kinds() -> None:
     assert [image_mime(encoded(kind)) for kind in ("PNG", "JPEG", "WEBP")] == ["image/png", "image/jpeg", "image/webp"]
+
+
+def test_tangents_and_occlusion_are_written(triangle: Mesh) -> None:
+    tangents = np.tile(np.array([[1, 0, 0, -1]], np.float32), (3, 1))
+    mesh = dataclasses.replace(triangle, tangents=tangents)
+    content = encoded("PNG")
+    document, binary = parse(write_glb(mesh, Material(metallic_roughness=content, normal=content, occlusion=True)))
+    attributes = document["meshes"][0]["primitives"][0]["attributes"]
+    assert np.array_equal(accessor(document, binary, attributes["TANGENT"]), tangents)
+    material = document["materials"][0]
+    assert material["occlusionTexture"] == material["pbrMetallicRoughness"]["metallicRoughnessTexture"]
+    assert len(document["images"]) == 2
+    for wrong in (dataclasses.replace(mesh, uvs=None), dataclasses.replace(mesh, tangents=tangents[:, :3])):
+        with pytest.raises(ValueError):
+            write_glb(wrong, Material())
+
+
+@pytest.mark.parametrize("vertices, kind", [(65535, 5123), (65536, 5125)])
+def test_indices_are_short_where_they_fit(vertices: int, kind: int) -> None:
+    positions = np.random.default_rng(0).random((vertices, 3)).astype(np.float32)
+    faces = np.array([[0, 1, vertices - 1]], np.uint32)
+    document, binary = parse(write_glb(Mesh(positions, faces), Material()))
+    indices = document["meshes"][0]["primitives"][0]["indices"]
+    assert document["accessors"][indices]["componentType"] == kind
+    assert accessor(document, binary, indices).tolist() == faces.reshape(-1).tolist()
+
+
+def test_further_faces_have_a_material_of_their_own_and_share_images(triangle: Mesh) -> None:
+    content = encoded("WEBP")
+    solid, glass = Material("Solid", content), Material("Glass", content, alpha_mode="BLEND")
+    turned = triangle.faces[:, ::-1].copy()
+    document, binary = parse(write_glb(triangle, solid, further=[(turned, glass)]))
+    one, two = document["meshes"][0]["primitives"]
+    assert one["attributes"] == two["attributes"] and (one["material"], two["material"]) == (0, 1)
+    assert accessor(document, binary, two["indices"]).tolist() == [2, 1, 0]
+    assert [material.get("alphaMode") for material in document["materials"]] == [None, "BLEND"]
+    assert len(document["images"]) == len(document["textures"]) == 1
+    with pytest.raises(ValueError):
+        write_glb(triangle, solid, further=[(np.array([[0, 1, 7]], np.uint32), glass)])
+
+
+@pytest.mark.checkout
+def test_the_khronos_validator_takes_the_draft_engines_files(tmp_path: Path) -> None:
+    disc = Image.new("RGBA", (64, 64))
+    ImageDraw.Draw(disc).ellipse((8, 8, 56, 56), (200, 40, 20, 255))
+    glb = ReliefEngine().generate(disc, Settings(resolution=512, texture_size=1024), 1, Progress())
+    issues = validate(glb, tmp_path)["issues"]
+    assert issues["numErrors"] == 0, issues["messages"]

@@ -185,21 +185,6 @@ def _history() -> Any:
     return sys.modules.get(f"{base_package}.trellis_addon.scene.history")
 
 
-def asset_collection(scene: bpy.types.Scene) -> bpy.types.Collection:
-    """The collection that new assets of a scene come into, as the preferences say; made where it is missing."""
-    stored = preferences()
-    name = stored.collection.strip() if stored else ""
-    if not name:
-        return scene.collection
-    found = next((c for c in scene.collection.children_recursive if c.name == name), None)
-    if found is None:
-        found = bpy.data.collections.get(name)
-        if found is None or found.library is not None:
-            found = bpy.data.collections.new(name)
-        scene.collection.children.link(found)
-    return found
-
-
 def preferences() -> TRELLIS2_AP_preferences | None:
     addon = bpy.context.preferences.addons.get(base_package)
     return addon.preferences if addon else None

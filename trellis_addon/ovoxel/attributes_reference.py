@@ -81,7 +81,7 @@ def _pairs(corners: Float, size: Float, shape: tuple[int, int, int]) -> tuple[In
     volume = shape[0] * shape[1] * shape[2]
     strides = np.array([shape[1] * shape[2], shape[2], 1])
     both = [
-        found.triangle * volume + voxel @ strides
+        found.triangle.astype(np.int64) * volume + voxel @ strides
         for found in scan(corners, size, shape)
         for voxel in corner_voxels(found)
     ]

@@ -9,7 +9,7 @@ from .holes import fill_holes
 from .orient import consistent, flip, flipped_half_edges, outward
 from .topology import I32, I64, Bool, Edges, TriMesh, compact, groups, repeated_corners, weld
 from .topology_dust import large_components
-from .topology_split import likely_pairs, manifold, opposite_pairs, split_vertices
+from .topology_split import likely_pairs, opposite_pairs, separated, split_vertices
 
 # How far vertices that were one are moved apart, in voxels, so that a program that welds does not join them again.
 _APART = 0.02
@@ -25,11 +25,12 @@ def clean(
 ) -> TriMesh:
     """A two-manifold mesh, wound consistently and outward, without its dust and its small holes.
 
-    The surface between edges with more than two faces is wound so that its front is what is seen from outside. Joins vertices at one place; drops faces with vertices that are not numbers, with repeated corners, and all but
-    one of those on the same three vertices; splits edges with more than two faces and vertices with more
-    than one fan; drops components of less than `dust_voxels` square voxels of surface (a voxel is
-    1/`resolution`) that lie by themselves; closes border loops shorter than `hole_perimeter` (in the
-    mesh's units; 0 closes none). The result may be empty, and may have borders: open surfaces stay open.
+    Joins vertices at one place; drops faces with vertices that are not numbers, with repeated corners, and all
+    but one of those on the same three vertices. The surface between edges with more than two faces is wound so
+    that its front is what is seen from outside; such edges, and vertices with more than one fan, are split.
+    Components of less than `dust_voxels` square voxels (a voxel is 1/`resolution`) that lie by themselves are
+    dropped. Border loops shorter than `hole_perimeter` (in the mesh's units; 0 for none) are closed.
+    The result may be empty, and may have borders: open surfaces stay open.
     """
     report = progress or Progress()
     report.update("clean", 0.0)
@@ -42,23 +43,26 @@ def clean(
     report.update("clean", 0.4)
     links = flipped_half_edges(likely_pairs(mesh, edges), flips)
     mesh = TriMesh(mesh.vertices, flip(mesh.faces, flips))
-    mesh = TriMesh(mesh.vertices, flip(mesh.faces, outward(mesh, patch, links)))
+    turned = outward(mesh, patch, links)
+    mesh = TriMesh(mesh.vertices, flip(mesh.faces, turned))
     report.update("clean", 0.6)
 
-    edges = Edges.of(mesh.faces)
+    order = flipped_half_edges(flipped_half_edges(edges.order, flips), turned)
+    edges = Edges(order, edges.first, edges.counts)
     twin = opposite_pairs(mesh, edges)
     junctions = (twin < 0) & (_faces_at(edges) > 1)
     known = np.flatnonzero(twin >= 0)
-    count, component = groups(len(mesh.faces), np.stack([known, twin[known]], axis=1) // 3)
+    _, component = groups(len(mesh.faces), np.stack([known, twin[known]], axis=1) // 3)
     report.update("clean", 0.75)
     middles = (mesh.vertices[mesh.faces[:, 0]] - mesh.vertices.min(0)) * np.float32(resolution)
-    kept = large_components(middles, component, np.bincount(component, mesh.areas()) * resolution**2, dust_voxels)
+    size = np.bincount(component, mesh.areas()) * float(resolution**2)
+    kept = large_components(middles, component, size, dust_voxels)
     mesh, twin, junctions, component = _keep(mesh, twin, junctions, component, kept)
     mesh = split_vertices(mesh, twin)
     if hole_perimeter > 0:
-        mesh = fill_holes(mesh, twin, hole_perimeter, junctions, component)
+        mesh, twin = fill_holes(mesh, twin, hole_perimeter, junctions, component)
     report.update("clean", 0.9)
-    mesh = manifold(compact(mesh), _APART / resolution)
+    mesh = separated(compact(mesh), twin, _APART / resolution)
     report.update("clean", 1.0)
     return mesh
 

@@ -128,7 +128,7 @@ class _Sorted:
         return xp.where(self._sorted[place] == keys, found, 0 * found - 1)
 
     def _keys(self, columns: Sequence[Array]) -> Array:
-        key = columns[0]
+        key = self._xp.astype(columns[0], self._xp.int64)
         for column, side in zip(columns[1:], self._shape[-(len(columns) - 1) :], strict=True):
             key = key * side + column
         return key

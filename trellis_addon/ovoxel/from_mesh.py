@@ -34,6 +34,8 @@ class Weights(TypedDict):
 TEXTURING_WEIGHTS: Weights = {"face_weight": 1.0, "boundary_weight": 0.2, "regularization_weight": 0.01}
 
 _PAIRS = 1 << 22
+_WALL = -0.3  # the cosine between the outward normals of a thin wall's two sides is below this, a right angle's is not
+_NONE: Int = np.zeros(0, np.int64)
 
 
 def mesh_to_dual_grid(
@@ -47,6 +49,7 @@ def mesh_to_dual_grid(
     boundary_weight: float = 1.0,
     regularization_weight: float = 0.1,
     closed_ties: bool = False,
+    drop_grazed: bool = False,
     single_precision: bool = False,
     progress: Progress | None = None,
 ) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.bool_]]:
@@ -56,8 +59,10 @@ def mesh_to_dual_grid(
     where there is no `aabb`. `face_weight` above 0 counts the planes of all triangles that touch a voxel, its
     size does not matter, as in TRELLIS.2; `boundary_weight` pulls toward edges with one triangle only, by
     index; `regularization_weight` toward the mean crossing. `closed_ties` keeps a surface closed where
-    lattice lines meet its edges exactly, which TRELLIS.2 does not; `single_precision` rounds as it does, for
-    comparing with it. Raises `InputError` for arrays and sizes that cannot be used.
+    lattice lines meet its edges exactly, which TRELLIS.2 does not. `drop_grazed` takes back the flags of
+    lattice edges that pass a surface twice, in and out over a rounding or a rim: their quads would stand off it
+    like fins; walls thinner than a voxel keep theirs. `single_precision` rounds as TRELLIS.2 does, for comparing
+    with it. Raises `InputError` for arrays and sizes that cannot be used.
     """
     progress = progress or Progress()
     points, triangles = _checked(vertices, faces)
@@ -78,6 +83,8 @@ def mesh_to_dual_grid(
     flags = np.zeros((len(coords), 3), bool)
     for found in hits:
         flags[index.inside(*found.voxel.T), found.axis] = True
+    if drop_grazed:
+        _drop_grazed(flags, hits, index, _normals(corners))
     borders = _borders(corners, triangles) if boundary_weight > 0 else corners[:0, :2]
     if single_precision:
         total, sums, number = single.quadrics(
@@ -94,6 +101,23 @@ def mesh_to_dual_grid(
     best = least_points(quadrics, low, low + wide)
     progress.update("voxels", 1.0)
     return coords, np.clip((best - low) / wide, 0, 1).astype(np.float32), flags
+
+
+def _drop_grazed(flags: NDArray[np.bool_], hits: list[Hits], index: VoxelIndex, normals: Float) -> None:
+    """Unset the flags of edges with two crossings whose normals do not face away from each other."""
+    for axis in range(3):
+        row = np.concatenate([index.inside(*found.voxel.T) for found in hits if found.axis == axis] or [_NONE])
+        triangle = np.concatenate([found.triangle for found in hits if found.axis == axis] or [_NONE])
+        order = np.argsort(row, kind="stable")
+        row, triangle = row[order], triangle[order]
+        start = np.flatnonzero(np.diff(row, prepend=-1))
+        start = start[np.diff(start, append=len(row)) == 2]
+        one, two = normals[triangle[start]], normals[triangle[start + 1]]
+        # Turned so that the edge enters through one and leaves through the other, whichever way they were wound.
+        one = one * np.where(one[:, axis] < 0, -1.0, 1.0)[:, None]
+        two = two * np.where(two[:, axis] < 0, 1.0, -1.0)[:, None]
+        grazed = np.einsum("ec,ec->e", one, two) > _WALL
+        flags[row[start[grazed]], axis] = False
 
 
 def _quadrics(
@@ -151,7 +175,7 @@ class _Sums:
     def total(self) -> Float:
         """(L, 10), as in `ENTRIES`."""
         self._flush()
-        return np.ascontiguousarray(self._sum.T)
+        return self._sum.T
 
     def _flush(self) -> None:
         if not self._pairs:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Int = NDArray[np.int64]
+Int = NDArray[Any]  # whole numbers of 32 or 64 bits
 Float = NDArray[np.float64]
 
 _LINES = 1 << 20  # lattice lines and points that are in hand at a time
@@ -90,11 +90,11 @@ def _scan_axis(corners: Float, size: Float, shape: tuple[int, int, int], axis: i
             k = np.trunc(w / size[axis])
             good = (k >= 0) & (k < shape[axis])
             line, i, u, w, k = line[good], i[good], u[good], w[good], k[good]
-            voxel = np.empty((len(line), 3), np.int64)
+            voxel = np.empty((len(line), 3), np.int32)
             voxel[:, u_axis], voxel[:, v_axis], voxel[:, axis] = i, j[line], k
             point = np.empty((len(line), 3))
             point[:, u_axis], point[:, v_axis], point[:, axis] = u, at[line], w
-            yield Hits(axis, chosen[owner[line]], voxel, point)
+            yield Hits(axis, chosen[owner[line]].astype(np.int32), voxel, point)
 
 
 def _cell(place: Float, size: float, count: int) -> Int:
@@ -123,6 +123,6 @@ def corner_voxels(hits: Hits) -> Iterator[Int]:
     """The four voxels (H, 3) round each crossed edge; the first is the one whose far edge it is."""
     u_axis, v_axis = (hits.axis + 1) % 3, (hits.axis + 2) % 3
     for du, dv in ((0, 0), (1, 0), (0, 1), (1, 1)):
-        offset: NDArray[Any] = np.zeros(3, np.int64)
+        offset: NDArray[Any] = np.zeros(3, np.int32)
         offset[u_axis], offset[v_axis] = du, dv
         yield hits.voxel + offset

@@ -11,8 +11,10 @@ from .topology import I32, I64, TriMesh, groups
 _LEAF = 0.5
 
 
-def fill_holes(mesh: TriMesh, twin: I32, perimeter: float, junctions: NDArray[np.bool_], component: I32) -> TriMesh:
-    """The mesh with its border loops shorter than `perimeter` (in the mesh's units) closed.
+def fill_holes(
+    mesh: TriMesh, twin: I32, perimeter: float, junctions: NDArray[np.bool_], component: I32
+) -> tuple[TriMesh, I32]:
+    """The mesh with its border loops shorter than `perimeter` (in the mesh's units) closed, and its `twin`.
 
     `twin` (3 M,) names the half-edge across each, -1 at a border; vertices must have one fan each and windings
     must agree (see `topology_split`). `junctions` marks half-edges where a surface only ends because others go
@@ -21,7 +23,7 @@ def fill_holes(mesh: TriMesh, twin: I32, perimeter: float, junctions: NDArray[np
     """
     border = np.flatnonzero(twin < 0)
     if not len(border):
-        return mesh
+        return mesh, twin
     loops = _loops(mesh, border)
     loops = [loop for loop in loops if not junctions[border[loop]].any()]
     area = np.bincount(component, mesh.areas())
@@ -47,11 +49,30 @@ def fill_holes(mesh: TriMesh, twin: I32, perimeter: float, junctions: NDArray[np
             faces.append(np.stack([np.roll(ring, -1), ring, np.full(len(ring), number)], axis=1))
             number += 1
     if not faces:
-        return mesh
+        return mesh, twin
     added = np.asarray(middles, np.float32).reshape(-1, 3)
-    return TriMesh(
+    filled = TriMesh(
         np.concatenate([mesh.vertices, added]), np.concatenate([mesh.faces, *faces]).astype(np.int32, copy=False)
     )
+    return filled, _with_new(filled, twin, border)
+
+
+def _with_new(mesh: TriMesh, twin: I32, border: I64) -> I32:
+    """Twins for a mesh with faces added at its end, which lie along half-edges of `border` and along each other."""
+    loose = np.concatenate([border, np.arange(len(twin), mesh.faces.size)])
+    flat = mesh.faces.reshape(-1).astype(np.int64)
+    start, end = flat[loose], flat[loose - loose % 3 + (loose + 1) % 3]
+    key = np.minimum(start, end) * len(mesh.vertices) + np.maximum(start, end)
+    order = np.lexsort((start < end, key))
+    key, loose, rises = key[order], loose[order], (start < end)[order]
+    both = np.flatnonzero((key[1:] == key[:-1]) & (rises[1:] != rises[:-1]))
+    grown = np.concatenate([twin, np.full(mesh.faces.size - len(twin), -1, np.int32)])
+    # An edge that more than two of them share stays open there.
+    _, times = np.unique(key, return_counts=True)
+    both = both[np.repeat(times, times)[both] == 2]
+    grown[loose[both]] = loose[both + 1]
+    grown[loose[both + 1]] = loose[both]
+    return grown
 
 
 def _loops(mesh: TriMesh, border: I64) -> list[I64]:

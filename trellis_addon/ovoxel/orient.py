@@ -54,9 +54,9 @@ def outward(mesh: TriMesh, patch: I32, links: I64) -> Bool:
     votes, seen = _seen_fronts(mesh, crosses, patch, number)
     side = np.where(np.abs(votes) > _CLEAR * seen, np.sign(votes), 0)
     side = _spread(mesh.faces, patch, links, side)
-    centre = mesh.vertices[mesh.faces].mean(1)
-    volume = np.bincount(patch, np.einsum("ij,ij->i", centre, crosses), number)
-    side = np.where(side == 0, np.where(votes == 0, volume, votes), side)
+    if (side == 0).any():
+        volume = np.bincount(patch, np.einsum("ij,ij->i", mesh.vertices[mesh.faces[:, 0]], crosses), number)
+        side = np.where(side == 0, np.where(votes == 0, volume, votes), side)
     return (side < 0)[patch]
 
 
@@ -149,7 +149,7 @@ def _seen_fronts(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """(number,) by how much more of a component's front than of its back is seen from outside, and how much in all."""
     # A mesh of few large faces is looked at more coarsely, as it takes many samples to cover these.
-    extent = max(float(np.ptp(mesh.vertices[mesh.faces.reshape(-1)], axis=0).max()), 1e-30)
+    extent = max(float(np.ptp(mesh.vertices, axis=0).max()), 1e-30)
     area = float(np.linalg.norm(crosses, axis=1).sum()) / 2 / extent**2
     pixels = int(np.clip(np.sqrt(_SAMPLES / (4 * max(area, 1e-30))), 16, _PIXELS))
     places, owner = _samples(mesh, crosses, 4 * (pixels / extent) ** 2)
@@ -174,8 +174,15 @@ def _seen_fronts(
 
 
 def _samples(mesh: TriMesh, crosses: NDArray[np.float64], density: float) -> tuple[NDArray[np.float32], I64]:
-    """Places on the mesh, `density` for each unit of area and one at least on each face, and the faces they lie on."""
+    """Places on the mesh and the faces they lie on: `density` for each unit of area and one at least on each face.
+
+    Of very many faces only every few'th is taken: they are smaller than what is looked for.
+    """
     vertices, faces = mesh.vertices, mesh.faces
+    stride = len(faces) // _SAMPLES + 1
+    if stride > 1:
+        owner = np.arange(0, len(faces), stride)
+        return vertices[faces[owner]].mean(1), owner
     wanted = np.linalg.norm(crosses, axis=1) / 2 * density
     counts = np.maximum(np.ceil(wanted), 1).astype(np.int64)
     owner = np.repeat(np.arange(len(faces)), counts)

@@ -33,11 +33,10 @@ def seal_holes(lattice: Lattice, longest: float) -> tuple[I64, I64]:
     corners, normals = _odd_faces(lattice)
     for loop in _loops(corners, normals, longest):
         added = _span(lattice, corners[loop], normals[loop])
-        if added is None:
-            continue
-        if _stored(lattice, *added).all():
-            _pass(lattice, lattice.place(*added[0].T), added[1])
-            found.append(added)
+        inside = _stored(lattice, *added)
+        added = added[0][inside], added[1][inside]
+        _pass(lattice, lattice.place(*added[0].T), added[1])
+        found.append(added)
     return np.concatenate([part[0] for part in found]), np.concatenate([part[1] for part in found])
 
 
@@ -120,13 +119,13 @@ def _loops(corners: I64, normals: I64, longest: float) -> list[I64]:
     return [order[starts[g] : starts[g] + size[g]] for g in np.flatnonzero((size > 0) & (size <= longest))]
 
 
-def _span(lattice: Lattice, corners: I64, normals: I64) -> tuple[I64, I64] | None:
+def _span(lattice: Lattice, corners: I64, normals: I64) -> tuple[I64, I64]:
     """The edges (lower corners, axes) to pass for the smallest found surface whose border these faces are.
 
     Along a direction, an edge is passed when an odd number of the loop's faces lie before it. What is left of this
     beyond the loop's end is turned back at one level, by passing edges along the direction there. The
-    best of all directions and levels is then made smaller corner by corner. None when that has edges that
-    are passed already: a leaf's border is a loop too, and taking the leaf away makes it even.
+    best of all directions and levels is then made smaller corner by corner. Edges of it that are passed already are
+    left as they are: they are leaves, whose border is a loop too, and taking them away would make it even.
     """
     low = corners.min(0) - 1
     shape = tuple(int(n) for n in corners.max(0) - low + 3)
@@ -138,9 +137,7 @@ def _span(lattice: Lattice, corners: I64, normals: I64) -> tuple[I64, I64] | Non
     cost = np.stack([np.where(bits >> axis & 1, _TAKEN, _FREE) for axis in range(3)])
     found = [passed for along in range(3) for passed in _sweeps(odd, along)]
     best = _shrunk(min(found, key=lambda passed: int(cost[passed].sum())), cost)
-    if (cost[best] == _TAKEN).any():
-        return None
-    axis, *place = np.nonzero(best)
+    axis, *place = np.nonzero(best & (cost == _FREE))
     return np.stack(place, axis=1) + low, axis
 
 

@@ -11,33 +11,24 @@ from .topology import I32, Bool, groups
 _NEAR = 2.0
 
 
-def large_components(places: NDArray[np.float32], component: I32, size: NDArray[np.float64], least: float) -> Bool:
-    """(C,) components that are no dust: of a `size` (C,) of `least` or more, together with those near them.
+def large_components(places: NDArray[np.float32], component: I32, size: NDArray, least: float) -> Bool:
+    """(C,) components that are no dust: of a `size` (C,) of `least` or more, or in a row of such a size.
 
     `places` (n, 3) are where faces lie, in voxels and not negative, and `component` (n,) what they belong to. A rod
-    thinner than a voxel comes in pieces, and a row of small pieces is no dust. The largest component never is.
+    thinner than a voxel comes in small pieces near each other. The largest component never is dust.
     """
     large = size >= least
     large[size.argmax()] = True
-    if large.all():
-        return large
     small = np.flatnonzero(~large[component])
-    cells = (places / _NEAR).astype(np.int64).clip(0)
+    if not len(small):
+        return large
+    cells = (places[small] / _NEAR).astype(np.int64).clip(0)
     cells = (cells[:, 0] << 42) | (cells[:, 1] << 21) | cells[:, 2]
     steps = np.array([(x << 42) + (y << 21) + z for x in (-1, 0, 1) for y in (-1, 0, 1) for z in (-1, 0, 1)])
-    # Small components are linked to whatever lies in the cells next to theirs.
-    pairs = np.unique(np.stack([component[small], cells[small]], axis=1), axis=0)
-    wanted = np.unique(pairs[:, 1][:, None] + steps)
-    place = np.minimum(np.searchsorted(wanted, cells), len(wanted) - 1)
-    near = wanted[place] == cells
+    owner, cells = np.unique(np.stack([component[small], cells], axis=1), axis=0).T
+    reach, place = np.unique(cells[:, None] + steps, return_inverse=True)
     count = len(size)
-    reach = np.searchsorted(wanted, pairs[:, 1][:, None] + steps)
-    links = np.concatenate(
-        [
-            np.stack([np.repeat(pairs[:, 0], len(steps)), count + reach.reshape(-1)], axis=1),
-            np.stack([component[near], count + place[near]], axis=1),
-        ]
-    )
-    _, cluster = groups(count + len(wanted), links)
-    cluster = cluster[:count]
-    return large | (np.bincount(cluster, size)[cluster] >= least)
+    links = np.stack([np.repeat(owner, len(steps)), count + place.reshape(-1)], axis=1)
+    _, row = groups(count + len(reach), links)
+    row = row[:count]
+    return large | (np.bincount(row, size)[row] >= least)

@@ -20,10 +20,12 @@ I64 = NDArray[np.int64]
 
 # Cells of the packing grid, as a share of the texture's texels: at least 2 texels then lie between two charts.
 _CELLS = 0.5
+# A chart may be this long, in sides of the square that all charts together fill to that density.
+_LONGEST, _DENSITY = 0.8, 0.65
 _LEAST_CELLS, _MOST_CELLS = 64, 1024
 # How often charts that lie on themselves are cut, before and after packing.
 _CUTS = 8
-_REPACKS = 2
+_REPACKS = 5
 
 
 @dataclass(frozen=True)
@@ -59,17 +61,19 @@ def unwrap(
         raise InputError("No face of the mesh has an area, so there is nothing to unwrap; give a sound mesh.")
     charts = cut_into_charts(vertices, faces, progress)
     cells = int(np.clip(texture_size * _CELLS, _LEAST_CELLS, _MOST_CELLS))
+    flat = project(vertices, faces, surface, charts)
     for _ in range(_CUTS):
         progress.update("unwrap", 0.3)
-        flat = project(vertices, faces, surface, charts)
         crowded = _crowded(flat, charts, texture_size, device)
         if not len(crowded):
             break
         charts = _cut_layers(vertices, faces, surface, charts, crowded)
-    for attempt in range(_REPACKS + 1):
         flat = project(vertices, faces, surface, charts)
-        packed = pack(flat.points, flat.faces, charts, cells, progress.part(0.35, 0.9))
-        uvs = packed.points.astype(np.float32)
+    charts = _cut_long(flat, surface, charts)
+    flat = project(vertices, faces, surface, charts)
+    packing = progress.part(0.35, 0.9)
+    for attempt in range(_REPACKS + 1):
+        uvs = pack(flat.points, flat.faces, charts, cells, packing).points.astype(np.float32)
         raster = rasterise(uvs, flat.faces, texture_size, device)
         if not raster.overlapping or attempt == _REPACKS:
             break
@@ -78,6 +82,8 @@ def unwrap(
         charts = charts.copy()
         charts[alone] = int(charts.max()) + 1 + np.arange(len(alone))
         charts = connected(surface, charts)
+        flat = project(vertices, faces, surface, charts)
+        packing = progress.part(0.9, 0.9)
     return Unwrapped(flat.source, flat.faces, uvs, charts, raster)
 
 
@@ -106,6 +112,30 @@ def project(vertices: F32, faces: I32, surface: Surface, charts: I64) -> Flat:
     # A chart without any shadow is a line; its scale does not matter.
     uvs *= np.sqrt(np.where(shadow > 0, areas / np.maximum(shadow, 1e-300), 1.0))[chart, None].clip(0.0, 3.0)
     return Flat(source, split, uvs)
+
+
+def _cut_long(flat: Flat, surface: Surface, charts: I64) -> I64:
+    """Charts that are too long for the square that all together could fill are cut across, into equal lengths.
+
+    Otherwise one long rod would set the scale for everything, and leave most of the atlas empty.
+    """
+    count = int(charts.max()) + 1
+    side = float(np.sqrt(np.abs(triangle_areas(flat.points, flat.faces)).sum() / _DENSITY))
+    middle = flat.points[flat.faces].mean(1)
+    members = np.maximum(np.bincount(charts, minlength=count), 1)
+    offset = middle - np.stack([np.bincount(charts, middle[:, k], count) / members for k in range(2)], 1)[charts]
+    xx, yy, xy = (np.bincount(charts, offset[:, j] * offset[:, k], count) for j, k in ((0, 0), (1, 1), (0, 1)))
+    angle = 0.5 * np.arctan2(2.0 * xy, xx - yy)  # of the direction in which the chart extends most
+    along = offset[:, 0] * np.cos(angle)[charts] + offset[:, 1] * np.sin(angle)[charts]
+    low, high = np.full(count, np.inf), np.full(count, -np.inf)
+    np.minimum.at(low, charts, along)
+    np.maximum.at(high, charts, along)
+    pieces = np.ceil((high - low) / (_LONGEST * side)).clip(1.0, 1000.0)
+    if pieces.max() == 1:
+        return charts
+    share = (along - low[charts]) / np.maximum(high - low, 1e-300)[charts]
+    piece = np.minimum((share * pieces[charts]).astype(np.int64), pieces[charts].astype(np.int64) - 1)
+    return connected(surface, charts * 1000 + piece)
 
 
 def _crowded(flat: Flat, charts: I64, texture_size: int, device: str) -> I32:

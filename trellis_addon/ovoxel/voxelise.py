@@ -74,6 +74,7 @@ def voxelise(mesh: TexturedMesh, resolution: int = 512, *, progress: Progress | 
         grid_size=resolution,
         aabb=((-0.5,) * 3, (0.5,) * 3),
         closed_ties=True,
+        drop_grazed=True,
         progress=progress.part(0.0, 0.6),
         **TEXTURING_WEIGHTS,
     )

@@ -15,6 +15,7 @@ import torch
 
 from .transformer import FlowConfig
 from .vae_decoder import DecoderConfig
+from .vae_encoder import EncoderConfig
 
 GB = 1 << 30
 MAX_TOKENS = 49152  # the model's own limit for the cascade
@@ -48,13 +49,14 @@ def flow_bytes(config: FlowConfig, tokens: int, context: int, itemsize: int = 2,
     return int(MARGIN * (activations + keys_values))
 
 
-def decoder_bytes(config: DecoderConfig, tokens: int, itemsize: int = 2, workspace: int = 0) -> int:
-    """Bytes that a sparse decoder takes beside its weights for `tokens` latents.
+def decoder_bytes(config: DecoderConfig | EncoderConfig, tokens: int, itemsize: int = 2, workspace: int = 0) -> int:
+    """Bytes that a sparse decoder, or encoder, takes beside its weights for `tokens` latents.
 
     The widest moment is the last step, when two tensors of the finest level and two of the level before are there, with
     the neighbours of all levels (27 row numbers a voxel, a third more for the coarser levels) and the coordinates.
     """
-    *_, before, last = (config.model_channels[0], *config.model_channels)
+    finest_last = config.model_channels if isinstance(config, DecoderConfig) else config.model_channels[::-1]
+    *_, before, last = (finest_last[0], *finest_last)
     voxel = itemsize * (2 * last + 2 * before / 4) + 27 * 4 * 4 / 3 + 60
     return int(MARGIN * (tokens * VOXELS_PER_TOKEN * voxel + 3 * workspace))
 
@@ -104,7 +106,7 @@ def device_budget(device: torch.device) -> Budget:
         free, _ = torch.cuda.mem_get_info(device)
         kept = torch.cuda.memory_reserved(device)  # held by torch from earlier runs, and usable again
         return Budget(max(free + kept - RESERVE, 0))
-    if device.type == "mps":
+    if device.type == "mps" and hasattr(torch.mps, "recommended_max_memory"):
         return Budget(max(torch.mps.recommended_max_memory() - RESERVE, 0))
     return Budget(_machine_memory() // 2)
 

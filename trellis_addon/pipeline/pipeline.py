@@ -9,7 +9,7 @@ import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import torch
 from PIL import Image
@@ -36,6 +36,7 @@ from .structure_flow import SparseStructureFlowModel
 from .vae_decoder import FlexiDualGridVaeDecoder, SparseUnetVaeDecoder, to_material
 
 N = TypeVar("N", bound=Network)
+R = TypeVar("R")
 Features = Mapping[int, Tensor]  # side of the picture (512, 1024) -> tokens (1, L, C)
 
 UPSAMPLE = 4  # subdivisions from the latents' grid to the finest one: 16 times its side
@@ -60,7 +61,7 @@ class Pipeline:
         device: str | torch.device = "auto",
         dtype: str | torch.dtype | None = None,
         memory_budget: int | None = None,
-    ) -> Pipeline:
+    ) -> Self:
         """The model in a local copy of its repository.
 
         `device` "auto" is CUDA (or ROCm), else Metal, else the CPU. `dtype` of the networks' torsos: None is what the
@@ -75,7 +76,11 @@ class Pipeline:
             torso = torch.float32
         repository = Repository(Path(folder))
         budget = device_budget(where) if memory_budget is None else Budget(memory_budget)
-        return cls(ModelStore(FolderSource(repository, where, torso), where, budget), repository.config)
+        return cls(ModelStore(FolderSource(repository, where, torso), where, budget), cls._config_of(repository))
+
+    @staticmethod
+    def _config_of(repository: Repository) -> PipelineConfig:
+        return repository.config
 
     def run(
         self,
@@ -321,7 +326,7 @@ class Pipeline:
                 f" even at {side}; free memory on the device, raise the budget, or use another device."
             )
 
-    def _with_retries(self, attempt: Callable[[], PipelineResult]) -> PipelineResult:
+    def _with_retries(self, attempt: Callable[[], R]) -> R:
         """The attempt's result. When the device runs out of memory, again with all dropped and a smaller budget."""
         given = self.store.budget
         try:

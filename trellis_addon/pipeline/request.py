@@ -49,12 +49,16 @@ class Request:
 
 def request_of(config: PipelineConfig, settings: Mapping[str, Any]) -> Request:
     """The pipeline's own defaults with the settings that were set (by their Python names) put over them."""
-
-    def sampler(name: str) -> SamplerSettings:
-        changes = {field: settings.get(f"{name}_{field}") for field in FIELDS}
-        numbers = {key: value if key == "steps" or value is None else float(value) for key, value in changes.items()}
-        return config.samplers[name].settings.replace(**numbers)
-
     resolution = settings.get("resolution")
     kind = config.default_type if resolution is None else TYPE_OF_RESOLUTION[resolution]
-    return Request(kind, sampler("sparse_structure"), sampler("shape_slat"), sampler("tex_slat"))
+    structure, shape, texture = (
+        with_settings(config.samplers[name].settings, name, settings)
+        for name in ("sparse_structure", "shape_slat", "tex_slat")
+    )
+    return Request(kind, structure, shape, texture)
+
+
+def with_settings(own: SamplerSettings, sampler: str, settings: Mapping[str, Any]) -> SamplerSettings:
+    """A sampler's own settings with those of the API put over them."""
+    changes = {field: settings.get(f"{sampler}_{field}") for field in FIELDS}
+    return own.replace(**{k: v if k == "steps" or v is None else float(v) for k, v in changes.items()})

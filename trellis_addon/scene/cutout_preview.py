@@ -112,7 +112,7 @@ def _remember(key: Key, found: Look) -> Look:
     return found
 
 
-def loader_of(image: bpy.types.Image) -> Callable[[], PreparedImage]:
+def loader_of(image: bpy.types.Image, *, may_leave: bool = False) -> Callable[[], PreparedImage]:
     """The datablock's loader with the cutout that is chosen for it; see `datablock_loader`."""
     from ..errors import ImageError
     from .images import datablock_loader
@@ -121,7 +121,7 @@ def loader_of(image: bpy.types.Image) -> Callable[[], PreparedImage]:
     if choice.cutout == "MASK" and choice.mask is None:
         raise ImageError("There is no mask: choose an image as the mask, or another cutout.")
     mask = choice.mask if choice.cutout == "MASK" else None
-    return datablock_loader(image, mask=mask, whole=choice.cutout == "WHOLE")
+    return datablock_loader(image, mask=mask, whole=choice.cutout == "WHOLE", may_leave=may_leave)
 
 
 def _loader(image: bpy.types.Image) -> Callable[[], PreparedImage]:

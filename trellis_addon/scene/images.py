@@ -22,13 +22,14 @@ _SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"RIFF")  # of PNG, JPEG and WebP fi
 
 
 def datablock_loader(
-    image: bpy.types.Image, *, mask: bpy.types.Image | None = None, whole: bool = False
+    image: bpy.types.Image, *, mask: bpy.types.Image | None = None, whole: bool = False, may_leave: bool = False
 ) -> Callable[[], PreparedImage]:
     """What makes a picture of the datablock, edits included.
 
     `mask`: a datablock whose transparency, or else brightness, says what the subject is; `whole`
-    cuts nothing out. To be called on the main thread, where the pixels are taken; the function that
-    it returns does the slow part and may run in any thread. Raises `ImageError` when there are no pixels.
+    cuts nothing out; `may_leave` as in `images.prepare`. To be called on the main thread, where the
+    pixels are taken; the function that it returns does the slow part and may run in any thread. Raises
+    `ImageError` when there are no pixels.
     """
     name = name_of(image)
     read = _reader(image)
@@ -37,7 +38,7 @@ def datablock_loader(
     def load() -> PreparedImage:
         picture, sha256 = read()
         given = WHOLE if whole else read_mask()[0] if read_mask else None
-        return prepare(picture, name=name, sha256=sha256, mask=given)
+        return prepare(picture, name=name, sha256=sha256, mask=given, may_leave=may_leave)
 
     return load
 

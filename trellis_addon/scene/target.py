@@ -51,7 +51,9 @@ class Target:
             return scene.collection
         found = next((c for c in scene.collection.children_recursive if c.name == self.collection), None)
         if found is None:
-            found = bpy.data.collections.new(self.collection)
+            found = bpy.data.collections.get(self.collection)  # one of another scene
+            if found is None or found.library is not None:
+                found = bpy.data.collections.new(self.collection)
             scene.collection.children.link(found)
         return found
 

@@ -1,0 +1,280 @@
+"""Finishing measured: seconds and memory per stage, and how much a round trip changes what one sees.
+
+    python benchmarks/finishing.py [--resolution 512] [--faces 100000] [--texture-size 2048] [--no-remesh] [--peer]
+    python benchmarks/finishing.py --roundtrip FOLDER [--resolution 256] [--models crate,sheets] [--peer]
+
+The first finishes a synthetic dense mesh (512: 1.7 million faces, 1024: 6.7 million) and prints CPU and wall seconds
+and the peak of memory, next to earlier measurements of the best free tools. The second turns textured models into
+voxels and back, renders both from eight sides, prints a table and writes a picture sheet for each model into FOLDER:
+before and after as it is, before and after lit, four times the difference. `--peer` does the same the way TRELLIS.2's
+own exporter does: a double shell, clusters of 90 degrees, xatlas for each, nearest fill. Nothing is asserted: the
+figures are for reading.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from finishing_peer import finish_as_reference  # noqa: E402
+
+from trellis_addon.ovoxel.finish import DenseAsset, FinishedAsset, finish  # noqa: E402
+from trellis_addon.progress import Progress  # noqa: E402
+
+F = NDArray[np.float64]
+
+# CPU seconds of the best free tools on 2 cores of a shared cloud machine, 1.74 million faces to 100,000 with 2048
+# texels, and 6.94 million to 500,000 with 4096: one run each, no remeshing; numpy and scipy, fast-simplification,
+# xatlas's packing, warp, Pillow.
+EARLIER = {512: {"clean": 3.5, "simplify": 3.0, "unwrap": 2.0, "bake": 5.2, "encode": 1.0, "all": 14.0}}
+EARLIER[1024] = {"clean": 14.0, "simplify": 13.3, "unwrap": 11.1, "bake": 25.9, "encode": 3.7, "all": 70.0}
+AIM = {512: 10.0, 1024: 45.0}
+STAGES = ("clean", "simplify", "unwrap", "bake", "encode", "quality")
+
+
+@dataclass
+class Stopwatch:
+    """CPU and wall seconds of each stage that progress names, and the most memory so far at its end, in GB."""
+
+    cpu: dict[str, float] = field(default_factory=dict)
+    wall: dict[str, float] = field(default_factory=dict)
+    memory: dict[str, float] = field(default_factory=dict)
+    _stage: str = ""
+    _since: tuple[float, float] = (0.0, 0.0)
+
+    def note(self, stage: str, _: float) -> None:
+        now = time.process_time(), time.perf_counter()
+        if self._stage:
+            self.cpu[self._stage] = self.cpu.get(self._stage, 0.0) + now[0] - self._since[0]
+            self.wall[self._stage] = self.wall.get(self._stage, 0.0) + now[1] - self._since[1]
+            self.memory[self._stage] = peak()
+        self._stage, self._since = stage, now
+
+
+def surface(points: F) -> F:
+    """Where this is 0 there is a wavy body, a ring around it and two rods through it."""
+    x, y, z = points.T / 1.2
+    waves = 0.035 * np.sin(9 * x + 2 * np.sin(7 * y)) * np.cos(8 * z)
+    waves += 0.012 * np.sin(31 * x) * np.sin(29 * y) * np.sin(33 * z)
+    waves += 0.003 * np.sin(90 * x) * np.sin(88 * y + 1) * np.sin(91 * z)
+    body = np.sqrt(x**2 + (y / 0.8) ** 2 + (z / 1.2) ** 2) - 0.27 + waves
+    ring = np.hypot(np.hypot(x, y) - 0.36, z - 0.05) - 0.035
+    rods = np.minimum(np.hypot(x - 0.12, y - 0.05), np.hypot(x + 0.15, y + 0.1)) - 0.012
+    return 1.2 * np.minimum(np.minimum(body, ring), np.maximum(rods, np.abs(z) - 0.4))
+
+
+def attributes(points: F) -> NDArray[np.float32]:
+    x, y, z = points.T
+    stripe = np.sin(60 * (x + y + z)) > 0
+    colour = [0.5 + 0.4 * np.sin(40 * x), 0.5 + 0.3 * np.sin(25 * y + 10 * z), 0.45 + 0.35 * np.sin(30 * z)]
+    return np.stack([*colour, np.where(stripe, 0.9, 0.05), 0.4 + 0.3 * np.sin(200 * x * y), 1 + 0 * x], 1).astype("f4")
+
+
+def dense_asset(resolution: int) -> DenseAsset:
+    """The surface's dual grid on a sparse shell, with a face in ten thousand missing."""
+    step = np.stack(np.meshgrid(*[np.arange(2)] * 3, indexing="ij"), -1).reshape(-1, 3)
+    cells, side = np.stack(np.meshgrid(*[np.arange(32)] * 3, indexing="ij"), -1).reshape(-1, 3), 32
+    while True:
+        reach = 1.4 / side + (0.005 if side < resolution else 0.0)
+        cells = np.concatenate(
+            [part[np.abs(surface((part + 0.5) / side - 0.5)) < reach] for part in np.array_split(cells, 64)]
+        )
+        if side >= resolution:
+            break
+        cells, side = (cells[:, None] * 2 + step).reshape(-1, 3), side * 2
+    pitch = resolution + 1
+
+    def number(places: NDArray[np.int64]) -> NDArray[np.int64]:
+        return (places[:, 0] * pitch + places[:, 1]) * pitch + places[:, 2]
+
+    corners = np.unique(np.concatenate([number(cells + offset) for offset in step]))
+    places = np.stack([corners // pitch**2, corners // pitch % pitch, corners % pitch], 1)
+    values = np.concatenate([surface(part / resolution - 0.5) for part in np.array_split(places, 64)]).astype("f4")
+    at_corner = np.stack([values[np.searchsorted(corners, number(cells + offset))] for offset in step], 1)
+    inside = at_corner < 0
+    crossed = inside.any(1) & ~inside.all(1)
+    cells, at_corner, inside = cells[crossed], at_corner[crossed], inside[crossed]
+    total, count = np.zeros((len(cells), 3)), np.zeros(len(cells))
+    for low in range(8):
+        for axis in range(3):
+            if not step[low][axis]:
+                high = low + (4, 2, 1)[axis]
+                cut = np.flatnonzero(inside[:, low] != inside[:, high])
+                share = at_corner[cut, low] / (at_corner[cut, low] - at_corner[cut, high])
+                total[cut] += step[low]
+                total[cut, axis] += share
+                count[cut] += 1
+    vertices = ((cells + total / count[:, None]) / resolution - 0.5).astype(np.float32)
+    key = number(cells)
+    order = np.argsort(key)
+    faces = []
+    strides = (pitch * pitch, pitch, 1)
+    for axis in range(3):
+        b, c = strides[(axis + 1) % 3], strides[(axis + 2) % 3]
+        cut = inside[:, 0] != inside[:, (4, 2, 1)[axis]]
+        around = key[cut][:, None] - np.array([0, b, b + c, c])
+        found = np.minimum(np.searchsorted(key[order], around), len(key) - 1)
+        whole = (key[order][found] == around).all(1)
+        quads = order[found][whole]
+        outwards = inside[cut, 0][whole]
+        quads[~outwards] = quads[~outwards][:, ::-1]
+        faces += [quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]]
+    triangles = np.concatenate(faces).astype(np.int32)
+    kept = np.random.default_rng(0).random(len(triangles)) > 1e-4
+    coords = cells.astype(np.int32)
+    return DenseAsset(vertices, triangles[kept], coords, attributes((coords + 0.5) / resolution - 0.5), resolution)
+
+
+def speed(options: argparse.Namespace) -> None:
+    warm_up()
+    start = time.process_time()
+    dense = dense_asset(options.resolution)
+    print(f"{len(dense.faces):,} faces at {options.resolution} voxels, made in {time.process_time() - start:.1f} CPU s")
+    before = peak()
+    watch = Stopwatch()
+    made = finish(
+        dense,
+        decimation_target=options.faces,
+        texture_size=options.texture_size,
+        remesh=not options.no_remesh,
+        progress=Progress(watch.note),
+    )
+    watch.note("", 0.0)
+    earlier = EARLIER.get(options.resolution, {})
+    print(f"{'stage':<10}{'CPU s':>8}{'wall s':>8}{'GB':>8}   earlier best of free tools, CPU s")
+    for stage in STAGES:
+        figures = watch.cpu[stage], watch.wall[stage], watch.memory[stage]
+        print(f"{stage:<10}" + "".join(f"{value:8.2f}" for value in figures) + f"   {earlier.get(stage, '-')}")
+    total = sum(watch.cpu.values())
+    print(f"{'all':<10}{total:8.2f}{sum(watch.wall.values()):8.2f}{peak():8.2f}   {earlier.get('all', '-')}", end="")
+    print(f"   (aim without remeshing {AIM.get(options.resolution, '-')})")
+    print(f"{before:.2f} GB were the most before finishing; the file has {len(made.glb) / 1e6:.1f} MB")
+    report("ours", made)
+    if options.peer:
+        start = time.process_time()
+        other = finish_as_reference(dense, options.faces, options.texture_size, remesh=not options.no_remesh)
+        print(f"the reference's way: {time.process_time() - start:.1f} CPU s", other.seconds)
+        report("reference", other)
+
+
+def warm_up() -> None:
+    """Compiles what Warp compiles once on a machine."""
+    finish(dense_asset(64), decimation_target=2000, texture_size=64)
+
+
+def report(name: str, made: FinishedAsset) -> None:
+    print(f"{name}: " + ", ".join(f"{key} {value}" for key, value in made.quality.items()))
+
+
+def peak() -> float:
+    """The most memory this process has had, in GB; not known on Windows."""
+    try:
+        import resource
+    except ImportError:
+        return float("nan")
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most / (2**30 if sys.platform == "darwin" else 2**20)
+
+
+# --- round trip ---
+
+
+def round_trip(options: argparse.Namespace) -> None:
+    import models
+    from finishing_render import VIEWS, Scene, psnr, ssim
+    from PIL import Image
+
+    from trellis_addon.ovoxel.gltf_scene import read_glb
+    from trellis_addon.ovoxel.voxelise import voxelise
+
+    options.roundtrip.mkdir(parents=True, exist_ok=True)
+    names = options.models.split(",") if options.models else list(models.MODELS)
+    head = (
+        "PSNR",
+        "on it",
+        "SSIM",
+        "lit",
+        "faces",
+        "parts",
+        "border",
+        "charts",
+        "use",
+        "overlap",
+        "voxels off",
+        "CPU s",
+    )
+    print(
+        f"{options.resolution} voxels, {options.texture_size} texels, {options.faces} faces; PSNR in dB over the whole"
+    )
+    print("picture and over the pixels that show the model, base colour as it is; the mean of eight views")
+    print(f"{'model':<22}" + "".join(f"{name:>11}" for name in head))
+    for name in names:
+        mesh = models.build(name)
+        voxels = voxelise(mesh, options.resolution)
+        vertices, faces = voxels.mesh()
+        dense = DenseAsset(vertices, faces, voxels.coords, voxels.attributes, options.resolution, voxels.intersected)
+        back = np.linalg.inv(voxels.transform)
+        model = mesh.vertices @ back[:3, :3].T + back[:3, 3]
+        before = Scene(mesh, np.stack([model[:, 0], model[:, 2], -model[:, 1]], 1))
+        columns = []
+        for way in ("ours", "reference") if options.peer else ("ours",):
+            start = time.process_time()
+            if way == "ours":
+                made = finish(dense, decimation_target=options.faces, texture_size=options.texture_size, name=name)
+            else:
+                made = finish_as_reference(dense, options.faces, options.texture_size)
+            seconds = time.process_time() - start
+            (options.roundtrip / f"{name}-{way}.glb").write_bytes(made.glb)
+            after = read_glb(made.glb)
+            scene = Scene(after, after.vertices)
+            figures, rows = [], []
+            for view in range(VIEWS):
+                one, two = before.picture(view, options.pixels), scene.picture(view, options.pixels)
+                shown = (one.cover + two.cover) > 0
+                figures.append(
+                    (
+                        psnr(one.flat, two.flat),
+                        psnr(one.flat, two.flat, shown),
+                        ssim(one.flat, two.flat),
+                        psnr(one.lit, two.lit),
+                    )
+                )
+                difference = np.clip(4.0 * np.abs(one.flat - two.flat), 0.0, 1.0)
+                pictures = [one.flat, two.flat, one.lit, two.lit, difference]
+                rows.append(np.concatenate(pictures if way == "ours" else [pictures[k] for k in (1, 3, 4)], 1))
+            columns.append(np.concatenate(rows, 0))
+            quality = made.quality
+            values = [f"{value:.2f}" if k != 2 else f"{value:.4f}" for k, value in enumerate(np.mean(figures, 0))]
+            values += [str(quality[key]) for key in ("faces", "components", "boundary_edges", "charts")]
+            values += [f"{quality['atlas_use']:.3f}", str(quality["overlapping_texels"])]
+            values += [f"{quality['distance_mean']:.4f}", f"{seconds:.1f}"]
+            print(f"{name + ' ' + way:<22}" + "".join(f"{value:>11}" for value in values), flush=True)
+        sheet = (np.concatenate(columns, 1) * 255).round().astype(np.uint8)
+        Image.fromarray(sheet).save(options.roundtrip / f"{name}.png")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--resolution", type=int, default=512)
+    parser.add_argument("--faces", type=int, default=100_000)
+    parser.add_argument("--texture-size", type=int, default=2048)
+    parser.add_argument("--no-remesh", action="store_true")
+    parser.add_argument("--peer", action="store_true")
+    parser.add_argument("--roundtrip", type=Path, metavar="FOLDER")
+    parser.add_argument("--models", default="")
+    parser.add_argument("--pixels", type=int, default=320)
+    options = parser.parse_args()
+    round_trip(options) if options.roundtrip else speed(options)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,155 @@
+"""The whole suite against the built zip, as a user's Blender has it, under each release of Blender.
+
+For every release there is an environment with that `bpy`, pytest, and nothing else. Blender itself installs the zip
+there, with its bundled wheels; the installed folder and a copy of the tests go into a temporary folder, away from the
+checkout, and pytest runs in that. So nothing but what the zip brings can be imported.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from environments import ROOT, fetch_python, find_python, install_fast, make_bare_environment
+
+# Blender's release -> (what its Python has, the Python it is made for). The module of 4.2 would take any numpy.
+RELEASES: dict[str, tuple[tuple[str, ...], tuple[int, int]]] = {
+    "4.2": (("bpy==4.2.23", "numpy==1.26.4"), (3, 11)),
+    "4.5": (("bpy==4.5.15",), (3, 11)),
+    "5.0": (("bpy==5.0.1",), (3, 11)),
+    "5.2": (("bpy==5.2.3",), (3, 13)),
+}
+BESIDE = ("tests", "tools", "docs", "examples")  # of the checkout: what the tests read
+LOGS = ROOT / "build" / "logs"
+LONGEST = 45 * 60  # seconds for one suite: an add-on that is not taken back can make Blender hang at its end
+LITTLE_DISK = 6e9  # bytes; an environment has one
+
+# Run by the release's own bpy: installs the zip as a user does, and copies what lies there then.
+INSTALL = """
+import shutil, sys, pathlib, bpy, addon_utils
+archive, target = sys.argv[1:]
+bpy.ops.extensions.package_install_files(filepath=archive, repo="user_default", enable_on_install=True)
+folder = pathlib.Path(sys.modules["bl_ext.user_default.trellis2"].__file__).parent
+(wheels,) = (folder.parents[1] / ".local").glob("lib/python*/site-packages")
+shutil.copytree(folder, target)
+shutil.copytree(wheels, pathlib.Path(target, "site"))
+addon_utils.disable("bl_ext.user_default.trellis2")
+"""
+
+
+@dataclass
+class Outcome:
+    """How one run of the suite ended."""
+
+    name: str
+    code: int | None  # pytest's; None: not run
+    text: str
+    seconds: float = 0.0
+
+
+def run_all(archive: Path, helper: str, releases: Sequence[str], checkout: bool) -> bool:
+    """Every release's suite, and the checkout's own if asked for, as many at a time as there are cores; True if good.
+
+    `helper` is the Python of the main environment, whose uv or pip fills the others; the checkout's suite runs in it.
+    """
+    LOGS.mkdir(parents=True, exist_ok=True)
+    at_once = max(1, min(os.cpu_count() or 1, 4))
+    # each run with its share of the cores, or their threads wait for one another
+    environment = {**os.environ, "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // at_once))}
+    # what the tests start hundreds of times must not be compiled hundreds of times
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    jobs: list[Callable[[], Outcome]] = []
+    if checkout:
+        jobs.append(partial(pytest, "checkout", helper, ROOT, environment))
+    jobs += [partial(suite, release, archive, helper, environment) for release in releases]
+    with ThreadPoolExecutor(at_once) as pool:
+        outcomes = [future.result() for future in [pool.submit(job) for job in jobs]]
+    for outcome in outcomes:
+        if outcome.code:
+            print(f"\n== {outcome.name}: the end of {LOGS / outcome.name}.log")
+            print("\n".join((LOGS / f"{outcome.name}.log").read_text(encoding="utf-8").splitlines()[-80:]))
+    print(f"\n{'suite':10} {'seconds':>8}  outcome")
+    for outcome in outcomes:
+        print(f"{outcome.name:10} {outcome.seconds:8.0f}  {outcome.text}")
+    return not any(outcome.code for outcome in outcomes)
+
+
+def suite(release: str, archive: Path, helper: str, environment: dict[str, str]) -> Outcome:
+    """One release: an environment, the zip installed into it by Blender, the tests."""
+    name = f"zip-{release}"
+    packages, version = RELEASES[release]
+    base = find_python(version) or fetch_python(version, helper)
+    if base is None:
+        return Outcome(name, None, f"NOT RUN: no Python {version[0]}.{version[1]} here, and none to be fetched")
+    started = time.monotonic()
+    folder = ROOT / f".venv-{name}"
+    try:
+        python = make_bare_environment(folder, base)
+        install_fast(python, *packages, "pytest", helper=helper, quiet=True)
+        with tempfile.TemporaryDirectory(prefix=f"trellis2-{name}-", ignore_cleanup_errors=True) as temporary:
+            root = install_zip(python, archive, Path(temporary))
+            _say(f"{name}: installed in {time.monotonic() - started:.0f} s")
+            return pytest(name, python, root, {**environment, "TRELLIS2_TEST_ZIP": str(archive)})
+    except (subprocess.CalledProcessError, OSError) as error:
+        said = getattr(error, "stderr", None) or ""
+        (LOGS / f"{name}.log").write_text(f"{said}\n{error}\n", encoding="utf-8")
+        return Outcome(name, 1, "could not be installed", time.monotonic() - started)
+    finally:
+        if shutil.disk_usage(ROOT).free < LITTLE_DISK:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def install_zip(python: str, archive: Path, temporary: Path) -> Path:
+    """The folder that Blender makes of the zip, with the tests beside it; the wheels join the environment."""
+    root = temporary / "extension"
+    environment = {**os.environ, "BLENDER_USER_RESOURCES": str(temporary / "blender")}
+    command = [python, "-c", INSTALL, str(archive), str(root)]
+    subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+    ignored = shutil.ignore_patterns("__pycache__")
+    for name in BESIDE:
+        shutil.copytree(ROOT / name, root / name, ignore=ignored)
+    # by a file of the environment, so that isolated and started processes find them as in Blender
+    site = subprocess.check_output([python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], text=True)
+    Path(site.strip(), "trellis2-wheels.pth").write_text(str(root / "site"), encoding="utf-8")
+    return root
+
+
+def pytest(name: str, python: str, root: Path, environment: dict[str, str]) -> Outcome:
+    """pytest in `root` with the checkout's configuration; all it says goes to a log."""
+    log = LOGS / f"{name}.log"
+    command = [python, "-m", "pytest", "-c", str(ROOT / "pyproject.toml"), "--rootdir", str(root), "tests"]
+    command += ["-p", "no:cacheprovider", "--durations=25"]
+    _say(f"{name}: pytest begins, see {log.relative_to(ROOT)}")
+    started = time.monotonic()
+    with log.open("w", encoding="utf-8") as output, contextlib.suppress(subprocess.TimeoutExpired):
+        code = 124
+        code = subprocess.run(
+            command, cwd=root, env=environment, stdout=output, stderr=subprocess.STDOUT, timeout=LONGEST
+        ).returncode
+    said = log.read_text(encoding="utf-8")
+    found = re.findall(r"^=* ?(.*\d+ (?:passed|failed|error|skipped).*?) ?=*$", said, re.M)
+    text = found[-1] if found else f"ended with {code} and no summary"
+    text += "".join(f", {cost} of processor time" for cost in re.findall(r"^processor time: (\d+ s)", said, re.M))
+    _say(f"{name}: {text}")
+    return Outcome(name, code, text, time.monotonic() - started)
+
+
+_talking = threading.Lock()
+
+
+def _say(text: str) -> None:
+    with _talking:
+        print(f"== {text}", flush=True)
+        sys.stdout.flush()

@@ -1,0 +1,131 @@
+"""A new material for a mesh that is there already, from a picture of what it should look like.
+
+    mesh -> voxels of its surface -> shape latent (encoder) -> texture latent (flow) -> material on the same voxels
+
+No shape is sampled, and the texture decoder needs no guide: it follows the way back that the encoder remembered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from ..errors import EngineError, InputError
+from ..progress import Progress
+from .memory import GB, VOXELS_PER_TOKEN
+from .pipeline import Noise, Pipeline
+from .preprocess import preprocess_image
+from .repository import PipelineConfig, Repository
+from .request import with_settings
+from .result import F32, I32, to_numpy
+from .sparse import SparseTensor
+from .vae_decoder import SparseUnetVaeDecoder, to_material
+from .vae_encoder import FlexiDualGridVaeEncoder, encoder_input
+
+RESOLUTIONS = (512, 1024, 1536)
+FILL = 0.99999  # of the cube that the mesh is scaled to
+# a mesh with Y up, as in glTF, to the model's frame with Z up: (x, y, z) -> (x, -z, y)
+AXES = np.array([[1, 0, 0], [0, 0, -1], [0, 1, 0]], np.float64)
+
+
+@dataclass(frozen=True)
+class TexturedVoxels:
+    """Material on the surface voxels of a mesh.
+
+    `coords` (N, 3) of a grid with `resolution` voxels a side, `attributes` (N, 6) as in `PipelineResult`. `matrix`
+    (4, 4) takes the mesh's positions to the model's frame, in which voxel c has its sample point at
+    (c + 0.5) / resolution - 0.5.
+    """
+
+    coords: I32
+    attributes: F32
+    resolution: int
+    matrix: NDArray[np.float64]
+
+
+class TexturingPipeline(Pipeline):
+    """One model on one device, with the encoder instead of the structure and shape models."""
+
+    @staticmethod
+    def _config_of(repository: Repository) -> PipelineConfig:
+        return repository.texturing_config
+
+    def texture_mesh(
+        self,
+        vertices: NDArray[Any],
+        faces: NDArray[Any],
+        image: Image.Image,
+        settings: Mapping[str, Any] | None = None,
+        seed: int = 42,
+        progress: Progress | None = None,
+        *,
+        preprocess: bool = True,
+    ) -> TexturedVoxels:
+        """`vertices` (V, 3) with Y up, `faces` (F, 3), and a picture as for `Pipeline.run`.
+
+        Of the `settings`, the resolution (of the voxel grid, 1024 when not set) and those of the texture's sampler
+        count. Raises `InputError` for a mesh that cannot be used, `EngineError`, `ImageError`, `Cancelled`.
+        """
+        from ..ovoxel.from_mesh import TEXTURING_WEIGHTS, mesh_to_dual_grid
+
+        settings, progress = settings or {}, progress or Progress()
+        resolution = settings.get("resolution") or RESOLUTIONS[1]
+        side = 512 if resolution == 512 else 1024
+        sampler = with_settings(self.config.samplers["tex_slat"].settings, "tex_slat", settings)
+        picture = preprocess_image(image) if preprocess else image.convert("RGB")
+        matrix = to_model_frame(np.asarray(vertices, np.float64))
+        placed = (vertices @ matrix[:3, :3].T + matrix[:3, 3]).astype(np.float32)
+        box = ((-0.5,) * 3, (0.5,) * 3)
+        coords, local, flags = mesh_to_dual_grid(
+            placed, faces, grid_size=resolution, aabb=box, **TEXTURING_WEIGHTS, progress=progress.part(0, 0.1)
+        )
+        if not len(coords):
+            raise InputError("The mesh has no surface to texture.")
+
+        def attempt() -> TexturedVoxels:
+            cond = self.encode_image(picture, (side,), progress.part(0.1, 0.15))[side]
+            tokens = max(1, len(coords) // VOXELS_PER_TOKEN)
+            if tokens > self.store.budget.decoder_tokens(*self._decoder_facts()):
+                raise EngineError(
+                    f"The mesh has {len(coords)} voxels at {resolution}, which do not fit into"
+                    f" {self.store.budget.total / GB:.1f} GB of memory; choose a lower resolution."
+                )
+            progress.update("Reading the shape", 0.15)
+            batched = torch.nn.functional.pad(torch.from_numpy(coords), (1, 0)).to(self.device)
+            feats = encoder_input(torch.from_numpy(local), torch.from_numpy(flags)).to(self.device)
+            encoder = self._decoder("shape_slat_encoder", FlexiDualGridVaeEncoder, tokens)
+            z = encoder(SparseTensor(feats, self._grid(batched)))
+            noise = Noise(seed, self.device)
+            latent = self.sample_texture(z.feats, z.coords, cond, side, sampler, noise, progress.part(0.2, 0.8))
+            progress.update("Colouring the surface", 0.8)
+            decoder = self._decoder("tex_slat_decoder", SparseUnetVaeDecoder, tokens)
+            out = decoder(z.with_feats(latent), on_block=progress.check).out
+            attributes = to_numpy(to_material(out.feats))
+            progress.update("Colouring the surface", 1)
+            return TexturedVoxels(coords, attributes, resolution, matrix)
+
+        return self._with_retries(attempt)
+
+    def _decoder_facts(self) -> tuple[Any, int, int]:
+        outline = self.store.outline("tex_slat_decoder")
+        return outline.config, outline.weights, outline.itemsize
+
+
+def to_model_frame(vertices: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The matrix (4, 4) that centres a mesh with Y up, scales it to the cube and turns Z up."""
+    if vertices.ndim != 2 or vertices.shape[1:] != (3,) or not len(vertices) or not np.isfinite(vertices).all():
+        raise InputError("The mesh's vertices must be finite positions (V, 3).")
+    low, high = vertices.min(axis=0), vertices.max(axis=0)
+    extent = float((high - low).max())
+    if extent <= 0:
+        raise InputError("The mesh has no extent.")
+    matrix = np.eye(4)
+    matrix[:3, :3] = AXES * (FILL / extent)
+    matrix[:3, 3] = -matrix[:3, :3] @ ((low + high) / 2)
+    return matrix
