@@ -1,10 +1,12 @@
 """Every English string of the interface, and which of them a language lacks.
 
-    python tools/make_translations.py                   print what is missing in each file of translations/
+    python tools/make_translations.py                   check each file of translations/; exit code 1 if one is not whole
     python tools/make_translations.py --update zh_HANS  add the missing ones to the file, with an empty translation
 
-The strings are read from the sources: labels, tooltips, names and descriptions of properties, texts of layouts and
-what goes through `pgettext`. Nothing of Blender is needed.
+A file is whole when it has a translation for every string, with the same {values} in it, and for no others; and the
+sources when no string of theirs is put together of parts, which cannot be looked up. The strings are read from the
+sources: labels, tooltips, names and descriptions of properties, texts of layouts, what goes through `pgettext`, and
+the tables that it looks words up in. Nothing of Blender is needed.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from __future__ import annotations
 import argparse
 import ast
 import json
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,101 +23,160 @@ ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "translations"
 sys.path.insert(0, str(ROOT))
 
-_KEYWORDS = {"text", "name", "description", "title", "message", "confirm_text", "heading", "placeholder", "text_ctxt"}
-_CALLS = {"pgettext", "pgettext_iface", "pgettext_tip", "pgettext_rpt", "pgettext_data", "poll_message_set", "report"}
+_KEYWORDS = {"text", "name", "description", "title", "message", "confirm_text", "heading", "placeholder"}
+_PGETTEXT = {f"pgettext{kind}" for kind in ("", "_iface", "_tip", "_rpt", "_data", "_n")}
+_CALLS = _PGETTEXT | {"poll_message_set", "report"}
 _ATTRIBUTES = {"bl_label", "bl_description"}
-_TABLES = {"STAGES", "STATES", "SAMPLERS"}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--update", metavar="LANGUAGE")
     options = parser.parse_args()
-    wanted = messages()
-    for path in sorted(FOLDER.glob("*.json")):
-        known = json.loads(path.read_text(encoding="utf-8"))
-        missing = [text for text in wanted if not known.get(text)]
-        unused = sorted(set(known) - set(wanted))
-        print(f"{path.name}: {len(wanted)} strings, {len(missing)} missing, {len(unused)} not used any more")
-        for text in missing:
-            print(f"  {text}")
     if options.update:
-        path = FOLDER / f"{options.update}.json"
-        known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        kept = {text: known.get(text, "") for text in wanted}
-        path.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    return 0
+        update(FOLDER / f"{options.update}.json")
+    wanted = messages()
+    faults = [f"{place}: put together of parts, so that it cannot be looked up" for place in put_together()]
+    for path in sorted(FOLDER.glob("*.json")):
+        found = faults_of(json.loads(path.read_text(encoding="utf-8")), wanted)
+        print(f"{path.name}: {len(wanted)} strings, {len(found)} faults")
+        faults += found
+    for fault in faults:
+        print(f"  {fault}")
+    return 1 if faults else 0
+
+
+def update(path: Path) -> None:
+    """Give the file every string, sorted, keep the translations that it has, and drop what is not used any more."""
+    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    kept = {text: known.get(text, "") for text in messages()}
+    path.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def faults_of(known: dict[str, str], wanted: list[str]) -> list[str]:
+    """What is wrong with a language's words, a line each."""
+    found = [f"missing: {text}" for text in wanted if not known.get(text)]
+    found += [f"not used any more: {text}" for text in sorted(set(known) - set(wanted))]
+    translated = [(text, known[text]) for text in wanted if known.get(text)]
+    return found + [f"other values: {text}" for text, other in translated if _values(text) != _values(other)]
+
+
+def _values(text: str) -> list[str]:
+    return sorted(re.findall(r"{(.*?)}", text))
 
 
 def messages() -> list[str]:
     """Every string that an artist may read in the interface, sorted, each once."""
     found: set[str] = set()
-    for folder in ("ui", "operators"):
-        for path in sorted((ROOT / folder).glob("*.py")):
-            found.update(_in_source(ast.parse(path.read_text(encoding="utf-8"))))
+    for path in _interface():
+        found.update(_in_source(_tree(path)))
+    for path in sorted((ROOT / "trellis_addon" / "scene").glob("*.py")):
+        found.update(_looked_up(_tree(path)))
     found.update(_of_settings())
-    return sorted(text for text in found if any(letter.isalpha() for letter in text))
+    found.update(path.stem.replace("_", " ") for path in (ROOT / "presets").rglob("*.py"))
+    return sorted(text for text in found if _is_words(text))
+
+
+def put_together() -> list[str]:
+    """FILE:LINE of every text for people that is no literal: words in an f-string."""
+    return [
+        f"{path.relative_to(ROOT).as_posix()}:{node.lineno}"
+        for path in _interface()
+        for call in ast.walk(_tree(path))
+        if isinstance(call, ast.Call)
+        for argument in _texts(call)
+        for node in ast.walk(argument)
+        if isinstance(node, ast.JoinedStr)
+        and any(_is_words(part) for value in node.values for part in _literals(value))
+    ]
+
+
+def _interface() -> list[Path]:
+    return [path for folder in ("ui", "operators") for path in sorted((ROOT / folder).glob("*.py"))]
+
+
+def _tree(path: Path) -> ast.AST:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def _is_words(text: str) -> bool:
+    return any(letter.isalpha() for letter in text) and not text.startswith(("http://", "https://"))
 
 
 def _of_settings() -> Iterator[str]:
-    """The properties that are made of the settings' fields."""
-    from trellis_addon.settings import SETTABLE
+    """The properties that are made of the settings' fields, and the headings over them."""
+    from trellis_addon.settings import SAMPLERS, SETTABLE
 
+    yield from SAMPLERS.values()
     for field in SETTABLE:
         yield field.label
         yield field.description
 
 
 def _in_source(tree: ast.AST) -> Iterator[str]:
+    yield from _looked_up(tree)
     for node in ast.walk(tree):
-        if isinstance(node, ast.ClassDef):
-            yield from _of_class(node)
+        if isinstance(node, ast.ClassDef) and "_OT_" in node.name and (tooltip := ast.get_docstring(node)):
+            yield tooltip
         elif isinstance(node, ast.Call):
-            yield from _of_call(node)
-        elif isinstance(node, ast.Assign):
-            yield from _of_assignment(node)
+            for argument in _texts(node):
+                yield from _literals(argument)
+            for keyword in node.keywords:
+                if keyword.arg == "items":
+                    yield from _of_items(keyword.value)
+        elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            name = node.targets[0].id
+            if name in _ATTRIBUTES:
+                yield from _literals(node.value)
+            elif name.isupper():
+                yield from _of_items(node.value)
+        elif isinstance(node, ast.FunctionDef) and node.name.endswith("_items"):
+            for part in ast.walk(node):
+                yield from _of_item(part)
 
 
-def _of_class(node: ast.ClassDef) -> Iterator[str]:
-    """An operator's docstring is its tooltip."""
-    if "_OT_" in node.name and (text := ast.get_docstring(node)):
-        yield text
+def _texts(call: ast.Call) -> Iterator[ast.expr]:
+    """The arguments of a call that are for people to read."""
+    if _name(call.func) in _CALLS:
+        yield from call.args
+    is_untranslated = any(k.arg == "translate" and getattr(k.value, "value", True) is False for k in call.keywords)
+    for keyword in call.keywords:
+        if keyword.arg in _KEYWORDS and not is_untranslated:
+            yield keyword.value
 
 
-def _of_call(node: ast.Call) -> Iterator[str]:
-    name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-    if name in _CALLS:
-        for argument in node.args:
-            yield from _literals(argument)
-    for keyword in node.keywords:
-        if keyword.arg in _KEYWORDS:
-            yield from _literals(keyword.value)
-        if keyword.arg == "items":
-            yield from _of_items(keyword.value)
-
-
-def _of_assignment(node: ast.Assign) -> Iterator[str]:
-    for target in node.targets:
-        name = getattr(target, "id", "")
-        if name in _ATTRIBUTES:
-            yield from _literals(node.value)
-        elif name in _TABLES and isinstance(node.value, ast.Dict):
+def _looked_up(tree: ast.AST) -> Iterator[str]:
+    """What `pgettext` is called with, and the values of the dictionaries whose entries it is called with."""
+    tables: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and _name(node.func) in _PGETTEXT and node.args:
+            yield from _literals(node.args[0])
+            tables.update(part.id for part in ast.walk(node.args[0]) if isinstance(part, ast.Name))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict) and _name(node.targets[0]) in tables:
             for value in node.value.values:
                 yield from _literals(value)
-        elif name.isupper() and isinstance(node.value, (ast.List, ast.Tuple)):
-            yield from _of_items(node.value)
+
+
+def _name(node: ast.expr) -> str:
+    return node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
 
 
 def _of_items(node: ast.AST) -> Iterator[str]:
-    """(identifier, name, description, ...) of an enum's items."""
     for item in getattr(node, "elts", []):
-        parts = getattr(item, "elts", [])
-        if len(parts) >= 3 and all(isinstance(part, ast.Constant) and isinstance(part.value, str) for part in parts[:3]):
-            yield from (part.value for part in parts[1:3])
+        yield from _of_item(item)
+
+
+def _of_item(node: ast.AST) -> Iterator[str]:
+    """Name and description of an enum's item: (identifier, name, description, ...)."""
+    parts = node.elts if isinstance(node, ast.Tuple) else []
+    if len(parts) >= 3:
+        yield from _literals(parts[1])
+        yield from _literals(parts[2])
 
 
 def _literals(node: ast.AST) -> Iterator[str]:
-    """Strings, also where one of two is chosen; not those with values in them, which cannot be looked up."""
+    """Strings, also where one of two is chosen."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         yield node.value
     elif isinstance(node, ast.IfExp):

@@ -23,6 +23,21 @@ PICTURES = ROOT / "docs" / "manual"
 VIEW = "next(a for a in bpy.context.window_manager.windows[0].screen.areas if a.type == 'VIEW_3D')"
 QUEUE = "next(m for name, m in sys.modules.items() if name.endswith('trellis2.trellis_addon.scene.queue'))"
 
+# A picture without transparency: the example on a plain ground.
+_PLAIN = """
+import numpy as np
+image = bpy.data.images.load("{folder}/lantern.png")
+pixels = np.empty(image.size[0] * image.size[1] * 4, np.float32)
+image.pixels.foreach_get(pixels)
+pixels = pixels.reshape(-1, 4)
+pixels[:, :3] = pixels[:, :3] * pixels[:, 3:] + 0.85 * (1 - pixels[:, 3:])
+pixels[:, 3] = 1.0
+image.pixels.foreach_set(pixels.reshape(-1))
+image.filepath_raw, image.file_format = "{folder}/plain.png", "PNG"
+image.save()
+bpy.data.images.remove(image)
+"""
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -35,6 +50,7 @@ def main() -> None:
     (window.stage / "pictures").mkdir(exist_ok=True)
     shutil.copyfile(ROOT / "examples" / "lantern.png", window.stage / "pictures" / "lantern.png")
     with window.open():
+        window.run(_PLAIN.format(folder=f"{window.inside}/pictures"))
         tell_story(window)
 
 
@@ -47,8 +63,10 @@ def tell_story(window: Window) -> None:
     prepare_view(window)
     window.shot(PICTURES / "start.png")
 
-    drop(window)
+    open_browser(window)
+    window.drag((1085, 160), (400, 500))
     window.shot(PICTURES / "drop.png")
+    # the largest that there is, so that there is time to see it work
     window.run(
         "settings = bpy.context.scene.trellis2.settings\nsettings.resolution, settings.texture_size = '1536', '4096'"
     )
@@ -56,45 +74,47 @@ def tell_story(window: Window) -> None:
     window.wait_for(f"any(g.share > 0.3 for g in {QUEUE}.generations())")
     window.shot(PICTURES / "progress.png", settle=0.0)
     window.wait_for(f"all(g.state == 'done' for g in {QUEUE}.generations())")
+    close_browser(window)
     window.run("bpy.context.scene.trellis2.settings.texture_size = '2048'")
     show_material(window)
     window.shot(PICTURES / "asset.png")
+
+    choose_picture(window, "lantern.png")
     window.run(
-        "scene = bpy.context.scene\n"
-        "scene.trellis2.image = bpy.data.images.load('" + window.inside + "/pictures/lantern.png')\n"
-        "scene.trellis2.settings.number_results = 4\n"
-        "scene.cursor.location = (1.2, 0.6, 0.0)"
+        "bpy.context.scene.trellis2.settings.number_results = 4\nbpy.context.scene.cursor.location = (1.1, 0.2, 0.0)"
     )
-    window.shot(PICTURES / "ready.png", settle=3)
-    window.click(866, 450)
+    time.sleep(2)
+    window.click(1122, 450)
     window.wait_for(f"any(g.state == 'choose' and len(g.previews) == 4 for g in {QUEUE}.generations())")
-    window.shot(PICTURES / "results.png", settle=3)
-    window.click(805, 665)
-    window.click(920, 785)
-    window.shot(PICTURES / "picked.png", settle=1)
-    window.run(
-        f"bpy.ops.trellis2.keep_results(generation=next(g for g in {QUEUE}.generations() if g.state == 'choose').id)"
-    )
-    show_history(window)
+    time.sleep(1)
+    window.click(1060, 665)
+    window.shot(PICTURES / "results.png")
+    choose = f"next(g for g in {QUEUE}.generations() if g.state == 'choose').id"
+    window.run(f"bpy.ops.trellis2.keep_results(generation={choose})")
+
+    # panels slide into place with one redraw after the other, and software takes a second for each of this view
+    window.run(f"{VIEW}.spaces.active.shading.type = 'SOLID'")
+    clear_queue(window)
+    choose_picture(window, "plain.png")
+    time.sleep(5)
+    window.run("pass")
+    window.shot(PICTURES / "mask.png", settle=3)
+    window.run("bpy.context.scene.trellis2.image = None")
+    window.shot(PICTURES / "selected.png", settle=4)
+    window.run("bpy.context.view_layer.objects.active = None")
+    time.sleep(4)
+    window.click(1060, 504)
     window.shot(PICTURES / "history.png", settle=3)
     show_preferences(window)
     window.shot(PICTURES / "preferences.png", settle=2)
 
 
-def show_history(window: Window) -> None:
-    window.run(
-        "browser = next(a for a in bpy.context.window_manager.windows[0].screen.areas if a.type == 'FILE_BROWSER')\n"
-        "with bpy.context.temp_override(window=bpy.context.window_manager.windows[0], area=browser,"
-        " region=browser.regions[0]):\n"
-        "    bpy.ops.screen.area_close()\n"
-        "bpy.context.view_layer.objects.active = None\n"
-        "bpy.context.scene.trellis2.image = None\n"
-        f"for generation in {QUEUE}.generations():\n"
-        "    bpy.ops.trellis2.forget(generation=generation.id)\n"
-    )
-    time.sleep(2)
-    window.shot(PICTURES / "before_history.png")
-    window.click(1060, 504)
+def choose_picture(window: Window, name: str) -> None:
+    window.run(f"bpy.context.scene.trellis2.image = bpy.data.images.load('{window.inside}/pictures/{name}')")
+
+
+def clear_queue(window: Window) -> None:
+    window.run(f"for generation in {QUEUE}.generations():\n    bpy.ops.trellis2.forget(generation=generation.id)\n")
 
 
 def show_preferences(window: Window) -> None:
@@ -106,6 +126,7 @@ def show_preferences(window: Window) -> None:
         "bpy.context.window_manager.addon_search = 'TRELLIS'\n"
         "bpy.ops.preferences.addon_expand(module=name)\n"
     )
+    window.point(700, 790)
 
 
 def show_material(window: Window) -> None:
@@ -124,8 +145,8 @@ def show_material(window: Window) -> None:
     window.run("pass", timeout=240.0)
 
 
-def drop(window: Window) -> None:
-    """From a file browser onto the ground, with the mouse; then the browser is closed again."""
+def open_browser(window: Window) -> None:
+    """A file browser on the right, with the pictures."""
     window.run(
         f"view = {VIEW}\n"
         "with bpy.context.temp_override(window=bpy.context.window_manager.windows[0], area=view,"
@@ -144,8 +165,15 @@ def drop(window: Window) -> None:
         "browser.spaces.active.show_region_toolbar = False\n"
     )
     time.sleep(2)
-    window.shot(PICTURES / "browser.png")
-    window.drag((1085, 160), (400, 500))
+
+
+def close_browser(window: Window) -> None:
+    window.run(
+        "browser = next(a for a in bpy.context.window_manager.windows[0].screen.areas if a.type == 'FILE_BROWSER')\n"
+        "with bpy.context.temp_override(window=bpy.context.window_manager.windows[0], area=browser,"
+        " region=browser.regions[0]):\n"
+        "    bpy.ops.screen.area_close()\n"
+    )
 
 
 def prepare_view(window: Window) -> None:

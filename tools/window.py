@@ -36,6 +36,8 @@ def tick():
             exec(compile(code, "do.py", "exec"), names)
         except Exception:
             answer["error"] = traceback.format_exc()
+        for area in (area for window in bpy.context.window_manager.windows for area in window.screen.areas):
+            area.tag_redraw()
         with open(stage + "/done.part", "w") as file:
             json.dump(answer, file)
         os.replace(stage + "/done.part", stage + "/done.json")
