@@ -26,12 +26,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from trellis_addon.errors import EngineError  # noqa: E402
 from trellis_addon.ovoxel.dual_grid import dual_grid_to_mesh  # noqa: E402
-from trellis_addon.pipeline import costs  # noqa: E402
+from trellis_addon.pipeline import attention, costs  # noqa: E402
 from trellis_addon.pipeline.attention import Layout  # noqa: E402
 from trellis_addon.pipeline.denoise import Denoising, denoise_latent, denoise_structure  # noqa: E402
 from trellis_addon.pipeline.dinov3 import DinoConfig, DINOv3  # noqa: E402
 from trellis_addon.pipeline.latent_flow import SLatFlowModel  # noqa: E402
-from trellis_addon.pipeline.memory import GB, RESERVE, TYPICAL, Budget, device_budget  # noqa: E402
+from trellis_addon.pipeline.memory import GB, RESERVE, TYPICAL, Budget, device_budget, largest_resolution  # noqa: E402
 from trellis_addon.pipeline.network import Network, full_size  # noqa: E402
 from trellis_addon.pipeline.numerics import OUT_OF_MEMORY, exactly  # noqa: E402
 from trellis_addon.pipeline.pipeline import Noise, Pipeline  # noqa: E402
@@ -212,6 +212,18 @@ def run(pipeline: Pipeline, resolution: int) -> list[Row]:
     return timer.rows
 
 
+def tiers(memory: list[float]) -> None:
+    """What the planner lets into each amount of memory, at the published sizes."""
+    source = RandomSource(torch.device("meta"))
+    flow, decoder = source.outline("tex_slat_flow_model_1024"), source.outline("shape_slat_decoder")
+    print(f"\n{'GB':<6}{'flow tokens':>13}{'decoder tokens':>16}{'usual resolution':>18}")
+    for size in memory:
+        budget = Budget(int(size * GB) - RESERVE)
+        tokens = budget.flow_tokens(FLOW, flow.weights, 4101), budget.decoder_tokens(DECODER, decoder.weights)
+        usual = largest_resolution(budget, FLOW, flow.weights, DECODER, decoder.weights)
+        print(f"{size:<6g}{tokens[0]:>13}{tokens[1]:>16}{usual:>18}")
+
+
 def peak_rate(device: torch.device) -> float:
     """Operations a second of a large bfloat16 product: what the device can do at most in practice."""
     a = torch.randn(8192, 8192, device=device, dtype=torch.bfloat16)
@@ -253,6 +265,7 @@ def full_size_tables(device: torch.device, resolutions: list[int], memory: list[
             f" of which this is {total * rate / OPERATIONS[resolution]:.1f} times\n"
         )
     pipeline.store.clear()
+    tiers(memory)
     if device.type != "cuda":
         return
     total_memory = torch.cuda.get_device_properties(device).total_memory
@@ -289,7 +302,8 @@ def small_tables(runs: int) -> None:
 
 def compare(what: str, naive: Callable[[], Tensor], ours: Callable[[], Tensor], runs: int) -> None:
     difference = float((naive().double() - ours().double()).abs().max())
-    slow, fast = (statistics.median(seconds(work) for _ in range(runs)) for work in (naive, ours))
+    pairs = [(seconds(naive), seconds(ours)) for _ in range(runs)]  # in turn: others use the machine too
+    slow, fast = (statistics.median(times) for times in zip(*pairs, strict=True))
     print(f"{what:<44}{slow:>10.3f}{fast:>10.3f}{slow / fast:>8.1f}{difference:>13.1e}")
 
 
@@ -300,7 +314,7 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def sampling_pair() -> tuple[Callable[[], Tensor], Callable[[], Tensor]]:
-    """A sampling with everything prepared, and one that gives the model a context of zeros as often as it is asked."""
+    """A sampling with all prepared, and one that writes attention out and runs the model on a context of zeros."""
     config = replace(
         FLOW,
         model_channels=256,
@@ -321,10 +335,19 @@ def sampling_pair() -> tuple[Callable[[], Tensor], Callable[[], Tensor]]:
         def velocity(x: Tensor, t: Tensor, conditional: tuple[bool, ...]) -> list[Tensor]:
             return [model(x, coords, t, cond if sees else torch.zeros_like(cond)) for sees in conditional]
 
-        return sample(velocity, noise, settings, sparse_spread(Layout.of(coords)))
+        attention.attend, kept = written_out, attention.attend
+        try:
+            return sample(velocity, noise, settings, sparse_spread(Layout.of(coords)))
+        finally:
+            attention.attend = kept
 
     how = Denoising(settings, 1e-5, True, QUIET, "")
     return naive, lambda: denoise_latent(model, noise, coords, cond, how)
+
+
+def written_out(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    scores = torch.einsum("blhd,bmhd->bhlm", q, k) / q.shape[-1] ** 0.5
+    return torch.einsum("bhlm,bmhd->blhd", scores.softmax(-1), v)
 
 
 def _refined() -> tuple[VoxelGrid, VoxelGrid]:
@@ -373,11 +396,12 @@ def main() -> None:
     parser.add_argument("--resolutions", nargs="+", type=int, default=[512, 1024, 1536], choices=(512, 1024, 1536))
     parser.add_argument("--memory", nargs="*", type=float, default=[6, 8, 12, 16, 24], help="caps in GB")
     parser.add_argument("--steps", type=int, default=12)
-    parser.add_argument("--runs", type=int, default=3, help="of the comparisons on a CPU")
+    parser.add_argument("--runs", type=int, default=7, help="of the comparisons on a CPU")
     options = parser.parse_args()
     device = choose_device(options.device)
     if device.type == "cpu":
         small_tables(options.runs)
+        tiers(options.memory)
     else:
         full_size_tables(device, options.resolutions, options.memory, options.steps)
 

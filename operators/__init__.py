@@ -1,8 +1,8 @@
 """Blender's buttons over the library: each operator is a few lines that call it."""
 
-from . import asset_tools, assets, commands, folders, generate, jobs, mask, money, queue, seed, service, sources
+from . import asset_tools, assets, commands, folders, generate, jobs, mask, money, queue, rebake, seed, service, sources
 
-_modules = (generate, queue, jobs, money, assets, asset_tools, sources, mask, seed, service, folders, commands)
+_modules = (generate, queue, jobs, money, assets, asset_tools, sources, mask, seed, service, folders, rebake, commands)
 
 
 def register() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bpy
+from bpy.app.translations import pgettext_rpt
 from bpy.props import StringProperty
 
 from .. import __package__ as base_package
@@ -33,7 +34,7 @@ class TRELLIS2_OT_import_glb(bpy.types.Operator):
         except TrellisError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
-        self.report({"INFO"}, f"Imported {obj.name}")
+        self.report({"INFO"}, pgettext_rpt("Imported {name}").format(name=obj.name))
         return {"FINISHED"}
 
 

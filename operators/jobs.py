@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 import bpy
+from bpy.app.translations import pgettext_data
 from bpy.props import IntProperty, StringProperty
 
 from ..trellis_addon.errors import TrellisError
@@ -171,7 +172,7 @@ class TRELLIS2_OT_job_fetch(bpy.types.Operator):
             check_uuid(uuid)
             backend = backend_of(context.scene.trellis2.backend)
             make = lambda progress, report: fetch(uuid, backend=backend.name, key=backend.key)  # noqa: E731
-            queue.run(f"task {uuid[:8]}", make, target_here(context))
+            queue.run(pgettext_data("Task {uuid}").format(uuid=uuid[:8]), make, target_here(context))
         except TrellisError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}

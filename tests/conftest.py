@@ -72,7 +72,26 @@ def pytest_pycollect_makemodule(module_path: Path, parent: Any) -> pytest.Module
     return ZipModule.from_parent(parent, path=module_path) if ZIP else None
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+# A run may write down what has passed, for one in the same Blender that then has only the rest to do.
+PASSED_TO, PASSED_FROM = (os.environ.get(f"TRELLIS2_PASSED_{way}") for way in ("TO", "FROM"))
+_passed: list[str] = []
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.when == "call" and report.passed:
+        _passed.append(report.nodeid)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if PASSED_TO:
+        Path(PASSED_TO).write_text("\n".join(_passed), encoding="utf-8")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if PASSED_FROM and Path(PASSED_FROM).is_file():
+        done = set(Path(PASSED_FROM).read_text(encoding="utf-8").splitlines())
+        config.hook.pytest_deselected(items=[item for item in items if item.nodeid in done])
+        items[:] = [item for item in items if item.nodeid not in done]
     if ZIP:
         for item in items:
             if item.get_closest_marker("checkout"):

@@ -104,6 +104,7 @@ WRONG: list[tuple[str, str, Callable[[Arrays], None]]] = [
     ("m2fdg_k_twice", "m2fdg_cube_rotated_16_tex", _set("coords", _twice)),
     ("m2fdg_l_moved", "m2fdg_cube_rotated_16_tex", _set("vertices", _shift(0.01))),
     ("m2fdg_m_grid", "m2fdg_cube_rotated_16_tex", _set("grid_size", lambda a: a + 1)),
+    ("m2fdg_p_fine", "m2fdg_cube_rotated_16_tex", _set("grid_size", lambda a: a * 4000)),
     ("m2fdg_n_faces", "m2fdg_cube_rotated_16_tex", _set("faces", lambda a: a[:-1])),
     ("m2fdg_o_index", "m2fdg_cube_rotated_16_tex", _set("faces", lambda a: a + 1)),
     ("volattr_a_texture", "volattr_cube_blend_16", _set("base_rgba", _bright)),

@@ -24,8 +24,11 @@ from bad_meshes import (
 from test_finish_mesh_clean import assert_sound, volume
 
 from trellis_addon.errors import Cancelled, FieldError, InputError
+from trellis_addon.ovoxel.clean import clean
+from trellis_addon.ovoxel.closest import Surface
 from trellis_addon.ovoxel.quality_mesh import mesh_quality
 from trellis_addon.ovoxel.remesh import Remeshed, remesh, remesh_grid
+from trellis_addon.ovoxel.remesh_reference import remesh_narrow_band
 from trellis_addon.ovoxel.topology import TriMesh
 from trellis_addon.progress import Progress
 
@@ -151,6 +154,12 @@ def test_meshes_of_dual_grids_are_not_resampled() -> None:
     assert quality.distance_mean < 1e-3 and quality.components == 1
 
 
+def test_voxels_listed_twice() -> None:
+    grid = grid_of(torus(), 32)
+    twice = Grid(*(np.concatenate([part, part[:500]]) for part in (grid.coords, grid.vertices, grid.flags)), 32)
+    assert_closed(shell_of(twice).mesh, grid, 1)
+
+
 def test_any_other_mesh_is_voxelised() -> None:
     cube = cube_mesh(0.31)
     made = remesh(cube, resolution=32)
@@ -175,3 +184,42 @@ def test_what_cannot_be_remeshed() -> None:
         remesh(cube_mesh(), progress=Progress(is_cancelled=lambda: True))
     nothing = remesh_grid(np.zeros((0, 3)), np.zeros((0, 3)), np.zeros((0, 3)), resolution=8)
     assert nothing.mesh.faces.shape == (0, 3) and not nothing.double_sided
+
+
+@pytest.mark.parametrize("lost", [0.01, 0.03])
+def test_many_lost_voxels_and_flags(lost: float) -> None:
+    random = np.random.default_rng(5)
+    grid = grid_of(union(noisy(ball(), 0.02), box((0.1, 0.1, 0.1), centre=(0.25, 0.2, 0.2))), 64)
+    flags = grid.flags & (random.random(grid.flags.shape) > lost)
+    ragged = Grid(grid.coords, grid.vertices, flags, 64).without(random.random(len(grid.coords)) < lost)
+    assert_closed(shell_of(ragged).mesh, grid, 1)
+
+
+def test_walls_thinner_than_a_voxel_become_one_closed_surface() -> None:
+    """A closed form whose two sides pass the same edges of the grid is not torn and not lost."""
+    fine = grid_of(minus(shell(ball(0.4), 0.018), rod((0, 0, 0), (0, 0, 1), 0.15)), 120)
+    wall = clean(fine.mesh(), resolution=120)
+    made = remesh(wall, resolution=32)
+    assert_sound(made.mesh)
+    quality = mesh_quality(made.mesh, wall, resolution=32, samples=5000)
+    assert quality.watertight and quality.components == 1
+    assert quality.distance_mean < 0.2 and quality.coverage_p99 < 0.5
+
+
+def test_rods_thinner_than_a_voxel_are_not_dust() -> None:
+    thin = grid_of(rod((-0.4, -0.3, -0.31), (0.4, 0.35, 0.3), 0.004), 192)
+    tube = clean(thin.mesh(), resolution=192, dust_voxels=0)
+    made = remesh(tube, resolution=48)
+    reach = mesh_quality(made.mesh, tube, resolution=48, samples=2000)
+    assert np.ptp(made.mesh.vertices[:, 0]) > 0.75
+    assert reach.distance_mean < 0.3
+
+
+def test_the_reference_doubles_walls_and_grows() -> None:
+    torus_mesh = clean(grid_of(torus(), 32).mesh(), resolution=32)
+    vertices, faces = remesh_narrow_band(torus_mesh.vertices, torus_mesh.faces, np.zeros(3), 1.0, 64)
+    quality = mesh_quality(TriMesh.of(vertices, faces), torus_mesh, resolution=64, samples=5000)
+    assert quality.watertight and quality.components == 2
+    assert quality.distance_mean == pytest.approx(1.0, abs=0.1)
+    back, _ = remesh_narrow_band(torus_mesh.vertices, torus_mesh.faces, np.zeros(3), 1.0, 64, project_back=1.0)
+    assert Surface(torus_mesh.vertices, torus_mesh.faces).closest(back).distances.max() < 1e-5

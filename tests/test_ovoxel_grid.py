@@ -98,7 +98,6 @@ def test_hard_edges_are_kept() -> None:
         corners, faces, grid_size=32, aabb=CUBE, closed_ties=True, drop_grazed=True, **TEXTURING_WEIGHTS
     )
     vertices, made = dual_grid_to_mesh(coords, dual, flags, grid_size=32)
-    assert open_edges(made) == 0
     near = vertices[np.unique(made)]
     to_corner = np.linalg.norm(corners[:, None] - near[None], axis=2).min(1)
     assert to_corner.max() < 0.25 / 32

@@ -404,7 +404,7 @@ def test_the_collection_of_the_preferences_is_made_once(preferences: Any) -> Non
 def test_the_data_folder_is_the_library_s_until_the_extension_goes(
     preferences: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store, folders = part("trellis_addon.jobs.store"), part("ui.data_folder")
+    store, folders = part("trellis_addon.jobs.store"), part("ui.variables").DATA_FOLDER
     preferences.data_folder = str(tmp_path / "ours")
     assert store.default_folder() == Path(os.environ["TRELLIS2_HOME"]), "the environment's word counts more"
     assert folders.is_given()

@@ -11,6 +11,7 @@ from torch import Tensor  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
 
 from trellis_addon.errors import EngineError  # noqa: E402
+from trellis_addon.pipeline import attention  # noqa: E402
 from trellis_addon.pipeline.attention import Layout, rope_phases, rotate  # noqa: E402
 from trellis_addon.pipeline.denoise import _Prepared  # noqa: E402
 from trellis_addon.pipeline.latent_flow import SLatFlowModel  # noqa: E402
@@ -172,6 +173,20 @@ def test_rotation_is_the_same_without_complex_numbers() -> None:
     turned = torch.stack([a * cos - b * sin, a * sin + b * cos], dim=-1).flatten(-2)
     torch.testing.assert_close(rotate(x, phases), turned)
     assert torch.equal(rotate(x, phases)[..., 18:], x[..., 18:])  # 10 pairs, 3 for each axis: the last is not turned
+
+
+def test_attention_in_parts_is_attention(monkeypatch: pytest.MonkeyPatch) -> None:
+    q, k, v = torch.randn(2, 50, 3, 8), torch.randn(2, 20, 3, 8), torch.randn(2, 20, 3, 8)
+    scores = torch.einsum("blhd,bmhd->bhlm", q, k) / 8**0.5
+    expected = torch.einsum("bhlm,bmhd->blhd", scores.softmax(-1), v)
+    torch.testing.assert_close(attention.attend(q, k, v), expected, atol=1e-5, rtol=0)
+    monkeypatch.setattr(attention, "_is_fused", lambda device: False)
+    monkeypatch.setattr(attention, "SCORES", 2 * 3 * 20 * 7)
+    torch.testing.assert_close(attention.attend(q, k, v), expected, atol=1e-5, rtol=0)
+    monkeypatch.setattr(attention, "_before_ampere", lambda device: True)
+    out = attention.attend(q.bfloat16(), k.bfloat16(), v.bfloat16())
+    assert out.dtype == torch.bfloat16
+    torch.testing.assert_close(out.float(), expected, atol=3e-2, rtol=0)
 
 
 def test_dense_tokens_run_with_x_slowest() -> None:

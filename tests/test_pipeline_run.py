@@ -76,6 +76,14 @@ def test_cascades_refine(pipeline: Pipeline, picture: Image.Image, result: Pipel
     )
 
 
+def test_1024_without_a_cascade(pipeline: Pipeline) -> None:
+    """The type that the API does not offer: fine voxels at once, with the large models alone."""
+    features = {512: torch.randn(1, 20, 64), 1024: torch.randn(1, 30, 64)}
+    request = module.replace(pipeline.request(Settings(**FEW)), pipeline_type="1024")
+    check(pipeline.generate(features, request, seed=1), 1024)
+    assert not any(name.endswith("flow_model_512") for name in pipeline.store.resident[-4:])
+
+
 def test_too_many_tokens_lower_the_resolution(pipeline: Pipeline) -> None:
     request = pipeline.request(Settings(resolution=1536, **FEW))
     shape, grid = torch.randn(40, 4), torch.unique(torch.randint(0, 32, (60, 3)), dim=0)[:40]
@@ -195,13 +203,12 @@ def test_short_memory_makes_512_of_a_cascade(
     assert np.array_equal(lowered.vertices, result.vertices)  # all noise was drawn in the same order
 
 
-def test_a_budget_that_nothing_fits_into_is_a_sentence(pipeline: Pipeline, picture: Image.Image) -> None:
-    pipeline.store.budget, kept = Budget(1 << 20), pipeline.store.budget
-    try:
-        with pytest.raises(EngineError, match="do not fit into 0.0 GB of memory"):
-            pipeline.run(picture, Settings(resolution=512, **FEW))
-    finally:
-        pipeline.store.budget = kept
+def test_a_budget_that_nothing_fits_into_is_a_sentence(
+    pipeline: Pipeline, picture: Image.Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "_measure", lambda: Budget(1 << 20))
+    with pytest.raises(EngineError, match="do not fit into 0.0 GB of memory"):
+        pipeline.run(picture, Settings(resolution=512, **FEW))
 
 
 def test_running_out_of_memory_is_tried_again_with_less(
@@ -217,14 +224,14 @@ def test_running_out_of_memory_is_tried_again_with_less(
         return generate(self, *arguments)
 
     monkeypatch.setattr(Pipeline, "_generate", short)
-    monkeypatch.setattr(pipeline.store, "budget", Budget(8 * GB))
+    monkeypatch.setattr(pipeline, "_measure", lambda: Budget(8 * GB))
     pipeline.run(picture, Settings(resolution=512, **FEW), seed=5)
     assert budgets == [8 * GB, 6 * GB, int(4.5 * GB)] and pipeline.store.budget.total == 8 * GB
     del budgets[:]
 
     def never(self: Pipeline, *_: Any) -> None:
         budgets.append(0)
-        raise MemoryError
+        raise RuntimeError("MPS backend out of memory (MPS allocated: 7.9 GB)")
 
     monkeypatch.setattr(Pipeline, "encode_image", never)
     with pytest.raises(EngineError, match="ran out of memory"):

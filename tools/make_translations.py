@@ -1,6 +1,6 @@
 """Every English string of the interface, and which of them a language lacks.
 
-    python tools/make_translations.py                   check each file of translations/; exit code 1 if one is not whole
+    python tools/make_translations.py                   check each file of translations/; exit code 1 for a fault
     python tools/make_translations.py --update zh_HANS  add the missing ones to the file, with an empty translation
 
 A file is whole when it has a translation for every string, with the same {values} in it, and for no others; and the
@@ -73,6 +73,7 @@ def messages() -> list[str]:
     for path in sorted((ROOT / "trellis_addon" / "scene").glob("*.py")):
         found.update(_looked_up(_tree(path)))
     found.update(_of_settings())
+    found.update(_sentences(_tree(ROOT / "trellis_addon" / "images.py")))
     found.update(path.stem.replace("_", " ") for path in (ROOT / "presets").rglob("*.py"))
     return sorted(text for text in found if _is_words(text))
 
@@ -111,6 +112,13 @@ def _of_settings() -> Iterator[str]:
     for field in SETTABLE:
         yield field.label
         yield field.description
+
+
+def _sentences(tree: ast.AST) -> Iterator[str]:
+    """The library's warnings."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and _name(node.func) == "Sentence":
+            yield from _literals(node.args[0])
 
 
 def _in_source(tree: ast.AST) -> Iterator[str]:

@@ -31,6 +31,7 @@ RELEASES: dict[str, tuple[tuple[str, ...], tuple[int, int]]] = {
     "5.0": (("bpy==5.0.1",), (3, 11)),
     "5.2": (("bpy==5.2.3",), (3, 13)),
 }
+SAME_AS_CHECKOUT = "5.0"  # the release that the main environment has
 BESIDE = ("tests", "tools", "docs", "examples")  # of the checkout: what the tests read
 LOGS = ROOT / "build" / "logs"
 LONGEST = 45 * 60  # seconds for one suite: an add-on that is not taken back can make Blender hang at its end
@@ -70,12 +71,16 @@ def run_all(archive: Path, helper: str, releases: Sequence[str], checkout: bool)
     environment = {**os.environ, "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // at_once))}
     # what the tests start hundreds of times must not be compiled hundreds of times
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
-    jobs: list[Callable[[], Outcome]] = []
+    jobs: list[Callable[[], list[Outcome]]] = []
     if checkout:
-        jobs.append(partial(pytest, "checkout", helper, ROOT, environment))
-    jobs += [partial(suite, release, archive, helper, environment) for release in releases]
+        jobs.append(partial(zip_and_checkout, archive, helper, environment))
+    jobs += [
+        partial(suite, release, archive, helper, environment)
+        for release in releases
+        if not (checkout and release == SAME_AS_CHECKOUT)
+    ]
     with ThreadPoolExecutor(at_once) as pool:
-        outcomes = [future.result() for future in [pool.submit(job) for job in jobs]]
+        outcomes = [outcome for future in [pool.submit(job) for job in jobs] for outcome in future.result()]
     for outcome in outcomes:
         if outcome.code:
             print(f"\n== {outcome.name}: the end of {LOGS / outcome.name}.log")
@@ -86,13 +91,24 @@ def run_all(archive: Path, helper: str, releases: Sequence[str], checkout: bool)
     return not any(outcome.code for outcome in outcomes)
 
 
-def suite(release: str, archive: Path, helper: str, environment: dict[str, str]) -> Outcome:
+def zip_and_checkout(archive: Path, helper: str, environment: dict[str, str]) -> list[Outcome]:
+    """The zip in the Blender that the checkout's environment has too, and then on the checkout what is left to do.
+
+    What has passed on the zip is not repeated; that is all but what needs the sources or the `local` extra.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        passed = str(Path(folder, "passed.txt"))
+        first = suite(SAME_AS_CHECKOUT, archive, helper, {**environment, "TRELLIS2_PASSED_TO": passed})
+        return [*first, pytest("checkout", helper, ROOT, {**environment, "TRELLIS2_PASSED_FROM": passed})]
+
+
+def suite(release: str, archive: Path, helper: str, environment: dict[str, str]) -> list[Outcome]:
     """One release: an environment, the zip installed into it by Blender, the tests."""
     name = f"zip-{release}"
     packages, version = RELEASES[release]
     base = find_python(version) or fetch_python(version, helper)
     if base is None:
-        return Outcome(name, None, f"NOT RUN: no Python {version[0]}.{version[1]} here, and none to be fetched")
+        return [Outcome(name, None, f"NOT RUN: no Python {version[0]}.{version[1]} here, and none to be fetched")]
     started = time.monotonic()
     folder = ROOT / f".venv-{name}"
     try:
@@ -101,11 +117,11 @@ def suite(release: str, archive: Path, helper: str, environment: dict[str, str])
         with tempfile.TemporaryDirectory(prefix=f"trellis2-{name}-", ignore_cleanup_errors=True) as temporary:
             root = install_zip(python, archive, Path(temporary))
             _say(f"{name}: installed in {time.monotonic() - started:.0f} s")
-            return pytest(name, python, root, {**environment, "TRELLIS2_TEST_ZIP": str(archive)})
+            return [pytest(name, python, root, {**environment, "TRELLIS2_TEST_ZIP": str(archive)})]
     except (subprocess.CalledProcessError, OSError) as error:
         said = getattr(error, "stderr", None) or ""
         (LOGS / f"{name}.log").write_text(f"{said}\n{error}\n", encoding="utf-8")
-        return Outcome(name, 1, "could not be installed", time.monotonic() - started)
+        return [Outcome(name, 1, "could not be installed", time.monotonic() - started)]
     finally:
         if shutil.disk_usage(ROOT).free < LITTLE_DISK:
             shutil.rmtree(folder, ignore_errors=True)

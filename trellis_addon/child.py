@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+
+from .errors import EngineError
 
 # Blender's Python runs isolated and ignores PYTHONPATH: the child takes its paths from its arguments.
 # `trellis_addon` is found in its own folder's parent, however the package is named here.
@@ -18,13 +21,35 @@ sys.exit(importlib.import_module("trellis_addon" + module).main(arguments))
 """
 
 
-def start_child(module: str, arguments: list[str], **streams: Any) -> subprocess.Popen[str]:
-    """Start `main(arguments)` of a module of this package (".cli") in a process of its own; text streams."""
-    paths = [*filter(None, sys.path), str(Path(__file__).resolve().parents[1])]
-    return subprocess.Popen(
-        [sys.executable, "-I", "-c", _BOOTSTRAP, json.dumps([paths, module, arguments])],
-        text=True,
-        encoding="utf-8",
-        creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
-        **streams,
-    )
+# The Python that has PyTorch and what else the local backend needs; Blender's own has not.
+PYTHON_VARIABLE = "TRELLIS2_PYTHON"
+
+
+def local_python() -> str:
+    """The Python of the local backend: what the variable names, or else this one."""
+    return os.environ.get(PYTHON_VARIABLE) or sys.executable
+
+
+def start_child(module: str, arguments: list[str], *, is_local: bool = False, **streams: Any) -> subprocess.Popen[str]:
+    """Start `main(arguments)` of a module of this package (".cli") in a process of its own; text streams.
+
+    `is_local` takes the local backend's Python, which has packages of its own. Raises `EngineError` where that Python
+    cannot be started.
+    """
+    python = local_python() if is_local else sys.executable
+    paths = [str(Path(__file__).resolve().parents[1])]
+    if python == sys.executable:
+        paths = [*filter(None, sys.path), *paths]
+    try:
+        return subprocess.Popen(
+            [python, "-I", "-c", _BOOTSTRAP, json.dumps([paths, module, arguments])],
+            text=True,
+            encoding="utf-8",
+            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+            **streams,
+        )
+    except OSError as error:
+        raise EngineError(
+            f"{python} cannot be started ({error.strerror or error}); choose the Python of the local backend in the "
+            f"preferences, or by the variable {PYTHON_VARIABLE}."
+        ) from error

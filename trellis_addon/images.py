@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from .errors import ImageError, OfflineError
+from .sentences import Sentence
 
 if TYPE_CHECKING:
     import httpx
@@ -35,10 +36,12 @@ MAX_SIDE = 2048
 MAX_PIXELS = 120_000_000  # what a picture may claim in its header before anything is unpacked
 MAX_BYTES = 64 * 2**20
 SMALL_SUBJECT = 256
-STUDIO_NOTICE = "The image has no transparency; its plain background was removed."
+STUDIO_NOTICE = Sentence("The image has no transparency; its plain background was removed.")
 WHOLE = "whole"  # as a mask: the picture as it is, background and all
 LATER = "later"  # as a cutout: the service's mask model does it
-LATER_NOTICE = "The image has no transparency and no plain background; the service's mask model cuts its subject out."
+LATER_NOTICE = Sentence(
+    "The image has no transparency and no plain background; the service's mask model cuts its subject out."
+)
 FETCH_TIMEOUT = 30.0  # seconds, for the whole of it: a server that drips must not hold anybody up
 
 
@@ -205,14 +208,18 @@ def prepare(
         return PreparedImage(clean_name(name), _reduce(image), sha256, LATER, (LATER_NOTICE,), str(error))
     box = subject_box(image)
     if cutout != "whole" and (sides := _reached(image)):
-        warnings.append(f"The subject reaches the picture's {sides}; if it is cut off there, so will be the asset.")
+        warnings.append(_cut_off(sides))
     if max(image.size) > MAX_SIDE:
         # Cut to the subject first, so that a small subject in a large picture keeps its pixels.
         image = _reduce(image.crop(box))
         box = subject_box(image)
     if max(box[2] - box[0], box[3] - box[1]) < SMALL_SUBJECT:
         warnings.append(
-            f"The subject is only {box[2] - box[0]} x {box[3] - box[1]} pixels; a larger picture gives a better asset."
+            Sentence(
+                "The subject is only {width} x {height} pixels; a larger picture gives a better asset.",
+                width=box[2] - box[0],
+                height=box[3] - box[1],
+            )
         )
     if cutout == "whole":
         _mark_as_cut_out(image)
@@ -323,8 +330,8 @@ def _cut_out(image: Image, mask: Image | str | None) -> tuple[Image, str, list[s
     return image, "studio", [STUDIO_NOTICE]
 
 
-def _reached(image: Image) -> str:
-    """The edges of the picture that the subject reaches, in words; empty where there is room around it.
+def _reached(image: Image) -> tuple[str, ...]:
+    """The edges of the picture that the subject reaches: "left", "right", "top", "bottom".
 
     A point that touches is no cut: an edge counts where a twentieth of it shows the subject.
     """
@@ -342,8 +349,17 @@ def _reached(image: Image) -> str:
         counts = alpha.crop(line).histogram()
         if sum(counts[int(threshold) + 1 :]) > max(2, sum(counts) / 20):
             found.append(name)
-    words = " and ".join(filter(None, (", ".join(found[:-1]), *found[-1:])))
-    return f"{words} edge{'s' * (len(found) > 1)}" if found else ""
+    return tuple(found)
+
+
+def _cut_off(sides: tuple[str, ...]) -> Sentence:
+    if len(sides) == 1:
+        return Sentence(
+            "The subject reaches the picture's {sides} edge; if it is cut off there, so will be the asset.", sides=sides
+        )
+    return Sentence(
+        "The subject reaches the picture's {sides} edges; if it is cut off there, so will be the asset.", sides=sides
+    )
 
 
 def _mark_as_cut_out(image: Image) -> None:

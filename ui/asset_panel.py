@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import bpy
 from bpy.app.translations import pgettext_iface
 
+from .job_panels import backend_name
 from .layout import SubPanel, wrapped
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def _draw_provenance(layout: bpy.types.UILayout, obj: bpy.types.Object) -> None:
     cost = known.get("cost_usd")
     _row(column, pgettext_iface("Image"), known.get("image"))
     _row(column, pgettext_iface("Seed"), known.get("seed"))
-    _row(column, pgettext_iface("Backend"), known.get("backend"))
+    _row(column, pgettext_iface("Backend"), backend_name(str(known.get("backend", ""))))
     _row(column, pgettext_iface("Cost"), pgettext_iface("{cost} US dollars").format(cost=f"{cost:.4f}") if cost else "")
     _row(column, pgettext_iface("Made"), str(known.get("created", "")).replace("T", " ")[:16])
     if "trellis2_lod_level" in obj:

@@ -88,7 +88,11 @@ def limit_lines(state: bpy.types.PropertyGroup) -> list[Line]:
 
 def price_of(state: bpy.types.PropertyGroup, pictures: int = 1) -> str:
     """What so many pictures may cost with the panel's settings, in words; empty where nothing is paid."""
-    return str(_price(pictures * state.settings.number_results)) if state.backend == "remote" else ""
+    if state.backend != "remote":
+        return ""
+    price = _price(pictures * state.settings.number_results)
+    text = pgettext_iface("{low} to {high} US dollars")
+    return text.format(low=f"{price.low:.2f}", high=f"{price.high:.2f}")
 
 
 @functools.cache

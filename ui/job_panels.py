@@ -35,13 +35,48 @@ STATES = {
 }
 # The engines' names of what they do -> words for people.
 STAGES = {
+    # while it is under way to a service, and back
+    "Waiting": "Waiting",
+    "Preparing": "Preparing",
+    "Uploading": "Uploading",
+    "Sending": "Sending",
+    "Asking what became of it": "Asking What Became of It",
+    "Generating": "Generating",
+    "Downloading": "Downloading",
+    "Cancelling": "Cancelling",
+    # the draft
     "mask": "Cutting Out",
     "height": "Shaping",
     "mesh": "Building the Mesh",
     "texture": "Painting",
     "material": "Painting",
     "glb": "Writing the File",
+    # the model
+    "Fetching the model": "Fetching the Model",
+    "Loading the model": "Loading the Model",
+    "Looking at the image": "Looking at the Image",
+    "Finding the rough shape": "Finding the Rough Shape",
+    "Shaping": "Shaping",
+    "Refining the voxels": "Refining the Voxels",
+    "Shaping in detail": "Shaping in Detail",
+    "Reading the shape": "Reading the Shape",
+    "Painting": "Painting",
+    "Building the surface": "Building the Surface",
+    "Colouring the surface": "Colouring the Surface",
+    "Building the mesh": "Building the Mesh",
+    # finishing
+    "voxels": "Making Voxels",
+    "colours": "Reading Colours",
+    "clean": "Cleaning the Mesh",
+    "remesh": "Remeshing",
+    "simplify": "Simplifying",
+    "unwrap": "Unwrapping",
+    "bake": "Baking Textures",
+    "encode": "Packing Textures",
+    "quality": "Checking the Result",
 }
+# The jobs' backends -> words for people; a service of one's own is shown by its address.
+BACKENDS = {"draft": "Draft", "local": "Local GPU", "remote": "Remote"}
 
 
 class TRELLIS2_PT_queue(SubPanel, bpy.types.Panel):
@@ -116,7 +151,7 @@ def progress_words(generation: Any) -> str:
         return pgettext_iface("Ready")
     if generation.state == "choose":
         return pgettext_iface("{count} results: choose in the queue").format(count=len(generation.assets))
-    words = [pgettext_iface(stage_name(generation.stage))]
+    words = [stage_name(generation.stage)]
     if generation.share > 0:
         words.append(f"{generation.share:.0%}")
     left = generation.seconds_left
@@ -127,7 +162,12 @@ def progress_words(generation: Any) -> str:
 
 def stage_name(stage: str) -> str:
     """What an engine calls a stage of its work, as a word for people; what is not known is shown as it is."""
-    return STAGES.get(stage, stage)
+    return pgettext_iface(STAGES.get(stage, stage))
+
+
+def backend_name(backend: str) -> str:
+    """Where a job was sent to, as a word for people; a service of one's own by its address."""
+    return pgettext_iface(BACKENDS[backend]) if backend in BACKENDS else backend
 
 
 def _duration(seconds: float) -> str:
@@ -189,10 +229,10 @@ def _known() -> Any:
 
 
 def _job_line(job: Any) -> str:
-    from ..trellis_addon.jobs.money import cost_of
-
     seconds = _duration(job.duration) if job.duration is not None else ""
-    return ", ".join(filter(None, (pgettext_iface(STATES[job.state]), job.backend, seconds, cost_of(job))))
+    # nought is not free: it may not be told yet
+    cost = pgettext_iface("{cost} US dollars").format(cost=f"{job.cost:.4f}") if job.is_paid and job.cost else ""
+    return ", ".join(filter(None, (pgettext_iface(STATES[job.state]), backend_name(job.backend), seconds, cost)))
 
 
 register, unregister = bpy.utils.register_classes_factory((TRELLIS2_PT_queue, TRELLIS2_PT_history))

@@ -6,13 +6,14 @@ import sys
 from typing import Any
 
 import bpy
-from bpy.app.translations import pgettext_iface
+from bpy.app.translations import pgettext_iface, pgettext_n
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, StringProperty
 
 from .. import __package__ as base_package
 from ..trellis_addon.errors import FieldError
 from ..trellis_addon.keys import find_key
-from . import data_folder, logs
+from . import logs
+from .variables import DATA_FOLDER, LOCAL_PYTHON, WEIGHTS
 
 
 def _library_items(self: Any, context: bpy.types.Context | None) -> list[tuple[str, str, str]]:
@@ -28,7 +29,15 @@ _kept_items: list[tuple[str, str, str]] = []
 
 # Functions, and no lambdas: what Blender makes of an annotation has not this module's names.
 def _use_data_folder(self: TRELLIS2_AP_preferences, context: bpy.types.Context) -> None:
-    data_folder.use(bpy.path.abspath(self.data_folder))
+    DATA_FOLDER.use(bpy.path.abspath(self.data_folder))
+
+
+def _use_local_python(self: TRELLIS2_AP_preferences, context: bpy.types.Context) -> None:
+    LOCAL_PYTHON.use(bpy.path.abspath(self.local_python))
+
+
+def _use_weights(self: TRELLIS2_AP_preferences, context: bpy.types.Context) -> None:
+    WEIGHTS.use(bpy.path.abspath(self.weights))
 
 
 def _set_log_level(self: TRELLIS2_AP_preferences, context: bpy.types.Context) -> None:
@@ -54,6 +63,18 @@ class TRELLIS2_AP_preferences(bpy.types.AddonPreferences):
         description="Where jobs and their files are kept, even without the extension; empty takes your data folder",
         subtype="DIR_PATH",
         update=_use_data_folder,
+    )
+    local_python: StringProperty(  # type: ignore[valid-type]
+        name="Python",
+        description="The Python of an environment that the local backend is installed in: pip install '.[local]'",
+        subtype="FILE_PATH",
+        update=_use_local_python,
+    )
+    weights: StringProperty(  # type: ignore[valid-type]
+        name="Weights",
+        description="A folder with a copy of microsoft/TRELLIS.2-4B; empty takes the one in the data folder",
+        subtype="DIR_PATH",
+        update=_use_weights,
     )
     height: FloatProperty(  # type: ignore[valid-type]
         name="Height",
@@ -93,11 +114,11 @@ class TRELLIS2_AP_preferences(bpy.types.AddonPreferences):
 
     def draw(self, context: bpy.types.Context) -> None:
         for heading, icon, draw in (
-            ("Remote API", "WORLD", self._draw_remote),
-            ("Your Service", "NETWORK_DRIVE", self._draw_service),
-            ("New Assets", "MESH_MONKEY", self._draw_placement),
-            ("Asset Library", "ASSET_MANAGER", self._draw_library),
-            ("Files", "FILE_FOLDER", self._draw_files),
+            (pgettext_n("Remote API"), "WORLD", self._draw_remote),
+            (pgettext_n("Your Service"), "NETWORK_DRIVE", self._draw_service),
+            (pgettext_n("New Assets"), "MESH_MONKEY", self._draw_placement),
+            (pgettext_n("Asset Library"), "ASSET_MANAGER", self._draw_library),
+            (pgettext_n("Files"), "FILE_FOLDER", self._draw_files),
         ):
             box = self.layout.box()
             box.label(text=heading, icon=icon)
@@ -138,6 +159,12 @@ class TRELLIS2_AP_preferences(bpy.types.AddonPreferences):
         if answer:
             layout.label(text=answer, translate=False, icon=icon)
 
+    def _draw_local(self, layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
+        for name, variable in (("local_python", LOCAL_PYTHON), ("weights", WEIGHTS)):
+            row = layout.row()
+            row.enabled = not variable.is_given()
+            row.prop(self, name)
+
     def _draw_placement(self, layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
         layout.prop(self, "height")
         layout.prop(self, "drop_place")
@@ -152,10 +179,10 @@ class TRELLIS2_AP_preferences(bpy.types.AddonPreferences):
         from ..trellis_addon.jobs.store import default_folder
 
         row = layout.row()
-        row.enabled = not data_folder.is_given()
+        row.enabled = not DATA_FOLDER.is_given()
         row.prop(self, "data_folder", placeholder=str(default_folder()))
         folder = str(default_folder())
-        if data_folder.is_given():
+        if DATA_FOLDER.is_given():
             text = pgettext_iface("The environment says {folder}").format(folder=folder)
             layout.label(text=text, translate=False, icon="INFO")
         row = layout.row(align=True)
@@ -236,12 +263,15 @@ def register() -> None:
         bpy.utils.register_class(cls)
     stored = preferences()
     if stored is not None:
-        data_folder.use(bpy.path.abspath(stored.data_folder))
+        DATA_FOLDER.use(bpy.path.abspath(stored.data_folder))
+        LOCAL_PYTHON.use(bpy.path.abspath(stored.local_python))
+        WEIGHTS.use(bpy.path.abspath(stored.weights))
         logs.set_level(stored.log_level)
 
 
 def unregister() -> None:
-    data_folder.reset()
+    for variable in (DATA_FOLDER, LOCAL_PYTHON, WEIGHTS):
+        variable.reset()
     logs.reset()
     for cls in reversed(_classes):
         bpy.utils.unregister_class(cls)

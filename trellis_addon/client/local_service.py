@@ -79,6 +79,7 @@ def start_service(engine: str) -> LocalService:
     process = start_child(
         ".cli",
         ["serve", "--engine", engine, "--token-stdin"],
+        is_local=engine != "draft",
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

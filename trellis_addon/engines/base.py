@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from ..child import local_python
 from ..errors import EngineError, FieldError
 from ..progress import Progress
 from ..settings import DRAFT_MODEL, TRELLIS2_MODEL, Settings
@@ -65,8 +67,11 @@ def weights_folder() -> Path | None:
 
 
 def trellis2_available() -> bool:
-    """Whether this Python can run `microsoft:trellis-2@4b`: the weights are here, and PyTorch is installed."""
-    return weights_folder() is not None and importlib.util.find_spec("torch") is not None
+    """Whether `microsoft:trellis-2@4b` can be run here: the weights are there, and a Python with PyTorch."""
+    if weights_folder() is None:
+        return False
+    python = local_python()
+    return os.path.isfile(python) if python != sys.executable else importlib.util.find_spec("torch") is not None
 
 
 def engine_for(model: str, choice: str) -> str:

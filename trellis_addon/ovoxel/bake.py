@@ -94,16 +94,25 @@ def bake(
             normals[part] = painter.normals(owner, weights, closest)
     progress.update("bake", 0.9)
     source = nearest_filled(raster.owner >= 0, device).reshape(-1)
-    colours = colours[source].reshape(texture_size, texture_size, 6)
-    base_colour = np.ascontiguousarray(colours[..., [0, 1, 2, 5]])
-    surface: U8 = np.full((texture_size, texture_size, 3), 255, np.uint8)
-    surface[..., 1], surface[..., 2] = colours[..., 4], colours[..., 3]
+    base_colour, surface = np.empty((count, 4), np.uint8), np.full((count, 3), 255, np.uint8)
+    for channel, value in enumerate((0, 1, 2, 5)):
+        base_colour[:, channel] = colours[source, value]
+    surface[:, 1], surface[:, 2] = colours[source, 4], colours[source, 3]
+    del colours
     if occlusion_rays:
         openness = np.full(count, 255, np.uint8)
         openness[texels] = _openness(canvas, raster, texels, painter, occlusion_rays, device)
-        surface[..., 0] = openness[source].reshape(texture_size, texture_size)
-    normal = None if normals is None else normals[source].reshape(texture_size, texture_size, 3)
-    return Baked(Textures(base_colour, surface, normal, occlusion_rays > 0), raster)
+        surface[:, 0] = openness[source]
+    if normals is not None:
+        normals = normals[source]
+
+    def square(image: U8) -> U8:
+        return image.reshape(texture_size, texture_size, -1)
+
+    textures = Textures(
+        square(base_colour), square(surface), None if normals is None else square(normals), occlusion_rays > 0
+    )
+    return Baked(textures, raster)
 
 
 def _smooth_normals(vertices: F32, faces: I32, device: str) -> F32:

@@ -78,6 +78,8 @@ def from_mesh_case(case: Arrays, name: str) -> Result:
     if expected is None:
         return _failed("a voxel is listed twice")
     size = grid_of(**{"voxel_size": None, "grid_size": None, **_grid(case)}, aabb=case["aabb"])[0]
+    if _overgrown(case, size, len(expected)):
+        return _failed("its grid is far too fine for so few voxels")
     if case["intersected"].shape != expected.shape or case["dual_vertices"].shape != expected.shape:
         return _failed("its arrays differ in length")
     flags, world = case["intersected"][order] != 0, case["dual_vertices"][order].astype(np.float64)
@@ -123,6 +125,9 @@ def attributes_case(case: Arrays, name: str) -> Result:
     expected, order = _sorted(case["coords"])
     if expected is None:
         return _failed("a voxel is listed twice")
+    size = grid_of(**{"voxel_size": None, "grid_size": None, **_grid(case)}, aabb=case["aabb"])[0]
+    if _overgrown(case, size, len(expected)):
+        return _failed("its grid is far too fine for so few voxels")
     coords, values = reference_attributes(
         case["vertices"], case["faces"], case["uv"], case["vertex_normals"], material, aabb=case["aabb"], **_grid(case)
     )
@@ -218,6 +223,13 @@ def _grid(case: Arrays) -> dict[str, Any]:
     if len(keys) != 1:
         raise InputError("it has not exactly one of voxel_size and grid_size")
     return {keys[0]: case[keys[0]]}
+
+
+def _overgrown(case: Arrays, size: NDArray[np.float32], count: int) -> bool:
+    """Whether the surface would fill a hundred times as many voxels as the case has: it is not worth the wait."""
+    corners = case["vertices"].astype(np.float64)[case["faces"].astype(np.int64)]
+    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    return float(np.linalg.norm(normals, axis=1).sum() / 2 / size.min() ** 2) > 100.0 * (count + 100)
 
 
 def _sorted(coords: NDArray[Any]) -> tuple[NDArray[Any] | None, NDArray[np.int64]]:

@@ -6,7 +6,7 @@ points strewn on the triangles does otherwise. Both give the same answers, the s
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,7 +64,8 @@ class Surface:
         if has_warp() if warp is None else warp:
             from .closest_warp import WarpTriangles
 
-            self._engine = WarpTriangles(np.where(sound[:, None], self.vertices, 0).astype(np.float32), used, device)
+            places = np.where(sound[:, None], self.vertices, 0).astype(np.float32)
+            self._engine = WarpTriangles(places, used, device)
         else:
             self._engine = SampledTriangles(self.vertices, used)
 
@@ -87,5 +88,9 @@ class Surface:
 
 
 def has_warp() -> bool:
-    """Whether Warp is installed."""
-    return importlib.util.find_spec("warp") is not None
+    """Whether Warp can be used here: it is installed, and its library can be loaded."""
+    try:
+        importlib.import_module("warp")
+    except (ImportError, OSError):
+        return False
+    return True

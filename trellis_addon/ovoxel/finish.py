@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import EngineError, FieldError, InputError
+from ..errors import Cancelled, EngineError, FieldError, InputError
 from ..glb.tangents import tangents
 from ..progress import Progress
 from .bake import Canvas, Detail, bake
@@ -86,6 +86,7 @@ def finish(
     normal_map: bool = True,
     ambient_occlusion: bool = False,
     texture_format: str = "webp",
+    transparency: str | None = None,
     provenance: Mapping[str, Any] | None = None,
     name: str = "Asset",
     progress: Progress | None = None,
@@ -93,20 +94,22 @@ def finish(
 ) -> FinishedAsset:
     """The finished asset of at most about `decimation_target` triangles, with textures of `texture_size` texels a side.
 
-    `remesh` makes one clean outer shell, otherwise the surface keeps its topology and is only cleaned. `provenance`
-    (JSON data) goes into the file beside the quality figures. `device` is Warp's: "cpu", or "cuda:0" for baking there.
-    Raises `InputError` for arrays and options that cannot be, `EngineError` when nothing is left to finish, and
-    `Cancelled`.
+    `remesh` makes one clean outer shell, otherwise the surface keeps its topology and is only cleaned. `transparency`
+    is "OPAQUE", "MASK" or "BLEND" where that is known; otherwise the texels decide. `provenance` (JSON data) goes into
+    the file beside the quality figures. `device` is Warp's: "cpu", or "cuda:0" for baking there. Raises `InputError`
+    for arrays and options that cannot be, `EngineError` when nothing is left to finish, and `Cancelled`.
     """
     progress = progress or Progress()
     _check(dense, decimation_target, texture_size, texture_format)
+    if transparency not in (None, "OPAQUE", "MASK", "BLEND"):
+        raise FieldError("transparency", transparency, "it must be OPAQUE, MASK or BLEND")
     seconds: dict[str, float] = {}
 
     @contextmanager
     def stage(key: str) -> Iterator[Progress]:
         progress.update(key, _PARTS[key][0])
         start = time.perf_counter()
-        yield progress.part(*_PARTS[key])
+        yield _named(progress.part(*_PARTS[key]), key)
         seconds[key] = time.perf_counter() - start
 
     with stage("clean") as part:
@@ -126,6 +129,7 @@ def finish(
             texture_size,
             normal_map=normal_map,
             ambient_occlusion=ambient_occlusion,
+            transparency=transparency,
             progress=part,
             device=device,
         )
@@ -165,6 +169,7 @@ def texture_again(
     *,
     normal_map: bool = True,
     ambient_occlusion: bool = False,
+    transparency: str | None = None,
     progress: Progress | None = None,
     device: str = "cpu",
 ) -> FinishedMesh:
@@ -181,7 +186,7 @@ def texture_again(
         canvas, detail, texture_size, normal_map=normal_map, occlusion_rays=rays, progress=progress, device=device
     )
     colour, owner = baked.textures.base_colour, baked.raster.owner
-    mode = alpha_mode(colour, owner >= 0)
+    mode = transparency or alpha_mode(colour, owner >= 0)
     return FinishedMesh(
         vertices,
         faces,
@@ -193,6 +198,19 @@ def texture_again(
         is_open(mesh),
         see_through(colour, owner, uvs, faces) if mode == "BLEND" else None,
     )
+
+
+def _named(progress: Progress, stage: str) -> Progress:
+    """A handle that reports all stages within this one under its name."""
+
+    def stopped() -> bool:
+        try:
+            progress.check()
+        except Cancelled:
+            return True
+        return False
+
+    return Progress(lambda _, fraction: progress.update(stage, fraction), stopped)
 
 
 def _volume(dense: DenseAsset, device: str) -> Volume:

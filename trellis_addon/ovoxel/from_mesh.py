@@ -34,7 +34,7 @@ class Weights(TypedDict):
 TEXTURING_WEIGHTS: Weights = {"face_weight": 1.0, "boundary_weight": 0.2, "regularization_weight": 0.01}
 
 _PAIRS = 1 << 22
-_WALL = -0.3  # the cosine between the outward normals of a thin wall's two sides is below this, a right angle's is not
+_ROUND = 0.3  # the least cosine between the outward normals on both sides of a rounding: walls and rims have less
 _NONE: Int = np.zeros(0, np.int64)
 
 
@@ -60,9 +60,9 @@ def mesh_to_dual_grid(
     size does not matter, as in TRELLIS.2; `boundary_weight` pulls toward edges with one triangle only, by
     index; `regularization_weight` toward the mean crossing. `closed_ties` keeps a surface closed where
     lattice lines meet its edges exactly, which TRELLIS.2 does not. `drop_grazed` takes back the flags of
-    lattice edges that pass a surface twice, in and out over a rounding or a rim: their quads would stand off it
-    like fins; walls thinner than a voxel keep theirs. `single_precision` rounds as TRELLIS.2 does, for comparing
-    with it. Raises `InputError` for arrays and sizes that cannot be used.
+    lattice edges that pass a surface twice, in and out over a rounding: their quads would stand off it like fins.
+    Thin walls and sharp rims, which live by such quads, keep them. `single_precision` rounds as TRELLIS.2 does, for
+    comparing with it. Raises `InputError` for arrays and sizes that cannot be used.
     """
     progress = progress or Progress()
     points, triangles = _checked(vertices, faces)
@@ -104,7 +104,7 @@ def mesh_to_dual_grid(
 
 
 def _drop_grazed(flags: NDArray[np.bool_], hits: list[Hits], index: VoxelIndex, normals: Float) -> None:
-    """Unset the flags of edges with two crossings whose normals do not face away from each other."""
+    """Unset the flags of edges with two crossings whose outward normals are much the same."""
     for axis in range(3):
         row = np.concatenate([index.inside(*found.voxel.T) for found in hits if found.axis == axis] or [_NONE])
         triangle = np.concatenate([found.triangle for found in hits if found.axis == axis] or [_NONE])
@@ -116,7 +116,7 @@ def _drop_grazed(flags: NDArray[np.bool_], hits: list[Hits], index: VoxelIndex, 
         # Turned so that the edge enters through one and leaves through the other, whichever way they were wound.
         one = one * np.where(one[:, axis] < 0, -1.0, 1.0)[:, None]
         two = two * np.where(two[:, axis] < 0, 1.0, -1.0)[:, None]
-        grazed = np.einsum("ec,ec->e", one, two) > _WALL
+        grazed = np.einsum("ec,ec->e", one, two) > _ROUND
         flags[row[start[grazed]], axis] = False
 
 

@@ -176,7 +176,7 @@ def _seen_fronts(
 def _samples(mesh: TriMesh, crosses: NDArray[np.float64], density: float) -> tuple[NDArray[np.float32], I64]:
     """Places on the mesh and the faces they lie on: `density` for each unit of area and one at least on each face.
 
-    Of very many faces only every few'th is taken: they are smaller than what is looked for.
+    Of very many faces only some are taken, evenly: they are smaller than what is looked for.
     """
     vertices, faces = mesh.vertices, mesh.faces
     stride = len(faces) // _SAMPLES + 1

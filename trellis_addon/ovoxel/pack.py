@@ -32,17 +32,28 @@ _DENSITY = 0.72  # what the first guess of the scale takes for granted
 
 @dataclass(frozen=True)
 class Packed:
-    """`points` (V, 2) in [0, 1]; a length in the charts is `scale` times as long there."""
+    """`points` (V, 2) in [0, 1]; a length in the charts is `scale` times as long there; `angles` (C,) they are turned
+    by, in radians."""
 
     points: F64
     scale: float
+    angles: F64
 
 
-def pack(points: F64, faces: I32, charts: I64, cells: int, progress: Progress | None = None) -> Packed:
+def pack(
+    points: F64,
+    faces: I32,
+    charts: I64,
+    cells: int,
+    progress: Progress | None = None,
+    *,
+    angles: F64 | None = None,
+) -> Packed:
     """Charts placed beside each other in the unit square, all at one scale, turned but not mirrored.
 
     `points` (V, 2) lie in their charts' own planes, each in one chart only; `faces` is (F, 3), `charts` (F,) numbered
-    from 0 without gaps. The square is about `cells` cells wide; between two charts at least one cell stays free.
+    from 0 without gaps. The square is about `cells` cells wide; between two charts at least one cell stays free. With
+    `angles` (C,), those of a former packing, charts are turned by these and no others are tried.
     """
     progress = progress or Progress()
     start_warp()
@@ -54,9 +65,12 @@ def pack(points: F64, faces: I32, charts: I64, cells: int, progress: Progress | 
     box = high - low
     scale = min(scale, cells / max(float(np.linalg.norm(box, axis=1).max()), 1e-300))
     scale = min(scale, np.sqrt(_MOST_CELLS / (2 * _TURNS * max(float(np.square(box).sum(1).sum()), 1e-300))))
-    turns = _TURNS if len(box) > _FEW else 2 * _TURNS
-    angles = _upright_angles(points, faces, charts)[:, None] + np.arange(turns) * (2.0 * np.pi / turns)
-    shapes = _Shapes(points * scale, faces, charts, angles)
+    if angles is None:
+        turns = _TURNS if len(box) > _FEW else 2 * _TURNS
+        choice = _upright_angles(points, faces, charts)[:, None] + np.arange(turns) * (2.0 * np.pi / turns)
+    else:
+        choice = angles[:, None]
+    shapes = _Shapes(points * scale, faces, charts, choice)
     tries = int(np.clip(_EFFORT // len(box), 4, 24))
     best: _Placed | None = None
     width = int(np.sqrt(shapes.total / 0.8))
@@ -68,7 +82,8 @@ def pack(points: F64, faces: I32, charts: I64, cells: int, progress: Progress | 
         # Towards a square at first, then each order is tried in a square a little smaller than the best so far.
         width = round(np.sqrt(placed.width * placed.top)) if attempt < 2 else int(best.side * 0.995)
     assert best is not None
-    return Packed(shapes.laid_out(best.places) / best.side, scale / best.side)
+    chosen = choice[np.arange(len(choice)), best.places[:, 2]]
+    return Packed(shapes.laid_out(best.places) / best.side, scale / best.side, chosen)
 
 
 @dataclass(frozen=True)

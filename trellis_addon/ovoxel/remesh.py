@@ -79,8 +79,11 @@ def remesh_grid(
     corners = voxels[rows] + 1
     corners[np.arange(len(rows)), axes] -= 1
     places = lattice.place(*corners.T)
-    for axis in range(3):
-        lattice.crossed[places[axes == axis]] |= np.uint8(1 << axis)
+    lattice.pass_edges(places, axes)
+    if lattice.passed() < len(rows):
+        # Some voxel is listed twice.
+        _, once = np.unique(places * 3 + axes, return_index=True)
+        corners, axes = corners[once], axes[once]
     report.update("remesh", 0.15)
     longest = max(hole_perimeter * resolution, _LEAST_HOLE) if hole_perimeter > 0 else 0.0
     sealed = seal_holes(lattice, longest)
@@ -127,6 +130,7 @@ def remesh(
         mesh.faces,
         grid_size=resolution,
         aabb=((-0.5,) * 3, (0.5,) * 3),
+        closed_ties=True,
         progress=report.part(0.0, 0.6),
         face_weight=TEXTURING_WEIGHTS["face_weight"],
         boundary_weight=TEXTURING_WEIGHTS["boundary_weight"],

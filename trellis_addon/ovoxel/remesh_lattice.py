@@ -58,6 +58,15 @@ class Lattice:
         cell = (((x & 3) << 2 | (y & 3)) << 2) | (z & 3)
         return cell * self._stride + block
 
+    def pass_edges(self, places: I64, axes: I64) -> None:
+        """Note that the surface passes the edges at `places` along `axes`."""
+        for axis in range(3):
+            self.crossed[places[axes == axis]] |= np.uint8(1 << axis)
+
+    def passed(self) -> int:
+        """How many edges the surface passes."""
+        return sum(int(np.count_nonzero(self.crossed & np.uint8(1 << axis))) for axis in range(3))
+
     def stored(self, place: I64) -> Bool:
         """Whether places are in blocks that are stored."""
         return place % self._stride < len(self.blocks)

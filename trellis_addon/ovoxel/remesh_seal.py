@@ -35,7 +35,7 @@ def seal_holes(lattice: Lattice, longest: float) -> tuple[I64, I64]:
         added = _span(lattice, corners[loop], normals[loop])
         inside = _stored(lattice, *added)
         added = added[0][inside], added[1][inside]
-        _pass(lattice, lattice.place(*added[0].T), added[1])
+        lattice.pass_edges(lattice.place(*added[0].T), added[1])
         found.append(added)
     return np.concatenate([part[0] for part in found]), np.concatenate([part[1] for part in found])
 
@@ -69,7 +69,7 @@ def _close_slits(lattice: Lattice) -> list[tuple[I64, I64]]:
         corner, axis, place = corner[inside], axis[inside], place[inside]
         if not len(corner):
             break
-        _pass(lattice, place, axis)
+        lattice.pass_edges(place, axis)
         found.append((corner, axis))
     return found
 
@@ -78,11 +78,6 @@ def _stored(lattice: Lattice, corners: I64, axes: I64) -> Bool:
     """Which edges have both their ends in blocks that are stored."""
     beyond = corners + np.eye(3, dtype=np.int64)[axes]
     return lattice.stored(lattice.place(*corners.T)) & lattice.stored(lattice.place(*beyond.T))
-
-
-def _pass(lattice: Lattice, places: I64, axes: I64) -> None:
-    for axis in range(3):
-        lattice.crossed[places[axes == axis]] |= np.uint8(1 << axis)
 
 
 def _odd_faces(lattice: Lattice) -> tuple[I64, I64]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ..errors import FieldError
 from ..progress import Progress
 from .clean import distinct_faces
+from .simplify_flips import flip_diagonals
 from .topology import F32, I32, Edges, TriMesh, compact, groups, repeated_corners
 from .topology_split import manifold
 
@@ -33,6 +34,8 @@ _SHAKE = 0.001
 # Components of so few faces are left as they are, unless all of them together take more than this share of the target.
 _TINY = 24
 _TINY_SHARE = 0.25
+# How far a diagonal may be from the other one that it takes the place of, as a share of an edge's length at first.
+_FLAT = 0.05
 _NEAR_ENOUGH = 0.005
 _CORRECTIONS = 5
 
@@ -69,7 +72,8 @@ def _reduced(mesh: TriMesh, target: int, report: Progress) -> TriMesh:
     mesh, tiny = _tiny_parts(compact(mesh), target)
     if len(tiny.faces):
         return _joined(_reduced(mesh, max(target - len(tiny.faces), 4), report), tiny)
-    scale = _EDGE / max(_mean_edge(mesh), 1e-30)
+    length = _mean_edge(mesh)
+    scale = _EDGE / max(length, 1e-30)
     skirted = _with_skirts(mesh)
     roughly = round(_ROUGHLY * target)
     if len(skirted.faces) > len(mesh.faces) > roughly:
@@ -91,7 +95,7 @@ def _reduced(mesh: TriMesh, target: int, report: Progress) -> TriMesh:
         if abs(missed) <= _NEAR_ENOUGH * target or len(result.faces) > aim:
             break
         aim = max(round(aim + missed * aim / max(len(result.faces), 1)), 4)
-    return best
+    return flip_diagonals(best, _FLAT * length)
 
 
 def _tiny_parts(mesh: TriMesh, target: int) -> tuple[TriMesh, TriMesh]:

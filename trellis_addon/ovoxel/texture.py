@@ -15,9 +15,9 @@ U8 = NDArray[np.uint8]
 FORMATS = ("webp", "png")
 
 # Of 255: above it alpha is solid, below the other clear. Voxel alpha is never quite 1 in what a model makes.
-SOLID = 243
+SOLID = 235
 _CLEAR = 12
-_LEAST_SHARE = 0.001  # of the surface that must be see-through before it counts
+_LEAST_SHARE = 0.003  # of the surface that must be see-through before it counts
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,8 @@ _LONGEST, _DENSITY = 0.8, 0.65
 _LEAST_CELLS, _MOST_CELLS = 64, 1024
 # How often charts that lie on themselves are cut, before and after packing.
 _CUTS = 8
-_REPACKS = 5
+_REPACKS = 6
+_TOO_FEW = 5e-5  # crowded faces, as a share of all: what is left to cutting after packing
 
 
 @dataclass(frozen=True)
@@ -65,23 +66,25 @@ def unwrap(
     for _ in range(_CUTS):
         progress.update("unwrap", 0.3)
         crowded = _crowded(flat, charts, texture_size, device)
-        if not len(crowded):
+        if len(crowded) <= _TOO_FEW * len(faces):
             break
         charts = _cut_layers(vertices, faces, surface, charts, crowded)
         flat = project(vertices, faces, surface, charts)
     charts = _cut_long(flat, surface, charts)
     flat = project(vertices, faces, surface, charts)
-    packing = progress.part(0.35, 0.9)
+    packing, angles = progress.part(0.35, 0.9), None
     for attempt in range(_REPACKS + 1):
-        uvs = pack(flat.points, flat.faces, charts, cells, packing).points.astype(np.float32)
+        packed = pack(flat.points, flat.faces, charts, cells, packing, angles=angles)
+        uvs = packed.points.astype(np.float32)
         raster = rasterise(uvs, flat.faces, texture_size, device)
         if not raster.overlapping or attempt == _REPACKS:
             break
         # Seen only where texels happen to lie as they do in the atlas: single faces, which then stand alone.
         alone = np.unique(raster.crowded[:, 1])
-        charts = charts.copy()
+        former, charts = charts, charts.copy()
         charts[alone] = int(charts.max()) + 1 + np.arange(len(alone))
         charts = connected(surface, charts)
+        angles = packed.angles[former[np.unique(charts, return_index=True)[1]]]
         flat = project(vertices, faces, surface, charts)
         packing = progress.part(0.9, 0.9)
     return Unwrapped(flat.source, flat.faces, uvs, charts, raster)
@@ -167,14 +170,25 @@ def _crowded(flat: Flat, charts: I64, texture_size: int, device: str) -> I32:
 
 
 def _cut_layers(vertices: F32, faces: I32, surface: Surface, charts: I64, crowded: I32) -> I64:
-    """Charts of which two faces lie on the same texel are cut between these, at half their depth along the axis."""
+    """Charts of which two faces lie on the same texel are cut between these, at half their depth along the axis.
+
+    Where the two are neighbours the surface is only crumpled there, and the steeper one becomes a chart of its own.
+    """
     pairs = crowded[charts[crowded[:, 0]] == charts[crowded[:, 1]]]
     axes, _ = chart_axes(surface, charts)
-    depth = np.einsum("ij,ij->i", vertices[faces].astype(np.float64).mean(1), axes[charts])
-    middle = depth[pairs].mean(1)
-    chart = charts[pairs[:, 0]]
-    order = np.lexsort((middle, chart))
+    middle = vertices[faces].astype(np.float64).mean(1)
+    apart = np.linalg.norm(middle[pairs[:, 0]] - middle[pairs[:, 1]], axis=1)
+    touching = (faces[pairs[:, 0], :, None] == faces[pairs[:, 1], None, :]).any((1, 2))
+    near = touching | (apart < 0.4 * surface.perimeter[pairs].min(1))
+    facing = np.einsum("nkc,nkc->nk", surface.normal[pairs], axes[charts[pairs]])
+    alone = np.unique(pairs[near, facing[near].argmin(1)])
+    depth = np.einsum("ij,ij->i", middle, axes[charts])
+    far = pairs[~near]
+    between, chart = depth[far].mean(1), charts[far[:, 0]]
+    order = np.lexsort((between, chart))
     named, first, count = np.unique(chart[order], return_index=True, return_counts=True)
     level = np.full(len(axes), np.inf)
-    level[named] = middle[order][first + count // 2]
-    return connected(surface, np.where(depth > level[charts], charts + len(axes), charts))
+    level[named] = between[order][first + count // 2]
+    cut = np.where(depth > level[charts], charts + len(axes), charts)
+    cut[alone] = 2 * len(axes) + np.arange(len(alone))
+    return connected(surface, cut)

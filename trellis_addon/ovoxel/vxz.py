@@ -29,6 +29,7 @@ MAX_JSON_BYTES = 2**26
 MAX_FILE_BYTES = 2**33
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.\-]{0,63}")
+_DEFAULTS = {"filter": "none", "attr_interleave": "as_is"}  # for files that leave them out
 _RESERVED = ("idx", "ptr", "svo", "attr")
 
 Attributes = Mapping[str, NDArray[np.uint8]]
@@ -205,7 +206,7 @@ def _unpack(description: dict[str, Any], binary: memoryview) -> tuple[NDArray[np
         raise _damaged(f"its chunks are {size} voxels wide")
     kinds: dict[str, str] = {}
     for key, allowed in (("filter", FILTERS), ("compression", COMPRESSIONS), ("attr_interleave", INTERLEAVES)):
-        kinds[key] = str(description.get(key))
+        kinds[key] = str(description.get(key, _DEFAULTS.get(key)))
         if kinds[key] not in allowed:
             raise _damaged(f"its {key} is {kinds[key][:40]!r}")
     layout = _layout(description.get("attr"))

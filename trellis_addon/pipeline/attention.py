@@ -91,16 +91,30 @@ def rotate(x: Tensor, phases: Tensor) -> Tensor:
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """softmax(q k^T / sqrt(D)) v for (B, L, H, D) tensors."""
+    """softmax(q k^T / sqrt(D)) v for (B, L, H, D) tensors, by the best kernel that torch has for the device."""
+    dtype = q.dtype
+    if dtype == torch.bfloat16 and _before_ampere(q.device):
+        # those kernels know float16 only, and still add up in float32; without them the whole matrix would be built
+        q, k, v = q.half(), k.half(), v.half()
     q, k, v = (a.transpose(1, 2) for a in (q, k, v))  # (B, H, L, D)
-    if q.device.type in ("cpu", "cuda"):  # never builds the L x L matrix there
-        return F.scaled_dot_product_attention(q, k, v).transpose(1, 2)
-    rows = max(1, SCORES // (k.shape[0] * k.shape[1] * k.shape[2]))
-    parts = [F.scaled_dot_product_attention(part, k, v) for part in q.split(rows, dim=2)]
-    return torch.cat(parts, dim=2).transpose(1, 2)
+    if _is_fused(q.device):
+        out = F.scaled_dot_product_attention(q, k, v)
+    else:
+        rows = max(1, SCORES // (k.shape[0] * k.shape[1] * k.shape[2]))
+        out = torch.cat([F.scaled_dot_product_attention(part, k, v) for part in q.split(rows, dim=2)], dim=2)
+    return out.transpose(1, 2).to(dtype)
 
 
 SCORES = 1 << 28  # scores of one call where attention may hold the whole matrix: 0.5 to 1 GB
+
+
+def _is_fused(device: torch.device) -> bool:
+    """Whether attention there never builds the L x L matrix: not on Metal, and on ROCm only for some cards."""
+    return device.type == "cpu" or (device.type == "cuda" and torch.version.hip is None)
+
+
+def _before_ampere(device: torch.device) -> bool:
+    return device.type == "cuda" and torch.version.hip is None and torch.cuda.get_device_capability(device) < (8, 0)
 
 
 class SelfAttention(nn.Module):

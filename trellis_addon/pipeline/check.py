@@ -1,9 +1,10 @@
 """Compare this implementation with golden fixtures.
 
-    python -m trellis_addon.pipeline.check FOLDER [--device cpu|cuda|mps|all]
+    python -m trellis_addon.pipeline.check FOLDER [--device all|cpu|cuda|mps]
 
 Runs every fixture NAME.json + NAME.safetensors of the folder, prints a line for each (name, largest difference, pass or
-FAIL with the reason), and ends with 1 when one fails, is not known, or none is there.
+FAIL with the reason), and ends with 1 when one fails, is not known, or none is there. "all", the default, is the CPU
+and then the accelerator where there is one.
 """
 
 from __future__ import annotations
@@ -17,9 +18,11 @@ from pathlib import Path
 
 import torch
 
+from ..errors import EngineError
 from .golden import autoencoders, geometry, runs, transformers
 from .golden.fixtures import Fixture, Mismatch, fixture_names
 from .numerics import exactly
+from .store import choose_device
 
 CHECKS: dict[str, Callable[[Fixture], None]] = {
     "rope": transformers.rope,
@@ -54,6 +57,7 @@ class Verdict:
     difference: float | None
     torso_difference: float | None
     reason: str
+    remarks: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -62,7 +66,8 @@ class Verdict:
     def __str__(self) -> str:
         number = "-" if self.difference is None else f"{self.difference:.2e}"
         torso = "" if self.torso_difference is None else f" (16 bit: {self.torso_difference:.2e})"
-        return f"{self.name:28s} {number:>9s}{torso}  " + ("pass" if self.passed else f"FAIL: {self.reason}")
+        remarks = "".join(f" ({remark})" for remark in self.remarks)
+        return f"{self.name:28s} {number:>9s}{torso}  " + (f"pass{remarks}" if self.passed else f"FAIL: {self.reason}")
 
 
 def check_fixture(folder: Path, name: str, device: torch.device) -> Verdict:
@@ -82,7 +87,8 @@ def check_fixture(folder: Path, name: str, device: torch.device) -> Verdict:
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
     found = fixture.differences.values() if fixture else ()
     torso = fixture.torso_differences.values() if fixture else ()
-    return Verdict(name, max(found, default=None), max(torso, default=None), reason)
+    remarks = tuple(fixture.remarks) if fixture else ()
+    return Verdict(name, max(found, default=None), max(torso, default=None), reason, remarks)
 
 
 def check_folder(folder: Path, device: torch.device, report: Callable[[str], None]) -> bool:
@@ -108,17 +114,20 @@ def check_folder(folder: Path, device: torch.device, report: Callable[[str], Non
 def devices(choice: str) -> list[torch.device]:
     """The devices to run on; "all" is the CPU and what accelerator there is."""
     if choice != "all":
-        return [torch.device(choice)]
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    return [torch.device("cpu"), *(torch.device(name) for name, yes in there.items() if yes)]
+        return [choose_device(choice)]
+    return list(dict.fromkeys((choose_device("cpu"), choose_device("auto"))))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m trellis_addon.pipeline.check", description=__doc__.split("\n")[0])
     parser.add_argument("folder", type=Path, help="holds NAME.json and NAME.safetensors for each fixture")
-    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda", "mps", "all"), help="where to compute")
+    parser.add_argument("--device", default="all", choices=("cpu", "cuda", "mps", "all"), help="where to compute")
     arguments = parser.parse_args(argv)
-    results = [check_folder(arguments.folder, device, print) for device in devices(arguments.device)]
+    try:
+        results = [check_folder(arguments.folder, device, print) for device in devices(arguments.device)]
+    except EngineError as error:  # the device is not there
+        print(error)
+        return 1
     return 0 if all(results) else 1
 
 

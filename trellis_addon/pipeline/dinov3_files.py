@@ -59,8 +59,13 @@ def read_config(path: Path, weights: Path) -> tuple[DinoConfig, bool]:
         return _timm_config(data, shapes, path, weights), True
     if data.get("model_type", "dinov3_vit") != "dinov3_vit" or data.get("use_gated_mlp"):
         raise EngineError(f"{path} does not describe the DINOv3 ViT that the model was trained with.")
+    return parse(DinoConfig, known_settings(data), str(path)), False
+
+
+def known_settings(data: Mapping[str, Any]) -> dict[str, Any]:
+    """What matters here of transformers' configuration, which has much beside it."""
     known = {field.name for field in fields(DinoConfig)}
-    return parse(DinoConfig, {key: value for key, value in data.items() if key in known}, str(path)), False
+    return {key: value for key, value in data.items() if key in known}
 
 
 def from_timm(shapes: Shapes, config: DinoConfig, path: Path) -> dict[str, tuple[str, slice | None]]:

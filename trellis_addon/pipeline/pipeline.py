@@ -37,6 +37,7 @@ from .vae_decoder import FlexiDualGridVaeDecoder, SparseUnetVaeDecoder, to_mater
 
 N = TypeVar("N", bound=Network)
 R = TypeVar("R")
+Measure = Callable[[], Budget]
 Features = Mapping[int, Tensor]  # side of the picture (512, 1024) -> tokens (1, L, C)
 
 UPSAMPLE = 4  # subdivisions from the latents' grid to the finest one: 16 times its side
@@ -49,10 +50,12 @@ RETRIES = 2  # with less memory, after the device ran out of it
 class Pipeline:
     """One model on one device. Not thread-safe; networks are loaded when first used and kept while there is room."""
 
-    def __init__(self, store: ModelStore, config: PipelineConfig) -> None:
+    def __init__(self, store: ModelStore, config: PipelineConfig, measure: Measure | None = None) -> None:
+        """`measure` says before every run what the budget is; without it the store's own holds."""
         self.store = store
         self.config = config
         self.device = store.device
+        self._measure = measure or (lambda: store.budget)
 
     @classmethod
     def from_folder(
@@ -76,7 +79,9 @@ class Pipeline:
             torso = torch.float32
         repository = Repository(Path(folder))
         budget = device_budget(where) if memory_budget is None else Budget(memory_budget)
-        return cls(ModelStore(FolderSource(repository, where, torso), where, budget), cls._config_of(repository))
+        store = ModelStore(FolderSource(repository, where, torso), where, budget)
+        measure = (lambda: device_budget(where)) if memory_budget is None else None
+        return cls(store, cls._config_of(repository), measure)
 
     @staticmethod
     def _config_of(repository: Repository) -> PipelineConfig:
@@ -328,7 +333,7 @@ class Pipeline:
 
     def _with_retries(self, attempt: Callable[[], R]) -> R:
         """The attempt's result. When the device runs out of memory, again with all dropped and a smaller budget."""
-        given = self.store.budget
+        given = self.store.budget = self._measure()
         try:
             for _ in range(1 + RETRIES):
                 with contextlib.suppress(*OUT_OF_MEMORY), exactly():

@@ -107,7 +107,7 @@ class Repository:
 
     @cached_property
     def _texturing(self) -> dict[str, Any]:
-        return self._arguments("texturing_pipeline.json", "Trellis2TexturingPipeline")
+        return self._arguments("texturing_pipeline.json", "Texturing")
 
     @cached_property
     def config(self) -> PipelineConfig:
@@ -175,9 +175,10 @@ class Repository:
         )
 
     def _arguments(self, file: str, name: str) -> dict[str, Any]:
+        """The arguments of a pipeline whose class has `name` in its own."""
         path = self.folder / file
         data = read_json(path)
-        if data.get("name") != name:
+        if name not in str(data.get("name")):
             raise EngineError(f'{path} describes a "{data.get("name")}", not a {name}; this is another model.')
         arguments = data.get("args")
         if not isinstance(arguments, dict):

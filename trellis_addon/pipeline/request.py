@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from .memory import MAX_TOKENS
@@ -41,10 +41,6 @@ class Request:
     @property
     def is_cascade(self) -> bool:
         return self.pipeline_type.endswith("_cascade")
-
-    def lowered(self) -> Request:
-        """The same at 512, which needs the least."""
-        return replace(self, pipeline_type="512")
 
 
 def request_of(config: PipelineConfig, settings: Mapping[str, Any]) -> Request:

@@ -86,10 +86,6 @@ class VoxelGrid:
         derive, self._derive = self._derive, None
         return derive() if derive else _search(self.coords)
 
-    def forget(self) -> None:
-        """Free what is derived from the coordinates."""
-        self.__dict__.pop("neighbours", None)
-
     def subdivide(self, mask: Tensor) -> Subdivision:
         """Refine: corner j of voxel n exists where mask[n, j]. Children follow their parents' order, then j."""
         parent, slot = mask.nonzero(as_tuple=True)

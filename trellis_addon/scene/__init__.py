@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .judging import verdict
     from .lods import lods_of, make_lods, remove_lods
     from .provenance import read_provenance, settings_of
+    from .rebuilding import rebake
     from .render import render_object
     from .statistics import Statistics, measure, recall, remember
     from .texture_size import shrink_textures
@@ -36,6 +37,7 @@ _HOMES = {
     "measure": ".statistics",
     "original_of": ".export",
     "read_provenance": ".provenance",
+    "rebake": ".rebuilding",
     "recall": ".statistics",
     "remember": ".statistics",
     "remove_lods": ".lods",
@@ -62,6 +64,7 @@ __all__ = [
     "measure",
     "original_of",
     "read_provenance",
+    "rebake",
     "recall",
     "remember",
     "remove_lods",

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import bpy
+from bpy.app.translations import pgettext_iface, pgettext_n, pgettext_rpt
 
 from ..errors import TrellisError
 from ..jobs.job import Asset
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_KEPT = "Its place is not in this file: choose Import to have it at the 3D cursor."
+_KEPT = pgettext_n("Its place is not in this file: choose Import to have it at the 3D cursor")
 # What the artist has in hand while one of these runs is not to be disturbed, and an undo step in between would be.
 _HANDS_ON = ("TRANSFORM_OT_", "VIEW3D_OT_", "OBJECT_OT_", "MESH_OT_", "SCULPT_OT_", "PAINT_OT_")
 
@@ -45,7 +46,7 @@ def _settle(generation: Generation) -> None:
     from . import previews, queue
 
     if not generation.target.is_open:
-        queue.update(generation, state="kept", message=_KEPT)
+        queue.update(generation, state="kept", message=pgettext_rpt(_KEPT))
     elif len(generation.assets) > 1 and generation.target.card:
         queue.update(generation, state="choose", message="")
     else:
@@ -67,7 +68,7 @@ def bring_in(generation: Generation) -> bool:
         return True
     try:
         take(generation, range(len(generation.assets)), generation.target)
-        bpy.ops.ed.undo_push(message=f"Generate {generation.name}")
+        bpy.ops.ed.undo_push(message=pgettext_iface("Generate {name}").format(name=generation.name))
     except TrellisError as error:
         queue.update(generation, state="failed", message=str(error))
     return True
@@ -83,7 +84,8 @@ def take(generation: Generation, picked: Collection[int], target: Target) -> lis
         for obj, asset in zip(made, chosen, strict=True):
             _file(obj, picture_of(asset), target)
     generation.target = target
-    message = f"engine: {chosen[0].engine}. {generation.said}".strip()
+    engine = pgettext_rpt("engine: {engine}").format(engine=chosen[0].engine)
+    message = ". ".join(filter(None, (engine, generation.said)))
     queue.update(generation, state="done", share=1.0, message=message)
     return made
 
@@ -148,10 +150,10 @@ def hands_full() -> str:
     for window in bpy.context.window_manager.windows:
         active = window.view_layer.objects.active
         if active is not None and active.mode != "OBJECT":
-            mode = active.mode.replace("_", " ").title()
-            return f"It is ready, and arrives when you leave {mode} Mode."
+            mode = pgettext_iface(active.bl_rna.properties["mode"].enum_items[active.mode].name)
+            return pgettext_rpt("It is ready, and arrives when you leave {mode}").format(mode=mode)
         if any(operator.bl_idname.startswith(_HANDS_ON) for operator in window.modal_operators):
-            return "It is ready, and arrives in a moment."
+            return pgettext_rpt("It is ready, and arrives in a moment")
     return ""
 
 

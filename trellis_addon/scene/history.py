@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from bpy.app.translations import pgettext_rpt
+
 from ..client.backends import Backend
 from ..errors import TrellisError
 from ..jobs.job import Job
@@ -48,13 +50,15 @@ def read_store() -> None:
 def ask_account(backend: Backend) -> None:
     """Ask the service for the balance, in a thread: what "Test Key" does."""
 
+    words = pgettext_rpt("The key works. Balance: {balance}")  # here, as a thread must not ask Blender for anything
+
     def work() -> Callable[[], None]:
         from ..client.backends import connect
 
         try:
             with connect(backend) as client:
                 found = client.account()
-            answer = f"The key works. Balance: {found}"
+            answer = words.format(balance=found)
         except TrellisError as error:
             answer = str(error)
 
@@ -63,5 +67,5 @@ def ask_account(backend: Backend) -> None:
 
         return show
 
-    known.account = "Asking ..."
+    known.account = pgettext_rpt("Asking ...")
     queue.in_thread(work)

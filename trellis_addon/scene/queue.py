@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import bpy
+from bpy.app.translations import pgettext_iface, pgettext_rpt
 
 from ..errors import BackendError, Cancelled, FieldError, Interrupted, JobError, TrellisError
 from ..jobs.job import Asset, Job
@@ -124,7 +125,7 @@ def offer(job: Job, target: Target) -> Generation:
 def list_failed(job: Job, target: Target) -> None:
     """List a job of a former session that did not come to a good end, and whose card still stands."""
     state = "cancelled" if job.state == "cancelled" else "failed"
-    _generations.append(Generation(job.name, target, state=state, message=job.error or "It was cancelled."))
+    _generations.append(Generation(job.name, target, state=state, message=job.error or pgettext_rpt("Cancelled")))
 
 
 def later(work: Callable[[], None]) -> None:
@@ -173,7 +174,8 @@ def forget_line(generation: Generation) -> None:
 def run(name: str, make: Make, target: Target) -> None:
     """In a window: begin and return. Without one, where timers do not run: wait, and import."""
     if bpy.app.background:
-        arrival.deliver(make(Progress(), lambda message: None).variations, target)
+        asset = make(Progress(), lambda message: None)
+        arrival.deliver(asset.variations or (asset,), target)
     else:
         start(name, make, target)
 
@@ -242,10 +244,10 @@ def _fail(generation: Generation, error: TrellisError) -> None:
 
 
 def _cancelled(generation: Generation) -> None:
-    update(generation, state="cancelled", message="Cancelled.")
+    update(generation, state="cancelled", message=pgettext_rpt("Cancelled"))
     if cards := placeholder.find(generation.target.card):
         placeholder.remove(cards)
-        bpy.ops.ed.undo_push(message=f"Cancel {generation.name}")
+        bpy.ops.ed.undo_push(message=pgettext_iface("Cancel {name}").format(name=generation.name))
 
 
 def _pump() -> float | None:

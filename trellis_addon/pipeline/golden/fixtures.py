@@ -38,6 +38,7 @@ class Fixture:
         self.tensors = _read_tensors(folder / f"{name}.safetensors")
         self.differences: dict[str, float] = {}
         self.torso_differences: dict[str, float] = {}
+        self.remarks: list[str] = []
         self._seen: set[str] = set()
         self._check_listing(self.config.get("tensors"))
 
@@ -104,6 +105,11 @@ class Fixture:
         if self.names("act."):
             for name, actual in activations.items():
                 self.compare(f"act.{name}", actual, MODEL)
+
+    def skip(self, name: str, why: str) -> None:
+        """Leave a tensor uncompared, which the line says; it must be there all the same."""
+        self.take(name)
+        self.remarks.append(f"{name} not compared: {why}")
 
     def finish(self) -> None:
         """Every tensor must have been used or compared."""

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from .. import dinov3 as dino
 from ..attention import CrossAttention, Layout, SelfAttention, rope_frequencies, rope_phases, rotate
+from ..dinov3_files import known_settings
 from ..latent_flow import SLatFlowModel
 from ..network import parse
 from ..structure_flow import SparseStructureFlowModel
@@ -105,7 +106,7 @@ def slat_flow(f: Fixture) -> None:
 
 
 def dinov3(f: Fixture) -> None:
-    config = {k: v for k, v in f.setting("config", dict).items() if k not in ("image_size", "layerscale_value")}
+    config = known_settings(f.setting("config", dict))
     model = f.load(dino.DINOv3(parse(dino.DinoConfig, config, "dinov3.json")), f.weights("weights."))
     for name in f.names("in.x"):
         f.compare(f"out.features{name}", model(f.take(f"in.x{name}")), MODEL)
