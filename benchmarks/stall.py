@@ -1,6 +1,9 @@
 """How long Blender's window stands still while five jobs run.
 
-    blender --factory-startup --python benchmarks/stall.py -- [PICTURE.png] [--no-viewport]    with the extension installed
+    blender --factory-startup --python benchmarks/stall.py -- [PICTURE.png] [--no-viewport]
+
+With the extension installed there.
+
 
 A timer asks to be called every millisecond and measures how late it is: first while the viewport is only redrawn
 as often as the queue has it redrawn, then while five jobs run. What the redraw itself takes is in both rows; the
@@ -42,7 +45,7 @@ class Watch:
 
 
 def main() -> None:
-    name = next((n for n in bpy.context.preferences.addons.keys() if n.endswith(".trellis2")), "")
+    name = next((a.module for a in bpy.context.preferences.addons if a.module.endswith(".trellis2")), "")
     if not name:
         sys.exit("Install the extension first.")
     arguments = sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else []

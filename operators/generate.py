@@ -203,9 +203,9 @@ def _start(
     uuid = new_uuid()
     target = target_here(context, uuid, name, location)
 
-    def make(progress: Progress, report: Callable[[str], None]):  # type: ignore[no-untyped-def]
+    def make(progress: Progress, report: Callable[..., None]):  # type: ignore[no-untyped-def]
         picture = load()
-        report(" ".join(picture.warnings))
+        report(*picture.warnings)
         prepared = prepare_task(picture, backend, settings, name=name, uuid=uuid)
         store = JobStore()
         job = prepared.write_down(store, backend, target=target.to_json())

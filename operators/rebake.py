@@ -50,7 +50,9 @@ class TRELLIS2_OT_rebake(bpy.types.Operator):
             cls.poll_message_set("Select at least one mesh object")
             return False
         python = local_python()
-        is_there = os.path.isfile(python) if python != sys.executable else importlib.util.find_spec("xatlas")
+        is_there = (
+            os.path.isfile(python) if python != sys.executable else importlib.util.find_spec("fast_simplification")
+        )
         if not is_there:
             cls.poll_message_set("Enter the Python of the local backend in the extension's preferences")
             return False
@@ -75,7 +77,7 @@ class TRELLIS2_OT_rebake(bpy.types.Operator):
             sizes = {"resolution": int(self.resolution), "texture_size": int(self.texture_size), "faces": self.faces}
 
             def make(progress: Progress, report: Callable[[str], None]) -> Asset:
-                return rebuilding.rebuilt_asset(source, rebuilt, name, progress=progress, **sizes)
+                return rebuilding.rebuilt_asset(source, rebuilt, name, progress, **sizes)
 
             queue.run(name, make, target)
         except TrellisError as error:

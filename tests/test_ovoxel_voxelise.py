@@ -242,7 +242,7 @@ def test_meshes_that_cannot_be_voxelised_say_so() -> None:
 
 
 @pytest.mark.skipif(
-    any(importlib.util.find_spec(name) is None for name in ("scipy", "warp", "xatlas", "fast_simplification")),
+    any(importlib.util.find_spec(name) is None for name in ("scipy", "warp", "fast_simplification")),
     reason="finishing needs the local extra",
 )
 def test_a_pile_of_parts_comes_back_as_one_asset_in_its_place(tmp_path: Path) -> None:

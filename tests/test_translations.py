@@ -195,15 +195,15 @@ def test_lines_hold_what_fits_in_any_script(extension: ModuleType) -> None:
 def test_a_warning_of_the_library_is_said_in_the_language_of_the_interface(
     extension: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    picture = part("ui.picture")
+    words = part("trellis_addon.scene.words")
     warnings = [*prepare(disc(100).crop((40, 40, 100, 100))).warnings]
-    assert [str(picture._said(warning)) for warning in warnings] == warnings
-    words = chinese()
-    monkeypatch.setattr(picture, "pgettext_iface", lambda text: words.get(text, text))
-    said = [picture._said(warning) for warning in warnings]
+    assert [str(words.said(warning)) for warning in warnings] == warnings
+    known = chinese()
+    monkeypatch.setattr(words, "pgettext_rpt", lambda text: known.get(text, text))
+    said = [words.said(warning) for warning in warnings]
     assert said[0].startswith("主体触及") and "左, 顶" in said[0]
     assert said[1].startswith("主体只有 ") and not any("{" in text for text in said)
-    assert picture._said("The disk is on fire.") == "The disk is on fire."
+    assert words.said("The disk is on fire.") == "The disk is on fire."
 
 
 def test_a_sentence_is_english_and_remembers_what_it_was_made_of() -> None:

@@ -13,8 +13,6 @@ from bpy.app.translations import pgettext_iface
 from .. import __package__ as base_package
 from .layout import wrapped
 
-# Where a subject reaches the edge -> words for people.
-_SIDES = {"left": "Left", "right": "Right", "top": "Top", "bottom": "Bottom"}
 _KEPT = 64  # previews, before they are made anew
 _previews: bpy.utils.previews.ImagePreviewCollection | None = None
 
@@ -41,8 +39,10 @@ def draw_warnings(layout: bpy.types.UILayout, context: bpy.types.Context) -> Non
         return
     if found.error:
         wrapped(layout, found.error, context, icon="ERROR", alert=True)
+    from ..trellis_addon.scene.words import said
+
     for warning in found.warnings:
-        wrapped(layout, _said(warning), context, icon="ERROR")
+        wrapped(layout, said(warning), context, icon="ERROR")
 
 
 def _draw_cutout(layout: bpy.types.UILayout, context: bpy.types.Context, image: bpy.types.Image) -> None:
@@ -77,17 +77,6 @@ def _status(image: bpy.types.Image, found: Any) -> str:
     }[found.cutout]
     size = pgettext_iface("{width} x {height} pixels").format(width=found.subject[0], height=found.subject[1])
     return f"{words}, {size}"
-
-
-def _said(sentence: str) -> str:
-    """A sentence of the library's in the language of the interface, where it can be looked up."""
-    template = getattr(sentence, "template", sentence)
-    words = pgettext_iface(template)
-    if words == template:
-        return sentence
-    values = getattr(sentence, "values", {})
-    sides = ", ".join(pgettext_iface(_SIDES[side]) for side in values.get("sides", ()))
-    return words.format(**{**values, "sides": sides})
 
 
 def _icon_of(image: bpy.types.Image, found: Any) -> int:

@@ -95,7 +95,11 @@ def check_packages() -> None:
     """Raise `EngineError` where the packages that the engine needs are not installed."""
     import importlib.util
 
-    missing = [name for name in ("torch", "safetensors", "scipy", "xatlas") if importlib.util.find_spec(name) is None]
+    missing = [
+        name
+        for name in ("torch", "safetensors", "scipy", "fast_simplification")
+        if importlib.util.find_spec(name) is None
+    ]
     if missing:
         raise EngineError(
             f"{', '.join(missing)} is not installed here; install the local backend: pip install '.[local]'."

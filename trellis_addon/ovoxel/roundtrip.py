@@ -51,6 +51,7 @@ def round_trip(
         remesh=remesh,
         normal_map=normal_map,
         texture_format=texture_format,
+        transparency=volume.alpha_mode,
         provenance=provenance,
         name=name,
         progress=progress.part(0.25, 1.0),

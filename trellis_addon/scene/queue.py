@@ -27,6 +27,7 @@ from ..parallel import IN_FLIGHT
 from ..progress import Progress
 from . import arrival, placeholder
 from .target import Target
+from .words import said
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +82,7 @@ class Generation:
         return max(self.usual - elapsed, 0.0) or None if self.usual else None
 
 
-Report = Callable[[str], None]  # something for the artist to read, while it goes on
+Report = Callable[..., None]  # sentences for the artist to read, while it goes on
 Make = Callable[[Progress, Report], Asset]
 
 _generations: list[Generation] = []
@@ -207,8 +208,12 @@ def _work(generation: Generation, make: Make, is_resumed: bool) -> None:
     def on_update(stage: str, share: float) -> None:
         later(lambda: _update(generation, stage=stage, share=share))
 
-    def report(message: str) -> None:
-        later(lambda: _update(generation, said=message, message=message))
+    def report(*sentences: str) -> None:
+        def tell() -> None:
+            words = " ".join(said(sentence) for sentence in sentences)
+            _update(generation, said=words, message=words)
+
+        later(tell)
 
     def is_cancelled() -> bool:
         if generation.is_left:

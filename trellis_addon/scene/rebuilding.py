@@ -59,15 +59,14 @@ def _only_selected(objects: Sequence[bpy.types.Object]) -> Iterator[None]:
 
 
 def rebuild(
-    source: Path, target: Path, *, resolution: int = 1024, texture_size: int = 2048, faces: int = 100_000,
-    progress: Progress | None = None,
+    source: Path, target: Path, progress: Progress, *,
+    resolution: int = 1024, texture_size: int = 2048, faces: int = 100_000,
 ) -> None:  # fmt: skip
     """Take a GLB through voxels to a finished one; for threads.
 
     `resolution` in voxels along the longest side, `texture_size` in texels a side, `faces` the most triangles.
     Raises `EngineError` with what the process said, `Cancelled`.
     """
-    progress = progress or Progress()
     arguments = [str(source), str(target), "--resolution", str(resolution)]
     arguments += ["--texture-size", str(texture_size), "--faces", str(faces)]
     progress.update("Rebuilding", 0.0)
@@ -88,9 +87,9 @@ def rebuild(
         raise EngineError(f"The objects could not be rebuilt: {what}")
 
 
-def rebuilt_asset(source: Path, target: Path, name: str, *, progress: Progress | None = None, **sizes: int) -> Asset:
+def rebuilt_asset(source: Path, target: Path, name: str, progress: Progress, **sizes: int) -> Asset:
     """`rebuild`, and what it made as an asset that knows where it comes from; for threads."""
-    rebuild(source, target, progress=progress, **sizes)
+    rebuild(source, target, progress, **sizes)
     return Asset(target, name, {"engine": ENGINE, "image": name, "settings": sizes, "generator": GENERATOR})
 
 
@@ -102,5 +101,5 @@ def rebake(objects: Sequence[bpy.types.Object], **sizes: int) -> bpy.types.Objec
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder, "objects.glb"), Path(folder, "rebuilt.glb")
         place = export_selection(objects, source)
-        asset = rebuilt_asset(source, target, f"{objects[0].name} Rebuilt", **sizes)
+        asset = rebuilt_asset(source, target, f"{objects[0].name} Rebuilt", Progress(), **sizes)
         return import_asset(asset, height=None, location=place)
