@@ -3,6 +3,7 @@
 generate IMAGE --output FILE.blend|FILE.glb     one picture to one asset
 batch FOLDER --output FILE.blend                every picture of a folder to one file
 serve --port N --token TOKEN                    our service, for other programs and machines
+weights                                         download what TRELLIS.2 needs to run on this machine
 jobs, resume, fetch, price, account, limit      what was begun, and what it costs
 
 Every setting of the task is an option, derived from `settings.SETTABLE`.
@@ -22,7 +23,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .cli_jobs import add_commands as add_job_commands
-from .errors import Cancelled, FieldError, TrellisError
+from .errors import Cancelled, FieldError, OfflineError, TrellisError
+from .progress import Progress
 from .settings import BY_PATH, SAMPLERS, SETTABLE, Field, Settings
 from .version import VERSION
 
@@ -125,6 +127,11 @@ def _parser(program: str) -> argparse.ArgumentParser:
         "else can ask)",
     )
     serve.set_defaults(run=_serve)
+
+    weights = commands.add_parser(
+        "weights", parents=[common], help="download the weights of TRELLIS.2 (about 16 GB), for --engine trellis2"
+    )
+    weights.set_defaults(run=_weights)
     return parser
 
 
@@ -262,6 +269,15 @@ def _serve(options: argparse.Namespace, key: str, allow_network: bool) -> int:
         allow_private_addresses=options.allow_private_addresses,
         parent_pipe=options.token_stdin,
     )
+
+
+def _weights(options: argparse.Namespace, key: str, allow_network: bool) -> int:
+    from .engines.base import fetch_weights
+
+    if not allow_network:
+        raise OfflineError("Online access is off; switch it on in Preferences > System to download the weights.")
+    print(fetch_weights(Progress(lambda stage, share: print(f"{share:4.0%} {stage}", file=sys.stderr))))
+    return OK
 
 
 @contextmanager

@@ -176,7 +176,7 @@ class TRELLIS2_AP_preferences(bpy.types.AddonPreferences):
         layout.prop(self, "asset_catalog")
 
     def _draw_files(self, layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
-        from ..trellis_addon.jobs.store import default_folder
+        from ..trellis_addon.folders import default_folder
 
         row = layout.row()
         row.enabled = not DATA_FOLDER.is_given()

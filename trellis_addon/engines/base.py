@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from ..child import local_python
 from ..errors import EngineError, FieldError
+from ..folders import default_folder
 from ..progress import Progress
 from ..settings import DRAFT_MODEL, TRELLIS2_MODEL, Settings
 
@@ -47,7 +48,7 @@ def create_engine(model: str) -> Engine:
     if model == TRELLIS2_MODEL and (weights := weights_folder()) is not None:
         from .trellis2 import Trellis2Engine, check_packages
 
-        check_packages()
+        check_packages("torch", "safetensors", "scipy", "fast_simplification")
         return Trellis2Engine(weights)
     raise EngineError(
         f"The engine for {model} is not installed on this machine; use the draft engine or the remote API."
@@ -57,13 +58,40 @@ def create_engine(model: str) -> Engine:
 def weights_folder() -> Path | None:
     """Where the weights of TRELLIS.2 are on this machine: a copy of its repository; None where there are none.
 
-    `TRELLIS2_WEIGHTS` names the folder; without it, it is `weights` in the folder of the jobs.
+    `TRELLIS2_WEIGHTS` names the folder; without it, it is `weights` in the data folder, or what `fetch_weights` left.
     """
-    from ..jobs.store import default_folder
-
     named = os.environ.get(WEIGHTS_VARIABLE)
     folder = Path(named) if named else default_folder() / "weights"
+    if not named and not folder.is_dir():
+        folder = _fetched() or folder
     return folder if (folder / "pipeline.json").is_file() else None
+
+
+def fetch_weights(progress: Progress) -> Path:
+    """Download the weights of TRELLIS.2, about 16 GB, to where other programs share them; raises `EngineError`.
+
+    What is there is not fetched again, what broke off goes on.
+    """
+    from .trellis2 import check_packages
+
+    check_packages("huggingface_hub", "torch")
+    from ..pipeline.download import fetch_model
+
+    folder = fetch_model(progress=progress)
+    _pointer().parent.mkdir(parents=True, exist_ok=True)
+    _pointer().write_text(str(folder), encoding="utf-8")
+    return folder
+
+
+def _pointer() -> Path:
+    return default_folder() / "weights.txt"
+
+
+def _fetched() -> Path | None:
+    try:
+        return Path(_pointer().read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
 
 
 def trellis2_available() -> bool:

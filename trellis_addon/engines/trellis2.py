@@ -91,15 +91,11 @@ def memory_budget() -> int | None:
     return int(gibibytes * _GIB)
 
 
-def check_packages() -> None:
-    """Raise `EngineError` where the packages that the engine needs are not installed."""
+def check_packages(*names: str) -> None:
+    """Raise `EngineError` where one of these packages of the local backend is not installed."""
     import importlib.util
 
-    missing = [
-        name
-        for name in ("torch", "safetensors", "scipy", "fast_simplification")
-        if importlib.util.find_spec(name) is None
-    ]
+    missing = [name for name in names if importlib.util.find_spec(name) is None]
     if missing:
         raise EngineError(
             f"{', '.join(missing)} is not installed here; install the local backend: pip install '.[local]'."

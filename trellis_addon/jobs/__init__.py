@@ -1,7 +1,8 @@
 """Durable jobs: a task from the moment somebody wants it to the moment its files are here."""
 
+from ..folders import default_folder
 from .job import Asset, Job, State
 from .runner import run_job
-from .store import JobStore, default_folder
+from .store import JobStore
 
 __all__ = ["Asset", "Job", "JobStore", "State", "default_folder", "run_job"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import sqlite3
 import time
@@ -14,14 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import filelock
-import platformdirs
 
 from ..errors import JobError, StoreError
+from ..folders import default_folder
 from ..settings import Settings
 from ..task import Task
 from .job import TRANSITIONS, Asset, Job, State
 
-HOME_VARIABLE = "TRELLIS2_HOME"
 VERSION = 1  # of the tables, kept in the file's user_version
 BUSY_TIMEOUT = 30.0  # seconds to wait for other writers
 NOT_KEPT = "(not kept)"  # stands for the picture of a job that was made elsewhere
@@ -57,11 +55,6 @@ CREATE TABLE IF NOT EXISTS uploads (
 );
 CREATE TABLE IF NOT EXISTS limits (period TEXT PRIMARY KEY, amount REAL NOT NULL);
 """
-
-
-def default_folder() -> Path:
-    """Where jobs and their files live: outlasts Blender's versions and the extension's removal."""
-    return Path(os.environ.get(HOME_VARIABLE) or platformdirs.user_data_path("trellis2-blender", appauthor=False))
 
 
 class JobStore:

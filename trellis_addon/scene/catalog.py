@@ -15,7 +15,7 @@ import bpy
 import filelock
 
 from ..errors import InputError, TrellisError
-from ..jobs.store import default_folder
+from ..folders import default_folder
 
 FILE_NAME = "blender_assets.cats.txt"
 CATALOG = "TRELLIS.2"

@@ -175,7 +175,7 @@ def forget_line(generation: Generation) -> None:
 def run(name: str, make: Make, target: Target) -> None:
     """In a window: begin and return. Without one, where timers do not run: wait, and import."""
     if bpy.app.background:
-        asset = make(Progress(), lambda message: None)
+        asset = make(Progress(), lambda *sentences: None)
         arrival.deliver(asset.variations or (asset,), target)
     else:
         start(name, make, target)

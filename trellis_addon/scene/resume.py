@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import bpy
+from bpy.app.translations import pgettext_n
 
 from ..client.backends import Backend
 from ..jobs.job import Asset, Job, State
@@ -50,7 +51,7 @@ def _take_up(jobs: list[Job], backend_for: Backends) -> None:
         elif job.state in (State.FAILED, State.CANCELLED):
             queue.list_failed(job, target)
         else:
-            make = _finisher(job, backend_for(job), "Begun in a former session.")
+            make = _finisher(job, backend_for(job), pgettext_n("Begun in a former session."))
             queue.start(job.name, make, target, is_resumed=True)
 
 

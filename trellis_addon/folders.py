@@ -1,0 +1,15 @@
+"""Where this package keeps things on the user's machine."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+HOME_VARIABLE = "TRELLIS2_HOME"
+
+
+def default_folder() -> Path:
+    """Where jobs and their files live: outlasts Blender's versions and the extension's removal."""
+    import platformdirs
+
+    return Path(os.environ.get(HOME_VARIABLE) or platformdirs.user_data_path("trellis2-blender", appauthor=False))
