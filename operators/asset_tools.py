@@ -220,7 +220,7 @@ def _library_items(self: Any, context: bpy.types.Context | None) -> list[tuple[s
     from ..trellis_addon.scene.catalog import library_folders
 
     _kept_items = [(name, name, str(folder)) for name, folder in library_folders().items()]
-    return _kept_items or [("", "None", "There is no asset library in the preferences")]
+    return _kept_items or [("NONE", "None", "There is no asset library in the preferences")]
 
 
 _kept_items: list[tuple[str, str, str]] = []

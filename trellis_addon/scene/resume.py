@@ -38,8 +38,7 @@ def go_on(backend_for: Backends) -> None:
 
 def _take_up(jobs: list[Job], backend_for: Backends) -> None:
     for job in jobs:
-        found = queue.of_card(job.uuid)
-        if found is not None and (found.state in queue.WAITS or found.state == "kept"):
+        if _is_known(job):
             continue
         target = Target.from_json(job.target)
         if target is None or placeholder.find(job.uuid):
@@ -53,6 +52,15 @@ def _take_up(jobs: list[Job], backend_for: Backends) -> None:
         else:
             make = _finisher(job, backend_for(job), pgettext_n("Begun in a former session."))
             queue.start(job.name, make, target, is_resumed=True)
+
+
+def _is_known(job: Job) -> bool:
+    """Whether the queue has the job, and what it belongs to: it may have been done since the store was read."""
+    found = queue.of_card(job.uuid)
+    if found is None:
+        return False
+    has_arrived = found.state == "done" and not placeholder.find(job.uuid)
+    return found.state in queue.WAITS or found.state == "kept" or has_arrived
 
 
 def finish_into(job: Job, backend: Backend, target: Target) -> None:
