@@ -61,12 +61,13 @@ class Outcome:
 
 
 def run_all(archive: Path, helper: str, releases: Sequence[str], checkout: bool) -> bool:
-    """Every release's suite, and the checkout's own if asked for, as many at a time as there are cores; True if good.
+    """Every release's suite, and the checkout's own if asked for, several at a time; True if good.
 
     `helper` is the Python of the main environment, whose uv or pip fills the others; the checkout's suite runs in it.
     """
     LOGS.mkdir(parents=True, exist_ok=True)
-    at_once = max(1, min(os.cpu_count() or 1, 4))
+    # one more than there are cores: a good part of the time the tests wait for services, locks and other processes
+    at_once = max(2, min((os.cpu_count() or 1) + 1, 4))
     # each run with its share of the cores, or their threads wait for one another
     environment = {**os.environ, "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // at_once))}
     # what the tests start hundreds of times must not be compiled hundreds of times

@@ -23,6 +23,9 @@ Bool = NDArray[np.bool_]
 _WELD_CELLS = 1 << 20
 
 
+_PIECE = 500_000  # faces
+
+
 @dataclass(frozen=True)
 class TriMesh:
     """Vertices (N, 3) float32 and triangles (M, 3) int32."""
@@ -55,8 +58,12 @@ class TriMesh:
         return compact(TriMesh(self.vertices, self.faces[faces]))
 
     def areas(self) -> NDArray[np.float64]:
-        """(M,) in square units."""
-        return np.linalg.norm(self.crosses(), axis=1) / 2
+        """(M,) in square units; in pieces, as millions of faces would take gigabytes at once."""
+        areas = np.empty(len(self.faces))
+        for start in range(0, len(self.faces), _PIECE):
+            piece = TriMesh(self.vertices, self.faces[start : start + _PIECE])
+            areas[start : start + _PIECE] = np.linalg.norm(piece.crosses(), axis=1) / 2
+        return areas
 
     def crosses(self) -> NDArray[np.float64]:
         """(M, 3): each face's normal, as long as twice its area."""
