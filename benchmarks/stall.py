@@ -61,8 +61,8 @@ def main() -> None:
 class Run:
     def __init__(self, name: str, picture: Path) -> None:
         self.name, self.picture = name, picture
-        self.idle, self.busy = Watch(), Watch()
-        self.imports: list[float] = []
+        self.idle = Watch()
+        self.rounds: list[Watch] = []
         self.begun = time.perf_counter()
         self.step = self.redraw_only
 
@@ -83,33 +83,40 @@ class Run:
         return 0.1
 
     def begin(self) -> None:
-        arrival = self.library("scene.arrival")
-        deliver = arrival.deliver
-
-        def timed_deliver(*given):  # type: ignore[no-untyped-def]
-            began = time.perf_counter()
-            made = deliver(*given)
-            self.imports.append(time.perf_counter() - began)
-            # with the undo step and the first redraw, which uploads half a million triangles
-            self.busy.left_out.append((began, time.perf_counter() + 0.5))
-            return made
-
-        arrival.deliver = timed_deliver
+        if not self.rounds:
+            self.time_imports()
         settings = bpy.context.scene.trellis2.settings
         settings.resolution, settings.texture_size = "1024", "2048"
-        bpy.app.timers.register(self.busy.tick)
+        self.rounds.append(Watch())
+        bpy.app.timers.register(self.rounds[-1].tick)
         for number in range(JOBS):
             bpy.ops.trellis2.generate(filepath=str(self.picture), location=(number * 1.2, 0.0, 0.0))
         self.begun = time.perf_counter()
         self.step = self.wait
         bpy.app.timers.register(self.step, first_interval=0.1)
 
+    def time_imports(self) -> None:
+        """Have the imports not counted, with their undo steps and first redraws."""
+        arrival = self.library("scene.arrival")
+        deliver = arrival.deliver
+
+        def timed_deliver(*given):  # type: ignore[no-untyped-def]
+            began = time.perf_counter()
+            made = deliver(*given)
+            self.rounds[-1].left_out.append((began, time.perf_counter() + 0.5))
+            return made
+
+        arrival.deliver = timed_deliver
+
     def wait(self) -> float | None:
         queue = self.library("scene.queue")
         is_over = all(g.state not in queue.WAITS for g in queue.generations())
         if not is_over and time.perf_counter() - self.begun < GIVE_UP:
             return 0.25
-        self.busy.is_on = False
+        self.rounds[-1].is_on = False
+        if len(self.rounds) < 2:
+            self.begin()
+            return None
         self.report()
         bpy.ops.wm.quit_blender()
         return None
@@ -126,7 +133,8 @@ class Run:
             bpy.ops.import_scene.gltf(filepath=path, merge_vertices=True)
             bare.append(time.perf_counter() - began)
         print(f"{'':34}  {'calls':>7}  {'median':>7}  {'99 %':>7}  {'longest':>7}   (ms)")
-        for label, watch in (("redraws only", self.idle), (f"{JOBS} jobs, imports left out", self.busy)):
+        labels = ("redraws only", f"the first {JOBS} jobs, which load modules", f"the next {JOBS} jobs")
+        for label, watch in zip(labels, (self.idle, *self.rounds), strict=True):
             gaps = sorted(1000 * gap for gap in watch.gaps())
             high = gaps[min(int(0.99 * len(gaps)), len(gaps) - 1)]
             print(f"{label:34}  {len(gaps):7}  {statistics.median(gaps):7.1f}  {high:7.1f}  {gaps[-1]:7.1f}")

@@ -75,10 +75,18 @@ def place(obj: bpy.types.Object, height: float | None, location: Sequence[float]
 
 def bounds(mesh: bpy.types.Mesh) -> tuple[np.ndarray, np.ndarray]:
     """The lowest and the highest corner (3,) of a mesh, in its own space."""
-    points = np.empty(len(mesh.vertices) * 3, dtype=np.float32)
-    mesh.vertices.foreach_get("co", points)
-    points = points.reshape(-1, 3)
-    return points.min(axis=0), points.max(axis=0)
+    axes = positions(mesh).T
+    # an axis at a time: over all three at once NumPy takes ten times as long
+    return np.array([axis.min() for axis in axes]), np.array([axis.max() for axis in axes])
+
+
+def positions(mesh: bpy.types.Mesh) -> np.ndarray:
+    """The vertices (V, 3) of a mesh, in its own space."""
+    points = np.empty((len(mesh.vertices), 3), dtype=np.float32)
+    if len(points):
+        # ten times as fast as `vertices`, which asks for one after the other
+        mesh.attributes["position"].data.foreach_get("vector", points.reshape(-1))
+    return points
 
 
 def world_bounds(obj: bpy.types.Object) -> tuple[Vector, Vector]:

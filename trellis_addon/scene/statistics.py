@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from dataclasses import asdict, dataclass
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from ..errors import InputError
 from .materials import images_of, principled_of
-from .placement import bounds
+from .placement import bounds, positions
 
 PROPERTY = "trellis2_statistics"
 
@@ -114,10 +115,8 @@ def read_mesh(obj: bpy.types.Object) -> MeshArrays:
     if obj.mode == "EDIT":
         obj.update_from_editmode()
     mesh = obj.data
-    positions = np.empty((len(mesh.vertices), 3), np.float32)
     corners = np.empty(len(mesh.loops), np.int32)
     starts = np.empty(len(mesh.polygons), np.int32)
-    mesh.vertices.foreach_get("co", positions.reshape(-1))
     mesh.polygons.foreach_get("loop_start", starts)
     uv = None
     if len(corners):
@@ -126,7 +125,7 @@ def read_mesh(obj: bpy.types.Object) -> MeshArrays:
         if mesh.uv_layers.active is not None:
             uv = np.empty((len(corners), 2), np.float32)
             mesh.uv_layers.active.uv.foreach_get("vector", uv.reshape(-1))
-    return MeshArrays(positions, corners, starts, uv)
+    return MeshArrays(positions(mesh), corners, starts, uv)
 
 
 def measure_surface(mesh: MeshArrays) -> Surface:
@@ -159,10 +158,24 @@ def measure_surface(mesh: MeshArrays) -> Surface:
 
 
 def texture_of(image: bpy.types.Image) -> Texture:
-    width, height = image.size
+    width, height, is_float = _extent_of(image)
     stored = image.packed_file.size if image.packed_file is not None else 0
     # on the card each pixel has four channels, of one byte or of a half float
-    return Texture(image.name, width, height, stored, width * height * (8 if image.is_float else 4))
+    return Texture(image.name, width, height, stored, width * height * (8 if is_float else 4))
+
+
+def _extent_of(image: bpy.types.Image) -> tuple[int, int, bool]:
+    """Width, height, and whether its pixels are floats; asking Blender would unpack an image that nobody has shown."""
+    if image.packed_file is not None and not image.has_data:
+        from PIL import Image, UnidentifiedImageError
+
+        try:
+            with Image.open(io.BytesIO(bytes(image.packed_file.data))) as header:
+                return (*header.size, header.mode.startswith(("I", "F")))
+        except (UnidentifiedImageError, OSError, ValueError):
+            pass  # a format that Blender alone reads
+    width, height = image.size
+    return width, height, image.is_float
 
 
 def _weld(positions: np.ndarray, corners: np.ndarray) -> tuple[int, np.ndarray]:
