@@ -86,7 +86,7 @@ class Run:
         if not self.rounds:
             self.time_imports()
         settings = bpy.context.scene.trellis2.settings
-        settings.resolution, settings.texture_size = "1024", "2048"
+        settings.resolution, settings.texture_size = "1536", "4096"
         self.rounds.append(Watch())
         bpy.app.timers.register(self.rounds[-1].tick)
         for number in range(JOBS):
