@@ -116,6 +116,7 @@ class TRELLIS2_AP_preferences(bpy.types.AddonPreferences):
         for heading, icon, draw in (
             (pgettext_n("Remote API"), "WORLD", self._draw_remote),
             (pgettext_n("Your Service"), "NETWORK_DRIVE", self._draw_service),
+            (pgettext_n("Local GPU"), "MEMORY", self._draw_local),
             (pgettext_n("New Assets"), "MESH_MONKEY", self._draw_placement),
             (pgettext_n("Asset Library"), "ASSET_MANAGER", self._draw_library),
             (pgettext_n("Files"), "FILE_FOLDER", self._draw_files),
