@@ -12,6 +12,7 @@ from bpy.app.translations import pgettext_rpt
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, FloatVectorProperty, IntProperty, StringProperty
 
 from ..trellis_addon.errors import TrellisError
+from .assets import OnAsset
 
 if TYPE_CHECKING:
     from ..trellis_addon.progress import Progress
@@ -263,7 +264,7 @@ class TRELLIS2_OT_save_to_library(_InLibrary, bpy.types.Operator):
         return pgettext_rpt("Saved as {path}").format(path=path)
 
 
-class TRELLIS2_OT_export_original(_OnMesh, bpy.types.Operator):
+class TRELLIS2_OT_export_original(OnAsset, _OnMesh, bpy.types.Operator):
     """Export the GLB as the service delivered it, byte by byte"""
 
     bl_idname = "trellis2.export_original"
@@ -276,13 +277,6 @@ class TRELLIS2_OT_export_original(_OnMesh, bpy.types.Operator):
     overwrite: BoolProperty(  # type: ignore[valid-type]
         name="Overwrite", description="Replace a file of this name that is there", options={"SKIP_SAVE"}
     )
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        if context.object is None or "trellis2_provenance" not in context.object:
-            cls.poll_message_set("Select an asset that was made by this extension")
-            return False
-        return True
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         from ..trellis_addon.images import clean_name

@@ -11,6 +11,19 @@ from ..trellis_addon.errors import TrellisError
 from ..ui.properties import write_settings
 
 
+class OnAsset:
+    """For operators on an object whose making is known."""
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        from ..trellis_addon.scene.provenance import PROPERTY
+
+        if context.object is None or PROPERTY not in context.object:
+            cls.poll_message_set("Select an asset that was made by this extension")
+            return False
+        return True
+
+
 class TRELLIS2_OT_import_glb(bpy.types.Operator):
     """Import a GLB as one clean object, standing at the 3D cursor"""
 
@@ -38,21 +51,12 @@ class TRELLIS2_OT_import_glb(bpy.types.Operator):
         return {"FINISHED"}
 
 
-class TRELLIS2_OT_repeat(bpy.types.Operator):
+class TRELLIS2_OT_repeat(OnAsset, bpy.types.Operator):
     """Put the settings and the seed that made the selected asset back into the panel"""
 
     bl_idname = "trellis2.repeat"
     bl_label = "Repeat with These Settings"
     bl_options = {"REGISTER", "UNDO"}
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        from ..trellis_addon.scene.provenance import PROPERTY
-
-        if context.object is None or PROPERTY not in context.object:
-            cls.poll_message_set("Select an asset that was made by this extension")
-            return False
-        return True
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         from ..trellis_addon.scene import settings_of

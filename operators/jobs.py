@@ -11,6 +11,7 @@ from bpy.props import IntProperty, StringProperty
 
 from ..trellis_addon.errors import TrellisError
 from ..ui.preferences import backend_for_job, backend_of
+from .assets import OnAsset
 from .generate import target_here
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ class TRELLIS2_OT_job_retry(_OnJob, bpy.types.Operator):
         make_again(context, job, store)
 
 
-class TRELLIS2_OT_more_like_this(bpy.types.Operator):
+class TRELLIS2_OT_more_like_this(OnAsset, bpy.types.Operator):
     """Make variations of the selected asset: its picture and settings, with other seeds; the remote API is paid"""
 
     bl_idname = "trellis2.more_like_this"
@@ -91,13 +92,6 @@ class TRELLIS2_OT_more_like_this(bpy.types.Operator):
     bl_options = {"UNDO"}
 
     count: IntProperty(name="Variations", default=4, min=1, max=10, options={"SKIP_SAVE"})  # type: ignore[valid-type]
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        if context.object is None or "trellis2_provenance" not in context.object:
-            cls.poll_message_set("Select an asset that was made by this extension")
-            return False
-        return True
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         from ..trellis_addon.jobs.store import JobStore

@@ -54,18 +54,14 @@ def main() -> None:
     pictures = window.stage / "pictures"
     shutil.rmtree(pictures, ignore_errors=True)  # the test that drops a file takes the first of them
     pictures.mkdir(parents=True)
-    shutil.copyfile(options.zip, window.stage / "trellis2.zip")
     shutil.copyfile(ROOT / "examples" / "lantern.png", pictures / "lantern.png")
     failed = 0
     for test in TESTS:
         if options.only not in test.__name__:
             continue
         with window.open():
-            window.run(
-                f"bpy.ops.extensions.package_install_files(filepath='{window.inside}/trellis2.zip',"
-                f" repo='user_default', enable_on_install=True)\nfolder = '{window.inside}/pictures'\n{_SETUP}"
-                "viewport().spaces.active.show_region_ui = True"
-            )
+            window.install(options.zip)
+            window.run(f"folder = '{window.inside}/pictures'\n{_SETUP}viewport().spaces.active.show_region_ui = True")
             window.wait_for("region('UI').width > 1")
             window.run("show_tab()")
             try:

@@ -52,16 +52,15 @@ def main() -> None:
     options = parser.parse_args()
     window = Window(options)
     window.stage.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(options.zip, window.stage / "trellis2.zip")
     shutil.copyfile(ROOT / "examples" / "lantern.png", window.stage / "lantern.png")
     failed = 0
     for test in TESTS:
         if options.only not in test.__name__:
             continue
         with window.open():
+            window.install(options.zip)
             window.run(
-                f"bpy.ops.extensions.package_install_files(filepath='{window.inside}/trellis2.zip',"
-                f" repo='user_default', enable_on_install=True)\npicture = '{window.inside}/lantern.png'\n"
+                f"picture = '{window.inside}/lantern.png'\n"
                 f"bpy.data.objects.remove(bpy.data.objects['Cube'])\nbpy.ops.ed.undo_push()\n{_SETUP}"
             )
             window.point(*MIDDLE)

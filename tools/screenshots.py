@@ -46,20 +46,16 @@ def main() -> None:
     options = parser.parse_args()
     window = Window(options)
     window.stage.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(options.zip, window.stage / "trellis2.zip")
     (window.stage / "pictures").mkdir(exist_ok=True)
     shutil.copyfile(ROOT / "examples" / "lantern.png", window.stage / "pictures" / "lantern.png")
     with window.open():
         window.run(_PLAIN.format(folder=f"{window.inside}/pictures"))
+        window.install(options.zip)
         tell_story(window)
 
 
 def tell_story(window: Window) -> None:
-    window.run(
-        "import sys\n"
-        f"bpy.ops.extensions.package_install_files(filepath='{window.inside}/trellis2.zip',"
-        " repo='user_default', enable_on_install=True)"
-    )
+    window.run("import sys")
     prepare_view(window)
     window.shot(PICTURES / "start.png")
 

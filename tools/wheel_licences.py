@@ -29,7 +29,7 @@ def third_party(wheels: list[Path]) -> str:
         parts = set(re.split(r"\s+(?:AND|OR|WITH)\s+|[()]", licence)) - {""}
         if not parts or not parts <= COMPATIBLE:
             raise SystemExit(f"{wheel.name}: its licence is {licence or 'not stated'}, which the GPL may not allow.")
-        rows[name.lower()] = f"| {name} | {version} | {licence} | https://pypi.org/project/{name}/{version}/ |"
+        rows[name.lower()] = f"| {name} | {version} | {licence} | {source_of(metadata)} |"
     lines = [
         "# Bundled packages",
         "",
@@ -46,6 +46,14 @@ def read_metadata(wheel: Path) -> Message:
     with zipfile.ZipFile(wheel) as archive:
         (name,) = (name for name in archive.namelist() if re.fullmatch(r"[^/]+\.dist-info/METADATA", name))
         return message_from_bytes(archive.read(name))
+
+
+def source_of(metadata: Message) -> str:
+    """Where the package's sources are, or else its home, in its own words."""
+    links = [value.partition(",") for value in metadata.get_all("Project-URL", [])]
+    named = {label.strip().lower(): link.strip() for label, _, link in links}
+    wanted = ("source", "source code", "repository", "homepage")
+    return next((named[label] for label in wanted if label in named), str(metadata["Home-page"] or ""))
 
 
 def licence_of(metadata: Message) -> str:

@@ -97,6 +97,14 @@ class Window:
                 process.kill()
             self.processes.clear()
 
+    def install(self, archive: Path) -> None:
+        """Install the extension's zip as its users do, and enable it."""
+        shutil.copyfile(archive, self.stage / "trellis2.zip")
+        self.run(
+            f"bpy.ops.extensions.package_install_files(filepath='{self.inside}/trellis2.zip',"
+            " repo='user_default', enable_on_install=True)"
+        )
+
     def run(self, code: str, timeout: float = 60.0) -> dict[str, Any]:
         """Execute Python in Blender, between two redraws; what the code puts into the dict `answer` comes back."""
         done = self.stage / "done.json"
