@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import importlib
 import io
@@ -107,8 +108,17 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     terminalreporter.write_line(f"processor time: {sum(os.times()[:4]):.0f} s, with that of the processes started")
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_unconfigure(config: pytest.Config) -> None:
     shutil.rmtree(_HOME, ignore_errors=True)
+    # Blender 4.2 as a module ends in a segmentation fault whenever something still refers to `bpy` at the end of the
+    # process, as pytest's rewritten tests do: it frees classes in a Python that is gone. What counts is settled by now.
+    bpy, session = sys.modules.get("bpy"), config.pluginmanager.get_plugin("session")
+    if bpy is not None and session is not None and bpy.app.version < (4, 3):
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(int(session.exitstatus))
 
 
 def disc(size: int = 160, colour: tuple[int, int, int] = (200, 60, 40)) -> Image.Image:

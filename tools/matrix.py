@@ -158,6 +158,8 @@ def pytest(name: str, python: str, root: Path, environment: dict[str, str]) -> O
     said = log.read_text(encoding="utf-8")
     found = re.findall(r"^=* ?(.*\d+ (?:passed|failed|error|skipped).*?) ?=*$", said, re.M)
     text = found[-1] if found else f"ended with {code} and no summary"
+    if code not in (0, 1):  # 1 is pytest's own for failed tests
+        text += f", ended with {code}"
     text += "".join(f", {cost} of processor time" for cost in re.findall(r"^processor time: (\d+ s)", said, re.M))
     _say(f"{name}: {text}")
     return Outcome(name, code, text, time.monotonic() - started)
