@@ -23,7 +23,7 @@ from trellis_addon.errors import Cancelled, EngineError, FieldError, InputError
 from trellis_addon.glb.check import check_glb
 from trellis_addon.ovoxel.bake import Detail
 from trellis_addon.ovoxel.bake_volume import Volume
-from trellis_addon.ovoxel.finish import DenseAsset, FinishedAsset, finish, texture_again, write
+from trellis_addon.ovoxel.finish import DenseAsset, FinishedAsset, Placement, finish, texture_again, write
 from trellis_addon.ovoxel.topology import TriMesh
 from trellis_addon.ovoxel.unwrap import unwrap
 from trellis_addon.progress import Progress
@@ -153,6 +153,20 @@ def test_only_the_see_through_part_is_blended(tmp_path: Path) -> None:
 def test_the_same_again(ring: FinishedAsset) -> None:
     again = finish(asset(torus()), provenance={"seed": 7}, remesh=False, name="Ring", **SMALL)
     assert again.glb == ring.glb
+
+
+def test_placed_it_is_the_same_asset_elsewhere(ring: FinishedAsset) -> None:
+    placement = Placement(2.0, (1.0, 2.0, 3.0))
+    made = finish(asset(torus()), provenance={"seed": 7}, remesh=False, name="Ring", placement=placement, **SMALL)
+    assert made.quality == ring.quality
+    assert np.array_equal(made.mesh.vertices, (ring.mesh.vertices * 2.0 + [1.0, 2.0, 3.0]).astype(np.float32))
+    (document, binary), (before, other) = parse(made.glb), parse(ring.glb)
+    places = [
+        accessor(*file, file[0]["meshes"][0]["primitives"][0]["attributes"]["POSITION"])
+        for file in ((document, binary), (before, other))
+    ]
+    assert places[0] == pytest.approx(places[1] * 2.0 + [1.0, 3.0, -2.0], abs=1e-6)
+    assert np.array_equal(np.asarray(image(document, binary, 0)), np.asarray(image(before, other, 0)))
 
 
 def test_other_formats_of_what_is_finished(ring: FinishedAsset) -> None:

@@ -93,6 +93,21 @@ def test_flags_at_random(make: object, seed: int) -> None:
     assert_sound(clean(raw, resolution=12, dust_voxels=0))
 
 
+def test_fins_do_not_tear_the_surface_they_stand_on() -> None:
+    raw = grid_of(ball(), 48).mesh()
+    chosen = np.random.default_rng(3).choice(len(raw.faces), 100, replace=False)
+    foot, across = raw.faces[chosen], raw.crosses()[chosen]
+    # Half of the raw faces are flipped: some fins stand outside, some inside.
+    tips = raw.vertices[foot].mean(1) + across / np.linalg.norm(across, axis=1)[:, None] / 48
+    fins = np.stack([foot[:, 0], foot[:, 1], len(raw.vertices) + np.arange(len(foot))], axis=1)
+    both = TriMesh.of(np.concatenate([raw.vertices, tips]), np.concatenate([raw.faces, fins]))
+    made, tidy = (clean(mesh, resolution=48, hole_perimeter=0, dust_voxels=0) for mesh in (both, raw))
+    assert_sound(made)
+    # Each fin lies by itself with its three borders, and what they stood on is closed.
+    assert boundary(tidy) == 0 and boundary(made) == 3 * len(fins)
+    assert face_groups(made.faces)[0] == face_groups(tidy.faces)[0] + len(fins)
+
+
 def test_what_files_can_hold() -> None:
     cube = cube_mesh()
     ruined = np.concatenate([cube.vertices, cube.vertices, [[np.nan, 0, 0], [9, 9, 9]]])

@@ -18,7 +18,7 @@ from trellis_addon.ovoxel.bake_volume import Volume
 from trellis_addon.ovoxel.charts import Surface, chart_axes, connected, cut_into_charts
 from trellis_addon.ovoxel.finish_normals import creased_normals
 from trellis_addon.ovoxel.gutter import nearest_filled
-from trellis_addon.ovoxel.pack import triangle_areas
+from trellis_addon.ovoxel.pack import pack, triangle_areas
 from trellis_addon.ovoxel.quality_texture import colour_figures, look_up, unwrap_figures
 from trellis_addon.ovoxel.raster import rasterise, texel_places
 from trellis_addon.ovoxel.texture import alpha_mode, decode, encode
@@ -190,6 +190,27 @@ def test_the_atlas_is_well_used_and_the_same_again() -> None:
     assert figures.overlapping_texels == 0
     # v runs down the image, and charts are seen from outside: no triangle is mirrored.
     assert (triangle_areas(flat.uvs.astype(np.float64), flat.faces) < 0).all()
+
+
+def test_packed_again_charts_stay_where_they_were() -> None:
+    random = np.random.default_rng(4)
+    size = random.uniform(0.5, 2.0, (60, 2))
+    points = (np.array([[0, 0], [1, 0], [1, 1], [0, 1]]) * size[:, None]).reshape(-1, 2)
+    corners = 4 * np.arange(60)[:, None]
+    faces = np.concatenate([corners + [0, 1, 2], corners + [0, 2, 3]], 1).reshape(-1, 3).astype(np.int32)
+    charts = np.repeat(np.arange(60), 2)
+    packed = pack(points, faces, charts, 512)
+    # Half of the last chart on its own, with points of its own.
+    last = int(packed.rank.argmax())
+    points = np.concatenate([points, points[faces[2 * last]]])
+    faces[2 * last] = len(points) - 3 + np.arange(3)
+    charts[2 * last] = 60
+    again = pack(points, faces, charts, 512, former=(packed, np.append(np.arange(60), last)))
+    kept = np.delete(np.arange(240), 4 * last + np.arange(4))
+    assert np.array_equal(again.angles[:60], packed.angles)
+    assert np.abs(again.points[kept] / again.scale - packed.points[kept] / packed.scale).max() * packed.scale < 1e-9
+    assert again.scale == pytest.approx(packed.scale, rel=0.02)
+    assert not rasterise(again.points.astype(np.float32), faces, 2048).overlapping
 
 
 def test_charts_keep_their_distance() -> None:

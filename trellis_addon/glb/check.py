@@ -175,7 +175,7 @@ class _Checker:
         if kind not in self._known:
             items = _list(self.document.get(kind), kind)
             if len(items) > MAX_ITEMS:
-                raise _damaged(f"it has {len(items)} {kind}")
+                raise _damaged(f"it has too many {kind}: {len(items)}")
             self._known[kind] = [_object(item, f"one of its {kind}") for item in items]
         return self._known[kind]
 
@@ -444,7 +444,7 @@ def _list(value: Any, what: str) -> list[Any]:
 
 def _count(value: Any, what: str) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise _damaged(f"{what} is {value!r}")
+        raise _damaged(f"{what} has the impossible value {value!r}")
     return value
 
 

@@ -33,9 +33,8 @@ class Volume:
             raise InputError("The voxels need (N, 3) coordinates and (N, 6) attributes, N at least 1.")
         if places.min() < 0 or places.max() >= resolution:
             raise InputError(f"The voxels' coordinates must be between 0 and {resolution - 1}.")
-        values = values / np.float32(255.0) if values.dtype == np.uint8 else np.nan_to_num(values)
         self.coords = places
-        self.values: NDArray[np.float32] = np.clip(values, 0.0, 1.0).astype(np.float32)
+        self.values: NDArray[np.float32] = _in_range(values)
         self.resolution = resolution
         self._device = device
         blocks = -(-resolution // 8)
@@ -79,3 +78,12 @@ class Volume:
             tree = cKDTree((self.coords + 0.5) / self.resolution - 0.5)
             out[alone] = self.values[tree.query(points[alone])[1]]
         return out
+
+
+def _in_range(values: NDArray) -> NDArray[np.float32]:
+    """As float32 from 0 to 1; what is no number is 0."""
+    if values.dtype == np.uint8:
+        return values / np.float32(255.0)
+    out = np.clip(values.astype(np.float32, copy=False), np.float32(0.0), np.float32(1.0))
+    np.copyto(out, 0.0, where=np.isnan(out))
+    return out

@@ -3,13 +3,31 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..progress import Progress
+from . import topology_kernels as kernels
 from .holes import fill_holes
 from .orient import consistent, flip, flipped_half_edges, outward
-from .topology import I32, I64, Bool, Edges, TriMesh, compact, groups, repeated_corners, weld
+from .topology import (
+    I32,
+    I64,
+    Bool,
+    Edges,
+    TriMesh,
+    bounds,
+    compact,
+    distinct_faces,
+    in_order,
+    twin_groups,
+    used_vertices,
+    weld,
+    without_repeats,
+)
 from .topology_dust import large_components
-from .topology_split import likely_pairs, opposite_pairs, separated, split_vertices
+from .topology_kernels import run
+from .topology_split import separated, split_vertices, with_new
+from .topology_twins import crowded_vertices, junctions, likely_pairs, opposite_pairs
 
 # How far vertices that were one are moved apart, in voxels, so that a program that welds does not join them again.
 _APART = 0.02
@@ -34,83 +52,69 @@ def clean(
     """
     report = progress or Progress()
     report.update("clean", 0.0)
-    mesh = _sound(mesh)
+    mesh, edges = _sound(mesh)
     if not len(mesh.faces):
         return TriMesh(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.int32))
-    report.update("clean", 0.15)
-    edges = Edges.of(mesh.faces)
+    report.update("clean", 0.3)
     flips, patch, _ = consistent(mesh.faces, edges.with_count(2))
-    report.update("clean", 0.4)
+    report.update("clean", 0.45)
+    areas = mesh.areas()
     links = flipped_half_edges(likely_pairs(mesh, edges), flips)
     mesh = TriMesh(mesh.vertices, flip(mesh.faces, flips))
-    turned = outward(mesh, patch, links)
+    turned = outward(mesh, patch, links, areas)
     mesh = TriMesh(mesh.vertices, flip(mesh.faces, turned))
+    edges = Edges(flipped_half_edges(edges.order, flips ^ turned), edges.first, edges.counts)
     report.update("clean", 0.6)
 
-    order = flipped_half_edges(flipped_half_edges(edges.order, flips), turned)
-    edges = Edges(order, edges.first, edges.counts)
     twin = opposite_pairs(mesh, edges)
-    junctions = (twin < 0) & (_faces_at(edges) > 1)
-    known = np.flatnonzero(twin >= 0)
-    _, component = groups(len(mesh.faces), np.stack([known, twin[known]], axis=1) // 3)
+    loose = junctions(edges, twin)
+    crowded = crowded_vertices(mesh, edges, loose)
+    del edges
+    _, component = twin_groups(twin)
     report.update("clean", 0.75)
-    middles = (mesh.vertices[mesh.faces[:, 0]] - mesh.vertices.min(0)) * np.float32(resolution)
-    size = np.bincount(component, mesh.areas()) * float(resolution**2)
-    kept = large_components(middles, component, size, dust_voxels)
-    mesh, twin, junctions, component = _keep(mesh, twin, junctions, component, kept)
+    area = np.bincount(component, areas).astype(np.float64)
+    low, _ = bounds(mesh.vertices)
+
+    def voxels(rows: I64) -> NDArray[np.float32]:
+        return (mesh.vertices[mesh.faces[rows, 0]] - low) * np.float32(resolution)
+
+    kept = large_components(voxels, component, area * float(resolution**2), dust_voxels)
+    if not kept.all():
+        area, number = area[kept], np.cumsum(kept, dtype=np.int32) - np.int32(1)
+        rows = np.flatnonzero(kept[component])
+        mesh, twin, loose = _with_faces(mesh, twin, loose, rows)
+        component = number[component[rows]]
     mesh = split_vertices(mesh, twin)
     if hole_perimeter > 0:
-        mesh, twin = fill_holes(mesh, twin, hole_perimeter, junctions, component)
+        solid = len(mesh.faces)
+        mesh, twin = fill_holes(mesh, twin, hole_perimeter, loose, component, area)
+        crowded = with_new(crowded, mesh)
+        crowded[mesh.faces[solid:]] = True
     report.update("clean", 0.9)
-    mesh = separated(compact(mesh), twin, _APART / resolution)
+    crowded = with_new(crowded, mesh)[used_vertices(mesh)]
+    mesh = separated(compact(mesh), twin, crowded, _APART / resolution)
     report.update("clean", 1.0)
     return mesh
 
 
-def _faces_at(edges: Edges) -> I64:
-    """(3 M,) how many faces there are at each half-edge's edge."""
-    counts = np.empty(len(edges.order), np.int64)
-    counts[edges.order] = np.repeat(edges.counts, edges.counts)
-    return counts
-
-
-def _sound(mesh: TriMesh) -> TriMesh:
-    """Without faces on vertices that are not numbers, on repeated corners, or on another face's corners."""
-    finite = np.isfinite(mesh.vertices).all(1)
+def _sound(mesh: TriMesh) -> tuple[TriMesh, Edges]:
+    """Without faces on vertices that are not numbers, on repeated corners, or on another face's corners; its edges."""
+    finite = np.isfinite(mesh.vertices)
     if not finite.all():
-        mesh = TriMesh(mesh.vertices, mesh.faces[finite[mesh.faces].all(1)])
-    mesh = weld(compact(mesh))
-    faces = mesh.faces[~repeated_corners(mesh.faces)]
-    return TriMesh(mesh.vertices, faces[distinct_faces(faces, len(mesh.vertices))])
+        mesh = TriMesh(mesh.vertices, mesh.faces[finite.all(1)[mesh.faces].all(1)])
+    mesh = in_order(without_repeats(weld(compact(mesh))))
+    edges = Edges.of(mesh.faces)
+    distinct = distinct_faces(mesh.faces, edges)
+    if not distinct.all():
+        mesh = TriMesh(mesh.vertices, mesh.faces[distinct])
+        edges = Edges.of(mesh.faces)
+    return mesh, edges
 
 
-def distinct_faces(faces: I32, vertices: int) -> Bool:
-    """(M,) all but one of the faces that have the same corners in any order."""
-    low, high = faces.min(1).astype(np.int64), faces.max(1).astype(np.int64)
-    middle = faces.sum(1, dtype=np.int64) - low - high
-    # Two keys, as three vertex numbers of a large mesh do not fit in 64 bits.
-    order = np.lexsort((high, low * vertices + middle)) if vertices >= 1 << 21 else None
-    if order is None:
-        key = (low * vertices + middle) * vertices + high
-        order = np.argsort(key)
-        same = key[order[1:]] == key[order[:-1]]
-    else:
-        same = np.ones(max(len(order) - 1, 0), np.bool_)
-        for part in (low, middle, high):
-            same &= part[order[1:]] == part[order[:-1]]
-    kept = np.ones(len(faces), np.bool_)
-    kept[order[1:][same]] = False
-    return kept
-
-
-def _keep(mesh: TriMesh, twin: I32, junctions: Bool, component: I32, kept: Bool) -> tuple[TriMesh, I32, Bool, I32]:
-    """Everything for the faces of the kept components only; these hang together, so no twin is lost."""
-    if kept.all():
-        return mesh, twin, junctions, component
-    faces = kept[component]
-    corners = np.repeat(faces, 3)
-    number = np.cumsum(corners, dtype=np.int32) - np.int32(1)
-    twin = twin[corners]
-    twin = np.where(twin >= 0, number[twin], -1).astype(np.int32)
-    again = np.cumsum(kept, dtype=np.int32) - np.int32(1)
-    return TriMesh(mesh.vertices, mesh.faces[faces]), twin, junctions[corners], again[component[faces]]
+def _with_faces(mesh: TriMesh, twin: I32, loose: Bool, rows: I64) -> tuple[TriMesh, I32, Bool]:
+    """Everything for some faces only; these hang together, so no twin is lost."""
+    number = np.empty(len(mesh.faces), np.int32)
+    number[rows] = np.arange(len(rows), dtype=np.int32)
+    left = np.empty((len(rows), 3), np.int32)
+    run(kernels.renumber_twins, len(rows), twin, rows, number, left.reshape(-1))
+    return TriMesh(mesh.vertices, mesh.faces[rows]), left.reshape(-1), loose.reshape(-1, 3)[rows].reshape(-1)

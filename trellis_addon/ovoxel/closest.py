@@ -52,19 +52,18 @@ class Surface:
         if self.faces.min() < 0 or self.faces.max() >= len(self.vertices):
             raise InputError("The mesh's faces name vertices that it does not have; give a whole mesh.")
         # A vertex without a place would spoil the boxes that hold it; its faces are asked without it.
-        sound = np.isfinite(self.vertices).all(1)
+        numbers = np.isfinite(self.vertices)
         self._kept: NDArray[np.int64] | None = None
-        used = self.faces
-        if not sound.all():
-            self._kept = np.flatnonzero(sound[self.faces].all(1))
-            used = self.faces[self._kept]
+        used, places = self.faces, self.vertices
+        if not numbers.all():
+            self._kept = np.flatnonzero(numbers.all(1)[self.faces].all(1))
+            used, places = self.faces[self._kept], np.where(numbers, self.vertices, np.float32(0))
             if not len(used):
                 raise InputError("The mesh has no face whose vertices are all numbers; give a sound mesh.")
         self._engine: Any
         if has_warp() if warp is None else warp:
             from .closest_warp import WarpTriangles
 
-            places = np.where(sound[:, None], self.vertices, 0).astype(np.float32)
             self._engine = WarpTriangles(places, used, device)
         else:
             self._engine = SampledTriangles(self.vertices, used)
@@ -72,18 +71,22 @@ class Surface:
     def closest(self, points: ArrayLike, max_distance: float = float("inf")) -> Closest:
         """The closest places to `points` (Q, 3) no further than `max_distance`."""
         asked = np.ascontiguousarray(points, np.float32).reshape(-1, 3)
-        sound = np.isfinite(asked).all(1)
-        faces, weights = self._engine.closest(np.where(sound[:, None], asked, 0).astype(np.float32), max_distance)
-        found = sound & (faces >= 0)
+        numbers = np.isfinite(asked)
+        sound = bool(numbers.all())
+        faces, weights = self._engine.closest(asked if sound else np.where(numbers, asked, np.float32(0)), max_distance)
+        lost = faces < 0
         if self._kept is not None:
-            faces = self._kept[faces]
-        faces = np.where(found, faces, -1).astype(np.int32)
-        weights[~found] = (1, 0, 0)
-        corners = self.vertices[self.faces[faces]]
-        places = np.einsum("qk,qkc->qc", weights, corners).astype(np.float32)
-        places[~found] = asked[~found]
-        distances = np.linalg.norm(asked - places, axis=1).astype(np.float32)
-        distances[~found] = np.inf
+            faces = self._kept[faces].astype(np.int32)
+        if not sound:
+            lost |= ~numbers.all(1)
+        some = bool(lost.any())
+        if some:
+            faces[lost], weights[lost] = -1, (1, 0, 0)
+        places = np.einsum("qk,qkc->qc", weights, self.vertices[self.faces[faces]])
+        if some:
+            places[lost] = asked[lost]
+        distances = np.sqrt(np.square(asked - places).sum(1))
+        distances[lost] = np.inf
         return Closest(places, faces, weights, distances)
 
 

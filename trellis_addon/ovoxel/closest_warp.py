@@ -7,6 +7,8 @@ import numpy as np
 import warp as wp
 from numpy.typing import NDArray
 
+from .bake_arrays import on_device
+
 _CHUNK = 1 << 20
 # Warp compares squared distances in float32: anything larger would overflow.
 _FAR = 1.0e15
@@ -19,8 +21,8 @@ class WarpTriangles:
         start_warp()
         self._device = device or "cpu"
         self._mesh = wp.Mesh(
-            points=wp.array(vertices, dtype=wp.vec3, device=self._device),
-            indices=wp.array(np.ascontiguousarray(faces).reshape(-1), dtype=wp.int32, device=self._device),
+            points=on_device(vertices, wp.vec3, self._device),
+            indices=on_device(faces.reshape(-1), wp.int32, self._device),
         )
 
     def closest(
@@ -34,7 +36,7 @@ class WarpTriangles:
             part = points[start : start + _CHUNK]
             found = wp.empty(len(part), dtype=wp.int32, device=self._device)
             where = wp.empty(len(part), dtype=wp.vec3, device=self._device)
-            asked = wp.array(part, dtype=wp.vec3, device=self._device)
+            asked = on_device(part, wp.vec3, self._device)
             wp.launch(
                 _closest, len(part), inputs=[self._mesh.id, asked, reach], outputs=[found, where], device=self._device
             )

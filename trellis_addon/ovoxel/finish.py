@@ -21,7 +21,7 @@ from ..progress import Progress
 from .bake import Canvas, Detail, bake
 from .bake_volume import Volume
 from .clean import clean
-from .finish_mesh import FinishedMesh, is_open, see_through, write, write_images
+from .finish_mesh import FinishedMesh, Placement, is_open, see_through, write, write_images
 from .finish_normals import creased_normals
 from .quality import quality_figures
 from .remesh import remesh as remesh_surface
@@ -30,7 +30,16 @@ from .texture import FORMATS, alpha_mode, encode_textures
 from .topology import TriMesh
 from .unwrap import Unwrapped, unwrap
 
-__all__ = ["DenseAsset", "FinishedAsset", "FinishedMesh", "finish", "sound_surface", "texture_again", "write"]
+__all__ = [
+    "DenseAsset",
+    "FinishedAsset",
+    "FinishedMesh",
+    "Placement",
+    "finish",
+    "sound_surface",
+    "texture_again",
+    "write",
+]
 
 F32 = NDArray[np.float32]
 I32 = NDArray[np.int32]
@@ -89,6 +98,7 @@ def finish(
     transparency: str | None = None,
     provenance: Mapping[str, Any] | None = None,
     name: str = "Asset",
+    placement: Placement | None = None,
     progress: Progress | None = None,
     device: str = "cpu",
 ) -> FinishedAsset:
@@ -96,8 +106,9 @@ def finish(
 
     `remesh` makes one clean outer shell, otherwise the surface keeps its topology and is only cleaned. `transparency`
     is "OPAQUE", "MASK" or "BLEND" where that is known; otherwise the texels decide. `provenance` (JSON data) goes into
-    the file beside the quality figures. `device` is Warp's: "cpu", or "cuda:0" for baking there. Raises `InputError`
-    for arrays and options that cannot be, `EngineError` when nothing is left to finish, and `Cancelled`.
+    the file beside the quality figures. With a `placement` the mesh leaves the cube at last, in the file too. `device`
+    is Warp's: "cpu", or "cuda:0" for baking there. Raises `InputError` for arrays and options that cannot be,
+    `EngineError` when nothing is left to finish, and `Cancelled`.
     """
     progress = progress or Progress()
     _check(dense, decimation_target, texture_size, texture_format)
@@ -137,6 +148,7 @@ def finish(
         images = encode_textures(mesh.textures, texture_format, mesh.alpha_mode == "OPAQUE")
     with stage("quality"):
         quality = quality_figures(mesh, images, flat, detail, dense.resolution)
+        mesh = placement.of(mesh) if placement else mesh
         glb = write_images(mesh, images, {**(provenance or {}), "quality": quality}, name)
     progress.update("quality", 1.0)
     return FinishedAsset(glb, quality, mesh, seconds)

@@ -37,6 +37,17 @@ class FinishedMesh:
     see_through: NDArray[np.bool_] | None = None
 
 
+@dataclass(frozen=True)
+class Placement:
+    """Where a mesh goes: out of the cube by this `scale`, then to this `centre` (x, y, z), still with z up."""
+
+    scale: float = 1.0
+    centre: tuple[float, float, float] = (0.0, 0.0, 0.0)
+
+    def of(self, mesh: FinishedMesh) -> FinishedMesh:
+        return replace(mesh, vertices=(mesh.vertices * self.scale + np.array(self.centre)).astype(np.float32))
+
+
 def write(
     mesh: FinishedMesh, texture_format: str = "webp", extras: Mapping[str, Any] | None = None, *, name: str = "Asset"
 ) -> bytes:

@@ -12,21 +12,25 @@ _LEAF = 0.5
 
 
 def fill_holes(
-    mesh: TriMesh, twin: I32, perimeter: float, junctions: NDArray[np.bool_], component: I32
+    mesh: TriMesh,
+    twin: I32,
+    perimeter: float,
+    junctions: NDArray[np.bool_],
+    component: I32,
+    area: NDArray[np.floating],
 ) -> tuple[TriMesh, I32]:
     """The mesh with its border loops shorter than `perimeter` (in the mesh's units) closed, and its `twin`.
 
     `twin` (3 M,) names the half-edge across each, -1 at a border; vertices must have one fan each and windings
     must agree (see `topology_split`). `junctions` marks half-edges where a surface only ends because others go
-    on without it: loops through these are no holes. Three edges get one face, four get two, longer loops a fan round
-    their middle.
+    on without it: loops through these are no holes. `component` (M,) are the faces' and `area` (C,) the components'
+    areas. Three edges get one face, four get two, longer loops a fan round their middle.
     """
     border = np.flatnonzero(twin < 0)
     if not len(border):
         return mesh, twin
     loops = _loops(mesh, border)
     loops = [loop for loop in loops if not junctions[border[loop]].any()]
-    area = np.bincount(component, mesh.areas())
     starts = mesh.faces.reshape(-1)[border]
     places = mesh.vertices[starts].astype(np.float64)
     middles, faces = [], []

@@ -10,7 +10,10 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import breadth_first_order
 
+from . import topology_group_kernels as group_kernels
+from . import topology_kernels as kernels
 from .topology import I32, I64, Bool, TriMesh, groups
+from .topology_kernels import run
 
 # Directions to look from, each from both sides: along the axes.
 _VIEWS = ((0, 1, 2), (1, 2, 0), (2, 0, 1))
@@ -23,7 +26,7 @@ _CLEAR = 0.3
 _ROUNDS = 100
 
 
-def consistent(faces: I32, pairs: I64) -> tuple[Bool, I32, I64]:
+def consistent(faces: I32, pairs: I32) -> tuple[Bool, I32, I32]:
     """Which faces (M,) to flip so that `pairs` (P, 2) of half-edges run against each other.
 
     Also each face's component, and the pairs that can hold: those of a surface with one side only (a
@@ -42,25 +45,29 @@ def consistent(faces: I32, pairs: I64) -> tuple[Bool, I32, I64]:
     return flips.astype(np.bool_), component, kept
 
 
-def outward(mesh: TriMesh, patch: I32, links: I64) -> Bool:
-    """Which faces (M,) to flip so that each patch shows its front where it is seen from outside.
+def outward(mesh: TriMesh, patch: I32, links: I32, areas: NDArray[np.float64]) -> Bool:
+    """Which faces (M,) of `areas` (M,) to flip so that each patch shows its front where it is seen from outside.
 
     Patches are wound one way within; they are looked at along the axes from both sides. One that is not seen, or
     equally from both sides, goes by its neighbours: `links` (P, 2) are half-edges of faces that probably go on
     as one surface. What has none gets the winding that makes its volume positive.
     """
     number = int(patch.max(initial=-1)) + 1
-    crosses = mesh.crosses()
-    votes, seen = _seen_fronts(mesh, crosses, patch, number)
+    votes, seen = _seen_fronts(mesh, areas, patch, number)
     side = np.where(np.abs(votes) > _CLEAR * seen, np.sign(votes), 0)
     side = _spread(mesh.faces, patch, links, side)
-    if (side == 0).any():
-        volume = np.bincount(patch, np.einsum("ij,ij->i", mesh.vertices[mesh.faces[:, 0]], crosses), number)
-        side = np.where(side == 0, np.where(votes == 0, volume, votes), side)
-    return (side < 0)[patch]
+    unknown = side == 0
+    if unknown.any():
+        rows = np.flatnonzero(unknown[patch])
+        hidden = TriMesh(mesh.vertices, mesh.faces[rows])
+        parts = np.einsum("ij,ij->i", hidden.vertices[hidden.faces[:, 0]], hidden.crosses())
+        volume = np.bincount(patch[rows], parts, number)
+        side = np.where(unknown, np.where(votes == 0, volume, votes), side)
+    turned = side < 0
+    return turned[patch] if turned.any() else np.zeros(len(patch), np.bool_)
 
 
-def _spread(faces: I32, patch: I32, links: I64, side: NDArray[np.float64]) -> NDArray[np.float64]:
+def _spread(faces: I32, patch: I32, links: I32, side: NDArray[np.float64]) -> NDArray[np.float64]:
     """Sides (C,), 1 or -1, with those that were 0 settled by their neighbours as far as that goes."""
     one, other = patch[links[:, 0] // 3], patch[links[:, 1] // 3]
     apart = one != other
@@ -77,47 +84,41 @@ def _spread(faces: I32, patch: I32, links: I64, side: NDArray[np.float64]) -> ND
 
 def flip(faces: I32, which: Bool) -> I32:
     """Faces with the second and third corner of some exchanged."""
-    return np.where(which[:, None], faces[:, [0, 2, 1]], faces)
+    if not which.any():
+        return faces
+    flipped = faces.copy()
+    flipped[which, 1], flipped[which, 2] = faces[which, 2], faces[which, 1]
+    return flipped
 
 
-def flipped_half_edges(half_edges: I64, which: Bool) -> I64:
-    """The numbers that half-edges have after `flip`."""
-    face, slot = np.divmod(half_edges, 3)
-    return 3 * face + np.where(which[face], 2 - slot, slot)
+def flipped_half_edges(half_edges: I32, which: Bool) -> I32:
+    """The numbers that half-edges (any shape) have after `flip`."""
+    if not which.any():
+        return half_edges
+    flipped = half_edges.copy()
+    run(kernels.flip_half_edges, flipped.size, which, flipped.reshape(-1))
+    return flipped
 
 
-def _alike(faces: I32, pairs: I64) -> Bool:
+def _alike(faces: I32, pairs: I32) -> Bool:
     """(P,) pairs whose half-edges run the same way, so that one of the two faces must be flipped."""
     starts = faces.reshape(-1)
     return starts[pairs[:, 0]] == starts[pairs[:, 1]]
 
 
-def _two_sided(faces: I32, pairs: I64) -> tuple[NDArray[np.int8], I32]:
-    """Flips (M,) 0 or 1, -1 in components with one side only, and components.
-
-    Each face appears twice, as it is and flipped; links join what agrees. A component falls into two
-    halves, of which either is a consistent winding, or into one that contradicts itself.
-    """
-    count = len(faces)
-    first, second = pairs[:, 0] // 3, pairs[:, 1] // 3
-    turn = np.where(_alike(faces, pairs), count, 0)
-    links = np.stack(
-        [np.concatenate([first, first + count]), np.concatenate([second + turn, second + (count - turn)])], axis=1
-    )
-    _, label = groups(2 * count, links)
-    as_is, turned = label[:count], label[count:]
-    flips = np.where(as_is == turned, -1, as_is > turned).astype(np.int8)
-    lowest = np.minimum(as_is, turned)
-    used = np.zeros(int(label.max(initial=-1)) + 1, np.bool_)
-    used[lowest] = True
-    number = np.cumsum(used, dtype=np.int32) - np.int32(1)
-    return flips, number[lowest]
+def _two_sided(faces: I32, pairs: I32) -> tuple[NDArray[np.int8], I32]:
+    """Flips (M,) 0 or 1, -1 in components with one side only, and components."""
+    flips, component = np.empty(len(faces), np.int8), np.empty(len(faces), np.int32)
+    above, torn = 2 * np.arange(len(faces), dtype=np.int32), np.zeros(len(faces), np.bool_)
+    run(group_kernels.join_windings, 1, faces.reshape(-1), pairs, above, torn)
+    run(group_kernels.number_windings, 1, above, torn, flips, component)
+    return flips, component
 
 
-def _by_tree(count: int, pairs: I64, alike: Bool, component: I32) -> Bool:
+def _by_tree(count: int, pairs: I32, alike: Bool, component: I32) -> Bool:
     """Flips (M,) along a spanning tree of each component that `pairs` join; others are not flipped."""
     flips = np.zeros(count, np.bool_)
-    first, second = pairs[:, 0] // 3, pairs[:, 1] // 3
+    first, second = pairs.T.astype(np.int64) // 3
     _, roots = np.unique(component[first], return_index=True)
     # One more node, tied to every component, lets one walk reach them all.
     rows = np.concatenate([first, np.full(len(roots), count)])
@@ -145,16 +146,18 @@ def _by_tree(count: int, pairs: I64, alike: Bool, component: I32) -> Bool:
 
 
 def _seen_fronts(
-    mesh: TriMesh, crosses: NDArray[np.float64], component: I32, number: int
+    mesh: TriMesh, areas: NDArray[np.float64], component: I32, number: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """(number,) by how much more of a component's front than of its back is seen from outside, and how much in all."""
     # A mesh of few large faces is looked at more coarsely, as it takes many samples to cover these.
     extent = max(float(np.ptp(mesh.vertices, axis=0).max()), 1e-30)
-    area = float(np.linalg.norm(crosses, axis=1).sum()) / 2 / extent**2
+    area = float(areas.sum()) / extent**2
     pixels = int(np.clip(np.sqrt(_SAMPLES / (4 * max(area, 1e-30))), 16, _PIXELS))
-    places, owner = _samples(mesh, crosses, 4 * (pixels / extent) ** 2)
+    places, owner, face = _samples(mesh, areas, 4 * (pixels / extent) ** 2)
+    crosses = TriMesh(mesh.vertices, mesh.faces[face]).crosses()
     length = np.linalg.norm(crosses, axis=1)
     normals = crosses / np.where(length > 0, length, 1)[:, None]
+    patch = component[face]
     pixel = np.minimum(((places - places.min(0)) * (pixels / extent)).astype(np.int64), pixels - 1)
     votes, total = np.zeros(number), np.zeros(number)
     for depth, across, up in _VIEWS:
@@ -165,29 +168,26 @@ def _seen_fronts(
             # Of several samples in a pixel the one nearest to the eye is written last.
             ranked = order if sign > 0 else order[::-1]
             seen[flat[ranked]] = ranked
-            face = owner[seen[seen >= 0]]
-            cosine = sign * normals[face, depth]
+            shown = owner[seen[seen >= 0]]
+            cosine = sign * normals[shown, depth]
             cosine[np.abs(cosine) < _LEAST_COSINE] = 0
-            votes += np.bincount(component[face], cosine, number)
-            total += np.bincount(component[face], np.abs(cosine), number)
+            votes += np.bincount(patch[shown], cosine, number)
+            total += np.bincount(patch[shown], np.abs(cosine), number)
     return votes, total
 
 
-def _samples(mesh: TriMesh, crosses: NDArray[np.float64], density: float) -> tuple[NDArray[np.float32], I64]:
-    """Places on the mesh and the faces they lie on: `density` for each unit of area and one at least on each face.
+def _samples(mesh: TriMesh, areas: NDArray[np.float64], density: float) -> tuple[NDArray[np.float32], I64, I64]:
+    """Places (S, 3) on the mesh, and the faces (K,) that have any: `face[owner]` are the places'.
 
-    Of very many faces only some are taken, evenly: they are smaller than what is looked for.
+    `density` for each unit of area and one at least on each face. Of very many faces only some are taken, evenly:
+    they are smaller than what is looked for.
     """
     vertices, faces = mesh.vertices, mesh.faces
-    stride = len(faces) // _SAMPLES + 1
-    if stride > 1:
-        owner = np.arange(0, len(faces), stride)
-        return vertices[faces[owner]].mean(1), owner
-    wanted = np.linalg.norm(crosses, axis=1) / 2 * density
-    counts = np.maximum(np.ceil(wanted), 1).astype(np.int64)
-    owner = np.repeat(np.arange(len(faces)), counts)
-    if len(owner) == len(faces):
-        return vertices[faces].mean(1), owner
+    face = np.arange(0, len(faces), len(faces) // _SAMPLES + 1)
+    counts = np.maximum(np.ceil(areas * density), 1).astype(np.int64) if len(face) == len(faces) else None
+    if counts is None or counts.sum() == len(faces):
+        return vertices[faces[face]].mean(1), np.arange(len(face)), face
+    owner = np.repeat(face, counts)
     # A face's first sample is its centre; a low-discrepancy sequence (R2) strews the others.
     nth = np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts)
     u = (1 / 3 + nth * 0.7548776662466927) % 1
@@ -196,4 +196,4 @@ def _samples(mesh: TriMesh, crosses: NDArray[np.float64], density: float) -> tup
     u, v = np.where(fold, 1 - u, u), np.where(fold, 1 - v, v)
     corners = vertices[faces[owner]]
     weights = np.stack([1 - u - v, u, v], axis=1).astype(np.float32)
-    return np.einsum("sk,skc->sc", weights, corners), owner
+    return np.einsum("sk,skc->sc", weights, corners), owner, face

@@ -32,12 +32,14 @@ _DENSITY = 0.72  # what the first guess of the scale takes for granted
 
 @dataclass(frozen=True)
 class Packed:
-    """`points` (V, 2) in [0, 1]; a length in the charts is `scale` times as long there; `angles` (C,) they are turned
-    by, in radians."""
+    """`points` (V, 2) in [0, 1]; a length in the charts is `scale` times as long there. The charts were turned by
+    `angles` (C,), in radians, and laid as the `rank` (C,) of each says into a strip `width` cells wide."""
 
     points: F64
     scale: float
     angles: F64
+    rank: I64
+    width: int
 
 
 def pack(
@@ -47,13 +49,14 @@ def pack(
     cells: int,
     progress: Progress | None = None,
     *,
-    angles: F64 | None = None,
+    former: tuple[Packed, I64] | None = None,
 ) -> Packed:
     """Charts placed beside each other in the unit square, all at one scale, turned but not mirrored.
 
     `points` (V, 2) lie in their charts' own planes, each in one chart only; `faces` is (F, 3), `charts` (F,) numbered
-    from 0 without gaps. The square is about `cells` cells wide; between two charts at least one cell stays free. With
-    `angles` (C,), those of a former packing, charts are turned by these and no others are tried.
+    from 0 without gaps. The square is about `cells` cells wide; between two charts at least one cell stays free.
+    `former` are a packing and (C,) which of its charts each one is a part of: the largest parts go where the whole
+    charts were, as nearly as may be, and the others where there is room left.
     """
     progress = progress or Progress()
     start_warp()
@@ -65,11 +68,10 @@ def pack(
     box = high - low
     scale = min(scale, cells / max(float(np.linalg.norm(box, axis=1).max()), 1e-300))
     scale = min(scale, np.sqrt(_MOST_CELLS / (2 * _TURNS * max(float(np.square(box).sum(1).sum()), 1e-300))))
-    if angles is None:
-        turns = _TURNS if len(box) > _FEW else 2 * _TURNS
-        choice = _upright_angles(points, faces, charts)[:, None] + np.arange(turns) * (2.0 * np.pi / turns)
-    else:
-        choice = angles[:, None]
+    if former is not None:
+        return _packed_again(points, scale, faces, charts, *former)
+    turns = _TURNS if len(box) > _FEW else 2 * _TURNS
+    choice = _upright_angles(points, faces, charts)[:, None] + np.arange(turns) * (2.0 * np.pi / turns)
     shapes = _Shapes(points * scale, faces, charts, choice)
     tries = int(np.clip(_EFFORT // len(box), 4, 24))
     best: _Placed | None = None
@@ -82,14 +84,33 @@ def pack(
         # Towards a square at first, then each order is tried in a square a little smaller than the best so far.
         width = round(np.sqrt(placed.width * placed.top)) if attempt < 2 else int(best.side * 0.995)
     assert best is not None
-    chosen = choice[np.arange(len(choice)), best.places[:, 2]]
-    return Packed(shapes.laid_out(best.places) / best.side, scale / best.side, chosen)
+    return _packed(shapes, best, choice, scale)
+
+
+def _packed_again(points: F64, scale: float, faces: I32, charts: I64, packed: Packed, whole: I64) -> Packed:
+    """In the former order, each chart turned as it was: so that they find the places they had."""
+    choice = packed.angles[whole][:, None]
+    shapes = _Shapes(points * scale, faces, charts, choice)
+    by_size = np.argsort(-shapes.rims[:, 0], kind="stable")
+    largest = by_size[np.unique(whole[by_size], return_index=True)[1]]
+    rank = packed.rank[whole] + len(packed.rank)
+    rank[largest] -= len(packed.rank)
+    placed = shapes.place(np.argsort(rank, kind="stable").astype(np.int32), max(packed.width, shapes.narrowest))
+    return _packed(shapes, placed, choice, scale)
+
+
+def _packed(shapes: _Shapes, placed: _Placed, choice: F64, scale: float) -> Packed:
+    rank = np.empty(len(placed.order), np.int64)
+    rank[placed.order] = np.arange(len(rank))
+    angles = choice[np.arange(len(choice)), placed.places[:, 2]]
+    return Packed(shapes.laid_out(placed.places) / placed.side, scale / placed.side, angles, rank, placed.width)
 
 
 @dataclass(frozen=True)
 class _Placed:
-    """`places` (C, 3) are each shape's corner and turn in a strip `width` wide, filled up to `top`."""
+    """`places` (C, 3) are each shape's corner and turn in a strip `width` wide, filled up to `top` in an `order`."""
 
+    order: I32
     places: I32
     width: int
     top: int
@@ -218,7 +239,7 @@ class _Shapes:
             found = np.asarray(places.numpy(), np.int32)
             if (found[:, 2] >= 0).all():
                 rows = np.arange(len(found))
-                return _Placed(found, width, int((found[:, 1] + self.size[rows, found[:, 2], 1]).max()))
+                return _Placed(order, found, width, int((found[:, 1] + self.size[rows, found[:, 2], 1]).max()))
             height *= 2
 
     def laid_out(self, places: I32) -> F64:

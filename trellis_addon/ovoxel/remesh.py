@@ -166,7 +166,11 @@ def _meshed(
     count, label = groups(len(quads.vertices), np.concatenate([quads.corners[:, [0, k]] for k in (1, 2, 3)]))
     component = label[quads.corners[:, 0]]
     size = np.bincount(component, minlength=count)
-    large = large_components(quads.places[quads.voxels[:, 0]], component, size.astype(np.float64), dust)
+
+    def places(rows: I64) -> NDArray[np.float32]:
+        return quads.places[quads.voxels[rows, 0]]
+
+    large = large_components(places, component, size.astype(np.float64), dust)
     rims = _Rims(quads)
     flat = large & _leaves(quads, component, size, rims) if sheets == "open" else np.zeros(count, np.bool_)
     whole = (large & ~flat)[component]

@@ -7,7 +7,6 @@ doubled walls and piles of materials go, one surface with one material comes bac
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -18,7 +17,7 @@ import numpy as np
 
 from ..errors import TrellisError
 from ..progress import Progress
-from .finish import DenseAsset, FinishedAsset, FinishedMesh, finish, write
+from .finish import DenseAsset, FinishedAsset, Placement, finish
 from .gltf_scene import read_glb
 from .voxelise import OVoxel, voxelise
 from .voxelise_mesh import TexturedMesh
@@ -44,7 +43,7 @@ def round_trip(
     """
     progress = progress or Progress()
     volume = voxelise(mesh, resolution, progress=progress.part(0.0, 0.25))
-    asset = finish(
+    return finish(
         dense_asset(volume),
         decimation_target=faces,
         texture_size=texture_size,
@@ -54,12 +53,10 @@ def round_trip(
         transparency=volume.alpha_mode,
         provenance=provenance,
         name=name,
+        placement=placement_of(volume),
         progress=progress.part(0.25, 1.0),
         device=device,
     )
-    placed = place(asset.mesh, volume)
-    extras = {**(provenance or {}), "quality": asset.quality}
-    return dataclasses.replace(asset, glb=write(placed, texture_format, extras, name=name), mesh=placed)
 
 
 def dense_asset(volume: OVoxel) -> DenseAsset:
@@ -70,13 +67,11 @@ def dense_asset(volume: OVoxel) -> DenseAsset:
     )
 
 
-def place(mesh: FinishedMesh, volume: OVoxel) -> FinishedMesh:
-    """The mesh out of the cube and back to where the voxels' input was, still with z up."""
-    scale = float(np.linalg.norm(volume.transform[:3, 0]))
-    centre = volume.transform[:3, 3]
-    if volume.up == "Y":
-        centre = np.array([centre[0], -centre[2], centre[1]])
-    return dataclasses.replace(mesh, vertices=(mesh.vertices * scale + centre).astype(np.float32))
+def placement_of(volume: OVoxel) -> Placement:
+    """Out of the cube and back to where the voxels' input was."""
+    x, y, z = (float(value) for value in volume.transform[:3, 3])
+    centre = (x, -z, y) if volume.up == "Y" else (x, y, z)
+    return Placement(float(np.linalg.norm(volume.transform[:3, 0])), centre)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

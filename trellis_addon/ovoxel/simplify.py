@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 
 from ..errors import FieldError
 from ..progress import Progress
-from .clean import distinct_faces
 from .simplify_flips import flip_diagonals
-from .topology import F32, I32, Edges, TriMesh, compact, groups, repeated_corners
+from .topology import F32, I32, Edges, TriMesh, compact, distinct_faces, in_order, repeated_corners, vertex_groups
 from .topology_split import manifold
 
 # Its errors are in the mesh's units and its passes are limited, so meshes are scaled: to this mean
@@ -37,7 +36,8 @@ _TINY_SHARE = 0.25
 # How far a diagonal may be from the other one that it takes the place of, as a share of an edge's length at first.
 _FLAT = 0.05
 _NEAR_ENOUGH = 0.005
-_CORRECTIONS = 5
+_CORRECTIONS = 6
+_STUCK = 0.995
 
 
 def simplify(mesh: TriMesh, target_faces: int, *, progress: Progress | None = None) -> TriMesh:
@@ -69,7 +69,7 @@ def _reduced(mesh: TriMesh, target: int, report: Progress) -> TriMesh:
     report.update("simplify", 0.0)
     if len(mesh.faces) <= target:
         return mesh
-    mesh, tiny = _tiny_parts(compact(mesh), target)
+    mesh, tiny = _tiny_parts(in_order(compact(mesh)), target)
     if len(tiny.faces):
         return _joined(_reduced(mesh, max(target - len(tiny.faces), 4), report), tiny)
     length = _mean_edge(mesh)
@@ -85,16 +85,28 @@ def _reduced(mesh: TriMesh, target: int, report: Progress) -> TriMesh:
         report.update("simplify", 0.5)
     aim = _with_spare(target, mesh, skirted)
     best = mesh
+    low, high = 3, len(skirted.faces)
     for attempt in range(_CORRECTIONS):
         result, scale = _to(skirted, aim, scale)
         report.update("simplify", 0.6 + 0.4 * attempt / _CORRECTIONS)
         missed = target - len(result.faces)
         if abs(missed) < abs(target - len(best.faces)):
             best = result
-        # What cannot be made smaller is no reason to try again.
-        if abs(missed) <= _NEAR_ENOUGH * target or len(result.faces) > aim:
+        if abs(missed) <= _NEAR_ENOUGH * target:
             break
-        aim = max(round(aim + missed * aim / max(len(result.faces), 1)), 4)
+        if len(result.faces) > aim:
+            # Either it cannot be made smaller, or parts that came apart have been closed again with more faces.
+            if len(result.faces) > _STUCK * len(mesh.faces):
+                break
+            mesh, skirted = result, _with_skirts(result)
+            aim, low, high = _with_spare(target, mesh, skirted), 3, len(skirted.faces)
+            continue
+        low, high = (aim, high) if missed > 0 else (low, aim)
+        aim = round(aim + missed * aim / max(len(result.faces), 1))
+        if not low < aim < high:
+            aim = (low + high) // 2
+        if aim == low:
+            break
     return flip_diagonals(best, _FLAT * length)
 
 
@@ -103,7 +115,7 @@ def _tiny_parts(mesh: TriMesh, target: int) -> tuple[TriMesh, TriMesh]:
 
     All of it and nothing where they are too many to be spared.
     """
-    count, label = groups(len(mesh.vertices), np.concatenate([mesh.faces[:, [0, 1]], mesh.faces[:, [0, 2]]]))
+    count, label = vertex_groups(mesh.faces, len(mesh.vertices))
     size = np.bincount(label[mesh.faces[:, 0]], minlength=count)
     tiny = (size <= _TINY)[label[mesh.faces[:, 0]]]
     number = int(tiny.sum())
@@ -153,7 +165,7 @@ def _collapsed(mesh: TriMesh, target: int, scale: float) -> TriMesh:
 def _sound(mesh: TriMesh) -> TriMesh:
     """Without what collapses leave behind: faces on one line of vertices, leaves of two faces, touching sheets."""
     faces = mesh.faces[~repeated_corners(mesh.faces)]
-    double = ~distinct_faces(faces, len(mesh.vertices))
+    double = ~distinct_faces(faces, Edges.of(faces))
     if double.any():
         faces = faces[~_folded(faces, double)]
     mesh = compact(TriMesh(mesh.vertices, faces))

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 
 from ..errors import InputError
+from . import topology_group_kernels as group_kernels
+from . import topology_kernels as kernels
+from .topology_kernels import run
 
 F32 = NDArray[np.float32]
 I32 = NDArray[np.int32]
@@ -21,9 +22,8 @@ Bool = NDArray[np.bool_]
 
 # Cells along the longer side of a mesh's box in which vertices count as one: a few steps of float32.
 _WELD_CELLS = 1 << 20
-
-
-_PIECE = 500_000  # faces
+# Where more of the vertices than this share are at one place with others, all are put in order.
+_MANY = 0.05
 
 
 @dataclass(frozen=True)
@@ -58,12 +58,11 @@ class TriMesh:
         return compact(TriMesh(self.vertices, self.faces[faces]))
 
     def areas(self) -> NDArray[np.float64]:
-        """(M,) in square units; in pieces, as millions of faces would take gigabytes at once."""
-        areas = np.empty(len(self.faces))
-        for start in range(0, len(self.faces), _PIECE):
-            piece = TriMesh(self.vertices, self.faces[start : start + _PIECE])
-            areas[start : start + _PIECE] = np.linalg.norm(piece.crosses(), axis=1) / 2
-        return areas
+        """(M,) in square units."""
+        doubled = np.empty(len(self.faces))
+        run(kernels.double_areas, len(self.faces), self.vertices, self.faces.reshape(-1), doubled)
+        doubled /= 2
+        return doubled
 
     def crosses(self) -> NDArray[np.float64]:
         """(M, 3): each face's normal, as long as twice its area."""
@@ -75,56 +74,74 @@ class TriMesh:
 class Edges:
     """Half-edges grouped by the two vertices they join, whatever their direction."""
 
-    order: I64
-    """(3 M,) half-edges, those of one edge next to each other."""
-    first: I64
+    order: I32
+    """(3 M,) half-edges, those of one edge next to each other, in order of their numbers."""
+    first: I32
     """(E,) where each edge's half-edges start in `order`."""
-    counts: I64
+    counts: I32
     """(E,) faces at each edge: 1 on a border, 2 inside, more where the mesh is not manifold."""
 
     @staticmethod
     def of(faces: I32) -> Edges:
-        """The edges of faces (M, 3) without repeated corners."""
-        starts = faces.reshape(-1).astype(np.int64)
-        ends = np.roll(faces, -1, axis=1).reshape(-1).astype(np.int64)
-        keys = np.minimum(starts, ends) * (int(faces.max(initial=0)) + 1) + np.maximum(starts, ends)
-        order = np.argsort(keys)
-        keys = keys[order]
-        new = np.ones(len(keys), np.bool_)
-        new[1:] = keys[1:] != keys[:-1]
-        first = np.flatnonzero(new)
-        return Edges(order, first, np.diff(first, append=len(keys)))
+        """The edges of faces (M, 3) without repeated corners, sorted by their lower, then by their upper vertex."""
+        flat = np.ascontiguousarray(faces, np.int32).reshape(-1)
+        vertices = int(flat.max(initial=-1)) + 1
+        # One place more, so that the sums say where each vertex's half-edges start.
+        lower, upper = np.zeros(vertices + 1, np.int32), np.zeros(vertices + 1, np.int32)
+        run(kernels.count_ends, 1, flat, lower[1:], upper[1:])
+        np.cumsum(lower, out=lower)
+        np.cumsum(upper, out=upper)
+        scratch, order = np.empty(len(flat), np.int32), np.empty(len(flat), np.int32)
+        run(kernels.sort_half_edges, 1, flat, lower, upper, scratch, order)
+        number = np.zeros(1, np.int32)
+        run(kernels.list_edges, 1, flat, order, scratch, number)
+        first = scratch[: number[0]].copy()
+        counts = np.empty_like(first)
+        np.subtract(first[1:], first[:-1], out=counts[:-1])
+        counts[-1:] = len(order) - first[-1:]
+        return Edges(order, first, counts)
 
-    def with_count(self, count: int) -> I64:
+    def with_count(self, count: int) -> I32:
         """(n, count) half-edges of the edges that have just so many."""
         places = self.first[self.counts == count]
-        return self.order[places[:, None] + np.arange(count)]
-
-
-def twins(half_edges: int, pairs: I64) -> I32:
-    """(half_edges,) the half-edge on the other side of each, -1 where there is none; `pairs` (P, 2)."""
-    other = np.full(half_edges, -1, np.int32)
-    other[pairs[:, 0]] = pairs[:, 1]
-    other[pairs[:, 1]] = pairs[:, 0]
-    return other
+        if not len(places):
+            return np.zeros((0, count), np.int32)
+        return np.stack([self.order[places + np.int32(k)] for k in range(count)], axis=1)
 
 
 def groups(nodes: int, links: NDArray) -> tuple[int, I32]:
-    """How many connected groups `nodes` joined by `links` (L, 2) make, and each node's group."""
-    ones = np.ones(len(links), np.bool_)
-    graph = coo_matrix((ones, (links[:, 0], links[:, 1])), shape=(nodes, nodes))
-    count, labels = connected_components(graph, directed=False)
-    return int(count), labels
+    """How many connected groups `nodes` joined by `links` (L, 2) make, and each node's, numbered by first nodes."""
+    above = np.arange(nodes, dtype=np.int32)
+    run(group_kernels.join_links, 1, np.ascontiguousarray(links, np.int32), above)
+    return _numbered(above)
 
 
-def face_groups(faces: I32) -> tuple[int, I32]:
+def vertex_groups(faces: I32, vertices: int) -> tuple[int, I32]:
+    """Groups of `vertices` that the faces (M, 3) join: how many, and each vertex's."""
+    above = np.arange(vertices, dtype=np.int32)
+    run(group_kernels.join_faces, 1, faces.reshape(-1), above)
+    return _numbered(above)
+
+
+def twin_groups(twin: I32) -> tuple[int, I32]:
+    """Groups of faces that `twin` (3 M,) joins: how many, and each face's."""
+    above = np.arange(len(twin) // 3, dtype=np.int32)
+    run(group_kernels.join_twins, 1, twin, above)
+    return _numbered(above)
+
+
+def face_groups(faces: I32, edges: Edges | None = None) -> tuple[int, I32]:
     """Components of faces (M, 3) that share edges: how many, and each face's."""
-    if not len(faces):
-        return 0, np.zeros(0, np.int32)
-    edges = Edges.of(faces)
-    same = np.diff(np.repeat(np.arange(len(edges.first)), edges.counts)) == 0
-    face = edges.order // 3
-    return groups(len(faces), np.stack([face[:-1][same], face[1:][same]], axis=1))
+    edges = edges or Edges.of(faces)
+    above = np.arange(len(faces), dtype=np.int32)
+    run(group_kernels.join_edges, 1, edges.order, edges.first, edges.counts, above)
+    return _numbered(above)
+
+
+def _numbered(above: I32) -> tuple[int, I32]:
+    label, count = np.empty(len(above), np.int32), np.zeros(1, np.int32)
+    run(group_kernels.number_groups, 1, above, label, count)
+    return int(count[0]), label
 
 
 def weld(mesh: TriMesh) -> TriMesh:
@@ -132,25 +149,49 @@ def weld(mesh: TriMesh) -> TriMesh:
     if not len(mesh.vertices):
         return mesh
     label, count = weld_cells(mesh.vertices)
-    kept = np.zeros(count, np.int64)
-    kept[label] = np.arange(len(label))
-    faces = label[mesh.faces]
-    return TriMesh(mesh.vertices[kept], faces[~repeated_corners(faces)])
+    if count == len(label):
+        return mesh
+    kept = np.empty(count, np.int64)
+    # Of several at one place the first, as it is written last.
+    kept[label[::-1]] = np.arange(len(label) - 1, -1, -1)
+    return without_repeats(TriMesh(mesh.vertices[kept], label[mesh.faces]))
 
 
 def weld_cells(vertices: F32) -> tuple[I32, int]:
-    """(N,) numbers 0.. that vertices at one place share, within a few steps of float32, and how many there are."""
-    low = vertices.min(0).astype(np.float64)
-    extent = max(float((vertices.max(0) - low).max()), 1e-30)
-    cells = np.rint((vertices - low) * (_WELD_CELLS / extent)).astype(np.int64)
-    keys = (cells[:, 0] * (_WELD_CELLS + 1) + cells[:, 1]) * (_WELD_CELLS + 1) + cells[:, 2]
-    order = np.argsort(keys)
-    keys = keys[order]
-    new = np.ones(len(keys), np.bool_)
-    new[1:] = keys[1:] != keys[:-1]
-    label = np.empty(len(keys), np.int32)
-    label[order] = np.cumsum(new, dtype=np.int32) - np.int32(1)
-    return label, int(new.sum())
+    """(N,) numbers 0.. that vertices at one place share, within a few steps of float32, and how many there are.
+
+    Numbers follow the vertices' order.
+    """
+    low, high = (bound.astype(np.float64) for bound in bounds(vertices))
+    extent = max(float((high - low).max()), 1e-30)
+    keys = np.empty(len(vertices), np.int64)
+    run(kernels.cell_keys, len(vertices), vertices, low, _WELD_CELLS / extent, _WELD_CELLS + 1, keys)
+    ordered = np.sort(keys)
+    shared = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
+    if not len(shared):
+        return np.arange(len(keys), dtype=np.int32), len(keys)
+    # Vertices that share their place are few in most meshes: only these are compared.
+    several: NDArray[np.intp] = np.arange(len(keys))
+    if len(shared) < _MANY * len(keys):
+        several = np.flatnonzero(shared[np.minimum(np.searchsorted(shared, keys), len(shared) - 1)] == keys)
+    _, first, same = np.unique(keys[several], return_index=True, return_inverse=True)
+    chosen = np.arange(len(keys))
+    chosen[several] = several[first[same]]
+    new = chosen == np.arange(len(keys))
+    number = np.cumsum(new, dtype=np.int32) - np.int32(1)
+    return number[chosen], int(number[-1]) + 1
+
+
+def bounds(vertices: F32) -> tuple[F32, F32]:
+    """The lowest and the highest coordinates, (3,) each: by columns, as NumPy is slow along a long first axis."""
+    columns = vertices.T
+    return np.array([column.min() for column in columns]), np.array([column.max() for column in columns])
+
+
+def without_repeats(mesh: TriMesh) -> TriMesh:
+    """The mesh without the faces that name a vertex twice."""
+    repeated = repeated_corners(mesh.faces)
+    return TriMesh(mesh.vertices, mesh.faces[~repeated]) if repeated.any() else mesh
 
 
 def repeated_corners(faces: I32) -> Bool:
@@ -159,11 +200,40 @@ def repeated_corners(faces: I32) -> Bool:
     return (a == b) | (b == c) | (c == a)
 
 
+def distinct_faces(faces: I32, edges: Edges) -> Bool:
+    """(M,) all faces but those that have the same three corners, in any order, as one before them."""
+    kept = np.ones(len(faces), np.bool_)
+    run(kernels.mark_doubles, len(edges.first), faces.reshape(-1), edges.order, edges.first, edges.counts, kept)
+    return kept
+
+
 def compact(mesh: TriMesh) -> TriMesh:
     """The mesh without vertices that no face uses."""
-    used = np.zeros(len(mesh.vertices), np.bool_)
-    used[mesh.faces] = True
+    used = used_vertices(mesh)
     if used.all():
         return mesh
     number = np.cumsum(used, dtype=np.int32) - np.int32(1)
     return TriMesh(mesh.vertices[used], number[mesh.faces])
+
+
+def in_order(mesh: TriMesh) -> TriMesh:
+    """The mesh with its faces in order of their lowest vertices.
+
+    Where vertices next to each other have numbers near each other, as those of voxels do, faces then have too, and
+    all that walks over them finds what it needs in the processor's cache.
+    """
+    first, unsorted = np.zeros(len(mesh.vertices) + 1, np.int32), np.zeros(1, np.bool_)
+    run(kernels.count_lowest, 1, mesh.faces.reshape(-1), first[1:], unsorted)
+    if not unsorted[0]:
+        return mesh
+    np.cumsum(first, out=first)
+    faces = np.empty_like(mesh.faces)
+    run(kernels.sort_faces, 1, mesh.faces.reshape(-1), first, faces.reshape(-1))
+    return TriMesh(mesh.vertices, faces)
+
+
+def used_vertices(mesh: TriMesh) -> Bool:
+    """(N,) vertices that some face has."""
+    used = np.zeros(len(mesh.vertices), np.bool_)
+    run(kernels.mark_used, mesh.faces.size, mesh.faces.reshape(-1), used)
+    return used

@@ -72,9 +72,9 @@ def unwrap(
         flat = project(vertices, faces, surface, charts)
     charts = _cut_long(flat, surface, charts)
     flat = project(vertices, faces, surface, charts)
-    packing, angles = progress.part(0.35, 0.9), None
+    packing, before = progress.part(0.35, 0.9), None
     for attempt in range(_REPACKS + 1):
-        packed = pack(flat.points, flat.faces, charts, cells, packing, angles=angles)
+        packed = pack(flat.points, flat.faces, charts, cells, packing, former=before)
         uvs = packed.points.astype(np.float32)
         raster = rasterise(uvs, flat.faces, texture_size, device)
         if not raster.overlapping or attempt == _REPACKS:
@@ -84,7 +84,7 @@ def unwrap(
         former, charts = charts, charts.copy()
         charts[alone] = int(charts.max()) + 1 + np.arange(len(alone))
         charts = connected(surface, charts)
-        angles = packed.angles[former[np.unique(charts, return_index=True)[1]]]
+        before = packed, former[np.unique(charts, return_index=True)[1]]
         flat = project(vertices, faces, surface, charts)
         packing = progress.part(0.9, 0.9)
     return Unwrapped(flat.source, flat.faces, uvs, charts, raster)

@@ -208,7 +208,7 @@ def _unpack(description: dict[str, Any], binary: memoryview) -> tuple[NDArray[np
     for key, allowed in (("filter", FILTERS), ("compression", COMPRESSIONS), ("attr_interleave", INTERLEAVES)):
         kinds[key] = str(description.get(key, _DEFAULTS.get(key)))
         if kinds[key] not in allowed:
-            raise _damaged(f"its {key} is {kinds[key][:40]!r}")
+            raise _damaged(f"its {key} has the impossible value {kinds[key][:40]!r}")
     layout = _layout(description.get("attr"))
     streams = _streams(layout, kinds["attr_interleave"])
     chunks = description.get("chunks")
@@ -280,7 +280,7 @@ def _is_whole(value: Any) -> bool:
 
 def _whole(value: Any, what: str, most: int) -> int:
     if not _is_whole(value) or not 0 <= value <= most:
-        raise _damaged(f"its {what} is {str(value)[:40]}")
+        raise _damaged(f"its {what} has the impossible value {str(value)[:40]}")
     return int(value)
 
 
