@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from .errors import EngineError
+from .local.layout import local_folder
 
 # Blender's Python runs isolated and ignores PYTHONPATH: the child takes its paths from its arguments.
 # `trellis_addon` is found in its own folder's parent, however the package is named here.
 _BOOTSTRAP = """
 import importlib, json, sys
-paths, module, arguments = json.loads(sys.argv[1])
+paths, module, arguments, is_installed = json.loads(sys.argv[1])
 sys.path.extend(path for path in paths if path not in sys.path)
+held = importlib.import_module("trellis_addon.local.running").hold() if is_installed else None
 sys.exit(importlib.import_module("trellis_addon" + module).main(arguments))
 """
 
@@ -26,23 +28,38 @@ PYTHON_VARIABLE = "TRELLIS2_PYTHON"
 
 
 def local_python() -> str:
-    """The Python of the local backend: what the variable names, or else this one."""
-    return os.environ.get(PYTHON_VARIABLE) or sys.executable
+    """The Python of the local backend: what the variable names, or else the installed one, or else this one."""
+    named = os.environ.get(PYTHON_VARIABLE)
+    if named:
+        return named
+    folder = local_folder()
+    return str(folder.python) if folder.is_installed else sys.executable
 
 
 def start_child(module: str, arguments: list[str], *, is_local: bool = False, **streams: Any) -> subprocess.Popen[str]:
     """Start `main(arguments)` of a module of this package (".cli") in a process of its own; text streams.
 
-    `is_local` takes the local backend's Python, which has packages of its own. Raises `EngineError` where that Python
-    cannot be started.
+    `is_local` takes the local backend's Python, which has packages of its own. Where that is the installed one, the
+    library's code is run from its folder as well, and whatever the process writes on its own account lies there.
+    Raises `EngineError` where that Python cannot be started.
     """
     python = local_python() if is_local else sys.executable
-    paths = [str(Path(__file__).resolve().parents[1])]
-    if python == sys.executable:
-        paths = [*filter(None, sys.path), *paths]
+    folder = local_folder()
+    is_installed = is_local and not os.environ.get(PYTHON_VARIABLE) and python == str(folder.python)
+    command = [python, "-I"]
+    if is_installed:
+        from .local.code import ensure_code
+
+        paths = [str(ensure_code(folder))]
+        command += ["-X", f"pycache_prefix={folder.pycache}"]
+        streams["env"] = folder.environment(streams.get("env"))
+    else:
+        paths = [str(Path(__file__).resolve().parents[1])]
+        if python == sys.executable:
+            paths = [*filter(None, sys.path), *paths]
     try:
         return subprocess.Popen(
-            [python, "-I", "-c", _BOOTSTRAP, json.dumps([paths, module, arguments])],
+            [*command, "-c", _BOOTSTRAP, json.dumps([paths, module, arguments, is_installed])],
             text=True,
             encoding="utf-8",
             creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
