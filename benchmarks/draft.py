@@ -53,7 +53,7 @@ def timed(picture: Image.Image, settings: Settings) -> dict[str, float]:
     """Seconds per stage of one run, the longest time without asking for a cancel, and the file's megabytes."""
     marks: list[tuple[str, float]] = []
     start = time.perf_counter()
-    glb = ReliefEngine().generate(
+    made = ReliefEngine().generate(
         picture, settings, 0, Progress(lambda stage, _: marks.append((stage, time.perf_counter())))
     )
     end = time.perf_counter()
@@ -62,7 +62,7 @@ def timed(picture: Image.Image, settings: Settings) -> dict[str, float]:
     for (stage, begun), (_, done) in zip(marks, [*marks[1:], ("", end)], strict=True):
         seconds[stage] += done - begun
         gap = max(gap, done - begun)
-    return {**seconds, "all": end - start, "gap": gap, "MB": len(glb) / 1e6}
+    return {**seconds, "all": end - start, "gap": gap, "MB": len(made.glb) / 1e6}
 
 
 def solver_table(domain: Domain, runs: int) -> None:

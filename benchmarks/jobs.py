@@ -65,11 +65,16 @@ def serve(options: argparse.Namespace) -> None:
     class Sleeper:
         model = DRAFT_MODEL
 
-        def generate(self, image: object, settings: Settings, seed: int, progress: Progress) -> bytes:
+        def generate(
+            self, image: object, settings: Settings, seed: int, progress: Progress, *, latents: bytes | None = None
+        ) -> base.Made:
             time.sleep(options.seconds)
-            return glb
+            return base.Made(glb)
 
-    base.create_engine = lambda model: Sleeper()  # before the service's own modules take it over
+        def release(self) -> None:
+            pass
+
+    base.create_engine = lambda model, device="": Sleeper()  # before the service's own modules take it over
     sys.exit(serve(token=TOKEN, workers=options.workers))
 
 

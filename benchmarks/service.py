@@ -57,14 +57,19 @@ def serve(options: argparse.Namespace) -> None:
     class Sleeper:
         model = "draft:relief@1"
 
-        def generate(self, image: Image.Image, settings: Settings, seed: int, progress: Progress) -> bytes:
+        def generate(
+            self, image: Image.Image, settings: Settings, seed: int, progress: Progress, *, latents: bytes | None = None
+        ) -> base.Made:
             end = time.monotonic() + options.seconds
             while (left := end - time.monotonic()) > 0:
                 progress.update("sleep", 1 - left / options.seconds)
                 time.sleep(min(left, 0.1))
-            return b"glTF" + bytes(GLB_BYTES)
+            return base.Made(b"glTF" + bytes(GLB_BYTES))
 
-    base.create_engine = lambda model: Sleeper()  # before the service's own modules take it over
+        def release(self) -> None:
+            pass
+
+    base.create_engine = lambda model, device="": Sleeper()  # before the service's own modules take it over
     sys.exit(serve(token=TOKEN, workers=options.workers, folder=options.folder))
 
 

@@ -63,7 +63,7 @@ def measure(picture: Path) -> tuple[int, float, dict[str, float]]:
     prepared = timed("decode", lambda: load_image(picture))
     timed("(Pillow)", lambda: Image.open(picture).convert("RGBA").load())
     engine = create_engine(DRAFT_MODEL)
-    glb = timed("draft + GLB", lambda: engine.generate(prepared.rgba, Settings(), 1, Progress()))
+    glb = timed("draft + GLB", lambda: engine.generate(prepared.rgba, Settings(), 1, Progress()).glb)
     info = timed("check GLB", lambda: check_glb(glb))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "asset.glb"

@@ -8,6 +8,8 @@ from bpy.props import StringProperty
 
 from .. import __package__ as base_package
 from ..trellis_addon.errors import TrellisError
+from ..trellis_addon.scene.words import said
+from ..ui.preferences import PAGE_OF, preferences
 from ..ui.properties import write_settings
 
 
@@ -45,7 +47,7 @@ class TRELLIS2_OT_import_glb(bpy.types.Operator):
             obj = import_asset(bpy.path.abspath(self.filepath), height=context.scene.trellis2.height)
             remember(obj)
         except TrellisError as error:
-            self.report({"ERROR"}, str(error))
+            self.report({"ERROR"}, said(error))
             return {"CANCELLED"}
         self.report({"INFO"}, pgettext_rpt("Imported {name}").format(name=obj.name))
         return {"FINISHED"}
@@ -64,7 +66,7 @@ class TRELLIS2_OT_repeat(OnAsset, bpy.types.Operator):
         try:
             write_settings(context.scene.trellis2.settings, settings_of(context.object))
         except TrellisError as error:
-            self.report({"ERROR"}, str(error))
+            self.report({"ERROR"}, said(error))
             return {"CANCELLED"}
         return {"FINISHED"}
 
@@ -90,6 +92,8 @@ class TRELLIS2_OT_preferences(bpy.types.Operator):
     bl_options = {"INTERNAL"}
 
     def execute(self, context: bpy.types.Context) -> set[str]:
+        if (stored := preferences()) is not None:
+            stored.page = PAGE_OF[context.scene.trellis2.backend]
         bpy.ops.preferences.addon_show(module=base_package)
         return {"FINISHED"}
 

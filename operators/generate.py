@@ -12,6 +12,7 @@ from bpy.app.translations import pgettext_iface, pgettext_rpt
 from bpy.props import CollectionProperty, EnumProperty, FloatVectorProperty, StringProperty
 
 from ..trellis_addon.errors import TrellisError
+from ..trellis_addon.scene.words import said
 from ..ui.backend_state import price_of
 from ..ui.preferences import backend_of, preferences, remote_key_source, service_url
 from ..ui.properties import read_settings, write_settings
@@ -96,7 +97,7 @@ class TRELLIS2_OT_generate(bpy.types.Operator):
                 name = state.asset_name if len(pictures) == 1 and state.asset_name else label
                 _start(context, name, load, backend, settings, self._location(context, place))
         except TrellisError as error:
-            self.report({"ERROR"}, str(error))
+            self.report({"ERROR"}, said(error))
             return {"CANCELLED"}
         return {"FINISHED"}
 

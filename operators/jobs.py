@@ -10,6 +10,7 @@ from bpy.app.translations import pgettext_data
 from bpy.props import IntProperty, StringProperty
 
 from ..trellis_addon.errors import TrellisError
+from ..trellis_addon.scene.words import said
 from ..ui.preferences import backend_for_job, backend_of
 from .assets import OnAsset
 from .generate import target_here
@@ -38,22 +39,32 @@ class _OnJob:
                 raise TrellisError("This job is not in the list any more.")
             self.run(context, job, store)
         except TrellisError as error:
-            self.report({"ERROR"}, str(error))
+            self.report({"ERROR"}, said(error))
             return {"CANCELLED"}
         if not bpy.app.background:
             history.read_store()
         return {"FINISHED"}
 
 
-def make_again(context: bpy.types.Context, job: Job, store: JobStore, settings: Settings | None = None) -> None:
-    """A new job of the same picture, with the same settings or these, at the 3D cursor."""
+def make_again(
+    context: bpy.types.Context,
+    job: Job,
+    store: JobStore,
+    settings: Settings | None = None,
+    *,
+    from_picture: bool = False,
+) -> None:
+    """A new job of the same picture, with the same settings or these, at the 3D cursor.
+
+    One that went on from what was kept of another does so again, or `from_picture` begins anew.
+    """
     from ..trellis_addon.api import retry
     from ..trellis_addon.scene import resume
     from ..trellis_addon.task import new_uuid
 
     uuid = new_uuid()
     target = target_here(context, uuid=uuid, name=job.name)
-    again = retry(job, store, target=target.to_json(), uuid=uuid, settings=settings)
+    again = retry(job, store, target=target.to_json(), uuid=uuid, settings=settings, from_picture=from_picture)
     resume.finish_into(again, backend_for_job(again), target)
 
 
@@ -102,9 +113,10 @@ class TRELLIS2_OT_more_like_this(OnAsset, bpy.types.Operator):
             job = store.get(str(read_provenance(context.object).get("task_uuid")))
             if job is None:
                 raise TrellisError("The job that made this asset is not in the list any more: its picture is needed.")
-            make_again(context, job, store, job.settings.replace(seed=None, number_results=self.count))
+            settings = job.settings.replace(seed=None, number_results=self.count)
+            make_again(context, job, store, settings, from_picture=True)
         except TrellisError as error:
-            self.report({"ERROR"}, str(error))
+            self.report({"ERROR"}, said(error))
             return {"CANCELLED"}
         return {"FINISHED"}
 
@@ -139,7 +151,8 @@ class TRELLIS2_OT_job_details(_OnJob, bpy.types.Operator):
     bl_label = "Copy Details"
 
     def run(self, context, job, store) -> None:  # type: ignore[no-untyped-def]
-        request = {**job.task.to_request(), "inputs": {"image": "(left out)"}}
+        request = job.task.to_request()
+        request["inputs"] = dict.fromkeys(request["inputs"], "(left out)")
         facts = {"state": job.state, "backend": job.backend, "error": job.error, "cost": job.cost, "request": request}
         context.window_manager.clipboard = json.dumps(facts, indent=2)
 
@@ -168,7 +181,7 @@ class TRELLIS2_OT_job_fetch(bpy.types.Operator):
             make = lambda progress, report: fetch(uuid, backend=backend.name, key=backend.key)  # noqa: E731
             queue.run(pgettext_data("Task {uuid}").format(uuid=uuid[:8]), make, target_here(context))
         except TrellisError as error:
-            self.report({"ERROR"}, str(error))
+            self.report({"ERROR"}, said(error))
             return {"CANCELLED"}
         return {"FINISHED"}
 

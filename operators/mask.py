@@ -5,6 +5,7 @@ from __future__ import annotations
 import bpy
 
 from ..trellis_addon.errors import TrellisError
+from ..trellis_addon.scene.words import said
 
 
 class _OnImage:
@@ -34,10 +35,10 @@ class TRELLIS2_OT_image_check(_OnImage, bpy.types.Operator):
             return {"FINISHED"}
         found = cutout_preview.look(image)
         if found.error:
-            self.report({"ERROR"}, found.error)
+            self.report({"ERROR"}, said(found.error))
             return {"CANCELLED"}
         for warning in found.warnings:
-            self.report({"WARNING"}, warning)
+            self.report({"WARNING"}, said(warning))
         return {"FINISHED"}
 
 
@@ -55,7 +56,7 @@ class TRELLIS2_OT_mask_new(_OnImage, bpy.types.Operator):
         try:
             image.trellis2.mask = new_mask(image)
         except TrellisError as error:
-            self.report({"ERROR"}, str(error))
+            self.report({"ERROR"}, said(error))
             return {"CANCELLED"}
         image.trellis2.cutout = "MASK"
         return {"FINISHED"}
@@ -85,7 +86,7 @@ class TRELLIS2_OT_mask_open(_OnImage, bpy.types.Operator):
         try:
             image.trellis2.mask = image_of_file(Path(bpy.path.abspath(self.filepath)))
         except TrellisError as error:
-            self.report({"ERROR"}, str(error))
+            self.report({"ERROR"}, said(error))
             return {"CANCELLED"}
         image.trellis2.cutout = "MASK"
         return {"FINISHED"}

@@ -6,6 +6,7 @@ import bpy
 from bpy.props import EnumProperty, FloatProperty
 
 from ..trellis_addon.errors import TrellisError
+from ..trellis_addon.scene.words import said
 from ..ui.preferences import backend_of, preferences, remote_key_source
 
 
@@ -84,7 +85,7 @@ class TRELLIS2_OT_spending_limit(bpy.types.Operator):
         try:
             set_limit(JobStore(), self.period, None if self.amount < 0 else round(self.amount, 2))
         except TrellisError as error:
-            self.report({"ERROR"}, str(error))
+            self.report({"ERROR"}, said(error))
             return {"CANCELLED"}
         if not bpy.app.background:
             history.read_store()

@@ -10,6 +10,7 @@ from bpy.app.handlers import persistent
 from bpy.props import IntProperty, StringProperty
 
 from ..trellis_addon.errors import FieldError, TrellisError
+from ..trellis_addon.scene.words import said
 from .generate import target_here
 
 
@@ -76,7 +77,7 @@ class TRELLIS2_OT_keep_results(_OnGeneration, bpy.types.Operator):
             picked = _numbers(self.results, len(generation.assets)) or generation.picked or None
             arrival.take(generation, range(len(generation.assets)) if picked is None else picked, target)
         except TrellisError as error:
-            self.report({"ERROR"}, str(error))
+            self.report({"ERROR"}, said(error))
             return {"CANCELLED"}
         return {"FINISHED"}
 
@@ -113,7 +114,7 @@ class TRELLIS2_OT_retry(_OnGeneration, bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> set[str]:
         from ..trellis_addon.api import retry
         from ..trellis_addon.jobs.store import JobStore
-        from ..trellis_addon.scene import placeholder, queue, resume
+        from ..trellis_addon.scene import placeholder, queue, resume, rework
         from ..trellis_addon.task import new_uuid
         from ..ui.preferences import backend_for_job
 
@@ -129,11 +130,12 @@ class TRELLIS2_OT_retry(_OnGeneration, bpy.types.Operator):
             again = retry(job, store, target=target.to_json(), uuid=uuid)
             for card in placeholder.find(generation.target.card):
                 placeholder.rename(card, uuid)
+            rework.rename(generation.target.card, uuid)
             generation.target = target
             queue.forget_line(generation)
             resume.finish_into(again, backend_for_job(again), target)
         except TrellisError as error:
-            self.report({"ERROR"}, str(error))
+            self.report({"ERROR"}, said(error))
             return {"CANCELLED"}
         return {"FINISHED"}
 

@@ -13,6 +13,7 @@ from bpy.props import EnumProperty, IntProperty
 
 from ..trellis_addon.child import local_python
 from ..trellis_addon.errors import TrellisError
+from ..trellis_addon.scene.words import said
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -81,7 +82,7 @@ class TRELLIS2_OT_rebake(bpy.types.Operator):
 
             queue.run(name, make, target)
         except TrellisError as error:
-            self.report({"ERROR"}, str(error))
+            self.report({"ERROR"}, said(error))
             return {"CANCELLED"}
         return {"FINISHED"}
 

@@ -6,6 +6,7 @@ import bpy
 from bpy.app.translations import pgettext_rpt
 
 from ..trellis_addon.errors import TrellisError
+from ..trellis_addon.scene.words import said
 from ..ui.preferences import backend_of
 
 _answers: dict[str, tuple[str, str]] = {}
@@ -29,11 +30,11 @@ class TRELLIS2_OT_test_service(bpy.types.Operator):
         try:
             backend = backend_of("service")
         except TrellisError as error:
-            self.report({"ERROR"}, str(error))
+            self.report({"ERROR"}, said(error))
             return {"CANCELLED"}
         if bpy.app.background:
             text, icon = _ask(backend)
-            self.report({"INFO" if icon == "CHECKMARK" else "ERROR"}, text)
+            self.report({"INFO" if icon == "CHECKMARK" else "ERROR"}, said(text))
             return {"FINISHED"} if icon == "CHECKMARK" else {"CANCELLED"}
         _answers[backend.name] = (pgettext_rpt("Asking ..."), "SORTTIME")
 

@@ -9,6 +9,7 @@ from bpy.app.translations import pgettext_rpt
 from bpy.props import BoolProperty, CollectionProperty, StringProperty
 
 from ..trellis_addon.errors import TrellisError
+from ..trellis_addon.scene.words import said
 from ..ui.backend_state import obstacles
 
 
@@ -21,7 +22,7 @@ class _Source:
         try:
             image = self.take(context)  # type: ignore[attr-defined]
         except TrellisError as error:
-            self.report({"ERROR"}, str(error))  # type: ignore[attr-defined]
+            self.report({"ERROR"}, said(error))  # type: ignore[attr-defined]
             return {"CANCELLED"}
         if image is not None:  # else it is being fetched
             _use(context.scene, image)
@@ -155,7 +156,7 @@ class _Several:
             mode = "INVOKE_DEFAULT" if getattr(self, "is_asked", False) else "EXEC_DEFAULT"
             return bpy.ops.trellis2.generate(mode, directory=str(paths[0].parent), files=files)
         except (TrellisError, RuntimeError) as error:
-            self.report({"ERROR"}, str(error).removeprefix("Error: ").strip())  # type: ignore[attr-defined]
+            self.report({"ERROR"}, said(str(error).removeprefix("Error: ").strip()))  # type: ignore[attr-defined]
             return {"CANCELLED"}
 
 
@@ -282,7 +283,10 @@ def _fetch(url: str, scene_name: str) -> None:
 
 def _tell(sentence: str) -> None:
     """What went wrong after the operator was over, where the artist looks."""
-    bpy.context.window_manager.popup_menu(lambda menu, context: menu.layout.label(text=sentence), icon="ERROR")
+    text = said(sentence)
+    bpy.context.window_manager.popup_menu(
+        lambda menu, context: menu.layout.label(text=text, translate=False), icon="ERROR"
+    )
 
 
 register, unregister = bpy.utils.register_classes_factory(

@@ -48,7 +48,7 @@ def _end_services() -> Iterator[None]:
 # What `tools/dev.py matrix` runs the suite on: an installed zip, in a copy of the tests beside it, without a checkout.
 ZIP = os.environ.get("TRELLIS2_TEST_ZIP")
 # What the local GPU backend needs and no zip brings: tests that import one of these are skipped there.
-LOCAL_EXTRA = {"array_api_compat", "fast_simplification", "huggingface_hub", "onnxruntime", "safetensors"}
+LOCAL_EXTRA = {"array_api_compat", "fast_simplification", "onnxruntime", "safetensors"}
 LOCAL_EXTRA |= {"scipy", "torch", "warp"}
 
 

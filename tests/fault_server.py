@@ -52,6 +52,7 @@ from typing import Any
 import numpy as np
 import uvicorn
 
+from trellis_addon.engines.base import Made
 from trellis_addon.glb.write import Material, Mesh, write_glb
 from trellis_addon.progress import Progress
 from trellis_addon.service.app import create_app
@@ -110,7 +111,7 @@ class FaultServer:
             self.token,
             workers=self._workers,
             folder=self._folder,
-            create_engine=lambda model: self.engine,
+            create_engine=lambda model, device="": self.engine,
             clock=self.clock,
             delivery=Delivery(first_wait=0.02),
         )
@@ -214,7 +215,7 @@ class FastEngine:
         self.errors: dict[int, BaseException] = {}
         self.calls: list[int] = []
 
-    def generate(self, image: Any, settings: Settings, seed: int, progress: Progress) -> bytes:
+    def generate(self, image: Any, settings: Settings, seed: int, progress: Progress, *, latents: Any = None) -> Made:
         self.calls.append(seed)
         progress.update("mesh", 0.3)
         end = time.monotonic() + self.seconds
@@ -223,7 +224,10 @@ class FastEngine:
             time.sleep(0.005)
         if seed in self.errors:
             raise self.errors[seed]
-        return small_glb(seed)
+        return Made(small_glb(seed))
+
+    def release(self) -> None:
+        pass
 
 
 def small_glb(seed: int = 0, side: int = 40) -> bytes:

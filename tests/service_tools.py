@@ -21,6 +21,7 @@ import uvicorn
 from PIL import Image
 
 from trellis_addon.engines import base
+from trellis_addon.engines.base import Made
 from trellis_addon.progress import Progress
 from trellis_addon.service.app import create_app
 from trellis_addon.service.delivery import Delivery
@@ -53,8 +54,17 @@ class FakeEngine:
         self.stopped = threading.Event()
         self.errors: dict[int, BaseException] = {}
         self.seeds: list[int] = []
+        self.released = False
 
-    def generate(self, image: Image.Image, settings: Settings, seed: int, progress: Progress) -> bytes:
+    def generate(
+        self,
+        image: Image.Image | None,
+        settings: Settings,
+        seed: int,
+        progress: Progress,
+        *,
+        latents: bytes | None = None,
+    ) -> Made:
         self.seeds.append(seed)
         progress.update("begin", 0.425)
         self.began.set()
@@ -67,7 +77,11 @@ class FakeEngine:
         if seed in self.errors:
             raise self.errors[seed]
         progress.update("end", 1.0)
-        return b"glTF" + json.dumps({"seed": seed, "size": image.size, "settings": dict(settings)}).encode()
+        size = image.size if image is not None else None
+        return Made(b"glTF" + json.dumps({"seed": seed, "size": size, "settings": dict(settings)}).encode())
+
+    def release(self) -> None:
+        self.released = True
 
 
 class Clock:
@@ -103,7 +117,7 @@ class Running:
         self.base = f"http://127.0.0.1:{self.port}"
         self.http = httpx.Client(base_url=self.base, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=20)
 
-    def _create(self, model: str) -> base.Engine:
+    def _create(self, model: str, device: str = "") -> base.Engine:
         self.created.append(model)
         return self.engine
 

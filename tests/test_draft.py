@@ -68,7 +68,7 @@ class Wishes:
 
 
 def make(picture: Image.Image, settings: Any = QUICK, seed: int = 7) -> Made:
-    return Made(ReliefEngine().generate(picture, settings, seed, Progress()))
+    return Made(ReliefEngine().generate(picture, settings, seed, Progress()).glb)
 
 
 def drawn(size: tuple[int, int], draw: Callable[[ImageDraw.ImageDraw], None], scale: int = 4) -> Image.Image:

@@ -28,6 +28,7 @@ from trellis_addon.errors import (
     ApiKeyError,
     Cancelled,
     DamagedFileError,
+    EngineError,
     FieldError,
     ImageError,
     NetworkError,
@@ -361,25 +362,28 @@ def test_the_local_service_is_started_again_when_it_died(disc_file: Path, store:
     assert local_service("draft") is second
 
 
-def test_a_service_that_dies_under_way(disc_file: Path, store: JobStore) -> None:
-    """The job stays as it is, and goes on with the next service."""
+def test_a_service_that_dies_under_way(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is started again, and the job goes on there; what takes it down time and again is given up, with the cause."""
+    monkeypatch.setattr("trellis_addon.client.supervisor.WAITS", (0.0,) * 20)
+    kills = iter([True, False])
 
     def kill(stage: str, share: float) -> None:
-        if stage == "Generating":
+        if stage in ("Generating", "mask", "height") and next(kills, False):
             local_service("draft").process.kill()
 
-    prepared = prepare_task(load_image(encoded(disc(1200))), Backend("draft"), Settings(resolution=1536, seed=4))
+    big = load_image(encoded(disc(1200)))
+    prepared = prepare_task(big, Backend("draft"), Settings(resolution=1536, seed=4))
     job = prepared.write_down(store, Backend("draft"))
-    done = False
-    with pytest.raises(NetworkError) as caught:
-        for _ in range(2):
-            finish(job, Backend("draft"), store, Progress(kill))
-            done = True
-    assert not done
-    sentence(caught.value)
-    job = store.get(job.uuid)
-    assert job.state is State.RUNNING
-    assert finish(job, Backend("draft"), store).seed == 4
+    assert finish(job, Backend("draft"), store, Progress(kill)).seed == 4
+    assert next(kills, None) is not True, "it was killed"
+
+    kills = iter([True] * 1000)
+    prepared = prepare_task(big, Backend("draft"), Settings(resolution=1536, seed=5))
+    job = prepared.write_down(store, Backend("draft"))
+    with pytest.raises(EngineError) as caught:
+        finish(job, Backend("draft"), store, Progress(kill))
+    assert "ended by force" in sentence(caught.value)
+    assert store.get(job.uuid).state is State.FAILED
 
 
 # --- the store ---

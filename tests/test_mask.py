@@ -57,9 +57,9 @@ def run() -> Iterator[Running]:
 class Looking(FakeEngine):
     """Keeps the pictures that it was given."""
 
-    def generate(self, image: Image.Image, *rest: Any) -> bytes:
+    def generate(self, image: Any, *rest: Any, **latents: Any) -> base.Made:
         self.images = [*getattr(self, "images", []), image]
-        return super().generate(image, *rest)
+        return super().generate(image, *rest, **latents)
 
 
 def subject(width: int = 256, height: int = 192) -> np.ndarray:

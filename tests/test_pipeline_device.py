@@ -10,7 +10,7 @@ import torch
 from conftest import disc
 from pretend_device import pretend_cuda
 
-from trellis_addon.pipeline import loading
+from trellis_addon.pipeline import safetensors_file
 from trellis_addon.pipeline.make_small import make_small
 from trellis_addon.pipeline.pipeline import Pipeline
 
@@ -23,7 +23,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def _read_to_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """safetensors copies to a device by code of its own, which knows real ones only."""
-    monkeypatch.setattr(loading, "_safetensors_device", lambda device: "cpu")
+    monkeypatch.setattr(safetensors_file, "_named", lambda device: "cpu")
 
 
 def test_the_pretended_device_refuses_what_a_real_one_does() -> None:

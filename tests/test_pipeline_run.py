@@ -196,7 +196,7 @@ def test_preprocessing_crops_on_black() -> None:
 def test_short_memory_makes_512_of_a_cascade(
     pipeline: Pipeline, picture: Image.Image, monkeypatch: pytest.MonkeyPatch, result: PipelineResult
 ) -> None:
-    monkeypatch.setattr(Pipeline, "_room", lambda self, side, features: 10**9 if side == 512 else 10)
+    monkeypatch.setattr(Pipeline, "_room", lambda self, side, features, *kinds: 10**9 if side == 512 else 10)
     lowered = pipeline.run(picture, Settings(resolution=1024, **FEW), seed=5)
     assert "made at 512 instead of 1024" in lowered.notes[0] and "memory" in lowered.notes[0]
     assert lowered.latents.pipeline_type == "512"

@@ -32,7 +32,6 @@ from service_tools import (
 )
 
 from trellis_addon.errors import EngineError
-from trellis_addon.progress import Progress
 from trellis_addon.service.protocol import BODY_LIMIT
 from trellis_addon.settings import DRAFT_MODEL, SEED_MAX, TRELLIS2_MODEL
 from trellis_addon.task import examples
@@ -176,6 +175,7 @@ def test_async_life_of_a_task(run: Running) -> None:
     run.engine.gate.set()
     (item,) = run.settle(asked["taskUUID"])["data"]
     (file,) = item.pop("outputs")["files"]
+    assert item.pop("performance")["seconds"] > 0
     assert item == {**identity, "status": "success", "seed": 7, "cost": 0.0, "engine": DRAFT_MODEL}
     content = run.http.get(file["url"]).content
     assert json.loads(content[4:]) == {"seed": 7, "size": [1, 1], "settings": {"include_cost": True, "seed": 7}}
@@ -232,9 +232,9 @@ def test_results_are_there_as_soon_as_they_are_ready(run: Running) -> None:
     assert [(item["resultIndex"], item["progress"]) for item in (first, second)] == [(0, 42), (1, 0)]
     original = run.engine.generate
 
-    def hold_the_second(image: Any, settings: Any, seed: int, progress: Progress) -> bytes:
+    def hold_the_second(*arguments: Any, **named: Any) -> Any:
         run.engine.gate.clear()
-        return original(image, settings, seed, progress)
+        return original(*arguments, **named)
 
     run.engine.generate = hold_the_second  # type: ignore[method-assign]
     run.engine.began.clear()
@@ -628,7 +628,7 @@ def test_the_process_ends_with_its_parent(tmp_path: Path) -> None:
     process.stdin.write(TOKEN + "\n")
     process.stdin.flush()
     line = ready(process)
-    assert set(line) == {"url", "version", "engine"} and line["engine"] == DRAFT_MODEL
+    assert set(line) == {"url", "version", "protocol", "engine"} and line["engine"] == DRAFT_MODEL
     with httpx.Client(headers={"Authorization": f"Bearer {TOKEN}"}, timeout=20) as client:
         assert client.get(line["url"]).status_code == 200
         # work of all kinds is under way when the parent goes

@@ -121,7 +121,7 @@ def test_unfinished_tasks_run_again_with_their_seed(folder: Path) -> None:
         assert [(item["resultIndex"], item["seed"]) for item in items] == [(0, seed), (1, seed + 1)]
         (item,) = run.settle(waiting["taskUUID"])["data"]
         assert (item["seed"], item["cost"]) == (3, 0.0)
-        assert run.engine.seeds == [seed, seed + 1, 3]  # in the order they came in, and what was done is not done again
+        assert run.engine.seeds == [seed, 3, seed + 1]  # in turns, and what was done is not done again
         for t in (done, running_task, waiting):
             assert only_error(run.post(t))["code"] == "conflictTaskUUID"
         (details,) = run.post({"taskType": "getTaskDetails", "taskUUID": waiting["taskUUID"]}).json()["data"]
@@ -133,10 +133,10 @@ def test_results_that_are_there_are_not_made_again(folder: Path) -> None:
     with running(folder) as run:
         original = run.engine.generate
 
-        def hold_the_second(image: Any, settings: Any, seed: int, progress: Any) -> bytes:
+        def hold_the_second(image: Any, settings: Any, seed: int, *more: Any, **named: Any) -> Any:
             if seed == 6:
                 run.engine.gate.clear()
-            return original(image, settings, seed, progress)
+            return original(image, settings, seed, *more, **named)
 
         run.engine.generate = hold_the_second  # type: ignore[method-assign]
         run.post(asked)

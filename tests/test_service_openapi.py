@@ -15,7 +15,7 @@ from service_tools import PIXEL, TOKEN, Running, task
 
 from trellis_addon.service.openapi import describe
 from trellis_addon.service.protocol import STATUS
-from trellis_addon.settings import FIELDS, SEED_MAX, TASK_TYPE
+from trellis_addon.settings import FIELDS, OWN_FIELDS, SEED_MAX, TASK_TYPE
 from trellis_addon.task import examples
 
 
@@ -50,15 +50,15 @@ def test_it_is_for_everybody_at_our_address(run: Running) -> None:
 def test_every_field_with_its_limits_and_no_other() -> None:
     schema = schemas()["task." + TASK_TYPE]
     found = dict(leaves(schema))
-    assert set(found) == {field.path for field in FIELDS}
-    for field in FIELDS:
+    assert set(found) == {field.path for field in (*FIELDS, *OWN_FIELDS)}
+    for field in (*FIELDS, *OWN_FIELDS):
         value = found[field.path]
         assert (value.get("minimum"), value.get("maximum")) == (field.minimum, field.maximum)
         assert tuple(value.get("enum", ())) == field.choices and value.get("default") == field.default
     assert found["seed"]["maximum"] == SEED_MAX and json.loads(json.dumps(SEED_MAX)) == SEED_MAX
     assert found["settings.textureSize"]["multipleOf"] == 1024
     assert set(schema["required"]) == {"taskType", "taskUUID", "model", "inputs"}
-    assert schema["properties"]["inputs"]["required"] == ["image"]
+    assert schema["properties"]["inputs"]["anyOf"] == [{"required": ["image"]}, {"required": ["latents"]}]
 
 
 def test_the_published_examples_fit() -> None:
@@ -111,6 +111,7 @@ def seeds() -> list[dict[str, Any]]:
     return [
         task(seed=1, ttl=60, numberResults=2, settings={"resolution": 512, "texSlat": sampler}, includeCost=True),
         task(deliveryMethod="sync", settings={"shapeSlat": sampler}),
+        task(inputs={"latents": "AAAA"}, settings={"textureFormat": "png"}),
         {"taskType": "getResponse", **identity},
         {"taskType": "getTaskDetails", **identity},
         {"taskType": "cancelTask", **identity},

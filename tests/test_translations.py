@@ -19,11 +19,11 @@ bpy = pytest.importorskip("bpy")
 from conftest import disc  # noqa: E402
 
 from trellis_addon.images import prepare  # noqa: E402
-from trellis_addon.sentences import Sentence  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 NAME = "trellis2_translated"
 FILES = sorted((ROOT / "translations").glob("*.json"))
+SENTENCES = sorted((ROOT / "translations" / "sentences").glob("*.json"))
 
 
 @pytest.fixture
@@ -49,9 +49,22 @@ def part(name: str) -> ModuleType:
     return importlib.import_module(f"{NAME}.{name}")
 
 
-def chinese() -> dict[str, str]:
-    words = json.loads((ROOT / "translations" / "zh_HANS.json").read_text(encoding="utf-8"))
+def chinese(place: str = "") -> dict[str, str]:
+    words = json.loads((ROOT / "translations" / place / "zh_HANS.json").read_text(encoding="utf-8"))
     assert isinstance(words, dict)
+    return words
+
+
+@pytest.fixture
+def in_chinese(extension: ModuleType, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The module that says sentences, with Blender looking the library's up in Chinese: bpy alone has no languages."""
+    words, known = part("trellis_addon.scene.words"), chinese("sentences")
+
+    def looked_up(text: str, context: str) -> str:
+        assert context == words.CONTEXT
+        return known.get(text, text)
+
+    monkeypatch.setattr(words, "pgettext_rpt", looked_up)
     return words
 
 
@@ -62,17 +75,79 @@ def test_every_string_has_a_translation_with_the_same_values(tool: ModuleType, p
 
 
 @pytest.mark.checkout
+@pytest.mark.parametrize("path", SENTENCES, ids=lambda path: path.stem)
+def test_every_sentence_of_the_library_has_a_translation_with_the_same_values(tool: ModuleType, path: Path) -> None:
+    assert not tool.faults_of(json.loads(path.read_text(encoding="utf-8")), tool.sentences(ROOT))
+
+
+def test_each_language_has_the_words_and_the_sentences() -> None:
+    assert [path.name for path in FILES] == [path.name for path in SENTENCES] != []
+
+
+@pytest.mark.checkout
 def test_no_text_of_the_interface_is_put_together_of_parts(tool: ModuleType) -> None:
     assert not tool.put_together()
 
 
 @pytest.mark.checkout
 def test_what_is_for_people_is_found_in_the_sources(tool: ModuleType) -> None:
-    """One of each kind: a label, a tooltip, a property, an enum's item, a table, a heading, a report, a warning."""
+    """One of each kind: a label, a tooltip, a property, an enum's item, a table, a heading, a report."""
     found = set(tool.messages())
     assert {"Generate 3D Asset", "Read the list of jobs again", "Cutout", "Whole Picture", "Baking Textures"} <= found
     assert {"Structure Sampler", "Remote API", "Imported {name}", "Current File", "There is no surface"} <= found
-    assert any("larger picture" in text for text in found)
+
+
+@pytest.mark.checkout
+def test_what_the_library_says_is_found_in_its_sources(tmp_path: Path) -> None:
+    library = importlib.import_module("library_sentences")
+    (tmp_path / "trellis_addon" / "service").mkdir(parents=True)
+    (tmp_path / "operators").mkdir()
+    (tmp_path / "trellis_addon" / "module.py").write_text(SOURCE)
+    (tmp_path / "trellis_addon" / "cli.py").write_text('raise InputError("Only the terminal is told of this.")')
+    (tmp_path / "operators" / "button.py").write_text(
+        'x = "a word of the interface"\nraise E("That button broke off.")'
+    )
+    found = set(library.sentences(tmp_path)) - set(library.WORDS) - set(library.SYSTEM)
+    assert found == {
+        "There is no file {0} in {1}; look for it, and try again.",
+        "It weighs {0} GB, or {{more}}.",
+        "It is red as it should be.",
+        "It is blue as it should be.",
+        "its colour is {0}",
+        "The thing is broken: {0}.",
+        "one of {0} a kind",
+        "the cause of it",
+        "{0} of those that are asked for",
+        "That button broke off.",
+    }
+    assert all((ROOT / "trellis_addon" / place).exists() for place in (*library.LEFT_OUT, *library.PARTLY))
+
+
+SOURCE = """
+\"\"\"A docstring that says something.\"\"\"
+CURE = "look for it, and try again"
+WHY = {"words that are looked for": "the cause of it"}
+
+
+def check(path, kind):
+    log.info("what the log says of it")
+    if "some words in a text" in path:
+        raise ValueError("that is caught again")
+    colour = "red" if kind else "blue"
+    if kind == "of that kind":
+        raise InputError(f"It is {colour} as it should be.")
+    connection.execute("SELECT name FROM things WHERE kind = ?")
+    raise InputError(f"There is no file {path!r} in {path.parent}; {CURE}.")
+
+
+def damaged(what):
+    return InputError(f"The thing is broken: {what}.")
+
+
+damaged(f"its colour is {3:.2f}")
+damaged("one of " + str(4) + " a kind")
+"It weighs {size:.0f} GB, or {{more}}.".format(size=f"{3} of those that are asked for")
+"""
 
 
 @pytest.mark.checkout
@@ -142,6 +217,7 @@ def test_the_words_are_registered_with_blender_and_taken_back(
     (messages,) = registered.values()
     assert set(messages) == {path.stem for path in FILES}
     assert messages["zh_HANS"]["*", "Cutout"] == messages["zh_HANS"]["Operator", "Cutout"] == "抠图"
+    assert messages["zh_HANS"]["TRELLIS.2", "The folder {0} cannot be read: {1}."] == "无法读取文件夹 {0}：{1}。"
     extension.unregister()
     assert not registered
     extension.register()  # Blender refuses a name that is taken, so nothing was left
@@ -158,6 +234,7 @@ def test_blender_shows_the_words(extension: ModuleType) -> None:
         view.language, view.use_translate_interface = "zh_HANS", True
         assert bpy.app.translations.pgettext_iface("Cutout") == "抠图"
         assert bpy.app.translations.pgettext_iface("Generate 3D Asset", "Operator") == "生成 3D 资产"
+        assert part("trellis_addon.scene.words").said("The generation failed: x") == "生成失败：x"
         extension.unregister()
         assert bpy.app.translations.pgettext_iface("Cutout") == "Cutout"
     finally:
@@ -192,21 +269,59 @@ def test_lines_hold_what_fits_in_any_script(extension: ModuleType) -> None:
     assert lines_of("  ", 12) == []
 
 
-def test_a_warning_of_the_library_is_said_in_the_language_of_the_interface(
-    extension: ModuleType, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_another_language_a_sentence_is_as_it_is(extension: ModuleType) -> None:
     words = part("trellis_addon.scene.words")
     warnings = [*prepare(disc(100).crop((40, 40, 100, 100))).warnings]
-    assert [str(words.said(warning)) for warning in warnings] == warnings
-    known = chinese()
-    monkeypatch.setattr(words, "pgettext_rpt", lambda text: known.get(text, text))
-    said = [words.said(warning) for warning in warnings]
-    assert said[0].startswith("主体触及") and "左, 顶" in said[0]
+    assert warnings and [words.said(warning) for warning in warnings] == warnings
+
+
+def test_a_warning_of_the_library_is_said_in_the_language_of_the_interface(in_chinese: ModuleType) -> None:
+    warnings = [*prepare(disc(100).crop((40, 40, 100, 100))).warnings]
+    said = [in_chinese.said(warning) for warning in warnings]
+    assert said[0].startswith("主体触及") and "左、顶" in said[0]
     assert said[1].startswith("主体只有 ") and not any("{" in text for text in said)
-    assert words.said("The disk is on fire.") == "The disk is on fire."
+    assert in_chinese.said("The disk is on fire.") == "The disk is on fire."
 
 
-def test_a_sentence_is_english_and_remembers_what_it_was_made_of() -> None:
-    made = Sentence("The {sides} of {count}", sides=("left", "right", "top"), count=2)
-    assert made == "The left, right and top of 2"
-    assert made.template == "The {sides} of {count}" and made.values == {"sides": ("left", "right", "top"), "count": 2}
+def test_an_operator_reports_what_went_wrong_in_the_language_of_the_interface(
+    extension: ModuleType, in_chinese: ModuleType, tmp_path: Path
+) -> None:
+    extension.register()
+    try:
+        with pytest.raises(RuntimeError, match="没有图像文件 .*none.png；请检查路径。"):
+            bpy.ops.trellis2.image_open(filepath=str(tmp_path / "none.png"))
+        with pytest.raises(RuntimeError, match="中没有 PNG、JPEG 或 WebP 图片"):
+            bpy.ops.trellis2.generate_folder(directory=str(tmp_path))
+    finally:
+        extension.unregister()
+
+
+def test_what_a_panel_writes_is_in_the_language_of_the_interface(in_chinese: ModuleType) -> None:
+    lines: list[str] = []
+
+    class Column:
+        def label(self, text: str, **others: object) -> None:
+            lines.append(text)
+
+    class Layout:
+        def column(self, **others: object) -> Column:
+            return Column()
+
+    class Context:
+        region = type("Region", (), {"width": 4000})
+        preferences = type("Preferences", (), {"system": type("System", (), {"ui_scale": 1.0})})
+
+    part("ui.layout").wrapped(Layout(), "The service is busy: Come later. Try again in a minute.", Context())
+    assert "".join(lines) == "服务繁忙：Come later. 请过一分钟再试。"
+    assert part("ui.job_panels").stage_name("Cutting the subject out") == "正在抠出主体"
+
+
+@pytest.mark.checkout
+def test_no_operator_reports_an_error_as_it_is() -> None:
+    """They go through `said`, by which they are in the artist's language."""
+    found = [
+        path.name
+        for path in sorted((ROOT / "operators").glob("*.py"))
+        if re.search(r"report\([^\n]*, (str\()?\w*(error|problem|warning)\b", path.read_text(encoding="utf-8"))
+    ]
+    assert not found

@@ -6,7 +6,8 @@
 A file is whole when it has a translation for every string, with the same {values} in it, and for no others; and the
 sources when no string of theirs is put together of parts, which cannot be looked up. The strings are read from the
 sources: labels, tooltips, names and descriptions of properties, texts of layouts, what goes through `pgettext`, and
-the tables that it looks words up in. Nothing of Blender is needed.
+the tables that it looks words up in. The library's sentences are in a file of their own, in sentences/ (see
+`library_sentences.py`). Nothing of Blender is needed.
 """
 
 from __future__ import annotations
@@ -14,14 +15,16 @@ from __future__ import annotations
 import argparse
 import ast
 import json
-import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from string import Formatter
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "translations"
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
+
+from library_sentences import sentences  # noqa: E402
 
 _KEYWORDS = {"text", "name", "description", "title", "message", "confirm_text", "heading", "placeholder"}
 _PGETTEXT = {f"pgettext{kind}" for kind in ("", "_iface", "_tip", "_rpt", "_data", "_n")}
@@ -33,23 +36,25 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--update", metavar="LANGUAGE")
     options = parser.parse_args()
-    if options.update:
-        update(FOLDER / f"{options.update}.json")
-    wanted = messages()
     faults = [f"{place}: put together of parts, so that it cannot be looked up" for place in put_together()]
-    for path in sorted(FOLDER.glob("*.json")):
-        found = faults_of(json.loads(path.read_text(encoding="utf-8")), wanted)
-        print(f"{path.name}: {len(wanted)} strings, {len(found)} faults")
-        faults += found
+    for folder, find in ((FOLDER, messages), (FOLDER / "sentences", lambda: sentences(ROOT))):
+        wanted = find()
+        if options.update:
+            update(folder / f"{options.update}.json", wanted)
+        for path in sorted(folder.glob("*.json")):
+            found = faults_of(json.loads(path.read_text(encoding="utf-8")), wanted)
+            print(f"{path.relative_to(FOLDER).as_posix()}: {len(wanted)} strings, {len(found)} faults")
+            faults += found
     for fault in faults:
         print(f"  {fault}")
     return 1 if faults else 0
 
 
-def update(path: Path) -> None:
+def update(path: Path, wanted: list[str]) -> None:
     """Give the file every string, sorted, keep the translations that it has, and drop what is not used any more."""
     known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    kept = {text: known.get(text, "") for text in messages()}
+    kept = {text: known.get(text, "") for text in wanted}
+    path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
@@ -62,7 +67,11 @@ def faults_of(known: dict[str, str], wanted: list[str]) -> list[str]:
 
 
 def _values(text: str) -> list[str]:
-    return sorted(re.findall(r"{(.*?)}", text))
+    """The names of what is put in; of a text that cannot be read as a template, the text itself."""
+    try:
+        return sorted({field for _, field, _, _ in Formatter().parse(text) if field is not None})
+    except ValueError:
+        return [text]
 
 
 def messages() -> list[str]:
@@ -73,7 +82,6 @@ def messages() -> list[str]:
     for path in sorted((ROOT / "trellis_addon" / "scene").glob("*.py")):
         found.update(_looked_up(_tree(path)))
     found.update(_of_settings())
-    found.update(_sentences(_tree(ROOT / "trellis_addon" / "images.py")))
     found.update(path.stem.replace("_", " ") for path in (ROOT / "presets").rglob("*.py"))
     return sorted(text for text in found if _is_words(text))
 
@@ -112,13 +120,6 @@ def _of_settings() -> Iterator[str]:
     for field in SETTABLE:
         yield field.label
         yield field.description
-
-
-def _sentences(tree: ast.AST) -> Iterator[str]:
-    """The library's warnings."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and _name(node.func) == "Sentence":
-            yield from _literals(node.args[0])
 
 
 def _in_source(tree: ast.AST) -> Iterator[str]:

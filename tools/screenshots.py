@@ -121,6 +121,7 @@ def show_preferences(window: Window) -> None:
         "bpy.context.preferences.active_section = 'ADDONS'\n"
         "bpy.context.window_manager.addon_search = 'TRELLIS'\n"
         "bpy.ops.preferences.addon_expand(module=name)\n"
+        "bpy.context.preferences.addons[name].preferences.page = 'REMOTE'\n"
     )
     window.point(700, 790)
 

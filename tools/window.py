@@ -18,8 +18,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-SIZE = (1280, 800)
-
 # Run inside Blender: executes what it finds in do.py, on the main thread, and says in done.json what came of it.
 _DRIVER = """
 import bpy, json, os, traceback
@@ -51,6 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--stage", default="/tmp/stage", help="a folder for files, HERE or HERE:THERE")
     parser.add_argument("--display", default=":83", help="number of the virtual screen")
     parser.add_argument("--blender", default="blender")
+    parser.add_argument("--size", default="1280x800", help="of the screen, in pixels")
 
 
 class Window:
@@ -70,6 +69,7 @@ class Window:
         assignments = [f"{name}={value}" for name, value in environment.items()]
         self.prefix = [*shlex.split(options.prefix), "env", *assignments]
         self.display, self.blender = options.display, options.blender
+        self.width, self.height = map(int, options.size.split("x"))
         self.processes: list[subprocess.Popen[bytes]] = []
 
     @contextlib.contextmanager
@@ -82,9 +82,9 @@ class Window:
             (self.stage / name).unlink(missing_ok=True)
         (self.stage / "driver.py").write_text(_DRIVER.format(stage=self.inside))
         try:
-            self._start("Xvfb", self.display, "-screen", "0", f"{SIZE[0]}x{SIZE[1]}x24", "-nolisten", "tcp")
+            self._start("Xvfb", self.display, "-screen", "0", f"{self.width}x{self.height}x24", "-nolisten", "tcp")
             time.sleep(1.0)
-            geometry = ["--window-geometry", "0", "0", str(SIZE[0]), str(SIZE[1])]
+            geometry = ["--window-geometry", "0", "0", str(self.width), str(self.height)]
             driver = ["--python", f"{self.inside}/driver.py"]
             self._start(self.blender, "--factory-startup", "--gpu-backend", "opengl", *geometry, *driver, *arguments)
             self.run("", timeout=120.0)

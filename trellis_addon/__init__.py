@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .jobs.job import Asset
     from .progress import Progress
     from .settings import Settings
+    from .stages import rework
     from .task import Task
 
 _HOMES = {
@@ -30,6 +31,7 @@ _HOMES = {
     "generate": ".api",
     "price": ".api",
     "resume": ".api",
+    "rework": ".stages",
     "prepare_task": ".api",
     "Asset": ".jobs.job",
     "Progress": ".progress",
@@ -55,6 +57,7 @@ __all__ = [
     "prepare_task",
     "price",
     "resume",
+    "rework",
     "scene",
 ]
 

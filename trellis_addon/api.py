@@ -9,7 +9,7 @@ import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +17,14 @@ from .client.backends import BACKENDS, Backend, connect
 from .client.client import Account
 from .errors import ApiKeyError, FieldError, ImageError, JobError, OfflineError
 from .images import LATER, PreparedImage, clean_name, image_kind, load_image
-from .jobs.job import Asset, Job, State
+from .jobs.job import NOT_KEPT, Asset, Job, State
 from .jobs.money import Price, expected_price
 from .jobs.runner import run_job
-from .jobs.store import NOT_KEPT, JobStore
+from .jobs.store import JobStore
 from .parallel import IN_FLIGHT, as_ready
 from .progress import Progress
 from .settings import Settings
-from .task import Task, check_uuid, new_uuid
+from .task import Task, check_own_settings, check_uuid, new_uuid
 
 log = logging.getLogger(__name__)
 
@@ -35,12 +35,17 @@ THUMBNAIL = 384  # pixels: enough for the card that stands where the asset will 
 
 @dataclass(frozen=True)
 class PreparedTask:
-    """A task that is checked and ready to be written down, and what the job needs to know beside it."""
+    """A task that is checked and ready to be written down, and what the job needs to know beside it.
+
+    `source` and `picture` are for one that is derived from another job's result; see `Job`.
+    """
 
     task: Task
     name: str
     sha256: str
     thumbnail: bytes = b""
+    source: Mapping[str, Any] = field(default_factory=dict)
+    picture: str = ""
 
     def write_down(
         self, store: JobStore, backend: Backend, *, batch: str = "", fingerprint: str = "", target: str = ""
@@ -54,6 +59,8 @@ class PreparedTask:
             fingerprint=fingerprint,
             thumbnail=self.thumbnail,
             target=target,
+            source=self.source,
+            picture=self.picture,
         )
 
 
@@ -88,7 +95,7 @@ def generate(
     wished = Settings(settings or {}).replace(**named_settings)
     where = Backend(backend, key, allow_network)
     if output is not None:
-        _check_output(Path(output))
+        check_output(Path(output))
     prepared = prepare_task(image, where, wished, model=model, name=name)
     store = store or JobStore()
     asset = finish(prepared.write_down(store, where), where, store, progress)
@@ -109,6 +116,8 @@ def prepare_task(
     A picture whose subject cannot be told here goes as it is to a service of ours that has a mask model.
     """
     uuid = uuid or new_uuid()
+    if backend.is_remote:
+        check_own_settings(settings)
     model = backend.check_model(model or backend.default_model)
     if isinstance(image, str) and backend.is_remote and image_kind(image.strip()) in ("uuid", "url"):
         # The platform fetches these itself; what it is given is what identifies the picture.
@@ -188,12 +197,25 @@ def fetch(task_uuid: str, *, backend: str = "remote", key: str = "", store: JobS
     return finish(job, where, store)
 
 
-def retry(job: Job, store: JobStore, *, target: str = "", uuid: str = "", settings: Settings | None = None) -> Job:
-    """A new job, with a new taskUUID, for the same picture and settings (or these). It is paid like any other."""
-    if job.task.image == NOT_KEPT:
+def retry(
+    job: Job,
+    store: JobStore,
+    *,
+    target: str = "",
+    uuid: str = "",
+    settings: Settings | None = None,
+    from_picture: bool = False,
+) -> Job:
+    """A new job, with a new taskUUID, for the same picture and settings (or these). It is paid like any other.
+
+    A job that went on from what was kept of another one does so again, or with `from_picture` begins anew.
+    """
+    task = replace(job.task, image=job.picture or NOT_KEPT, latents="") if from_picture else job.task
+    if task.image == NOT_KEPT:
         raise JobError(f'"{job.name}" cannot be made again from here: its picture was not kept.')
-    task = replace(job.task, uuid=uuid or new_uuid(), settings=job.settings if settings is None else settings)
-    prepared = PreparedTask(task, job.name, job.image_sha256)
+    task = replace(task, uuid=uuid or new_uuid(), settings=job.settings if settings is None else settings)
+    source = {} if from_picture else job.source
+    prepared = PreparedTask(task, job.name, job.image_sha256, source=source, picture=job.picture)
     if job.thumbnail.exists():
         prepared = replace(prepared, thumbnail=job.thumbnail.read_bytes())
     return prepared.write_down(store, backend_of(job), target=target or job.target)
@@ -233,7 +255,7 @@ def copy_out(asset: Asset, target: Path) -> Asset:
     """Copy the asset, its variations and their provenance to `target`; returns the asset there."""
     if target.is_dir():
         target = target / f"{asset.name}.glb"
-    _check_output(target)
+    check_output(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     copies = []
     for position, variation in enumerate(asset.variations or (asset,)):
@@ -245,7 +267,8 @@ def copy_out(asset: Asset, target: Path) -> Asset:
     return replace(copies[0], variations=tuple(copies))
 
 
-def _check_output(target: Path) -> None:
+def check_output(target: Path) -> None:
+    """Raise `FieldError` unless it is a folder or the name of a GLB."""
     if target.suffix.lower() != ".glb" and not target.is_dir():
         raise FieldError("output", str(target), "give a file name that ends in .glb")
 

@@ -3,7 +3,9 @@
 generate IMAGE --output FILE.blend|FILE.glb     one picture to one asset
 batch FOLDER --output FILE.blend                every picture of a folder to one file
 serve --port N --token TOKEN                    our service, for other programs and machines
-weights                                         download what TRELLIS.2 needs to run on this machine
+local install, weights, doctor, remove          TRELLIS.2 on this machine
+rework ASSET --output FILE.glb                  texture or finish an asset again from what was kept of it
+export ASSET --output FILE.vxz|npz|glb|ply      its voxels, or its dense mesh
 jobs, resume, fetch, price, account, limit      what was begun, and what it costs
 
 Every setting of the task is an option, derived from `settings.SETTABLE`.
@@ -23,8 +25,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .cli_jobs import add_commands as add_job_commands
-from .errors import Cancelled, FieldError, OfflineError, TrellisError
-from .progress import Progress
+from .cli_local import add_local_commands
+from .cli_stages import add_commands as add_stage_commands
+from .errors import Cancelled, FieldError, TrellisError
 from .settings import BY_PATH, SAMPLERS, SETTABLE, Field, Settings
 from .version import VERSION
 
@@ -93,6 +96,8 @@ def _parser(program: str) -> argparse.ArgumentParser:
         _add_settings(command)
 
     add_job_commands(commands, common)
+    add_stage_commands(commands, common)
+    add_local_commands(commands, common)
 
     serve = commands.add_parser("serve", parents=[common], help="run our service")
     serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
@@ -112,7 +117,15 @@ def _parser(program: str) -> argparse.ArgumentParser:
     serve.add_argument("--device", help="what TRELLIS.2 runs on: auto (default), cuda, cuda:1, mps or cpu")
     serve.add_argument("--memory", metavar="GIB", help="how much of the device it may take (default: what is free)")
     serve.add_argument(
-        "--workers", type=int, default=1, metavar="N", help="tasks worked on at the same time (default 1)"
+        "--workers",
+        type=_workers,
+        metavar="N",
+        help="results worked on at the same time (default: auto, one for each device)",
+    )
+    serve.add_argument(
+        "--idle",
+        metavar="MINUTES",
+        help="without work for so long, leave the device to others (default 5; 0: never)",
     )
     serve.add_argument(
         "--folder",
@@ -120,6 +133,9 @@ def _parser(program: str) -> argparse.ArgumentParser:
         metavar="FOLDER",
         help="keep tasks and files here, beyond a restart (default: nothing is)",
     )
+    serve.add_argument("--restart", action="store_true", help="start it again when it dies (its tasks: see --folder)")
+    serve.add_argument("--log", type=Path, metavar="FILE", help="write the log there (default: standard error)")
+    serve.add_argument("--shared", help=argparse.SUPPRESS)  # how the add-on starts it; see `service.serve`
     serve.add_argument(
         "--allow-private-addresses",
         action=argparse.BooleanOptionalAction,
@@ -127,11 +143,6 @@ def _parser(program: str) -> argparse.ArgumentParser:
         "else can ask)",
     )
     serve.set_defaults(run=_serve)
-
-    weights = commands.add_parser(
-        "weights", parents=[common], help="download the weights of TRELLIS.2 (about 16 GB), for --engine trellis2"
-    )
-    weights.set_defaults(run=_weights)
     return parser
 
 
@@ -250,12 +261,14 @@ def _batch(options: argparse.Namespace, key: str, allow_network: bool) -> int:
 def _serve(options: argparse.Namespace, key: str, allow_network: bool) -> int:
     from .engines import base
     from .service import serve
+    from .service.worker import IDLE_VARIABLE
 
     # Whoever makes an engine finds these where a user may set them as well.
     for variable, value in (
         (base.WEIGHTS_VARIABLE, options.weights),
         (base.DEVICE_VARIABLE, options.device),
         (base.MEMORY_VARIABLE, options.memory),
+        (IDLE_VARIABLE, options.idle),
     ):
         if value is not None:
             os.environ[variable] = str(value)
@@ -268,16 +281,14 @@ def _serve(options: argparse.Namespace, key: str, allow_network: bool) -> int:
         folder=options.folder,
         allow_private_addresses=options.allow_private_addresses,
         parent_pipe=options.token_stdin,
+        shared=options.shared,
+        log=options.log,
+        restart=options.restart,
     )
 
 
-def _weights(options: argparse.Namespace, key: str, allow_network: bool) -> int:
-    from .engines.base import fetch_weights
-
-    if not allow_network:
-        raise OfflineError("Online access is off; switch it on in Preferences > System to download the weights.")
-    print(fetch_weights(Progress(lambda stage, share: print(f"{share:4.0%} {stage}", file=sys.stderr))))
-    return OK
+def _workers(text: str) -> int | None:
+    return None if text == "auto" else int(text)
 
 
 @contextmanager

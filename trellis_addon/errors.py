@@ -3,9 +3,11 @@
 TrellisError
 ├── InputError               what was asked for cannot be done as asked
 │   ├── FieldError           one field of the task: its name, its value, what is allowed
-│   └── ImageError           the picture cannot be used
+│   ├── ImageError           the picture cannot be used
+│   └── LatentsError         what was kept of a generation cannot be gone on from
 ├── DamagedFileError         a GLB that must not be handed to Blender
 ├── EngineError              a generation failed on the side that ran it
+│   └── DeviceMemoryError    ... because the device has too little memory
 ├── JobError                 a job cannot be taken where it was meant to go
 │   └── StoreError           the jobs' folder cannot be read or written
 ├── BackendError             the service could not be asked, or refused
@@ -74,12 +76,20 @@ class ImageError(InputError):
     code = "invalidImage"
 
 
+class LatentsError(InputError):
+    code = "invalidLatents"
+
+
 class DamagedFileError(TrellisError):
     code = "damagedFile"
 
 
 class EngineError(TrellisError):
     code = "inferenceError"
+
+
+class DeviceMemoryError(EngineError):
+    pass
 
 
 class JobError(TrellisError):

@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from .errors import ImageError, OfflineError
-from .sentences import Sentence
 
 if TYPE_CHECKING:
     import httpx
@@ -36,12 +35,10 @@ MAX_SIDE = 2048
 MAX_PIXELS = 120_000_000  # what a picture may claim in its header before anything is unpacked
 MAX_BYTES = 64 * 2**20
 SMALL_SUBJECT = 256
-STUDIO_NOTICE = Sentence("The image has no transparency; its plain background was removed.")
+STUDIO_NOTICE = "The image has no transparency; its plain background was removed."
 WHOLE = "whole"  # as a mask: the picture as it is, background and all
 LATER = "later"  # as a cutout: the service's mask model does it
-LATER_NOTICE = Sentence(
-    "The image has no transparency and no plain background; the service's mask model cuts its subject out."
-)
+LATER_NOTICE = "The image has no transparency and no plain background; the service's mask model cuts its subject out."
 FETCH_TIMEOUT = 30.0  # seconds, for the whole of it: a server that drips must not hold anybody up
 
 
@@ -80,20 +77,21 @@ def load_image(
     allow_network: bool = True,
     allow_path: bool = True,
     may_leave: bool = False,
+    max_pixels: int = MAX_PIXELS,
 ) -> PreparedImage:
     """Read, check and prepare a picture.
 
     `source`: a path, bytes, or text that is a URL, a data URI or Base64. `mask`: a second picture
     that says what the subject is, by its transparency where it has any and else by its brightness;
-    or `WHOLE`, which cuts nothing out. `may_leave`: see `prepare`. Raises `ImageError` with a sentence
-    when one of them cannot be used, `OfflineError` for a URL while the network is not allowed.
+    or `WHOLE`, which cuts nothing out. `may_leave`: see `prepare`; `max_pixels`: see `decode`. Raises `ImageError`
+    with a sentence when one of them cannot be used, `OfflineError` for a URL while the network is not allowed.
     """
     data, found_name = read_image_bytes(source, allow_network=allow_network, allow_path=allow_path)
     given: Image | str | None = WHOLE if mask == WHOLE else None
     if mask is not None and given is None:
-        given = decode(read_image_bytes(mask, allow_network=allow_network, allow_path=allow_path)[0])
+        given = decode(read_image_bytes(mask, allow_network=allow_network, allow_path=allow_path)[0], max_pixels)
     sha256 = hashlib.sha256(data).hexdigest()
-    return prepare(decode(data), name=name or found_name, sha256=sha256, mask=given, may_leave=may_leave)
+    return prepare(decode(data, max_pixels), name=name or found_name, sha256=sha256, mask=given, may_leave=may_leave)
 
 
 def image_kind(text: str) -> str:
@@ -143,10 +141,10 @@ def read_image_bytes(
     return _decode_base64(source), "image"
 
 
-def decode(data: bytes) -> Image:
-    """Unpack a picture, turned upright, as RGBA in sRGB.
+def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> Image:
+    """Unpack a picture, turned upright, as RGBA in sRGB; of an animation the first picture.
 
-    Raises `ImageError`: not a PNG, JPEG or WebP, cut off, damaged, absurdly large, without pixels to see.
+    Raises `ImageError`: not a PNG, JPEG or WebP, cut off, damaged, of more than `max_pixels`, without pixels to see.
     """
     from PIL import Image as PILImage
     from PIL import ImageOps
@@ -162,19 +160,17 @@ def decode(data: bytes) -> Image:
         with python_warnings.catch_warnings():
             # the size is checked below, with our own limit and sentence
             python_warnings.simplefilter("ignore")
+            _check_pixels(_webp_size(data), max_pixels)  # Pillow makes room for a WebP's pixels as it opens it
             file = PILImage.open(io.BytesIO(data), formats=_FORMATS)
-            if file.width * file.height > MAX_PIXELS:
-                raise ImageError(
-                    f"The image is {file.width} x {file.height} pixels; use one of at most "
-                    f"{MAX_PIXELS // 10**6} megapixels ({MAX_SIDE} pixels a side are all the model can use)."
-                )
+            _check_pixels(file.size, max_pixels)
             file.draft("RGB", (MAX_SIDE, MAX_SIDE))  # large JPEGs are reduced while unpacking
             file.load()
-            return _to_rgba(ImageOps.exif_transpose(file))
+            ImageOps.exif_transpose(file, in_place=True)  # else it is copied even where it is upright
+            return _to_rgba(file)
     except PILImage.DecompressionBombError:
         raise ImageError(
             f"The image claims more pixels than can be unpacked safely; use one of at most "
-            f"{MAX_PIXELS // 10**6} megapixels."
+            f"{max_pixels // 10**6} megapixels."
         ) from None
     except PILImage.UnidentifiedImageError:
         raise ImageError(f"The image is {_what_is(data)}; use a PNG, JPEG or WebP file.") from None
@@ -184,6 +180,27 @@ def decode(data: bytes) -> Image:
         raise ImageError(
             "The image is damaged or cut off and cannot be read to its end; save or download it again."
         ) from error
+
+
+def _check_pixels(size: tuple[int, int], most: int) -> None:
+    if size[0] * size[1] > most:
+        raise ImageError(
+            f"The image is {size[0]} x {size[1]} pixels; use one of at most {most // 10**6} megapixels "
+            f"({MAX_SIDE} pixels a side are all the model can use)."
+        )
+
+
+def _webp_size(data: bytes) -> tuple[int, int]:
+    """What a WebP's header says of its size (RFC 9649, 2.5 to 2.7); (0, 0) for any other file."""
+    kind, header = data[12:16], data[20:30]
+    if data[:4] != b"RIFF" or data[8:12] != b"WEBP" or len(header) < 10:
+        return 0, 0
+    if kind == b"VP8X":
+        return 1 + int.from_bytes(header[4:7], "little"), 1 + int.from_bytes(header[7:10], "little")
+    if kind == b"VP8L":
+        bits = int.from_bytes(header[1:5], "little")
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    return int.from_bytes(header[6:8], "little") & 0x3FFF, int.from_bytes(header[8:10], "little") & 0x3FFF
 
 
 def prepare(
@@ -213,14 +230,9 @@ def prepare(
         # Cut to the subject first, so that a small subject in a large picture keeps its pixels.
         image = _reduce(image.crop(box))
         box = subject_box(image)
-    if max(box[2] - box[0], box[3] - box[1]) < SMALL_SUBJECT:
-        warnings.append(
-            Sentence(
-                "The subject is only {width} x {height} pixels; a larger picture gives a better asset.",
-                width=box[2] - box[0],
-                height=box[3] - box[1],
-            )
-        )
+    width, height = box[2] - box[0], box[3] - box[1]
+    if max(width, height) < SMALL_SUBJECT:
+        warnings.append(f"The subject is only {width} x {height} pixels; a larger picture gives a better asset.")
     if cutout == "whole":
         _mark_as_cut_out(image)
     return PreparedImage(name=clean_name(name), rgba=image, sha256=sha256, cutout=cutout, warnings=tuple(warnings))
@@ -259,10 +271,13 @@ def fetch(url: str, transport: httpx.BaseTransport | None = None) -> bytes:
     try:
         with (
             httpx.Client(transport=transport, timeout=FETCH_TIMEOUT / 3, follow_redirects=True) as client,
-            client.stream("GET", url) as response,
+            client.stream("GET", url, headers={"Accept-Encoding": "identity"}) as response,
         ):
             if response.status_code != 200:
                 raise ImageError(f"The image at {url} cannot be fetched: the server answers {response.status_code}.")
+            if response.headers.get("content-encoding", "identity").lower() != "identity":
+                # pictures gain nothing by it, and a kilobyte of it may unpack to a gigabyte
+                raise ImageError(f"The image at {url} comes packed, which was not asked for; use another address.")
             data = bytearray()
             for chunk in response.iter_bytes():
                 data += chunk
@@ -306,7 +321,8 @@ def _decode_base64(text: str) -> bytes:
 
 
 def _looks_like_base64(text: str) -> bool:
-    return len(text) >= 64 and re.fullmatch(r"[A-Za-z0-9+/_\-\s]+={0,2}\s*", text) is not None
+    # possessive: with many blanks before a wrong sign, it would otherwise try all ways to share them out
+    return len(text) >= 64 and re.fullmatch(r"[A-Za-z0-9+/_\-\s]++={0,2}+\s*+", text) is not None
 
 
 def _cut_out(image: Image, mask: Image | str | None) -> tuple[Image, str, list[str]]:
@@ -352,14 +368,11 @@ def _reached(image: Image) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _cut_off(sides: tuple[str, ...]) -> Sentence:
+def _cut_off(sides: tuple[str, ...]) -> str:
     if len(sides) == 1:
-        return Sentence(
-            "The subject reaches the picture's {sides} edge; if it is cut off there, so will be the asset.", sides=sides
-        )
-    return Sentence(
-        "The subject reaches the picture's {sides} edges; if it is cut off there, so will be the asset.", sides=sides
-    )
+        return f"The subject reaches the picture's {sides[0]} edge; if it is cut off there, so will be the asset."
+    names = f"{', '.join(sides[:-1])} and {sides[-1]}"
+    return f"The subject reaches the picture's {names} edges; if it is cut off there, so will be the asset."
 
 
 def _mark_as_cut_out(image: Image) -> None:
@@ -375,10 +388,12 @@ def _to_rgba(image: Image) -> Image:
         import numpy as np
         from PIL import Image as PILImage
 
-        grey = np.asarray(image, dtype=np.float64)
-        return PILImage.fromarray(
-            (grey / (65535.0 if grey.max() > 255 else 255.0) * 255.0 + 0.5).astype(np.uint8), "L"
-        ).convert("RGBA")
+        grey = np.asarray(image)
+        scale = 255.0 / (65535.0 if grey.max() > 255 else 255.0)
+        bytes_of_it = np.empty(grey.shape, np.uint8)
+        for rows in range(0, len(grey), 256):  # in strips: eight bytes a pixel of all at once would be a lot
+            bytes_of_it[rows : rows + 256] = grey[rows : rows + 256].astype(np.float64) * scale + 0.5
+        return PILImage.fromarray(bytes_of_it, "L").convert("RGBA")
     if icc and image.mode in ("RGB", "RGBA", "CMYK", "L"):
         image = _to_srgb(image, icc)
     return image.convert("RGBA")

@@ -21,11 +21,17 @@ class Progress:
     ) -> None:
         self._on_update = on_update
         self._is_cancelled = is_cancelled
+        self._share = 0.0
 
     def update(self, stage: str, fraction: float) -> None:
         """Report; raises `Cancelled` when the work should stop here."""
         self.check()
-        self._on_update(stage, min(max(float(fraction), 0.0), 1.0))
+        self._share = min(max(float(fraction), 0.0), 1.0)
+        self._on_update(stage, self._share)
+
+    def say(self, stage: str) -> None:
+        """Report what is done now, where that gets nothing further; raises `Cancelled` as `update` does."""
+        self.update(stage, self._share)
 
     def check(self) -> None:
         """Raise `Cancelled` when the work should stop here."""

@@ -282,11 +282,34 @@ SAMPLERS = {
     "texSlat": "Texture Sampler",
 }
 
-BY_PATH: dict[str, Field] = {field.path: field for field in FIELDS}
+# What our own service understands beyond the published task; never sent to the remote API.
+OWN_FIELDS: tuple[Field, ...] = (
+    Field(
+        "inputs.latents",
+        str,
+        "Latents",
+        "What an earlier result was decoded from, to go on from without sampling again: a safetensors file as UUID, "
+        "data URI or Base64. With an image, its texture is sampled again; without one, it is only finished again",
+    ),
+    Field(
+        "settings.textureFormat",
+        str,
+        "Texture Format",
+        "File format of the textures inside the asset; PNG is larger, and every program reads it",
+        default="webp",
+        choices=("webp", "png"),
+    ),
+)
+
+# What is done after the last sampling: from kept latents it can be done anew.
+FINISHING = ("decimation_target", "remesh", "texture_size", "texture_format")
+
+BY_PATH: dict[str, Field] = {field.path: field for field in (*FIELDS, *OWN_FIELDS)}
 # What identifies one task rather than describes a wish: `Task` has these as attributes of its own.
-IDENTITY = ("taskType", "taskUUID", "inputs.image", "model")
+IDENTITY = ("taskType", "taskUUID", "inputs.image", "inputs.latents", "model")
 SETTABLE: tuple[Field, ...] = tuple(field for field in FIELDS if field.path not in IDENTITY)
-BY_NAME: dict[str, Field] = {field.name: field for field in SETTABLE}
+OWN_SETTINGS: tuple[Field, ...] = tuple(field for field in OWN_FIELDS if field.path not in IDENTITY)
+BY_NAME: dict[str, Field] = {field.name: field for field in (*SETTABLE, *OWN_SETTINGS)}
 
 
 class Settings(Mapping[str, Any]):
@@ -305,7 +328,7 @@ class Settings(Mapping[str, Any]):
             for field, item in _resolve(key, value):
                 found[field.name] = field.check(item)
         # in the order of FIELDS, so that equal settings look the same wherever they are written
-        self._values = {field.name: found[field.name] for field in SETTABLE if field.name in found}
+        self._values = {name: found[name] for name in BY_NAME if name in found}
 
     def __getitem__(self, name: str) -> Any:
         return self._values[name]
@@ -375,7 +398,7 @@ def _resolve(key: str, value: Any) -> Iterator[tuple[Field, Any]]:
         for inner, item in value.items():
             yield from _resolve(f"{_snake(group)}_{_snake(str(inner))}", item)
         return
-    for field in SETTABLE:
+    for field in BY_NAME.values():
         if key in (field.name, field.path) or (field.group in ("", "settings") and key == field.path.split(".")[-1]):
             yield field, value
             return

@@ -3,6 +3,7 @@
 from . import (
     asset_panel,
     job_panels,
+    local_setup,
     overlay,
     panels,
     picture,
@@ -18,6 +19,7 @@ _modules = (
     thumbnails,
     properties,
     preferences,
+    local_setup,
     presets,
     picture,
     panels,

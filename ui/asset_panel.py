@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ..trellis_addon.scene import Statistics
 
 _LEVEL_ICONS = {"GOOD": "CHECKMARK", "INFO": "INFO", "WARNING": "ERROR"}
+_STAGES = {"texture": "Texture", "finish": "Mesh and Textures", "all": "Everything"}
 _ALPHA = {"OPAQUE": "Opaque", "MASK": "Cut Out", "BLEND": "See-Through"}
 
 
@@ -31,7 +32,7 @@ class TRELLIS2_PT_asset(SubPanel, bpy.types.Panel):
 
     def draw(self, context: bpy.types.Context) -> None:
         layout, obj = self.layout, context.object
-        _draw_provenance(layout, obj)
+        _draw_provenance(layout, obj, context)
         row = layout.row(align=True)
         row.operator("trellis2.repeat", text="Repeat", icon="FILE_REFRESH")
         row.operator("trellis2.more_like_this", text="More Like This", icon="DUPLICATE")
@@ -43,14 +44,19 @@ class TRELLIS2_PT_asset(SubPanel, bpy.types.Panel):
             header.label(text="Statistics")
             if body:
                 _draw_statistics(body, obj, kept, context)
+        header, body = layout.panel("trellis2_asset_stages", default_closed=True)
+        header.label(text="Stages")
+        if body:
+            _draw_stages(body, obj)
         header, body = layout.panel("trellis2_asset_tools")
         header.label(text="Tools")
         if body:
             _draw_tools(body)
 
 
-def _draw_provenance(layout: bpy.types.UILayout, obj: bpy.types.Object) -> None:
+def _draw_provenance(layout: bpy.types.UILayout, obj: bpy.types.Object, context: bpy.types.Context) -> None:
     from ..trellis_addon.scene.provenance import read_provenance
+    from ..trellis_addon.scene.words import said
 
     known = read_provenance(obj)
     engine = str(known.get("engine", ""))
@@ -66,6 +72,9 @@ def _draw_provenance(layout: bpy.types.UILayout, obj: bpy.types.Object) -> None:
     _row(column, pgettext_iface("Made"), str(known.get("created", "")).replace("T", " ")[:16])
     if "trellis2_lod_level" in obj:
         _row(column, pgettext_iface("Level of Detail"), obj["trellis2_lod_level"])
+    notes = known.get("notes")
+    for note in notes if isinstance(notes, list) else ():
+        wrapped(layout, said(note), context, icon="INFO")
 
 
 def _draw_verdict(layout: bpy.types.UILayout, obj: bpy.types.Object, context: bpy.types.Context) -> Statistics | None:
@@ -102,6 +111,24 @@ def _draw_statistics(
     _row(column, pgettext_iface("Alpha"), pgettext_iface(_ALPHA[found.alpha]))
     if surface.uv_area is not None:
         _row(column, pgettext_iface("UV Area"), f"{surface.uv_area:.0%}")
+
+
+def _draw_stages(layout: bpy.types.UILayout, obj: bpy.types.Object) -> None:
+    """What can be made of what was kept; the buttons say themselves why they are off."""
+    from ..trellis_addon.scene.provenance import read_provenance
+
+    source = read_provenance(obj).get("source")
+    if isinstance(source, dict):
+        _row(layout.column(align=True), pgettext_iface("Made Again"), pgettext_iface(_STAGES[_stage_of(source)]))
+    column = layout.column(align=True)
+    column.operator("trellis2.texture_again", text="Texture Again...", icon="BRUSH_DATA")
+    column.operator("trellis2.finish_again", text="Finish Again...", icon="MOD_REMESH")
+    layout.operator("trellis2.export_stages", text="Export Voxels...", icon="EXPORT")
+
+
+def _stage_of(source: dict[str, Any]) -> str:
+    stage = source.get("stage")
+    return stage if stage in _STAGES else "all"
 
 
 def _draw_tools(layout: bpy.types.UILayout) -> None:

@@ -13,7 +13,11 @@ from bpy.app.translations import pgettext_iface
 
 from .. import __package__ as base_package
 from ..trellis_addon.engines.base import trellis2_available
+from ..trellis_addon.errors import TrellisError
+from .local_setup import worker_status
+from .local_words import card_words, duration_range, worker_state
 from .preferences import remote_key_source, service_url
+from .properties import read_settings
 
 NEARLY = 0.8  # of a spending limit
 _FRESH = 5.0  # seconds for which what the disk said holds
@@ -22,7 +26,10 @@ _ASKING = ("trellis2.test_key", "trellis2.test_service", "trellis2.ask_device")
 
 @dataclass(frozen=True)
 class Line:
-    """A line of the panel; `operator` is the button that helps, `label` what is written on it if not its own name."""
+    """A line of the panel; `operator` is the button that helps, `label` what is written on it if not its own name.
+
+    What is no error, and has no label, has its button beside it, as an icon.
+    """
 
     text: str
     icon: str = "INFO"
@@ -61,7 +68,7 @@ def obstacles(state: bpy.types.PropertyGroup) -> list[Line]:
 
 def limit_lines(state: bpy.types.PropertyGroup) -> list[Line]:
     """Whether the next job would pass a spending limit, or is near one."""
-    history = sys.modules.get(f"{base_package}.trellis_addon.scene.history")
+    history = _scene("history")
     if history is None:
         return []
     found = []
@@ -102,21 +109,65 @@ def _price(results: int) -> Any:
     return expected_price(results)
 
 
+def _scene(name: str) -> Any:
+    """A module of the library, if it was ever needed: drawing alone loads nothing."""
+    return sys.modules.get(f"{base_package}.trellis_addon.scene.{name}")
+
+
 def _draft() -> list[Line]:
     return [Line(pgettext_iface("A quick relief, no AI model"))]
 
 
+def expectations(state: bpy.types.PropertyGroup) -> list[Line]:
+    """How long it will take on this computer's device, and how much of its memory; nothing where nobody has asked."""
+    module = _scene("device")
+    if state.backend != "local" or module is None or module.known().machine is None:
+        return []
+    if not _available(int(time.monotonic() / _FRESH)):
+        return []
+    try:
+        worker = worker_status()
+        found = module.expected(read_settings(state.settings), (worker.pid,) if worker and worker.pid else ())
+    except TrellisError:  # a text that is no legal value: pressing the button says which
+        return []
+    card = module.known().card
+    values = {"time": duration_range(*found.seconds), "memory": f"{found.memory / 2**30:.0f}"}
+    if card is not None and card.total and found.memory:
+        text = pgettext_iface("About {time}, {memory} of {total} GB")
+        text = text.format(**values, total=f"{card.total / 2**30:.0f}")
+    else:
+        text = pgettext_iface("About {time}").format(**values)
+    if not found.learned:
+        learned = pgettext_iface("a first guess")
+    elif found.runs == 1:
+        learned = pgettext_iface("learned from one run")
+    else:
+        learned = pgettext_iface("learned from {count} runs").format(count=found.runs)
+    lines = [Line(f"{text} ({learned})", "TIME")]
+    if found.warning:
+        lines.append(Line(found.warning, "INFO"))
+    return lines
+
+
 def _local() -> list[Line]:
+    work = _scene("local_work")
+    if work is not None and work.is_running("install", "weights"):
+        text = pgettext_iface("Being set up: {share}").format(share=f"{work.current().share:.0%}")
+        return [Line(text, "SORTTIME", "trellis2.preferences", pgettext_iface("Show..."))]
     # looked for on the disk, so not at every redraw
     if not _available(int(time.monotonic() / _FRESH)):
-        return [Line(pgettext_iface("No weights installed: the draft answers"))]
-    module = sys.modules.get(f"{base_package}.trellis_addon.scene.device")
+        text = pgettext_iface("Not set up yet: the draft answers")
+        return [Line(text, "INFO", "trellis2.preferences", pgettext_iface("Set Up..."))]
+    module = _scene("device")
     found = module.known() if module else None
-    if found is None:
+    if found is None or found.machine is None:
         return [Line(device() or pgettext_iface("The weights are installed"), "CHECKMARK", "trellis2.ask_device")]
-    memory = {"free": f"{found.free / 2**30:.0f}", "total": f"{found.total / 2**30:.0f}"}
-    text = pgettext_iface("{free} of {total} GB of memory free").format(**memory)
-    return [Line(found.name, "CHECKMARK", "trellis2.ask_device"), Line(text, "BLANK1")]
+    if found.card is None:
+        lines = [Line(pgettext_iface("On the processor, slowly"), "INFO", "trellis2.ask_device")]
+    else:
+        lines = [Line(card_words(found.card), "CHECKMARK", "trellis2.ask_device")]
+    text, icon = worker_state(worker_status())
+    return [*lines, Line(text, icon, *(("trellis2.worker_start", pgettext_iface("Start")) if icon == "ERROR" else ()))]
 
 
 @functools.lru_cache(maxsize=1)
@@ -156,5 +207,5 @@ def _service() -> list[Line]:
 
 def _account() -> str:
     """What came of Test Key, if the module that asks has ever been needed."""
-    history = sys.modules.get(f"{base_package}.trellis_addon.scene.history")
+    history = _scene("history")
     return history.known.account if history else ""

@@ -9,7 +9,9 @@ import bpy
 from bpy.app.translations import pgettext_iface
 
 from .. import __package__ as base_package
+from ..trellis_addon.scene.words import said
 from .layout import SubPanel, wrapped
+from .local_words import duration
 from .preferences import spent_line
 from .thumbnails import icon_of
 
@@ -156,24 +158,18 @@ def progress_words(generation: Any) -> str:
         words.append(f"{generation.share:.0%}")
     left = generation.seconds_left
     if left is not None:
-        words.append(pgettext_iface("{time} left").format(time=_duration(left)))
+        words.append(pgettext_iface("{time} left").format(time=duration(left)))
     return ", ".join(words)
 
 
 def stage_name(stage: str) -> str:
     """What an engine calls a stage of its work, as a word for people; what is not known is shown as it is."""
-    return pgettext_iface(STAGES.get(stage, stage))
+    return pgettext_iface(STAGES[stage]) if stage in STAGES else said(stage)
 
 
 def backend_name(backend: str) -> str:
     """Where a job was sent to, as a word for people; a service of one's own by its address."""
     return pgettext_iface(BACKENDS[backend]) if backend in BACKENDS else backend
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 59.5:
-        return pgettext_iface("{seconds} s").format(seconds=max(round(seconds), 1))
-    return pgettext_iface("{minutes} min").format(minutes=round(seconds / 60))
 
 
 class TRELLIS2_PT_history(SubPanel, bpy.types.Panel):
@@ -229,7 +225,7 @@ def _known() -> Any:
 
 
 def _job_line(job: Any) -> str:
-    seconds = _duration(job.duration) if job.duration is not None else ""
+    seconds = duration(job.duration) if job.duration is not None else ""
     # nought is not free: it may not be told yet
     cost = pgettext_iface("{cost} US dollars").format(cost=f"{job.cost:.4f}") if job.is_paid and job.cost else ""
     return ", ".join(filter(None, (pgettext_iface(STATES[job.state]), backend_name(job.backend), seconds, cost)))

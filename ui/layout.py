@@ -7,6 +7,8 @@ import unicodedata
 
 import bpy
 
+from ..trellis_addon.scene.words import said
+
 # Where a line may end: between words, and after each letter of a script without spaces, with the stop that follows it.
 _WIDE = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
 _PIECES = re.compile(rf"\s+|[{_WIDE}][\u3001-\u3011\uff01-\uff1f\u201d]*|[^\s{_WIDE}]+")
@@ -33,13 +35,14 @@ def wrapped(
 ) -> None:
     """Text over as many lines as the region's width asks for, with an icon before the first.
 
+    A sentence of the library's is said in the artist's language, so that what shows one need not think of it.
     `share` is how much of the width the layout has; `alert` shows the text in red.
     """
     width = int(share * context.region.width / (7 * context.preferences.system.ui_scale)) - 6 - (4 if icon else 0)
     column = layout.column(align=True)
     column.scale_y = 0.75
     column.alert = alert
-    for number, line in enumerate(lines_of(text, max(width, 12))):
+    for number, line in enumerate(lines_of(said(text), max(width, 12))):
         column.label(text=line, translate=False, icon=(icon if number == 0 else "BLANK1") if icon else "NONE")
 
 

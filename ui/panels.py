@@ -6,7 +6,7 @@ import bpy
 from bpy.app.translations import pgettext_iface
 
 from ..trellis_addon.settings import SAMPLERS, SETTABLE, Field
-from .backend_state import Line, price_of, problems, state_lines
+from .backend_state import Line, expectations, price_of, problems, state_lines
 from .job_panels import minded_fields
 from .layout import Panel, SubPanel, wrapped
 from .picture import draw_picture, draw_warnings
@@ -26,7 +26,9 @@ class TRELLIS2_PT_main(Panel, bpy.types.Panel):
         column = layout.column()
         column.use_property_split = True
         column.use_property_decorate = False
-        column.prop(state, "backend")
+        row = column.row(align=True)
+        row.prop(state, "backend")
+        row.operator("trellis2.preferences", text="", icon="PREFERENCES")
         _draw_lines(layout, state_lines(state.backend), context)
         draw_warnings(layout, context)
         _draw_lines(layout, problems(state), context)
@@ -36,6 +38,7 @@ class TRELLIS2_PT_main(Panel, bpy.types.Panel):
         button.operator("trellis2.generate", text=_button_text(state), translate=False, icon="MESH_MONKEY")
         if price := price_of(state):
             wrapped(layout, pgettext_iface("About {price}").format(price=price), context)
+        _draw_lines(layout, expectations(state), context)
 
 
 class TRELLIS2_PT_settings(SubPanel, bpy.types.Panel):
@@ -83,13 +86,13 @@ def _sampler_panel(group: str, heading: str) -> type:
 def _draw_lines(layout: bpy.types.UILayout, lines: list[Line], context: bpy.types.Context) -> None:
     """What is known, each with its button beside it; below what is wrong stands the button that helps, once."""
     for number, line in enumerate(lines):
-        if line.icon != "ERROR":
+        if line.icon != "ERROR" and not line.label:
             row = layout.row(align=True)
             wrapped(row, line.text, context, 0.88 if line.operator else 1.0, icon=line.icon)
             if line.operator:
                 row.operator(line.operator, text="", icon=line.operator_icon, emboss=False)
             continue
-        wrapped(layout, line.text, context, icon="ERROR")
+        wrapped(layout, line.text, context, icon=line.icon)
         if line.operator in [other.operator for other in lines[number + 1 :]]:
             continue
         if line.label:

@@ -39,10 +39,8 @@ def draw_warnings(layout: bpy.types.UILayout, context: bpy.types.Context) -> Non
         return
     if found.error:
         wrapped(layout, found.error, context, icon="ERROR", alert=True)
-    from ..trellis_addon.scene.words import said
-
     for warning in found.warnings:
-        wrapped(layout, said(warning), context, icon="ERROR")
+        wrapped(layout, warning, context, icon="ERROR")
 
 
 def _draw_cutout(layout: bpy.types.UILayout, context: bpy.types.Context, image: bpy.types.Image) -> None:

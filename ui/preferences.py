@@ -6,14 +6,19 @@ import sys
 from typing import Any
 
 import bpy
-from bpy.app.translations import pgettext_iface, pgettext_n
+from bpy.app.translations import pgettext_iface
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, StringProperty
 
 from .. import __package__ as base_package
 from ..trellis_addon.errors import FieldError
 from ..trellis_addon.keys import find_key
-from . import logs
-from .variables import DATA_FOLDER, LOCAL_PYTHON, WEIGHTS
+from ..trellis_addon.scene.words import said
+from . import local_setup, logs
+from .local_properties import LocalProperties, tell_library
+from .variables import DATA_FOLDER, LOCAL_FOLDER, LOCAL_PYTHON, WEIGHTS
+
+# The scene's choice of where to run -> the page that it is set up on.
+PAGE_OF = {"draft": "LOCAL", "local": "LOCAL", "remote": "REMOTE", "service": "SERVICE"}
 
 
 def _library_items(self: Any, context: bpy.types.Context | None) -> list[tuple[str, str, str]]:
@@ -32,20 +37,23 @@ def _use_data_folder(self: TRELLIS2_AP_preferences, context: bpy.types.Context) 
     DATA_FOLDER.use(bpy.path.abspath(self.data_folder))
 
 
-def _use_local_python(self: TRELLIS2_AP_preferences, context: bpy.types.Context) -> None:
-    LOCAL_PYTHON.use(bpy.path.abspath(self.local_python))
-
-
-def _use_weights(self: TRELLIS2_AP_preferences, context: bpy.types.Context) -> None:
-    WEIGHTS.use(bpy.path.abspath(self.weights))
-
-
 def _set_log_level(self: TRELLIS2_AP_preferences, context: bpy.types.Context) -> None:
     logs.set_level(self.log_level)
 
 
-class TRELLIS2_AP_preferences(bpy.types.AddonPreferences):
+class TRELLIS2_AP_preferences(LocalProperties, bpy.types.AddonPreferences):
     bl_idname = base_package
+
+    page: EnumProperty(  # type: ignore[valid-type]
+        name="Page",
+        items=[
+            ("LOCAL", "Local GPU", "TRELLIS.2 on this computer"),
+            ("REMOTE", "Remote API", "TRELLIS.2 at Runware: the key, and what may be spent"),
+            ("SERVICE", "Your Service", "At an address of your own, such as a studio's computer with a large card"),
+            ("ASSETS", "New Assets", "How they come to stand, and where they are kept"),
+            ("FILES", "Files", "Where jobs and their files are kept"),
+        ],
+    )
 
     api_key: StringProperty(  # type: ignore[valid-type]
         name="API Key",
@@ -63,18 +71,6 @@ class TRELLIS2_AP_preferences(bpy.types.AddonPreferences):
         description="Where jobs and their files are kept, even without the extension; empty takes your data folder",
         subtype="DIR_PATH",
         update=_use_data_folder,
-    )
-    local_python: StringProperty(  # type: ignore[valid-type]
-        name="Python",
-        description="The Python of an environment that the local backend is installed in: pip install '.[local]'",
-        subtype="FILE_PATH",
-        update=_use_local_python,
-    )
-    weights: StringProperty(  # type: ignore[valid-type]
-        name="Weights",
-        description="A folder with a copy of microsoft/TRELLIS.2-4B; empty takes the one in the data folder",
-        subtype="DIR_PATH",
-        update=_use_weights,
     )
     height: FloatProperty(  # type: ignore[valid-type]
         name="Height",
@@ -113,17 +109,18 @@ class TRELLIS2_AP_preferences(bpy.types.AddonPreferences):
     )
 
     def draw(self, context: bpy.types.Context) -> None:
-        for heading, icon, draw in (
-            (pgettext_n("Remote API"), "WORLD", self._draw_remote),
-            (pgettext_n("Your Service"), "NETWORK_DRIVE", self._draw_service),
-            (pgettext_n("Local GPU"), "MEMORY", self._draw_local),
-            (pgettext_n("New Assets"), "MESH_MONKEY", self._draw_placement),
-            (pgettext_n("Asset Library"), "ASSET_MANAGER", self._draw_library),
-            (pgettext_n("Files"), "FILE_FOLDER", self._draw_files),
-        ):
-            box = self.layout.box()
-            box.label(text=heading, icon=icon)
-            column = box.column()
+        self.layout.row().prop(self, "page", expand=True)
+        if self.page == "LOCAL":
+            local_setup.draw(self.layout, self, context)
+            return
+        pages = {
+            "REMOTE": (self._draw_remote,),
+            "SERVICE": (self._draw_service,),
+            "ASSETS": (self._draw_placement, self._draw_library),
+            "FILES": (self._draw_files,),
+        }
+        for draw in pages[self.page]:
+            column = self.layout.box().column()
             column.use_property_split = True
             column.use_property_decorate = False
             draw(column, context)
@@ -144,7 +141,7 @@ class TRELLIS2_AP_preferences(bpy.types.AddonPreferences):
         if history is None:
             return
         if history.known.account:
-            layout.label(text=history.known.account, translate=False)
+            layout.label(text=said(history.known.account), translate=False)
         for period, amount in history.known.spent.items():
             limit = history.known.limits.get(period)
             layout.label(text=spent_line(period, amount, limit), translate=False, icon="BLANK1")
@@ -158,13 +155,7 @@ class TRELLIS2_AP_preferences(bpy.types.AddonPreferences):
         service = sys.modules.get(f"{base_package}.operators.service")
         answer, icon = service.answer_of(self.service_url.strip()) if service else ("", "NONE")
         if answer:
-            layout.label(text=answer, translate=False, icon=icon)
-
-    def _draw_local(self, layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
-        for name, variable in (("local_python", LOCAL_PYTHON), ("weights", WEIGHTS)):
-            row = layout.row()
-            row.enabled = not variable.is_given()
-            row.prop(self, name)
+            layout.label(text=said(answer), translate=False, icon=icon)
 
     def _draw_placement(self, layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
         layout.prop(self, "height")
@@ -265,13 +256,12 @@ def register() -> None:
     stored = preferences()
     if stored is not None:
         DATA_FOLDER.use(bpy.path.abspath(stored.data_folder))
-        LOCAL_PYTHON.use(bpy.path.abspath(stored.local_python))
-        WEIGHTS.use(bpy.path.abspath(stored.weights))
+        tell_library(stored)
         logs.set_level(stored.log_level)
 
 
 def unregister() -> None:
-    for variable in (DATA_FOLDER, LOCAL_PYTHON, WEIGHTS):
+    for variable in (DATA_FOLDER, LOCAL_FOLDER, LOCAL_PYTHON, WEIGHTS):
         variable.reset()
     logs.reset()
     for cls in reversed(_classes):

@@ -1,4 +1,7 @@
-"""The interface in other languages: one JSON file each in translations/, from the English words to the others."""
+"""The interface in other languages: JSON files in translations/, from the English words to the others.
+
+One of each language has the interface's own words, one in sentences/ the library's, whose values are numbered.
+"""
 
 from __future__ import annotations
 
@@ -8,21 +11,31 @@ from pathlib import Path
 import bpy
 
 from .. import __package__ as base_package
+from ..trellis_addon.scene.words import CONTEXT, FOLDER
 
-_FOLDER = Path(__file__).resolve().parents[1] / "translations"
 # Blender looks words up by what they stand on: buttons of operators have a context of their own.
 _CONTEXTS = ("*", "Operator")
 
+Messages = dict[tuple[str, str], str]
+
 
 def register() -> None:
-    messages = {path.stem: _messages(path) for path in sorted(_FOLDER.glob("*.json"))}
-    bpy.app.translations.register(base_package, messages)
+    files = sorted(FOLDER.parent.glob("*.json"))
+    bpy.app.translations.register(base_package, {path.stem: _messages(path) for path in files})
 
 
 def unregister() -> None:
     bpy.app.translations.unregister(base_package)
 
 
-def _messages(path: Path) -> dict[tuple[str, str], str]:
+def _messages(path: Path) -> Messages:
+    found = {(context, english): other for english, other in _read(path).items() for context in _CONTEXTS}
+    sentences = FOLDER / path.name
+    if sentences.is_file():
+        found.update(((CONTEXT, english), other) for english, other in _read(sentences).items())
+    return found
+
+
+def _read(path: Path) -> dict[str, str]:
     words = json.loads(path.read_text(encoding="utf-8"))
-    return {(context, english): other for english, other in words.items() for context in _CONTEXTS}
+    return {english: other for english, other in words.items() if other}

@@ -8,11 +8,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from ..errors import ApiKeyError, FieldError, OfflineError
+from ..errors import ApiKeyError, FieldError, OfflineError, ServiceError
+from ..handshake import mismatch
 from ..keys import KEY_VARIABLE, find_key
+from ..progress import Progress
 from ..settings import DRAFT_MODEL, TRELLIS2_MODEL
 from .client import Client
-from .local_service import local_service
+from .local_service import lasting_service, local_service
 
 BACKENDS = ("remote", "local", "draft")
 REMOTE_URL = "https://api.runware.ai/v1"
@@ -58,11 +60,18 @@ class Backend:
 def connect(backend: Backend) -> Iterator[Client]:
     """A client of the backend; our own service is started when it is not running yet.
 
-    Raises `ApiKeyError`, `OfflineError`, or `EngineError` when the service does not start.
+    A client of our own service finds it again when it was started anew. Raises `ApiKeyError`, `OfflineError`,
+    `EngineError` when the service does not start, `ServiceError` for one of an edition that cannot be talked to.
     """
     if backend.name in ("local", "draft"):
-        service = local_service("auto" if backend.name == "local" else "draft")
-        with Client(service.url, service.token, remote=False) as client:
+        engine = "auto" if backend.name == "local" else "draft"
+        service = local_service(engine)
+
+        def find(progress: Progress) -> tuple[str, str]:
+            found = lasting_service(engine, progress)
+            return found.url, found.token
+
+        with Client(service.url, service.token, remote=False, find=find) as client:
             yield client
         return
     url = os.environ.get(REMOTE_URL_VARIABLE, REMOTE_URL) if backend.is_remote else _with_path(backend.name)
@@ -80,6 +89,10 @@ def connect(backend: Backend) -> Iterator[Client]:
         # The key of the remote API goes to the remote API only; another service has a token of its own.
         key = backend.key or os.environ.get(TOKEN_VARIABLE, "")
     with Client(url, key, remote=backend.is_remote) as client:
+        if not backend.is_remote:
+            problem = mismatch(client.about(), f"The service at {url}")
+            if problem:
+                raise ServiceError(problem)
         yield client
 
 

@@ -6,6 +6,7 @@ import functools
 import json
 import logging
 import random
+import secrets
 import ssl
 import time
 from collections.abc import Callable, Mapping
@@ -21,13 +22,17 @@ from ..errors import (
     BackendError,
     BalanceError,
     BusyError,
+    DamagedFileError,
+    EngineError,
+    LatentsError,
     NetworkError,
     ServiceError,
     TimedOutError,
     TrellisError,
 )
+from ..handshake import CLIENT_HEADER
 from ..progress import Progress
-from ..task import Result, Task, new_uuid
+from ..task import Result, Task, check_published, new_uuid
 from .download import download
 from .replies import (
     Reply,
@@ -49,6 +54,11 @@ TIMEOUT = httpx.Timeout(60.0, connect=15.0)
 SYNC_TIMEOUT = httpx.Timeout(20 * 60.0, connect=15.0)  # the reply comes when the asset is made
 DRIP_LIMIT = 60.0  # seconds that a reply's body may take once it has begun
 REPLY_LIMIT = 64 * 2**20  # bytes
+FINDS = 30  # times that one request may find its service started anew
+_PROGRAM = secrets.token_hex(8)  # this one, among those that take turns at a service of ours
+LATENTS_ATTEMPTS = 3  # an asset does without them
+
+Find = Callable[[Progress], tuple[str, str]]  # the address and the token, as they are now
 
 
 @dataclass(frozen=True)
@@ -74,7 +84,8 @@ class Account:
 class Client:
     """Speaks to one service at `url` (".../v1") with `token`; close it after use.
 
-    `remote` says that it is a paid one. `transport` and `sleep` are handed in by tests.
+    `remote` says that it is a paid one. `find`, where there is one, is asked for its address and token whenever it
+    cannot be reached: it blocks until it is there again, or raises. `transport` and `sleep` are handed in by tests.
     """
 
     def __init__(
@@ -83,6 +94,7 @@ class Client:
         token: str = "",
         *,
         remote: bool = True,
+        find: Find | None = None,
         transport: httpx.BaseTransport | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -92,6 +104,8 @@ class Client:
         self.url = url
         self.remote = remote
         self._token = token
+        self._find = find
+        self._former: set[str] = set()  # addresses that it had before
         self._sleep = sleep
         # A proxy must not come between the add-on and its own service on this machine.
         options: dict[str, Any] = {"transport": transport, "trust_env": remote, "timeout": TIMEOUT, "verify": _tls()}
@@ -115,6 +129,8 @@ class Client:
         After a `NetworkError`, `ServiceError` or `BusyError` nobody knows. The taskUUID makes it safe to
         send the same task again: the answer that it is there already means that it was accepted before.
         """
+        if self.remote:
+            check_published(task)
         timeout = SYNC_TIMEOUT if task.settings.get("delivery_method") == "sync" else TIMEOUT
         answer = self._post([task.to_request()], progress, timeout=timeout)
         reply = read_reply(answer.body, task.uuid)
@@ -163,7 +179,7 @@ class Client:
         if not self.remote:
             try:
                 self._post([{"taskType": "cancelTask", "taskUUID": task_uuid}], attempts=1)
-            except BackendError as error:
+            except (BackendError, EngineError) as error:
                 log.info("The service did not take the cancelling: %s", error)
 
     def upload(self, data_uri: str, progress: Progress | None = None) -> str:
@@ -182,6 +198,8 @@ class Client:
         Should a service not know of dry runs and begin the task, then under its own taskUUID: sending
         the task afterwards does not pay twice.
         """
+        if self.remote:
+            check_published(task)
         answer = self._post([task.to_request()], attempts=1, headers={"X-Runware-Dry-Run": "1"})
         reply = read_reply(answer.body, task.uuid)
         if answer.status >= 400 or reply.errors:
@@ -219,7 +237,20 @@ class Client:
 
     def download(self, result: Result, path: Path, progress: Progress | None = None) -> Path:
         """Fetch a result's GLB to `path`, whole and checked or not at all; see `download.download`."""
-        return download(self._files, result.url, path, progress or Progress(), self.wait)
+        return download(self._files, self._where_now(result.url), path, progress or Progress(), self.wait)
+
+    def download_latents(self, result: Result, path: Path, progress: Progress | None = None) -> Path:
+        """Fetch what a result was decoded from, as `download` does; only our own service has it."""
+        found = download(
+            self._files,
+            self._where_now(result.latents_url),
+            path,
+            progress or Progress(),
+            self.wait,
+            check=_check_latents_file,
+            attempts=LATENTS_ATTEMPTS,
+        )
+        return found
 
     def wait(self, attempt: int, progress: Progress, at_least: float = 0.0) -> None:
         """Wait 0.5 s, 1 s, 2 s, ... up to 10 s, give or take a quarter, watching for a cancel."""
@@ -244,12 +275,17 @@ class Client:
         progress = progress or Progress()
         fault: TrellisError | None = None
         may_have_arrived = False
-        for attempt in range(attempts):
+        attempt = finds = 0
+        while attempt < attempts:
             progress.check()
             at_least = 0.0
             try:
                 response, body = self._exchange(tasks, headers or {}, timeout, progress)
                 status = response.status_code
+                if status == 401 and self._find is not None and finds < FINDS:
+                    finds += 1
+                    if self._look_for_it(self._find, progress):
+                        continue  # started anew, with another token
                 if body is not None and status not in RETRIED_STATUS and not response.is_redirect:
                     return Answer(status, body, may_have_arrived)
                 fault = self._fault(response, body)
@@ -266,17 +302,44 @@ class Client:
             except httpx.HTTPError as error:
                 may_have_arrived = True
                 fault = self._not_reached(error)
+            if self._find is not None and finds < FINDS and isinstance(fault, NetworkError):
+                # one of our own that has ended: it is not the network, and whoever looks after it knows more
+                finds += 1
+                has_moved = self._look_for_it(self._find, progress)
+                if has_moved or not isinstance(fault, TimedOutError):
+                    self.pause(0.1, progress)
+                    continue
             if attempt < attempts - 1:
                 log.info("Asking the service again: %s", fault)
                 self.wait(attempt, progress, at_least)
+            attempt += 1
         assert fault is not None
         raise fault
+
+    def _look_for_it(self, find: Find, progress: Progress) -> bool:
+        """Whether it has moved; what is raised where it is not there any more says why."""
+        url, token = find(progress)
+        has_moved = (url, token) != (self.url, self._token)
+        if url != self.url:
+            self._former.add(self.url)
+        self.url, self._token = url, token
+        return has_moved
+
+    def _where_now(self, url: str) -> str:
+        """The address of a file of the service's that was told before it moved."""
+        for former in self._former:
+            old, new = (base.removesuffix("/v1") for base in (former, self.url))
+            if url.startswith(old + "/"):
+                return new + url.removeprefix(old)
+        return url
 
     def _exchange(
         self, tasks: list[dict[str, Any]], headers: Mapping[str, str], timeout: httpx.Timeout, progress: Progress
     ) -> tuple[httpx.Response, Any]:
         """One request and its reply, read piece by piece: a body that drips in for ever must not hold a job up."""
         headers = {**headers, **({"Authorization": f"Bearer {self._token}"} if self._token else {})}
+        if not self.remote:
+            headers = {**headers, CLIENT_HEADER: _PROGRAM}
         body = bytearray()
         with self._api.stream("POST", self.url, json=tasks, headers=headers, timeout=timeout) as response:
             end = time.monotonic() + DRIP_LIMIT
@@ -322,6 +385,19 @@ def read_items(body: Any, task_uuid: str) -> list[Mapping[str, Any]]:
     data = body.get("data") if isinstance(body, Mapping) else None
     items = data if isinstance(data, list) else [data]
     return [i for i in items if isinstance(i, Mapping) and i.get("taskUUID") in (None, "", task_uuid)]
+
+
+def _check_latents_file(path: Path) -> bool:
+    """Raise `DamagedFileError` unless it is a sound file of latents."""
+    from ..engines.latents import FILE_LIMIT, check_latents
+
+    with path.open("rb") as file:
+        data = file.read(FILE_LIMIT + 1)
+    try:
+        check_latents(data)
+    except LatentsError as error:
+        raise DamagedFileError(str(error)) from error
+    return True
 
 
 @functools.cache

@@ -7,6 +7,7 @@ import hashlib
 import logging
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -27,10 +28,20 @@ class Wait(Protocol):
     def __call__(self, attempt: int, progress: Progress, at_least: float = 0.0) -> None: ...
 
 
-def download(client: httpx.Client, url: str, path: Path, progress: Progress, wait: Wait) -> Path:
+def download(
+    client: httpx.Client,
+    url: str,
+    path: Path,
+    progress: Progress,
+    wait: Wait,
+    *,
+    check: Callable[[Path], object] = check_glb_file,
+    attempts: int = ATTEMPTS,
+) -> Path:
     """Fetch a GLB to `path`. What has come stays beside it as .part, and the next call goes on from there.
 
-    Raises `NetworkError` when it cannot be had, `DamagedFileError` when what came, twice, is no sound GLB.
+    `check` raises `DamagedFileError` for what is no whole file of its kind. Raises `NetworkError` when it cannot be
+    had, `DamagedFileError` when what came, twice, is no sound file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     # Named after the address: what came from another one must never be gone on with.
@@ -38,9 +49,9 @@ def download(client: httpx.Client, url: str, path: Path, progress: Progress, wai
     damaged = attempt = most = 0
     while True:
         try:
-            if not _is_whole(part):  # as it is when the program ended just before the last step
+            if not _is_whole(part, check):  # as it is when the program ended just before the last step
                 _fetch(client, url, part, progress)
-            check_glb_file(part)
+            check(part)
             os.replace(part, path)
             for old in path.parent.glob(f"{glob.escape(path.name)}.*.part"):
                 old.unlink(missing_ok=True)
@@ -54,16 +65,16 @@ def download(client: httpx.Client, url: str, path: Path, progress: Progress, wai
             have = part.stat().st_size if part.exists() else 0
             if have > most:  # a bad line, but it gets on
                 most, attempt = have, 0
-            if attempt == ATTEMPTS - 1 or error.code == "fileNotAvailable":
+            if attempt == attempts - 1 or error.code == "fileNotAvailable":
                 raise
             log.info("Downloading again: %s", error)
         wait(attempt, progress)
         attempt += 1
 
 
-def _is_whole(part: Path) -> bool:
+def _is_whole(part: Path, check: Callable[[Path], object]) -> bool:
     try:
-        return part.exists() and bool(check_glb_file(part))
+        return part.exists() and bool(check(part))
     except DamagedFileError:
         return False
 

@@ -1,113 +1,96 @@
-"""Starting and ending our own service as a child process.
+"""Our own services on this machine: started when they are needed, watched, and started again when they die.
 
-The child gets its token over standard input and ends when that pipe closes, so it never outlives
-the program that needs it, however that program ends.
+The draft's is this program's alone and ends with it. The worker of the local backend is shared by all programs of the
+user that ask for it, and ends with the last of them: one graphics card need not hold the model twice.
 """
 
 from __future__ import annotations
 
 import atexit
-import json
-import logging
-import secrets
-import subprocess
 import threading
-from dataclasses import dataclass, field
 
-from ..child import start_child
-from ..errors import EngineError
+from ..errors import EngineError, ServiceError
+from ..progress import Progress
+from .supervisor import Supervisor, WorkerStatus
+from .worker_home import PrivateHome, SharedHome
+from .worker_process import LocalService, start_process
 
-log = logging.getLogger(__name__)
+__all__ = [
+    "LocalService",
+    "WorkerStatus",
+    "local_service",
+    "start_service",
+    "start_worker",
+    "stop_local_services",
+    "stop_worker",
+    "worker_status",
+]
 
-START_TIMEOUT = 60.0
-STOP_TIMEOUT = 5.0
+WORKER = "auto"  # the engine of the local backend
 
-
-@dataclass
-class LocalService:
-    """A running service of ours: its address and the token it accepts."""
-
-    url: str
-    token: str = field(repr=False)
-    process: subprocess.Popen[str]
-
-    @property
-    def running(self) -> bool:
-        return self.process.poll() is None
-
-    def stop(self) -> None:
-        """End it: politely by closing its pipe, and if that does not help, at once."""
-        if self.process.stdin:
-            self.process.stdin.close()
-        try:
-            self.process.wait(STOP_TIMEOUT)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-
-
-_services: dict[str, LocalService] = {}
+_supervisors: dict[str, Supervisor] = {}
 _lock = threading.Lock()
 
 
-def local_service(engine: str) -> LocalService:
-    """The service with this `--engine`, started when it is not running.
+def local_service(engine: str, progress: Progress | None = None) -> LocalService:
+    """The service with this `--engine`, started when it is not running; the same one until it ends.
 
-    Blocks for about a second on the first call; raises `EngineError` when it does not start.
+    Blocks for about a second on the first call, and while one that died is being started again. Raises `EngineError`
+    when it does not start, or dies time and again; its sentence tells the cause.
     """
-    with _lock:
-        service = _services.get(engine)
-        if service is None or not service.running:
-            service = _services[engine] = start_service(engine)
-        return service
+    return _supervisor(engine).service(progress or Progress())
+
+
+def lasting_service(engine: str, progress: Progress) -> LocalService:
+    """The service, for work under way there: as `local_service`, but what was stopped on purpose stays so.
+
+    Raises `ServiceError` where it was, which leaves the work for another time.
+    """
+    supervisor = _supervisors.get(engine)
+    if supervisor is None:
+        raise ServiceError("The local services have been ended; the job goes on another time.")
+    return supervisor.service(progress, go_on=True)
+
+
+def worker_status() -> WorkerStatus:
+    """How the local backend's worker is; asks nobody and waits for nothing."""
+    supervisor = _supervisors.get(WORKER)
+    return supervisor.status if supervisor is not None else WorkerStatus()
+
+
+def start_worker() -> WorkerStatus:
+    """Start the local backend's worker, or find it; blocks, and raises, as `local_service`."""
+    local_service(WORKER)
+    return worker_status()
+
+
+def stop_worker() -> None:
+    """End the local backend's worker, whoever uses it; blocks until it has ended. Its tasks wait for the next one."""
+    _supervisor(WORKER).stop(for_all=True)
 
 
 def stop_local_services() -> None:
-    """End every service that this process started."""
+    """For the end of this program: its services end, and the worker with them unless another program uses it."""
     with _lock:
-        for service in _services.values():
-            service.stop()
-        _services.clear()
+        supervisors = list(_supervisors.values())
+        _supervisors.clear()
+    for supervisor in supervisors:
+        supervisor.stop()
 
 
 atexit.register(stop_local_services)
 
 
 def start_service(engine: str) -> LocalService:
-    """A service of one's own, to be stopped by whoever asked for it; raises `EngineError`."""
-    token = secrets.token_urlsafe(32)
-    process = start_child(
-        ".cli",
-        ["serve", "--engine", engine, "--token-stdin"],
-        is_local=engine != "draft",
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    assert process.stdin and process.stdout and process.stderr
-    complaints: list[str] = []
-    threading.Thread(target=_collect, args=(process.stderr, complaints), daemon=True).start()
-    process.stdin.write(token + "\n")
-    process.stdin.flush()
-    watchdog = threading.Timer(START_TIMEOUT, process.kill)
-    watchdog.start()
-    try:
-        line = process.stdout.readline()
-        url = json.loads(line)["url"]
-    except (ValueError, KeyError, TypeError):
-        process.kill()
-        process.wait()
-        said = " ".join(complaints[-3:]).strip() or "it said nothing"
-        raise EngineError(f"The local service did not start: {said}") from None
-    finally:
-        watchdog.cancel()
-    threading.Thread(target=_collect, args=(process.stdout, []), daemon=True).start()
-    return LocalService(url, token, process)
+    """A service of one's own that nobody watches, to be stopped by whoever asked for it; raises `EngineError`."""
+    return start_process(engine)
 
 
-def _collect(pipe, lines: list[str]) -> None:  # type: ignore[no-untyped-def]
-    """Read a pipe to its end, so that the child never blocks on it; keep the last lines."""
-    for line in pipe:
-        log.debug("service: %s", line.rstrip())
-        lines.append(line.rstrip())
-        del lines[:-20]
+def _supervisor(engine: str) -> Supervisor:
+    if engine not in ("auto", "draft", "trellis2"):
+        raise EngineError(f'There is no local service with the engine "{engine}".')
+    with _lock:
+        if engine not in _supervisors:
+            home = PrivateHome() if engine == "draft" else SharedHome(engine)
+            _supervisors[engine] = Supervisor(engine, home)
+        return _supervisors[engine]

@@ -23,6 +23,9 @@ from ..errors import (
 )
 from ..task import Result
 
+_LONGEST_NAME = 200  # characters of a device's name
+_MOST_NOTES = 8
+
 
 @dataclass(frozen=True)
 class Reply:
@@ -213,6 +216,8 @@ def _results_of(item: Mapping[str, Any], task_uuid: str, before: int) -> list[Re
     """The item's results; where it has no index of its own, it comes after the `before` others of its reply."""
     outputs = item.get("outputs")
     files = outputs.get("files") if isinstance(outputs, Mapping) else None
+    latents = item.get("latents")
+    kept = latents.get("url") if isinstance(latents, Mapping) else ""
     found = []
     for position, file in enumerate(_listed(files)):
         url = file.get("url")
@@ -228,9 +233,28 @@ def _results_of(item: Mapping[str, Any], task_uuid: str, before: int) -> list[Re
                     url=url,
                     cost=as_number(item.get("cost")),
                     engine=str(item.get("engine") or item.get("model") or ""),
+                    latents_url=kept if isinstance(kept, str) else "",
+                    performance=_performance_of(item),
+                    notes=_notes_of(item),
                 )
             )
     return found
+
+
+def _performance_of(item: Mapping[str, Any]) -> dict[str, Any]:
+    """What is known of a result's making, as far as it can be what it is said to be."""
+    told = item.get("performance")
+    told = told if isinstance(told, Mapping) else {}
+    found: dict[str, Any] = {name: as_number(told.get(name)) for name in ("seconds", "peakMemory", "resolution")}
+    device = told.get("device")
+    found["device"] = device[:_LONGEST_NAME] if isinstance(device, str) else None
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _notes_of(item: Mapping[str, Any]) -> tuple[str, ...]:
+    told = item.get("notes")
+    notes = told[:_MOST_NOTES] if isinstance(told, list) else []
+    return tuple(_as_sentence(note) for note in notes if isinstance(note, str))
 
 
 def _is_whole(value: Any) -> TypeGuard[int]:

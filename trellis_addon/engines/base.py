@@ -5,12 +5,15 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..child import local_python
 from ..errors import EngineError, FieldError
 from ..folders import default_folder
+from ..local.layout import local_folder
 from ..progress import Progress
 from ..settings import DRAFT_MODEL, TRELLIS2_MODEL, Settings
 
@@ -23,24 +26,50 @@ DEVICE_VARIABLE = "TRELLIS2_DEVICE"  # auto, cuda, cuda:1, mps or cpu
 MEMORY_VARIABLE = "TRELLIS2_MEMORY"  # GiB that it may take of the device
 
 
+@dataclass(frozen=True)
+class Made:
+    """What an engine made: `glb` is the file.
+
+    `latents` are what it was decoded from, a safetensors file to go on from without sampling again; None where an
+    engine keeps none. `facts` are JSON data for whoever asks how it went, each where it is known: `device` (its name),
+    `peakMemory` (bytes of the device), `resolution` (that was really made) and `notes` (sentences for the user about
+    what was done otherwise than asked).
+    """
+
+    glb: bytes
+    latents: bytes | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
 class Engine(Protocol):
     """Makes an asset of a picture. Every worker thread of a service has one of its own: it need not be thread-safe."""
 
     model: str
     """The model id this engine really is, written into every reply and every asset."""
 
-    def generate(self, image: Image, settings: Settings, seed: int, progress: Progress) -> bytes:
+    def generate(
+        self, image: Image | None, settings: Settings, seed: int, progress: Progress, *, latents: bytes | None = None
+    ) -> Made:
         """A GLB file of the picture's subject.
 
         `image` is RGBA, 8 bits, with the subject cut out by its alpha. `seed` is in 0..2^63-1:
-        the same image, settings and seed give the same bytes. Raises `EngineError` when it
+        the same image, settings and seed give the same bytes. With `latents`, checked by
+        `engines.latents.check_latents`, the shape is the one kept in them: with an image its texture is sampled
+        again, without one it is only decoded and finished again. Raises `EngineError` when it
         cannot be done, `Cancelled` when `progress` says so.
         """
         ...
 
+    def release(self) -> None:
+        """Give the device's memory back; the next `generate` takes again what it needs."""
+        ...
 
-def create_engine(model: str) -> Engine:
-    """The engine that is `model`; importing it happens here, so that nobody pays for what is not used."""
+
+def create_engine(model: str, device: str = "") -> Engine:
+    """The engine that is `model`; importing it happens here, so that nobody pays for what is not used.
+
+    `device` is PyTorch's name of it, such as "cuda:1"; empty is what `TRELLIS2_DEVICE` says, or the best there is.
+    """
     if model == DRAFT_MODEL:
         from .draft import ReliefEngine
 
@@ -49,7 +78,7 @@ def create_engine(model: str) -> Engine:
         from .trellis2 import Trellis2Engine, check_packages
 
         check_packages("torch", "safetensors", "scipy", "fast_simplification")
-        return Trellis2Engine(weights)
+        return Trellis2Engine(weights, device)
     raise EngineError(
         f"The engine for {model} is not installed on this machine; use the draft engine or the remote API."
     )
@@ -58,40 +87,26 @@ def create_engine(model: str) -> Engine:
 def weights_folder() -> Path | None:
     """Where the weights of TRELLIS.2 are on this machine: a copy of its repository; None where there are none.
 
-    `TRELLIS2_WEIGHTS` names the folder; without it, it is `weights` in the data folder, or what `fetch_weights` left.
+    `TRELLIS2_WEIGHTS` names the folder; without it, it is `weights` in the local backend's folder, or in the data
+    folder.
     """
     named = os.environ.get(WEIGHTS_VARIABLE)
-    folder = Path(named) if named else default_folder() / "weights"
-    if not named and not folder.is_dir():
-        folder = _fetched() or folder
-    return folder if (folder / "pipeline.json").is_file() else None
+    folders = [Path(named)] if named else [local_folder().weights, default_folder() / "weights"]
+    return next((folder for folder in folders if (folder / "pipeline.json").is_file()), None)
 
 
-def fetch_weights(progress: Progress) -> Path:
-    """Download the weights of TRELLIS.2, about 16 GB, to where other programs share them; raises `EngineError`.
+def fetch_weights(progress: Progress, *, accepted: Iterable[str] = (), source: str = "") -> Path:
+    """Download what TRELLIS.2 needs at every resolution, about 16 GB, into the local backend's folder.
 
-    What is there is not fetched again, what broke off goes on.
+    `accepted` are the keys of licences that the user accepts, "dinov3" among them; `source` is as for
+    `local.weights.fetch`. What is there is not fetched again, what broke off goes on. Raises `EngineError`.
     """
-    from .trellis2 import check_packages
+    from ..local.weights import fetch, needed
 
-    check_packages("huggingface_hub", "torch")
-    from ..pipeline.download import fetch_model
-
-    folder = fetch_model(progress=progress)
-    _pointer().parent.mkdir(parents=True, exist_ok=True)
-    _pointer().write_text(str(folder), encoding="utf-8")
-    return folder
-
-
-def _pointer() -> Path:
-    return default_folder() / "weights.txt"
-
-
-def _fetched() -> Path | None:
-    try:
-        return Path(_pointer().read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
+    local = local_folder()
+    local.claim()
+    fetch(local.weights, needed(), source, accepted, progress)
+    return local.weights
 
 
 def trellis2_available() -> bool:

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import EngineError, FieldError
 from ..progress import Progress
 from ..settings import TRELLIS2_MODEL, Settings
-from .base import DEVICE_VARIABLE, MEMORY_VARIABLE
+from .base import DEVICE_VARIABLE, MEMORY_VARIABLE, Made
+from .latents import Kept, check_latents, describe_making
+from .retry import at_lower_resolution
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from ..ovoxel.finish import DenseAsset
     from ..pipeline.pipeline import Pipeline
+    from ..pipeline.result import PipelineResult
 
 log = logging.getLogger(__name__)
 
@@ -29,52 +35,162 @@ class Trellis2Engine:
 
     model = TRELLIS2_MODEL
 
-    def __init__(self, weights: Path) -> None:
+    def __init__(self, weights: Path, device: str = "") -> None:
         self._weights = weights
+        self._device = device
         self._pipeline: Pipeline | None = None
 
-    def generate(self, image: Image, settings: Settings, seed: int, progress: Progress) -> bytes:
+    def generate(
+        self, image: Image | None, settings: Settings, seed: int, progress: Progress, *, latents: bytes | None = None
+    ) -> Made:
         """A GLB of the picture's subject; see `engines.base.Engine`.
 
         The longest side of the model's cube is 1, its centre the origin; its front faces +Z, up is +Y. Where the
         device's memory does not suffice for the resolution, a lower one is made, and the file says so in
-        `asset.extras.notes`. Raises `EngineError`, `Cancelled`.
+        `asset.extras.notes`. Settings that the latents were made with hold where none are given. Raises `EngineError`,
+        `LatentsError`, `Cancelled`.
         """
-        from ..ovoxel.finish import DenseAsset, finish
+        kept = None if latents is None else check_latents(latents)
+        if kept is not None:
+            settings = kept.settings.replace(**settings)
+            return self._make(image, settings, settings, seed, progress, latents, kept, ())
 
-        progress.update("Loading the model", 0.0)
-        if self._pipeline is None:
-            self._pipeline = self._load()
-        result = self._pipeline.run(image, settings, seed, progress.part(0.0, _SAMPLING))
-        for note in result.notes:
+        def make(lowered: Settings, notes: tuple[str, ...]) -> Made:
+            return self._make(image, lowered, settings, seed, progress, None, None, notes)
+
+        return at_lower_resolution(make, settings, self.release)
+
+    def _make(
+        self,
+        image: Image | None,
+        settings: Settings,
+        asked: Settings,
+        seed: int,
+        progress: Progress,
+        latents: bytes | None,
+        kept: Kept | None,
+        changes: tuple[str, ...],
+    ) -> Made:
+        """With `settings`, and `changes` are sentences about what is done otherwise than `asked`."""
+        from ..ovoxel.finish import finish
+
+        result = self.voxels(image, settings, seed, progress.part(0.0, _SAMPLING), latents)
+        notes = (kept.notes if kept is not None else ()) + changes + result.notes
+        for note in changes + result.notes:
             log.warning("%s", note)
-        dense = DenseAsset(
-            result.vertices, result.faces, result.coords, result.attributes, result.resolution, result.intersected
-        )
+        first_seed = seed if kept is None else kept.seed if kept.shape_seed is None else kept.shape_seed
         provenance = {
             "engine": self.model,
             "seed": seed,
-            "settings": settings.to_request(),
+            **({} if first_seed in (None, seed) else {"shapeSeed": first_seed}),
+            "settings": asked.to_request(),
             "resolution": result.resolution,
-            "notes": list(result.notes),
+            "notes": list(notes),
         }
         finished = finish(
-            dense,
+            dense_asset(result),
             decimation_target=settings.value("decimation_target"),
             texture_size=settings.value("texture_size"),
             remesh=settings.value("remesh"),
+            texture_format=settings.value("texture_format"),
             provenance=provenance,
             name="TRELLIS.2",
             progress=progress.part(_SAMPLING, 1.0),
         )
-        return finished.glb
+        assert self._pipeline is not None
+        facts = {
+            "device": _name_of(self._pipeline),
+            "peakMemory": _peak_memory(self._pipeline),
+            "resolution": result.resolution,
+            "notes": list(notes),
+        }
+        made = describe_making(seed, asked, notes, first_seed)
+        return Made(finished.glb, result.latents.to_bytes(made=made), facts)
+
+    def voxels(
+        self, image: Image | None, settings: Settings, seed: int, progress: Progress, latents: bytes | None = None
+    ) -> PipelineResult:
+        """What finishing starts from: sampled of a picture, or of kept latents, with their texture sampled again where
+        there is a picture as well. Raises as `generate` does."""
+        progress.update("Loading the model", 0.0)
+        if self._pipeline is None:
+            self._pipeline = self._load()
+        with _device_of(self._pipeline):
+            return _voxels(self._pipeline, image, settings, seed, progress, latents)
+
+    def release(self) -> None:
+        """Drop every network and give the device's memory back."""
+        if self._pipeline is not None:
+            self._pipeline.store.clear()
 
     def _load(self) -> Pipeline:
         from ..pipeline.pipeline import Pipeline
 
         return Pipeline.from_folder(
-            self._weights, device=os.environ.get(DEVICE_VARIABLE) or "auto", memory_budget=memory_budget()
+            self._weights,
+            device=self._device or os.environ.get(DEVICE_VARIABLE) or "auto",
+            memory_budget=memory_budget(),
         )
+
+
+def dense_asset(result: PipelineResult) -> DenseAsset:
+    """What finishing takes."""
+    from ..ovoxel.finish import DenseAsset
+
+    return DenseAsset(
+        result.vertices, result.faces, result.coords, result.attributes, result.resolution, result.intersected
+    )
+
+
+def _voxels(
+    pipeline: Pipeline,
+    image: Image | None,
+    settings: Settings,
+    seed: int,
+    progress: Progress,
+    latents: bytes | None,
+) -> PipelineResult:
+    if latents is None:
+        if image is None:
+            raise EngineError("There is neither a picture nor latents to make an asset of.")
+        return pipeline.run(image, settings, seed, progress)
+    from ..pipeline.result import Latents
+
+    kept = Latents.from_bytes(latents)
+    return (
+        pipeline.decode(kept, progress) if image is None else pipeline.retexture(kept, image, settings, seed, progress)
+    )
+
+
+@contextmanager
+def _device_of(pipeline: Pipeline) -> Iterator[None]:
+    """The pipeline's device as this thread's own, from which its peak of memory is measured."""
+    if pipeline.device.type != "cuda":
+        yield
+        return
+    import torch
+
+    with torch.cuda.device(pipeline.device):
+        torch.cuda.reset_peak_memory_stats()
+        yield
+
+
+def _peak_memory(pipeline: Pipeline) -> int | None:
+    """The most bytes of the device that were taken; None where it does not say."""
+    if pipeline.device.type != "cuda":
+        return None
+    import torch
+
+    return int(torch.cuda.max_memory_reserved(pipeline.device))
+
+
+def _name_of(pipeline: Pipeline) -> str:
+    """The device's name for people."""
+    if pipeline.device.type == "cuda":
+        import torch
+
+        return torch.cuda.get_device_name(pipeline.device)
+    return {"cpu": "CPU", "mps": "Apple GPU"}.get(pipeline.device.type, pipeline.device.type)
 
 
 def memory_budget() -> int | None:

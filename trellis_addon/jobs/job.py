@@ -15,6 +15,9 @@ from ..settings import Settings
 from ..task import Task
 
 REMOTE = "remote"  # the name of the one backend that costs money
+NOT_KEPT = "(not kept)"  # stands for the picture of a job that was made elsewhere
+SOURCE_FILE = "source.json"  # in the folder of a job that was derived from another one's result
+PICTURE_FILE = "picture.txt"  # the same, where its task sends no picture
 
 
 class State(enum.StrEnum):
@@ -69,6 +72,14 @@ class Asset:
         return str(self.provenance.get("engine") or self.provenance.get("model") or "")
 
     @property
+    def latents(self) -> Path | None:
+        """What it was decoded from, beside it in its job's folder; None where nothing was kept."""
+        if not self.path.stem.startswith("asset"):
+            return None
+        path = latents_path(self.path)
+        return path if path.is_file() else None
+
+    @property
     def sidecar(self) -> Path:
         """Where the provenance lies beside the GLB."""
         return self.path.with_suffix(".json")
@@ -96,6 +107,11 @@ class Asset:
                 raise problem
         name = str(provenance.pop("name", "") or path.stem)
         return cls(path, name, provenance)
+
+
+def latents_path(asset: Path) -> Path:
+    """Where the latents of a job's asset are kept: latents.safetensors beside asset.glb, latents-2 beside asset-2."""
+    return asset.with_name(f"latents{asset.stem.removeprefix('asset')}.safetensors")
 
 
 @dataclass(frozen=True)
@@ -142,6 +158,29 @@ class Job:
     def duration(self) -> float | None:
         """Seconds from sending to the files' being here."""
         return None if self.sent is None or self.finished is None else self.finished - self.sent
+
+    @property
+    def source(self) -> Mapping[str, Any]:
+        """What it was derived from, where that is another job's result; empty otherwise.
+
+        `task_uuid` and `file_uuid` name the result, `seed` is its seed, `stage` says what was done again: "texture",
+        "finish", or "all" for a draft.
+        """
+        try:
+            found = json.loads((self.folder / SOURCE_FILE).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    @property
+    def picture(self) -> str:
+        """The picture that it all began with, also where the task itself sends none; empty where it was not kept."""
+        if self.task.image:
+            return "" if self.task.image == NOT_KEPT else self.task.image
+        try:
+            return (self.folder / PICTURE_FILE).read_text(encoding="utf-8")
+        except (OSError, ValueError):
+            return ""
 
     @property
     def thumbnail(self) -> Path:

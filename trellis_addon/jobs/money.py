@@ -104,9 +104,10 @@ def _check_limits(connection: sqlite3.Connection, settings: Settings, now: float
     for period, amount in _limits(connection).items():
         already = _spent(connection, _start_of(period, now))
         if already + price > amount + 1e-9:
+            each = "a day" if period == "day" else "a month"
             raise LimitError(
-                f"The spending limit of {amount:.2f} US dollars a {period} would be passed: {already:.2f} are spent or "
-                f"under way, and this may cost {price:.2f}. Raise the limit, or wait until the {period} is over.",
+                f"The spending limit of {amount:.2f} US dollars {each} would be passed: {already:.2f} are spent or "
+                f"under way, and this may cost {price:.2f}. Raise the limit, or wait until it begins anew.",
                 field="limit",
             )
 

@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from ..client.client import Client
@@ -19,6 +20,7 @@ from ..client.replies import Reply, error_from
 from ..errors import (
     AccessError,
     ApiKeyError,
+    BackendError,
     BalanceError,
     BusyError,
     Cancelled,
@@ -37,11 +39,11 @@ from ..errors import (
 )
 from ..glb.check import check_glb_file
 from ..progress import Progress
-from ..task import Result, Task
+from ..task import Result, Task, check_published
 from ..version import VERSION
-from .job import Asset, Job, State
+from .job import NOT_KEPT, Asset, Job, State, latents_path
 from .money import check_limits, move_to_sending
-from .store import NOT_KEPT, JobStore, reason
+from .store import JobStore, reason
 
 log = logging.getLogger(__name__)
 
@@ -150,6 +152,8 @@ class _Runner:
 
     def _send(self) -> Reply:
         """Send for the first time."""
+        if self.client.remote:
+            check_published(self.job.task)
         if self.job.is_paid:
             check_limits(self.store, self.job.settings)  # before the picture is uploaded; what counts comes below
         task = self._with_upload(self.job.task)
@@ -307,10 +311,22 @@ class _Runner:
             path = self.job.folder / f"asset{suffix}.glb"
             asset = Asset(path, self.job.name, provenance_of(self.job, result))
             if not _is_here(asset):
+                latents_path(path).unlink(missing_ok=True)  # of another run, which drew another seed
                 self.client.download(result, path, span)
                 asset.save_provenance()
+            self._keep_latents(result, path, span)
             assets.append(asset)
         return tuple(replace(asset, variations=tuple(assets)) for asset in assets)
+
+    def _keep_latents(self, result: Result, asset: Path, progress: Progress) -> None:
+        """Fetch what a result was decoded from, to go on from another day; an asset does without."""
+        path = latents_path(asset)
+        if not result.latents_url or self.client.remote or path.is_file():
+            return
+        try:
+            self.client.download_latents(result, path, progress)
+        except (BackendError, DamagedFileError, OSError) as error:
+            log.warning('The latents of "%s" could not be fetched: %s', self.job.name, error)
 
 
 def _is_final(error: Mapping[str, Any]) -> bool:
@@ -360,6 +376,9 @@ def provenance_of(job: Job, result: Result) -> dict[str, Any]:
         "image": job.name,
         "image_sha256": job.image_sha256,
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        **({"performance": dict(result.performance)} if result.performance else {}),
+        **({"notes": list(result.notes)} if result.notes else {}),
+        **({"source": dict(source)} if (source := job.source) else {}),
         **({"fingerprint": job.fingerprint} if job.fingerprint else {}),
         "generator": f"TRELLIS.2 for Blender {VERSION}",
     }

@@ -6,7 +6,7 @@ import json
 import shutil
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -18,11 +18,10 @@ from ..errors import JobError, StoreError
 from ..folders import default_folder
 from ..settings import Settings
 from ..task import Task
-from .job import TRANSITIONS, Asset, Job, State
+from .job import NOT_KEPT, PICTURE_FILE, SOURCE_FILE, TRANSITIONS, Asset, Job, State
 
 VERSION = 1  # of the tables, kept in the file's user_version
 BUSY_TIMEOUT = 30.0  # seconds to wait for other writers
-NOT_KEPT = "(not kept)"  # stands for the picture of a job that was made elsewhere
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS jobs (
@@ -88,8 +87,13 @@ class JobStore:
         fingerprint: str = "",
         thumbnail: bytes = b"",
         target: str = "",
+        source: Mapping[str, Any] | None = None,
+        picture: str = "",
     ) -> Job:
-        """Write a job down, before anything is sent. `thumbnail` is a PNG."""
+        """Write a job down, before anything is sent. `thumbnail` is a PNG.
+
+        `source` and `picture` are for a job that is derived from another one's result: see `Job`.
+        """
         folder = self._folder(task.uuid)
         job = Job(
             task, name, backend, folder,
@@ -97,7 +101,14 @@ class JobStore:
         )  # fmt: skip
         with _as_sentence(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            (folder / "image.txt").write_text(task.image, encoding="utf-8")
+            for file, text in (
+                ("image.txt", task.image),
+                ("latents.txt", task.latents),
+                (PICTURE_FILE, "" if task.image else picture),
+                (SOURCE_FILE, json.dumps(source) if source else ""),
+            ):
+                if text:
+                    (folder / file).write_text(text, encoding="utf-8")
             if thumbnail:
                 job.thumbnail.write_bytes(thumbnail)
         self._insert(job)
@@ -260,8 +271,8 @@ class JobStore:
 
     def _job(self, row: sqlite3.Row, with_picture: bool) -> Job:
         folder = self._folder(row["uuid"])
-        picture = _read_image(folder / "image.txt") if with_picture else NOT_KEPT
-        request = {**json.loads(row["request"]), "inputs": {"image": picture}}
+        inputs = _read_inputs(folder) if with_picture else {"image": NOT_KEPT}
+        request = {**json.loads(row["request"]), "inputs": inputs}
         assets = tuple(Asset(folder / a["file"], row["name"], a["provenance"]) for a in json.loads(row["assets"]))
         return Job(
             Task.from_request(request), row["name"], row["backend"], folder, State(row["state"]), row["image_sha256"],
@@ -292,12 +303,20 @@ def reason(error: Exception) -> str:
     return str(getattr(error, "strerror", None) or type(error).__name__)
 
 
-def _read_image(path: Path) -> str:
-    """The task's picture as it was written down; after a crash of the whole machine a file can be there and empty."""
-    try:
-        return path.read_text(encoding="utf-8") or NOT_KEPT
-    except (OSError, ValueError):
-        return NOT_KEPT
+def _read_inputs(folder: Path) -> dict[str, str]:
+    """The task's picture and latents as they were written down.
+
+    After a crash of the whole machine a file can be there and empty.
+    """
+    found = {}
+    for name in ("image", "latents"):
+        try:
+            text = (folder / f"{name}.txt").read_text(encoding="utf-8")
+        except (OSError, ValueError):
+            continue
+        if text:
+            found[name] = text
+    return found or {"image": NOT_KEPT}
 
 
 def _assets_json(job: Job) -> str:

@@ -35,7 +35,7 @@ denoise                one sampling: what stays the same over its steps is compu
 sparse                 voxels, their neighbours, finer and coarser grids
 sparse_conv            3x3x3 convolution on them
 vae_blocks             ConvNeXt blocks, and steps to a finer or coarser grid
-network                configurations from JSON, and which weights are in 16 bits
+configs, network       configurations from JSON, and which weights are in 16 bits
 
 How it is put together and run
 ------------------------------
@@ -43,9 +43,10 @@ pipeline               the stages in their order, a method each
 texturing              a new material for a mesh that is there already
 request, result        what a run is asked for, and what it gives
 repository, loading    the published files: finding, checking and reading them
+safetensors_file       weights: looked through, then mapped
 dinov3_files           the two layouts in which DINOv3 is published
-download               fetching them from Hugging Face
-store, memory, costs   networks on and off the device; what fits, and how long it takes
+store, memory          networks on and off the device
+sizes, costs           what fits, and how long it takes: arithmetic without torch
 numerics               no TF32, no 16-bit sums
 mask                   finding the subject in a picture without transparency
 check, golden          comparison with numbers computed by the reference

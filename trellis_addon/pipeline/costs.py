@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..progress import Progress
-from .memory import TYPICAL
+from .configs import FlowConfig, SamplerSettings
 from .request import Request
-from .samplers import SamplerSettings
-from .transformer import FlowConfig
+from .sizes import TYPICAL, Typical, usual_tokens
 
 PUBLISHED_FLOW = FlowConfig(
     resolution=16,
@@ -24,6 +23,12 @@ PUBLISHED_FLOW = FlowConfig(
     qk_rms_norm_cross=True,
     dtype="bfloat16",
 )
+PUBLISHED_DECODER = ((1024, 512, 256, 128, 64), (4, 16, 8, 4, 0))  # channels and blocks of each level
+PUBLISHED_SAMPLERS = {
+    "sparse_structure": SamplerSettings(12, 7.5, 0.7, (0.6, 1.0), 5.0),
+    "shape_slat": SamplerSettings(12, 7.5, 0.5, (0.6, 1.0), 3.0),
+    "tex_slat": SamplerSettings(12, 1.0, 0.0, (0.6, 0.9), 3.0),
+}
 
 
 def flow_flops(config: FlowConfig, tokens: int, context: int, with_image: bool = True) -> float:
@@ -67,13 +72,16 @@ def vit_flops(width: int, hidden: int, layers: int, tokens: int) -> float:
     return 2.0 * layers * tokens * (4 * width * width + 2 * width * hidden + 2 * width * tokens)
 
 
-PUBLISHED_DECODER = ((1024, 512, 256, 128, 64), (4, 16, 8, 4, 0))  # channels and blocks of each level
 EFFICIENCY = 0.25  # of decoders beside flow models: they wait for memory, not for arithmetic
 
 
-def stage_costs(request: Request) -> dict[str, float]:
-    """What the stages of a run usually cost, in flow-model operations, at the published sizes."""
-    small, large = TYPICAL[512], TYPICAL[1024 if request.resolution == 1024 else max(request.resolution, 512)]
+def stage_costs(request: Request, made: int = 0) -> dict[str, float]:
+    """What the stages of a run usually cost, in flow-model operations, at the published sizes.
+
+    `made` is the resolution that a cascade comes out at where the memory does not suffice for what is asked for.
+    """
+    small, side = TYPICAL[512], made or request.resolution
+    large = Typical(usual_tokens(side), TYPICAL[min(side, 1024) if side in TYPICAL else 1024].context)
 
     def flow(settings: SamplerSettings, tokens: int, context: int) -> float:
         return sampling_flops(PUBLISHED_FLOW, tokens, context, settings.steps, settings.guided_steps())
@@ -91,7 +99,8 @@ def stage_costs(request: Request) -> dict[str, float]:
     }
     if request.is_cascade:
         costs["refine"] = decoder_flops(*PUBLISHED_DECODER, small.tokens) / EFFICIENCY
-        costs["detail"] = flow(request.shape, large.tokens, large.context)
+        if side > 512:
+            costs["detail"] = flow(request.shape, large.tokens, large.context)
     return costs
 
 

@@ -19,7 +19,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from .attention import attend
-from .network import Network, require
+from .configs import require
+from .network import Network
 
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)

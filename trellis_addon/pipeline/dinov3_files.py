@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ..errors import EngineError
 from .dinov3 import DinoConfig
 from .loading import Shapes, read_json
 from .network import parse
+from .safetensors_file import SafetensorsFile
 
 CLASS_NAME = "DinoV3FeatureExtractor"
 MODEL_NAME = "facebook/dinov3-vitl16-pretrain-lvd1689m"
@@ -132,10 +132,5 @@ def _timm_config(data: dict[str, Any], shapes: Shapes, path: Path, weights: Path
 
 
 def _shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    try:
-        with safe_open(path, framework="pt") as file:
-            return {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118 - not a dict
-    except FileNotFoundError:
-        raise EngineError(f"The model's file {path} is missing; download the model again.") from None
-    except (SafetensorError, OSError) as error:
-        raise EngineError(f"The model's file {path} is damaged or incomplete ({error}); download it again.") from None
+    with SafetensorsFile(path) as file:
+        return file.shapes

@@ -8,26 +8,33 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from safetensors import SafetensorError, safe_open
-from torch import Tensor
 
 from ..errors import EngineError
 from .network import Network
+from .safetensors_file import DTYPES, SafetensorsFile
 
 N = TypeVar("N", bound=Network)
 Shapes = Mapping[str, tuple[int, ...]]
 # From a file's shapes to where each weight comes from: (key in the file, part of it) by key of the network.
 Renaming = Callable[[Shapes], dict[str, tuple[str, slice | None]]]
 
-STORED = ("F16", "BF16", "F32")
+_JSON_LIMIT = 4 * 2**20  # bytes; the published ones have a few kilobytes
 
 
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object; raises `EngineError` naming the file."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        if not path.is_file():  # a pipe would be waited for
+            raise FileNotFoundError
+        with path.open("rb") as file:
+            text = file.read(_JSON_LIMIT + 1)
+        if len(text) > _JSON_LIMIT:
+            raise ValueError(f"it has more than {_JSON_LIMIT // 2**20} MB")
+        value = json.loads(text)
     except FileNotFoundError:
         raise EngineError(f"The model's file {path} is missing; download the model again.") from None
+    except RecursionError:
+        raise EngineError(f"The model's file {path} is nested too deeply; download it again.") from None
     except (OSError, ValueError) as error:
         raise EngineError(f"The model's file {path} cannot be read ({error}); download it again.") from None
     if not isinstance(value, dict):
@@ -52,25 +59,21 @@ def load_network(
     if torso is not None:
         network.torso = torso
     wanted = {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}
-    try:
-        with safe_open(path, framework="pt", device=_safetensors_device(device)) as file:
-            sources = _sources(file, path, wanted, renaming)
-            weights = {key: _read(file, *sources[key]).to(device, network.dtype_of(key)) for key in wanted}
-    except FileNotFoundError:
-        raise EngineError(f"The model's file {path} is missing; download the model again.") from None
-    except (SafetensorError, OSError) as error:
-        raise EngineError(f"The model's file {path} is damaged or incomplete ({error}); download it again.") from None
+    with SafetensorsFile(path, device) as file:
+        sources = _sources(file, path, wanted, renaming)
+        weights = {key: file.read(*sources[key]).to(device, network.dtype_of(key)) for key in wanted}
     network.load_state_dict(weights, assign=True)
     return network.requires_grad_(False).eval()
 
 
-def _sources(file: Any, path: Path, wanted: Shapes, renaming: Renaming | None) -> dict[str, tuple[str, slice | None]]:
+def _sources(
+    file: SafetensorsFile, path: Path, wanted: Shapes, renaming: Renaming | None
+) -> dict[str, tuple[str, slice | None]]:
     """Where each wanted weight lies in the file, after checking that it does."""
-    slices = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118 - not a dict
-    shapes = {key: tuple(part.get_shape()) for key, part in slices.items()}
-    for key, part in slices.items():
-        if part.get_dtype() not in STORED:
-            raise EngineError(f"{path} stores {key} as {part.get_dtype()}; only {', '.join(STORED)} can be used.")
+    shapes = file.shapes
+    for key, dtype in file.dtypes.items():
+        if dtype not in DTYPES:
+            raise EngineError(f"{path} stores {key} as {dtype}; only {', '.join(DTYPES)} can be used.")
     sources: dict[str, tuple[str, slice | None]] = {key: (key, None) for key in shapes if key != "rope_phases"}
     if renaming is not None:
         sources = renaming(shapes)
@@ -86,12 +89,3 @@ def _sources(file: Any, path: Path, wanted: Shapes, renaming: Renaming | None) -
                 f" {list(shape)} instead of {list(wanted[key])}."
             )
     return sources
-
-
-def _read(file: Any, key: str, part: slice | None) -> Tensor:
-    return file.get_tensor(key) if part is None else file.get_slice(key)[part]
-
-
-def _safetensors_device(device: torch.device) -> str:
-    """The device as safetensors names it; what it does not know is read to the CPU first."""
-    return str(device) if device.type in ("cpu", "cuda", "mps") else "cpu"

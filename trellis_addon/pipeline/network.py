@@ -13,10 +13,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import EngineError
+from .configs import DTYPE_NAMES
 
 C = TypeVar("C")
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+DTYPES: dict[str, torch.dtype] = {name: getattr(torch, name) for name in DTYPE_NAMES}
 
 
 class Network(nn.Module):
@@ -114,9 +115,3 @@ def _checked(value: Any, kind: Any, what: str) -> Any:
 
 
 _NAMES = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
-
-
-def require(condition: bool, rule: str) -> None:
-    """For a configuration's `__post_init__`: `rule` is what a `ValueError` says."""
-    if not condition:
-        raise ValueError(rule)

@@ -15,13 +15,23 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..errors import EngineError
+from ..errors import DeviceMemoryError, EngineError, LatentsError
+from ..local.weights_list import MODELS_OF_TYPE
 from ..progress import Progress
 from .costs import stage_parts
 from .denoise import Denoising, denoise_latent, denoise_structure
 from .dinov3 import DINOv3, to_input
 from .latent_flow import SLatFlowModel
-from .memory import GB, IMAGE_MODEL_PEAK, STRUCTURE_PEAK, Budget, decoder_bytes, device_budget, flow_bytes
+from .memory import (
+    GB,
+    IMAGE_MODEL_PEAK,
+    STRUCTURE_PEAK,
+    VOXELS_PER_TOKEN,
+    Budget,
+    decoder_bytes,
+    device_budget,
+    flow_bytes,
+)
 from .network import DTYPES, Network
 from .numerics import OUT_OF_MEMORY, exactly
 from .preprocess import preprocess_image
@@ -44,6 +54,8 @@ UPSAMPLE = 4  # subdivisions from the latents' grid to the finest one: 16 times 
 COARSE_SIDE = 32  # of the grid that a cascade starts from
 LOWEST = 1024  # resolution of a cascade, below which it is not one
 STEP = 128  # by which a cascade's resolution falls
+DENSER = 2  # than usual, an object may be for its number of tokens
+FEWEST_VOXELS = 1 << 20  # that are tried even where hardly any memory is
 RETRIES = 2  # with less memory, after the device ran out of it
 
 
@@ -103,6 +115,7 @@ class Pipeline:
         `ImageError` for a picture without a subject, `Cancelled`.
         """
         request = self.request(settings)
+        self._demand_models(request)
         picture = preprocess_image(image) if preprocess else image.convert("RGB")
         sides = (512,) if request.pipeline_type == "512" else (512, 1024)
 
@@ -134,6 +147,7 @@ class Pipeline:
         request = self.request(settings)
         picture = preprocess_image(image) if preprocess else image.convert("RGB")
         side = 512 if latents.pipeline_type == "512" else 1024
+        self._check_latents(latents)
 
         def attempt() -> PipelineResult:
             parts = stage_parts(request, progress or Progress(), only=("image", "texture", "decode"))
@@ -147,11 +161,29 @@ class Pipeline:
 
     def decode(self, latents: Latents, progress: Progress | None = None) -> PipelineResult:
         """The asset of latents that were kept, without sampling."""
+        self._check_latents(latents)
         return self._with_retries(lambda: self._decode(latents, (), progress or Progress()))
 
     def request(self, settings: Mapping[str, Any] | Request | None) -> Request:
         """The arguments of a run for settings of the API, over the model's own defaults."""
         return settings if isinstance(settings, Request) else request_of(self.config, settings or {})
+
+    def _demand_models(self, request: Request) -> None:
+        """Raise `EngineError` where a network that this run will need is not there: before minutes of sampling."""
+        for name in MODELS_OF_TYPE[request.pipeline_type]:
+            self.store.outline(name)
+
+    def _check_latents(self, latents: Latents) -> None:
+        """Raise `LatentsError` for latents of a model of another kind."""
+        for tensor, normal in (
+            (latents.shape, self.config.shape_normalization),
+            (latents.texture, self.config.texture_normalization),
+        ):
+            if tensor.shape[1] != len(normal.mean):
+                raise LatentsError(
+                    f"The latents have {tensor.shape[1]} channels, and this model's {len(normal.mean)}; go on with the "
+                    "model that made them."
+                )
 
     # The stages
 
@@ -239,7 +271,7 @@ class Pipeline:
         coords = self.sample_structure(
             features[512], request.structure_side, request.structure, noise, parts["structure"]
         )
-        self._demand_room(len(coords), side, features)
+        self._demand_room(len(coords), side, features, ("shape",) if request.is_cascade else ("shape", "tex"))
         shape = self.sample_shape(coords, features[side], side, request.shape, noise, parts["shape"])
         if request.is_cascade:
             room = self._room(1024, features)
@@ -256,7 +288,7 @@ class Pipeline:
         from ..ovoxel.dual_grid import dual_grid_to_mesh
 
         progress.update("Building the surface", 0)
-        grid = self._grid(latents.coords.to(self.device))
+        grid = VoxelGrid(latents.coords.to(self.device), self.store.budget.workspace, self._most_voxels())
         shapes = self._decoder("shape_slat_decoder", FlexiDualGridVaeDecoder, len(grid))
         out = shapes(SparseTensor(latents.shape.to(self.device), grid), on_block=progress.check).out
         dual, coords = shapes.dual_grid(out.feats), out.coords[:, 1:]
@@ -314,18 +346,24 @@ class Pipeline:
     def _grid(self, coords: Tensor) -> VoxelGrid:
         return VoxelGrid(coords, self.store.budget.workspace)
 
-    def _room(self, side: int, features: Features) -> int:
-        """The most tokens that the models of this side and the decoders can take."""
+    def _most_voxels(self) -> int:
+        """What an object may be refined into: kept latents come from anywhere, and may ask for any number."""
+        decoders = [self.store.outline(f"{kind}_slat_decoder") for kind in ("shape", "tex")]
+        tokens = min(self.store.budget.decoder_tokens(o.config, o.weights, o.itemsize) for o in decoders)
+        return max(DENSER * VOXELS_PER_TOKEN * tokens, FEWEST_VOXELS)
+
+    def _room(self, side: int, features: Features, kinds: tuple[str, ...] = ("shape", "tex")) -> int:
+        """The most tokens that the models of this side, of these kinds, and the decoders can take."""
         budget, context = self.store.budget, features[side].shape[1]
-        flows = [self.store.outline(f"{kind}_slat_flow_model_{side}") for kind in ("shape", "tex")]
+        flows = [self.store.outline(f"{kind}_slat_flow_model_{side}") for kind in kinds]
         decoders = [self.store.outline(f"{kind}_slat_decoder") for kind in ("shape", "tex")]
         return min(
             *(budget.flow_tokens(o.config, o.weights, context, o.itemsize) for o in flows),
             *(budget.decoder_tokens(o.config, o.weights, o.itemsize) for o in decoders),
         )
 
-    def _demand_room(self, tokens: int, side: int, features: Features) -> None:
-        if tokens > self._room(side, features):
+    def _demand_room(self, tokens: int, side: int, features: Features, kinds: tuple[str, ...]) -> None:
+        if tokens > self._room(side, features, kinds):
             raise EngineError(
                 f"The object has {tokens} voxels, which do not fit into {self.store.budget.total / GB:.1f} GB of memory"
                 f" even at {side}; free memory on the device, raise the budget, or use another device."
@@ -342,7 +380,7 @@ class Pipeline:
                 self.store.budget = Budget(int(0.75 * self.store.budget.total))
         finally:
             self.store.budget = given
-        raise EngineError(
+        raise DeviceMemoryError(
             f"The device ran out of memory, of which {given.total / GB:.1f} GB were planned with; close other programs"
             " that use it, or choose a lower resolution."
         )

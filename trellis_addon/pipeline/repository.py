@@ -15,6 +15,8 @@ from typing import Any
 import torch
 
 from ..errors import EngineError
+from ..local.weights_hub import hub_cache
+from ..local.weights_list import missing_model
 from .dinov3 import DinoConfig, DINOv3
 from .dinov3_files import CLASS_NAME, MODEL_NAME, TIMM_NAME, from_timm, read_config
 from .latent_flow import SLatFlowModel
@@ -125,7 +127,7 @@ class Repository:
         place = models.get(name) if isinstance(models, dict) else None
         if not isinstance(place, str) or not place:
             raise EngineError(f"{self.folder / where} names no file for {name}; download the model again.")
-        return self._find(place, ".safetensors", ".json")
+        return self._find(place, name)
 
     def description(self, name: str) -> tuple[type[Network], Any]:
         """The class of a model and its configuration, of its JSON."""
@@ -169,10 +171,7 @@ class Repository:
         for wanted in (name, TIMM_NAME):
             for place in self._places(f"{wanted}/model", ".safetensors"):
                 return place.parent
-        raise EngineError(
-            f"The image model DINOv3 ({name}, or the ungated {TIMM_NAME}) was not found beside {self.folder};"
-            f" download one of the two into {self.folder / name}."
-        )
+        raise missing_model(IMAGE_MODEL, self.folder, f"{name}/model.safetensors")
 
     def _arguments(self, file: str, name: str) -> dict[str, Any]:
         """The arguments of a pipeline whose class has `name` in its own."""
@@ -197,15 +196,15 @@ class Repository:
             default,
         )
 
-    def _find(self, place: str, *endings: str) -> Path:
-        for stem in self._places(place, endings[0]):
+    def _find(self, place: str, name: str) -> Path:
+        for stem in self._places(place, ".safetensors"):
             return stem
-        raise EngineError(f"The model's file {self.folder / place}{endings[0]} is missing; download the model again.")
+        raise missing_model(name, self.folder, f"{place}.safetensors")
 
     def _places(self, place: str, ending: str) -> Iterator[Path]:
         """Where a model may lie, of the places where its weights do: here, beside here, in the downloads' folder."""
         parts = place.split("/")
-        if ".." in parts or place.startswith("/"):
+        if ".." in parts or place.startswith("/") or any(sign in place for sign in "\\:\0"):
             raise EngineError(f"{self.folder}: the model path {place} leads out of the folder.")
         places = [self.folder / place]
         if len(parts) > 2:
@@ -219,10 +218,8 @@ class Repository:
 
     def _snapshots(self, owner: str, name: str, inner: str) -> list[Path]:
         """Places in the Hugging Face downloads' folder: the one that this folder is part of, or the user's."""
-        from huggingface_hub import constants
-
         caches = [parent.parent for parent in self.folder.parents if parent.name.startswith("models--")]
-        caches.append(Path(constants.HF_HUB_CACHE))
+        caches.append(hub_cache())
         return [path / inner for cache in caches for path in cache.glob(f"models--{owner}--{name}/snapshots/*")]
 
 

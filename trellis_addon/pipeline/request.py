@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .memory import MAX_TOKENS
-from .repository import PipelineConfig
-from .samplers import SamplerSettings
+from .configs import SamplerSettings
+from .sizes import MAX_TOKENS
+
+if TYPE_CHECKING:
+    from .repository import PipelineConfig
 
 # pipeline type -> (side of the structure's grid, final resolution); a cascade refines the 512 shape
 TYPES = {"512": (32, 512), "1024": (64, 1024), "1024_cascade": (32, 1024), "1536_cascade": (32, 1536)}

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load, save, save_file
 from torch import Tensor
 
+from ..engines.latents import check_latents
 from ..errors import EngineError
 
 F32 = NDArray[np.float32]
@@ -33,9 +34,27 @@ class Latents:
 
     def save(self, path: Path) -> None:
         """Write a safetensors file."""
+        tensors, facts = self._parts()
+        save_file(tensors, path, metadata=facts)
+
+    def to_bytes(self, **facts: str) -> bytes:
+        """The safetensors file that `save` writes, with these facts besides in its metadata."""
+        tensors, own = self._parts()
+        return save(tensors, {**facts, **own})
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Latents:
+        """Read what `to_bytes` gave; raises `LatentsError` for anything else."""
+        kept = check_latents(data)
+        tensors = load(data)
+        coords, shape, texture = (tensors[name] for name in ("coords", "shape", "texture"))
+        return cls(coords, shape, texture, kept.resolution, kept.pipeline_type)
+
+    def _parts(self) -> tuple[dict[str, Tensor], dict[str, str]]:
+        """The file's tensors and its metadata."""
         tensors = {"coords": self.coords, "shape": self.shape, "texture": self.texture}
         facts = {"resolution": str(self.resolution), "pipeline_type": self.pipeline_type}
-        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path, metadata=facts)
+        return {name: tensor.contiguous() for name, tensor in tensors.items()}, facts
 
     @classmethod
     def load(cls, path: Path) -> Latents:

@@ -13,45 +13,19 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import EngineError
 from ..progress import Progress
 from .attention import Layout
-from .network import parse, require
+from .configs import SamplerSettings, time_grid
+from .network import parse
 
 
 class Velocity(Protocol):
     """The model: x and the time t (B,) in 0..1000 -> one velocity like x for each of `conditional`."""
 
     def __call__(self, x: Tensor, t: Tensor, conditional: Sequence[bool]) -> Sequence[Tensor]: ...
-
-
-@dataclass(frozen=True)
-class SamplerSettings:
-    """How to sample. `guidance_interval` holds both ends; outside it the strength is 1, which is no guidance."""
-
-    steps: int = 50
-    guidance_strength: float = 3.0
-    guidance_rescale: float = 0.0
-    guidance_interval: tuple[float, float] = (0.0, 1.0)
-    rescale_t: float = 1.0
-
-    def __post_init__(self) -> None:
-        require(self.steps >= 1, "steps must be at least 1")
-        require(self.rescale_t > 0, "rescale_t must be positive")
-
-    def strength_at(self, t: float) -> float:
-        low, high = self.guidance_interval
-        return self.guidance_strength if low <= t <= high else 1.0
-
-    def guided_steps(self) -> int:
-        """How many steps call the model twice."""
-        return sum(self.strength_at(t) not in (0, 1) for t in time_grid(self.steps, self.rescale_t)[:-1].tolist())
-
-    def replace(self, **changes: Any) -> SamplerSettings:
-        return replace(self, **{name: value for name, value in changes.items() if value is not None})
 
 
 def sampler_settings(kind: str, params: Mapping[str, Any], where: str) -> SamplerSettings:
@@ -64,12 +38,6 @@ def sampler_settings(kind: str, params: Mapping[str, Any], where: str) -> Sample
     if kind == "FlowEulerGuidanceIntervalSampler":
         return settings
     raise EngineError(f'{where} names the sampler "{kind}", which this version does not know.')
-
-
-def time_grid(steps: int, rescale_t: float) -> NDArray[np.float64]:
-    """The times 1 = t_0 > ... > t_steps = 0. In float64, because the guidance interval's ends fall exactly on some."""
-    tau = np.linspace(1, 0, steps + 1)
-    return rescale_t * tau / (1 + (rescale_t - 1) * tau)
 
 
 @dataclass(frozen=True)

@@ -55,16 +55,15 @@ class Subdivision:
 class VoxelGrid:
     """The coordinates (N, 4) = (b, x, y, z), int32 and not negative, in the order of the feature rows.
 
-    `finer` is the refinement that this grid was given or came from; a decoder that has no guide follows it.
+    `finer` is the refinement that this grid was given or came from; a decoder that has no guide follows it. `limit` is
+    the most voxels that it, and what it is refined into, may have: more raise `EngineError`.
     """
 
-    def __init__(self, coords: Tensor, workspace: int = WORKSPACE) -> None:
-        if coords.shape[0] > MAX_VOXELS // 8:
-            raise EngineError(
-                f"The object has {coords.shape[0]} voxels, more than can be handled; lower the resolution."
-            )
+    def __init__(self, coords: Tensor, workspace: int = WORKSPACE, limit: int = MAX_VOXELS // 8) -> None:
+        _check_count(coords.shape[0], limit)
         self.coords = coords.int()
         self.workspace = workspace
+        self.limit = limit
         self.finer: Subdivision | None = None
         self._derive: Callable[[], Tensor] | None = None
 
@@ -89,9 +88,10 @@ class VoxelGrid:
     def subdivide(self, mask: Tensor) -> Subdivision:
         """Refine: corner j of voxel n exists where mask[n, j]. Children follow their parents' order, then j."""
         parent, slot = mask.nonzero(as_tuple=True)
+        _check_count(len(parent), self.limit)
         base = self.coords[parent]
         corner = torch.stack([slot & 1, slot >> 1 & 1, slot >> 2 & 1], dim=1).int()
-        fine = VoxelGrid(torch.cat([base[:, :1], 2 * base[:, 1:] + corner], dim=1), self.workspace)
+        fine = VoxelGrid(torch.cat([base[:, :1], 2 * base[:, 1:] + corner], dim=1), self.workspace, self.limit)
         if "neighbours" in self.__dict__:
             fine._derive = _through_parents(self.neighbours, parent, slot)
         self.finer = Subdivision(len(self), fine, parent, slot)
@@ -103,9 +103,14 @@ class VoxelGrid:
         slot = corner[:, 0] + 2 * corner[:, 1] + 4 * corner[:, 2]
         halved = torch.cat([self.coords[:, :1], self.coords[:, 1:] >> 1], dim=1)
         coords, parent = unique_rows(halved)
-        coarse = VoxelGrid(coords, self.workspace)
+        coarse = VoxelGrid(coords, self.workspace, self.limit)
         coarse.finer = Subdivision(len(coarse), self, parent, slot.long())
         return coarse, coarse.finer
+
+
+def _check_count(voxels: int, limit: int) -> None:
+    if voxels > limit:
+        raise EngineError(f"The object has {voxels} voxels, more than can be handled; lower the resolution.")
 
 
 @dataclass(frozen=True)

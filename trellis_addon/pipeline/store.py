@@ -1,7 +1,7 @@
 """The networks of one pipeline on one device: loaded when used, dropped when the memory is needed for others.
 
-A dropped network is read again from its memory-mapped file, which the system keeps in main memory as long as there is
-room: that is the copy beside the device, and there is no other.
+A dropped network is read again from its file, which the system keeps in main memory as long as there is room: that is
+the copy beside the device, and there is no other.
 """
 
 from __future__ import annotations

@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .network import Network, require
+from .configs import require
+from .network import Network
 
 
 @dataclass(frozen=True)

@@ -17,41 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .attention import CrossAttention, Layout, SelfAttention
-from .network import DTYPES, Network, layer_norm, require
-
-
-@dataclass(frozen=True)
-class FlowConfig:
-    """`args` of a flow model's JSON. `resolution` is the grid's side for the dense model, else only a remark."""
-
-    resolution: int
-    in_channels: int
-    model_channels: int
-    cond_channels: int
-    out_channels: int
-    num_blocks: int
-    num_heads: int
-    mlp_ratio: float = 4.0
-    pe_mode: str = "rope"
-    share_mod: bool = False
-    initialization: str = "scaled"
-    qk_rms_norm: bool = False
-    qk_rms_norm_cross: bool = False
-    dtype: str = "float32"
-
-    def __post_init__(self) -> None:
-        for name in ("resolution", "in_channels", "model_channels", "cond_channels", "out_channels", "num_heads"):
-            require(getattr(self, name) > 0, f"{name} must be positive")
-        require(self.num_blocks >= 0, "num_blocks must not be negative")
-        require(self.mlp_ratio > 0, "mlp_ratio must be positive")
-        require(self.model_channels % (2 * self.num_heads) == 0, "model_channels must divide into heads of even width")
-        require(self.model_channels // self.num_heads >= 6, "a head needs at least 6 channels for three axes")
-        require(self.pe_mode == "rope", f'pe_mode "{self.pe_mode}" is not supported, only "rope"')
-        require(self.dtype in DTYPES, f'dtype "{self.dtype}" is not supported')
-
-    @property
-    def head_dim(self) -> int:
-        return self.model_channels // self.num_heads
+from .configs import FlowConfig
+from .network import DTYPES, Network, layer_norm
 
 
 class TimestepEmbedder(nn.Module):

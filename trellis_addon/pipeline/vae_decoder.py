@@ -10,54 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .network import Network, require
+from .configs import DecoderConfig
+from .network import Network
 from .sparse import SparseTensor
 from .vae_blocks import ConvNeXtBlock, UpBlock
 
 OnBlock = Callable[[], None]
-
-
-@dataclass(frozen=True)
-class DecoderConfig:
-    """`args` of a decoder's JSON. The lists run from the coarsest level to the finest."""
-
-    model_channels: tuple[int, ...]
-    latent_channels: int
-    num_blocks: tuple[int, ...]
-    block_type: tuple[str, ...]
-    up_block_type: tuple[str, ...]
-    block_args: tuple[dict[str, Any], ...] = ()
-    out_channels: int = 7
-    pred_subdiv: bool = True
-    use_fp16: bool = False
-    resolution: int = 256
-    voxel_margin: float = 0.5
-
-    def __post_init__(self) -> None:
-        check_levels(self.model_channels, self.num_blocks, self.block_type, self.up_block_type, "SparseResBlockC2S3d")
-        require(self.latent_channels > 0 and self.out_channels > 0, "the numbers of channels must be positive")
-        require(not any(self.block_args), "block_args other than {} are not supported")
-        for wide, narrow in zip(self.model_channels, self.model_channels[1:], strict=False):
-            require(wide % 8 == 0, "model_channels must be multiples of 8 on all levels but the last")
-            require(narrow % (wide // 8) == 0, "model_channels may not fall by more than 8 from level to level")
-
-
-def check_levels(
-    channels: tuple[int, ...], blocks: tuple[int, ...], kinds: tuple[str, ...], steps: tuple[str, ...], step: str
-) -> None:
-    """The rules that encoder and decoder share; raises `ValueError`."""
-    require(bool(channels) and min(channels) > 0, "model_channels must be a list of positive numbers")
-    require(len(blocks) == len(channels) and min(blocks) >= 0, "num_blocks must have a number for each level")
-    require(
-        kinds == ("SparseConvNeXtBlock3d",) * len(channels), "block_type must be SparseConvNeXtBlock3d on each level"
-    )
-    require(steps == (step,) * (len(channels) - 1), f"the blocks between levels must be {step}")
 
 
 @dataclass(frozen=True)

@@ -2,39 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .network import Network, require
+from .configs import EncoderConfig
+from .network import Network
 from .sparse import SparseTensor
 from .vae_blocks import ConvNeXtBlock, DownBlock
-from .vae_decoder import check_levels
-
-
-@dataclass(frozen=True)
-class EncoderConfig:
-    """`args` of the encoder's JSON. The lists run from the finest level to the coarsest."""
-
-    model_channels: tuple[int, ...]
-    latent_channels: int
-    num_blocks: tuple[int, ...]
-    block_type: tuple[str, ...]
-    down_block_type: tuple[str, ...]
-    block_args: tuple[dict[str, Any], ...] = ()
-    in_channels: int = 6
-    use_fp16: bool = False
-
-    def __post_init__(self) -> None:
-        check_levels(self.model_channels, self.num_blocks, self.block_type, self.down_block_type, "SparseResBlockS2C3d")
-        require(self.latent_channels > 0 and self.in_channels > 0, "the numbers of channels must be positive")
-        require(not any(self.block_args), "block_args other than {} are not supported")
-        for narrow, wide in zip(self.model_channels, self.model_channels[1:], strict=False):
-            require(wide % 8 == 0, "model_channels must be multiples of 8 on all levels but the first")
-            require(8 * narrow % wide == 0, "model_channels may not grow by more than 8 from level to level")
 
 
 class FlexiDualGridVaeEncoder(Network):

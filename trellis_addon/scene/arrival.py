@@ -14,7 +14,7 @@ from bpy.app.translations import pgettext_iface, pgettext_n, pgettext_rpt
 from ..errors import TrellisError
 from ..jobs.job import Asset
 from ..jobs.store import JobStore
-from . import placeholder
+from . import placeholder, rework
 from .assets import mark_asset, save_to_library
 from .importer import house, import_asset
 from .previews import picture_of
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+LEVELS_STAY = pgettext_n("Its levels of detail are those of the former mesh: make them again")
 _KEPT = pgettext_n("Its place is not in this file: choose Import to have it at the 3D cursor")
 # What the artist has in hand while one of these runs is not to be disturbed, and an undo step in between would be.
 _HANDS_ON = ("TRANSFORM_OT_", "VIEW3D_OT_", "OBJECT_OT_", "MESH_OT_", "SCULPT_OT_", "PAINT_OT_")
@@ -66,9 +67,10 @@ def bring_in(generation: Generation) -> bool:
     if not generation.target.is_open:
         settle(generation)
         return True
+    step = pgettext_iface("Rework {name}") if rework.find(generation.target.card) else pgettext_iface("Generate {name}")
     try:
         take(generation, range(len(generation.assets)), generation.target)
-        bpy.ops.ed.undo_push(message=pgettext_iface("Generate {name}").format(name=generation.name))
+        bpy.ops.ed.undo_push(message=step.format(name=generation.name))
     except TrellisError as error:
         queue.update(generation, state="failed", message=str(error))
     return True
@@ -79,13 +81,15 @@ def take(generation: Generation, picked: Collection[int], target: Target) -> lis
     from . import queue
 
     chosen = [asset for number, asset in enumerate(generation.assets) if number in picked]
+    is_rework = bool(rework.find(target.card))
     made = deliver(chosen, target)
     if target.catalog:
         for obj, asset in zip(made, chosen, strict=True):
             _file(obj, picture_of(asset), target)
     generation.target = target
     engine = pgettext_rpt("engine: {engine}").format(engine=chosen[0].engine)
-    message = ". ".join(filter(None, (engine, generation.said)))
+    levels = pgettext_rpt(LEVELS_STAY) if is_rework and rework.keeps_old_levels(made) else ""
+    message = ". ".join(filter(None, (engine, generation.said, levels)))
     queue.update(generation, state="done", share=1.0, message=message)
     return made
 
@@ -93,10 +97,14 @@ def take(generation: Generation, picked: Collection[int], target: Target) -> lis
 def deliver(assets: Sequence[Asset], target: Target) -> list[bpy.types.Object]:
     """Import results side by side: in the place of the target's cards, or at its location.
 
-    All or none: raises `TrellisError`, and then the cards still stand. The store knows of it afterwards.
+    Where objects wait for the result, they get its mesh. All or none: raises `TrellisError`, and then the cards still
+    stand. The store knows of it afterwards.
     """
-    cards = placeholder.find(target.card)
-    made = _in_place_of(cards, assets, target) if cards else _at(assets, target)
+    cards, marked = placeholder.find(target.card), rework.find(target.card)
+    if marked:
+        made = rework.replace(marked, assets[0])
+    else:
+        made = _in_place_of(cards, assets, target) if cards else _at(assets, target)
     mark_delivered(assets)
     for obj in made:
         _measure(obj)

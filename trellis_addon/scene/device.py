@@ -1,79 +1,101 @@
-"""The graphics card that a local generation would run on, and its memory, for the panel to show."""
+"""The device that a local generation would run on, what else holds its memory, and what past runs took there."""
 
 from __future__ import annotations
 
-import shutil
-import subprocess
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from ..local.hardware import Card, Machine, find_machine
+from ..local.holders import Holder, memory_holders
 from . import queue
 
-_TIMEOUT = 10.0  # seconds; a driver that wakes up takes a few
+if TYPE_CHECKING:
+    from ..local.estimate import Estimate
+    from ..local.runs import Run
+    from ..settings import Settings
 
 
 @dataclass(frozen=True)
-class Device:
-    """Bytes are 0 where nobody tells them."""
+class Known:
+    """What was asked for together; `machine` is None where nobody has asked yet."""
 
-    name: str
-    total: int = 0
-    free: int = 0
+    machine: Machine | None = None
+    holders: tuple[Holder, ...] = ()
+    runs: tuple[Run, ...] = ()
+
+    @property
+    def card(self) -> Card | None:
+        """The card with the most free memory of those that PyTorch has a build for; None is the processor."""
+        cards = [card for card in self.machine.cards if card.kind != "intel"] if self.machine else []
+        return max(cards, key=lambda card: card.free or card.total, default=None)
 
 
 @dataclass
-class _Known:
-    device: Device | None = None
+class _Kept:
+    known: Known = Known()
+    is_asking: bool = False
 
 
-_known = _Known()
+_kept = _Kept()
 
 
-def known() -> Device | None:
-    """What was found the last time; None where nobody has asked, or there is no card that tells."""
-    return _known.device
+def known() -> Known:
+    """What was found the last time."""
+    return _kept.known
 
 
-def ask() -> Device | None:
-    """The NVIDIA card with the most free memory, as its driver's own tool tells; None where there is none."""
-    tool = shutil.which("nvidia-smi")
-    if tool is None:
-        return None
-    query = [tool, "--query-gpu=name,memory.total,memory.free", "--format=csv,noheader,nounits"]
-    try:
-        told = subprocess.run(
-            query,
-            capture_output=True,
-            text=True,
-            timeout=_TIMEOUT,
-            check=True,
-            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
-        ).stdout
-    except (OSError, subprocess.SubprocessError):
-        return None
-    found = [device for line in told.splitlines() if (device := _read(line)) is not None]
-    return max(found, key=lambda device: device.free, default=None)
+def ask() -> Known:
+    """Ask the drivers, and read what past runs took; takes up to seconds."""
+    from ..jobs.store import JobStore
+    from ..local.runs import past_runs
+
+    return Known(find_machine(), memory_holders(), past_runs(JobStore()))
 
 
 def ask_later() -> None:
     """Ask in a thread; the panel shows it as soon as it is there."""
+    if _kept.is_asking:
+        return
 
     def work() -> Callable[[], None]:
-        found = ask()
+        try:
+            found = ask()
+        finally:
+            _kept.is_asking = False
 
         def show() -> None:
-            _known.device = found
+            _kept.known = found
 
         return show
 
+    _kept.is_asking = True
     queue.in_thread(work)
 
 
-def _read(line: str) -> Device | None:
-    """A line such as "NVIDIA H200, 143771, 143100": name, and mebibytes; a name may hold commas."""
-    parts = line.rsplit(",", 2)
-    try:
-        name, total, free = parts[0].strip(), int(parts[1]), int(parts[2])
-    except (IndexError, ValueError):
-        return None
-    return Device(name, total * 2**20, free * 2**20) if name else None
+def ask_once() -> None:
+    """Ask where nobody has yet."""
+    if _kept.known.machine is None:
+        ask_later()
+
+
+def ask_again() -> None:
+    """After a generation: what it took is learned, if anybody has ever asked."""
+    if _kept.known.machine is not None:
+        ask_later()
+
+
+def expected(settings: Settings, workers: tuple[int, ...] = ()) -> Estimate:
+    """What a generation with these settings will probably take; arithmetic only, so that the panel may ask.
+
+    `workers` are the process ids of our own, whose share of the memory is as good as free.
+    """
+    return _expected(settings, _kept.known, workers)
+
+
+@functools.lru_cache(maxsize=4)
+def _expected(settings: Settings, found: Known, workers: tuple[int, ...]) -> Estimate:
+    from ..local.estimate import estimate
+
+    return estimate(settings, found.card, found.runs, holders=found.holders, workers=workers)

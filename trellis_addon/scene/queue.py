@@ -25,7 +25,7 @@ from ..errors import BackendError, Cancelled, FieldError, Interrupted, JobError,
 from ..jobs.job import Asset, Job
 from ..parallel import IN_FLIGHT
 from ..progress import Progress
-from . import arrival, placeholder
+from . import arrival, placeholder, rework
 from .target import Target
 from .words import said
 
@@ -162,6 +162,7 @@ def forget(generation: Generation) -> None:
         return
     _generations.remove(generation)
     placeholder.remove(placeholder.find(generation.target.card))
+    rework.unmark(generation.target.card)
     if generation.assets:
         arrival.mark_delivered(generation.assets)  # it is not offered again with the next session
 
@@ -250,6 +251,7 @@ def _fail(generation: Generation, error: TrellisError) -> None:
 
 def _cancelled(generation: Generation) -> None:
     update(generation, state="cancelled", message=pgettext_rpt("Cancelled"))
+    rework.unmark(generation.target.card)
     if cards := placeholder.find(generation.target.card):
         placeholder.remove(cards)
         bpy.ops.ed.undo_push(message=pgettext_iface("Cancel {name}").format(name=generation.name))
@@ -310,9 +312,10 @@ def update(generation: Generation, **changes: object) -> None:
     for name, value in changes.items():
         setattr(generation, name, value)
     if generation.state not in WAITS and "state" in changes:
-        from . import history  # which needs this module itself
+        from . import device, history  # which need this module themselves
 
         history.read_store()
+        device.ask_again()
 
 
 def _update(generation: Generation, **changes: object) -> None:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 
 import bpy
 
-from . import placeholder
+from . import placeholder, rework
 
 SESSION = uuid.uuid4().hex
 
@@ -17,9 +17,10 @@ SESSION = uuid.uuid4().hex
 class Target:
     """A place in a scene of a file, and the card that stands there.
 
-    With a card it is the card that counts, wherever it is by then. Without one (a script's job, one of the history):
-    the scene and the location. `session` is this run of Blender: an unsaved file has no other name, and the next
-    one is another file. `collection` is the one to come into, made when it is needed; empty is the scene's own.
+    With a card it is the card that counts, wherever it is by then, or the object that waits for the job's result.
+    Without one (a script's job, one of the history): the scene and the location. `session` is this run of Blender: an
+    unsaved file has no other name, and the next one is another file. `collection` is the one to come into, made when it
+    is needed; empty is the scene's own.
     With a `catalog` the asset is marked and filed there; `library` is the folder of the asset library that it is
     saved to besides, empty is none but the file it is in.
     """
@@ -61,6 +62,6 @@ class Target:
     def is_open(self) -> bool:
         """Whether its place is in the file that is open now."""
         if self.card:
-            return bool(placeholder.find(self.card))
+            return bool(placeholder.find(self.card) or rework.find(self.card))
         same_file = self.session == SESSION if not self.file else True
         return same_file and bpy.data.filepath == self.file and self.scene_name in bpy.data.scenes

@@ -2,18 +2,43 @@
 
 from __future__ import annotations
 
+import functools
+import json
+from pathlib import Path
+
 from bpy.app.translations import pgettext_rpt
 
-# The words of an enumeration, where it is one of a picture's edges.
-_SIDES = {"left": "Left", "right": "Right", "top": "Top", "bottom": "Bottom"}
+from ..templates import Templates
+
+# What the extension gives to Blender (`ui/translations.py`); the library alone has none, and speaks English.
+FOLDER = Path(__file__).resolve().parents[2] / "translations" / "sentences"
+CONTEXT = "TRELLIS.2"  # so that they are never taken for Blender's own words
 
 
-def said(sentence: str) -> str:
-    """The sentence in another language where it can be looked up, else as it is; main thread only."""
-    template = getattr(sentence, "template", sentence)
-    words = pgettext_rpt(template) if template else ""
-    if words == template:
-        return sentence
-    values = getattr(sentence, "values", {})
-    sides = ", ".join(pgettext_rpt(_SIDES[side]) for side in values.get("sides", ()))
-    return words.format(**{**values, "sides": sides})
+def said(sentence: object) -> str:
+    """A sentence of the library's, or an error, in the artist's language as far as it is known; main thread only.
+
+    What the library keeps, logs and sends stays English: a sentence is said in other words where it is shown.
+    """
+    text = str(sentence)
+    templates, known = _templates()
+    language = _words(known) if known else known
+    return text if language == known else _said(templates, text, language)
+
+
+@functools.lru_cache(maxsize=512)
+def _said(templates: Templates, text: str, language: str) -> str:
+    """The panels ask at every redraw; `language` is how one template reads, which tells languages from each other."""
+    return templates.said(text, _words)
+
+
+def _words(template: str) -> str:
+    return str(pgettext_rpt(template, CONTEXT))
+
+
+@functools.cache
+def _templates() -> tuple[Templates, str]:
+    """All templates, and one by which it shows whether Blender has other words for them."""
+    path = next(iter(sorted(FOLDER.glob("*.json"))), None)
+    found = list(json.loads(path.read_text(encoding="utf-8"))) if path is not None else []
+    return Templates(found), found[0] if found else ""

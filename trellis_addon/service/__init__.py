@@ -9,7 +9,10 @@ A process of its own: the add-on starts it and talks to it exactly as it talks t
     protocol    reading requests, writing replies and errors
     openapi     the service's description of itself
     tasks       what is known about each task
+    turns       whose result is made next
     worker      the threads that generate
+    keeper      starting a service again that was started by hand and has died
+    presence    what a worker and the programs that share it leave for each other
     addresses   web addresses in tasks, and where they may not lead
     media       pictures that come in
     files       results and uploads behind addresses that cannot be guessed
@@ -29,35 +32,47 @@ def serve(
     port: int = 0,
     token: str | None = None,
     engine: str = "auto",
-    workers: int = 1,
+    workers: int | None = None,
     folder: str | Path | None = None,
     allow_private_addresses: bool | None = None,
     parent_pipe: bool = False,
+    shared: str | None = None,
+    log: str | Path | None = None,
+    restart: bool = False,
 ) -> int:
     """Run the service until it is told to end; the return value is the process's exit code.
 
     `port` 0 takes a free one. `token` is what clients must show; None makes one up and tells it on
-    standard error. `engine` is one of `engines.base.CHOICES`; `workers` tasks are worked on at the
-    same time, each by an engine of its own. Tasks and files are kept in `folder` and survive the
-    process; with None they are in memory and in a temporary folder, and gone at the end.
+    standard error. `engine` is one of `engines.base.CHOICES`; `workers` results are worked on at
+    the same time, each by an engine of its own; None is one for each device. Tasks and files are kept in `folder` and
+    survive the process; with None they are in memory and in a temporary folder, and gone at the end.
 
     Web addresses in tasks may lead to this machine and its private network where
     `allow_private_addresses` says so; None allows it while only this machine can ask.
 
     With `parent_pipe` the first line of standard input is the token, and the service ends when that
-    pipe closes. Returns 0 after a clean end, 2 when it cannot start (one sentence on standard error).
+    pipe closes; with `shared`, which `folder` must come with, it ends when no program holds a file in `folder`/clients
+    locked any more (see `presence`), and the text is told to programs that find it there. `log` is a file for what
+    would go to standard error. With `restart` the service runs in a process of its own, which is started again when it
+    dies. Returns 0 after a clean end, 2 when it cannot start (one sentence on standard error),
+    75 when the device can be used no more by this process.
     """
     from .main import Options, run
 
-    return run(
-        Options(
-            host=host,
-            port=port,
-            token=token,
-            engine=engine,
-            workers=workers,
-            folder=Path(folder) if folder is not None else None,
-            allow_private_addresses=allow_private_addresses,
-            parent_pipe=parent_pipe,
-        )
+    options = Options(
+        host=host,
+        port=port,
+        token=token,
+        engine=engine,
+        workers=workers,
+        folder=Path(folder) if folder is not None else None,
+        allow_private_addresses=allow_private_addresses,
+        parent_pipe=parent_pipe,
+        shared=shared,
+        log=Path(log) if log is not None else None,
     )
+    if restart:
+        from .keeper import keep_running
+
+        return keep_running(options)
+    return run(options)

@@ -7,6 +7,7 @@ of another origin cannot send unasked), and the Host must be ours (which a rebou
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Iterable
 from typing import Any
 
@@ -19,20 +20,24 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketClose
 
+from ..handshake import CLIENT_HEADER
 from .handlers import Service, key_error
+from .limits import Limits
 from .openapi import describe
-from .protocol import BODY_LIMIT, JsonObject, Reply, RequestError, encode, error_object, parse_tasks
+from .origin import public_address
+from .protocol import JsonObject, Reply, RequestError, encode, error_object, first_task, parse_tasks
 from .tasks import TaskRecord
 from .websocket import SocketEdge
 
-_DRAIN_LIMIT = 4 * BODY_LIMIT  # read on that far and throw away, so that the client gets to see the refusal
+_DRAIN = 4  # times the largest body are read and thrown away, so that the client gets to see the refusal
+_LARGE = 4 * 2**20  # bytes of a body from where on it is taken apart alone: pictures are copied some times in between
 _LOOK = 0.02  # seconds between two looks at a task that a reply waits for
 _NO_STORE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
-def create_app(service: Service, hosts: Iterable[str] | None) -> ASGIApp:
+def create_app(service: Service, hosts: Iterable[str] | None, limits: Limits | None = None) -> ASGIApp:
     """The service as an ASGI application. `hosts` are the Host headers that are ours; None lets any pass."""
-    edge = _Edge(service)
+    edge = _Edge(service, limits or Limits())
     app = Starlette(
         routes=[
             *(Route(path, edge.tasks, methods=["POST"]) for path in ("/v1", "/v1/")),
@@ -44,87 +49,115 @@ def create_app(service: Service, hosts: Iterable[str] | None) -> ASGIApp:
         exception_handlers={HTTPException: _http_error, Exception: _crash},
     )
     app.router.redirect_slashes = False
-    return app if hosts is None else _HostCheck(app, hosts)
+    strict = _OneLength(app)
+    return strict if hosts is None else _HostCheck(strict, hosts)
 
 
 class _Edge:
-    def __init__(self, service: Service) -> None:
-        self._service = service
+    def __init__(self, service: Service, limits: Limits) -> None:
+        self.service = service
+        self.limits = limits
+        self._held = 0  # bytes of all bodies that are there
+        self._large = asyncio.Semaphore(1)
 
     async def tasks(self, request: Request) -> Response:
         key = _bearer(request)
-        refused = key is not None and not self._service.knows(key)
-        is_json = request.headers.get("content-type", "").partition(";")[0].strip().lower() == "application/json"
+        body = _Body(self, request, key)
         try:
-            body = await _read(request, keep=is_json and not refused)
+            await body.read()
+            async with self._large if body.size > _LARGE else contextlib.nullcontext():
+                requests = await run_in_threadpool(self._open, body.take(), key is not None)
+                base_url = public_address(request)
+                dry_run = request.headers.get("x-runware-dry-run", "").strip().lower() in ("1", "true")
+                reply, waiting = await run_in_threadpool(
+                    self.service.answer, requests, base_url, dry_run, _client(request)
+                )
+                del requests  # pictures and all, which a reply that waits need not hold
         except ClientDisconnect:
             return Response(status_code=400)  # nobody is there to read it
-        try:
-            if not is_json:
-                raise RequestError("unsupportedMediaType", "Send the tasks as Content-Type: application/json.")
-            if refused:
-                raise key_error(key)
-            if body is None:
-                limit = BODY_LIMIT // 2**20
-                raise RequestError("bodyTooLarge", f"The request is larger than {limit} MB; send a smaller picture.")
-            requests = await run_in_threadpool(self._open, body, key is not None)
         except RequestError as error:
             reply = Reply()
             reply.refuse(error_object(error))
-            return _json(reply.body, reply.status)
-        del body
-        base_url = f"{request.url.scheme}://{request.headers.get('host') or request.url.netloc}"
-        dry_run = request.headers.get("x-runware-dry-run", "").strip().lower() in ("1", "true")
-        reply, waiting = await run_in_threadpool(self._service.answer, requests, base_url, dry_run)
-        del requests  # pictures and all, which a reply that waits need not hold
+            response = _json(reply.body, reply.status)
+            if not body.ended:  # what is still to come would be taken for the next request
+                response.headers["Connection"] = "close"
+            return response
+        finally:
+            body.release()
         for record in waiting:
             await self._wait(record, reply)
         return _json(reply.body, reply.status)
 
+    def may_hold(self, size: int) -> bool:
+        """Count `size` more bytes of bodies, where there is room for them; fewer with a negative one."""
+        if size > 0 and self._held + size > self.limits.bodies:
+            return False
+        self._held += size
+        return True
+
+    def shown_key(self, first: Any) -> Any:
+        """What a request's first task shows for a token."""
+        return first.get("apiKey") if isinstance(first, dict) and first.get("taskType") == "authentication" else None
+
     async def about(self, request: Request) -> Response:
         key = _bearer(request)
-        if not self._service.knows(key):
+        if not self.service.knows(key):
             reply = Reply()
             reply.refuse(error_object(key_error(key)))
             return _json(reply.body, reply.status)
-        return _json(self._service.about(), 200)
+        return _json(self.service.about(), 200)
 
     async def socket(self, socket: WebSocket) -> None:
-        await SocketEdge(self._service, self._open, self._wait).serve(socket)
+        await SocketEdge(self.service, self._open, self._wait).serve(socket)
 
     async def description(self, request: Request) -> Response:
         """For everybody, without a token: there is nothing in it that is not in the published source."""
         return _json(describe(), 200)
 
     async def file(self, request: Request) -> Response:
-        stored = self._service.files.find(request.path_params["secret"], request.path_params["name"])
+        stored = self.service.files.find(request.path_params["secret"], request.path_params["name"])
         if stored is None:
             raise HTTPException(404, "There is no such file here (any more).")
         return FileResponse(stored.path, media_type=stored.media_type, headers=_NO_STORE)
 
-    def _open(self, body: bytes, authenticated: bool) -> list[Any]:
+    def _open(self, body: bytes | bytearray, authenticated: bool) -> list[Any]:
         """The body's tasks, where the header or the first of them shows the token."""
         try:
-            requests = parse_tasks(body)
+            requests = parse_tasks(body, self.limits)
         except RequestError:
             if authenticated:
                 raise
             raise key_error(None) from None
-        first = requests[0]
         if not authenticated:
-            is_key = isinstance(first, dict) and first.get("taskType") == "authentication"
-            shown = first.get("apiKey") if is_key else None
-            if not self._service.knows(shown):
+            shown = self.shown_key(requests[0])
+            if not self.service.knows(shown):
                 raise key_error(shown)
         return requests
 
     async def _wait(self, record: TaskRecord, reply: Reply) -> None:
         """Put a `sync` task's results into the reply when they are there."""
-        while not record.done and not self._service.closing:
+        while not record.done and not self.service.closing:
             await asyncio.sleep(_LOOK)
-        data, errors = self._service.tasks.items(record)
+        data, errors = self.service.tasks.items(record)
         reply.add(*data)
         reply.report(errors)
+
+
+class _OneLength:
+    """Turns away requests with two lengths, which a proxy may have read as two requests where we read one."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        names = {name for name, _ in scope["headers"]} if scope["type"] == "http" else set()
+        if {b"content-length", b"transfer-encoding"} <= names:
+            error = RequestError("invalidRequest", "A request has a Content-Length or a Transfer-Encoding, not both.")
+            response = _json({"errors": [error_object(error)]}, 400)
+            response.headers["Connection"] = "close"
+            await response(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
 
 
 class _HostCheck:
@@ -147,6 +180,12 @@ class _HostCheck:
         await self._app(scope, receive, send)
 
 
+def _client(request: Request) -> str:
+    """What tells the clients apart that take turns: a program of ours says so itself."""
+    host = request.client.host if request.client is not None else ""
+    return request.headers.get(CLIENT_HEADER, "")[:64] or host
+
+
 def _bearer(request: Request) -> str | None:
     """What the Authorization header shows; None without one."""
     header = request.headers.get("authorization")
@@ -156,19 +195,87 @@ def _bearer(request: Request) -> str | None:
     return key.strip() if scheme.lower() == "bearer" else ""
 
 
-async def _read(request: Request, keep: bool) -> bytes | None:
-    """The body; None when it is too large or not to be kept, and then it is read all the same, up to a limit."""
-    body = bytearray()
-    size = 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if keep and size <= BODY_LIMIT:
-            body += chunk
+class _Body:
+    """A request's body on its way in. What is to be refused is not kept, but read on, as far as that is bearable."""
+
+    def __init__(self, edge: _Edge, request: Request, key: str | None) -> None:
+        self._edge = edge
+        self._request = request
+        self._key = key
+        self._kept = bytearray()
+        self._counted = 0
+        length = request.headers.get("content-length", "")
+        self._promised = int(length[:20]) if length.isdigit() else 0
+        self._refusal = self._refused_at_once()
+        self.size = 0
+        self.ended = False
+
+    async def read(self) -> None:
+        """Raises `RequestError` for what is refused, when it has come to its end or has gone on for too long."""
+        limits, clock = self._edge.limits, asyncio.get_running_loop().time
+        began = clock()
+        stream = self._request.stream()
+        while not self.ended and max(self.size, self._promised) <= _DRAIN * limits.body:
+            latest = began + limits.body_seconds + self.size / limits.slowest
+            try:
+                async with asyncio.timeout_at(min(clock() + limits.pause_seconds, latest)):
+                    chunk = await anext(stream, None)
+            except TimeoutError:
+                sentence = "The request's body did not arrive in time; send it again."
+                raise self._refusal or RequestError("requestTooSlow", sentence) from None
+            if chunk is None:
+                self.ended = True
+            else:
+                self._take_in(chunk)
+        if self._refusal is not None:
+            raise self._refusal
+
+    def take(self) -> bytearray:
+        """The whole body, which is not kept here any more."""
+        kept, self._kept = self._kept, bytearray()
+        return kept
+
+    def release(self) -> None:
+        """Count it no longer."""
+        self._kept = bytearray()
+        self._edge.may_hold(-self._counted)
+        self._counted = 0
+
+    def _refused_at_once(self) -> RequestError | None:
+        headers = self._request.headers
+        if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+            return RequestError("unsupportedMediaType", "Send the tasks as Content-Type: application/json.")
+        if headers.get("content-encoding", "identity").strip().lower() != "identity":
+            return RequestError("unsupportedMediaType", "Send the tasks as they are, without a Content-Encoding.")
+        if self._key is not None and not self._edge.service.knows(self._key):
+            return key_error(self._key)
+        return self._too_large() if self._promised > self._edge.limits.body else None
+
+    def _too_large(self) -> RequestError:
+        limit = self._edge.limits.body // 2**20
+        return RequestError("bodyTooLarge", f"The request is larger than {limit} MB; send a smaller picture.")
+
+    def _take_in(self, chunk: bytes) -> None:
+        limits = self._edge.limits
+        before, self.size = self.size, self.size + len(chunk)
+        if self._refusal is not None:
+            return
+        if self.size > limits.body:
+            self._refuse(self._too_large())
+        elif not self._edge.may_hold(len(chunk)):
+            sentence = "The service is reading too many large requests already; send this one again later."
+            self._refuse(RequestError("rateLimitExceeded", sentence))
         else:
-            body.clear()
-        if size > _DRAIN_LIMIT:
-            break
-    return bytes(body) if keep and size <= BODY_LIMIT else None
+            self._counted += len(chunk)
+            self._kept += chunk
+            if self._key is None and before <= limits.unproven < self.size:
+                shown = self._edge.shown_key(first_task(self._kept[: limits.unproven]))
+                if not self._edge.service.knows(shown):
+                    self._refuse(key_error(shown))
+
+    def _refuse(self, error: RequestError) -> None:
+        self._refusal = error
+        self.release()
 
 
 def _json(body: JsonObject, status: int) -> Response:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+import shutil
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..task import new_uuid
+from .limits import Limits
+from .protocol import RequestError
 
 if TYPE_CHECKING:
     from .journal import Journal
@@ -20,7 +23,14 @@ log = logging.getLogger(__name__)
 
 DEFAULT_TTL = 24 * 3600.0  # seconds
 
-_MEDIA_TYPES = {"glb": "model/gltf-binary", "png": "image/png", "jpg": "image/jpeg", "webp": "image/webp"}
+_LATENTS = "application/vnd.safetensors"
+_MEDIA_TYPES = {
+    "safetensors": _LATENTS,
+    "glb": "model/gltf-binary",
+    "png": "image/png",
+    "jpg": "image/jpeg",
+    "webp": "image/webp",
+}
 _SIGNATURES = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpg", b"RIFF": "webp", b"glTF": "glb"}
 
 
@@ -37,6 +47,14 @@ class StoredFile:
     expires: float
 
     @property
+    def size(self) -> int:
+        """Bytes; 0 where it is gone."""
+        try:
+            return self.path.stat().st_size
+        except OSError:
+            return 0
+
+    @property
     def url_path(self) -> str:
         return f"/files/{self.secret}/{self.name}"
 
@@ -51,6 +69,7 @@ class FileStore:
         self._lock = threading.Lock()
         self._by_uuid: dict[str, StoredFile] = {}
         self._by_secret: dict[str, StoredFile] = {}
+        self._uploads: set[str] = set()
         self.folder = folder / "files"
         self.pictures = folder / "pictures"
         self.folder.mkdir(mode=0o700, exist_ok=True)
@@ -60,6 +79,8 @@ class FileStore:
         """Take up what the journal knows of; what it does not know, and no task of `pictures` needs, is deleted."""
         for stored in self._journal.files(self.folder):
             self._by_uuid[stored.uuid] = self._by_secret[stored.secret] = stored
+            if stored.media_type.startswith("image/"):
+                self._uploads.add(stored.uuid)
         known = {stored.path for stored in self._by_uuid.values()} | pictures
         for path in (*self.folder.iterdir(), *self.pictures.iterdir()):
             if path not in known:
@@ -70,6 +91,8 @@ class FileStore:
         """Keep the bytes for `ttl` seconds."""
         uuid = new_uuid()
         suffix = next((s for start, s in _SIGNATURES.items() if data.startswith(start)), "bin")
+        if suffix == "bin" and looks_like_latents(data):
+            suffix = "safetensors"
         stored = StoredFile(
             uuid=uuid,
             name=f"{uuid}.{suffix}",
@@ -86,8 +109,24 @@ class FileStore:
         self.sweep()
         return stored
 
+    def put_upload(self, data: bytes) -> StoredFile:
+        """Keep what a client wants to name later; `RequestError` where there is too much of that, or no room."""
+        with self._lock:
+            uploads = [self._by_uuid[uuid] for uuid in self._uploads if uuid in self._by_uuid]
+            self._uploads = {stored.uuid for stored in uploads}
+        kept = sum(stored.size for stored in uploads)
+        if len(uploads) >= Limits.uploads or kept + len(data) > Limits.upload_bytes:
+            sentence = f"{len(uploads)} uploads of {kept / 2**30:.1f} GB are kept already; delete some, or send later."
+            raise RequestError("storageLimitExceeded", sentence)
+        if shutil.disk_usage(self.folder).free < Limits.disk_reserve + len(data):
+            raise RequestError("storageLimitExceeded", "The service's disk is full; make room on it, and send again.")
+        stored = self.put(data)
+        with self._lock:
+            self._uploads.add(stored.uuid)
+        return stored
+
     def keep_picture(self, data: bytes) -> Path:
-        """Keep the picture of a task until the task is finished."""
+        """Keep the picture, or the latents, of a task until the task is finished."""
         path = self.pictures / new_uuid()
         self._write(path, data)
         return path
@@ -99,12 +138,12 @@ class FileStore:
             stored = self._by_secret.get(secret)
         return stored if stored is not None and stored.name == name and stored.path.is_file() else None
 
-    def use(self, uuid: str) -> bytes | None:
-        """The bytes of an upload, whose time starts anew; None when there is none of this UUID."""
+    def use(self, uuid: str, *, latents: bool = False) -> bytes | None:
+        """The bytes of a picture, or of latents, whose time starts anew; None when there are none of this UUID."""
         self.sweep()
         with self._lock:
             stored = self._by_uuid.get(uuid.lower())
-            if stored is None or not stored.media_type.startswith("image/"):
+            if stored is None or not stored.media_type.startswith(_LATENTS if latents else "image/"):
                 return None
             stored.expires = self._clock() + stored.ttl
             self._journal.add_file(stored)
@@ -144,6 +183,11 @@ class FileStore:
             self._by_secret.pop(stored.secret, None)
         _unlink(stored.path)
         self._journal.forget_file(stored.uuid)
+
+
+def looks_like_latents(data: bytes) -> bool:
+    """Whether it may be a safetensors file: the length of its JSON header, and the header."""
+    return len(data) > 9 and int.from_bytes(data[:8], "little") <= len(data) - 8 and data[8:9] == b"{"
 
 
 def _unlink(path: Path) -> None:

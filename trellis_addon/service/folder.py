@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 PREFIX = "trellis-service-"
 DATABASE = "service.sqlite"
 _LOCK = "lock"
+_OF_CLIENTS = ("clients", "start.lock", "ends.json")  # may be there before the first service; see `presence`
 _NEW = 60.0  # seconds in which a folder without a lock may be one that is just being made
 
 
@@ -35,7 +36,7 @@ class ServiceFolder:
             self.path = Path(tempfile.mkdtemp(prefix=PREFIX))  # with mode 0700
         else:
             self.path = _own(folder)
-        lock = _take_lock(self.path / _LOCK)
+        lock = take_lock(self.path / _LOCK)
         if lock is None:
             raise InputError(f"Another service is using the folder {folder}; choose another one, or end that service.")
         self._lock = lock
@@ -66,7 +67,7 @@ def remove_abandoned(parent: Path) -> None:
             lock_file = folder / _LOCK
             if time.time() - lock_file.stat().st_mtime < _NEW:
                 continue
-            lock = _take_lock(lock_file)
+            lock = take_lock(lock_file)
             if lock is not None:
                 lock.close()
                 shutil.rmtree(folder, ignore_errors=True)
@@ -80,7 +81,7 @@ def _own(folder: Path) -> Path:
     folder = folder.absolute()
     folder.mkdir(mode=0o700, exist_ok=True)
     names = {path.name for path in folder.iterdir()}
-    if names - {_LOCK} and DATABASE not in names:
+    if names - {_LOCK, *_OF_CLIENTS} and DATABASE not in names:
         raise InputError(f"The folder {folder} holds other things; choose a new or empty one for the service.")
     folder.chmod(0o700)
     return folder
@@ -90,7 +91,7 @@ def _is_ours(folder: Path) -> bool:
     return sys.platform == "win32" or folder.stat().st_uid == os.getuid()
 
 
-def _take_lock(path: Path) -> IO[bytes] | None:
+def take_lock(path: Path) -> IO[bytes] | None:
     """The lock file, locked for as long as it stays open; None where another process holds it."""
     file = path.open("ab")
     try:

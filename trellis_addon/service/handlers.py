@@ -8,13 +8,16 @@ import logging
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..engines import base
-from ..errors import FieldError, TrellisError
+from ..engines.devices import local_devices
+from ..engines.latents import Kept, check_rework
+from ..errors import EngineError, FieldError, TrellisError
+from ..handshake import PROTOCOL, SERVICE_NAME
 from ..settings import DRAFT_MODEL, TASK_TYPE, TRELLIS2_MODEL
 from ..task import Task, check_uuid, new_uuid, random_seed
 from ..version import VERSION
@@ -23,10 +26,11 @@ from .delivery import Delivery
 from .files import FileStore
 from .folder import ServiceFolder
 from .journal import Journal
-from .media import answer_media, task_image
+from .media import answer_media, task_image, task_latents
+from .presence import last_end
 from .protocol import JsonObject, Reply, RequestError, echo, error_object, without_payload
 from .tasks import Slot, TaskRecord, TaskStore, with_address
-from .worker import Workers
+from .worker import MOST_STARTS, Workers, idle_minutes
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +44,7 @@ class _Call:
     request: JsonObject
     base_url: str
     dry_run: bool
+    client: str
     reply: Reply
     waiting: list[TaskRecord]
 
@@ -47,8 +52,10 @@ class _Call:
 class Service:
     """The tasks, the files and the worker behind one token.
 
-    `engine` is one of `engines.base.CHOICES`. `create_engine(model)`, `clock()` (seconds) and
-    `delivery` are handed in by tests. Call `start` before the first task, and `close` at the end.
+    `engine` is one of `engines.base.CHOICES`. `workers` None is one for each device. `create_engine(model)`,
+    `clock()` (seconds), `delivery` and `devices` are handed in by tests. Call `start` before the first task, and
+    `close` at the end. `on_lost(cause)` is called when this process can use its device no more: it should end, and
+    another one take its place. `on_stop`, where there is one, is called when a client asks for the end.
     """
 
     def __init__(
@@ -56,16 +63,20 @@ class Service:
         token: str,
         *,
         engine: str = "auto",
-        workers: int = 1,
+        workers: int | None = 1,
         folder: Path | None = None,
-        create_engine: Callable[[str], base.Engine] = base.create_engine,
+        create_engine: Callable[..., base.Engine] = base.create_engine,
         clock: Callable[[], float] = time.time,
         delivery: Delivery | None = None,
+        devices: Callable[[], Sequence[str]] = local_devices,
         allow_private_addresses: bool = True,
+        on_lost: Callable[[str], None] = lambda cause: None,
+        on_stop: Callable[[], None] | None = None,
     ) -> None:
         self._token = token.encode()
         self._choice = engine
-        self._worker_count = workers
+        self._on_lost = on_lost
+        self._on_stop = on_stop
         self.engine = base.engine_for(TRELLIS2_MODEL, engine)
         self.folder = ServiceFolder(folder)
         self._journal = Journal(self.folder.database)
@@ -73,8 +84,19 @@ class Service:
         self.tasks = TaskStore(clock, self._journal, self._deliver)
         self._policy = AddressPolicy(None if allow_private_addresses else is_public)
         self._delivery = delivery or Delivery(policy=self._policy)
-        self._workers = Workers(self.tasks, self.files, create_engine, workers, self._policy, self._journal.begin)
+        self._workers = Workers(
+            self.tasks,
+            self.files,
+            self._journal,
+            create_engine,
+            count=workers,
+            policy=self._policy,
+            devices=devices,
+            idle=60 * idle_minutes(),
+            on_lost=self._lost,
+        )
         self._ended = threading.Event()
+        self._is_lost = self._is_restored = False
         self.methods: dict[str, Callable[[_Call], None]] = {
             TASK_TYPE: self._inference,
             "getResponse": self._get_response,
@@ -86,20 +108,52 @@ class Service:
             "ping": self._ping,
             "accountManagement": self._account,
         }
+        if on_stop is not None:
+            self.methods["stopService"] = self._stop
         self.closing = False
 
-    def start(self) -> None:
-        """Go on with what an earlier process left, and take new tasks."""
+    def restore(self) -> None:
+        """Take up what an earlier process left; nothing is worked on before `start`."""
+        self._is_restored = True
         unfinished = self.tasks.restore(self.files.pictures)
-        self.files.restore({record.picture for record in unfinished if record.picture is not None})
+        self.files.restore(set().union(*(record.kept_files() for record in unfinished)))
         for record in unfinished:
-            self._workers.submit(record)
+            self._take_up(record)
         for uuid, index, field in self._journal.deliveries():
             left = self.tasks.get(uuid)
             if left is not None:
                 self._send(left, index, field)
+
+    def start(self) -> None:
+        """Go on with what an earlier process left, and work on new tasks."""
+        if not self._is_restored:
+            self.restore()
         self._workers.start()
         threading.Thread(target=self._sweep, name="trellis-sweep", daemon=True).start()
+
+    def _take_up(self, record: TaskRecord) -> None:
+        """Go on with a task of an earlier process, unless it is what ended that, time and again."""
+        if not record.is_suspect:
+            self._workers.submit(record)
+            return
+        cause = last_end(self.folder.path) or "it was ended by force, or the machine was switched off"
+        if record.starts >= MOST_STARTS:
+            how = {1: "once", 2: "twice"}.get(record.starts, f"{record.starts} times")
+            sentence = f"The worker ended {how} in the middle of this task, which is given up. The last time: {cause}."
+            self.tasks.fail(record, EngineError(sentence))
+            return
+        log.warning("Task %s begins again; the worker ended in the middle of it: %s", record.uuid, cause)
+        for slot in record.slots:
+            slot.stage = f"Waiting to begin again after the worker ended: {cause}"
+        self._workers.submit(record)
+
+    def _lost(self, record: TaskRecord, cause: str) -> None:
+        """The device failed at this task, and this process is of no more use; what else was in work is not to blame."""
+        self.tasks.close()
+        self._workers.stop()
+        self._journal.forgive(but=record.uuid)
+        self._is_lost = True
+        self._on_lost(cause)
 
     def close(self) -> None:
         """Stop all work. A temporary folder goes; in a lasting one everything waits for the next start."""
@@ -109,7 +163,8 @@ class Service:
         self.tasks.close()
         self._delivery.close()
         with contextlib.suppress(sqlite3.ProgrammingError):  # closed before
-            self._journal.forgive()
+            if not self._is_lost:
+                self._journal.forgive()
         self._journal.close()
         self.folder.close()
 
@@ -121,22 +176,29 @@ class Service:
         """Who answers here: for the handshake of the add-on."""
         models = [model for model in (TRELLIS2_MODEL, DRAFT_MODEL) if self._serves(model)]
         return {
-            "name": "trellis-addon-service",
+            "name": SERVICE_NAME,
             "version": VERSION,
+            "protocol": PROTOCOL,
             "engine": self.engine,
             "models": models,
+            "devices": [device for device in self._workers.devices if device != "auto"],
+            "workers": self._workers.count,
+            "unfinished": self.tasks.unfinished(),
             "maskModel": self._has_mask_model(),
         }
 
-    def answer(self, requests: list[Any], base_url: str, dry_run: bool) -> tuple[Reply, list[TaskRecord]]:
+    def answer(
+        self, requests: list[Any], base_url: str, dry_run: bool, client: str = ""
+    ) -> tuple[Reply, list[TaskRecord]]:
         """Do all tasks of one request; also those whose result the reply has to wait for.
 
-        `base_url` is the address that the client knows this service by, for the URLs of files.
+        `base_url` is the address that the client knows this service by, for the URLs of files; `client` tells it from
+        others, with whom it takes turns.
         """
         reply = Reply()
         waiting: list[TaskRecord] = []
         for request in requests:
-            call = _Call(request, base_url, dry_run, reply, waiting)
+            call = _Call(request, base_url, dry_run, client, reply, waiting)
             try:
                 self._method(request)(call)
             except TrellisError as error:
@@ -169,12 +231,19 @@ class Service:
         for name, field in (("webhook_url", "webhookURL"), ("upload_endpoint", "uploadEndpoint")):
             if name in task.settings:
                 self._policy.check(task.settings[name], field)
-        found = task_image(task.image, self.files, self._policy, may_leave=self._has_mask_model())
+        latents, kept = task_latents(task.latents, self.files) if task.latents else (None, None)
+        if kept is not None:
+            self._check_rework(model, kept, task)
+        found = (
+            task_image(task.image, self.files, self._policy, may_leave=self._has_mask_model()) if task.image else None
+        )
         identity = {"taskType": TASK_TYPE, "taskUUID": task.uuid}
         if call.dry_run:
             call.reply.add({**identity, "cost": 0, "engine": model})
             return
         seed = task.settings.get("seed")
+        if seed is None and kept is not None and found is None:
+            seed = kept.seed
         record = TaskRecord(
             uuid=task.uuid,
             settings=task.settings,
@@ -183,18 +252,21 @@ class Service:
             seed=random_seed() if seed is None else seed,
             base_url=call.base_url,
             slots=[Slot() for _ in range(task.settings.value("number_results"))],
+            client=call.client,
         )
+        if latents is not None:
+            record.latents = self.files.keep_picture(latents)
         if isinstance(found, str):
             record.image_url = found
-        else:
+        elif found is not None:
             record.picture = self.files.keep_picture(found[0])
             # Unpacked pictures are large: those that have to wait are read again when it is their turn.
-            record.image = found[1] if self.tasks.unfinished() < self._worker_count else None
+            record.image = found[1] if self.tasks.unfinished() < self._workers.count else None
         try:
             self.tasks.add(record)
         except BaseException:
-            if record.picture is not None:
-                record.picture.unlink(missing_ok=True)
+            for path in record.kept_files():
+                path.unlink(missing_ok=True)
             raise
         self._workers.submit(record)
         log.info("Task %s accepted for %s", task.uuid, model)
@@ -202,6 +274,15 @@ class Service:
             call.waiting.append(record)
         else:
             call.reply.add(identity)
+
+    def _check_rework(self, model: str, kept: Kept, task: Task) -> None:
+        """Raise `RequestError` where latents cannot be gone on from here, `FieldError` for what cannot change."""
+        if model != TRELLIS2_MODEL:
+            asked = self._choice == "draft" or task.model == DRAFT_MODEL
+            why = "the draft was asked for" if asked else "its weights, or PyTorch, are not installed on its machine"
+            sentence = f"Latents can only be gone on from with TRELLIS.2, which does not run here: {why}."
+            raise RequestError("engineNotAvailable", sentence, parameter="inputs.latents")
+        check_rework(kept, task.settings, bool(task.image))
 
     def _get_response(self, call: _Call) -> None:
         record = self.tasks.get(_uuid(call.request))
@@ -235,6 +316,13 @@ class Service:
 
     def _ping(self, call: _Call) -> None:
         call.reply.add({**echo(call.request), "pong": True})
+
+    def _stop(self, call: _Call) -> None:
+        """Our own extension, where the add-on looks after the service: end it, whoever else uses it."""
+        assert self._on_stop is not None
+        call.reply.add(echo(call.request))
+        if not call.dry_run:
+            self._on_stop()
 
     def _account(self, call: _Call) -> None:
         operation = call.request.get("operation")

@@ -20,11 +20,12 @@ from .tasks import Slot, TaskRecord
 
 log = logging.getLogger(__name__)
 
-_VERSION = 1
+_VERSION = 2
 _TABLES = """
 CREATE TABLE tasks (
     uuid TEXT PRIMARY KEY, place INTEGER NOT NULL, request TEXT NOT NULL, model TEXT NOT NULL, seed INTEGER NOT NULL,
-    base_url TEXT NOT NULL, picture TEXT NOT NULL, image_url TEXT NOT NULL, starts INTEGER NOT NULL, finished REAL
+    base_url TEXT NOT NULL, picture TEXT NOT NULL, image_url TEXT NOT NULL, starts INTEGER NOT NULL, finished REAL,
+    latents TEXT NOT NULL DEFAULT ''
 );
 CREATE TABLE results (
     task TEXT NOT NULL, number INTEGER NOT NULL, item TEXT, error TEXT, PRIMARY KEY (task, number)
@@ -48,7 +49,10 @@ class Journal:
         # A task that was acknowledged is a promise: it is on the disk before.
         self._database.executescript("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;")
         found = self._database.execute("PRAGMA user_version").fetchone()[0]
-        if found not in (0, _VERSION):
+        if found == 1:
+            column = "ALTER TABLE tasks ADD COLUMN latents TEXT NOT NULL DEFAULT ''"
+            self._database.executescript(f"BEGIN; {column}; PRAGMA user_version = {_VERSION}; COMMIT;")
+        elif found not in (0, _VERSION):
             self._database.close()
             raise TrellisError("The folder was written by another version of the service; choose a new folder.")
         if found == 0:
@@ -63,7 +67,7 @@ class Journal:
     def add_task(self, record: TaskRecord) -> None:
         self._write(
             (
-                "INSERT INTO tasks SELECT ?, coalesce(max(place), 0) + 1, ?, ?, ?, ?, ?, ?, 0, NULL FROM tasks",
+                "INSERT INTO tasks SELECT ?, coalesce(max(place), 0) + 1, ?, ?, ?, ?, ?, ?, 0, NULL, ? FROM tasks",
                 (
                     record.uuid,
                     json.dumps(record.request),
@@ -72,19 +76,19 @@ class Journal:
                     record.base_url,
                     record.picture.name if record.picture is not None else "",
                     record.image_url,
+                    record.latents.name if record.latents is not None else "",
                 ),
             )
         )
 
-    def begin(self, uuid: str) -> int:
-        """Count that the work on a task begins; how often it has begun by now."""
+    def begin(self, uuid: str) -> None:
+        """Count that the work on a task begins, until `forgive`."""
         self._write(("UPDATE tasks SET starts = starts + 1 WHERE uuid = ?", (uuid,)))
-        rows = self._read("SELECT starts FROM tasks WHERE uuid = ?", uuid)
-        return rows[0][0] if rows else 1
 
-    def forgive(self) -> None:
-        """Forget how often unfinished work has begun: it was not what ended the process."""
-        self._write(("UPDATE tasks SET starts = 0 WHERE finished IS NULL", ()))
+    def forgive(self, uuid: str | None = None, *, but: str = "") -> None:
+        """Forget how often the work on a task, or on all of them `but` one, has begun: it did not end the process."""
+        one, name = ("=", uuid) if uuid is not None else ("!=", but)
+        self._write((f"UPDATE tasks SET starts = 0 WHERE finished IS NULL AND uuid {one} ?", (name,)))
 
     def settle(self, record: TaskRecord, number: int, deliveries: list[str]) -> None:
         """Write result `number` down, whether the task is finished with it, and the news about it still to deliver."""
@@ -109,8 +113,8 @@ class Journal:
     def tasks(self, pictures: Path) -> list[TaskRecord]:
         """All tasks in the order in which they came in; their pictures lie in `pictures`."""
         records = []
-        columns = "uuid, request, model, seed, base_url, picture, image_url, finished"
-        for uuid, text, model, seed, base_url, picture, image_url, finished in self._read(
+        columns = "uuid, request, model, seed, base_url, picture, image_url, starts, finished, latents"
+        for uuid, text, model, seed, base_url, picture, image_url, starts, finished, latents in self._read(
             f"SELECT {columns} FROM tasks ORDER BY place"
         ):
             request: JsonObject = json.loads(text)
@@ -134,6 +138,8 @@ class Journal:
                     slots=slots,
                     picture=pictures / picture if picture else None,
                     image_url=image_url,
+                    latents=pictures / latents if latents else None,
+                    starts=starts,
                     finished=finished,
                 )
             )

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import ipaddress
 import json
 import logging
 import os
 import secrets
+import shutil
 import signal
 import socket
 import sqlite3
@@ -15,17 +17,28 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..engines import base
 from ..errors import TrellisError
+from ..handshake import PROTOCOL
 from ..settings import TRELLIS2_MODEL
 from ..version import VERSION
+from . import presence
+from .limits import Limits
+from .presence import LOG_BEGINS
+from .worker import idle_minutes
+
+log = logging.getLogger(__name__)
 
 CANNOT_START = 2
+LOST = 75  # this process can use its device no more: another one may
+LOG_LIMIT = 2 * 2**20  # bytes
 MOST_WORKERS = 64
 _GRACE = 2.0  # seconds that the orderly end may take before the process is ended by force
+_LOOK = 1.0  # seconds between two looks at who uses the worker
+_LOOKS = 3  # in vain, one after the other, and it ends
 
 
 @dataclass(frozen=True)
@@ -36,31 +49,46 @@ class Options:
     port: int = 0
     token: str | None = None
     engine: str = "auto"
-    workers: int = 1
+    workers: int | None = None
     folder: Path | None = None
     allow_private_addresses: bool | None = None
     parent_pipe: bool = False
+    shared: str | None = None
+    log: Path | None = None
+    limits: Limits = field(default_factory=Limits)
 
 
 def run(options: Options) -> int:
     """See `serve`."""
+    if options.log is not None:
+        log_to(options.log)
     parent: int | None = None
     if options.parent_pipe:
         parent = _take_stdin()
         options = replace(options, token=_first_line(parent))
-    problem = _cannot_start(options)
+    problem = cannot_start(options)
     if problem:
         return _refuse(problem)
     host, port = options.host, options.port
     try:
-        listener = listen(host, port)
+        listener = _listen(options)
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         return _refuse(f"The service cannot listen at {host}, port {port}: {reason}; choose another port.")
     # A parent that does not read the log must not come to block us: only what matters goes there.
-    _set_up_log(logging.WARNING if options.parent_pipe else logging.INFO)
+    quiet = options.parent_pipe and options.log is None
+    _set_up_log(logging.WARNING if quiet else logging.INFO, options.token or "", anew=options.log is not None)
     with contextlib.closing(listener):
         return _run(listener, options, parent)
+
+
+def _listen(options: Options) -> socket.socket:
+    try:
+        return listen(options.host, options.port)
+    except OSError:
+        if options.shared is None:
+            raise
+        return listen(options.host, 0)  # the place of a worker that ended, taken by somebody else meanwhile
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -83,14 +111,15 @@ def _run(listener: socket.socket, options: Options, parent: int | None) -> int:
     import uvicorn
 
     from .app import create_app
+    from .guard import Guard, guarded, guarded_websocket
     from .handlers import Service
-    from .protocol import BODY_LIMIT
     from .websocket import is_available
 
     host, port = options.host, listener.getsockname()[1]
     name = f"[{host}]" if ":" in host else host
     token = options.token or secrets.token_urlsafe(24)
     allow_private = options.allow_private_addresses
+    ending = _Ending()
     try:
         service = Service(
             token,
@@ -99,6 +128,8 @@ def _run(listener: socket.socket, options: Options, parent: int | None) -> int:
             folder=options.folder,
             # Whoever asks at the loopback address is a program of the user's, which reaches them anyway.
             allow_private_addresses=_is_loopback(host) if allow_private is None else allow_private,
+            on_lost=lambda cause: ending.end(LOST),
+            on_stop=ending.end if options.shared is not None else None,
         )
     except OSError as error:
         return _refuse(f"The service cannot make its folder: {error.strerror}; choose another folder.")
@@ -106,13 +137,15 @@ def _run(listener: socket.socket, options: Options, parent: int | None) -> int:
         return _refuse(f"The service's folder cannot be read ({error}); choose another folder.")
     except TrellisError as error:
         return _refuse(str(error))
+    guard = Guard(options.limits)
     config = uvicorn.Config(
-        create_app(service, _own_hosts(host, port) if _is_loopback(host) else None),
+        create_app(service, _own_hosts(host, port) if _is_loopback(host) else None, options.limits),
         log_config=None,
         access_log=False,  # the addresses of files are secrets
-        http="h11",
-        ws="websockets-sansio" if is_available() else "none",
-        ws_max_size=BODY_LIMIT,
+        http=guarded(guard),
+        ws=guarded_websocket(guard) if is_available() else "none",
+        ws_per_message_deflate=False,  # pictures gain nothing by it
+        ws_max_size=options.limits.body,
         lifespan="off",
         proxy_headers=False,
         server_header=False,
@@ -121,40 +154,111 @@ def _run(listener: socket.socket, options: Options, parent: int | None) -> int:
     )
     server = uvicorn.Server(config)
 
-    def end() -> None:
-        """Stop at once; safe to call from any thread, and more than once."""
+    def stop() -> None:
         service.closing = True
         server.should_exit = server.force_exit = True
-        threading.Thread(target=_end_by_force, args=(service.close,), daemon=True).start()
 
+    ending.begin(stop, service.close)
     if threading.current_thread() is threading.main_thread():
         # uvicorn replaces these while it runs and raises the signal again afterwards: without a handler
         # of our own that would end the process before the folder is removed.
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: end())
+            signal.signal(number, lambda *_: ending.end())
     try:
-        service.start()
-        if parent is not None:
-            threading.Thread(target=_watch_parent, args=(parent, end), name="trellis-parent", daemon=True).start()
-        ready = {"url": f"http://{name}:{port}/v1", "version": VERSION, "engine": service.engine}
-        print(json.dumps(ready), flush=True)
+        service.restore()
+        url = f"http://{name}:{port}/v1"
+        facts = {"url": url, "version": VERSION, "protocol": PROTOCOL, "engine": service.engine}
+        if options.shared is not None:
+            told = {**facts, "token": token, "pid": os.getpid(), "mark": options.shared, "since": time.time()}
+            presence.write_worker(service.folder.path, told)
+            _in_thread(_watch_clients, service.folder.path, options.log, ending.end)
+        elif parent is not None:
+            _in_thread(_watch_parent, parent, ending.end)
+        print(json.dumps(facts), flush=True)
+        if options.log is not None:
+            os.dup2(2, 1)  # libraries print there as well, and whoever reads that pipe may be gone
         if not options.token:
             print(f"The token for this run is {token} (Authorization: Bearer TOKEN).", file=sys.stderr, flush=True)
+        if not _is_loopback(host):
+            print(for_others(host, port), file=sys.stderr, flush=True)
+        service.start()  # not before all is said: what is left to do may be what ends the process
         server.run(sockets=[listener])
     finally:
+        if options.shared is not None and ending.code == 0:
+            presence.forget_worker(service.folder.path, os.getpid())
         service.close()
-    return 0
+    if ending.code == LOST:
+        log.error("The service ends, because it can use its device no more; start it again.")
+    return ending.code
 
 
-def _cannot_start(options: Options) -> str:
+class _Ending:
+    """How the process ends, from whatever thread: the first word holds."""
+
+    def __init__(self) -> None:
+        self.code = 0
+        self._is_ending = threading.Event()
+        self._stop: Callable[[], None] = lambda: None
+        self._clean_up: Callable[[], None] = lambda: None
+
+    def begin(self, stop: Callable[[], None], clean_up: Callable[[], None]) -> None:
+        self._stop, self._clean_up = stop, clean_up
+
+    def end(self, code: int = 0) -> None:
+        """Stop at once; safe to call from any thread, and more than once."""
+        if not self._is_ending.is_set():
+            self._is_ending.set()
+            self.code = code
+        self._stop()
+        threading.Thread(target=self._by_force, daemon=True).start()
+
+    def _by_force(self) -> None:
+        """The last resort: a thread inside native code cannot be interrupted, and Python would wait for it."""
+        self._clean_up()
+        time.sleep(_GRACE)
+        self._clean_up()
+        os._exit(self.code)
+
+
+def for_others(host: str, port: int) -> str:
+    """What another machine must enter to use this service."""
+    found = _own_addresses() if host in ("0.0.0.0", "::") else [host]
+    urls = " or ".join(f"http://{f'[{address}]' if ':' in address else address}:{port}" for address in found)
+    return (
+        f"Other machines reach this service at {urls}. In Blender: enter that in the add-on's preferences, with the "
+        "token that was given here; in scripts: backend=ADDRESS, and the token in TRELLIS2_SERVICE_TOKEN. "
+        "What is sent is not encrypted: outside of a network you trust, put a proxy with TLS before it."
+    )
+
+
+def _own_addresses() -> list[str]:
+    """This machine's addresses in its networks; its name where they cannot be told."""
+    found = []
+    with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect(("192.0.2.1", 9))  # nothing is sent: the system only says which way it would go
+        found.append(probe.getsockname()[0])
+    with contextlib.suppress(OSError):
+        entries = socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET, socket.SOCK_STREAM)
+        found += [str(entry[4][0]) for entry in entries]
+    names = [address for address in dict.fromkeys(found) if not ipaddress.ip_address(address).is_loopback]
+    return names or [socket.gethostname()]
+
+
+def cannot_start(options: Options) -> str:
     """Why the service cannot start as asked; empty when it can."""
     host, token, engine, workers = options.host, options.token, options.engine, options.workers
     if engine not in base.CHOICES:
         return f'There is no engine "{engine}"; choose one of {", ".join(base.CHOICES)}.'
     if base.engine_for(TRELLIS2_MODEL, engine) == TRELLIS2_MODEL and not base.trellis2_available():
         return f"The engine for {TRELLIS2_MODEL} is not available here; use the draft engine or the remote API."
-    if not 1 <= workers <= MOST_WORKERS:
+    try:
+        idle_minutes()
+    except TrellisError as error:
+        return str(error)
+    if workers is not None and not 1 <= workers <= MOST_WORKERS:
         return f"{workers} workers cannot be; choose a number from 1 to {MOST_WORKERS}."
+    if options.shared is not None and options.folder is None:
+        return "A service that programs share needs a folder: choose one with --folder."
     if options.parent_pipe and not token:
         return "No token came in: the first line of standard input must be the token."
     if not token and not _is_loopback(host):
@@ -204,19 +308,64 @@ def _watch_parent(pipe: int, end: Callable[[], None]) -> None:
     end()
 
 
-def _end_by_force(clean_up: Callable[[], None]) -> None:
-    """The last resort: a thread inside native code cannot be interrupted, and Python would wait for it."""
-    clean_up()
-    time.sleep(_GRACE)
-    clean_up()
-    os._exit(0)
+def _watch_clients(folder: Path, log_file: Path | None, end: Callable[[], None]) -> None:
+    """Wait until no program uses the worker any more."""
+    looks = 0
+    while looks < _LOOKS:
+        time.sleep(_LOOK)
+        looks = 0 if presence.is_used(folder) else looks + 1
+        if log_file is not None:
+            shorten_log(log_file)
+    end()
 
 
-def _set_up_log(level: int) -> None:
-    if not logging.getLogger().handlers:
-        logging.basicConfig(level=level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+def log_to(path: Path) -> None:
+    """From here on whatever this process says, also its libraries and a crash, goes to this file."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shorten_log(path)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    except OSError as error:
+        print(f"The log {path} cannot be written: {error.strerror}.", file=sys.stderr, flush=True)
+        return
+    os.write(descriptor, f"{LOG_BEGINS} {os.getpid()} {time.strftime('%Y-%m-%d %H:%M:%S')}\n".encode())
+    os.dup2(descriptor, 2)
+    os.close(descriptor)
+    faulthandler.enable()
+
+
+def shorten_log(path: Path) -> None:
+    """Begin the file anew when it is long; what was in it is kept beside it, once."""
+    with contextlib.suppress(OSError):
+        if path.stat().st_size > LOG_LIMIT:
+            # not renamed: Windows does not let go of an open file
+            shutil.copyfile(path, path.with_name(path.name + ".1"))
+            os.truncate(path, 0)
+
+
+def _in_thread(work: Callable[..., None], *arguments: object) -> None:
+    threading.Thread(target=work, args=arguments, name=f"trellis{work.__name__}", daemon=True).start()
+
+
+def _set_up_log(level: int, secret: str, *, anew: bool) -> None:
+    if anew or not logging.getLogger().handlers:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(_Discreet(secret))
+        logging.basicConfig(level=level, handlers=[handler], force=True)
         for name in ("httpx", "httpcore"):  # they would log the addresses of webhooks and uploads
             logging.getLogger(name).setLevel(logging.WARNING)
+
+
+class _Discreet(logging.Formatter):
+    """Whatever comes into the log, the token does not."""
+
+    def __init__(self, secret: str) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
+        self._secret = secret
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        return text.replace(self._secret, "(the token)") if len(self._secret) >= 8 else text
 
 
 def _refuse(sentence: str) -> int:

@@ -1,16 +1,27 @@
-"""Pictures in: those that come with a task, and uploads that later tasks name by UUID."""
+"""Pictures and latents in: those that come with a task, and uploads that later tasks name by UUID."""
 
 from __future__ import annotations
 
+import base64
+import binascii
+import re
+import threading
 from typing import TYPE_CHECKING, Any
 
-from ..errors import FieldError, ImageError
+from ..errors import FieldError, ImageError, LatentsError
 from .addresses import AddressPolicy
-from .files import FileStore, StoredFile
+from .files import FileStore, StoredFile, looks_like_latents
+from .limits import Limits
 from .protocol import JsonObject, RequestError, echo
 
 if TYPE_CHECKING:
+    from ..engines.latents import Kept
     from ..images import PreparedImage
+
+# A picture that is unpacked takes some hundred megabytes for a moment: not forty at a time, as there are threads.
+_UNPACKING = threading.BoundedSemaphore(2)
+_FETCHING = threading.BoundedSemaphore(Limits.fetches)
+_DATA_URI = re.compile(r"data:[^,]{0,200};base64,", re.IGNORECASE)
 
 
 def task_image(
@@ -34,7 +45,37 @@ def task_image(
             raise _not_found("inputs.image", text)
     else:
         data, _name = read_image_bytes(text, allow_network=False, allow_path=False)
-    return data, load_image(data, allow_path=False, may_leave=may_leave)
+    with _UNPACKING:
+        return data, load_image(data, allow_path=False, may_leave=may_leave, max_pixels=Limits.pixels)
+
+
+def task_latents(text: str, files: FileStore) -> tuple[bytes, Kept]:
+    """The latents of a task, as they came and what they say; raises `LatentsError`, `RequestError`."""
+    from ..engines.latents import check_latents
+    from ..images import image_kind
+
+    text = text.strip()
+    if image_kind(text[:64]) == "uuid":
+        data = files.use(text, latents=True)
+        if data is None:
+            raise _not_found("inputs.latents", text)
+    else:
+        data = _decoded(text)
+    return data, check_latents(data)
+
+
+def _decoded(text: str) -> bytes:
+    """The bytes of a data URI or of Base64."""
+    from ..engines.latents import FILE_LIMIT
+
+    start = _DATA_URI.match(text)
+    first = start.end() if start else 0
+    if len(text) - first > FILE_LIMIT * 4 // 3 + 4:
+        raise LatentsError(f"The latents are larger than the {FILE_LIMIT // 2**20} MB that latents can have.")
+    try:
+        return base64.b64decode(text[first:], validate=True)
+    except (binascii.Error, ValueError):
+        raise LatentsError("The latents are no UUID, data URI or Base64; send the file as one of these.") from None
 
 
 def answer_media(request: JsonObject, files: FileStore, base_url: str, policy: AddressPolicy) -> JsonObject:
@@ -57,8 +98,9 @@ def answer_media(request: JsonObject, files: FileStore, base_url: str, policy: A
 
 
 def _upload(request: JsonObject, key: str, files: FileStore, policy: AddressPolicy) -> StoredFile:
-    """Keep the picture under `key`: as the file it is, for at least a day after its last use."""
-    from ..images import decode, fetch, image_kind, read_image_bytes
+    """Keep the picture, or the latents, under `key`: as the file it is, for at least a day after its last use."""
+    from ..engines.latents import check_latents
+    from ..images import decode, image_kind, read_image_bytes
 
     text = request.get(key)
     if not isinstance(text, str) or not text.strip():
@@ -66,15 +108,33 @@ def _upload(request: JsonObject, key: str, files: FileStore, policy: AddressPoli
         raise RequestError("missing" + key.capitalize(), sentence, parameter=key)
     try:
         if image_kind(text.strip()) == "url":
-            data = fetch(text.strip(), policy.transport(key))
+            data = _fetched(text.strip(), policy, key)
         else:
             data, _name = read_image_bytes(text, allow_network=False, allow_path=False)
-        decode(data)
-    except ImageError as error:
+        if looks_like_latents(data):
+            check_latents(data)
+        else:
+            with _UNPACKING:
+                decode(data, Limits.pixels)
+    except (ImageError, LatentsError) as error:
         raise RequestError(error.code, str(error), parameter=key) from error
-    return files.put(data)
+    return files.put_upload(data)
+
+
+def _fetched(url: str, policy: AddressPolicy, key: str) -> bytes:
+    """What is behind an address; `RequestError` while many others are being fetched, each of which takes a thread."""
+    from ..images import fetch
+
+    if not _FETCHING.acquire(blocking=False):
+        sentence = f"The service is fetching {Limits.fetches} uploads already; send this one again later."
+        raise RequestError("rateLimitExceeded", sentence, parameter=key)
+    try:
+        return fetch(url, policy.transport(key))
+    finally:
+        _FETCHING.release()
 
 
 def _not_found(field: str, uuid: Any) -> RequestError:
-    sentence = f"{field}: there is no upload with the UUID {str(uuid)[:60]} here (any more); upload the picture again."
+    what = "latents" if field == "inputs.latents" else "picture"
+    sentence = f"{field}: there is no upload with the UUID {str(uuid)[:60]} here (any more); upload the {what} again."
     return RequestError("mediaNotFound", sentence, parameter=field)

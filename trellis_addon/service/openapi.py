@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..settings import FIELDS, TASK_TYPE, Field
+from ..settings import FIELDS, OWN_FIELDS, TASK_TYPE, Field
 from ..version import VERSION
 from .protocol import BODY_LIMIT, STATUS, JsonObject
 
@@ -21,6 +21,8 @@ _IMAGE: JsonObject = {
     "description": "A picture (PNG, JPEG or WebP): data URI, Base64 or URL.",
     "examples": [_PIXEL],
 }
+
+_MEDIA: JsonObject = {**_IMAGE, "description": f"{_IMAGE['description'][:-1]}, or a safetensors file of latents."}
 
 
 def describe() -> JsonObject:
@@ -70,8 +72,8 @@ def _tasks() -> dict[str, JsonObject]:
         "imageUpload": _task("imageUpload", "Keep a picture.", {**one_task, "image": _IMAGE}, ["image"]),
         "mediaStorage": _task(
             "mediaStorage",
-            "Keep a picture (`media`), or delete one (`mediaUUID`).",
-            {**one_task, "operation": {"enum": ["upload", "delete"]}, "media": _IMAGE, "mediaUUID": _UUID},
+            "Keep a picture or latents (`media`), or delete them (`mediaUUID`).",
+            {**one_task, "operation": {"enum": ["upload", "delete"]}, "media": _MEDIA, "mediaUUID": _UUID},
             ["operation"],
         ),
         "accountManagement": _task(
@@ -91,9 +93,9 @@ def _tasks() -> dict[str, JsonObject]:
 
 
 def _inference() -> JsonObject:
-    """The task as `settings.FIELDS` has it, nested as its paths say."""
-    schema = _object("Make an asset of a picture.")
-    for field in FIELDS:
+    """The task as `settings.FIELDS` has it, with what only this service knows, nested as the paths say."""
+    schema = _object("Make an asset of a picture, or go on from the latents of an earlier one.")
+    for field in (*FIELDS, *OWN_FIELDS):
         *parents, last = field.path.split(".")
         place = schema
         for parent in parents:
@@ -101,7 +103,9 @@ def _inference() -> JsonObject:
         place["properties"][last] = _value(field)
         if field.required:
             place["required"] = [*place.get("required", ()), last]
-    schema["required"] += [name for name in ("inputs",) if "required" in schema["properties"][name]]
+    schema["required"].append("inputs")
+    inputs = schema["properties"]["inputs"]
+    inputs["anyOf"] = [{"required": inputs.pop("required")}, {"required": ["latents"]}]
     return schema
 
 
@@ -168,6 +172,24 @@ def _replies() -> dict[str, JsonObject]:
                 "seed": _COUNT,
                 "cost": {"const": 0},
                 "engine": {**_TEXT, "description": "The model that really made it."},
+                "latents": {
+                    **file,
+                    "description": "What it was decoded from, for inputs.latents; not every engine has it.",
+                },
+                "performance": _open(
+                    {
+                        "seconds": {"type": "number", "minimum": 0},
+                        "device": _TEXT,
+                        "peakMemory": {**_COUNT, "description": "Bytes of the device."},
+                        "resolution": {**_COUNT, "description": "That was really made."},
+                    },
+                    ["seconds"],
+                ),
+                "notes": {
+                    "type": "array",
+                    "items": _TEXT,
+                    "description": "Sentences about what was done otherwise than asked.",
+                },
                 "outputs": _open({"files": {"type": "array", "items": file}}, ["files"]),
                 "request": {"type": "array", "items": {"type": "object"}},
                 "response": {"type": "object"},
@@ -187,8 +209,25 @@ def _replies() -> dict[str, JsonObject]:
             ["taskType"],
         ),
         "About": _open(
-            {"name": _TEXT, "version": _TEXT, "engine": _TEXT, "models": {"type": "array", "items": _TEXT}},
-            ["name", "version", "engine", "models"],
+            {
+                "name": _TEXT,
+                "version": _TEXT,
+                "protocol": {**_COUNT, "description": "The edition of what this service has beyond the protocol."},
+                "engine": _TEXT,
+                "models": {"type": "array", "items": _TEXT},
+                "devices": {
+                    "type": "array",
+                    "items": _TEXT,
+                    "description": "What TRELLIS.2 runs on; empty until the first task asks for it.",
+                },
+                "workers": {**_COUNT, "description": "Results that are made at the same time."},
+                "unfinished": {**_COUNT, "description": "Tasks that are not done yet."},
+                "maskModel": {
+                    "type": "boolean",
+                    "description": "Whether pictures without transparency or a plain background are cut out here.",
+                },
+            },
+            ["name", "version", "protocol", "engine", "models"],
         ),
     }
 
@@ -237,7 +276,8 @@ def _file() -> JsonObject:
         {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
         for name in ("secret", "name")
     ]
-    content: JsonObject = {kind: {} for kind in ("model/gltf-binary", "image/png", "image/jpeg", "image/webp")}
+    kinds = ("model/gltf-binary", "image/png", "image/jpeg", "image/webp", "application/vnd.safetensors")
+    content: JsonObject = {kind: {} for kind in kinds}
     # The server's own words for a Range header that cannot be followed.
     plain = {"description": "The range is none of this file.", "content": {"text/plain": {}}}
     return {

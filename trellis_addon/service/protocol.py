@@ -7,23 +7,27 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..errors import FieldError, ImageError, InputError, TrellisError
+from ..errors import FieldError, ImageError, InputError, LatentsError, TrellisError
+from .limits import BODY_LIMIT as BODY_LIMIT
+from .limits import Limits
 
 JsonObject = dict[str, Any]
 
-BODY_LIMIT = 64 * 2**20  # bytes
 _LONG_TEXT = 200  # characters of an image payload that are worth keeping
+_LARGE = 8 * 2**20  # bytes from where on a body is pictures
 
 # The HTTP status of a refusal by its code; everything else that is refused is 400.
 STATUS = {
     "invalidApiKey": 401,
     "missingApiKey": 401,
     "forbidden": 403,
+    "requestTooSlow": 408,
     "bodyTooLarge": 413,
     "unsupportedMediaType": 415,
     "rateLimitExceeded": 429,
     "internalServerError": 500,
     "serviceUnavailable": 503,
+    "storageLimitExceeded": 507,
 }
 
 
@@ -77,8 +81,10 @@ def encode(body: JsonObject) -> bytes:
     return json.dumps(body, ensure_ascii=True, separators=(",", ":")).encode("ascii")
 
 
-def parse_tasks(body: bytes) -> list[Any]:
-    """The tasks in a request's body; `RequestError` when there are none to be found."""
+def parse_tasks(body: bytes | bytearray, limits: Limits | None = None) -> list[Any]:
+    """The tasks in a request's body; `RequestError` when there are none to be found, or too many."""
+    limits = limits or Limits()
+    _check_size_in_memory(body, limits)
     try:
         tasks = json.loads(body, parse_constant=_no_constant)
     except RecursionError:
@@ -93,7 +99,31 @@ def parse_tasks(body: bytes) -> list[Any]:
         raise RequestError("invalidRequest", "The request's body is not an array; send a JSON array of tasks.")
     if not tasks:
         raise RequestError("emptyRequest", "The request's array is empty; send at least one task.")
+    if len(tasks) > limits.tasks:
+        sentence = f"The request holds {len(tasks)} tasks; send at most {limits.tasks} at a time."
+        raise RequestError("taskLimitExceeded", sentence)
     return tasks
+
+
+def first_task(start: bytes | bytearray) -> Any:
+    """The first task of a body of which only the start is there; None where it does not end in that start."""
+    text = start.decode("utf-8", "ignore").lstrip("\ufeff \t\r\n")
+    try:
+        found, _ = json.JSONDecoder().raw_decode(text[1:].lstrip() if text.startswith("[") else text)
+    except (ValueError, RecursionError):
+        return None
+    return found
+
+
+def _check_size_in_memory(body: bytes | bytearray, limits: Limits) -> None:
+    """Refuse what would become many times larger by being read: values by the million, text of four bytes a letter."""
+    values = body.count(b",") + body.count(b"[") + body.count(b"{")
+    if values > limits.values:
+        sentence = f"The request's JSON has more than {limits.values} values; send fewer tasks at a time."
+        raise RequestError("taskLimitExceeded", sentence)
+    if len(body) > _LARGE and not body.isascii():
+        sentence = f"A request of more than {_LARGE // 2**20} MB must be ASCII throughout; send pictures as Base64."
+        raise RequestError("invalidJSON", sentence)
 
 
 def error_object(error: TrellisError, request: Any = None, **more: Any) -> JsonObject:
@@ -103,6 +133,8 @@ def error_object(error: TrellisError, request: Any = None, **more: Any) -> JsonO
         found |= {"parameter": error.field, **error.constraint}
     if isinstance(error, ImageError):
         found["parameter"] = "inputs.image"
+    if isinstance(error, LatentsError):
+        found["parameter"] = "inputs.latents"
     if isinstance(error, RequestError):
         found |= error.fields
     return found | {key: value for key, value in echo(request).items() if key not in found} | more
@@ -117,11 +149,11 @@ def echo(request: Any) -> JsonObject:
 
 
 def without_payload(request: Mapping[str, Any]) -> JsonObject:
-    """The request with the picture cut short: what is kept of it once it was accepted."""
+    """The request with the picture, and the latents, cut short: what is kept of it once it was accepted."""
     inputs = dict(request["inputs"])
-    image = inputs["image"]
-    if len(image) > _LONG_TEXT:
-        inputs["image"] = f"{image[:60]}… ({len(image)} characters)"
+    for name, text in inputs.items():
+        if len(text) > _LONG_TEXT:
+            inputs[name] = f"{text[:60]}… ({len(text)} characters)"
     return {**request, "inputs": inputs}
 
 

@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 KEEP_SECONDS = 24 * 3600.0
 KEEP_TASKS = 1000
+LONGEST_TTL = 10 * 365 * 86400.0
 QUEUE_LIMIT = 100
 
 
@@ -54,8 +55,11 @@ class TaskRecord:
 
     `model` is the engine that answers. `request` is kept without its picture, which is in the file
     `picture` until the task is done, or at the web address `image_url`, from where the worker fetches it.
-    `image` is the same picture read, where the work begins at once. `base_url` is the address that the
-    client knew us by; the addresses of files in `slots` are kept without it.
+    `image` is the same picture read, where the work begins at once; a task with `latents`, a file like the picture's,
+    may have none of these. `base_url` is the address that the
+    client knew us by; the addresses of files in `slots` are kept without it. `client` tells the clients apart that
+    take turns. `starts` is how often the process has ended while it worked on the task. `preparing` is held
+    while the picture is read and cut out.
     """
 
     uuid: str
@@ -68,12 +72,29 @@ class TaskRecord:
     picture: Path | None = None
     image: PreparedImage | None = None
     image_url: str = ""
+    latents: Path | None = None
+    client: str = ""
+    starts: int = 0
     finished: float | None = None
     stopped: threading.Event = field(default_factory=threading.Event)
+    preparing: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def done(self) -> bool:
         return self.finished is not None
+
+    @property
+    def has_picture(self) -> bool:
+        return self.picture is not None or self.image is not None or bool(self.image_url)
+
+    def kept_files(self) -> set[Path]:
+        """What the task needs of the disk until it is done."""
+        return {path for path in (self.picture, self.latents) if path is not None}
+
+    @property
+    def is_suspect(self) -> bool:
+        """Whether it may have been what ended the process."""
+        return self.starts > 0
 
     def deliveries(self, index: int) -> list[str]:
         """The fields whose addresses are to hear of result `index`."""
@@ -198,8 +219,9 @@ class TaskStore:
                 self._journal.settle(record, index, record.deliveries(index))
             except sqlite3.Error as error:  # a full disk: whoever asks now gets the result all the same
                 log.error("Result %d of task %s cannot be written down: %s", index, record.uuid, error)
-            if record.done and record.picture is not None:
-                record.picture.unlink(missing_ok=True)
+            if record.done:
+                for path in record.kept_files():
+                    path.unlink(missing_ok=True)
         self._on_settled(record, index)
 
     def _check_new(self, uuid: str) -> None:
@@ -215,7 +237,8 @@ class TaskStore:
         surplus = len(done) - KEEP_TASKS
         for place, uuid in enumerate(done):
             record = self._records[uuid]
-            keep = max(KEEP_SECONDS, record.settings.get("ttl") or 0)  # for at least as long as its files
+            # for at least as long as its files; the protocol knows no upper bound, arithmetic does
+            keep = max(KEEP_SECONDS, min(record.settings.get("ttl") or 0, LONGEST_TTL))
             if place < surplus or (record.finished or 0.0) + keep < self._clock():
                 del self._records[uuid]
                 self._journal.forget_task(record.uuid)
@@ -226,5 +249,10 @@ class TaskStore:
 
 def with_address(item: JsonObject, base_url: str) -> JsonObject:
     """The item with whole addresses of its files: we may be known by another one than when they were made."""
-    files = [{**file, "url": base_url + file["url"]} for file in item["outputs"]["files"]]
-    return {**item, "outputs": {**item["outputs"], "files": files}}
+
+    def whole(file: JsonObject) -> JsonObject:
+        return {**file, "url": base_url + file["url"]}
+
+    latents = {"latents": whole(item["latents"])} if "latents" in item else {}
+    files = [whole(file) for file in item["outputs"]["files"]]
+    return {**item, **latents, "outputs": {**item["outputs"], "files": files}}

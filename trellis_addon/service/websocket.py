@@ -17,10 +17,12 @@ from starlette.concurrency import run_in_threadpool
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from .handlers import Service
+from .origin import public_address
 from .protocol import JsonObject, Reply, RequestError, encode, error_object
 from .tasks import TaskRecord
 
 AT_ONCE = 32  # frames of one connection that may be in work
+BYTES_AT_ONCE = 128 * 2**20  # ... and what these may be together
 FIRST_FRAME_SECONDS = 15.0
 
 OpenBody = Callable[[bytes, bool], list[Any]]
@@ -45,24 +47,26 @@ class SocketEdge:
             await socket.close()
             return
         await socket.accept()
-        working: set[asyncio.Task[None]] = set()
+        working: dict[asyncio.Task[None], int] = {}  # and the size of its frame
         try:
             first = await asyncio.wait_for(_receive(socket), FIRST_FRAME_SECONDS)
             if not await self._answer(socket, first, authenticated=False):
                 await socket.close(1008)
                 return
             while True:
-                if len(working) >= AT_ONCE:
+                while len(working) >= AT_ONCE or sum(working.values()) > BYTES_AT_ONCE:
                     await asyncio.wait(working, return_when=asyncio.FIRST_COMPLETED)
-                task = asyncio.create_task(self._answer_later(socket, await _receive(socket)))
-                working.add(task)
-                task.add_done_callback(working.discard)
+                frame = await _receive(socket)
+                task = asyncio.create_task(self._answer_later(socket, frame))
+                working[task] = len(frame)
+                task.add_done_callback(lambda done: working.pop(done, None))
+                del frame
         except TimeoutError:
             await socket.close(1008)
         except WebSocketDisconnect:
             pass
         finally:
-            for task in working:
+            for task in list(working):
                 task.cancel()
 
     async def _answer_later(self, socket: WebSocket, frame: bytes) -> None:
@@ -76,9 +80,7 @@ class SocketEdge:
         except RequestError as error:
             await _send(socket, {"errors": [error_object(error)]})
             return False
-        scheme = "https" if socket.url.scheme == "wss" else "http"
-        base_url = f"{scheme}://{socket.headers.get('host') or socket.url.netloc}"
-        reply, waiting = await run_in_threadpool(self._service.answer, requests, base_url, False)
+        reply, waiting = await run_in_threadpool(self._service.answer, requests, public_address(socket), False)
         for record in waiting:
             await self._wait(record, reply)
         await _send(socket, reply.body)

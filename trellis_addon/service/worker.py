@@ -1,119 +1,235 @@
-"""The threads that generate: first come, first served, each one task at a time."""
+"""The threads that generate: whoever's turn it is, each one result at a time, and one for every device."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
-import queue
+import os
+import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from ..errors import Cancelled, EngineError, ImageError, TrellisError
+from ..engines.devices import local_devices
+from ..engines.faults import is_out_of_memory, why_lost
+from ..errors import Cancelled, EngineError, FieldError, ImageError, LatentsError, TrellisError
 from ..progress import Progress
+from ..settings import TRELLIS2_MODEL
 from ..task import result_seed
 from .addresses import AddressPolicy
 from .files import DEFAULT_TTL, FileStore
+from .journal import Journal
 from .protocol import JsonObject
-from .tasks import TaskRecord, TaskStore
+from .tasks import LONGEST_TTL, TaskRecord, TaskStore
+from .turns import Turn, Turns
 
 if TYPE_CHECKING:
-    from ..engines.base import Engine
+    from ..engines.base import Engine, Made
     from ..images import PreparedImage
 
 log = logging.getLogger(__name__)
 
-_LONGEST_TTL = 10 * 365 * 86400.0  # the protocol knows no upper bound; a clock does
+IDLE_VARIABLE = "TRELLIS2_IDLE"  # minutes after which engines that have nothing to do release the device; 0: never
+DEFAULT_IDLE = 5.0
+MOST_STARTS = 2  # a task that takes the process down with it must not do so for ever
+_KEPT_PICTURES = 8  # of tasks that have had a turn and wait for another
 
-MOST_STARTS = 5  # a task that takes the process down with it must not do so for ever
+
+def idle_minutes() -> float:
+    """What `TRELLIS2_IDLE` says, or its default; raises `FieldError`."""
+    text = os.environ.get(IDLE_VARIABLE, "").strip()
+    try:
+        minutes = float(text or DEFAULT_IDLE)
+    except ValueError:
+        minutes = -1.0
+    if not 0.0 <= minutes <= 1e6:
+        raise FieldError(IDLE_VARIABLE, text, "give minutes, such as 5, or 0 for never")
+    return minutes
 
 
 class Workers:
-    """`count` threads that take tasks from one queue and settle them in the store; no task can end one.
+    """Threads that take turns from one row of tasks and settle results in the store; no task can end one.
 
-    Each thread makes engines of its own: an engine need not be safe for use by two threads at once.
-    `begin(uuid)` is told that the work on a task begins; it returns how often it has begun by now.
+    Each thread makes engines of its own: an engine need not be safe for use by two threads at once. `count` None is
+    one thread for each device of TRELLIS.2; how many there are is found out when the first such task comes, because
+    it means to load PyTorch. After `idle` seconds (0: never) without work a thread's engines release the device.
+    `on_lost(record, cause)` is told that the device cannot be used any more by this process.
     """
 
     def __init__(
         self,
         tasks: TaskStore,
         files: FileStore,
-        create_engine: Callable[[str], Engine],
-        count: int = 1,
+        journal: Journal,
+        create_engine: Callable[..., Engine],
+        *,
+        count: int | None = 1,
         policy: AddressPolicy | None = None,
-        begin: Callable[[str], int] = lambda uuid: 1,
+        devices: Callable[[], Sequence[str]] = local_devices,
+        idle: float = 0.0,
+        on_lost: Callable[[TaskRecord, str], None] = lambda record, cause: None,
     ) -> None:
         self._tasks = tasks
         self._files = files
+        self._journal = journal
         self._policy = policy or AddressPolicy()
-        self._begin = begin
         self._create_engine = create_engine
-        self._queue: queue.SimpleQueue[TaskRecord | None] = queue.SimpleQueue()
-        # Daemons: an engine deep in its arithmetic must not keep the process from ending.
-        self._threads = [
-            threading.Thread(target=self._run, name=f"trellis-worker-{number}", daemon=True)
-            for number in range(1, count + 1)
-        ]
+        self._count = count
+        self._find_devices = devices
+        self._idle = idle or None
+        self._on_lost = on_lost
+        self._turns = Turns()
+        self._lock = threading.Lock()
+        self._threads: list[threading.Thread] = []
+        self._working: Counter[str] = Counter()  # turns being taken, by task
+        self._pictures: OrderedDict[str, TaskRecord] = OrderedDict()  # the last used is the last
+        self.devices: tuple[str, ...] = ()
+        """The devices of TRELLIS.2, by PyTorch's names; empty until they are needed."""
+
+    @property
+    def count(self) -> int:
+        """How many results can be worked on at the same time, as far as is known."""
+        return max(len(self._threads), self._count or 1)
 
     def start(self) -> None:
-        for thread in self._threads:
-            thread.start()
+        with self._lock:
+            self._start_threads(self._count or 1)
 
     def submit(self, record: TaskRecord) -> None:
-        self._queue.put(record)
+        self._turns.add(record)
 
     def stop(self) -> None:
-        """No further task; the running ones end as soon as their engines look up."""
-        for _ in self._threads:
-            self._queue.put(None)
+        """No further turn; those being taken end as soon as their engines look up."""
+        self._turns.close()
 
-    def _run(self) -> None:
+    def _start_threads(self, count: int) -> None:
+        for number in range(len(self._threads), count):
+            # Daemons: an engine deep in its arithmetic must not keep the process from ending.
+            name = f"trellis-worker-{number + 1}"
+            self._threads.append(threading.Thread(target=self._run, args=(number,), name=name, daemon=True))
+            self._threads[-1].start()
+
+    def _run(self, number: int) -> None:
         engines: dict[str, Engine] = {}  # made at the first task for each model, then kept
-        while (record := self._queue.get()) is not None:
-            try:
-                if not record.done:
-                    self._work(record, engines)
-            except BaseException as error:
-                self._fail(record, error)
-
-    def _work(self, record: TaskRecord, engines: dict[str, Engine]) -> None:
-        began = time.monotonic()
-        if self._begin(record.uuid) > MOST_STARTS:
-            raise EngineError(f"The service ended {MOST_STARTS} times while it worked on this task; it is given up.")
-        image = self._cut_out(record, record.image or self._read(record))
-        for warning in image.warnings:
-            log.info("Task %s: %s", record.uuid, warning)
-        if record.model not in engines:
-            engines[record.model] = self._create_engine(record.model)
-        for index in range(len(record.slots)):
-            if record.stopped.is_set():
-                break
-            if record.slots[index].settled:  # before the service was started anew
+        is_holding = False
+        while not self._turns.closed:
+            turn = self._turns.take(self._idle if is_holding else None)
+            if turn is None:
+                is_holding = False
+                _release(engines)
                 continue
+            is_holding = True
             try:
-                self._tasks.succeed(record, index, self._result(record, index, engines[record.model], image))
+                self._take_turn(turn, engines, number)
             except BaseException as error:
-                # The other results have other seeds and may well succeed.
-                self._fail(record, error, index)
-        log.info("Task %s: %d result(s) in %.1f s", record.uuid, len(record.slots), time.monotonic() - began)
+                self._fail(turn.record, error)
+            finally:
+                self._turns.done(turn)
 
-    def _result(self, record: TaskRecord, index: int, engine: Engine, image: PreparedImage) -> JsonObject:
+    def _take_turn(self, turn: Turn, engines: dict[str, Engine], number: int) -> None:
+        record, index = turn.record, turn.index
+        if record.slots[index].settled or record.stopped.is_set():
+            return
+        self._begin(record)
+        failed: int | None = None
+        try:
+            image = self._picture(record)
+            engine = self._engine(record.model, engines, number)
+            failed = index  # from here on: the other results have other seeds and may well succeed
+            self._tasks.succeed(record, index, self._result(record, index, engine, image))
+        except BaseException as error:
+            if cause := why_lost(error):
+                log.error("The device is lost: %s", cause, exc_info=error)
+                self._on_lost(record, cause)
+                return  # what has begun stays written down
+            self._fail(record, error, failed)
+        self._end(record)
+
+    def _engine(self, model: str, engines: dict[str, Engine], number: int) -> Engine:
+        if model not in engines:
+            device = self._device(number) if model == TRELLIS2_MODEL else ""
+            engines[model] = self._create_engine(model, device) if device else self._create_engine(model)
+        return engines[model]
+
+    def _begin(self, record: TaskRecord) -> None:
+        """Write down that the work on the task has begun: should the process end now, that is held against it."""
+        with self._lock:
+            if not self._working[record.uuid]:
+                self._journal.begin(record.uuid)
+            self._working[record.uuid] += 1
+
+    def _end(self, record: TaskRecord) -> None:
+        with self._lock:
+            self._working[record.uuid] -= 1
+            if not self._working[record.uuid]:
+                del self._working[record.uuid]
+                record.starts = 0
+                with contextlib.suppress(sqlite3.ProgrammingError):  # the service has ended
+                    self._journal.forgive(record.uuid)
+
+    def _device(self, number: int) -> str:
+        """The device of this thread, by PyTorch's name; empty where there is nothing to choose from."""
+        with self._lock:
+            if not self.devices:
+                self.devices = tuple(self._find_devices())
+                if self._count is None:
+                    self._start_threads(len(self.devices))
+            return self.devices[number % len(self.devices)] if len(self.devices) > 1 else ""
+
+    def _picture(self, record: TaskRecord) -> PreparedImage | None:
+        """The task's picture, prepared once for all of its turns as far as there is room; None where it has none."""
+        if not record.has_picture:
+            return None
+        with record.preparing:
+            image = record.image
+            if image is None:
+                image = self._read(record)
+            image = self._cut_out(record, image)
+            if image is not record.image:
+                for warning in image.warnings:
+                    log.info("Task %s: %s", record.uuid, warning)
+            with self._lock:
+                if len(record.slots) > 1 and not record.done:
+                    record.image = image
+                    self._pictures[record.uuid] = record
+                    self._pictures.move_to_end(record.uuid)
+                while len(self._pictures) > _KEPT_PICTURES:
+                    self._pictures.popitem(last=False)[1].image = None
+        return image
+
+    def _result(self, record: TaskRecord, index: int, engine: Engine, image: PreparedImage | None) -> JsonObject:
         settings = record.settings
         seed = result_seed(record.seed, index)
         progress = Progress(
             lambda stage, fraction: self._tasks.report(record, index, stage, fraction), record.stopped.is_set
         )
-        glb = engine.generate(image.rgba, settings, seed, progress)
-        if not isinstance(glb, bytes) or not glb.startswith(b"glTF"):
+        began = time.monotonic()
+        picture = image.rgba if image is not None else None
+        made = engine.generate(picture, settings, seed, progress, latents=self._latents(record))
+        if not made.glb.startswith(b"glTF"):
             raise EngineError("The engine did not return a GLB file.")
-        stored = self._files.put(glb, float(min(settings.get("ttl") or DEFAULT_TTL, _LONGEST_TTL)))
+        ttl = float(min(settings.get("ttl") or DEFAULT_TTL, LONGEST_TTL))
+        stored = self._files.put(made.glb, ttl)
         item: JsonObject = {**record.identity(index), "status": "success", "seed": seed}
         if settings.get("include_cost"):
             item["cost"] = 0.0  # our own machine
         item["engine"] = engine.model
+        item["performance"] = _performance(made, time.monotonic() - began)
+        if notes := [str(note) for note in made.facts.get("notes") or ()]:
+            item["notes"] = notes
         item["outputs"] = {"files": [{"uuid": stored.uuid, "url": stored.url_path}]}
+        if made.latents is not None:
+            kept = self._files.put(made.latents, ttl)
+            item["latents"] = {"uuid": kept.uuid, "url": kept.url_path}
         return item
+
+    def _latents(self, record: TaskRecord) -> bytes | None:
+        try:
+            return record.latents.read_bytes() if record.latents is not None else None
+        except OSError:
+            raise LatentsError("The task's latents are not there any more; send the task again.") from None
 
     def _fail(self, record: TaskRecord, error: BaseException, index: int | None = None) -> None:
         # Whatever comes of work that was told to stop is no news.
@@ -143,6 +259,21 @@ class Workers:
         return mask.cut_out(image)
 
 
+def _performance(made: Made, seconds: float) -> JsonObject:
+    """What it took to make a result, for estimates: what is not known is not there."""
+    facts = {name: made.facts.get(name) for name in ("device", "peakMemory", "resolution")}
+    return {"seconds": round(seconds, 3), **{name: value for name, value in facts.items() if value is not None}}
+
+
+def _release(engines: dict[str, Engine]) -> None:
+    """Let go of the device, for whatever else wants it."""
+    for model, engine in engines.items():
+        try:
+            engine.release()
+        except Exception as error:
+            log.error("The engine for %s cannot release its device", model, exc_info=error)
+
+
 def _plain(error: BaseException) -> TrellisError:
     """Anything an engine may raise, as an error with a sentence; the traceback goes to the log."""
     if isinstance(error, Cancelled):
@@ -151,7 +282,7 @@ def _plain(error: BaseException) -> TrellisError:
         log.warning("A task failed: %s", error)
         return error
     log.error("A task failed unexpectedly", exc_info=error)
-    if isinstance(error, MemoryError):
+    if is_out_of_memory(error):
         return EngineError(
             "This machine has not enough memory for the task; choose a smaller resolution, texture or face count."
         )

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ...errors import EngineError
 from ...glb.write import Material, Mesh, write_glb
 from ...progress import Progress
 from ...settings import DRAFT_MODEL, Settings
+from ..base import Made
 from .fields import F32, resample, smoothstep
 from .height import Heights, heights, smaller_extent
 from .mask import Domain, Subject, build_domain, cut_out
@@ -35,14 +37,18 @@ class ReliefEngine:
 
     model = DRAFT_MODEL
 
-    def generate(self, image: Image, settings: Settings, seed: int, progress: Progress) -> bytes:
+    def generate(
+        self, image: Image | None, settings: Settings, seed: int, progress: Progress, *, latents: bytes | None = None
+    ) -> Made:
         """A GLB of the picture's subject; see `engines.base.Engine`.
 
         The form's longest side is 1, its centre the origin; its front faces +Z, up is +Y. Of the
         settings, `resolution` sets the grid, `texture_size` the textures, and `decimation_target`
         is the most triangles there will be. Raises `EngineError` for a picture without a visible
-        pixel.
+        pixel, and for latents: it has none.
         """
+        if image is None or latents is not None:
+            raise EngineError("The draft engine keeps no latents to go on from; make the asset again from its picture.")
         variation = Variation.from_seed(seed)
         texture_size = settings.value("texture_size")
 
@@ -65,12 +71,16 @@ class ReliefEngine:
         mesh = _mesh(domain, form, atlas, progress)
 
         progress.update("texture", 0.5)
-        material = _material(subject, domain, form, colour, atlas, variation, progress)
+        lossless = settings.value("texture_format") == "png"
+        material = _material(subject, domain, form, colour, atlas, variation, lossless, progress)
 
         progress.update("glb", 0.95)
         glb = write_glb(mesh, material, {"engine": self.model, "seed": seed, "settings": settings.to_request()})
         progress.update("glb", 1.0)
-        return glb
+        return Made(glb, facts={"device": "CPU", "resolution": settings.value("resolution")})
+
+    def release(self) -> None:
+        """Nothing: it keeps nothing."""
 
 
 def _mesh(domain: Domain, form: Heights, atlas: Atlas, progress: Progress) -> Mesh:
@@ -94,9 +104,10 @@ def _material(
     colour: F32,
     atlas: Atlas,
     variation: Variation,
+    lossless: bool,
     progress: Progress,
 ) -> Material:
-    """The textures of both sides; `colour` is that of `own_colours`."""
+    """The textures of both sides; `colour` is that of `own_colours`. They are JPEG where that does, or all PNG."""
     height, width = subject.cover.shape
     extent = smaller_extent(domain.inside)
     # 0 where the back is thin or near the silhouette and looks like the front, 1 deep inside.
@@ -108,7 +119,7 @@ def _material(
     painted = [np.dstack([side, subject.alpha]) if blend else side for side in (colour, back)]
     picture = atlas.compose(painted[0], painted[1], check=progress.check)
     progress.update("texture", 0.65)
-    base_colour = encode(picture, lossless=blend)
+    base_colour = encode(picture, lossless=lossless or blend)
     progress.update("material", 0.7)
 
     half = ((height + 1) // 2, (width + 1) // 2)
@@ -122,6 +133,6 @@ def _material(
     progress.update("material", 0.85)
     normal_atlas = atlas.compose(normals, normals + depth[..., None] * (flat - normals), check=progress.check)
     progress.update("material", 0.9)
-    normal = encode(normal_atlas, lossless=False)
+    normal = encode(normal_atlas, lossless=lossless)
     alpha_mode = "BLEND" if blend else "OPAQUE"
     return Material("Relief", base_colour, quality, normal, alpha_mode=alpha_mode)

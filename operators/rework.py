@@ -1,0 +1,288 @@
+"""Going on from what was kept of the selected asset: texture it again, finish it again."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import bpy
+from bpy.app.translations import pgettext_iface, pgettext_rpt
+from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, StringProperty
+
+from ..trellis_addon.errors import TrellisError
+from ..trellis_addon.scene.words import said
+from ..trellis_addon.settings import BY_NAME
+from ..ui.preferences import backend_for_job
+from .assets import OnAsset
+from .generate import target_here
+
+if TYPE_CHECKING:
+    from ..trellis_addon.jobs.job import Asset
+    from ..trellis_addon.progress import Progress
+
+# Why a button is off, by the names that the library has for it.
+WHY_NOT = {
+    "level": "This is a level of detail itself: select the object that it was made of",
+    "mesh": "Select a mesh object",
+    "linked": "It is linked from another file: make it local first",
+    "mode": "Go to Object Mode first",
+    "busy": "It is being made again already: wait for it, or cancel it in the list",
+    "foreign": "It was not generated here, so nothing was kept of it: Remesh and Rebake works on any mesh",
+    "remote": "The remote API keeps no stages of its assets: Remesh and Rebake works on any mesh",
+    "picture": "The picture that it was made from is not kept on this computer any more",
+    "latents": "What it was decoded from is not kept on this computer: generate it again to have it kept",
+    "draft": "A draft is made without voxels: export its GLB",
+}
+_FACES, _SIZE, _REMESH = (BY_NAME[name] for name in ("decimation_target", "texture_size", "remesh"))
+_STEPS, _GUIDANCE = (BY_NAME[f"tex_slat_{name}"] for name in ("steps", "guidance_strength"))
+
+
+class _Rework(OnAsset):
+    """What the buttons share: `changes()` are the settings that were chosen, `texture_again` what is done."""
+
+    bl_options = {"REGISTER"}  # the scene changes later, in an undo step of its own
+    texture_again = False
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        if not super().poll(context):
+            return False
+        from ..trellis_addon.scene import rework
+
+        if why := rework.why_not(context.object, texture_again=cls.texture_again):
+            cls.poll_message_set(pgettext_rpt(WHY_NOT[why]))  # type: ignore[attr-defined]
+            return False
+        return True
+
+    def changes(self) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        from ..trellis_addon.jobs.store import JobStore
+        from ..trellis_addon.scene import arrival, rework
+        from ..trellis_addon.settings import Settings
+        from ..trellis_addon.stages import source_of
+        from ..trellis_addon.task import new_uuid
+
+        obj, uuid = context.object, new_uuid()
+        asset = rework.asset_of(obj)
+        try:
+            changes, store = Settings(self.changes()), JobStore()
+            key = backend_for_job(source_of(asset, store)[0]).key
+            _start(context, obj, asset, uuid, changes, self.texture_again, self.keep_old, key)  # type: ignore[attr-defined]
+        except TrellisError as error:
+            rework.unmark(uuid)
+            self.report({"ERROR"}, said(error))  # type: ignore[attr-defined]
+            return {"CANCELLED"}
+        if bpy.app.background and not self.keep_old and rework.keeps_old_levels([obj]):  # type: ignore[attr-defined]
+            self.report({"WARNING"}, pgettext_rpt(arrival.LEVELS_STAY))  # type: ignore[attr-defined]
+        return {"FINISHED"}
+
+
+def _start(
+    context: bpy.types.Context,
+    obj: bpy.types.Object,
+    asset: Asset,
+    uuid: str,
+    changes: Any,
+    texture_again: bool,
+    keep_old: bool,
+    key: str,
+) -> None:
+    """Begin it, or without a window see it to its end."""
+    from ..trellis_addon.api import finish
+    from ..trellis_addon.jobs.store import JobStore
+    from ..trellis_addon.scene import queue, rework
+    from ..trellis_addon.stages import prepare_rework
+
+    # Whatever is to be refused is refused now, and not in the list a moment later.
+    prepared, backend = prepare_rework(
+        asset,
+        changes,
+        JobStore(),
+        texture_again=texture_again,
+        uuid=uuid,
+        key=key,
+        allow_network=bpy.app.online_access,
+    )
+    target = _beside(context, obj, uuid, asset.name) if keep_old else _in_place(context, obj, uuid)
+
+    def make(progress: Progress, report: Callable[..., None]) -> Asset:
+        store = JobStore()
+        job = prepared.write_down(store, backend, target=target.to_json())
+        queue.show_picture(uuid, job.thumbnail)
+        return finish(job, backend, store, progress)
+
+    if not keep_old:
+        rework.mark(obj, uuid)
+    queue.run(asset.name, make, target)
+
+
+def _in_place(context: bpy.types.Context, obj: bpy.types.Object, uuid: str) -> Any:
+    """The old one's place; what the preferences say of new assets' catalogs is not for this one."""
+    place = tuple(obj.matrix_world.translation)
+    return dataclasses.replace(target_here(context, location=place), card=uuid, catalog="", library="")
+
+
+def _beside(context: bpy.types.Context, obj: bpy.types.Object, uuid: str, name: str) -> Any:
+    """A place at its right, in a window with a card there, which is an undo step."""
+    from ..trellis_addon.scene import height_of, placeholder, rework
+
+    height, place = height_of(obj), rework.place_beside(obj)
+    target = dataclasses.replace(target_here(context, location=place), height=height)
+    if bpy.app.background:
+        return target
+    placeholder.stand(uuid, name, target.parent_in(context.scene), place, height)
+    bpy.ops.ed.undo_push(message=pgettext_iface("Rework {name}").format(name=name))
+    return dataclasses.replace(target, card=uuid)
+
+
+def is_draft(obj: bpy.types.Object) -> bool:
+    from ..trellis_addon.scene.provenance import read_provenance
+
+    return str(read_provenance(obj).get("engine", "")).startswith("draft:")
+
+
+def _former(obj: bpy.types.Object) -> Any:
+    """The settings that the object was made with; none where they cannot be read any more."""
+    from ..trellis_addon.scene import settings_of
+    from ..trellis_addon.settings import Settings
+
+    try:
+        return settings_of(obj)
+    except TrellisError:
+        return Settings()
+
+
+class TRELLIS2_OT_texture_again(_Rework, bpy.types.Operator):
+    """Paint the selected asset anew on the shape that it has; a draft is made anew as a whole"""
+
+    bl_idname = "trellis2.texture_again"
+    bl_label = "Texture Again"
+    texture_again = True
+
+    seed: StringProperty(  # type: ignore[valid-type]
+        name="Seed", description="Another seed paints another surface; empty draws one at random", options={"SKIP_SAVE"}
+    )
+    steps: IntProperty(  # type: ignore[valid-type]
+        name=_STEPS.label,
+        description=_STEPS.description,
+        default=_STEPS.effective_default,
+        min=int(_STEPS.minimum or 0),
+        max=int(_STEPS.maximum or 0),
+        options={"SKIP_SAVE"},
+    )
+    guidance: FloatProperty(  # type: ignore[valid-type]
+        name=_GUIDANCE.label,
+        description=_GUIDANCE.description,
+        default=_GUIDANCE.effective_default,
+        min=float(_GUIDANCE.minimum or 0),
+        max=float(_GUIDANCE.maximum or 0),
+        options={"SKIP_SAVE"},
+    )
+    keep_old: BoolProperty(  # type: ignore[valid-type]
+        name="Keep Old", description="The new asset comes beside the old one, not in its place", options={"SKIP_SAVE"}
+    )
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        former = _former(context.object)
+        self.steps = former.value("tex_slat_steps")
+        self.guidance = former.value("tex_slat_guidance_strength")
+        return context.window_manager.invoke_props_dialog(self, width=320)
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout = self.layout
+        layout.use_property_split = True
+        layout.use_property_decorate = False
+        layout.prop(self, "seed")
+        if not is_draft(context.object):
+            layout.prop(self, "steps")
+            layout.prop(self, "guidance")
+        layout.prop(self, "keep_old")
+
+    def changes(self) -> dict[str, Any]:
+        former = _former(bpy.context.object)
+        found: dict[str, Any] = {}
+        if self.seed.strip():
+            found["seed"] = BY_NAME["seed"].parse(self.seed)
+        for name, own in (("tex_slat_steps", "steps"), ("tex_slat_guidance_strength", "guidance")):
+            value = getattr(self, own)
+            if self.properties.is_property_set(own) and value != former.value(name):
+                found[name] = value
+        return found
+
+
+class TRELLIS2_OT_finish_again(_Rework, bpy.types.Operator):
+    """Make the selected asset's mesh and textures anew of what was kept of it, with other sizes"""
+
+    bl_idname = "trellis2.finish_again"
+    bl_label = "Finish Again"
+
+    decimation_target: IntProperty(  # type: ignore[valid-type]
+        name=_FACES.label,
+        description=_FACES.description,
+        default=_FACES.default,
+        min=int(_FACES.minimum or 0),
+        max=int(_FACES.maximum or 0),
+        step=10_000,
+        options={"SKIP_SAVE"},
+    )
+    texture_size: EnumProperty(  # type: ignore[valid-type]
+        name=_SIZE.label,
+        description=_SIZE.description,
+        items=[(str(size), str(size), "") for size in _SIZE.values],
+        default=str(_SIZE.default),
+        options={"SKIP_SAVE"},
+    )
+    remesh: BoolProperty(  # type: ignore[valid-type]
+        name=_REMESH.label, description=_REMESH.description, default=True, options={"SKIP_SAVE"}
+    )
+    texture_format: EnumProperty(  # type: ignore[valid-type]
+        name="Texture Format",
+        description="File format of the textures inside the GLB",
+        items=[
+            ("webp", "Small", "WebP, or JPEG for a draft"),
+            ("png", "PNG", "Larger, and every program reads it"),
+        ],
+        options={"SKIP_SAVE"},
+    )
+    keep_old: BoolProperty(  # type: ignore[valid-type]
+        name="Keep Old", description="The new asset comes beside the old one, not in its place", options={"SKIP_SAVE"}
+    )
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        former = _former(context.object)
+        self.decimation_target = former.value("decimation_target")
+        self.texture_size = str(former.value("texture_size"))
+        self.remesh = former.value("remesh")
+        self.texture_format = former.value("texture_format")
+        return context.window_manager.invoke_props_dialog(self, width=320)
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout = self.layout
+        layout.use_property_split = True
+        layout.use_property_decorate = False
+        layout.prop(self, "decimation_target")
+        layout.prop(self, "texture_size")
+        if not is_draft(context.object):  # which has no voxels to build a surface of
+            layout.prop(self, "remesh")
+        layout.prop(self, "texture_format")
+        layout.prop(self, "keep_old")
+
+    def changes(self) -> dict[str, Any]:
+        former = _former(bpy.context.object)
+        chosen = {
+            "decimation_target": self.decimation_target,
+            "texture_size": int(self.texture_size),
+            "remesh": self.remesh,
+            "texture_format": self.texture_format,
+        }
+        return {
+            name: value
+            for name, value in chosen.items()
+            if self.properties.is_property_set(name) and value != former.value(name)
+        }
+
+
+register, unregister = bpy.utils.register_classes_factory((TRELLIS2_OT_texture_again, TRELLIS2_OT_finish_again))

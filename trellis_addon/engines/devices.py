@@ -1,0 +1,28 @@
+"""The devices of this machine that TRELLIS.2 can run on, as PyTorch sees them."""
+
+from __future__ import annotations
+
+import os
+
+from .base import DEVICE_VARIABLE
+
+# Of the largest card's memory: one that has less would make other resolutions than was asked for.
+_ENOUGH = 0.5
+
+
+def local_devices() -> list[str]:
+    """PyTorch's names of the devices to use at the same time: every graphics card for CUDA or ROCm that is fit for it.
+
+    Where `TRELLIS2_DEVICE` names one it is that, and elsewhere the best there is. Loads PyTorch, which takes seconds.
+    """
+    named = os.environ.get(DEVICE_VARIABLE, "").strip()
+    if named not in ("", "auto", "cuda"):
+        return [named]
+    try:
+        import torch
+    except ImportError:
+        return [named or "auto"]  # making the engine says what is missing
+    if not torch.cuda.is_available():
+        return [named or "auto"]
+    sizes = [torch.cuda.get_device_properties(number).total_memory for number in range(torch.cuda.device_count())]
+    return [f"cuda:{number}" for number, size in enumerate(sizes) if size >= _ENOUGH * max(sizes)]

@@ -1,0 +1,144 @@
+"""Going on from what was kept of an object: the new asset comes in the old one's place, or beside it.
+
+An object whose asset is being made again carries the new job's taskUUID, as a card does: so it may be moved, scaled,
+renamed and saved meanwhile, and is still found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import bpy
+from mathutils import Matrix, Vector
+
+from ..jobs.job import Asset
+from ..stages import obstacle
+from .importer import import_asset
+from .lods import is_level, lods_of
+from .placement import bounds, world_bounds
+from .provenance import read_provenance, write_provenance
+from .statistics import PROPERTY as STATISTICS
+
+MARK = "trellis2_rework"
+BESIDE = 1.15  # widths from one to the next, as for several results
+
+
+def asset_of(obj: bpy.types.Object) -> Asset:
+    """The object's asset, as far as its provenance tells; its file is found by the store of jobs."""
+    provenance = read_provenance(obj)
+    name = str(provenance.pop("name", "") or obj.name)
+    return Asset(Path(f"{obj.name_full}.of-object"), name, provenance)
+
+
+def why_not(obj: bpy.types.Object, *, texture_again: bool = False) -> str:
+    """Why nothing can be made again of an object: a key of `stages.OBSTACLES`, or one of ours; empty where it can."""
+    if is_level(obj):
+        return "level"
+    if obj.type != "MESH":
+        return "mesh"
+    if not (obj.is_editable and obj.data.is_editable):
+        return "linked"
+    if obj.mode != "OBJECT":
+        return "mode"
+    if _is_under_way(obj):
+        return "busy"
+    return obstacle(read_provenance(obj), texture_again=texture_again)
+
+
+def _is_under_way(obj: bpy.types.Object) -> bool:
+    from . import queue
+
+    generation = queue.of_card(str(obj.get(MARK, "")))
+    return generation is not None and generation.state in queue.WAITS
+
+
+def mark(obj: bpy.types.Object, id: str) -> None:
+    """Say that the job's result belongs in this object's place."""
+    obj[MARK] = id
+
+
+def find(id: str) -> list[bpy.types.Object]:
+    """The objects that the job's result belongs in the place of: one, several where the artist copied it, or none."""
+    if not id:
+        return []
+    marked = [obj for obj in bpy.data.objects if obj.get(MARK) == id and obj.type == "MESH" and not is_level(obj)]
+    return [obj for obj in marked if obj.users_scene and obj.is_editable]
+
+
+def unmark(id: str) -> None:
+    """The job's result does not come any more."""
+    for obj in find(id):
+        del obj[MARK]
+
+
+def rename(old: str, new: str) -> None:
+    """Give what waits for a job to another one."""
+    for obj in find(old):
+        obj[MARK] = new
+
+
+def place_beside(obj: bpy.types.Object) -> tuple[float, float, float]:
+    """Where an asset of the same size stands at the object's right."""
+    low, high = world_bounds(obj)
+    return ((low.x + high.x) / 2 + (high.x - low.x) * BESIDE, (low.y + high.y) / 2, low.z)
+
+
+def replace(objects: Sequence[bpy.types.Object], asset: Asset) -> list[bpy.types.Object]:
+    """Give these objects the asset's mesh and materials, in the size and at the place of their own.
+
+    Name, transform, parent, collections, modifiers, constraints and custom properties stay; what belongs to the old
+    mesh goes with it: its edits, shape keys and vertex groups. Levels of detail stay those of the old mesh. Where a
+    mesh and its textures have no other user, they go. Raises as `import_asset` does; then nothing has changed.
+    """
+    first = objects[0]
+    helper = import_asset(asset, height=None, location=(0.0, 0.0, 0.0), scene=first.users_scene[0])
+    fresh, house = helper.data, helper.users_collection[0]
+    fitted: dict[bpy.types.Mesh, bpy.types.Mesh] = {}
+    for obj in objects:
+        if obj.data not in fitted:
+            mesh = fresh.copy() if fitted else fresh
+            _fit(mesh, obj.data)
+            fitted[obj.data] = mesh
+    for obj in objects:
+        obj.data = fitted[obj.data]
+        write_provenance(obj, asset)
+        obj.pop(STATISTICS, None)
+        obj.pop(MARK, None)
+    bpy.data.batch_remove([helper, house])
+    for old, new in fitted.items():
+        name = old.name
+        _remove_unused(old)
+        new.name = name
+    return list(objects)
+
+
+def keeps_old_levels(objects: Sequence[bpy.types.Object]) -> bool:
+    """Whether there are levels of detail that were made of a mesh that is not theirs any more."""
+    return any(lods_of(obj) is not None for obj in objects)
+
+
+def _fit(mesh: bpy.types.Mesh, old: bpy.types.Mesh) -> None:
+    """Move and scale a mesh that stands on its origin to where, and as tall as, another one stands."""
+    if not len(old.vertices):
+        return
+    (low, high), (new_low, new_high) = bounds(old), bounds(mesh)
+    axis = 2 if high[2] - low[2] > 1e-4 * (high - low).max() else int((high - low).argmax())
+    extent, new_extent = float((high - low)[axis]), float((new_high - new_low)[axis])
+    scale = extent / new_extent if extent > 0 and new_extent > 0 else 1.0
+    centre = Vector(((low[0] + high[0]) / 2, (low[1] + high[1]) / 2, low[2]))
+    mesh.transform(Matrix.Translation(centre) @ Matrix.Scale(scale, 4))
+    mesh.update()
+
+
+def _remove_unused(mesh: bpy.types.Mesh) -> None:
+    """Remove a mesh that nothing shows any more, with its materials and their pictures where that holds for them."""
+    if mesh.users:
+        return
+    materials = [material for material in mesh.materials if material is not None]
+    bpy.data.batch_remove([mesh])
+    unused = [material for material in dict.fromkeys(materials) if not material.users]
+    nodes = [node for material in unused if material.node_tree for node in material.node_tree.nodes]
+    images = {image for node in nodes if (image := getattr(node, "image", None)) is not None}
+    bpy.data.batch_remove(unused)
+    bpy.data.batch_remove([image for image in images if not image.users])
