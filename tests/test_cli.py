@@ -321,9 +321,13 @@ def test_batches_that_cannot_begin_are_one_sentence(tmp_path: Path) -> None:
 # --- serve ---
 
 
-def test_serve_answers_until_it_is_ended() -> None:
-    arguments = [sys.executable, "-m", "trellis_addon", "serve", "--port", "0", "--token", "abc", "--engine", "draft"]
-    process = subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+@pytest.mark.parametrize("given", ["option", "variable"])
+def test_serve_answers_until_it_is_ended(given: str) -> None:
+    arguments = [sys.executable, "-m", "trellis_addon", "serve", "--port", "0", "--engine", "draft"]
+    environment = {**os.environ, "TRELLIS2_SERVICE_TOKEN": "abc" if given == "variable" else "other"}
+    arguments += ["--token", "abc"] if given == "option" else []
+    pipes: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(arguments, cwd=ROOT, env=environment, **pipes)
     try:
         assert process.stdout is not None
         ready = json.loads(process.stdout.readline())

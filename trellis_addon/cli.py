@@ -102,7 +102,9 @@ def _parser(program: str) -> argparse.ArgumentParser:
     serve = commands.add_parser("serve", parents=[common], help="run our service")
     serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
     serve.add_argument("--port", type=int, default=0, help="0 (default) takes a free one and prints it")
-    serve.add_argument("--token", help="what callers must send as Authorization: Bearer TOKEN (default: a random one)")
+    serve.add_argument(
+        "--token", help="what callers must send (default: the variable TRELLIS2_SERVICE_TOKEN, or a random one)"
+    )
     serve.add_argument(
         "--token-stdin", action="store_true", help="read the token from standard input, end when it closes"
     )
@@ -259,6 +261,7 @@ def _batch(options: argparse.Namespace, key: str, allow_network: bool) -> int:
 
 
 def _serve(options: argparse.Namespace, key: str, allow_network: bool) -> int:
+    from .client.backends import TOKEN_VARIABLE
     from .engines import base
     from .service import serve
     from .service.worker import IDLE_VARIABLE
@@ -272,10 +275,12 @@ def _serve(options: argparse.Namespace, key: str, allow_network: bool) -> int:
     ):
         if value is not None:
             os.environ[variable] = str(value)
+    # from the variable it is in no list of processes, and in no shell's history
+    token = options.token or (None if options.token_stdin else os.environ.get(TOKEN_VARIABLE) or None)
     return serve(
         host=options.host,
         port=options.port,
-        token=options.token,
+        token=token,
         engine=options.engine,
         workers=options.workers,
         folder=options.folder,
