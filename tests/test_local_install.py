@@ -224,8 +224,9 @@ def test_a_killed_installation_goes_on(index: Mirror, machine: Machine, chosen: 
 
 def test_ctrl_c_on_the_command_line(index: Mirror, chosen: Path) -> None:
     index.rate = 1e6
-    program = (
-        "import sys; from pathlib import Path; from trellis_addon.local import lock\n"
+    program = (  # whoever runs the tests in the background has Ctrl-C switched off
+        "import signal, sys; from pathlib import Path; from trellis_addon.local import lock\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "lock.LOCK_FILE = Path(sys.argv.pop(1)); from trellis_addon.cli import main; sys.exit(main(sys.argv[1:]))"
     )
     command = [sys.executable, "-c", program, str(lock.LOCK_FILE), "local", "install", "--yes", "--build", "cpu"]

@@ -24,12 +24,13 @@ from ..errors import Cancelled, TrellisError
 from ..progress import Progress
 from ..version import VERSION
 from .layout import LocalFolder, chosen_folder, local_folder
+from .plan import megabytes
 from .redact import redacted
 
 _SELFTEST_SECONDS = 60.0  # with loading PyTorch from a cold disk
 _LEAST_DISK = 2 * 2**30  # bytes
 _LAST_LINES = 12
-_BAD = re.compile(r"error|warning|traceback|killed|out of memory|fail|exception", re.IGNORECASE)
+_BAD = re.compile(r"error:|warning:|traceback|killed|out of memory|failed|exception:| (ERROR|WARNING) ", re.IGNORECASE)
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 _CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "PIP_CERT")
 
@@ -156,9 +157,9 @@ def _devices(found: _Findings) -> Iterator[str]:
         yield f"held by {holder.name} (process {holder.pid}): {_gb(holder.used)}"
     yield f"main memory {_gb(machine.memory)}, {_gb(machine.memory_free)} free; {os.cpu_count()} threads"
     disk = free_disk(found.folder.root)
-    yield f"disk of the folder: {_gb(disk)} free"
+    yield f"disk of the folder: {megabytes(disk)} free"
     if 0 < disk < _LEAST_DISK:
-        found.problem(f"Only {_gb(disk)} of the folder's disk are free.", "Make room, or choose another folder.")
+        found.problem(f"Only {megabytes(disk)} of the folder's disk are free.", "Make room, or choose another folder.")
     build = choose_build(machine)
     yield f"PyTorch that fits: {build.key}. {build.reason}"
 
@@ -207,7 +208,9 @@ def _weights(found: _Findings) -> Iterator[str]:
         key = group.group.key
         why = group.problem.rstrip(".") if group.have else ""
         if group.have or key in wanted:
-            have = _gb(group.size) if group.have == group.size else f"{_gb(group.have)} of {_gb(group.size)}"
+            have = megabytes(group.size)
+            if group.have != group.size:
+                have = f"{megabytes(group.have)} of {have}"
             yield f"{key}: {group.state}, {have}{'; ' + why if why else ''}"
         if why:
             damaged.append(key)
@@ -388,4 +391,5 @@ def _date(seconds: float) -> str:
 
 
 def _gb(size: float) -> str:
+    """Memory, which is counted in binary steps, as cards are sold; disks and downloads are not: `plan.megabytes`."""
     return f"{size / 2**30:.1f} GB" if size >= 2**30 else f"{size / 2**20:.0f} MB"
