@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -126,7 +127,8 @@ def a_file_dropped_on_the_sidebar_becomes_the_image(window: Window) -> None:
     over_sidebar = window.value("at('UI', 0.5, 0.3)")
     window.drag((x, y), over_sidebar)
     # Blender's own handler of pictures is listed as well, and greyed out
-    window.point(*over_sidebar)  # a slow machine needs a moment for the menu
+    window.point(*over_sidebar)
+    time.sleep(1.0)  # nothing tells that the menu is there, and a slow machine needs a moment for it
     window.click(over_sidebar[0], over_sidebar[1] + 2)
     window.wait_for("state().image is not None", timeout=20.0)
     assert window.value("(state().image.name, len(part('trellis_addon.scene.queue').generations()))") == [
