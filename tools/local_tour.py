@@ -307,6 +307,7 @@ class Tour:
         made = self.window.value("[o['trellis2_provenance'] for o in bpy.data.objects if 'trellis2_provenance' in o]")
         assert made and "trellis-2" in made[0], made
         self.window.run(_FRAME)
+        self.window.point(*ASIDE)  # off the button, whose tooltip would cover the panel
         self.shot("asset", 800, settle=3.0)
 
     def remove(self) -> None:

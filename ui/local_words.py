@@ -113,7 +113,7 @@ def group_words(label: str) -> str:
 def weights_words(line: Any) -> str:
     """Whether one line of the weights is here."""
     if line.state == "complete":
-        return pgettext_iface("Here")
+        return pgettext_iface("Downloaded")
     if line.state == "damaged":
         return pgettext_iface("Damaged")
     if line.here > 0:
@@ -131,9 +131,9 @@ def worker_words(status: Any) -> list[tuple[str, str]]:
         since = datetime.fromtimestamp(status.since).strftime("%H:%M")
         values = {"device": status.device, "time": since, "version": status.version}
         if status.device not in _UNTOLD:
-            text = pgettext_iface("The worker runs on {device} since {time}, version {version}")
+            text = pgettext_iface("The worker has been running on {device} since {time}, version {version}")
         else:
-            text = pgettext_iface("The worker runs since {time}, version {version}")
+            text = pgettext_iface("The worker has been running since {time}, version {version}")
         lines = [(text.format(**values), "CHECKMARK")]
         if status.restarts and status.cause:
             text = pgettext_iface("Started again: {cause}").format(cause=said(status.cause))
