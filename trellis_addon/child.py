@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ sys.exit(importlib.import_module("trellis_addon" + module).main(arguments))
 
 # The Python that has PyTorch and what else the local backend needs; Blender's own has not.
 PYTHON_VARIABLE = "TRELLIS2_PYTHON"
+
+_LOOK = 0.1  # seconds between two looks at whether a child is to stop
 
 
 def local_python() -> str:
@@ -70,3 +73,25 @@ def start_child(module: str, arguments: list[str], *, is_local: bool = False, **
             f"{python} cannot be started ({error.strerror or error}); choose the Python of the local backend in the "
             f"preferences, or by the variable {PYTHON_VARIABLE}."
         ) from error
+
+
+def run_child(module: str, arguments: list[str], check: Callable[[], None]) -> str:
+    """`start_child` in the local backend's Python, and wait for its end: what it complained of if it failed, else "".
+
+    `check` is called all the while; what it raises ends the process. Raises `EngineError` as `start_child` does.
+    """
+    child = start_child(module, arguments, is_local=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    try:
+        while True:
+            check()
+            try:
+                _, said = child.communicate(timeout=_LOOK)  # reads on, or a talkative child would wait for ever
+                break
+            except subprocess.TimeoutExpired:
+                continue
+    except BaseException:
+        child.kill()
+        child.communicate()
+        raise
+    lines = said.strip().splitlines()
+    return (lines[-1] if lines else f"it ended with {child.returncode}.") if child.returncode else ""

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import base64
 import os
-import subprocess
-import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from .api import PreparedTask, backend_of, check_output, copy_out, finish
-from .child import start_child
+from .child import run_child
 from .client.backends import Backend
 from .engines.export import check_target
 from .engines.latents import fixed_field
@@ -158,24 +156,8 @@ def export_stages(
         source = latents_of(Asset.from_file(Path(asset)), store or JobStore())
     progress = progress or Progress()
     progress.update("Decoding", 0.0)
-    child = start_child(
-        ".engines.export",
-        [str(source.resolve()), str(path.resolve())],
-        is_local=True,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-    )
-    try:
-        while child.poll() is None:
-            progress.check()
-            time.sleep(0.1)
-    except BaseException:
-        child.kill()
-        raise
-    assert child.stderr is not None
-    said = child.stderr.read().strip().splitlines()
-    if child.returncode:
-        what = said[-1] if said else f"it ended with {child.returncode}."
+    what = run_child(".engines.export", [str(source.resolve()), str(path.resolve())], progress.check)
+    if what:
         raise EngineError(f"{path.name} could not be made: {what}")
     return path
 

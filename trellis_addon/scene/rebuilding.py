@@ -5,9 +5,7 @@ The work is done by the local backend's Python, in a process of its own; Blender
 
 from __future__ import annotations
 
-import subprocess
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +13,7 @@ from pathlib import Path
 import bpy
 from mathutils import Vector
 
-from ..child import start_child
+from ..child import run_child
 from ..errors import EngineError, InputError
 from ..glb.write import GENERATOR
 from ..jobs.job import Asset
@@ -70,20 +68,8 @@ def rebuild(
     arguments = [str(source), str(target), "--resolution", str(resolution)]
     arguments += ["--texture-size", str(texture_size), "--faces", str(faces)]
     progress.update("Rebuilding", 0.0)
-    child = start_child(
-        ".ovoxel.roundtrip", arguments, is_local=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-    )
-    try:
-        while child.poll() is None:
-            progress.check()
-            time.sleep(0.1)
-    except BaseException:
-        child.kill()
-        raise
-    assert child.stderr is not None
-    said = child.stderr.read().strip().splitlines()
-    if child.returncode:
-        what = said[-1] if said else f"it ended with {child.returncode}"
+    what = run_child(".ovoxel.roundtrip", arguments, progress.check)
+    if what:
         raise EngineError(f"The objects could not be rebuilt: {what}")
 
 
