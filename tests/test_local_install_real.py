@@ -1,4 +1,4 @@
-"""The real environment, from the real package index: installed, used and removed, with nothing left anywhere."""
+"""The real environment from the real package index, weights, and the service: used and removed, with nothing left."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from conftest import disc
 from test_local_install import tree
 
+from trellis_addon import generate
 from trellis_addon.child import start_child
+from trellis_addon.client.local_service import stop_local_services
 from trellis_addon.errors import EngineError
 from trellis_addon.local import code
 from trellis_addon.local.download_client import make_client
@@ -24,7 +27,11 @@ from trellis_addon.local.lock import load_lock, select
 from trellis_addon.local.pip_settings import pip_settings
 from trellis_addon.local.plan import Plan
 from trellis_addon.local.remove import remove
+from trellis_addon.local.weights import fetch
+from trellis_addon.local.weights_list import needed
+from trellis_addon.local.weights_manifest import make_manifest, write_manifest
 from trellis_addon.progress import Progress
+from trellis_addon.settings import TRELLIS2_MODEL
 
 pytestmark = pytest.mark.checkout
 
@@ -67,6 +74,26 @@ def demand_index(plan: Plan) -> None:
             pytest.skip(str(error))
 
 
+def make_an_asset(folder: LocalFolder, outside: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With small weights, by the worker that runs from the folder; the job's own files are the user's."""
+    monkeypatch.setenv("TRELLIS2_HOME", str(outside / "jobs"))
+    mirror, picture = outside / "mirror", outside / "disc.png"
+    child = start_child(".pipeline.make_small", [str(mirror)], is_local=True, stderr=subprocess.PIPE)
+    _, errors = child.communicate(timeout=120)
+    assert child.returncode == 0, errors
+    write_manifest(mirror, make_manifest(mirror, "Small model"))
+    fetch(folder.weights, needed([512]), str(mirror), ["dinov3"])
+    disc(200).save(picture)
+    few = {f"{kind}_steps": 2 for kind in ("sparse_structure", "shape_slat", "tex_slat")}
+    try:
+        asset = generate(picture, backend="local", resolution=512, texture_size=1024, **few)
+        assert asset.engine == TRELLIS2_MODEL and asset.latents is not None
+        assert "accepted for" in (folder.logs / "worker.log").read_text(encoding="utf-8")
+        assert any(folder.service.iterdir())
+    finally:
+        stop_local_services()
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="on other systems the CPU build comes with more")
 def test_the_real_environment_comes_and_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(code, "_hash", lambda source, files: "0" * 64)  # what is added to the code below is to stay
@@ -106,6 +133,7 @@ def test_the_real_environment_comes_and_goes(tmp_path: Path, monkeypatch: pytest
     assert all(Path(place).is_relative_to(chosen) for place in answer["places"]), answer["places"]
     assert not list(folder.env.rglob("__pycache__")) and list(folder.pycache.rglob("tempfile.*.pyc"))
     assert any((folder.cache / "warp").rglob("*.o")), "the kernel was not compiled where it should be"
+    make_an_asset(folder, tmp_path, monkeypatch)
     assert {path: tree(path) for path in before} == before, "something was written outside the chosen folder"
 
     assert remove(folder) > 1e9
