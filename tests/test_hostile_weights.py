@@ -109,7 +109,7 @@ BYTES: dict[str, bytes] = {
 def test_files_that_are_no_weights(what: str, model: Path) -> None:
     path = model / f"{FILES[NAME]}.safetensors"
     path.write_bytes(BYTES[what])
-    with flat(48), pytest.raises(EngineError, match="damaged or incomplete") as caught:
+    with flat(64), pytest.raises(EngineError, match="damaged or incomplete") as caught:
         Repository(model).load(NAME, CPU)
     assert path.name in sentence(caught.value)
 
@@ -121,7 +121,7 @@ def test_a_pickle_under_another_name_is_never_loaded(
     monkeypatch.chdir(model)
     save(model / f"{FILES[NAME]}.safetensors")
     save(model / "pytorch_model.bin")
-    with flat(16), pytest.raises(EngineError, match="damaged or incomplete|pickle") as caught:
+    with flat(64), pytest.raises(EngineError, match="damaged or incomplete|pickle") as caught:
         Repository(model).load(NAME, CPU)
     sentence(caught.value)
     assert not (model / "pwned").exists()
@@ -152,7 +152,7 @@ def test_what_is_no_file_is_not_waited_for(make: Callable[[Path], None], model: 
         path = model / f"{FILES[NAME]}{ending}"
         kept = path.read_bytes()
         replace(path, make)
-        with flat(16), pytest.raises(EngineError) as caught:
+        with flat(64), pytest.raises(EngineError) as caught:
             Repository(model).load(NAME, CPU)
         sentence(caught.value)
         shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
@@ -176,7 +176,7 @@ def test_a_link_to_a_good_file_is_followed(model: Path, tmp_path: Path) -> None:
 def test_json_that_is_none(text: bytes, tmp_path: Path) -> None:
     path = tmp_path / "pipeline.json"
     path.write_bytes(text)
-    with flat(32), pytest.raises(EngineError) as caught:
+    with flat(64), pytest.raises(EngineError) as caught:
         read_json(path)
     assert "pipeline.json" in sentence(caught.value)
 
