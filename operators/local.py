@@ -77,11 +77,7 @@ class TRELLIS2_OT_local_install(_Work, bpy.types.Operator):
     @classmethod
     def why_not(cls) -> bool:
         stored = preferences()
-        if not bpy.app.online_access and not stored.local_wheels.strip():
-            cls.poll_message_set("Online access is off: switch it on in Preferences > System")
-            return False
-        if _lacks_acceptance(stored):
-            cls.poll_message_set("The terms of DINOv3 are not accepted: read them, and tick the box")
+        if not _may_download(cls, stored, is_local=bool(stored.local_wheels.strip())):
             return False
         found = _found()
         if found is not None and found.plan is not None and found.plan.obstacles:
@@ -122,13 +118,7 @@ class TRELLIS2_OT_local_weights(_Work, bpy.types.Operator):
     @classmethod
     def why_not(cls) -> bool:
         stored = preferences()
-        if not bpy.app.online_access and stored.local_source != "FOLDER":
-            cls.poll_message_set("Online access is off: switch it on in Preferences > System")
-            return False
-        if _lacks_acceptance(stored):
-            cls.poll_message_set("The terms of DINOv3 are not accepted: read them, and tick the box")
-            return False
-        return True
+        return _may_download(cls, stored, is_local=stored.local_source == "FOLDER")
 
     def begin(self) -> None:
         from ..trellis_addon.scene import local_setup
@@ -292,6 +282,17 @@ class TRELLIS2_OT_local_remove(_Work, bpy.types.Operator):
         from ..trellis_addon.scene import local_setup
 
         local_setup.remove(choices(preferences()), keep_weights=self.keep_weights)
+
+
+def _may_download(cls, stored, *, is_local: bool) -> bool:  # type: ignore[no-untyped-def]
+    """Whether the network may be used, where it is needed, and the terms are accepted; the button says why not."""
+    if not bpy.app.online_access and not is_local:
+        cls.poll_message_set("Online access is off: switch it on in Preferences > System")
+        return False
+    if _lacks_acceptance(stored):
+        cls.poll_message_set("The terms of DINOv3 are not accepted: read them, and tick the box")
+        return False
+    return True
 
 
 def _lacks_acceptance(stored: Any) -> bool:

@@ -118,11 +118,8 @@ def _draw_install(layout, stored, found, is_busy, context) -> None:  # type: ign
     """One button for everything that is missing, and over it what has to be said first."""
     box = _box(layout, pgettext_iface("Installation"))
     work = _module("local_work").current("install")
-    if work is not None and work.state == "running":
-        _draw_work(box, work, context)
+    if _is_at_work(box, work, context):
         return
-    if work is not None and work.state == "failed":
-        wrapped(box, work.message, context, _SHARE, icon="ERROR", alert=True)
     is_begun = found.state is not None and not found.state.complete
     for note in found.plan.notes if found.plan else ():
         wrapped(box, note, context, _SHARE, icon="BLANK1")
@@ -174,6 +171,17 @@ def _draw_room(box, found, context) -> None:  # type: ignore[no-untyped-def]
         wrapped(box, text, context, _SHARE, icon="ERROR")
 
 
+def _is_at_work(box, work, context) -> bool:  # type: ignore[no-untyped-def]
+    """Draw how far the work is, or what it failed of; whether it goes on, and there is nothing else to show."""
+    if work is None:
+        return False
+    if work.state == "failed":
+        wrapped(box, work.message, context, _SHARE, icon="ERROR", alert=True)
+    elif work.state == "running":
+        _draw_work(box, work, context)
+    return work.state == "running"
+
+
 def _draw_work(box, work, context) -> None:  # type: ignore[no-untyped-def]
     """How far it is, and the button that stops it."""
     row = box.row(align=True)
@@ -202,11 +210,8 @@ def _draw_weights(layout, stored, found, is_busy, context) -> None:  # type: ign
         text = pgettext_iface("From {names}").format(names=", ".join(found.origins))
         wrapped(box, ". ".join((text, *found.credits)), context, _SHARE, icon="BLANK1")
     work = _module("local_work").current("install", "weights", "remove_weights")
-    if work is not None and work.state == "running":
-        _draw_work(box, work, context)
+    if _is_at_work(box, work, context):
         return
-    if work is not None and work.state == "failed":
-        wrapped(box, work.message, context, _SHARE, icon="ERROR", alert=True)
     if found.has_weights:
         return
     _draw_terms(box, stored, found)
@@ -252,12 +257,8 @@ def _draw_worker(layout, found, is_busy, context) -> None:  # type: ignore[no-un
 
 def _draw_doctor(layout, found, is_busy, context) -> None:  # type: ignore[no-untyped-def]
     box = _box(layout, pgettext_iface("Doctor"))
-    work = _module("local_work").current("doctor")
-    if work is not None and work.state == "running":
-        _draw_work(box, work, context)
+    if _is_at_work(box, _module("local_work").current("doctor"), context):
         return
-    if work is not None and work.state == "failed":
-        wrapped(box, work.message, context, _SHARE, icon="ERROR", alert=True)
     report = _module("local_setup").report()
     if report is not None:
         if not report.problems:

@@ -59,10 +59,9 @@ def holds_anything(folder: LocalFolder) -> bool:
 
 def drop_root(folder: LocalFolder) -> None:
     """Take a claimed folder away again where nothing of ours has come into it."""
-    if folder.state() is not None:
+    if not holds_anything(folder):
         with alone(folder):
-            if not holds_anything(folder):
-                disown(folder)
+            disown(folder)
 
 
 def disown(folder: LocalFolder) -> None:

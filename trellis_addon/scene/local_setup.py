@@ -323,8 +323,7 @@ def _to_accept(choices: Choices) -> list[str]:
 
 def _fetch(choices: Choices, progress: Progress) -> None:
     from ..local.layout import local_folder
-    from ..local.remove import disown, holds_anything
-    from ..local.running import alone
+    from ..local.remove import drop_root
     from ..local.weights import fetch
 
     folder = local_folder()
@@ -339,9 +338,7 @@ def _fetch(choices: Choices, progress: Progress) -> None:
             allow_network=choices.allow_network,
         )
     finally:
-        if not holds_anything(folder):
-            with alone(folder):
-                disown(folder)
+        drop_root(folder)
 
 
 def _is_ready(folder: LocalFolder) -> bool:
