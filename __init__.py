@@ -1,6 +1,6 @@
 """TRELLIS.2 for Blender: one picture to a textured PBR asset, in the scene."""
 
-from . import operators, ui
+from .. import operators, ui
 
 
 def register() -> None:

@@ -27,8 +27,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from finishing_peer import finish_as_reference  # noqa: E402
 
-from trellis_addon.ovoxel.finish import DenseAsset, FinishedAsset, finish  # noqa: E402
-from trellis_addon.progress import Progress  # noqa: E402
+from trellis_addon.core.progress import Progress  # noqa: E402
+from trellis_addon.geometry.finish.finish import DenseAsset, FinishedAsset, finish  # noqa: E402
 
 F = NDArray[np.float64]
 
@@ -195,8 +195,8 @@ def round_trip(options: argparse.Namespace) -> None:
     from finishing_render import VIEWS, Scene, psnr, ssim
     from PIL import Image
 
-    from trellis_addon.ovoxel.gltf_scene import read_glb
-    from trellis_addon.ovoxel.voxelise import voxelise
+    from trellis_addon.formats.glb.read import read_glb
+    from trellis_addon.geometry.voxelise.voxelise import voxelise
 
     options.roundtrip.mkdir(parents=True, exist_ok=True)
     names = options.models.split(",") if options.models else list(models.MODELS)

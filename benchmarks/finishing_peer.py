@@ -14,20 +14,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trellis_addon.glb.tangents import tangents, vertex_normals
-from trellis_addon.glb.write import Material, Mesh, write_glb
-from trellis_addon.ovoxel.bake import Detail
-from trellis_addon.ovoxel.bake_volume import Volume
-from trellis_addon.ovoxel.charts import Surface as Adjacency
-from trellis_addon.ovoxel.charts import connected
-from trellis_addon.ovoxel.finish import DenseAsset, FinishedAsset, FinishedMesh
-from trellis_addon.ovoxel.finish_mesh import y_up
-from trellis_addon.ovoxel.gutter import nearest_filled
-from trellis_addon.ovoxel.quality import quality_figures
-from trellis_addon.ovoxel.raster import rasterise, texel_places
-from trellis_addon.ovoxel.remesh_reference import remesh_narrow_band
-from trellis_addon.ovoxel.texture import EncodedTextures, Textures
-from trellis_addon.ovoxel.unwrap import Unwrapped
+from devtools.geometry.remesh_reference import remesh_narrow_band
+from trellis_addon.formats.glb.tangents import tangents, vertex_normals
+from trellis_addon.formats.glb.write import Material, Mesh, write_glb
+from trellis_addon.geometry.bake.bake import Detail
+from trellis_addon.geometry.bake.gutter import nearest_filled
+from trellis_addon.geometry.bake.maps import EncodedTextures, Textures
+from trellis_addon.geometry.bake.volume import Volume
+from trellis_addon.geometry.finish.finish import DenseAsset, FinishedAsset, FinishedMesh
+from trellis_addon.geometry.finish.mesh import y_up
+from trellis_addon.geometry.finish.quality import quality_figures
+from trellis_addon.geometry.unwrap.charts import Surface as Adjacency
+from trellis_addon.geometry.unwrap.charts import connected
+from trellis_addon.geometry.unwrap.raster import rasterise, texel_places
+from trellis_addon.geometry.unwrap.unwrap import Unwrapped
 
 
 def finish_as_reference(dense: DenseAsset, faces: int, texture_size: int, remesh: bool = True) -> FinishedAsset:

@@ -12,8 +12,8 @@ import numpy as np
 import warp as wp
 from numpy.typing import NDArray
 
-from trellis_addon.glb.tangents import tangents, unit, vertex_normals
-from trellis_addon.ovoxel.voxelise_mesh import SurfaceMaterial, Texture, TexturedMesh
+from trellis_addon.formats.glb.tangents import tangents, unit, vertex_normals
+from trellis_addon.formats.glb.textured_mesh import SurfaceMaterial, Texture, TexturedMesh
 
 F = NDArray[np.float64]
 VIEWS = 8

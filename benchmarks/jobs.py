@@ -29,10 +29,10 @@ from service import TOKEN, memory, picture  # noqa: E402
 
 from trellis_addon.api import finish  # noqa: E402
 from trellis_addon.client.backends import Backend  # noqa: E402
+from trellis_addon.core.parallel import as_ready  # noqa: E402
 from trellis_addon.jobs.store import JobStore  # noqa: E402
-from trellis_addon.parallel import as_ready  # noqa: E402
-from trellis_addon.settings import Settings  # noqa: E402
-from trellis_addon.task import Task  # noqa: E402
+from trellis_addon.task.settings import Settings  # noqa: E402
+from trellis_addon.task.task import Task  # noqa: E402
 
 SIDE = 512  # of the picture, in pixels
 TICK = 0.01  # seconds: how often the main thread wants to be there
@@ -55,10 +55,10 @@ def main() -> None:
 
 def serve(options: argparse.Namespace) -> None:
     """The other process: the service with the sleeping engine in place of the one it would make."""
-    from trellis_addon.engines import base
-    from trellis_addon.progress import Progress
+    from trellis_addon.core.progress import Progress
+    from trellis_addon.engines import engine as base
     from trellis_addon.service import serve
-    from trellis_addon.settings import DRAFT_MODEL
+    from trellis_addon.task.settings import DRAFT_MODEL
 
     glb = small_glb()
 
@@ -153,7 +153,7 @@ def small_glb() -> bytes:
     """A valid GLB of some 50 kB."""
     import numpy as np
 
-    from trellis_addon.glb.write import Material, Mesh, write_glb
+    from trellis_addon.formats.glb.write import Material, Mesh, write_glb
 
     side = 40
     x, y = np.meshgrid(np.linspace(-0.5, 0.5, side), np.linspace(0, 1, side))

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from trellis_addon.ovoxel.gltf_scene_write import write_glb_scene  # noqa: E402
-from trellis_addon.ovoxel.voxelise_mesh import SurfaceMaterial, Texture, TexturedMesh  # noqa: E402
+from devtools.geometry.glb_write import write_glb_scene  # noqa: E402
+from trellis_addon.formats.glb.textured_mesh import SurfaceMaterial, Texture, TexturedMesh  # noqa: E402
 
 F = NDArray[np.float64]
 Shape = Callable[[F, F], F]  # (s, t) in about 0..1 -> (..., 3)

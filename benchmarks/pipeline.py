@@ -24,8 +24,9 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from trellis_addon.errors import EngineError  # noqa: E402
-from trellis_addon.ovoxel.dual_grid import dual_grid_to_mesh  # noqa: E402
+from trellis_addon.core.errors import EngineError  # noqa: E402
+from trellis_addon.core.progress import Progress  # noqa: E402
+from trellis_addon.geometry.voxels.dual_grid import dual_grid_to_mesh  # noqa: E402
 from trellis_addon.pipeline import attention, costs  # noqa: E402
 from trellis_addon.pipeline.attention import Layout  # noqa: E402
 from trellis_addon.pipeline.denoise import Denoising, denoise_latent, denoise_structure  # noqa: E402
@@ -40,18 +41,9 @@ from trellis_addon.pipeline.samplers import SamplerSettings, sample, sparse_spre
 from trellis_addon.pipeline.sparse import SparseTensor, VoxelGrid, _search  # noqa: E402
 from trellis_addon.pipeline.sparse_conv import SubmanifoldConv3d  # noqa: E402
 from trellis_addon.pipeline.store import ModelStore, Outline, choose_device  # noqa: E402
-from trellis_addon.pipeline.structure_decoder import (  # noqa: E402
-    SparseStructureDecoder,
-    StructureDecoderConfig,
-    occupied_voxels,
-)
+from trellis_addon.pipeline.structure_decoder import SparseStructureDecoder, StructureDecoderConfig, occupied_voxels  # noqa: E402
 from trellis_addon.pipeline.structure_flow import SparseStructureFlowModel  # noqa: E402
-from trellis_addon.pipeline.vae_decoder import (  # noqa: E402
-    DecoderConfig,
-    FlexiDualGridVaeDecoder,
-    SparseUnetVaeDecoder,
-)
-from trellis_addon.progress import Progress  # noqa: E402
+from trellis_addon.pipeline.vae_decoder import DecoderConfig, FlexiDualGridVaeDecoder, SparseUnetVaeDecoder  # noqa: E402
 
 REFERENCE = {512: 3, 1024: 17, 1536: 60}  # seconds on an H100, as published by the authors
 OPERATIONS = {512: 0.56e15, 1024: 2.1e15, 1536: 5.8e15}  # of a whole run: the arithmetic limit

@@ -49,10 +49,10 @@ def main() -> None:
 
 def serve(options: argparse.Namespace) -> None:
     """The other process: the service with the sleeping engine in place of the one it would make."""
-    from trellis_addon.engines import base
-    from trellis_addon.progress import Progress
+    from trellis_addon.core.progress import Progress
+    from trellis_addon.engines import engine as base
     from trellis_addon.service import serve
-    from trellis_addon.settings import Settings
+    from trellis_addon.task.settings import Settings
 
     class Sleeper:
         model = "draft:relief@1"

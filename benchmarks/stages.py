@@ -22,12 +22,12 @@ sys.path.insert(0, str(ROOT))
 import bpy  # noqa: E402
 from PIL import Image  # noqa: E402
 
+from trellis_addon.core.progress import Progress  # noqa: E402
 from trellis_addon.engines import create_engine  # noqa: E402
-from trellis_addon.glb.check import check_glb  # noqa: E402
+from trellis_addon.formats.glb.check import check_glb  # noqa: E402
 from trellis_addon.images import load_image  # noqa: E402
-from trellis_addon.progress import Progress  # noqa: E402
 from trellis_addon.scene import import_asset  # noqa: E402
-from trellis_addon.settings import DRAFT_MODEL, Settings  # noqa: E402
+from trellis_addon.task.settings import DRAFT_MODEL, Settings  # noqa: E402
 
 STAGES = ("decode", "(Pillow)", "draft + GLB", "check GLB", "import", "(Blender's)", "all ours")
 

@@ -11,12 +11,12 @@ import bpy
 from bpy.app.translations import pgettext_rpt
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, FloatVectorProperty, IntProperty, StringProperty
 
-from ..trellis_addon.errors import TrellisError
+from ..trellis_addon.core.errors import TrellisError
 from ..trellis_addon.scene.words import said
 from .assets import OnAsset
 
 if TYPE_CHECKING:
-    from ..trellis_addon.progress import Progress
+    from ..trellis_addon.core.progress import Progress
 
 _CATALOG = "TRELLIS.2"
 _MOST_LEVELS = 6
@@ -56,7 +56,7 @@ class _OnMesh:
 @contextmanager
 def _busy() -> Iterator[Progress]:
     """The cursor shows how far it is: for what takes seconds."""
-    from ..trellis_addon.progress import Progress
+    from ..trellis_addon.core.progress import Progress
 
     manager = bpy.context.window_manager
     manager.progress_begin(0, 100)
@@ -219,7 +219,7 @@ class TRELLIS2_OT_mark_asset(_InLibrary, bpy.types.Operator):
 
 def _library_items(self: Any, context: bpy.types.Context | None) -> list[tuple[str, str, str]]:
     global _kept_items  # Blender does not keep the strings alive itself
-    from ..trellis_addon.scene.catalog import library_folders
+    from ..trellis_addon.scene.asset.catalog import library_folders
 
     _kept_items = [(name, name, str(folder)) for name, folder in library_folders().items()]
     return _kept_items or [("NONE", "None", "There is no asset library in the preferences")]

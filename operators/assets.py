@@ -7,10 +7,10 @@ from bpy.app.translations import pgettext_rpt
 from bpy.props import StringProperty
 
 from .. import __package__ as base_package
-from ..trellis_addon.errors import TrellisError
+from ..addon.preferences import PAGE_OF, preferences
+from ..addon.properties import write_settings
+from ..trellis_addon.core.errors import TrellisError
 from ..trellis_addon.scene.words import said
-from ..ui.preferences import PAGE_OF, preferences
-from ..ui.properties import write_settings
 
 
 class OnAsset:
@@ -18,7 +18,7 @@ class OnAsset:
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        from ..trellis_addon.scene.provenance import PROPERTY
+        from ..trellis_addon.scene.importing.provenance import PROPERTY
 
         if context.object is None or PROPERTY not in context.object:
             cls.poll_message_set("Select an asset that was made by this extension")

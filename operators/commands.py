@@ -8,8 +8,8 @@ _handle: object | None = None
 
 
 def _run(arguments: list[str]) -> int:
-    from ..trellis_addon.cli import main
-    from ..ui.preferences import preferences
+    from ..addon.preferences import preferences
+    from ..trellis_addon.cli.main import main
 
     stored = preferences()
     return main(

@@ -13,8 +13,8 @@ import bpy
 from bpy.app.translations import pgettext_rpt
 from bpy.props import BoolProperty, EnumProperty, StringProperty
 
-from ..trellis_addon.child import local_python
-from ..trellis_addon.errors import TrellisError
+from ..trellis_addon.core.errors import TrellisError
+from ..trellis_addon.runtime.child import local_python
 from ..trellis_addon.scene.words import said
 from .assets import OnAsset
 from .rework import WHY_NOT, is_draft
@@ -32,7 +32,7 @@ class _Work:
         self.problem: Exception | None = None
 
     def run(self) -> None:
-        from ..trellis_addon.progress import Progress
+        from ..trellis_addon.core.progress import Progress
         from ..trellis_addon.stages import export_stages
 
         progress = Progress(is_cancelled=self.stop.is_set)
@@ -72,7 +72,7 @@ class TRELLIS2_OT_export_stages(OnAsset, bpy.types.Operator):
     def poll(cls, context: bpy.types.Context) -> bool:
         if not super().poll(context):
             return False
-        from ..trellis_addon.scene.provenance import read_provenance
+        from ..trellis_addon.scene.importing.provenance import read_provenance
         from ..trellis_addon.stages import obstacle
 
         if why := "draft" if is_draft(context.object) else obstacle(read_provenance(context.object)):

@@ -14,7 +14,7 @@ class TRELLIS2_OT_folder_open(bpy.types.Operator):
     bl_options = {"INTERNAL"}
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        from ..trellis_addon.folders import default_folder
+        from ..trellis_addon.core.folders import default_folder
 
         folder = default_folder()
         if not folder.is_dir():
@@ -32,8 +32,8 @@ class TRELLIS2_OT_folder_measure(bpy.types.Operator):
     bl_options = {"INTERNAL"}
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        from ..trellis_addon.folders import default_folder
-        from ..trellis_addon.scene import storage
+        from ..trellis_addon.core.folders import default_folder
+        from ..trellis_addon.scene.setup import storage
 
         if bpy.app.background:
             self.report({"INFO"}, str(storage.measure(default_folder())))

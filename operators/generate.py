@@ -11,16 +11,16 @@ import bpy
 from bpy.app.translations import pgettext_iface, pgettext_rpt
 from bpy.props import CollectionProperty, EnumProperty, FloatVectorProperty, StringProperty
 
-from ..trellis_addon.errors import TrellisError
+from ..addon.backend_state import price_of
+from ..addon.preferences import backend_of, preferences, remote_key_source, service_url
+from ..addon.properties import read_settings, write_settings
+from ..trellis_addon.core.errors import TrellisError
 from ..trellis_addon.scene.words import said
-from ..ui.backend_state import price_of
-from ..ui.preferences import backend_of, preferences, remote_key_source, service_url
-from ..ui.properties import read_settings, write_settings
 from .sources import is_over_sidebar
 
 if TYPE_CHECKING:
+    from ..trellis_addon.core.progress import Progress
     from ..trellis_addon.images import PreparedImage
-    from ..trellis_addon.progress import Progress
 
 
 class TRELLIS2_OT_generate(bpy.types.Operator):
@@ -112,7 +112,7 @@ class TRELLIS2_OT_generate(bpy.types.Operator):
 
         What cannot be cut out here may be by the service: `prepare_task` asks it, and refuses where it cannot.
         """
-        from ..trellis_addon.errors import ImageError
+        from ..trellis_addon.core.errors import ImageError
         from ..trellis_addon.images import clean_name, load_image
         from ..trellis_addon.scene.cutout_preview import loader_of
         from ..trellis_addon.scene.images import name_of
@@ -159,7 +159,7 @@ class TRELLIS2_OT_unset(bpy.types.Operator):
 def _preset_items(self: Any, context: bpy.types.Context | None) -> list[tuple[str, str, str]]:
     global _kept_items  # Blender does not keep the strings alive itself
     if not _kept_items:
-        from ..trellis_addon.preset_scripts import shipped
+        from ..trellis_addon.task.presets import shipped
 
         _kept_items = [(name, name, "") for name in shipped()]
         _kept_items.append(("", "", ""))
@@ -180,8 +180,8 @@ class TRELLIS2_OT_preset(bpy.types.Operator):
     preset: EnumProperty(name="Preset", items=_preset_items)  # type: ignore[valid-type]
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        from ..trellis_addon.preset_scripts import shipped
-        from ..trellis_addon.settings import Settings
+        from ..trellis_addon.task.presets import shipped
+        from ..trellis_addon.task.settings import Settings
 
         write_settings(context.scene.trellis2.settings, shipped().get(self.preset, Settings()))
         return {"FINISHED"}
@@ -199,7 +199,7 @@ def _start(
     from ..trellis_addon.api import finish, prepare_task
     from ..trellis_addon.jobs.store import JobStore
     from ..trellis_addon.scene import queue
-    from ..trellis_addon.task import new_uuid
+    from ..trellis_addon.task.task import new_uuid
 
     uuid = new_uuid()
     target = target_here(context, uuid, name, location)

@@ -9,16 +9,16 @@ import bpy
 from bpy.app.translations import pgettext_data
 from bpy.props import IntProperty, StringProperty
 
-from ..trellis_addon.errors import TrellisError
+from ..addon.preferences import backend_for_job, backend_of
+from ..trellis_addon.core.errors import TrellisError
 from ..trellis_addon.scene.words import said
-from ..ui.preferences import backend_for_job, backend_of
 from .assets import OnAsset
 from .generate import target_here
 
 if TYPE_CHECKING:
     from ..trellis_addon.jobs.job import Job
     from ..trellis_addon.jobs.store import JobStore
-    from ..trellis_addon.settings import Settings
+    from ..trellis_addon.task.settings import Settings
 
 
 class _OnJob:
@@ -60,7 +60,7 @@ def make_again(
     """
     from ..trellis_addon.api import retry
     from ..trellis_addon.scene import resume
-    from ..trellis_addon.task import new_uuid
+    from ..trellis_addon.task.task import new_uuid
 
     uuid = new_uuid()
     target = target_here(context, uuid=uuid, name=job.name)
@@ -172,7 +172,7 @@ class TRELLIS2_OT_job_fetch(bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> set[str]:
         from ..trellis_addon.api import fetch
         from ..trellis_addon.scene import queue
-        from ..trellis_addon.task import check_uuid
+        from ..trellis_addon.task.task import check_uuid
 
         uuid = self.uuid.strip()
         try:

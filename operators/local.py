@@ -14,11 +14,11 @@ from bpy.app.translations import pgettext_iface, pgettext_rpt
 from bpy.props import BoolProperty, StringProperty
 
 from .. import __package__ as base_package
-from ..trellis_addon.errors import TrellisError
+from ..addon.local_properties import choices
+from ..addon.local_words import gigabytes, group_words
+from ..addon.preferences import preferences
+from ..trellis_addon.core.errors import TrellisError
 from ..trellis_addon.scene.words import said
-from ..ui.local_properties import choices
-from ..ui.local_words import gigabytes, group_words
-from ..ui.preferences import preferences
 
 
 class _Work:
@@ -59,7 +59,7 @@ class TRELLIS2_OT_local_look(_Work, bpy.types.Operator):
     bl_label = "Look Again"
 
     def begin(self) -> None:
-        from ..trellis_addon.scene import local_setup
+        from ..trellis_addon.scene.setup import local_setup
 
         local_setup.look_later(choices(preferences()))
 
@@ -86,7 +86,7 @@ class TRELLIS2_OT_local_install(_Work, bpy.types.Operator):
         return True
 
     def begin(self) -> None:
-        from ..trellis_addon.scene import local_setup
+        from ..trellis_addon.scene.setup import local_setup
 
         local_setup.install(choices(preferences()), weights=self.weights)
 
@@ -103,7 +103,7 @@ class TRELLIS2_OT_local_cancel(bpy.types.Operator):
         return _is_running()
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        from ..trellis_addon.scene import local_work
+        from ..trellis_addon.scene.setup import local_work
 
         local_work.cancel()
         return {"FINISHED"}
@@ -121,7 +121,7 @@ class TRELLIS2_OT_local_weights(_Work, bpy.types.Operator):
         return _may_download(cls, stored, is_local=stored.local_source == "FOLDER")
 
     def begin(self) -> None:
-        from ..trellis_addon.scene import local_setup
+        from ..trellis_addon.scene.setup import local_setup
 
         local_setup.fetch_weights(choices(preferences()))
 
@@ -148,7 +148,7 @@ class TRELLIS2_OT_local_remove_weights(_Work, bpy.types.Operator):
         )
 
     def begin(self) -> None:
-        from ..trellis_addon.scene import local_setup
+        from ..trellis_addon.scene.setup import local_setup
 
         local_setup.remove_weights(self.group, choices(preferences()))
 
@@ -183,7 +183,7 @@ class TRELLIS2_OT_worker_start(_Work, bpy.types.Operator):
         return True
 
     def begin(self) -> None:
-        from ..trellis_addon.scene import local_setup
+        from ..trellis_addon.scene.setup import local_setup
 
         local_setup.start_worker(choices(preferences()))
 
@@ -203,7 +203,7 @@ class TRELLIS2_OT_worker_stop(bpy.types.Operator):
         return True
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        from ..trellis_addon.scene import local_setup
+        from ..trellis_addon.scene.setup import local_setup
 
         local_setup.stop_worker()
         return {"FINISHED"}
@@ -220,7 +220,7 @@ class TRELLIS2_OT_local_doctor(_Work, bpy.types.Operator):
     )
 
     def begin(self) -> None:
-        from ..trellis_addon.scene import local_setup
+        from ..trellis_addon.scene.setup import local_setup
 
         local_setup.examine(choices(preferences()), selftest=self.selftest)
         report = local_setup.report()
@@ -244,7 +244,7 @@ class TRELLIS2_OT_local_copy_report(bpy.types.Operator):
         return True
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        from ..trellis_addon.scene import local_setup
+        from ..trellis_addon.scene.setup import local_setup
 
         context.window_manager.clipboard = str(local_setup.report())
         self.report({"INFO"}, pgettext_rpt("The report is in the clipboard"))
@@ -279,7 +279,7 @@ class TRELLIS2_OT_local_remove(_Work, bpy.types.Operator):
         self.layout.prop(self, "keep_weights")
 
     def begin(self) -> None:
-        from ..trellis_addon.scene import local_setup
+        from ..trellis_addon.scene.setup import local_setup
 
         local_setup.remove(choices(preferences()), keep_weights=self.keep_weights)
 

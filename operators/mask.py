@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bpy
 
-from ..trellis_addon.errors import TrellisError
+from ..trellis_addon.core.errors import TrellisError
 from ..trellis_addon.scene.words import said
 
 

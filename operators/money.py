@@ -5,9 +5,9 @@ from __future__ import annotations
 import bpy
 from bpy.props import EnumProperty, FloatProperty
 
-from ..trellis_addon.errors import TrellisError
+from ..addon.preferences import backend_of, preferences, remote_key_source
+from ..trellis_addon.core.errors import TrellisError
 from ..trellis_addon.scene.words import said
-from ..ui.preferences import backend_of, preferences, remote_key_source
 
 
 class TRELLIS2_OT_test_key(bpy.types.Operator):
@@ -43,7 +43,7 @@ class TRELLIS2_OT_key_to_keyring(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        from ..trellis_addon.keys import has_keyring
+        from ..trellis_addon.client.keys import has_keyring
 
         stored = preferences()
         if not has_keyring():
@@ -52,7 +52,7 @@ class TRELLIS2_OT_key_to_keyring(bpy.types.Operator):
         return bool(stored and stored.api_key)
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        from ..trellis_addon.keys import keep_in_keyring
+        from ..trellis_addon.client.keys import keep_in_keyring
 
         stored = preferences()
         keep_in_keyring(stored.api_key)

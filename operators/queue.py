@@ -9,7 +9,7 @@ import bpy
 from bpy.app.handlers import persistent
 from bpy.props import IntProperty, StringProperty
 
-from ..trellis_addon.errors import FieldError, TrellisError
+from ..trellis_addon.core.errors import FieldError, TrellisError
 from ..trellis_addon.scene.words import said
 from .generate import target_here
 
@@ -112,11 +112,11 @@ class TRELLIS2_OT_retry(_OnGeneration, bpy.types.Operator):
     bl_options = {"INTERNAL", "UNDO"}
 
     def execute(self, context: bpy.types.Context) -> set[str]:
+        from ..addon.preferences import backend_for_job
         from ..trellis_addon.api import retry
         from ..trellis_addon.jobs.store import JobStore
         from ..trellis_addon.scene import placeholder, queue, resume, rework
-        from ..trellis_addon.task import new_uuid
-        from ..ui.preferences import backend_for_job
+        from ..trellis_addon.task.task import new_uuid
 
         generation = self.find()
         if generation is None:
@@ -177,8 +177,8 @@ def register() -> None:
 
 def _wake() -> None:
     """Go on with what a former session began and did not see the end of."""
+    from ..addon.preferences import backend_for_job
     from ..trellis_addon.scene import history, resume
-    from ..ui.preferences import backend_for_job
 
     resume.go_on(backend_for_job)
     history.read_store()

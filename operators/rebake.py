@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 import bpy
 from bpy.props import EnumProperty, IntProperty
 
-from ..trellis_addon.child import local_python
-from ..trellis_addon.errors import TrellisError
+from ..trellis_addon.core.errors import TrellisError
+from ..trellis_addon.runtime.child import local_python
 from ..trellis_addon.scene.words import said
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ..trellis_addon.core.progress import Progress
     from ..trellis_addon.jobs.job import Asset
-    from ..trellis_addon.progress import Progress
 
 
 class TRELLIS2_OT_rebake(bpy.types.Operator):
@@ -64,9 +64,10 @@ class TRELLIS2_OT_rebake(bpy.types.Operator):
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         from ..trellis_addon.images import clean_name
-        from ..trellis_addon.scene import queue, rebuilding
+        from ..trellis_addon.scene import queue
+        from ..trellis_addon.scene.asset import rebuilding
         from ..trellis_addon.scene.target import SESSION, Target
-        from ..trellis_addon.task import new_uuid
+        from ..trellis_addon.task.task import new_uuid
 
         objects = list(context.selected_objects)
         name = clean_name(f"{(context.active_object or objects[0]).name} Rebuilt")

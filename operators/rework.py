@@ -10,16 +10,16 @@ import bpy
 from bpy.app.translations import pgettext_iface, pgettext_rpt
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, StringProperty
 
-from ..trellis_addon.errors import TrellisError
+from ..addon.preferences import backend_for_job
+from ..trellis_addon.core.errors import TrellisError
 from ..trellis_addon.scene.words import said
-from ..trellis_addon.settings import BY_NAME
-from ..ui.preferences import backend_for_job
+from ..trellis_addon.task.settings import BY_NAME
 from .assets import OnAsset
 from .generate import target_here
 
 if TYPE_CHECKING:
+    from ..trellis_addon.core.progress import Progress
     from ..trellis_addon.jobs.job import Asset
-    from ..trellis_addon.progress import Progress
 
 # Why a button is off, by the names that the library has for it.
 WHY_NOT = {
@@ -61,9 +61,9 @@ class _Rework(OnAsset):
     def execute(self, context: bpy.types.Context) -> set[str]:
         from ..trellis_addon.jobs.store import JobStore
         from ..trellis_addon.scene import arrival, rework
-        from ..trellis_addon.settings import Settings
         from ..trellis_addon.stages import source_of
-        from ..trellis_addon.task import new_uuid
+        from ..trellis_addon.task.settings import Settings
+        from ..trellis_addon.task.task import new_uuid
 
         obj, uuid = context.object, new_uuid()
         asset = rework.asset_of(obj)
@@ -139,7 +139,7 @@ def _beside(context: bpy.types.Context, obj: bpy.types.Object, uuid: str, name: 
 
 
 def is_draft(obj: bpy.types.Object) -> bool:
-    from ..trellis_addon.scene.provenance import read_provenance
+    from ..trellis_addon.scene.importing.provenance import read_provenance
 
     return str(read_provenance(obj).get("engine", "")).startswith("draft:")
 
@@ -147,7 +147,7 @@ def is_draft(obj: bpy.types.Object) -> bool:
 def _former(obj: bpy.types.Object) -> Any:
     """The settings that the object was made with; none where they cannot be read any more."""
     from ..trellis_addon.scene import settings_of
-    from ..trellis_addon.settings import Settings
+    from ..trellis_addon.task.settings import Settings
 
     try:
         return settings_of(obj)

@@ -6,8 +6,8 @@ import random
 
 import bpy
 
-from ..trellis_addon.settings import RANDOM_SEED_MAX
-from ..ui.properties import is_locked
+from ..addon.properties import is_locked
+from ..trellis_addon.task.settings import RANDOM_SEED_MAX
 
 
 class TRELLIS2_OT_seed_lock(bpy.types.Operator):
@@ -29,7 +29,7 @@ class TRELLIS2_OT_seed_lock(bpy.types.Operator):
 def _last_seed(context: bpy.types.Context) -> int:
     """The seed of the selected asset, or else of the newest that was made; without any, one drawn now."""
     from ..trellis_addon.jobs.store import JobStore
-    from ..trellis_addon.scene.provenance import PROPERTY, read_provenance
+    from ..trellis_addon.scene.importing.provenance import PROPERTY, read_provenance
 
     if context.object is not None and PROPERTY in context.object:
         seed = read_provenance(context.object).get("seed")

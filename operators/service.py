@@ -5,9 +5,9 @@ from __future__ import annotations
 import bpy
 from bpy.app.translations import pgettext_rpt
 
-from ..trellis_addon.errors import TrellisError
+from ..addon.preferences import backend_of
+from ..trellis_addon.core.errors import TrellisError
 from ..trellis_addon.scene.words import said
-from ..ui.preferences import backend_of
 
 _answers: dict[str, tuple[str, str]] = {}
 

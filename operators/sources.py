@@ -8,9 +8,9 @@ import bpy
 from bpy.app.translations import pgettext_rpt
 from bpy.props import BoolProperty, CollectionProperty, StringProperty
 
-from ..trellis_addon.errors import TrellisError
+from ..addon.backend_state import obstacles
+from ..trellis_addon.core.errors import TrellisError
 from ..trellis_addon.scene.words import said
-from ..ui.backend_state import obstacles
 
 
 class _Source:
@@ -169,7 +169,7 @@ class TRELLIS2_OT_generate_files(_Several, bpy.types.Operator):
     files: CollectionProperty(type=bpy.types.OperatorFileListElement, options={"SKIP_SAVE", "HIDDEN"})  # type: ignore[valid-type]
 
     def pictures(self) -> list[Path]:
-        from ..trellis_addon.errors import ImageError
+        from ..trellis_addon.core.errors import ImageError
 
         paths = _paths(self)
         if not paths:
@@ -184,7 +184,7 @@ class TRELLIS2_OT_generate_folder(_Several, bpy.types.Operator):
     bl_label = "Generate from Folder"
 
     def pictures(self) -> list[Path]:
-        from ..trellis_addon.errors import ImageError
+        from ..trellis_addon.core.errors import ImageError
         from ..trellis_addon.images import find_images
 
         folder = Path(bpy.path.abspath(self.directory))

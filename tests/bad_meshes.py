@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trellis_addon.ovoxel.dual_grid import dual_grid_to_mesh
-from trellis_addon.ovoxel.topology import TriMesh
+from trellis_addon.geometry.mesh.topology import TriMesh
+from trellis_addon.geometry.voxels.dual_grid import dual_grid_to_mesh
 
 Field = Callable[[np.ndarray], np.ndarray]
 """Signed distances (n,) of places (n, 3), negative inside, in the units of the cube [-0.5, 0.5]^3."""

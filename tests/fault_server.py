@@ -52,14 +52,14 @@ from typing import Any
 import numpy as np
 import uvicorn
 
-from trellis_addon.engines.base import Made
-from trellis_addon.glb.write import Material, Mesh, write_glb
-from trellis_addon.progress import Progress
-from trellis_addon.service.app import create_app
+from trellis_addon.core.progress import Progress
+from trellis_addon.engines.engine import Made
+from trellis_addon.formats.glb.write import Material, Mesh, write_glb
 from trellis_addon.service.delivery import Delivery
+from trellis_addon.service.edge.app import create_app
 from trellis_addon.service.handlers import Service
 from trellis_addon.service.main import listen
-from trellis_addon.settings import DRAFT_MODEL, Settings
+from trellis_addon.task.settings import DRAFT_MODEL, Settings
 
 SUBMIT, POLL, FILE, ANY = "3dInference", "getResponse", "file", "any"
 DETAILS, UPLOAD, ACCOUNT = "getTaskDetails", "mediaStorage", "accountManagement"

@@ -20,14 +20,14 @@ import httpx
 import uvicorn
 from PIL import Image
 
-from trellis_addon.engines import base
-from trellis_addon.engines.base import Made
-from trellis_addon.progress import Progress
-from trellis_addon.service.app import create_app
+from trellis_addon.core.progress import Progress
+from trellis_addon.engines import engine as base
+from trellis_addon.engines.engine import Made
 from trellis_addon.service.delivery import Delivery
+from trellis_addon.service.edge.app import create_app
 from trellis_addon.service.handlers import Service
 from trellis_addon.service.main import listen
-from trellis_addon.settings import DRAFT_MODEL, TRELLIS2_MODEL, Settings
+from trellis_addon.task.settings import DRAFT_MODEL, TRELLIS2_MODEL, Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 TOKEN = "a-secret-for-the-tests-4711"

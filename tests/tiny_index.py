@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 
-from trellis_addon.local.builds import TORCH_VERSION
+from trellis_addon.local.environment.builds import TORCH_VERSION
 
 _TORCH = f'''
 __version__ = "{TORCH_VERSION}+cpu"

@@ -25,7 +25,7 @@ class ObedientEngine:
     def generate(self, image: Any, settings: Any, seed: int, progress: Any, *, latents: Any = None) -> Any:
         from fault_server import small_glb
 
-        from trellis_addon.engines.base import Made
+        from trellis_addon.engines.engine import Made
 
         self.tell(f"begin {seed}")
         progress.update("Working", 0.5)
@@ -61,7 +61,7 @@ if __name__ == "__main__":
     code, argument = sys.argv[-2:]
     sys.path[:0] = [*json.loads(argument)[0], str(Path(__file__).resolve().parent)]
     sys.argv = ["-c", argument]
-    from trellis_addon.engines import base
+    from trellis_addon.engines import engine as base
     from trellis_addon.service import main
 
     main._LOOK = 0.2  # it ends sooner when nobody needs it

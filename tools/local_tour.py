@@ -107,7 +107,7 @@ def make_weights(python: str, folder: Path) -> Path:
     """Small random weights in the published layout, with the list that makes a folder a mirror."""
     shutil.rmtree(folder, ignore_errors=True)
     for arguments in (
-        ["trellis_addon.pipeline.make_small", str(folder)],
+        ["devtools.pipeline.make_small", str(folder)],
         ["trellis_addon", "local", "weights", "manifest", str(folder), "--name", "Small Test Weights"],
     ):
         subprocess.run([python, "-m", *arguments], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)

@@ -8,8 +8,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from trellis_addon.preset_scripts import SUBDIR, preset_script, shipped  # noqa: E402
-from trellis_addon.settings import FIELDS, IDENTITY, Field  # noqa: E402
+from trellis_addon.task.presets import SUBDIR, preset_script, shipped  # noqa: E402
+from trellis_addon.task.settings import FIELDS, IDENTITY, Field  # noqa: E402
 
 TARGET = ROOT / "docs" / "settings.md"
 

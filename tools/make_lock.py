@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[1]
 TARGET = ROOT / "trellis_addon" / "local" / "wheels.json"
 sys.path.insert(0, str(ROOT))
 
-from trellis_addon.local.builds import TORCH_VERSION  # noqa: E402
+from trellis_addon.local.environment.builds import TORCH_VERSION  # noqa: E402
 
 PYTHONS = ("cp311", "cp312", "cp313", "cp314")
 # Wheels for other systems and other kinds of Python are left out.

@@ -114,7 +114,7 @@ def _is_words(text: str) -> bool:
 
 def _of_settings() -> Iterator[str]:
     """The properties that are made of the settings' fields, and the headings over them."""
-    from trellis_addon.settings import SAMPLERS, SETTABLE
+    from trellis_addon.task.settings import SAMPLERS, SETTABLE
 
     yield from SAMPLERS.values()
     for field in SETTABLE:

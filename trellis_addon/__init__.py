@@ -12,18 +12,19 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from .version import VERSION as __version__
+from .core.version import VERSION as __version__
 
 if TYPE_CHECKING:
-    from . import errors, scene
+    from . import scene
     from .api import account, fetch, generate, prepare_task, price, resume
-    from .errors import TrellisError
+    from .core import errors
+    from .core.errors import TrellisError
+    from .core.progress import Progress
     from .images import load_image
     from .jobs.job import Asset
-    from .progress import Progress
-    from .settings import Settings
     from .stages import rework
-    from .task import Task
+    from .task.settings import Settings
+    from .task.task import Task
 
 _HOMES = {
     "account": ".api",
@@ -34,10 +35,10 @@ _HOMES = {
     "rework": ".stages",
     "prepare_task": ".api",
     "Asset": ".jobs.job",
-    "Progress": ".progress",
-    "Settings": ".settings",
-    "Task": ".task",
-    "TrellisError": ".errors",
+    "Progress": ".core.progress",
+    "Settings": ".task.settings",
+    "Task": ".task.task",
+    "TrellisError": ".core.errors",
     "load_image": ".images",
 }
 _MODULES = ("errors", "scene")

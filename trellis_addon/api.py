@@ -15,16 +15,16 @@ from typing import Any
 
 from .client.backends import BACKENDS, Backend, connect
 from .client.client import Account
-from .errors import ApiKeyError, FieldError, ImageError, JobError, OfflineError
+from .core.errors import ApiKeyError, FieldError, ImageError, JobError, OfflineError
+from .core.parallel import IN_FLIGHT, as_ready
+from .core.progress import Progress
 from .images import LATER, PreparedImage, clean_name, image_kind, load_image
 from .jobs.job import NOT_KEPT, Asset, Job, State
 from .jobs.money import Price, expected_price
 from .jobs.runner import run_job
 from .jobs.store import JobStore
-from .parallel import IN_FLIGHT, as_ready
-from .progress import Progress
-from .settings import Settings
-from .task import Task, check_own_settings, check_uuid, new_uuid
+from .task.settings import Settings
+from .task.task import Task, check_own_settings, check_uuid, new_uuid
 
 log = logging.getLogger(__name__)
 

@@ -14,13 +14,13 @@ from pathlib import Path
 
 from .api import fingerprint, finish, prepare_task
 from .client.backends import Backend
-from .errors import InputError, TrellisError
+from .core.errors import InputError, TrellisError
+from .core.parallel import IN_FLIGHT, as_ready
+from .core.progress import Progress
 from .images import find_images
 from .jobs.job import Asset, State
 from .jobs.store import JobStore
-from .parallel import IN_FLIGHT, as_ready
-from .progress import Progress
-from .settings import Settings
+from .task.settings import Settings
 
 
 @dataclass

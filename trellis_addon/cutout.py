@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import ImageError
+from .core.errors import ImageError
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from .errors import ImageError, OfflineError
+from .core.errors import ImageError, OfflineError
 
 if TYPE_CHECKING:
     import httpx

@@ -14,17 +14,17 @@ from pathlib import Path
 from typing import Any
 
 from .api import PreparedTask, backend_of, check_output, copy_out, finish
-from .child import run_child
 from .client.backends import Backend
+from .core.errors import EngineError, FieldError, InputError, JobError
+from .core.folders import default_folder
+from .core.progress import Progress
 from .engines.export import check_target
-from .engines.latents import fixed_field
-from .errors import EngineError, FieldError, InputError, JobError
-from .folders import default_folder
+from .formats.latents import fixed_field
 from .jobs.job import PICTURE_FILE, REMOTE, Asset, Job
 from .jobs.store import JobStore
-from .progress import Progress
-from .settings import BY_NAME, DRAFT_MODEL, FINISHING, TRELLIS2_MODEL, Settings
-from .task import Task, new_uuid
+from .runtime.child import run_child
+from .task.settings import BY_NAME, DRAFT_MODEL, FINISHING, TRELLIS2_MODEL, Settings
+from .task.task import Task, new_uuid
 
 TEXTURE, FINISH, ALL = "texture", "finish", "all"
 # Why an asset cannot be gone on from, by the names that `obstacle` gives.

@@ -1,18 +1,7 @@
 """What the artist sees: properties, preferences and panels."""
 
-from . import (
-    asset_panel,
-    job_panels,
-    local_setup,
-    overlay,
-    panels,
-    picture,
-    preferences,
-    presets,
-    properties,
-    thumbnails,
-    translations,
-)
+from ..addon import preferences, properties, translations
+from . import asset_panel, job_panels, local_setup, overlay, panels, picture, presets, thumbnails
 
 _modules = (
     translations,

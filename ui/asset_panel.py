@@ -55,7 +55,7 @@ class TRELLIS2_PT_asset(SubPanel, bpy.types.Panel):
 
 
 def _draw_provenance(layout: bpy.types.UILayout, obj: bpy.types.Object, context: bpy.types.Context) -> None:
-    from ..trellis_addon.scene.provenance import read_provenance
+    from ..trellis_addon.scene.importing.provenance import read_provenance
     from ..trellis_addon.scene.words import said
 
     known = read_provenance(obj)
@@ -115,7 +115,7 @@ def _draw_statistics(
 
 def _draw_stages(layout: bpy.types.UILayout, obj: bpy.types.Object) -> None:
     """What can be made of what was kept; the buttons say themselves why they are off."""
-    from ..trellis_addon.scene.provenance import read_provenance
+    from ..trellis_addon.scene.importing.provenance import read_provenance
 
     source = read_provenance(obj).get("source")
     if isinstance(source, dict):

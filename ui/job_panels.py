@@ -9,10 +9,10 @@ import bpy
 from bpy.app.translations import pgettext_iface
 
 from .. import __package__ as base_package
+from ..addon.local_words import duration
+from ..addon.preferences import spent_line
 from ..trellis_addon.scene.words import said
 from .layout import SubPanel, wrapped
-from .local_words import duration
-from .preferences import spent_line
 from .thumbnails import icon_of
 
 _ICONS = {

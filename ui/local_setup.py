@@ -10,9 +10,8 @@ import bpy
 from bpy.app.translations import pgettext_iface
 
 from .. import __package__ as base_package
-from .layout import wrapped
-from .local_properties import choices
-from .local_words import (
+from ..addon.local_properties import choices
+from ..addon.local_words import (
     computer_lines,
     gigabytes,
     group_words,
@@ -22,7 +21,8 @@ from .local_words import (
     weights_words,
     worker_words,
 )
-from .variables import LOCAL_FOLDER, LOCAL_PYTHON, WEIGHTS
+from ..addon.variables import LOCAL_FOLDER, LOCAL_PYTHON, WEIGHTS
+from .layout import wrapped
 
 _SHARE = 0.94  # of the region's width, inside a box
 _GROUP_ICONS = {"complete": "CHECKMARK", "damaged": "ERROR"}
@@ -61,8 +61,8 @@ def look_soon() -> None:
 
 
 def _look() -> None:
-    from ..trellis_addon.scene import local_setup
-    from .preferences import preferences
+    from ..addon.preferences import preferences
+    from ..trellis_addon.scene.setup import local_setup
 
     stored = preferences()
     if stored is not None and not local_setup.is_looking():

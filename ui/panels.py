@@ -5,13 +5,13 @@ from __future__ import annotations
 import bpy
 from bpy.app.translations import pgettext_iface
 
-from ..trellis_addon.settings import SAMPLERS, SETTABLE, Field
-from .backend_state import Line, expectations, price_of, problems, state_lines
+from ..addon.backend_state import Line, expectations, price_of, problems, state_lines
+from ..addon.properties import is_locked
+from ..trellis_addon.task.settings import SAMPLERS, SETTABLE, Field
 from .job_panels import minded_fields
 from .layout import Panel, SubPanel, wrapped
 from .picture import draw_picture, draw_warnings
 from .presets import TRELLIS2_PT_presets
-from .properties import is_locked
 
 _TASK_ROWS = ("number_results", "seed")
 

@@ -12,8 +12,8 @@ import bpy
 from bl_operators.presets import AddPresetBase
 from bl_ui.utils import PresetPanel
 
-from ..trellis_addon.preset_scripts import SUBDIR, preset_script
-from .properties import read_settings
+from ..addon.properties import read_settings
+from ..trellis_addon.task.presets import SUBDIR, preset_script
 
 _FOLDER = str(Path(__file__).resolve().parents[1])  # it holds presets/trellis2/
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from ..handshake import SERVICE_NAME
+from ..service.handshake import SERVICE_NAME
 
 _BUSY = httpx.Timeout(10.0, connect=3.0)  # its threads are at work
 _BRIEFLY = httpx.Timeout(2.0)

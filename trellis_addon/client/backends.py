@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from ..errors import ApiKeyError, FieldError, OfflineError, ServiceError
-from ..handshake import mismatch
-from ..keys import KEY_VARIABLE, find_key
-from ..progress import Progress
-from ..settings import DRAFT_MODEL, TRELLIS2_MODEL
+from ..core.errors import ApiKeyError, FieldError, OfflineError, ServiceError
+from ..core.progress import Progress
+from ..service.handshake import mismatch
+from ..task.settings import DRAFT_MODEL, TRELLIS2_MODEL
 from .client import Client
+from .keys import KEY_VARIABLE, find_key
 from .local_service import lasting_service, local_service
 
 BACKENDS = ("remote", "local", "draft")

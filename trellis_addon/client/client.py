@@ -16,7 +16,7 @@ from typing import Any
 
 import httpx
 
-from ..errors import (
+from ..core.errors import (
     AccessError,
     ApiKeyError,
     BackendError,
@@ -30,9 +30,9 @@ from ..errors import (
     TimedOutError,
     TrellisError,
 )
-from ..handshake import CLIENT_HEADER
-from ..progress import Progress
-from ..task import Result, Task, check_published, new_uuid
+from ..core.progress import Progress
+from ..service.handshake import CLIENT_HEADER
+from ..task.task import Result, Task, check_published, new_uuid
 from .download import download
 from .replies import (
     Reply,
@@ -389,7 +389,7 @@ def read_items(body: Any, task_uuid: str) -> list[Mapping[str, Any]]:
 
 def _check_latents_file(path: Path) -> bool:
     """Raise `DamagedFileError` unless it is a sound file of latents."""
-    from ..engines.latents import FILE_LIMIT, check_latents
+    from ..formats.latents import FILE_LIMIT, check_latents
 
     with path.open("rb") as file:
         data = file.read(FILE_LIMIT + 1)

@@ -13,9 +13,9 @@ from typing import Protocol
 
 import httpx
 
-from ..errors import DamagedFileError, NetworkError
-from ..glb.check import MAX_FILE_BYTES, check_glb_file
-from ..progress import Progress
+from ..core.errors import DamagedFileError, NetworkError
+from ..core.progress import Progress
+from ..formats.glb.check import MAX_FILE_BYTES, check_glb_file
 
 log = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import atexit
 import threading
 
-from ..errors import EngineError, ServiceError
-from ..progress import Progress
+from ..core.errors import EngineError, ServiceError
+from ..core.progress import Progress
 from .supervisor import Supervisor, WorkerStatus
 from .worker_home import PrivateHome, SharedHome
 from .worker_process import LocalService, start_process

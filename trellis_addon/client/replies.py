@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeGuard
 
-from ..errors import (
+from ..core.errors import (
     AccessError,
     ApiKeyError,
     BackendError,
@@ -21,7 +21,7 @@ from ..errors import (
     ServiceError,
     TrellisError,
 )
-from ..task import Result
+from ..task.task import Result
 
 _LONGEST_NAME = 200  # characters of a device's name
 _MOST_NOTES = 8

@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
-from ..errors import EngineError, ServiceError
-from ..handshake import mismatch
-from ..progress import Progress
+from ..core.errors import EngineError, ServiceError
+from ..core.progress import Progress
+from ..core.version import VERSION
 from ..service import presence
-from ..version import VERSION
+from ..service.exit_causes import cause_of, oom_kills, tail_of
+from ..service.handshake import mismatch
 from .asking import ask_service, ask_to_stop
-from .endings import cause_of, oom_kills, tail_of
 from .worker_home import Home
 from .worker_process import STOP_TIMEOUT, LocalService, end_process, start_process
 

@@ -13,10 +13,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
-from ..child import local_python
-from ..errors import EngineError
-from ..folders import default_folder
-from ..local.layout import local_folder
+from ..core.errors import EngineError
+from ..core.folders import default_folder
+from ..runtime.child import local_python
+from ..runtime.layout import local_folder
 from ..service import presence
 from ..service.folder import PREFIX, take_lock
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from .base import DEVICE_VARIABLE
+from .engine import DEVICE_VARIABLE
 
 # Of the largest card's memory: one that has less would make other resolutions than was asked for.
 _ENOUGH = 0.5

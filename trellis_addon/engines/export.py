@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import FieldError, LatentsError, TrellisError
-from ..glb.write import GENERATOR
-from ..progress import Progress
-from ..settings import TRELLIS2_MODEL, Settings
-from .latents import FILE_LIMIT, check_latents
+from ..core.errors import FieldError, LatentsError, TrellisError
+from ..core.progress import Progress
+from ..formats.glb.write import GENERATOR
+from ..formats.latents import FILE_LIMIT, check_latents
+from ..task.settings import TRELLIS2_MODEL, Settings
 
 if TYPE_CHECKING:
     from ..pipeline.result import PipelineResult
@@ -43,7 +43,7 @@ def export_latents(source: Path, target: Path, progress: Progress | None = None)
     Raises `FieldError` for the target's name, `LatentsError`, `EngineError`, `Cancelled`, `TrellisError` where it
     cannot be written.
     """
-    from .base import create_engine
+    from .engine import create_engine
     from .trellis2 import Trellis2Engine
 
     check_target(target)
@@ -67,8 +67,8 @@ def export_latents(source: Path, target: Path, progress: Progress | None = None)
 
 
 def _write(result: PipelineResult, path: Path) -> None:
-    from ..ovoxel.voxelise import OVoxel
-    from ..ovoxel.vxz_volume import save_ovoxel
+    from ..geometry.voxelise.files import save_ovoxel
+    from ..geometry.voxelise.voxelise import OVoxel
 
     if path.suffix in (".vxz", ".npz"):
         weights = None if path.suffix == ".vxz" else result.split_weight

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..errors import DeviceMemoryError
+from ..core.errors import DeviceMemoryError
 
 # In lower case. CUDA and ROCm, cuBLAS and cuDNN, Metal, then main memory on Linux and on Windows.
 MEMORY_WORDS = (

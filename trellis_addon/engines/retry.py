@@ -6,8 +6,8 @@ import logging
 from collections.abc import Callable
 from typing import TypeVar
 
-from ..errors import DeviceMemoryError
-from ..settings import Settings
+from ..core.errors import DeviceMemoryError
+from ..task.settings import Settings
 from .faults import is_out_of_memory
 
 log = logging.getLogger(__name__)

@@ -9,17 +9,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import EngineError, FieldError
-from ..progress import Progress
-from ..settings import TRELLIS2_MODEL, Settings
-from .base import DEVICE_VARIABLE, MEMORY_VARIABLE, Made
-from .latents import Kept, check_latents, describe_making
+from ..core.errors import EngineError, FieldError
+from ..core.progress import Progress
+from ..formats.latents import Kept, check_latents, describe_making
+from ..task.settings import TRELLIS2_MODEL, Settings
+from .engine import DEVICE_VARIABLE, MEMORY_VARIABLE, Made
 from .retry import at_lower_resolution
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from ..ovoxel.finish import DenseAsset
+    from ..geometry.finish.finish import DenseAsset
     from ..pipeline.pipeline import Pipeline
     from ..pipeline.result import PipelineResult
 
@@ -72,7 +72,7 @@ class Trellis2Engine:
         changes: tuple[str, ...],
     ) -> Made:
         """With `settings`, and `changes` are sentences about what is done otherwise than `asked`."""
-        from ..ovoxel.finish import finish
+        from ..geometry.finish.finish import finish
 
         result = self.voxels(image, settings, seed, progress.part(0.0, _SAMPLING), latents)
         notes = (kept.notes if kept is not None else ()) + changes + result.notes
@@ -135,7 +135,7 @@ class Trellis2Engine:
 
 def dense_asset(result: PipelineResult) -> DenseAsset:
     """What finishing takes."""
-    from ..ovoxel.finish import DenseAsset
+    from ..geometry.finish.finish import DenseAsset
 
     return DenseAsset(
         result.vertices, result.faces, result.coords, result.attributes, result.resolution, result.intersected

@@ -1,6 +1,6 @@
 """Durable jobs: a task from the moment somebody wants it to the moment its files are here."""
 
-from ..folders import default_folder
+from ..core.folders import default_folder
 from .job import Asset, Job, State
 from .runner import run_job
 from .store import JobStore

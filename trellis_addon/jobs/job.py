@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..errors import DamagedFileError
-from ..settings import Settings
-from ..task import Task
+from ..core.errors import DamagedFileError
+from ..task.settings import Settings
+from ..task.task import Task
 
 REMOTE = "remote"  # the name of the one backend that costs money
 NOT_KEPT = "(not kept)"  # stands for the picture of a job that was made elsewhere

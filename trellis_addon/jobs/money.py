@@ -8,9 +8,9 @@ import json
 import sqlite3
 from dataclasses import dataclass
 
-from ..errors import FieldError, LimitError
-from ..settings import Settings
-from ..task import examples
+from ..core.errors import FieldError, LimitError
+from ..task.settings import Settings
+from ..task.task import examples
 from .job import REMOTE, Job, State
 from .store import JobStore
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from ..client.client import Client
 from ..client.replies import Reply, error_from
-from ..errors import (
+from ..core.errors import (
     AccessError,
     ApiKeyError,
     BackendError,
@@ -37,10 +37,10 @@ from ..errors import (
     TimedOutError,
     TrellisError,
 )
-from ..glb.check import check_glb_file
-from ..progress import Progress
-from ..task import Result, Task, check_published
-from ..version import VERSION
+from ..core.progress import Progress
+from ..core.version import VERSION
+from ..formats.glb.check import check_glb_file
+from ..task.task import Result, Task, check_published
 from .job import NOT_KEPT, Asset, Job, State, latents_path
 from .money import check_limits, move_to_sending
 from .store import JobStore, reason

@@ -14,10 +14,10 @@ from typing import Any
 
 import filelock
 
-from ..errors import JobError, StoreError
-from ..folders import default_folder
-from ..settings import Settings
-from ..task import Task
+from ..core.errors import JobError, StoreError
+from ..core.folders import default_folder
+from ..task.settings import Settings
+from ..task.task import Task
 from .job import NOT_KEPT, PICTURE_FILE, SOURCE_FILE, TRANSITIONS, Asset, Job, State
 
 VERSION = 1  # of the tables, kept in the file's user_version

@@ -3,7 +3,7 @@
 Xiang et al., Native and Compact Structured Latents for 3D Generation (arXiv 2512.14692). This package runs the
 published model (microsoft/TRELLIS.2-4B, MIT) on CUDA, ROCm, Metal and CPUs with torch, safetensors, numpy and Pillow
 alone, and is written to be read. It was written from facts about the model, not from its code, and agrees with it:
-`python -m trellis_addon.pipeline.check FOLDER`.
+`python -m devtools.pipeline.check FOLDER`.
 
     from trellis_addon.pipeline.pipeline import Pipeline
     result = Pipeline.from_folder("TRELLIS.2-4B").run(image, {"resolution": 1024}, seed=42)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..progress import Progress
+from ..core.progress import Progress
 from .configs import FlowConfig, SamplerSettings
 from .request import Request
 from .sizes import TYPICAL, Typical, usual_tokens

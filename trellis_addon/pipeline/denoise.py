@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..progress import Progress
+from ..core.progress import Progress
 from .attention import Layout, rope_phases
 from .latent_flow import SLatFlowModel
 from .samplers import SamplerSettings, dense_spread, sample, sparse_spread

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import EngineError
+from ..core.errors import EngineError
 from .dinov3 import DinoConfig
 from .loading import Shapes, read_json
 from .network import parse

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from ..errors import EngineError
+from ..core.errors import EngineError
 from .network import Network
 from .safetensors_file import DTYPES, SafetensorsFile
 

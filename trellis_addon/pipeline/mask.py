@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ..core.errors import EngineError, ImageError
 from ..cutout import ADVICE
-from ..engines.base import weights_folder
-from ..errors import EngineError, ImageError
+from ..engines.engine import weights_folder
 
 if TYPE_CHECKING:
     from PIL.Image import Image

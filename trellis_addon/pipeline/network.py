@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..errors import EngineError
+from ..core.errors import EngineError
 from .configs import DTYPE_NAMES
 
 C = TypeVar("C")

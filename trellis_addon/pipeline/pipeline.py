@@ -15,9 +15,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..errors import DeviceMemoryError, EngineError, LatentsError
-from ..local.weights_list import MODELS_OF_TYPE
-from ..progress import Progress
+from ..core.errors import DeviceMemoryError, EngineError, LatentsError
+from ..core.progress import Progress
+from ..weights.published import MODELS_OF_TYPE
 from .costs import stage_parts
 from .denoise import Denoising, denoise_latent, denoise_structure
 from .dinov3 import DINOv3, to_input
@@ -285,7 +285,7 @@ class Pipeline:
         return self._decode(latents, (note,) if note else (), parts["decode"])
 
     def _decode(self, latents: Latents, notes: tuple[str, ...], progress: Progress) -> PipelineResult:
-        from ..ovoxel.dual_grid import dual_grid_to_mesh
+        from ..geometry.voxels.dual_grid import dual_grid_to_mesh
 
         progress.update("Building the surface", 0)
         grid = VoxelGrid(latents.coords.to(self.device), self.store.budget.workspace, self._most_voxels())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from ..errors import ImageError
+from ..core.errors import ImageError
 
 MAX_SIDE = 1024
 SUBJECT = 0.8 * 255  # an alpha above this is surely the subject

@@ -14,9 +14,9 @@ from typing import Any
 
 import torch
 
-from ..errors import EngineError
-from ..local.weights_hub import hub_cache
-from ..local.weights_list import missing_model
+from ..core.errors import EngineError
+from ..weights.hub import hub_cache
+from ..weights.published import missing_model
 from .dinov3 import DinoConfig, DINOv3
 from .dinov3_files import CLASS_NAME, MODEL_NAME, TIMM_NAME, from_timm, read_config
 from .latent_flow import SLatFlowModel

@@ -12,8 +12,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load, save, save_file
 from torch import Tensor
 
-from ..engines.latents import check_latents
-from ..errors import EngineError
+from ..core.errors import EngineError
+from ..formats.latents import check_latents
 
 F32 = NDArray[np.float32]
 I32 = NDArray[np.int32]

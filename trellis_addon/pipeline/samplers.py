@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import EngineError
-from ..progress import Progress
+from ..core.errors import EngineError
+from ..core.progress import Progress
 from .attention import Layout
 from .configs import SamplerSettings, time_grid
 from .network import parse

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import torch
 
-from ..errors import EngineError
+from ..core.errors import EngineError
 from .memory import Budget
 from .network import Network, full_size
 from .repository import IMAGE_MODEL, Repository

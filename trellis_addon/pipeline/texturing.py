@@ -16,8 +16,8 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..errors import EngineError, InputError
-from ..progress import Progress
+from ..core.errors import EngineError, InputError
+from ..core.progress import Progress
 from .memory import GB, VOXELS_PER_TOKEN
 from .pipeline import Noise, Pipeline
 from .preprocess import preprocess_image
@@ -72,7 +72,7 @@ class TexturingPipeline(Pipeline):
         Of the `settings`, the resolution (of the voxel grid, 1024 when not set) and those of the texture's sampler
         count. Raises `InputError` for a mesh that cannot be used, `EngineError`, `ImageError`, `Cancelled`.
         """
-        from ..ovoxel.from_mesh import TEXTURING_WEIGHTS, mesh_to_dual_grid
+        from ..geometry.voxelise.dual_grid import TEXTURING_WEIGHTS, mesh_to_dual_grid
 
         settings, progress = settings or {}, progress or Progress()
         resolution = settings.get("resolution") or RESOLUTIONS[1]

@@ -9,44 +9,44 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .assets import lay_out_grid, mark_asset, save_to_library
-    from .catalog import catalogs_in, ensure_catalog, library_folders
-    from .export import export_original, original_of
-    from .height import height_of, set_height
-    from .importer import import_asset
-    from .judging import verdict
-    from .lods import lods_of, make_lods, remove_lods
-    from .provenance import read_provenance, settings_of
-    from .rebuilding import rebake
+    from .asset.catalog import catalogs_in, ensure_catalog, library_folders
+    from .asset.export import export_original, original_of
+    from .asset.height import height_of, set_height
+    from .asset.judging import verdict
+    from .asset.library import lay_out_grid, mark_asset, save_to_library
+    from .asset.lods import lods_of, make_lods, remove_lods
+    from .asset.rebuilding import rebake
+    from .asset.statistics import Statistics, measure, recall, remember
+    from .asset.texture_size import shrink_textures
+    from .importing.importer import import_asset
+    from .importing.provenance import read_provenance, settings_of
     from .render import render_object
-    from .statistics import Statistics, measure, recall, remember
-    from .texture_size import shrink_textures
 
 _HOMES = {
-    "Statistics": ".statistics",
-    "catalogs_in": ".catalog",
-    "ensure_catalog": ".catalog",
-    "export_original": ".export",
-    "height_of": ".height",
-    "import_asset": ".importer",
-    "lay_out_grid": ".assets",
-    "library_folders": ".catalog",
-    "lods_of": ".lods",
-    "make_lods": ".lods",
-    "mark_asset": ".assets",
-    "measure": ".statistics",
-    "original_of": ".export",
-    "read_provenance": ".provenance",
-    "rebake": ".rebuilding",
-    "recall": ".statistics",
-    "remember": ".statistics",
-    "remove_lods": ".lods",
+    "Statistics": ".asset.statistics",
+    "catalogs_in": ".asset.catalog",
+    "ensure_catalog": ".asset.catalog",
+    "export_original": ".asset.export",
+    "height_of": ".asset.height",
+    "import_asset": ".importing.importer",
+    "lay_out_grid": ".asset.library",
+    "library_folders": ".asset.catalog",
+    "lods_of": ".asset.lods",
+    "make_lods": ".asset.lods",
+    "mark_asset": ".asset.library",
+    "measure": ".asset.statistics",
+    "original_of": ".asset.export",
+    "read_provenance": ".importing.provenance",
+    "rebake": ".asset.rebuilding",
+    "recall": ".asset.statistics",
+    "remember": ".asset.statistics",
+    "remove_lods": ".asset.lods",
     "render_object": ".render",
-    "save_to_library": ".assets",
-    "set_height": ".height",
-    "settings_of": ".provenance",
-    "shrink_textures": ".texture_size",
-    "verdict": ".judging",
+    "save_to_library": ".asset.library",
+    "set_height": ".asset.height",
+    "settings_of": ".importing.provenance",
+    "shrink_textures": ".asset.texture_size",
+    "verdict": ".asset.judging",
 }
 
 __all__ = [

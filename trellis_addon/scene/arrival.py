@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 import bpy
 from bpy.app.translations import pgettext_iface, pgettext_n, pgettext_rpt
 
-from ..errors import TrellisError
+from ..core.errors import TrellisError
 from ..jobs.job import Asset
 from ..jobs.store import JobStore
 from . import placeholder, rework
-from .assets import mark_asset, save_to_library
-from .importer import house, import_asset
+from .asset.library import mark_asset, save_to_library
+from .asset.statistics import measure, measure_surface, read_mesh, remember
+from .importing.importer import house, import_asset
 from .previews import picture_of
-from .statistics import measure, measure_surface, read_mesh, remember
 from .target import Target
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import bpy
 
-from ..errors import TrellisError
+from ..core.errors import TrellisError
 from ..images import STUDIO_NOTICE
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def _remember(key: Key, found: Look) -> Look:
 
 def loader_of(image: bpy.types.Image, *, may_leave: bool = False) -> Callable[[], PreparedImage]:
     """The datablock's loader with the cutout that is chosen for it; see `datablock_loader`."""
-    from ..errors import ImageError
+    from ..core.errors import ImageError
     from .images import datablock_loader
 
     choice = image.trellis2

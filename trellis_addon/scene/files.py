@@ -6,7 +6,7 @@ from pathlib import Path
 
 import bpy
 
-from ..errors import TrellisError
+from ..core.errors import TrellisError
 
 
 def new_file() -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from bpy.app.translations import pgettext_rpt
 
 from ..client.backends import Backend
-from ..errors import TrellisError
+from ..core.errors import TrellisError
 from ..jobs.job import Job
 from ..jobs.money import limits, spent
 from ..jobs.store import JobStore

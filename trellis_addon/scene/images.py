@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import bpy
 import numpy as np
 
-from ..errors import ImageError
+from ..core.errors import ImageError
 from ..images import EXTENSIONS, WHOLE, PreparedImage, decode, prepare, read_image_bytes
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import bpy
 import numpy as np
 
-from ..errors import ImageError
+from ..core.errors import ImageError
 from .images import datablock_loader
 
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..child import start_child
 from ..jobs.job import Asset
+from ..runtime.child import start_child
 
 if TYPE_CHECKING:
     from .queue import Generation
@@ -49,7 +49,7 @@ def make(generation: Generation, then: Callable[[], None] = lambda: None) -> Non
 def render(assets: list[Path], pictures: list[Path]) -> None:
     """Render GLBs to PNGs; what cannot be rendered has none. Blocks: for threads."""
     arguments = [str(path) for pair in zip(assets, pictures, strict=True) for path in pair]
-    child = start_child(".glb.preview", arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    child = start_child(".formats.glb.preview", arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     try:
         _, complaints = child.communicate(timeout=_TIMEOUT)
     except subprocess.TimeoutExpired:

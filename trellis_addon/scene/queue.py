@@ -21,10 +21,10 @@ from pathlib import Path
 import bpy
 from bpy.app.translations import pgettext_iface, pgettext_rpt
 
-from ..errors import BackendError, Cancelled, FieldError, Interrupted, JobError, TrellisError
+from ..core.errors import BackendError, Cancelled, FieldError, Interrupted, JobError, TrellisError
+from ..core.parallel import IN_FLIGHT
+from ..core.progress import Progress
 from ..jobs.job import Asset, Job
-from ..parallel import IN_FLIGHT
-from ..progress import Progress
 from . import arrival, placeholder, rework
 from .target import Target
 from .words import said

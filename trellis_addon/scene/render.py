@@ -10,7 +10,7 @@ from pathlib import Path
 import bpy
 from mathutils import Matrix, Vector
 
-from .placement import world_bounds
+from .importing.placement import world_bounds
 
 # Where the camera stands: degrees around the object (0 is in front) and above the ground.
 VIEWS = {"front": (0.0, 8.0), "three_quarter": (35.0, 16.0), "side": (90.0, 8.0), "back": (180.0, 8.0)}

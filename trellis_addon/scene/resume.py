@@ -8,9 +8,9 @@ import bpy
 from bpy.app.translations import pgettext_n
 
 from ..client.backends import Backend
+from ..core.progress import Progress
 from ..jobs.job import Asset, Job, State
 from ..jobs.store import JobStore
-from ..progress import Progress
 from . import placeholder, queue
 from .target import SESSION, Target
 

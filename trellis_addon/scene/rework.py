@@ -14,11 +14,11 @@ from mathutils import Matrix, Vector
 
 from ..jobs.job import Asset
 from ..stages import obstacle
-from .importer import import_asset
-from .lods import is_level, lods_of
-from .placement import bounds, world_bounds
-from .provenance import read_provenance, write_provenance
-from .statistics import PROPERTY as STATISTICS
+from .asset.lods import is_level, lods_of
+from .asset.statistics import PROPERTY as STATISTICS
+from .importing.importer import import_asset
+from .importing.placement import bounds, world_bounds
+from .importing.provenance import read_provenance, write_provenance
 
 MARK = "trellis2_rework"
 BESIDE = 1.15  # widths from one to the next, as for several results

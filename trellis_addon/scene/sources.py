@@ -17,7 +17,7 @@ import bpy
 import numpy as np
 from mathutils import Matrix
 
-from ..errors import ImageError
+from ..core.errors import ImageError
 from ..images import EXTENSIONS, clean_name, decode, image_kind, read_image_bytes
 
 # The model looks at the subject in 1024 x 1024 pixels.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bpy.app.translations import pgettext_rpt
 
-from ..templates import Templates
+from ..core.templates import Templates
 
 # What the extension gives to Blender (`ui/translations.py`); the library alone has none, and speaks English.
 FOLDER = Path(__file__).resolve().parents[2] / "translations" / "sentences"

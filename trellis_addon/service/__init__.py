@@ -72,7 +72,7 @@ def serve(
         log=Path(log) if log is not None else None,
     )
     if restart:
-        from .keeper import keep_running
+        from .watchdog import keep_running
 
         return keep_running(options)
     return run(options)

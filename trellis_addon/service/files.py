@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..task import new_uuid
+from ..task.task import new_uuid
 from .limits import Limits
 from .protocol import RequestError
 

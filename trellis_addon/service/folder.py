@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import IO
 
-from ..errors import InputError
+from ..core.errors import InputError
 
 log = logging.getLogger(__name__)
 

@@ -13,18 +13,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..engines import base
+from ..core.errors import EngineError, FieldError, TrellisError
+from ..core.version import VERSION
+from ..engines import engine as base
 from ..engines.devices import local_devices
-from ..engines.latents import Kept, check_rework
-from ..errors import EngineError, FieldError, TrellisError
-from ..handshake import PROTOCOL, SERVICE_NAME
-from ..settings import DRAFT_MODEL, TASK_TYPE, TRELLIS2_MODEL
-from ..task import Task, check_uuid, new_uuid, random_seed
-from ..version import VERSION
+from ..formats.latents import Kept, check_rework
+from ..task.settings import DRAFT_MODEL, TASK_TYPE, TRELLIS2_MODEL
+from ..task.task import Task, check_uuid, new_uuid, random_seed
 from .addresses import AddressPolicy, is_public
 from .delivery import Delivery
 from .files import FileStore
 from .folder import ServiceFolder
+from .handshake import PROTOCOL, SERVICE_NAME
 from .journal import Journal
 from .media import answer_media, task_image, task_latents
 from .presence import last_end

@@ -12,8 +12,8 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from ..errors import TrellisError
-from ..settings import Settings
+from ..core.errors import TrellisError
+from ..task.settings import Settings
 from .files import StoredFile
 from .protocol import JsonObject
 from .tasks import Slot, TaskRecord

@@ -20,12 +20,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ..engines import base
-from ..errors import TrellisError
-from ..handshake import PROTOCOL
-from ..settings import TRELLIS2_MODEL
-from ..version import VERSION
+from ..core.errors import TrellisError
+from ..core.version import VERSION
+from ..engines import engine as base
+from ..task.settings import TRELLIS2_MODEL
 from . import presence
+from .handshake import PROTOCOL
 from .limits import Limits
 from .presence import LOG_BEGINS
 from .worker import idle_minutes
@@ -110,10 +110,10 @@ def listen(host: str, port: int) -> socket.socket:
 def _run(listener: socket.socket, options: Options, parent: int | None) -> int:
     import uvicorn
 
-    from .app import create_app
-    from .guard import Guard, guarded, guarded_websocket
+    from .edge.app import create_app
+    from .edge.guard import Guard, guarded, guarded_websocket
+    from .edge.websocket import is_available
     from .handlers import Service
-    from .websocket import is_available
 
     host, port = options.host, listener.getsockname()[1]
     name = f"[{host}]" if ":" in host else host

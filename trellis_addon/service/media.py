@@ -8,14 +8,14 @@ import re
 import threading
 from typing import TYPE_CHECKING, Any
 
-from ..errors import FieldError, ImageError, LatentsError
+from ..core.errors import FieldError, ImageError, LatentsError
 from .addresses import AddressPolicy
 from .files import FileStore, StoredFile, looks_like_latents
 from .limits import Limits
 from .protocol import JsonObject, RequestError, echo
 
 if TYPE_CHECKING:
-    from ..engines.latents import Kept
+    from ..formats.latents import Kept
     from ..images import PreparedImage
 
 # A picture that is unpacked takes some hundred megabytes for a moment: not forty at a time, as there are threads.
@@ -51,7 +51,7 @@ def task_image(
 
 def task_latents(text: str, files: FileStore) -> tuple[bytes, Kept]:
     """The latents of a task, as they came and what they say; raises `LatentsError`, `RequestError`."""
-    from ..engines.latents import check_latents
+    from ..formats.latents import check_latents
     from ..images import image_kind
 
     text = text.strip()
@@ -66,7 +66,7 @@ def task_latents(text: str, files: FileStore) -> tuple[bytes, Kept]:
 
 def _decoded(text: str) -> bytes:
     """The bytes of a data URI or of Base64."""
-    from ..engines.latents import FILE_LIMIT
+    from ..formats.latents import FILE_LIMIT
 
     start = _DATA_URI.match(text)
     first = start.end() if start else 0
@@ -99,7 +99,7 @@ def answer_media(request: JsonObject, files: FileStore, base_url: str, policy: A
 
 def _upload(request: JsonObject, key: str, files: FileStore, policy: AddressPolicy) -> StoredFile:
     """Keep the picture, or the latents, under `key`: as the file it is, for at least a day after its last use."""
-    from ..engines.latents import check_latents
+    from ..formats.latents import check_latents
     from ..images import decode, image_kind, read_image_bytes
 
     text = request.get(key)

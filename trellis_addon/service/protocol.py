@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..errors import FieldError, ImageError, InputError, LatentsError, TrellisError
+from ..core.errors import FieldError, ImageError, InputError, LatentsError, TrellisError
 from .limits import BODY_LIMIT as BODY_LIMIT
 from .limits import Limits
 

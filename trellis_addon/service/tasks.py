@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import Cancelled, TrellisError
-from ..settings import TASK_TYPE, Settings
+from ..core.errors import Cancelled, TrellisError
+from ..task.settings import TASK_TYPE, Settings
 from .protocol import JsonObject, RequestError, error_object
 
 if TYPE_CHECKING:

@@ -12,21 +12,21 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from ..core.errors import Cancelled, EngineError, FieldError, ImageError, LatentsError, TrellisError
+from ..core.progress import Progress
 from ..engines.devices import local_devices
 from ..engines.faults import is_out_of_memory, why_lost
-from ..errors import Cancelled, EngineError, FieldError, ImageError, LatentsError, TrellisError
-from ..progress import Progress
-from ..settings import TRELLIS2_MODEL
-from ..task import result_seed
+from ..task.settings import TRELLIS2_MODEL
+from ..task.task import result_seed
 from .addresses import AddressPolicy
 from .files import DEFAULT_TTL, FileStore
 from .journal import Journal
 from .protocol import JsonObject
+from .schedule import Turn, Turns
 from .tasks import LONGEST_TTL, TaskRecord, TaskStore
-from .turns import Turn, Turns
 
 if TYPE_CHECKING:
-    from ..engines.base import Engine, Made
+    from ..engines.engine import Engine, Made
     from ..images import PreparedImage
 
 log = logging.getLogger(__name__)

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...errors import EngineError
-from ...glb.write import Material, Mesh, write_glb
-from ...progress import Progress
-from ...settings import DRAFT_MODEL, Settings
-from ..base import Made
+from ...core.errors import EngineError
+from ...core.progress import Progress
+from ...formats.glb.write import Material, Mesh, write_glb
+from ...task.settings import DRAFT_MODEL, Settings
+from ..engine import Made
 from .fields import F32, resample, smoothstep
 from .height import Heights, heights, smaller_extent
 from .mask import Domain, Subject, build_domain, cut_out

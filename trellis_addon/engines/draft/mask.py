@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-from ...errors import EngineError
+from ...core.errors import EngineError
 from .fields import F32, Bool, Check, never, resample
 
 # A component smaller than this share of the whole subject is dust.

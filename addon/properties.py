@@ -1,0 +1,169 @@
+"""The task's settings as Blender properties, derived from `settings.SETTABLE`.
+
+Blender itself remembers which properties were set: what was not is not sent.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import bpy
+from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, PointerProperty, StringProperty
+
+from ..trellis_addon.task.settings import INT32_MAX, SETTABLE, Field, Settings
+from .preferences import preferences
+
+
+def _property(field: Field) -> Any:
+    """The Blender property for a field, showing the default that holds while it is not set."""
+    named = {"name": field.label, "description": field.description}
+    default = field.effective_default
+    if field.values:
+        items = [(str(value), str(value), "") for value in field.values]
+        return EnumProperty(items=items, default=str(default), **named)
+    if field.type is bool:
+        return BoolProperty(default=bool(default), **named)
+    if field.type is float:
+        return FloatProperty(default=default, min=field.minimum, max=field.maximum, precision=2, step=10, **named)
+    if field.is_text_in_blender:
+        return StringProperty(**named)
+    minimum, maximum = int(field.minimum or 0), int(field.maximum or INT32_MAX)
+    return IntProperty(default=default or minimum, min=minimum, max=maximum, **named)
+
+
+# A class made from data, so that there is no second list of settings to keep.
+TRELLIS2_PG_settings = type(
+    "TRELLIS2_PG_settings",
+    (bpy.types.PropertyGroup,),
+    {"__doc__": "The task's settings", "__annotations__": {field.name: _property(field) for field in SETTABLE}},
+)
+
+
+def _height(self: bpy.types.PropertyGroup) -> float:
+    """The scene's own height, or else that of the preferences."""
+    stored = preferences()
+    return float(self.get(_OWN_HEIGHT, stored.height if stored else 1.0))
+
+
+def _set_height(self: bpy.types.PropertyGroup, value: float) -> None:
+    self[_OWN_HEIGHT] = value
+
+
+_OWN_HEIGHT = "own_height"
+
+
+def _look_again(self: bpy.types.PropertyGroup, context: bpy.types.Context) -> None:
+    """Have the picture looked at, in a thread, for the panel to warn in time."""
+    image = self.image if isinstance(self, TRELLIS2_PG_scene) else self.id_data
+    if image is None or bpy.app.background:
+        return
+    from ..trellis_addon.scene import cutout_preview
+
+    cutout_preview.look_later(image)
+
+
+def _ask_device(self: bpy.types.PropertyGroup, context: bpy.types.Context) -> None:
+    """Have the graphics card's memory asked for, in a thread, when it is chosen to run on."""
+    if self.backend == "local" and not bpy.app.background:
+        from ..trellis_addon.scene import device
+
+        device.ask_later()
+
+
+class TRELLIS2_PG_image(bpy.types.PropertyGroup):
+    """What a picture keeps of how it is cut out, whichever scene it is used in."""
+
+    cutout: EnumProperty(  # type: ignore[valid-type]
+        name="Cutout",
+        description="How the subject is told from its background",
+        items=[
+            ("AUTO", "Automatic", "By the picture's transparency; without any, a plain background is removed"),
+            ("MASK", "Mask", "By another image: white, or opaque, is the subject"),
+            ("WHOLE", "Whole Picture", "Nothing is cut out; the background becomes part of the asset"),
+        ],
+        update=_look_again,
+    )
+    mask: PointerProperty(  # type: ignore[valid-type]
+        type=bpy.types.Image,
+        name="Mask",
+        description="Image of the picture's proportions whose transparency, or else brightness, is the subject",
+        update=_look_again,
+    )
+
+
+class TRELLIS2_PG_scene(bpy.types.PropertyGroup):
+    """What the panel keeps in the scene; nothing secret."""
+
+    image: PointerProperty(  # type: ignore[valid-type]
+        type=bpy.types.Image, name="Image", description="The picture to make an asset of", update=_look_again
+    )
+    backend: EnumProperty(  # type: ignore[valid-type]
+        name="Run On",
+        description="Where the asset is made",
+        items=[
+            ("draft", "Draft", "A quick relief, made on this computer without any weights"),
+            ("local", "Local GPU", "TRELLIS.2 on this computer; the draft where its weights are not installed"),
+            ("remote", "Remote", "TRELLIS.2 at Runware; needs an API key and costs a few cents"),
+            ("service", "Service", "A service of your own, at the address in the preferences"),
+        ],
+        update=_ask_device,
+    )
+    asset_name: StringProperty(name="Name", description="Name of the asset; empty takes the image's")  # type: ignore[valid-type]
+    height: FloatProperty(  # type: ignore[valid-type]
+        name="Height",
+        description="How tall the asset stands",
+        min=0.001,
+        max=1000.0,
+        unit="LENGTH",
+        get=_height,
+        set=_set_height,
+    )
+    settings: PointerProperty(type=TRELLIS2_PG_settings)  # type: ignore[valid-type]
+
+
+def is_locked(group: bpy.types.PropertyGroup) -> bool:
+    """Whether a seed is set; an emptied text is as good as none, which draws one at random."""
+    return group.is_property_set("seed") and bool(group.seed.strip())
+
+
+def read_settings(group: bpy.types.PropertyGroup) -> Settings:
+    """The settings that the artist set; raises `FieldError` for a text that is not a legal value."""
+    values = {}
+    for field in SETTABLE:
+        if not group.is_property_set(field.name):
+            continue
+        value = getattr(group, field.name)
+        if field.type is float:
+            # Blender keeps 32 bits: 0.7 comes back as 0.699999988
+            value = float(f"{value:.6g}")
+        text = str(value)
+        if text.strip():  # an emptied text is as good as none
+            values[field.name] = field.parse(text)
+    return Settings(values)
+
+
+def write_settings(group: bpy.types.PropertyGroup, settings: Settings) -> None:
+    """Set exactly these settings, and unset every other."""
+    for field in SETTABLE:
+        if field.name not in settings:
+            group.property_unset(field.name)
+            continue
+        value = settings[field.name]
+        setattr(group, field.name, str(value) if field.is_text_in_blender else value)
+
+
+_classes = (TRELLIS2_PG_settings, TRELLIS2_PG_image, TRELLIS2_PG_scene)
+
+
+def register() -> None:
+    for cls in _classes:
+        bpy.utils.register_class(cls)
+    bpy.types.Image.trellis2 = PointerProperty(type=TRELLIS2_PG_image)
+    bpy.types.Scene.trellis2 = PointerProperty(type=TRELLIS2_PG_scene)
+
+
+def unregister() -> None:
+    del bpy.types.Scene.trellis2
+    del bpy.types.Image.trellis2
+    for cls in reversed(_classes):
+        bpy.utils.unregister_class(cls)

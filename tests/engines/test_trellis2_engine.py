@@ -1,0 +1,84 @@
+"""The TRELLIS.2 engine, whole: a picture in, a GLB out, through the service, with small weights in the real layout."""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("scipy")
+pytest.importorskip("fast_simplification")
+
+from trellis_addon import generate  # noqa: E402
+from trellis_addon.client.local_service import start_service  # noqa: E402
+from trellis_addon.core.errors import EngineError, TrellisError  # noqa: E402
+from trellis_addon.engines import engine as base  # noqa: E402
+from trellis_addon.formats.glb.check import check_glb_file  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from devtools.pipeline.make_small import make_small
+
+    folder = tmp_path_factory.mktemp("weights")
+    make_small(folder)
+    return folder
+
+
+def extras(path: Path) -> dict[str, Any]:
+    data = path.read_bytes()
+    (length,) = struct.unpack_from("<I", data, 12)
+    return json.loads(data[20 : 20 + length])["asset"]["extras"]
+
+
+def test_whether_it_is_there(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(base.WEIGHTS_VARIABLE, str(tmp_path))
+    assert not base.trellis2_available()
+    assert base.engine_for("microsoft:trellis-2@4b", "auto") == "draft:relief@1"
+    with pytest.raises(EngineError, match="not installed"):
+        base.create_engine("microsoft:trellis-2@4b")
+    monkeypatch.setenv(base.WEIGHTS_VARIABLE, str(weights))
+    assert base.trellis2_available()
+    assert base.engine_for("microsoft:trellis-2@4b", "auto") == "microsoft:trellis-2@4b"
+
+
+def test_a_picture_becomes_a_finished_asset(
+    weights: Path, disc_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {"resolution": 512, "texture_size": 1024, "seed": 3, "sparse_structure_steps": 2}
+    for variable, value in ((base.WEIGHTS_VARIABLE, str(weights)), (base.DEVICE_VARIABLE, "cpu")):
+        monkeypatch.setenv(variable, value)
+    service = start_service("trellis2")
+    try:
+        first = generate(disc_file, backend=service.url, key=service.token, output=tmp_path / "first.glb", **settings)
+        again = generate(disc_file, backend=service.url, key=service.token, output=tmp_path / "again.glb", **settings)
+    finally:
+        service.stop()
+    assert first.engine == "microsoft:trellis-2@4b" and first.seed == 3
+    assert check_glb_file(first.path)
+    told = extras(first.path)
+    assert told["engine"] == "microsoft:trellis-2@4b" and told["quality"]["faces"] > 100
+    assert first.path.read_bytes() == again.path.read_bytes(), "the same seed, the same asset"
+
+    bpy = pytest.importorskip("bpy")
+    bpy.ops.wm.read_homefile(use_empty=True)
+    from trellis_addon.scene import import_asset
+
+    obj = import_asset(first, height=1.0)
+    assert obj.dimensions.z == pytest.approx(1.0, rel=1e-4) and len(obj.data.uv_layers) == 1
+
+
+def test_what_is_wrong_is_told_in_a_sentence(
+    weights: Path, disc_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from trellis_addon.engines.trellis2 import memory_budget
+
+    monkeypatch.setenv(base.MEMORY_VARIABLE, "much")
+    with pytest.raises(TrellisError, match="TRELLIS2_MEMORY.*much"):
+        memory_budget()
+    monkeypatch.setenv(base.MEMORY_VARIABLE, "1.5")
+    assert memory_budget() == 1610612736

@@ -1,0 +1,61 @@
+"""The pipeline on a device, where there is none: nothing is left behind on the CPU, and nobody waits at each step."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import disc
+from pretend_device import pretend_cuda
+
+from devtools.pipeline.make_small import make_small
+from trellis_addon.pipeline import safetensors_file
+from trellis_addon.pipeline.pipeline import Pipeline
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_small(tmp_path_factory.mktemp("weights"))
+
+
+@pytest.fixture(autouse=True)
+def _read_to_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """safetensors copies to a device by code of its own, which knows real ones only."""
+    monkeypatch.setattr(safetensors_file, "_named", lambda device: "cpu")
+
+
+def test_the_pretended_device_refuses_what_a_real_one_does() -> None:
+    with torch.inference_mode(), pretend_cuda() as waits:
+        a = torch.arange(6.0, device="cuda").view(2, 3)
+        assert a.device.type == "cuda" and not waits
+        with pytest.raises(RuntimeError, match="of the CPU"):
+            a + torch.zeros(3)
+        with pytest.raises(RuntimeError, match="of the CPU"):
+            a[torch.tensor([0])]
+        assert (a + 1).sum().item() == 21 and sum(waits.values()) == 1
+
+
+@pytest.mark.parametrize("resolution", [512, 1024, 1536])
+def test_every_stage_runs_on_a_device(weights: Path, resolution: int) -> None:
+    settings = {"resolution": resolution}
+    expected = Pipeline.from_folder(weights, device="cpu", dtype="float32").run(disc(), settings, seed=3)
+    with pretend_cuda():
+        pipeline = Pipeline.from_folder(weights, device="cuda", dtype="float32")
+        result = pipeline.run(disc(), settings, seed=3)
+        again = pipeline.decode(result.latents)
+        pipeline.retexture(result.latents, disc(), settings, seed=4)
+    assert np.array_equal(result.faces, expected.faces)
+    assert np.abs(result.vertices - expected.vertices).max() < 1e-5
+    assert np.array_equal(result.attributes, again.attributes)
+
+
+def test_no_step_waits_for_the_device(weights: Path) -> None:
+    counted = []
+    for steps in (2, 9):
+        settings = {"resolution": 512, **{f"{kind}_steps": steps for kind in ("sparse_structure", "shape_slat")}}
+        with pretend_cuda() as waits:
+            Pipeline.from_folder(weights, device="cuda").run(disc(), {**settings, "tex_slat_steps": steps}, seed=3)
+            counted.append(dict(waits))
+    assert counted[0] == counted[1] and sum(counted[0].values()) < 60

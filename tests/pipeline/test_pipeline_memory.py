@@ -1,0 +1,219 @@
+"""What fits into how much memory, and which networks stay on the device."""
+
+from __future__ import annotations
+
+import weakref
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("safetensors")
+
+from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
+from torch.utils._pytree import tree_leaves  # noqa: E402
+
+from trellis_addon.core.errors import EngineError  # noqa: E402
+from trellis_addon.core.progress import Progress  # noqa: E402
+from trellis_addon.pipeline import attention  # noqa: E402
+from trellis_addon.pipeline.costs import (  # noqa: E402
+    PUBLISHED_DECODER,
+    PUBLISHED_FLOW,
+    decoder_flops,
+    flow_flops,
+    stage_costs,
+    stage_parts,
+)
+from trellis_addon.pipeline.memory import (  # noqa: E402
+    GB,
+    MAX_TOKENS,
+    VOXELS_PER_TOKEN,
+    Budget,
+    decoder_bytes,
+    device_budget,
+    flow_bytes,
+    largest_resolution,
+)
+from trellis_addon.pipeline.network import full_size, parse  # noqa: E402
+from trellis_addon.pipeline.request import Request  # noqa: E402
+from trellis_addon.pipeline.samplers import SamplerSettings  # noqa: E402
+from trellis_addon.pipeline.sparse import sparse  # noqa: E402
+from trellis_addon.pipeline.store import ModelStore, Outline, choose_device  # noqa: E402
+from trellis_addon.pipeline.transformer import FlowTransformer  # noqa: E402
+from trellis_addon.pipeline.vae_decoder import DecoderConfig, FlexiDualGridVaeDecoder, SparseUnetVaeDecoder  # noqa: E402
+
+FLOW_WEIGHTS, DECODER_WEIGHTS = int(2.6 * GB), int(0.95 * GB)
+DECODER = parse(
+    DecoderConfig,
+    {
+        "model_channels": PUBLISHED_DECODER[0],
+        "num_blocks": PUBLISHED_DECODER[1],
+        "latent_channels": 32,
+        "block_type": ["SparseConvNeXtBlock3d"] * 5,
+        "up_block_type": ["SparseResBlockC2S3d"] * 4,
+        "use_fp16": True,
+    },
+    "",
+)
+
+
+def resolution(gigabytes: float) -> int:
+    return largest_resolution(Budget(int(gigabytes * GB)), PUBLISHED_FLOW, FLOW_WEIGHTS, DECODER, DECODER_WEIGHTS)
+
+
+def test_tiers_follow_from_the_budget() -> None:
+    """What a device with so many gigabytes is good for, half of one being kept back."""
+    assert [resolution(size - 0.5) for size in (3, 6, 8, 12, 16, 24)] == [0, 1024, 1536, 1536, 1536, 1536]
+
+
+def test_more_memory_never_takes_fewer_tokens() -> None:
+    budgets = [Budget(int(size * GB)) for size in (2, 3, 4, 6, 8, 12, 16, 24, 48)]
+    flow = [budget.flow_tokens(PUBLISHED_FLOW, FLOW_WEIGHTS, 4101) for budget in budgets]
+    decoder = [budget.decoder_tokens(DECODER, DECODER_WEIGHTS) for budget in budgets]
+    assert flow == sorted(flow) and decoder == sorted(decoder)
+    assert flow[0] == 0 and flow[-1] == decoder[-1] == MAX_TOKENS
+    for budget, tokens in zip(budgets, flow, strict=True):
+        assert not tokens or FLOW_WEIGHTS + flow_bytes(PUBLISHED_FLOW, tokens, 4101) <= budget.total
+
+
+def test_estimates_lie_where_the_sizes_of_the_tensors_put_them() -> None:
+    """49,152 tokens: about 3 GB of activations and 0.76 GB of keys and values; 2.5 M voxels: about 2 GB."""
+    assert 2.5 * GB < flow_bytes(PUBLISHED_FLOW, MAX_TOKENS, 4101) < 5 * GB
+    assert 1.2 * GB < decoder_bytes(DECODER, 9600) < 2.5 * GB
+    assert decoder_bytes(DECODER, 9600, itemsize=4) > decoder_bytes(DECODER, 9600)
+    weights, torso = full_size(SparseUnetVaeDecoder, DECODER)
+    assert torso == torch.float16 and abs(weights - 948_000_000) < 4_000_000
+
+
+def test_both_branches_go_together_only_when_small_and_when_there_is_room() -> None:
+    def together(gigabytes: float, tokens: int) -> bool:
+        return Budget(int(gigabytes * GB)).branches_together(PUBLISHED_FLOW, FLOW_WEIGHTS, tokens, 1029)
+
+    assert together(24, 2400) and together(4, 2400)
+    assert not together(2.8, 2400)
+    assert not together(80, 22000)
+
+
+def test_flops_agree_with_the_published_table() -> None:
+    for tokens, context, tera in ((4096, 1029, 13.7), (2400, 1029, 7.4), (9600, 4101, 47.7), (22000, 4101, 159)):
+        assert flow_flops(PUBLISHED_FLOW, tokens, context) / 1e12 == pytest.approx(tera, rel=0.05)
+    assert decoder_flops(*PUBLISHED_DECODER, 9600) / 1e12 == pytest.approx(33, rel=0.15)
+
+
+def test_stages_share_the_progress_as_they_share_the_time() -> None:
+    settings = SamplerSettings(12, 7.5, 0.5, (0.6, 1.0), 3.0)
+    seen: list[float] = []
+    request = Request("1024_cascade", settings, settings, settings)
+    for part in stage_parts(request, Progress(lambda stage, fraction: seen.append(fraction))).values():
+        part.update("", 0)
+        part.update("", 1)
+    assert seen == sorted(seen) and seen[0] == 0 and seen[-1] == pytest.approx(1)
+    costs = stage_costs(request)
+    assert costs["detail"] > costs["shape"]
+    assert stage_costs(Request("512", settings, settings, settings))["detail"] == 0
+    assert 1.5e15 < sum(costs.values()) < 3.5e15
+
+
+class Networks:
+    """A source of networks of one kilobyte each, which counts what it loads."""
+
+    def __init__(self) -> None:
+        self.loaded: list[str] = []
+
+    def load(self, name: str) -> Any:
+        self.loaded.append(name)
+        return torch.nn.Linear(1, 1)
+
+    def outline(self, name: str) -> Outline:
+        return Outline(None, 1000, 2)
+
+
+def test_networks_stay_while_there_is_room() -> None:
+    source = Networks()
+    store = ModelStore(source, torch.device("cpu"), Budget(3500))
+    for name in "abcab":
+        store.use(name)
+    assert source.loaded == ["a", "b", "c"] and store.resident == ("c", "a", "b")
+    store.use("d")
+    assert store.resident == ("a", "b", "d")  # the one that was not used for longest went
+    store.use("b", activations=2000)
+    assert store.resident == ("b",)
+    store.use("b", activations=9000)  # more than there is: the network is given all the same
+    assert store.resident == ("b",)
+    store.clear()
+    assert store.resident == ()
+
+
+def test_the_device_says_what_it_has() -> None:
+    assert device_budget(choose_device("cpu")).total > GB
+    assert choose_device().type in ("cpu", "cuda", "mps")
+    if not torch.cuda.is_available():
+        with pytest.raises(EngineError, match='no "cuda" device'):
+            choose_device("cuda")
+
+
+def test_workspace_follows_the_budget() -> None:
+    assert Budget(0).workspace == 32 << 20
+    assert Budget(4 * GB).workspace == 256 << 20
+    assert Budget(80 * GB).workspace == 512 << 20
+
+
+class PeakMemory(TorchDispatchMode):
+    """The most bytes that tensors made inside it ever took together."""
+
+    def __init__(self, *before: torch.nn.Module) -> None:
+        super().__init__()
+        self._ours = {p.untyped_storage()._cdata for module in before for p in module.parameters()}
+        self._live: dict[int, int] = {}
+        self.peak = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(out):
+            if not isinstance(tensor, torch.Tensor):
+                continue
+            storage = tensor.untyped_storage()
+            if storage._cdata not in self._ours and storage._cdata not in self._live:
+                self._live[storage._cdata] = storage.nbytes()
+                weakref.finalize(storage, self._live.pop, storage._cdata, None)
+                self.peak = max(self.peak, sum(self._live.values()))
+        return out
+
+
+@pytest.mark.parametrize(("tokens", "branches"), [(2400, (True, False)), (22000, (True,)), (49152, (True,))])
+def test_a_full_size_flow_model_stays_below_its_estimate(
+    tokens: int, branches: tuple[bool, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Shapes only, at full width; attention itself holds no more than its output."""
+    monkeypatch.setattr(attention, "attend", lambda q, k, v: torch.empty_like(q))
+    config = replace(PUBLISHED_FLOW, num_blocks=2)
+    with torch.device("meta"), torch.inference_mode():
+        model = FlowTransformer(config).cast(torch.bfloat16)
+        x, t, phases, cond = (torch.empty(size) for size in ((tokens, 8), (1,), (tokens, 64, 2), (1, 4101, 1024)))
+        with PeakMemory(model) as seen:
+            context = model.encode_context(cond)
+            model.velocity(x, t, phases, attention.Layout((tokens,)), context, branches)
+    estimate = flow_bytes(config, tokens, 4101, 2, len(branches))
+    assert 0.5 * estimate < seen.peak < estimate
+
+
+def test_a_decoder_stays_below_its_estimate() -> None:
+    """The widths of the last levels; the count of voxels as it comes out."""
+    levels = {"block_type": ("SparseConvNeXtBlock3d",) * 3, "up_block_type": ("SparseResBlockC2S3d",) * 2}
+    config = DecoderConfig((64, 128, 64), 4, (0, 1, 0), **levels)
+    model = FlexiDualGridVaeDecoder(config)
+    for key, parameter in model.named_parameters():
+        parameter.data = torch.randn(parameter.shape) * (0.02 if parameter.dim() > 1 else 0.1)
+        if "to_subdiv" in key:
+            parameter.data = torch.tensor([3.0] * 4 + [-3.0] * 4) if parameter.dim() == 1 else 0 * parameter
+    coords = torch.cat([torch.zeros(1000, 1), torch.cartesian_prod(*[torch.arange(10)] * 3)], dim=1)
+    workspace = 8 << 20
+    with torch.inference_mode():
+        z = sparse(torch.randn(len(coords), 4), coords, workspace)
+        with PeakMemory(model) as seen:
+            voxels = len(model(z).out.grid)
+    per_voxel = decoder_bytes(config, 1000, itemsize=4) / 1000 / VOXELS_PER_TOKEN
+    assert voxels == 16 * len(coords)
+    chunks = 4 * 27 * 8 * (1 << 16)  # whole numbers of one chunk of neighbours: part of the workspace at real sizes
+    assert seen.peak < per_voxel * voxels + 3 * workspace + chunks

@@ -1,0 +1,239 @@
+"""Whole runs on the small model: every pipeline type, seeds, latents, cancel, and what happens when memory is short."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("safetensors")
+pytest.importorskip("array_api_compat")
+
+from devtools.pipeline.make_small import make_small  # noqa: E402
+from trellis_addon.core.errors import Cancelled, EngineError, ImageError  # noqa: E402
+from trellis_addon.core.progress import Progress  # noqa: E402
+from trellis_addon.pipeline import pipeline as module  # noqa: E402
+from trellis_addon.pipeline.memory import GB, Budget  # noqa: E402
+from trellis_addon.pipeline.numerics import exactly  # noqa: E402
+from trellis_addon.pipeline.pipeline import Noise, Pipeline  # noqa: E402
+from trellis_addon.pipeline.preprocess import preprocess_image, subject_box  # noqa: E402
+from trellis_addon.pipeline.result import Latents, PipelineResult  # noqa: E402
+from trellis_addon.task.settings import Settings  # noqa: E402
+
+FEW = {"sparse_structure_steps": 2, "shape_slat_steps": 2, "tex_slat_steps": 2}
+
+
+@pytest.fixture(scope="module")
+def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
+    return Pipeline.from_folder(make_small(tmp_path_factory.mktemp("small")), device="cpu")
+
+
+@pytest.fixture(scope="module")
+def picture() -> Image.Image:
+    image = Image.new("RGBA", (120, 90))
+    draw = ImageDraw.Draw(image)
+    draw.ellipse((20, 10, 100, 80), (200, 120, 60, 255))
+    draw.rectangle((50, 30, 70, 70), (20, 60, 200, 255))
+    return image
+
+
+@pytest.fixture(scope="module")
+def result(pipeline: Pipeline, picture: Image.Image) -> PipelineResult:
+    return pipeline.run(picture, Settings(resolution=512, **FEW), seed=5)
+
+
+def check(result: PipelineResult, resolution: int) -> None:
+    """Sound, whatever it looks like."""
+    n = len(result.coords)
+    assert result.resolution == resolution and n > 1000 and len(result.faces) > 1000
+    assert result.vertices.shape == (n, 3) and result.vertices.dtype == np.float32
+    assert result.attributes.shape == (n, 6) and np.isfinite(result.attributes).all()
+    assert result.faces.dtype == np.int32 and result.faces.min() >= 0 and result.faces.max() < n
+    assert result.coords.min() >= 0 and result.coords.max() < resolution
+    assert len(np.unique(result.coords, axis=0)) == n
+    corner = result.vertices * resolution + resolution / 2 - result.coords
+    assert corner.min() > -0.51 and corner.max() < 1.51  # a vertex may leave its voxel by half of one
+    np.testing.assert_allclose(corner, result.dual_vertices, atol=1e-2)
+    assert (result.split_weight > 0).all() and result.intersected.any()
+
+
+def test_512(result: PipelineResult) -> None:
+    check(result, 512)
+    assert result.notes == () and result.latents.pipeline_type == "512"
+
+
+def test_cascades_refine(pipeline: Pipeline, picture: Image.Image, result: PipelineResult) -> None:
+    high = pipeline.run(picture, Settings(resolution=1024, **FEW), seed=5)
+    check(high, 1024)
+    assert len(high.latents.coords) > 2 * len(result.latents.coords)
+    # the same structure under both: the noise is drawn in the same order
+    assert set(map(tuple, high.latents.coords[:, 1:].numpy() // 2)) <= set(
+        map(tuple, result.latents.coords[:, 1:].numpy())
+    )
+
+
+def test_1024_without_a_cascade(pipeline: Pipeline) -> None:
+    """The type that the API does not offer: fine voxels at once, with the large models alone."""
+    features = {512: torch.randn(1, 20, 64), 1024: torch.randn(1, 30, 64)}
+    request = module.replace(pipeline.request(Settings(**FEW)), pipeline_type="1024")
+    check(pipeline.generate(features, request, seed=1), 1024)
+    assert not any(name.endswith("flow_model_512") for name in pipeline.store.resident[-4:])
+
+
+def test_too_many_tokens_lower_the_resolution(pipeline: Pipeline) -> None:
+    request = pipeline.request(Settings(resolution=1536, **FEW))
+    shape, grid = torch.randn(40, 4), torch.unique(torch.randint(0, 32, (60, 3)), dim=0)[:40]
+    coords = torch.cat([torch.zeros(40, 1), grid], dim=1).int()
+    with exactly():
+        finer, resolution, note = pipeline.refine(shape, coords, request, 10**9, Progress())
+        assert (resolution, note) == (1536, "")
+        assert finer.min() >= 0 and finer.max() < 96
+        lower = module.replace(request, max_tokens=len(finer) // 2)
+        few, resolution, note = pipeline.refine(shape, coords, lower, 10**9, Progress())
+        assert 1024 <= resolution < 1536 and resolution % 128 == 0 and len(few) < len(finer)
+        assert note.startswith(f"The object was made at {resolution} instead of 1536: it has more voxels")
+        # below 1024 the model's limit does not count, the memory does
+        least = module.replace(request, max_tokens=1)
+        assert pipeline.refine(shape, coords, least, 10**9, Progress())[1] == 1024
+        kept, resolution, note = pipeline.refine(shape, coords, request, 10, Progress())
+        assert resolution == 512 and kept is coords and "of memory" in note
+
+
+def test_the_seed_decides(pipeline: Pipeline, picture: Image.Image, result: PipelineResult) -> None:
+    again = pipeline.run(picture, Settings(resolution=512, **FEW), seed=5)
+    assert np.array_equal(again.vertices, result.vertices) and np.array_equal(again.attributes, result.attributes)
+    other = pipeline.run(picture, Settings(resolution=512, **FEW), seed=2**62)
+    assert len(other.coords) != len(result.coords)
+
+
+def test_noise_is_torchs_own_of_the_cpu() -> None:
+    noise = Noise(42, torch.device("cpu"))
+    first, second = noise(2, 3), noise(5)
+    torch.manual_seed(42)
+    assert torch.equal(first, torch.randn(2, 3)) and torch.equal(second, torch.randn(5))
+
+
+def test_latents_are_kept(pipeline: Pipeline, picture: Image.Image, result: PipelineResult, tmp_path: Path) -> None:
+    result.latents.save(tmp_path / "latents.safetensors")
+    latents = Latents.load(tmp_path / "latents.safetensors")
+    decoded = pipeline.decode(latents)
+    assert np.array_equal(decoded.vertices, result.vertices) and np.array_equal(decoded.attributes, result.attributes)
+
+    painted = pipeline.retexture(latents, picture, Settings(**FEW), seed=9)
+    assert np.array_equal(painted.faces, result.faces) and np.array_equal(painted.vertices, result.vertices)
+    assert not np.allclose(painted.attributes, result.attributes, atol=0.05)
+
+    (tmp_path / "latents.safetensors").write_bytes(b"no")
+    with pytest.raises(EngineError, match="cannot be read"):
+        Latents.load(tmp_path / "latents.safetensors")
+
+
+def test_progress_runs_from_0_to_1_and_names_every_stage(pipeline: Pipeline, picture: Image.Image) -> None:
+    seen: list[tuple[str, float]] = []
+    pipeline.run(picture, Settings(resolution=1024, **FEW), 3, Progress(lambda *update: seen.append(update)))
+    fractions = [fraction for _, fraction in seen]
+    assert fractions == sorted(fractions) and fractions[0] == 0 and fractions[-1] == pytest.approx(1)
+    assert list(dict.fromkeys(stage for stage, _ in seen)) == [
+        "Looking at the image",
+        "Finding the rough shape",
+        "Shaping",
+        "Refining the voxels",
+        "Shaping in detail",
+        "Painting",
+        "Building the surface",
+        "Colouring the surface",
+        "Building the mesh",
+    ]
+    assert len(seen) == 1 + 2 + 2 + 1 + 2 + 2 + 4  # one for each step
+
+
+@pytest.mark.parametrize("stage", ["Finding the rough shape", "Painting", "Building the surface"])
+def test_cancel(pipeline: Pipeline, picture: Image.Image, stage: str) -> None:
+    seen: list[str] = []
+    progress = Progress(lambda name, _: seen.append(name), lambda: stage in seen)
+    with pytest.raises(Cancelled):
+        pipeline.run(picture, Settings(resolution=512, **FEW), 3, progress)
+    assert seen[-1] == stage and seen.count(stage) == 1
+
+
+def test_no_voxels_is_a_sentence(pipeline: Pipeline, picture: Image.Image) -> None:
+    decoder: Any = pipeline.store.use("sparse_structure_decoder")
+    bias = decoder.out_layer[-1].bias
+    with torch.inference_mode():
+        bias -= 100
+    try:
+        with pytest.raises(EngineError, match="found no object"):
+            pipeline.run(picture, Settings(resolution=512, **FEW))
+    finally:
+        with torch.inference_mode():
+            bias += 100
+
+
+def test_a_picture_without_a_subject_is_refused(pipeline: Pipeline) -> None:
+    with pytest.raises(ImageError, match="no transparency"):
+        pipeline.run(Image.new("RGBA", (40, 40), (255, 0, 0, 255)))
+    with pytest.raises(ImageError, match="transparent everywhere"):
+        pipeline.run(Image.new("RGBA", (40, 40), (255, 0, 0, 100)))
+
+
+def test_preprocessing_crops_on_black() -> None:
+    image = Image.new("RGBA", (50, 40), (10, 20, 30, 0))
+    image.paste((200, 100, 50, 255), (10, 5, 31, 16))
+    prepared = preprocess_image(image)
+    assert prepared.mode == "RGB" and prepared.size == (20, 20)
+    pixels = np.asarray(prepared)
+    assert pixels[0].max() == 0 and tuple(pixels[10, 10]) == (200, 100, 50)
+    assert subject_box(np.asarray(image)[:, :, 3]) == (10, 0, 30, 20)
+    large = Image.new("RGBA", (3000, 1500))
+    large.paste((1, 2, 3, 255), (500, 300, 2500, 1200))
+    assert max(preprocess_image(large).size) <= 1024
+
+
+def test_short_memory_makes_512_of_a_cascade(
+    pipeline: Pipeline, picture: Image.Image, monkeypatch: pytest.MonkeyPatch, result: PipelineResult
+) -> None:
+    monkeypatch.setattr(Pipeline, "_room", lambda self, side, features, *kinds: 10**9 if side == 512 else 10)
+    lowered = pipeline.run(picture, Settings(resolution=1024, **FEW), seed=5)
+    assert "made at 512 instead of 1024" in lowered.notes[0] and "memory" in lowered.notes[0]
+    assert lowered.latents.pipeline_type == "512"
+    assert np.array_equal(lowered.vertices, result.vertices)  # all noise was drawn in the same order
+
+
+def test_a_budget_that_nothing_fits_into_is_a_sentence(
+    pipeline: Pipeline, picture: Image.Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "_measure", lambda: Budget(1 << 20))
+    with pytest.raises(EngineError, match="do not fit into 0.0 GB of memory"):
+        pipeline.run(picture, Settings(resolution=512, **FEW))
+
+
+def test_running_out_of_memory_is_tried_again_with_less(
+    pipeline: Pipeline, picture: Image.Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    budgets: list[int] = []
+    generate = Pipeline._generate
+
+    def short(self: Pipeline, *arguments: Any) -> PipelineResult:
+        budgets.append(self.store.budget.total)
+        if len(budgets) < 3:
+            raise torch.cuda.OutOfMemoryError("out of memory")
+        return generate(self, *arguments)
+
+    monkeypatch.setattr(Pipeline, "_generate", short)
+    monkeypatch.setattr(pipeline, "_measure", lambda: Budget(8 * GB))
+    pipeline.run(picture, Settings(resolution=512, **FEW), seed=5)
+    assert budgets == [8 * GB, 6 * GB, int(4.5 * GB)] and pipeline.store.budget.total == 8 * GB
+    del budgets[:]
+
+    def never(self: Pipeline, *_: Any) -> None:
+        budgets.append(0)
+        raise RuntimeError("MPS backend out of memory (MPS allocated: 7.9 GB)")
+
+    monkeypatch.setattr(Pipeline, "encode_image", never)
+    with pytest.raises(EngineError, match="ran out of memory"):
+        pipeline.run(picture, Settings(resolution=512, **FEW), seed=5)
+    assert len(budgets) == 3

@@ -1,0 +1,60 @@
+"""Facts that stand in several places agree."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from trellis_addon.core.version import VERSION
+from trellis_addon.task.settings import FIELDS
+
+pytestmark = pytest.mark.checkout
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def test_one_version() -> None:
+    manifest = tomllib.loads((ROOT / "blender_manifest.toml").read_text(encoding="utf-8"))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert manifest["version"] == project["project"]["version"] == VERSION
+
+
+def test_the_manifest_keeps_the_rules_of_the_platform() -> None:
+    manifest = tomllib.loads((ROOT / "blender_manifest.toml").read_text(encoding="utf-8"))
+    assert manifest["id"] == "trellis2" and "blender" not in manifest["name"].lower()
+    assert len(manifest["tagline"]) <= 64 and manifest["tagline"][-1].isalnum()
+    assert all(len(reason) <= 64 and reason[-1] != "." for reason in manifest["permissions"].values())
+
+
+def test_what_is_made_of_the_settings_is_up_to_date() -> None:
+    sys.path.insert(0, str(ROOT / "tools"))
+    try:
+        from make_docs import TARGET, preset_files, settings_page
+    finally:
+        sys.path.remove(str(ROOT / "tools"))
+    for path, text in {TARGET: settings_page(), **preset_files()}.items():
+        assert path.read_text(encoding="utf-8") == text, f"run tools/make_docs.py: {path.name}"
+    assert set((ROOT / "presets" / "trellis2").glob("*.py")) == set(preset_files())
+
+
+def test_descriptions_are_tooltips() -> None:
+    """Blender puts the final period itself."""
+    assert all(field.description and not field.description.endswith(".") for field in FIELDS)
+
+
+def test_the_readme_begins_with_the_two_commands() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```\w*\n(.*?)^```", text, re.M | re.S)
+    for block, command in zip(blocks, ("demo", "test"), strict=False):
+        assert block.strip() == f"python3 tools/dev.py {command}"
+
+
+def test_importing_the_library_loads_none_of_its_dependencies() -> None:
+    script = "import sys, trellis_addon; print(sorted({'numpy','httpx','PIL','bpy','sqlite3'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,408 @@
+"""The command line: `python -m trellis_addon ...`, and in Blender `blender --command trellis2 ...`.
+
+generate IMAGE --output FILE.blend|FILE.glb     one picture to one asset
+batch FOLDER --output FILE.blend                every picture of a folder to one file
+serve --port N --token TOKEN                    our service, for other programs and machines
+local install, weights, doctor, remove          TRELLIS.2 on this machine
+rework ASSET --output FILE.glb                  texture or finish an asset again from what was kept of it
+export ASSET --output FILE.vxz|npz|glb|ply      its voxels, or its dense mesh
+jobs, resume, fetch, price, account, limit      what was begun, and what it costs
+
+Every setting of the task is an option, derived from `settings.SETTABLE`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..core.errors import Cancelled, FieldError, TrellisError
+from ..core.version import VERSION
+from ..task.settings import BY_PATH, SAMPLERS, SETTABLE, Field, Settings
+from .jobs import add_commands as add_job_commands
+from .local import add_local_commands
+from .stages import add_commands as add_stage_commands
+
+if TYPE_CHECKING:
+    from ..batch import Row
+    from ..client.backends import Backend
+
+# Exit codes: 2 is argparse's own for a wrong command line.
+OK, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
+
+
+def main(
+    arguments: Sequence[str] | None = None,
+    *,
+    program: str = "python -m trellis_addon",
+    key: str = "",
+    allow_network: bool = True,
+) -> int:
+    """Run one command and return its exit code; `key` and `allow_network` come from Blender's preferences."""
+    options = _parser(program).parse_args(arguments)
+    logging.basicConfig(level=logging.DEBUG if options.verbose else logging.WARNING, format="%(levelname)s %(message)s")
+    for noisy in ("httpx", "httpcore", "PIL"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    try:
+        return options.run(options, key, allow_network)
+    except (KeyboardInterrupt, Cancelled):
+        print(f"\nStopped. {options.go_on}", file=sys.stderr)
+        return INTERRUPTED
+    except TrellisError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return WRONG_INPUT if isinstance(error, FieldError) else FAILED
+
+
+def _parser(program: str) -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--verbose", action="store_true", help="log what happens")
+    # what is true of every job that was begun
+    common.set_defaults(go_on=f"What was begun is in the list of jobs: `{program} resume` goes on with it.")
+    parser = argparse.ArgumentParser(prog=program, description="One picture to a textured 3D asset, with TRELLIS.2.")
+    parser.add_argument("--version", action="version", version=VERSION)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    generate = commands.add_parser("generate", parents=[common], help="one picture to one asset")
+    generate.add_argument("image", help="path, URL, data URI or Base64 of a PNG, JPEG or WebP picture")
+    generate.add_argument("--output", type=Path, required=True, metavar="FILE", help="FILE.blend or FILE.glb")
+    generate.add_argument("--name", default="", help="the asset's name (default: the picture's)")
+    generate.add_argument("--render", type=Path, metavar="PNG", help="also render a picture of the asset (needs bpy)")
+    generate.set_defaults(run=_generate)
+
+    batch = commands.add_parser("batch", parents=[common], help="every picture of a folder to one .blend")
+    batch.add_argument("folder", type=Path)
+    batch.add_argument("--output", type=Path, required=True, metavar="FILE.blend")
+    batch.add_argument(
+        "--strict", action="store_true", help="exit with 1 when any picture failed, not only when all did"
+    )
+    batch.set_defaults(run=_batch, go_on="Run the same command again to go on.")
+
+    for command in (generate, batch):
+        command.add_argument(
+            "--backend", default="draft", help="draft (default), local, remote, or the address of a service"
+        )
+        command.add_argument("--model", help=BY_PATH["model"].description + f" ({BY_PATH['model'].allowed})")
+        command.add_argument(
+            "--height", type=float, default=1.0, metavar="METRES", help="height in the scene (default 1)"
+        )
+        _add_settings(command)
+
+    add_job_commands(commands, common)
+    add_stage_commands(commands, common)
+    add_local_commands(commands, common)
+
+    serve = commands.add_parser("serve", parents=[common], help="run our service")
+    serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
+    serve.add_argument("--port", type=int, default=0, help="0 (default) takes a free one and prints it")
+    serve.add_argument(
+        "--token", help="what callers must send (default: the variable TRELLIS2_SERVICE_TOKEN, or a random one)"
+    )
+    serve.add_argument(
+        "--token-stdin", action="store_true", help="read the token from standard input, end when it closes"
+    )
+    serve.add_argument("--engine", choices=("auto", "draft", "trellis2"), default="auto")
+    serve.add_argument(
+        "--weights",
+        type=Path,
+        metavar="FOLDER",
+        help="a local copy of microsoft/TRELLIS.2-4B (default: the variable TRELLIS2_WEIGHTS, or weights/ in the "
+        "folder of the jobs)",
+    )
+    serve.add_argument("--device", help="what TRELLIS.2 runs on: auto (default), cuda, cuda:1, mps or cpu")
+    serve.add_argument("--memory", metavar="GIB", help="how much of the device it may take (default: what is free)")
+    serve.add_argument(
+        "--workers",
+        type=_workers,
+        metavar="N",
+        help="results worked on at the same time (default: auto, one for each device)",
+    )
+    serve.add_argument(
+        "--idle",
+        metavar="MINUTES",
+        help="without work for so long, leave the device to others (default 5; 0: never)",
+    )
+    serve.add_argument(
+        "--folder",
+        type=Path,
+        metavar="FOLDER",
+        help="keep tasks and files here, beyond a restart (default: nothing is)",
+    )
+    serve.add_argument("--restart", action="store_true", help="start it again when it dies (its tasks: see --folder)")
+    serve.add_argument("--log", type=Path, metavar="FILE", help="write the log there (default: standard error)")
+    serve.add_argument("--shared", help=argparse.SUPPRESS)  # how the add-on starts it; see `service.serve`
+    serve.add_argument(
+        "--allow-private-addresses",
+        action=argparse.BooleanOptionalAction,
+        help="let web addresses in tasks lead to this machine and its private network (default: only where nobody "
+        "else can ask)",
+    )
+    serve.set_defaults(run=_serve)
+    return parser
+
+
+def _add_settings(command: argparse.ArgumentParser) -> None:
+    headings = {"": "task", "settings": "settings", **SAMPLERS}
+    groups: dict[str, Any] = {}
+    for field in SETTABLE:
+        if field.group not in groups:
+            groups[field.group] = command.add_argument_group(headings[field.group].lower())
+        groups[field.group].add_argument(
+            "--" + field.name.replace("_", "-"), dest="set_" + field.name, metavar=_metavar(field), help=_help(field)
+        )
+
+
+def _metavar(field: Field) -> str:
+    return {int: "N", float: "X", bool: "true|false", str: "TEXT"}[field.type]
+
+
+def _help(field: Field) -> str:
+    default = field.effective_default
+    ending = "" if default is None else f"; default {str(default).lower() if field.type is bool else default}"
+    return f"{field.description} ({field.allowed}{ending})".replace("%", "%%")
+
+
+def _settings(options: argparse.Namespace) -> Settings:
+    """The settings that were given; what was not given is not set."""
+    values = {}
+    for field in SETTABLE:
+        text = getattr(options, "set_" + field.name)
+        if text is not None:
+            values[field.name] = field.parse(text)
+    return Settings(values)
+
+
+def _backend(options: argparse.Namespace, key: str, allow_network: bool) -> Backend:
+    from ..client.backends import Backend
+
+    return Backend(options.backend, key, allow_network)
+
+
+def _generate(options: argparse.Namespace, key: str, allow_network: bool) -> int:
+    from ..api import generate
+
+    settings, backend = _settings(options), _backend(options, key, allow_network)
+    wants_blend = _check_output(options.output, (".blend", ".glb")) == ".blend"
+    if wants_blend or options.render:
+        _require_bpy()
+    bar = _Bar()
+    asset = generate(
+        options.image,
+        backend=backend.name,
+        model=options.model,
+        name=options.name,
+        output=None if wants_blend else options.output,
+        key=key,
+        settings=settings,
+        progress=bar.progress(options.name or Path(options.image[-80:]).stem),
+        allow_network=allow_network,
+    )
+    bar.end()
+    if options.render:
+        print(f"Rendering {options.render} ...", flush=True)
+    if wants_blend or options.render:
+        with _without_chatter(options.verbose):
+            _build_scene(asset, options)
+    seeds = ", ".join(str(variation.seed) for variation in asset.variations or (asset,))
+    print(f"{options.output}: {asset.name}, engine: {asset.engine}, seed {seeds}")
+    return OK
+
+
+def _build_scene(asset: Any, options: argparse.Namespace) -> None:
+    from .. import scene
+    from ..scene import files
+
+    files.new_file()
+    objects = [scene.import_asset(variation, height=options.height) for variation in asset.variations or (asset,)]
+    scene.lay_out_grid(objects)
+    for obj in objects:
+        scene.mark_asset(obj)
+    if options.output.suffix.lower() == ".blend":
+        files.save_file(options.output)
+    if options.render:
+        scene.render_object(objects[0], options.render)
+
+
+def _batch(options: argparse.Namespace, key: str, allow_network: bool) -> int:
+    from ..batch import run_batch
+
+    settings, backend = _settings(options), _backend(options, key, allow_network)
+    _check_output(options.output, (".blend",))
+    _require_bpy()
+    if backend.is_remote:
+        _print_price(options.folder, settings)
+    bar = _Bar()
+    try:
+        with _stop_signals() as is_stopped, _without_chatter(options.verbose):
+            rows = run_batch(
+                options.folder,
+                options.output,
+                backend,
+                settings,
+                model=options.model,
+                height=options.height,
+                report=bar.report,
+                is_stopped=is_stopped,
+            )
+    finally:
+        bar.end()
+    if is_stopped():
+        raise KeyboardInterrupt
+    _print_table(rows, options.output)
+    failed = sum(not row.is_good for row in rows)
+    return FAILED if failed == len(rows) or (failed and options.strict) else OK
+
+
+def _serve(options: argparse.Namespace, key: str, allow_network: bool) -> int:
+    from ..client.backends import TOKEN_VARIABLE
+    from ..engines import engine as base
+    from ..service import serve
+    from ..service.worker import IDLE_VARIABLE
+
+    # Whoever makes an engine finds these where a user may set them as well.
+    for variable, value in (
+        (base.WEIGHTS_VARIABLE, options.weights),
+        (base.DEVICE_VARIABLE, options.device),
+        (base.MEMORY_VARIABLE, options.memory),
+        (IDLE_VARIABLE, options.idle),
+    ):
+        if value is not None:
+            os.environ[variable] = str(value)
+    # from the variable it is in no list of processes, and in no shell's history
+    token = options.token or (None if options.token_stdin else os.environ.get(TOKEN_VARIABLE) or None)
+    return serve(
+        host=options.host,
+        port=options.port,
+        token=token,
+        engine=options.engine,
+        workers=options.workers,
+        folder=options.folder,
+        allow_private_addresses=options.allow_private_addresses,
+        parent_pipe=options.token_stdin,
+        shared=options.shared,
+        log=options.log,
+        restart=options.restart,
+    )
+
+
+def _workers(text: str) -> int | None:
+    return None if text == "auto" else int(text)
+
+
+@contextmanager
+def _without_chatter(verbose: bool) -> Iterator[None]:
+    """Without what Blender's own code prints to standard output about every file it saves."""
+    if verbose:
+        yield
+        return
+    sys.stdout.flush()
+    kept = os.dup(1)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+        os.close(nowhere)
+
+
+@contextmanager
+def _stop_signals() -> Iterator[Callable[[], bool]]:
+    """Whether somebody wants this to stop: Ctrl-C, or a scheduler's polite end; what is there is then saved.
+
+    A flag, because an exception out of the blue may end up anywhere, even where it is swallowed. Who
+    presses Ctrl-C a second time gets the exception.
+    """
+    stopped = threading.Event()
+
+    def stop(number: int, frame: object) -> None:
+        if stopped.is_set():
+            raise KeyboardInterrupt
+        stopped.set()
+
+    previous = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stopped.is_set
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _check_output(path: Path, endings: tuple[str, ...]) -> str:
+    ending = path.suffix.lower()
+    if ending not in endings:
+        raise FieldError("output", str(path), "give a file name that ends in " + " or ".join(endings))
+    return ending
+
+
+def _require_bpy() -> None:
+    try:
+        import bpy  # noqa: F401
+    except ImportError:
+        raise TrellisError(
+            "Writing a .blend and rendering need Blender: run this as `blender --command trellis2 ...`, or install "
+            "the bpy module; a .glb can be written without."
+        ) from None
+
+
+def _print_price(folder: Path, settings: Settings) -> None:
+    from ..images import find_images
+    from ..jobs.money import expected_price
+
+    count = len(find_images(folder)) * settings.value("number_results") if folder.is_dir() else 0
+    print(f"Up to {count} paid results; by the published examples, {expected_price(count)} in all.", flush=True)
+
+
+def _print_table(rows: list[Row], output: Path) -> None:
+    width = max(len(row.image.name) for row in rows)
+    print(f"\n{'picture':<{width}}  {'state':<8} {'seconds':>7} {'triangles':>9}  {'engine':<22} seed")
+    for row in rows:
+        seeds = ", ".join(str(asset.seed) for asset in row.assets)
+        engine = row.assets[0].engine if row.assets else ""
+        numbers = f"{row.seconds:>7.1f} {row.triangles or '':>9}"
+        print(f"{row.image.name:<{width}}  {row.state:<8} {numbers}  {engine:<22} {seeds}".rstrip())
+        if row.message:
+            print(f"    {row.message}")
+    good = sum(row.is_good for row in rows)
+    print(f"{good} of {len(rows)} pictures are assets in {output}.")
+
+
+class _Bar:
+    """One line of progress on a terminal; elsewhere a line whenever something is done."""
+
+    def __init__(self) -> None:
+        self._live = sys.stderr.isatty()
+        self._shown = False
+
+    def progress(self, name: str) -> Any:
+        from ..core.progress import Progress
+
+        return Progress(lambda stage, share: self._show(name, stage, share))
+
+    def report(self, row: Row, stage: str, share: float) -> None:
+        if stage != "Done":
+            self._show(row.image.stem, stage, share)
+        elif not self._live:
+            print(f"{row.image.name}: {row.state}", file=sys.stderr, flush=True)
+
+    def end(self) -> None:
+        if self._shown:
+            print(file=sys.stderr)
+            self._shown = False
+
+    def _show(self, name: str, stage: str, share: float) -> None:
+        if not self._live:
+            return
+        filled = round(share * 24)
+        columns = os.get_terminal_size(sys.stderr.fileno()).columns
+        line = f"{name[:24]:<24} [{'#' * filled}{'.' * (24 - filled)}] {share:4.0%} {stage}"
+        print("\r" + line[: columns - 1].ljust(min(columns - 1, 76)), end="", file=sys.stderr, flush=True)
+        self._shown = True

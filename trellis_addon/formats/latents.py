@@ -1,0 +1,227 @@
+"""Kept latents as a file: what it must look like, checked byte by byte before any engine sees it.
+
+The file is a safetensors one: eight bytes with the header's length, a JSON header, the tensors' bytes. It holds the
+sparse coordinates of the latents, the shape's and the texture's values, and in the header's metadata what they were
+made with. A file from elsewhere is not trusted; nothing here needs PyTorch.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeGuard
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..core.errors import FieldError, LatentsError, TrellisError
+from ..task.settings import BY_NAME, SEED_MAX, Settings
+
+MOST_TOKENS = 49152  # as many as the model takes
+MOST_CHANNELS = 64
+HEADER_LIMIT = 2**16  # bytes
+FILE_LIMIT = 8 + HEADER_LIMIT + MOST_TOKENS * (4 * 4 + 2 * 4 * MOST_CHANNELS)  # bytes
+SHRINK = 16  # voxels of the finest grid along one cell of the latents'
+
+# The resolutions that each way through the model can come to; a cascade falls by steps where memory is short.
+RESOLUTIONS: Mapping[str, tuple[int, ...]] = {
+    "512": (512,),
+    "1024": (1024,),
+    "1024_cascade": (1024,),
+    "1536_cascade": (1024, 1152, 1280, 1408, 1536),
+}
+_TYPES = {"I32": np.dtype("<i4"), "F32": np.dtype("<f4")}
+_TENSORS = {"coords": "I32", "shape": "F32", "texture": "F32"}
+_MOST_NOTES = 8
+_LONGEST_NOTE = 500  # characters
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What a file of latents says: `tokens` cells of a grid of `resolution` / 16, and what they were made with.
+
+    `seed` is that of the texture, `shape_seed` that of the shape where it was another one; None where nobody wrote
+    it down. `settings` are those of the generation that the service was asked for. `notes` are what the user was told.
+    """
+
+    resolution: int
+    pipeline_type: str
+    tokens: int
+    seed: int | None = None
+    shape_seed: int | None = None
+    settings: Settings = field(default_factory=Settings)
+    notes: tuple[str, ...] = ()
+
+
+def describe_making(seed: int, settings: Settings, notes: tuple[str, ...], shape_seed: int | None = None) -> str:
+    """What `check_latents` finds again, as the text that goes into the file's metadata under "made"."""
+    found: dict[str, Any] = {"seed": seed, "settings": _own(settings).to_request(), "notes": list(notes)}
+    if shape_seed is not None and shape_seed != seed:
+        found["shapeSeed"] = shape_seed
+    return json.dumps(found)
+
+
+def check_latents(data: bytes) -> Kept:
+    """What the file says, once it is certain that it is a sound one; `LatentsError` says what is wrong with it."""
+    if len(data) > FILE_LIMIT:
+        raise _refused(f"it is larger than the {FILE_LIMIT // 2**20} MB that latents can have")
+    header, body = _header(data)
+    metadata = header.pop("__metadata__", {})
+    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+        raise _refused("its metadata are not texts")
+    resolution, kind = _grid(metadata)
+    tensors = _tensors(header, data, body)
+    _check_coords(tensors["coords"], resolution // SHRINK)
+    for name in ("shape", "texture"):
+        values = tensors[name]
+        if len(values) != len(tensors["coords"]):
+            raise _refused(f"its {name} has {len(values)} rows for {len(tensors['coords'])} places")
+        if not bool(np.isfinite(values).all()):
+            raise _refused(f"its {name} has values that are no numbers")
+    return _making(metadata, Kept(resolution, kind, len(tensors["coords"])))
+
+
+def check_rework(kept: Kept, settings: Settings, with_image: bool) -> None:
+    """Raise `FieldError` for the first of these settings that a rework of the latents cannot change."""
+    for name, value in settings.items():
+        fixed = name == "resolution" or name.startswith(("sparse_structure_", "shape_slat_"))
+        if not with_image:
+            fixed = fixed or name == "seed" or name.startswith("tex_slat_")
+        if fixed and value not in _values_kept(kept, name):
+            what = "shape" if with_image or not name.startswith(("tex_slat_", "seed")) else "texture"
+            raise fixed_field(name, value, what)
+    if not with_image and settings.value("number_results") > 1:
+        count = settings["number_results"]
+        rule = "without an image nothing is drawn at random, so that every result would be the same; ask for 1"
+        raise FieldError("numberResults", count, rule)
+
+
+def fixed_field(name: str, value: Any, what: str = "shape") -> FieldError:
+    """The refusal of a setting that the kept `what` ("shape" or "texture") was made with."""
+    path = BY_NAME[name].path
+    other = "; texture it again" if what == "texture" else "; generate the asset anew"
+    return FieldError(
+        path, value, message=f"{path}: it cannot change any more, because the kept {what} was made with it{other}."
+    )
+
+
+def _header(data: bytes) -> tuple[dict[str, Any], int]:
+    """The JSON header, and where the tensors' bytes begin."""
+    if data[:2] == b"PK" or data[:1] == b"\x80":
+        raise _refused("it is a pickle or an archive, and only a safetensors file is read")
+    length = int.from_bytes(data[:8], "little")
+    if len(data) < 8 or not 2 <= length <= min(HEADER_LIMIT, len(data) - 8):
+        raise _refused("it is no safetensors file, or not a whole one")
+    try:
+        header = json.loads(data[8 : 8 + length], parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        raise _refused("its header is no JSON") from None
+    if not isinstance(header, dict):
+        raise _refused("its header is no JSON object")
+    return header, 8 + length
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _grid(metadata: Mapping[str, str]) -> tuple[int, str]:
+    kind, text = metadata.get("pipeline_type", ""), metadata.get("resolution", "")
+    known = [resolution for resolution in RESOLUTIONS.get(kind, ()) if str(resolution) == text]
+    if not known:
+        raise _refused("it does not say which resolution it has")
+    return known[0], kind
+
+
+def _tensors(header: Mapping[str, Any], data: bytes, body: int) -> dict[str, NDArray[Any]]:
+    """Views of the bytes: the tensors that there must be and no other, side by side without a gap or an overlap."""
+    if set(header) != set(_TENSORS):
+        raise _refused(f"it does not hold {', '.join(_TENSORS)} and nothing else")
+    places = []
+    for name, entry in header.items():
+        dtype, shape, span = _entry(name, entry)
+        size = math.prod(shape) * dtype.itemsize
+        if span[1] - span[0] != size:
+            raise _refused(f"its {name} has another size than its shape")
+        places.append((span[0], span[1], name, dtype, shape))
+    places.sort(key=lambda place: place[0])
+    starts = [0, *(place[1] for place in places)]
+    if starts[:-1] != [place[0] for place in places] or body + starts[-1] != len(data):
+        raise _refused("its tensors do not lie side by side, or it is not whole")
+    return {
+        name: np.frombuffer(data, dtype, math.prod(shape), body + start).reshape(shape)
+        for start, _, name, dtype, shape in places
+    }
+
+
+def _entry(name: str, entry: Any) -> tuple[np.dtype[Any], tuple[int, int], tuple[int, int]]:
+    """dtype, shape (rows, columns) and span of one tensor of the header."""
+    found = entry if isinstance(entry, dict) else {}
+    shape, span = found.get("shape"), found.get("data_offsets")
+    if found.get("dtype") != _TENSORS[name]:
+        raise _refused(f"its {name} is not stored as {_TENSORS[name]}")
+    if not (_is_pair(shape) and _is_pair(span)):
+        raise _refused(f"its {name} has no shape of two dimensions")
+    if not 1 <= shape[0] <= MOST_TOKENS:
+        raise _refused(f"its {name} has {shape[0]} rows; there can be 1 to {MOST_TOKENS}")
+    columns = (4, 4) if name == "coords" else (1, MOST_CHANNELS)
+    if not columns[0] <= shape[1] <= columns[1]:
+        raise _refused(f"its {name} has {shape[1]} columns")
+    return _TYPES[_TENSORS[name]], (shape[0], shape[1]), (span[0], span[1])
+
+
+def _is_pair(value: Any) -> TypeGuard[list[int]]:
+    return isinstance(value, list) and len(value) == 2 and all(type(number) is int and number >= 0 for number in value)
+
+
+def _check_coords(coords: NDArray[np.int32], side: int) -> None:
+    if bool((coords[:, 0] != 0).any()) or bool((coords < 0).any()) or bool((coords >= side).any()):
+        raise _refused(f"it has places outside of its grid of {side} cells a side")
+    x, y, z = (coords[:, axis].astype(np.int64) for axis in (1, 2, 3))
+    if len(np.unique((x * side + y) * side + z)) != len(coords):
+        raise _refused("it lists a place twice")
+
+
+def _making(metadata: Mapping[str, str], kept: Kept) -> Kept:
+    """`kept` with what the latents were made with, where that was written down."""
+    text = metadata.get("made")
+    if text is None:
+        return kept
+    wrong = _refused("what it says of its making cannot be read")
+    try:
+        found = json.loads(text, parse_constant=_no_constant)
+        settings = Settings.from_request(found.get("settings", {}))
+    except (ValueError, RecursionError, AttributeError, TrellisError):
+        raise wrong from None
+    seeds = [found.get(name) for name in ("seed", "shapeSeed")]
+    notes = found.get("notes", [])
+    if not all(seed is None or (type(seed) is int and 0 <= seed <= SEED_MAX) for seed in seeds):
+        raise wrong
+    if not isinstance(notes, list) or len(notes) > _MOST_NOTES:
+        raise wrong
+    if not all(isinstance(note, str) and len(note) <= _LONGEST_NOTE for note in notes):
+        raise wrong
+    return Kept(
+        kept.resolution, kept.pipeline_type, kept.tokens, seeds[0], seeds[1], _own(settings), tuple(map(str, notes))
+    )
+
+
+def _own(settings: Settings) -> Settings:
+    """Those that say what is made, without those that say where it is sent."""
+    return Settings({name: value for name, value in settings.items() if BY_NAME[name].path.startswith("settings.")})
+
+
+def _values_kept(kept: Kept, name: str) -> set[Any]:
+    """The values of a setting that say no more than what the latents have."""
+    if name == "seed":
+        return {kept.seed}
+    found = {kept.settings.value(name)}
+    if name == "resolution":
+        found |= {kept.resolution, int(kept.pipeline_type.partition("_")[0])}
+    return found
+
+
+def _refused(why: str) -> LatentsError:
+    return LatentsError(f"The latents cannot be used: {why}; take the file as the service gave it, or generate anew.")

@@ -1,0 +1,240 @@
+"""Finishing: from voxels and their dense mesh to a clean, light, well-textured GLB.
+
+The stages, each of which can be called alone: clean or remesh, simplify, unwrap, bake, encode, and the figures that
+say how good the result is.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...core.errors import Cancelled, EngineError, FieldError, InputError
+from ...core.progress import Progress
+from ...formats.glb.tangents import tangents
+from ..bake.bake import Canvas, Detail, bake
+from ..bake.maps import FORMATS, alpha_mode, encode_textures
+from ..bake.volume import Volume
+from ..mesh.clean import clean
+from ..mesh.topology import TriMesh
+from ..remesh.remesh import remesh as remesh_surface
+from ..simplify.simplify import simplify
+from ..unwrap.unwrap import Unwrapped, unwrap
+from .mesh import FinishedMesh, Placement, is_open, see_through, write, write_images
+from .normals import creased_normals
+from .quality import quality_figures
+
+__all__ = [
+    "DenseAsset",
+    "FinishedAsset",
+    "FinishedMesh",
+    "Placement",
+    "finish",
+    "sound_surface",
+    "texture_again",
+    "write",
+]
+
+F32 = NDArray[np.float32]
+I32 = NDArray[np.int32]
+
+_NOTHING = "Nothing is left of the form after cleaning: it had no surface large enough; try another picture or seed."
+
+# Where the stages lie in the whole, as shares of the time they take on two cores.
+_PARTS = {
+    "clean": (0.0, 0.25),
+    "simplify": (0.25, 0.45),
+    "unwrap": (0.45, 0.6),
+    "bake": (0.6, 0.85),
+    "encode": (0.85, 0.95),
+    "quality": (0.95, 1.0),
+}
+_OCCLUSION_RAYS = 48
+
+
+@dataclass(frozen=True)
+class DenseAsset:
+    """What a model, or a voxelised mesh, hands over; the frame is Z up, the cube [-0.5, 0.5]^3.
+
+    `vertices` (V, 3) and `faces` (F, 3) are the dual grid's mesh, which need not be clean. `coords` (N, 3) are the
+    voxels that carry `attributes` (N, 6): base colour (sRGB-encoded), metallic, roughness, alpha, in 0..1 or as bytes.
+    `resolution` is the grid's. `intersected` (V, 3), where the mesh has a vertex for each voxel, are the voxels' flags
+    for the edges that the surface crosses: remeshing then closes holes exactly.
+    """
+
+    vertices: F32
+    faces: I32
+    coords: I32
+    attributes: NDArray[np.floating] | NDArray[np.uint8]
+    resolution: int
+    intersected: NDArray[np.bool_] | None = None
+
+
+@dataclass(frozen=True)
+class FinishedAsset:
+    """`glb` is the file, `quality` its figures (see `quality.py`), `seconds` what each stage took."""
+
+    glb: bytes
+    quality: dict[str, Any]
+    mesh: FinishedMesh
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+def finish(
+    dense: DenseAsset,
+    *,
+    decimation_target: int = 500_000,
+    texture_size: int = 2048,
+    remesh: bool = True,
+    normal_map: bool = True,
+    ambient_occlusion: bool = False,
+    texture_format: str = "webp",
+    transparency: str | None = None,
+    provenance: Mapping[str, Any] | None = None,
+    name: str = "Asset",
+    placement: Placement | None = None,
+    progress: Progress | None = None,
+    device: str = "cpu",
+) -> FinishedAsset:
+    """The finished asset of at most about `decimation_target` triangles, with textures of `texture_size` texels a side.
+
+    `remesh` makes one clean outer shell, otherwise the surface keeps its topology and is only cleaned. `transparency`
+    is "OPAQUE", "MASK" or "BLEND" where that is known; otherwise the texels decide. `provenance` (JSON data) goes into
+    the file beside the quality figures. With a `placement` the mesh leaves the cube at last, in the file too. `device`
+    is Warp's: "cpu", or "cuda:0" for baking there. Raises `InputError` for arrays and options that cannot be,
+    `EngineError` when nothing is left to finish, and `Cancelled`.
+    """
+    progress = progress or Progress()
+    _check(dense, decimation_target, texture_size, texture_format)
+    if transparency not in (None, "OPAQUE", "MASK", "BLEND"):
+        raise FieldError("transparency", transparency, "it must be OPAQUE, MASK or BLEND")
+    seconds: dict[str, float] = {}
+
+    @contextmanager
+    def stage(key: str) -> Iterator[Progress]:
+        progress.update(key, _PARTS[key][0])
+        start = time.perf_counter()
+        yield _named(progress.part(*_PARTS[key]), key)
+        seconds[key] = time.perf_counter() - start
+
+    with stage("clean") as part:
+        surface = sound_surface(dense, remesh, part)
+    with stage("simplify") as part:
+        light = simplify(surface, decimation_target, progress=part)
+        if not len(light.faces):
+            raise EngineError(_NOTHING)
+    with stage("unwrap") as part:
+        flat = unwrap(light.vertices, light.faces, texture_size, part, device)
+    with stage("bake") as part:
+        detail = Detail.of(surface.vertices, surface.faces, _volume(dense, device), device)
+        mesh = texture_again(
+            light,
+            flat,
+            detail,
+            texture_size,
+            normal_map=normal_map,
+            ambient_occlusion=ambient_occlusion,
+            transparency=transparency,
+            progress=part,
+            device=device,
+        )
+    with stage("encode"):
+        images = encode_textures(mesh.textures, texture_format, mesh.alpha_mode == "OPAQUE")
+    with stage("quality"):
+        quality = quality_figures(mesh, images, flat, detail, dense.resolution)
+        mesh = placement.of(mesh) if placement else mesh
+        glb = write_images(mesh, images, {**(provenance or {}), "quality": quality}, name)
+    progress.update("quality", 1.0)
+    return FinishedAsset(glb, quality, mesh, seconds)
+
+
+def sound_surface(dense: DenseAsset, remesh: bool, progress: Progress) -> TriMesh:
+    """The dense surface, clean and wound outwards; `EngineError` where nothing is left of it."""
+    mesh = TriMesh.of(dense.vertices, dense.faces)
+    if remesh:
+        with_voxels = len(dense.coords) == len(dense.vertices)
+        surface = remesh_surface(
+            mesh,
+            resolution=dense.resolution,
+            coords=dense.coords if with_voxels else None,
+            intersected=dense.intersected if with_voxels else None,
+            progress=progress,
+        ).mesh
+    else:
+        surface = clean(mesh, resolution=dense.resolution, progress=progress)
+    if not len(surface.faces):
+        raise EngineError(_NOTHING)
+    return surface
+
+
+def texture_again(
+    mesh: TriMesh,
+    flat: Unwrapped,
+    detail: Detail,
+    texture_size: int,
+    *,
+    normal_map: bool = True,
+    ambient_occlusion: bool = False,
+    transparency: str | None = None,
+    progress: Progress | None = None,
+    device: str = "cpu",
+) -> FinishedMesh:
+    """Normals, tangents and textures for an unwrapped mesh: at any size, however often."""
+    # Normals of the mesh before it was cut run on across the charts' borders; at creases vertices are split once more.
+    shared, group = creased_normals(mesh.vertices, mesh.faces)
+    key, inverse = np.unique(flat.faces.astype(np.int64) * len(shared) + group, return_inverse=True)
+    corner = key // len(shared)
+    vertices, uvs, normals = mesh.vertices[flat.source[corner]], flat.uvs[corner], shared[key % len(shared)]
+    faces = inverse.reshape(flat.faces.shape).astype(np.int32)
+    canvas = Canvas(vertices, faces, normals, tangents(vertices, faces, normals, uvs), uvs, flat.raster)
+    rays = _OCCLUSION_RAYS if ambient_occlusion else 0
+    baked = bake(
+        canvas, detail, texture_size, normal_map=normal_map, occlusion_rays=rays, progress=progress, device=device
+    )
+    colour, owner = baked.textures.base_colour, baked.raster.owner
+    mode = transparency or alpha_mode(colour, owner >= 0)
+    return FinishedMesh(
+        vertices,
+        faces,
+        normals,
+        canvas.tangents,
+        uvs,
+        baked.textures,
+        mode,
+        is_open(mesh),
+        see_through(colour, owner, uvs, faces) if mode == "BLEND" else None,
+    )
+
+
+def _named(progress: Progress, stage: str) -> Progress:
+    """A handle that reports all stages within this one under its name."""
+
+    def stopped() -> bool:
+        try:
+            progress.check()
+        except Cancelled:
+            return True
+        return False
+
+    return Progress(lambda _, fraction: progress.update(stage, fraction), stopped)
+
+
+def _volume(dense: DenseAsset, device: str) -> Volume:
+    return Volume(dense.coords, dense.attributes, dense.resolution, device)
+
+
+def _check(dense: DenseAsset, decimation_target: int, texture_size: int, texture_format: str) -> None:
+    if not len(dense.faces):
+        raise InputError("The voxels have no surface, so there is nothing to finish; try another picture or seed.")
+    if decimation_target < 4:
+        raise FieldError("decimationTarget", decimation_target, "it must be at least 4 triangles")
+    if not 16 <= texture_size <= 16384:
+        raise FieldError("textureSize", texture_size, "it must be 16 to 16384 texels")
+    if texture_format not in FORMATS:
+        raise FieldError("textureFormat", texture_format, "it must be webp or png")

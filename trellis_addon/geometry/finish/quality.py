@@ -1,0 +1,39 @@
+"""An asset's quality as one flat table of numbers, for its file and for whoever compares assets.
+
+Of the mesh (`quality_mesh`): faces, vertices, components, boundary_edges, non_manifold_edges, watertight,
+inconsistent_edges, distance_mean and _p99, coverage_mean and _p99 (voxels), quality_mean and _p1. Of the textures
+(`quality_texture`): charts, area_stretch_p1, _p50, _p99, angle_stretch_p50, _p99, atlas_use, overlapping_texels,
+colour_error_mean, _p99 (steps of 255), colour_psnr (decibels), metallic_roughness_error_mean.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from ..bake.bake import Detail
+from ..bake.maps import EncodedTextures, decode
+from ..mesh.topology import TriMesh
+from ..unwrap.unwrap import Unwrapped
+from .quality_mesh import mesh_quality
+from .quality_texture import colour_figures, unwrap_figures
+
+if TYPE_CHECKING:
+    from .mesh import FinishedMesh
+
+
+def quality_figures(
+    mesh: FinishedMesh, images: EncodedTextures, flat: Unwrapped, detail: Detail, resolution: int
+) -> dict[str, Any]:
+    """JSON data of the asset, its textures as they are stored; numbers are rounded to five places."""
+    shape = mesh_quality(TriMesh(mesh.vertices, mesh.faces), detail.surface, resolution=resolution)
+    drawn = dataclasses.replace(flat, faces=mesh.faces, uvs=mesh.uvs)
+    colours = colour_figures(
+        mesh.vertices, drawn, detail, decode(images.base_colour), decode(images.metallic_roughness)
+    )
+    figures = {
+        **shape.as_dict(),
+        **dataclasses.asdict(unwrap_figures(mesh.vertices, drawn)),
+        **dataclasses.asdict(colours),
+    }
+    return {key: round(value, 5) if isinstance(value, float) else value for key, value in figures.items()}

@@ -1,0 +1,194 @@
+"""Unwrapping: a surface becomes charts in the unit square, few, little stretched, never on top of each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...core.errors import InputError
+from ...core.progress import Progress
+from .charts import Surface, chart_axes, connected, cut_into_charts
+from .pack import pack, triangle_areas
+from .raster import Raster, rasterise
+
+F32 = NDArray[np.float32]
+F64 = NDArray[np.float64]
+I32 = NDArray[np.int32]
+I64 = NDArray[np.int64]
+
+# Cells of the packing grid, as a share of the texture's texels: at least 2 texels then lie between two charts.
+_CELLS = 0.5
+# A chart may be this long, in sides of the square that all charts together fill to that density.
+_LONGEST, _DENSITY = 0.8, 0.65
+_LEAST_CELLS, _MOST_CELLS = 64, 1024
+# How often charts that lie on themselves are cut, before and after packing.
+_CUTS = 8
+_REPACKS = 6
+_TOO_FEW = 5e-5  # crowded faces, as a share of all: what is left to cutting after packing
+
+
+@dataclass(frozen=True)
+class Unwrapped:
+    """A mesh whose vertices are split where charts meet.
+
+    `source` (V',) names the vertex each one was, `faces` (F, 3) keep their order, `uvs` (V', 2) are in [0, 1] with v
+    down the image, `charts` (F,) are numbered from 0. `raster` is the atlas drawn at the texture's size.
+    """
+
+    source: I64
+    faces: I32
+    uvs: F32
+    charts: I64
+    raster: Raster
+
+
+def unwrap(
+    vertices: F32, faces: I32, texture_size: int, progress: Progress | None = None, device: str = "cpu"
+) -> Unwrapped:
+    """Charts for a texture of `texture_size` texels a side.
+
+    `vertices` (V, 3), `faces` (F, 3), wound so that normals point outwards; faces without area are allowed. In the
+    image charts are seen from outside, none mirrored. A chart found lying on itself is cut where its two layers part.
+    Raises `InputError` where there is no face.
+    """
+    progress = progress or Progress()
+    if not len(faces):
+        raise InputError("The mesh has no faces, so there is nothing to unwrap; give a mesh with faces.")
+    progress.update("unwrap", 0.0)
+    surface = Surface.of(vertices, faces)
+    if not surface.area.any():
+        raise InputError("No face of the mesh has an area, so there is nothing to unwrap; give a sound mesh.")
+    charts = cut_into_charts(vertices, faces, progress)
+    cells = int(np.clip(texture_size * _CELLS, _LEAST_CELLS, _MOST_CELLS))
+    flat = project(vertices, faces, surface, charts)
+    for _ in range(_CUTS):
+        progress.update("unwrap", 0.3)
+        crowded = _crowded(flat, charts, texture_size, device)
+        if len(crowded) <= _TOO_FEW * len(faces):
+            break
+        charts = _cut_layers(vertices, faces, surface, charts, crowded)
+        flat = project(vertices, faces, surface, charts)
+    charts = _cut_long(flat, surface, charts)
+    flat = project(vertices, faces, surface, charts)
+    packing, before = progress.part(0.35, 0.9), None
+    for attempt in range(_REPACKS + 1):
+        packed = pack(flat.points, flat.faces, charts, cells, packing, former=before)
+        uvs = packed.points.astype(np.float32)
+        raster = rasterise(uvs, flat.faces, texture_size, device)
+        if not raster.overlapping or attempt == _REPACKS:
+            break
+        # Seen only where texels happen to lie as they do in the atlas: single faces, which then stand alone.
+        alone = np.unique(raster.crowded[:, 1])
+        former, charts = charts, charts.copy()
+        charts[alone] = int(charts.max()) + 1 + np.arange(len(alone))
+        charts = connected(surface, charts)
+        before = packed, former[np.unique(charts, return_index=True)[1]]
+        flat = project(vertices, faces, surface, charts)
+        packing = progress.part(0.9, 0.9)
+    return Unwrapped(flat.source, flat.faces, uvs, charts, raster)
+
+
+@dataclass(frozen=True)
+class Flat:
+    """Charts before packing: `points` (V', 2) float64 in the mesh's units, v down; the rest as in `Unwrapped`."""
+
+    source: I64
+    faces: I32
+    points: F64
+
+
+def project(vertices: F32, faces: I32, surface: Surface, charts: I64) -> Flat:
+    """Each chart seen along its axis, in the mesh's units, at a scale that gives it its area on the surface."""
+    axes, areas = chart_axes(surface, charts)
+    across = np.where(np.abs(axes[:, :1]) < 0.6, [[1.0, 0.0, 0.0]], [[0.0, 1.0, 0.0]])
+    right = np.cross(across, axes)
+    right /= np.linalg.norm(right, axis=1)[:, None]
+    up = np.cross(axes, right)
+    key, inverse = np.unique(charts[:, None] * len(vertices) + faces, return_inverse=True)
+    split = inverse.reshape(faces.shape).astype(np.int32)
+    chart, source = key // len(vertices), key % len(vertices)
+    points = vertices[source].astype(np.float64)
+    uvs = np.stack([np.einsum("ij,ij->i", points, right[chart]), -np.einsum("ij,ij->i", points, up[chart])], 1)
+    shadow = np.bincount(charts, np.abs(triangle_areas(uvs, split)), len(axes))
+    # A chart without any shadow is a line; its scale does not matter.
+    uvs *= np.sqrt(np.where(shadow > 0, areas / np.maximum(shadow, 1e-300), 1.0))[chart, None].clip(0.0, 3.0)
+    return Flat(source, split, uvs)
+
+
+def _cut_long(flat: Flat, surface: Surface, charts: I64) -> I64:
+    """Charts that are too long for the square that all together could fill are cut across, into equal lengths.
+
+    Otherwise one long rod would set the scale for everything, and leave most of the atlas empty.
+    """
+    count = int(charts.max()) + 1
+    side = float(np.sqrt(np.abs(triangle_areas(flat.points, flat.faces)).sum() / _DENSITY))
+    middle = flat.points[flat.faces].mean(1)
+    members = np.maximum(np.bincount(charts, minlength=count), 1)
+    offset = middle - np.stack([np.bincount(charts, middle[:, k], count) / members for k in range(2)], 1)[charts]
+    xx, yy, xy = (np.bincount(charts, offset[:, j] * offset[:, k], count) for j, k in ((0, 0), (1, 1), (0, 1)))
+    angle = 0.5 * np.arctan2(2.0 * xy, xx - yy)  # of the direction in which the chart extends most
+    along = offset[:, 0] * np.cos(angle)[charts] + offset[:, 1] * np.sin(angle)[charts]
+    low, high = np.full(count, np.inf), np.full(count, -np.inf)
+    np.minimum.at(low, charts, along)
+    np.maximum.at(high, charts, along)
+    pieces = np.ceil((high - low) / (_LONGEST * side)).clip(1.0, 1000.0)
+    if pieces.max() == 1:
+        return charts
+    share = (along - low[charts]) / np.maximum(high - low, 1e-300)[charts]
+    piece = np.minimum((share * pieces[charts]).astype(np.int64), pieces[charts].astype(np.int64) - 1)
+    return connected(surface, charts * 1000 + piece)
+
+
+def _crowded(flat: Flat, charts: I64, texture_size: int, device: str) -> I32:
+    """(K, 2): faces that lie on each other, by drawing the charts apart, each alone in its box."""
+    count = int(charts.max()) + 1
+    chart_of = np.zeros(len(flat.points), np.int64)
+    chart_of[flat.faces.reshape(-1)] = np.repeat(charts, 3)
+    members = np.argsort(chart_of, kind="stable")
+    first = np.searchsorted(chart_of[members], np.arange(count))
+    low = np.minimum.reduceat(flat.points[members], first)
+    box = np.maximum.reduceat(flat.points[members], first) - low
+    # Shelves: charts by height, side by side until a row is full.
+    width = max(1.1 * float(np.sqrt(box.prod(1).sum())), float(box[:, 0].max()))
+    order = np.argsort(-box[:, 1], kind="stable")
+    right = np.cumsum(box[order, 0])
+    shelf = np.floor(right / width).astype(np.int64)
+    start = np.concatenate([[True], shelf[1:] != shelf[:-1]])
+    corner = np.empty_like(low)
+    left = right - box[order, 0]
+    corner[order, 0] = left - left[start][np.cumsum(start) - 1]
+    corner[order, 1] = np.concatenate([[0.0], np.cumsum(box[order, 1][start])])[np.cumsum(start) - 1]
+    side = float((corner + box).max())
+    uvs = ((flat.points - low[chart_of] + corner[chart_of]) / side).astype(np.float32)
+    area = float(np.abs(triangle_areas(uvs.astype(np.float64), flat.faces)).sum())
+    # As fine as the atlas will be, where charts fill about two thirds of it.
+    size = int(min(texture_size * np.sqrt(0.66 / max(area, 1e-9)), 2 * texture_size, 8192))
+    crowded = rasterise(uvs, flat.faces, size, device, borders=False).crowded
+    return crowded[charts[crowded[:, 0]] == charts[crowded[:, 1]]]
+
+
+def _cut_layers(vertices: F32, faces: I32, surface: Surface, charts: I64, crowded: I32) -> I64:
+    """Charts of which two faces lie on the same texel are cut between these, at half their depth along the axis.
+
+    Where the two are neighbours the surface is only crumpled there, and the steeper one becomes a chart of its own.
+    """
+    pairs = crowded[charts[crowded[:, 0]] == charts[crowded[:, 1]]]
+    axes, _ = chart_axes(surface, charts)
+    middle = vertices[faces].astype(np.float64).mean(1)
+    apart = np.linalg.norm(middle[pairs[:, 0]] - middle[pairs[:, 1]], axis=1)
+    touching = (faces[pairs[:, 0], :, None] == faces[pairs[:, 1], None, :]).any((1, 2))
+    near = touching | (apart < 0.4 * surface.perimeter[pairs].min(1))
+    facing = np.einsum("nkc,nkc->nk", surface.normal[pairs], axes[charts[pairs]])
+    alone = np.unique(pairs[near, facing[near].argmin(1)])
+    depth = np.einsum("ij,ij->i", middle, axes[charts])
+    far = pairs[~near]
+    between, chart = depth[far].mean(1), charts[far[:, 0]]
+    order = np.lexsort((between, chart))
+    named, first, count = np.unique(chart[order], return_index=True, return_counts=True)
+    level = np.full(len(axes), np.inf)
+    level[named] = between[order][first + count // 2]
+    cut = np.where(depth > level[charts], charts + len(axes), charts)
+    cut[alone] = 2 * len(axes) + np.arange(len(alone))
+    return connected(surface, cut)

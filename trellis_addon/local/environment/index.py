@@ -1,0 +1,269 @@
+"""Where wheels lie: found by their names in package indexes (PEP 503, PEP 691), pages of links, and folders."""
+
+from __future__ import annotations
+
+import html.parser
+import re
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...core.errors import EngineError
+from ...core.progress import Progress
+from ...transfer.errors import PASSING, BrokenOff, DownloadError
+from .builds import TorchBuild
+from .lock import Wanted, Wheel, best_wheel
+from .pip_settings import PipSettings
+from .python import Python
+
+if TYPE_CHECKING:
+    import httpx
+
+_ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.01"
+_AT_ONCE = 8
+_BEAT = 0.1  # seconds between two looks whether to stop
+_PAUSES = (0.5, 1.5)  # seconds before asking again what did not answer
+_MOST = 64 * 2**20  # bytes of an index page; the longest are some megabytes
+
+
+@dataclass(frozen=True)
+class Found:
+    """A wheel's place: `path` where it lies on this machine, else `url`."""
+
+    wheel: Wheel
+    url: str = ""
+    path: Path | None = None
+
+
+@dataclass
+class Finder:
+    """Finds wheels. `folder` makes it look there and nowhere else; `client` is for the web."""
+
+    settings: PipSettings
+    client: httpx.Client | None
+    folder: Path | None = None
+    _pages: dict[str, list[Found]] = field(default_factory=dict)
+    _dead: dict[str, EngineError] = field(default_factory=dict)  # hosts that do not answer
+
+    def find_all(self, wanted: Sequence[Wanted], python: Python, build: TorchBuild, progress: Progress) -> list[Found]:
+        """The places of several packages' wheels, in their order; raises `EngineError` for the first not found."""
+        pool = ThreadPoolExecutor(_AT_ONCE)
+        try:
+            futures = [pool.submit(self.find, one, python, build) for one in wanted]
+            for number, future in enumerate(futures):
+                progress.update("Looking for the packages", number / len(futures))
+                while not wait([future], _BEAT).done:
+                    progress.check()
+            return [future.result() for future in futures]
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def find(self, wanted: Wanted, python: Python, build: TorchBuild) -> Found:
+        """Where one package's wheel lies.
+
+        A wheel that the lock names is looked for by that name, and it is the lock's hash that counts. Of one that it
+        does not, an index must tell the hash.
+        """
+        failure: EngineError | None = None
+        is_refused = False
+        for place in self._places(wanted, build):
+            try:
+                files = self._files(place, wanted.name)
+            except EngineError as error:
+                failure = failure or error  # another place may have it
+                continue
+            if (found := _pick(files, wanted, python)) is not None:
+                if found.wheel.sha256 or found.path:
+                    return found
+                is_refused = True
+        raise failure or EngineError(self._missing(wanted, python, is_refused))
+
+    def _places(self, wanted: Wanted, build: TorchBuild) -> list[str]:
+        """The folders and addresses to look at, the nearest first."""
+        if self.folder is not None:
+            return [str(self.folder)]
+        pages = [f"{index.rstrip('/')}/{wanted.name}/" for index in self.settings.indexes]
+        if build.index and (wanted.wheel is None or "+" in wanted.version):
+            pages.append(f"{build.index.rstrip('/')}/{wanted.name}/")
+        return [*self.settings.find_links, *pages]
+
+    def _files(self, place: str, name: str) -> list[Found]:
+        """What lies at a place; nothing where it does not know the package. Raises `EngineError`."""
+        if place not in self._pages:
+            self._pages[place] = self._read(place, name)
+        return self._pages[place]
+
+    def _read(self, place: str, name: str) -> list[Found]:
+        if (path := _local(place)) is not None:
+            if (path / "index.html").is_file():
+                path = path / "index.html"
+            if path.is_file():
+                return _from_html(path.read_text(encoding="utf-8", errors="replace"), path.as_uri())
+            return [Found(Wheel(file.name), path=file) for file in sorted(path.glob("*.whl"))]  # none: not there
+        host = urllib.parse.urlsplit(place).netloc
+        if host in self._dead:
+            raise self._dead[host]
+        for pause in _PAUSES:
+            try:
+                return self._ask(place, name)
+            except BrokenOff:
+                time.sleep(pause)
+        try:
+            return self._ask(place, name)
+        except BrokenOff as error:
+            self._dead[host] = error
+            raise
+
+    def _ask(self, place: str, name: str) -> list[Found]:
+        """What a page on the web names; raises `BrokenOff` for what may pass, `EngineError`."""
+        if self.client is None:
+            return []
+        import httpx
+
+        shown = _shown(place)
+        try:
+            with self.client.stream("GET", place, headers={"Accept": _ACCEPT}) as reply:
+                if reply.status_code == 404:
+                    return []
+                reply.raise_for_status()
+                content = b""
+                for piece in reply.iter_bytes():
+                    content += piece
+                    if len(content) > _MOST:
+                        raise EngineError(f"{shown} is no package index; check pip's settings.")
+                base, kind = str(reply.url), reply.headers.get("content-type", "")
+        except httpx.HTTPStatusError as error:
+            code = error.response.status_code
+            kind_of_error = BrokenOff if code in PASSING else DownloadError
+            raise kind_of_error(
+                f"{shown} answers {code} where {name} was looked for; check pip's settings, or try again later.", code
+            ) from None
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            reason = re.sub(r"\[Errno -?\d+\] ", "", " ".join(str(error).split()))[:120].rstrip(".") or "no answer"
+            raise BrokenOff(
+                f"{shown} cannot be reached ({reason}); check the connection, or name your proxy in HTTPS_PROXY or "
+                "your own index in PIP_INDEX_URL."
+            ) from None
+        base = _with_login(base, place)
+        if "json" in kind:
+            return _from_json(content, base, shown)
+        return _from_html(content.decode("utf-8", "replace"), base)
+
+    def _missing(self, wanted: Wanted, python: Python, is_refused: bool) -> str:
+        what = wanted.wheel.file if wanted.wheel else f"{wanted.name} {wanted.version} for Python {python.version}"
+        if self.folder is not None:
+            return f"{self.folder} has no {what}; put it there, or install from the package index."
+        if is_refused:
+            return f"No package index tells the checksum of {what}, so that it cannot be trusted; take another index."
+        return f"No package index has {what}; check PIP_INDEX_URL and pip's configuration, or update the add-on."
+
+
+def _pick(files: list[Found], wanted: Wanted, python: Python) -> Found | None:
+    """The file that is wanted: by the lock's name, or else the best wheel of that version."""
+    if wanted.wheel is not None:
+        for found in files:
+            if found.wheel.file == wanted.wheel.file:
+                return Found(wanted.wheel, found.url, found.path)
+        return None
+    of_version = [found for found in files if _names(found.wheel.file, wanted)]
+    best = best_wheel([found.wheel for found in of_version], python)
+    return next((found for found in of_version if found.wheel == best), None)
+
+
+def _names(file: str, wanted: Wanted) -> bool:
+    from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
+    from packaging.version import Version
+
+    try:
+        name, version, *_ = parse_wheel_filename(file)
+    except InvalidWheelFilename:
+        return False
+    asked = Version(wanted.version)
+    # an index may know nvidia-cublas-cu12==12.6.4.1 only as 12.6.4.1+something: then it is that one
+    return name == canonicalize_name(wanted.name) and (
+        version == asked or (not asked.local and version.public == asked.public)
+    )
+
+
+# --- the two forms of an index page ---
+
+
+def _from_json(content: bytes, base: str, shown: str) -> list[Found]:
+    import json
+
+    try:
+        files: list[dict[str, Any]] = json.loads(content)["files"]
+        return [
+            Found(
+                Wheel(str(file["filename"]), int(file.get("size") or 0), str(file.get("hashes", {}).get("sha256", ""))),
+                _with_login(urllib.parse.urljoin(base, str(file["url"])), base),
+            )
+            for file in files
+            if str(file["filename"]).endswith(".whl")
+        ]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise EngineError(f"{shown} is no package index; check pip's settings.") from None
+
+
+class _Links(html.parser.HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.base = ""
+        self.links: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        href = dict(attrs).get("href")
+        if tag == "base" and href and not self.base:
+            self.base = href
+        elif tag == "a" and href:
+            self.links.append(href)
+
+
+def _from_html(text: str, base: str) -> list[Found]:
+    parser = _Links()
+    parser.feed(text)
+    base = urllib.parse.urljoin(base, parser.base)
+    found = []
+    for link in parser.links:
+        url, _, fragment = urllib.parse.urljoin(base, link).partition("#")
+        file = urllib.parse.unquote(urllib.parse.urlsplit(url).path).rpartition("/")[2]
+        if file.endswith(".whl"):
+            digest = re.search(r"sha256=([0-9a-fA-F]{64})", fragment)
+            wheel = Wheel(file, 0, digest[1].lower() if digest else "")
+            path = _local(url)
+            found.append(Found(wheel, "" if path else _with_login(url, base), path))
+    return found
+
+
+# --- addresses ---
+
+
+def _local(place: str) -> Path | None:
+    """The path of a file: address, or of what is no address at all."""
+    parts = urllib.parse.urlsplit(place)
+    if parts.scheme == "file":
+        return Path(urllib.request.url2pathname(("//" + parts.netloc if parts.netloc else "") + parts.path))
+    # C:\wheels is a path, whatever its colon looks like
+    return None if parts.scheme in ("http", "https") else Path(place).expanduser()
+
+
+def _with_login(url: str, other: str) -> str:
+    """`url` with the name and password of `other`, where they are for the same host and it has none itself."""
+    here, there = urllib.parse.urlsplit(url), urllib.parse.urlsplit(other)
+    if "@" in here.netloc or "@" not in there.netloc:
+        return url
+    login, _, host = there.netloc.rpartition("@")
+    if (here.scheme, here.netloc) != (there.scheme, host):
+        return url
+    return urllib.parse.urlunsplit(here._replace(netloc=f"{login}@{host}"))
+
+
+def _shown(url: str) -> str:
+    """An address as it may be told: without name and password."""
+    parts = urllib.parse.urlsplit(url)
+    return urllib.parse.urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment=""))

@@ -1,0 +1,313 @@
+"""Installing the local backend into its folder, and going on with an installation that was broken off.
+
+Order: uv, a Python, the wheels (checked against the lock), the environment under a temporary name, a trial of it, the
+library's code; only then is it called installed. What was downloaded stays when the user cancels or the line breaks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ...core.errors import Cancelled, EngineError, OfflineError
+from ...core.progress import Progress
+from ...core.version import VERSION
+from ...runtime.code import ensure_code
+from ...runtime.layout import LocalFolder, State
+from ...runtime.running import alone, demand_idle
+from ...transfer.download import DownloadError, Remote, fetch_all
+from ...transfer.errors import BrokenOff
+from ..machine.hardware import free_disk
+from . import virtual
+from .index import Finder, Found
+from .lock import Wanted, installer, load_lock, lock_id, select, wanted_by
+from .pip_settings import pip_settings
+from .plan import Plan, came, make_plan, megabytes, unpacked_bytes
+from .python import VERSIONS, Python, look_at
+from .remove import delete, disown, holds_anything
+
+if TYPE_CHECKING:
+    import httpx
+
+__all__ = ["Plan", "ensure_code", "install", "is_outdated", "make_plan"]
+
+_ATTEMPTS = 50  # at a tenth of a second
+_FULL = 50 * 2**20  # bytes free on a disk that calls itself full
+# What an installation makes that is of no use when it fails.
+_OURS = ("env.new", "downloads", "tools", "python", "code", "cache", "logs")
+
+_TRIAL = """
+import json, platform, sys, warnings
+warnings.simplefilter("ignore")
+import torch
+import array_api_compat, fast_simplification, httpx, numpy, onnxruntime, PIL.Image, safetensors.torch, scipy.spatial
+import starlette, uvicorn, warp
+warp.config.quiet = True
+warp.init()
+device = "cpu"
+try:
+    if torch.cuda.is_available():
+        device = "cuda"
+    elif torch.backends.mps.is_available():
+        device = "mps"
+    torch.ones(64, 64, device=device).matmul(torch.ones(64, 64, device=device)).sum().item()
+except Exception as error:
+    print(f"{device}: {error}")
+    device = "cpu"
+with open(sys.argv[1], "w", encoding="utf-8") as answer:
+    json.dump({"python": platform.python_version(), "torch": torch.__version__, "device": device}, answer)
+"""
+
+
+def install(plan: Plan, progress: Progress | None = None, *, allow_network: bool = True) -> State:
+    """Do what a plan says; returns what is installed then, with the device that the trial ran on.
+
+    Raises `EngineError` with the first obstacle, and for what goes wrong. `Cancelled`, a download that broke off and
+    the end of this process leave what was downloaded, and the same call goes on with it; any other failure leaves the
+    folder as it was, which is nothing where it was not there. Where nothing is to be done, only the library's code is
+    brought up to date. Raises `OfflineError` where the network is needed and
+    not allowed. Never on Blender's main thread.
+    """
+    progress = progress or Progress()
+    if plan.obstacles:
+        raise EngineError(plan.obstacles[0])
+    before = plan.folder.state()
+    if plan.is_done and before is not None:
+        ensure_code(plan.folder)
+        state = replace(before, version=VERSION)
+        plan.folder.write_state(state)
+        progress.update("Installed", 1.0)
+        return state
+    if not allow_network and plan.wheels is None:
+        raise OfflineError("Online access is off; switch it on in Preferences > System to install the local backend.")
+    demand_idle(plan.folder, "install")
+    plan.folder.claim()
+    with alone(plan.folder):
+        try:
+            return _install(plan, progress, allow_network)
+        except BaseException as error:
+            _clear_up(plan.folder, before, _can_go_on(plan.folder, error))
+            raise
+
+
+def is_outdated(folder: LocalFolder) -> bool:
+    """Whether what is installed is made of other wheels than this version would take: installing again updates it."""
+    state = folder.state()
+    return state is not None and state.complete and state.lock != lock_id()
+
+
+def _install(plan: Plan, progress: Progress, allow_network: bool) -> State:
+    folder = plan.folder
+    was = folder.claim()
+    if not was.complete:
+        folder.write_state(replace(was, version=VERSION, build=plan.build.key))
+    with _finder(plan) as finder:
+        progress.update("Looking for the packages", 0.0)
+        uv = _uv(plan, finder, progress.part(0.0, 0.03))
+        python = _python(plan, uv, progress.part(0.03, 0.06))
+        wheels = _wheels(plan, finder, python, progress.part(0.06, 0.72))
+    new = folder.root / "env.new"
+    progress.update("Making the environment", 0.72)
+    virtual.make_environment(new, python, uv, folder, progress)
+    virtual.fill_environment(new, wheels, python, uv, folder, progress.part(0.73, 0.92))
+    progress.update("Trying it", 0.92)
+    tried = _try(new, folder, progress.part(0.92, 0.98))
+    progress.update("Copying the library", 0.98)
+    ensure_code(folder)
+    _swap(new, folder)
+    state = State(
+        version=VERSION,
+        build=plan.build.key,
+        python=tried["python"],
+        torch=tried["torch"],
+        complete=True,
+        installed=time.time(),
+        made_root=was.made_root,
+        made_above=was.made_above,
+        device=tried["device"],
+        lock=lock_id(),
+    )
+    folder.write_state(state)
+    for _ in delete(folder.downloads):
+        pass
+    progress.update("Installed", 1.0)
+    return state
+
+
+# --- what is fetched ---
+
+
+@contextlib.contextmanager
+def _finder(plan: Plan) -> Iterator[Finder]:
+    settings = pip_settings()
+    if plan.wheels is not None:
+        yield Finder(settings, None, plan.wheels)
+        return
+    from ...transfer.client import make_client
+
+    with make_client(settings.certificate, settings.proxy) as client:
+        yield Finder(settings, client)
+
+
+def _uv(plan: Plan, finder: Finder, progress: Progress) -> Path | None:
+    """uv, ready to run; None where it cannot be had and the Python's own pip has to do."""
+    wanted = installer(load_lock(), plan.target)
+    if wanted is None:
+        return None
+    try:
+        found = finder.find(wanted, plan.target, plan.build)
+    except DownloadError:
+        raise
+    except EngineError:  # this machine's index or folder has none
+        if plan.python:
+            return None
+        raise
+    return virtual.unpack_uv(_fetch([found], plan.folder, finder.client, progress)[0], plan.folder)
+
+
+def _python(plan: Plan, uv: Path | None, progress: Progress) -> Python:
+    executable = plan.python
+    if not executable:
+        if uv is None:
+            raise EngineError(f"No Python {VERSIONS[0]} to {VERSIONS[-1]} was found; install one from python.org.")
+        progress.update("Downloading Python", 0.0)
+        executable = virtual.fetch_python(uv, plan.target.version, plan.folder, pip_settings(), progress)
+    found = look_at(executable)
+    if isinstance(found, str):
+        raise EngineError(found)
+    return found
+
+
+def _wheels(plan: Plan, finder: Finder, python: Python, progress: Progress) -> list[Path]:
+    """All wheels, on this machine and checked."""
+    wanted = select(load_lock(), python, plan.build)
+    found = finder.find_all(wanted, python, plan.build, progress.part(0.0, 0.05))
+    _demand_room(plan, wanted, found)
+    end = 0.6 if plan.build.tag and plan.build.device != "cpu" else 1.0
+    paths = _fetch(found, plan.folder, finder.client, progress.part(0.05, end))
+    torch = next(path for path, one in zip(paths, wanted, strict=True) if one.name == "torch")
+    more = wanted_by(torch, python, wanted)
+    if more:
+        places = finder.find_all(more, python, plan.build, progress.part(end, end))
+        _demand_room(plan, more, places)
+        paths += _fetch(places, plan.folder, finder.client, progress.part(end, 1.0))
+    return paths
+
+
+def _fetch(found: Sequence[Found], folder: LocalFolder, client: httpx.Client | None, progress: Progress) -> list[Path]:
+    """The wheels' paths: of those on this machine where they lie, of the others in `downloads`."""
+    from ...transfer.part import fits, hash_file
+
+    paths: list[Path] = []
+    remotes: list[tuple[Remote, Path]] = []
+    for one in found:
+        if one.path is None:
+            target = folder.downloads / one.wheel.file
+            remotes.append((Remote(one.url, one.wheel.size or None, one.wheel.sha256), target))
+            paths.append(target)
+            continue
+        progress.update("Checking the packages", 0.0)
+        try:
+            digest = hash_file(one.path, lambda done: progress.check())
+        except OSError as error:
+            raise EngineError(f"{one.path} cannot be read ({error.strerror or error}).") from error
+        if not fits(digest, one.wheel.sha256):
+            raise EngineError(
+                f"{one.path} is not the file that this version is made for: its checksum is another. Take it away, or "
+                "replace it."
+            )
+        paths.append(one.path)
+    if remotes:
+        fetch_all(remotes, progress, client=client, stage="Downloading")
+    return paths
+
+
+def _demand_room(plan: Plan, wanted: Sequence[Wanted], found: Sequence[Found]) -> None:
+    """Raise `EngineError` where the disk cannot hold it, before anything is downloaded."""
+    to_come = sum(max(one.wheel.size - came(plan.folder, one.wheel), 0) for one in found if one.path is None)
+    needed = to_come + unpacked_bytes(wanted, plan.build)
+    free = free_disk(plan.folder.root)
+    if free and needed > free:
+        raise EngineError(
+            f"The installation needs {megabytes(needed)} and {megabytes(free)} are free on the disk of "
+            f"{plan.folder.root}; free some space, or choose another folder."
+        )
+
+
+# --- the end ---
+
+
+def _try(env: Path, folder: LocalFolder, progress: Progress) -> dict[str, str]:
+    """Import everything and compute something: what is there, and on which device it ran."""
+    answer = folder.cache / "tmp" / "trial.json"
+    virtual.run_in(env, _TRIAL, [str(answer)], folder, progress)
+    try:
+        tried = json.loads(answer.read_text(encoding="utf-8"))
+        return {name: str(tried[name]) for name in ("python", "torch", "device")}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise EngineError("The new environment gave no answer when it was tried; install again.") from error
+    finally:
+        answer.unlink(missing_ok=True)
+
+
+def _swap(new: Path, folder: LocalFolder) -> None:
+    """Put the new environment in the place of the old one."""
+    old = folder.root / "env.old"
+    for _ in delete(old):
+        pass
+    if folder.env.exists():
+        _rename(folder.env, old)
+    try:
+        _rename(new, folder.env)
+    except EngineError:
+        if old.exists():
+            _rename(old, folder.env)
+        raise
+    for _ in delete(old):
+        pass
+
+
+def _rename(source: Path, target: Path) -> None:
+    """Rename a folder; on Windows also one that a virus scanner is still looking at."""
+    for attempt in range(_ATTEMPTS, -1, -1):
+        try:
+            source.rename(target)
+            return
+        except OSError as error:
+            if not attempt or os.name != "nt":
+                raise EngineError(
+                    f"{source} cannot be renamed ({error.strerror or error}); close what uses it, and install again."
+                ) from error
+        time.sleep(0.1)
+
+
+def _can_go_on(folder: LocalFolder, error: BaseException) -> bool:
+    """Whether the same call may succeed another time, and has something to go on with."""
+    is_break = isinstance(error, Cancelled | KeyboardInterrupt | BrokenOff | virtual.Unready)
+    is_full = free_disk(folder.root) < _FULL
+    return (is_break or is_full) and folder.downloads.is_dir() and any(folder.downloads.iterdir())
+
+
+def _clear_up(folder: LocalFolder, before: State | None, can_go_on: bool) -> None:
+    """After a failure: keep the downloads where they are of use, else what was there before and nothing else."""
+    if can_go_on:
+        parts: tuple[str, ...] = ("env.new",)
+    elif before is not None and before.complete:
+        parts = ("env.new", "downloads")
+    else:
+        parts = _OURS
+    for part in parts:
+        with contextlib.suppress(EngineError):  # the first failure is the one to be told
+            for _ in delete(folder.root / part):
+                pass
+    with contextlib.suppress(EngineError):
+        if before is not None and before.complete:
+            folder.write_state(before)
+        elif not holds_anything(folder):
+            disown(folder)

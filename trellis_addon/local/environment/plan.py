@@ -1,0 +1,194 @@
+"""What an installation would do: which build, which Python, how much to fetch, and what stands in the way."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...core.errors import EngineError
+from ...runtime.layout import LocalFolder, chosen_folder, local_folder
+from ...runtime.running import running
+from ...transfer.part import part_of
+from ..machine.hardware import Machine, free_disk
+from .builds import TorchBuild, builds_for, choose_build
+from .lock import Wanted, Wheel, installer, load_lock, lock_id, select
+from .pip_settings import pip_settings
+from .python import VERSIONS, Python, find_python, is_blenders, look_at, managed_python
+
+# Wheels unpack to about so many times their size. Measured: 1.1 to 1.5 the large ones of NVIDIA, 2.1 PyTorch with CUDA,
+# 2.5 to 4.2 all others; of PyTorch with ROCm only the result is known, 15 GB.
+_UNPACKED, _UNPACKED_NVIDIA, _UNPACKED_CUDA, _UNPACKED_ROCM = 3.7, 1.5, 2.2, 2.8
+_SPARE = 200 * 2**20  # bytes that stay free
+_LONGEST_ROOT = 100  # characters; PyTorch's longest path in it has 150, Windows' limit is 260
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What `install` is to do.
+
+    `python` is an interpreter's path, "" where a managed one is fetched; `target` is what is known of it. `download` is
+    what is still to be fetched and `disk` what is needed while installing, both in bytes and both estimates where
+    PyTorch's own index has the wheels. With `obstacles`, sentences, it cannot begin; `notes` are worth knowing.
+    `wheels` is the folder to take all wheels from, None for the package index. `is_done`: exactly this is installed.
+    """
+
+    folder: LocalFolder
+    build: TorchBuild
+    python: str
+    target: Python
+    download: int
+    disk: int
+    obstacles: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    wheels: Path | None = None
+    is_done: bool = False
+
+
+def make_plan(
+    folder: Path | None,
+    machine: Machine,
+    *,
+    build: str = "auto",
+    wheels: Path | None = None,
+    python: str = "",
+    again: bool = False,
+) -> Plan:
+    """The plan for a folder (None for the one in use) on a machine.
+
+    `build` is "auto" or a key of `builds.BUILDS` for the machine. With `again` it is also done where exactly that is
+    installed already. Asks the Pythons of this machine for their versions,
+    which takes up to seconds; needs no network and writes nothing.
+    """
+    place = local_folder() if folder is None else chosen_folder(folder)
+    chosen, about_build = _build(machine, build)
+    found, about_python = _python(machine, python, wheels)
+    if not (again or about_build or about_python) and _is_installed(place, chosen, found if python else None):
+        return Plan(place, chosen, found.executable, found, 0, 0, (), ("It is installed already.",), wheels, True)
+    obstacles, notes = [*_about_folder(place, machine), *about_build, *about_python], []
+    if not found.executable and not about_python:
+        notes.append(f"No Python {VERSIONS[0]} to {VERSIONS[-1]} was found: one of its own is downloaded.")
+    if wheels is not None and not wheels.is_dir():
+        obstacles.append(f"There is no folder {wheels}; choose the one with the wheels.")
+    download = disk = 0
+    try:
+        wanted = select(load_lock(), found, chosen)
+        tool = installer(load_lock(), found)
+        there, download = _sizes([*wanted, *([tool] if tool else [])], chosen, place)
+        download = 0 if wheels is not None else download
+        disk = download + unpacked_bytes(wanted, chosen) + _SPARE
+        if there:
+            notes.append(f"An installation was broken off here: {megabytes(there)} are downloaded already.")
+    except EngineError as error:
+        if not obstacles:
+            obstacles.append(str(error))
+    free = free_disk(place.root)
+    if free and disk > free:
+        obstacles.append(
+            f"The installation needs {megabytes(disk)} and {megabytes(free)} are free on the disk of {place.root}; "
+            "free some space, or choose another folder."
+        )
+    if place.is_installed:
+        notes.append("What is installed there is replaced; weights stay.")
+    folder_of_wheels = wheels.absolute() if wheels is not None else None
+    return Plan(
+        place, chosen, found.executable, found, download, disk, tuple(obstacles), tuple(notes), folder_of_wheels
+    )
+
+
+def _is_installed(folder: LocalFolder, build: TorchBuild, python: Python | None) -> bool:
+    state = folder.state()
+    if state is None or not folder.is_installed or (state.build, state.lock) != (build.key, lock_id()):
+        return False
+    return python is None or python.version == state.python
+
+
+def unpacked_bytes(wanted: Sequence[Wanted], build: TorchBuild) -> int:
+    """About how much disk an environment of these takes."""
+    return round(sum(_size(one, build) * _factor(one, build) for one in wanted))
+
+
+def _factor(one: Wanted, build: TorchBuild) -> float:
+    if one.name.startswith("nvidia-"):
+        return _UNPACKED_NVIDIA
+    if one.name == "torch" and build.device == "cuda":
+        return _UNPACKED_ROCM if build.key == "rocm" else _UNPACKED_CUDA
+    return _UNPACKED
+
+
+def came(folder: LocalFolder, wheel: Wheel) -> int:
+    """The bytes of a wheel that an earlier attempt has downloaded."""
+    target = folder.downloads / wheel.file
+    return sum(path.stat().st_size for path in (target, part_of(target)) if path.is_file())
+
+
+def megabytes(size: int) -> str:
+    """Bytes as they are shown: 812 MB, 2.6 GB."""
+    return f"{size / 1e9:.1f} GB" if size >= 0.9995e9 else f"{size / 1e6:.0f} MB"
+
+
+def _about_folder(folder: LocalFolder, machine: Machine) -> list[str]:
+    root = folder.root
+    if is_blenders(str(root)):
+        return [f"{root} lies in Blender's own folder, which stays as it is; choose another one."]
+    extension = Path(__file__).resolve().parents[2]
+    if __name__.startswith("bl_ext.") and root.is_relative_to(extension):
+        return [f"{root} lies in the extension's own folder, which Blender replaces; choose another one."]
+    if machine.system == "windows" and len(str(root)) > _LONGEST_ROOT:
+        return [f"{root} is too long a path for Windows and PyTorch; choose a folder nearer to the drive's top."]
+    if root.exists() and not root.is_dir():
+        return [f"{root} is a file; choose a folder."]
+    if folder.state() is None and root.is_dir() and any(root.iterdir()):
+        return [f"{root} has other things in it; choose another folder."]
+    nearest = next((place for place in (root, *root.parents) if place.exists()), root)
+    if not os.access(nearest, os.W_OK):
+        return [f"{nearest} cannot be written to; choose another folder."]
+    if found := running(folder):
+        return [f"The worker is running (process {found[0].pid}); stop it, then install."]
+    return []
+
+
+def _build(machine: Machine, key: str) -> tuple[TorchBuild, list[str]]:
+    builds = builds_for(machine)
+    automatic = choose_build(machine)
+    if not builds:
+        return automatic, [automatic.reason]
+    if key in ("auto", automatic.key):
+        return automatic, []
+    if key in builds:
+        return builds[key], []
+    return automatic, [f"There is no build {key} for this system; choose one of {', '.join(builds)}, or auto."]
+
+
+def _python(machine: Machine, executable: str, wheels: Path | None) -> tuple[Python, list[str]]:
+    fallback = managed_python(machine)
+    if executable:
+        found: Python | str | None = look_at(executable)
+        return (found, []) if isinstance(found, Python) else (fallback, [str(found)])
+    found = find_python()
+    if found is not None:
+        return found, []
+    if wheels is not None:
+        return fallback, [f"No Python {VERSIONS[0]} to {VERSIONS[-1]} was found; install one from python.org."]
+    return fallback, []
+
+
+def _sizes(wanted: list[Wanted], build: TorchBuild, folder: LocalFolder) -> tuple[int, int]:
+    """The bytes of the wheels that are downloaded already, and those that are still to come."""
+    near = [Path(place) for place in pip_settings().find_links if Path(place).is_dir()]
+    there = to_come = 0
+    for one in wanted:
+        size = _size(one, build)
+        if one.wheel is not None and any((place / one.wheel.file).is_file() for place in near):
+            continue
+        have = min(came(folder, one.wheel), size) if one.wheel is not None else 0
+        there += have
+        to_come += size - have
+    return there, to_come
+
+
+def _size(one: Wanted, build: TorchBuild) -> int:
+    if one.wheel is not None and one.wheel.size:
+        return one.wheel.size
+    return build.download if one.name == "torch" else 0

@@ -1,0 +1,156 @@
+"""Taking the local backend away: everything of ours in the folder, and nothing else."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from ...core.errors import EngineError
+from ...core.progress import Progress
+from ...runtime.layout import PARTS, LocalFolder
+from ...runtime.running import alone, demand_idle
+
+_ATTEMPTS = 30  # of a file that another program has open: a virus scanner, an indexer
+_WAIT = 0.1  # seconds between them
+_WEIGHTS = "weights"
+
+
+def remove(folder: LocalFolder, *, keep_weights: bool = False, progress: Progress | None = None) -> int:
+    """Delete what is ours in a folder; returns the bytes freed.
+
+    Links are deleted, never followed. The folder itself goes where we made it and nothing else is in it. Raises
+    `EngineError` for a folder that is not ours, while a worker runs from it, and where something cannot be deleted;
+    doing it again then goes on. `Cancelled` leaves the rest in place.
+    """
+    progress = progress or Progress()
+    state = folder.state()
+    if state is None:
+        raise EngineError(f"Nothing is installed in {folder.root}.")
+    demand_idle(folder, "remove it")
+    with alone(folder):
+        # half an installation must not look like one
+        folder.write_state(replace(state, complete=False))
+        parts = [name for name in PARTS if name != _WEIGHTS or not keep_weights]
+        total = sum(_size(folder.root / name) for name in parts)
+        freed = 0
+        for name in parts:
+            for size in delete(folder.root / name):
+                freed += size
+                progress.update("Removing", freed / total if total else 1.0)
+        if not holds_anything(folder):
+            disown(folder)
+    return freed
+
+
+def size_of(folder: LocalFolder) -> int:
+    """The bytes that `remove` would free."""
+    return sum(_size(folder.root / name) for name in PARTS)
+
+
+def holds_anything(folder: LocalFolder) -> bool:
+    """Whether anything of ours is in a folder, besides what it says about itself."""
+    return any((folder.root / name).exists() for name in PARTS)
+
+
+def drop_root(folder: LocalFolder) -> None:
+    """Take a claimed folder away again where nothing of ours has come into it."""
+    if not holds_anything(folder):
+        with alone(folder):
+            disown(folder)
+
+
+def disown(folder: LocalFolder) -> None:
+    """Make the folder nobody's; `running.alone` takes it away then."""
+    for path in (folder.state_file.with_suffix(".new"), folder.state_file):
+        for _ in delete(path):
+            pass
+
+
+def delete(path: Path) -> Iterator[int]:
+    """Delete a file or a folder with everything in it, without following links; yields the bytes of each as it goes.
+
+    Raises `EngineError` for what cannot be deleted.
+    """
+    path = _long(path)
+    try:
+        facts = path.lstat()
+    except OSError:
+        return
+    if stat.S_ISDIR(facts.st_mode) and not _is_junction(facts):
+        for name in _names(path):
+            yield from delete(path / name)
+        _insist(path.rmdir, path)
+        return
+    _insist(path.rmdir if _is_junction(facts) else path.unlink, path)
+    yield facts.st_size
+
+
+def _names(path: Path) -> list[str]:
+    try:
+        return os.listdir(path)
+    except PermissionError:
+        _allow(path)
+    try:
+        return os.listdir(path)
+    except OSError as error:
+        raise _refused(path, error) from error
+
+
+def _insist(action: Callable[[], None], path: Path) -> None:
+    """Do it, again and again while another program has it open or its rights are in the way."""
+    for attempt in range(_ATTEMPTS):
+        try:
+            return action()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            is_last = attempt == (_ATTEMPTS if os.name == "nt" else 2) - 1
+            if is_last or not isinstance(error, PermissionError):
+                raise _refused(path, error) from error
+        _allow(path)
+        _allow(path.parent)
+        if attempt:
+            time.sleep(_WAIT)
+
+
+def _allow(path: Path) -> None:
+    """Make something writable that is ours: wheels and Windows know read-only files."""
+    with contextlib.suppress(OSError):
+        if not path.is_symlink():
+            path.chmod(path.stat().st_mode | stat.S_IRWXU)
+
+
+def _refused(path: Path, error: OSError) -> EngineError:
+    return EngineError(
+        f"{path} cannot be deleted ({error.strerror or error}); close what uses it, then remove again: what is gone "
+        "stays gone."
+    )
+
+
+def _size(path: Path) -> int:
+    """The bytes below a path; links count as themselves."""
+    try:
+        facts = path.lstat()
+        if not stat.S_ISDIR(facts.st_mode) or _is_junction(facts):
+            return facts.st_size
+        return sum(_size(path / name) for name in os.listdir(path))
+    except OSError:
+        return 0
+
+
+def _is_junction(facts: os.stat_result) -> bool:
+    """Windows' other kind of link to a folder, which says that it is one."""
+    return bool(getattr(facts, "st_file_attributes", 0) & getattr(stat, "FILE_ATTRIBUTE_REPARSE_POINT", 0))
+
+
+def _long(path: Path) -> Path:
+    """A path that Windows takes beyond 260 characters."""
+    text = str(path)
+    if os.name != "nt" or text.startswith("\\\\"):
+        return path
+    return Path("\\\\?\\" + os.path.abspath(text))

@@ -1,0 +1,247 @@
+"""Making and filling the virtual environment: by uv, or by the Python's own venv and pip where uv cannot be had."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import time
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ...core.errors import EngineError
+from ...core.processes import HIDDEN
+from ...core.progress import Progress
+from ...runtime.layout import LocalFolder, python_of
+from .lock import unpacked_size
+from .pip_settings import PipSettings
+from .python import Python
+
+_POLL = 0.2  # seconds between two looks at a running program
+# Settings of uv's that a company makes, for the Python that uv downloads.
+_PASSED_ON = ("UV_PYTHON_INSTALL_MIRROR", "UV_PYTHON_DOWNLOADS_JSON_URL", "UV_NATIVE_TLS", "UV_SYSTEM_CERTS")
+
+
+def unpack_uv(wheel: Path, folder: LocalFolder) -> Path:
+    """The uv program out of its wheel, in `tools`; raises `EngineError`."""
+    target = folder.tools / ("uv.exe" if os.name == "nt" else "uv")
+    try:
+        folder.tools.mkdir(parents=True, exist_ok=True)
+        with zipfile.ZipFile(wheel) as archive:
+            name = next(name for name in archive.namelist() if name.endswith(f".data/scripts/{target.name}"))
+            temporary = target.with_name(target.name + ".new")
+            with archive.open(name) as source, temporary.open("wb") as sink:
+                shutil.copyfileobj(source, sink)
+        temporary.chmod(0o755)
+        temporary.replace(target)
+    except (OSError, StopIteration, zipfile.BadZipFile) as error:
+        raise EngineError(
+            f"uv cannot be unpacked to {folder.tools} ({error}); check the disk and its rights."
+        ) from error
+    return target
+
+
+def fetch_python(uv: Path, version: str, folder: LocalFolder, settings: PipSettings, progress: Progress) -> str:
+    """Download a Python of its own into the folder, from where uv has them; returns its path."""
+    command = [str(uv), "python", "install", version, "--install-dir", str(folder.managed_python), "--no-bin"]
+    command += ["--no-registry", "--no-config"]
+    passed_on = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    if settings.proxy:
+        passed_on |= {"HTTPS_PROXY": settings.proxy, "HTTP_PROXY": settings.proxy}
+    if settings.certificate:
+        passed_on |= {"SSL_CERT_FILE": settings.certificate}
+    try:
+        _run(command, folder, progress, extra=passed_on)
+    except _Failed as error:
+        raise EngineError(
+            f"No Python could be downloaded ({error}); install Python {version} from python.org or your system, then "
+            "install again."
+        ) from error
+    pattern = f"cpython-{version}*/python.exe" if os.name == "nt" else f"cpython-{version}*/bin/python{version}"
+    found = sorted(folder.managed_python.glob(pattern))
+    if not found:
+        raise EngineError(f"The downloaded Python is not in {folder.managed_python}; install one from python.org.")
+    return str(found[-1])
+
+
+def make_environment(env: Path, python: Python, uv: Path | None, folder: LocalFolder, progress: Progress) -> None:
+    """An empty virtual environment at `env`; raises `EngineError`."""
+    if uv is not None:
+        command = [str(uv), "venv", "--offline", "--no-config", "--no-project", "--relocatable", "--clear"]
+        command += ["--prompt", "trellis2", "--python", python.executable, str(env)]
+    else:
+        command = [*_alone(python.executable, folder), "-m", "venv", "--without-pip", "--clear"]
+        command += ["--prompt", "trellis2", str(env)]
+    try:
+        _run(command, folder, progress)
+    except _Failed as error:
+        raise EngineError(
+            f"{python.executable} could not make an environment ({error}); choose another Python."
+        ) from error
+
+
+def fill_environment(
+    env: Path, wheels: Sequence[Path], python: Python, uv: Path | None, folder: LocalFolder, progress: Progress
+) -> None:
+    """Install wheels, and nothing else, from where they lie; raises `EngineError`.
+
+    Progress counts the bytes unpacked.
+    """
+    total = sum(unpacked_size(wheel) for wheel in wheels)
+    listed = folder.downloads / "install.txt"
+    listed.parent.mkdir(parents=True, exist_ok=True)
+    listed.write_text("".join(f"{_name(wheel)} @ {wheel.absolute().as_uri()}\n" for wheel in wheels), encoding="utf-8")
+    packages = ["--no-index", "--no-deps", "--requirement", str(listed)]
+    try:
+        if uv is not None:
+            command = [str(uv), "pip", "install", "--offline", "--no-config", "--no-build"]
+            command += ["--python", str(python_of(env)), *packages]
+            # it unpacks there first, and links from there
+            _run(command, folder, progress, watched=folder.cache / "uv", total=total)
+        else:
+            _fill_by_pip(env, [*packages, "--no-cache-dir", "--no-compile"], python, folder, progress, total)
+    except _Failed as error:
+        raise EngineError(
+            f"The packages could not be installed ({error}); remove what is there and install again."
+        ) from error
+    finally:
+        shutil.rmtree(folder.cache / "uv", ignore_errors=True)
+
+
+def _fill_by_pip(
+    env: Path, packages: Sequence[str], python: Python, folder: LocalFolder, progress: Progress, total: int
+) -> None:
+    """By the pip of the Python that the environment is of, or else by the one that Python brings along for it."""
+    install = ["install", *packages]
+    pip = ["-m", "pip", "--isolated", "--disable-pip-version-check"]
+    inside = _alone(str(python_of(env)), folder)
+    try:
+        outside = [*_alone(python.executable, folder), *pip, "--python", str(python_of(env))]
+        _run([*outside, *install], folder, progress, watched=env, total=total)
+    except _Failed as error:
+        if "No module named pip" not in str(error) and "no such option" not in str(error):  # one from before 2022
+            raise
+        _run([*inside, "-m", "ensurepip"], folder, progress)
+        _run([*inside, *pip, *install], folder, progress, watched=env, total=total)
+
+
+def run_in(env: Path, code: str, arguments: Sequence[str], folder: LocalFolder, progress: Progress) -> None:
+    """Run a piece of Python in the environment; raises `EngineError` where it fails."""
+    try:
+        _run([*_alone(str(python_of(env)), folder), "-c", code, *arguments], folder, progress)
+    except _Failed as error:
+        raise _explained(str(error)) from error
+
+
+def _alone(python: str, folder: LocalFolder) -> list[str]:
+    """How a Python is started here: without anybody's settings, and with its compiled files in `cache`."""
+    return [python, "-I", "-X", f"pycache_prefix={folder.pycache}"]
+
+
+class Unready(EngineError):
+    """The machine lacks something that its user can put there; the same environment then runs."""
+
+
+def _explained(words: str) -> EngineError:
+    """Why an environment does not run, for those who cannot read a traceback."""
+    if "WinError 126" in words or "WinError 1114" in words or "DLL load failed" in words:
+        return Unready(
+            "PyTorch was installed and cannot be loaded: Microsoft's Visual C++ runtime is missing or too old; install "
+            "the current vc_redist.x64.exe from Microsoft, then install again."
+        )
+    if "GLIBC" in words:
+        return EngineError(
+            f"This system is older than what PyTorch is made for ({words}); use a newer one, or the remote API."
+        )
+    if words.endswith(("-4", "132")):  # an illegal instruction
+        return EngineError(
+            "This machine's processor is older than what PyTorch is made for; use another one, or the remote API."
+        )
+    return EngineError(
+        f"What was installed does not run ({words}); install again, and report it if that does not help."
+    )
+
+
+class _Failed(Exception):
+    """A program failed; its text is the last thing it said."""
+
+
+def _run(
+    command: Sequence[str],
+    folder: LocalFolder,
+    progress: Progress,
+    *,
+    watched: Path | None = None,
+    total: int = 0,
+    extra: Mapping[str, str] | None = None,
+) -> None:
+    """Run a program to its end, its words in install.log; ends it and raises `Cancelled` where it should stop."""
+    folder.logs.mkdir(parents=True, exist_ok=True)
+    log = folder.logs / "install.log"
+    environment = folder.environment() | {"UV_PYTHON_DOWNLOADS": "manual", "NO_COLOR": "1"} | dict(extra or {})
+    with log.open("ab") as sink:
+        sink.write(f"\n$ {' '.join(command)}\n".encode())
+        sink.flush()
+        start = sink.tell()
+        try:
+            process = subprocess.Popen(
+                list(command),
+                stdin=subprocess.DEVNULL,
+                stdout=sink,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                creationflags=HIDDEN,
+                close_fds=os.name == "nt",  # see `running.alone`
+            )
+        except OSError as error:
+            raise _Failed(f"{command[0]} does not start: {error.strerror or error}") from error
+        try:
+            _watch(process, progress, watched, total)
+        finally:
+            if process.poll() is None:
+                process.terminate()
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(5)
+                process.kill()
+                process.wait()
+    if process.returncode != 0:
+        raise _Failed(_last_words(log, start) or f"it ended with {process.returncode}")
+
+
+def _watch(process: subprocess.Popen[bytes], progress: Progress, watched: Path | None, total: int) -> None:
+    pause = looked = 0.0
+    while process.poll() is None:
+        progress.check()
+        if watched is not None and total and time.monotonic() - looked > pause:
+            begun = time.monotonic()
+            done = min(_bytes_in(watched), total)
+            looked = time.monotonic()
+            pause = max(0.5, 8 * (looked - begun))  # looking must not cost more than it shows
+            progress.update(f"Installing {done / 1e9:.1f} of {total / 1e9:.1f} GB", done / total)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_POLL)
+
+
+def _bytes_in(folder: Path) -> int:
+    total = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):  # moved meanwhile
+                total += os.lstat(os.path.join(place, name)).st_size
+    return total
+
+
+def _last_words(log: Path, start: int) -> str:
+    """What a program said last, as one piece of a sentence."""
+    with log.open("rb") as source:
+        source.seek(start)
+        lines = [line.strip() for line in source.read()[-4000:].decode("utf-8", "replace").splitlines() if line.strip()]
+    told = [line for line in lines if "error" in line.lower() or "failed" in line.lower()] or lines
+    causes = [line.strip("├╰─▶× ").removeprefix("error: ").removeprefix("ERROR: ") for line in told[-2:]]
+    return ": ".join(causes)[:300].rstrip(". ")
+
+
+def _name(wheel: Path) -> str:
+    return wheel.name.partition("-")[0]

@@ -1,0 +1,77 @@
+"""What past runs took, of the finished jobs: what an estimate learns from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ...core.errors import TrellisError
+from ...task.settings import DRAFT_MODEL, TRELLIS2_MODEL, Settings
+
+if TYPE_CHECKING:
+    from ...jobs.job import Asset, Job
+    from ...jobs.store import JobStore
+
+MOST = 200  # of the newest jobs: what a card did a year ago, with another version, says little
+
+
+@dataclass(frozen=True)
+class Run:
+    """One result that was made on a device of ours.
+
+    `device` is its name as the engine told it, `peak_memory` bytes of it (0 where nobody told), `resolution` what was
+    really made.
+    """
+
+    model: str
+    device: str
+    settings: Settings
+    seconds: float
+    peak_memory: int = 0
+    resolution: int = 0
+
+
+def past_runs(store: JobStore, most: int = MOST) -> tuple[Run, ...]:
+    """The runs among the newest jobs, the newest first. Reads the store: not to be asked at every redraw."""
+    try:
+        return runs_of(store.recent(most))
+    except TrellisError:  # a store that cannot be read is told where jobs are listed
+        return ()
+
+
+def runs_of(jobs: Iterable[Job]) -> tuple[Run, ...]:
+    """The runs that jobs tell of: assets whose provenance has a "performance"."""
+    found = []
+    for job in jobs:
+        for asset in job.assets:
+            run = _run(asset)
+            if run is not None:
+                found.append(run)
+    return tuple(found)
+
+
+def _run(asset: Asset) -> Run | None:
+    told = asset.provenance.get("performance")
+    if not isinstance(told, Mapping) or asset.provenance.get("source"):  # worked on from kept latents: another kind
+        return None
+    seconds = _number(told.get("seconds"))
+    model = asset.engine
+    if model not in (DRAFT_MODEL, TRELLIS2_MODEL) or not 0 < seconds < 86400:
+        return None
+    try:
+        settings = Settings.from_request(asset.provenance.get("settings") or {})
+    except (TrellisError, AttributeError):  # of a version that knew other fields
+        return None
+    return Run(
+        model,
+        str(told.get("device") or ""),
+        settings,
+        seconds,
+        int(_number(told.get("peakMemory"))),
+        int(_number(told.get("resolution"))),
+    )
+
+
+def _number(value: Any) -> float:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else 0.0

@@ -1,0 +1,273 @@
+"""What this machine has to run TRELLIS.2 on: cards, memory, disk.
+
+Every fact comes from the maker's own tool or from the system, asked with a timeout; it takes up to some seconds and
+is never done on Blender's main thread. What nobody tells is 0 or "".
+"""
+
+from __future__ import annotations
+
+import csv
+import ctypes
+import os
+import platform
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...core.processes import ask
+
+_TIMEOUT = 10.0  # seconds; a driver that wakes up takes a few
+_MIB = 2**20
+
+
+@dataclass(frozen=True)
+class Card:
+    """A graphics card. `total` and `free` in bytes.
+
+    `kind` is "nvidia", "amd", "apple" or "intel". `index` is the number its own runtime gives it. `capability` is
+    CUDA's compute capability ("8.9"), or the name of AMD's target ("gfx1100").
+    """
+
+    name: str
+    kind: str
+    index: int = 0
+    total: int = 0
+    free: int = 0
+    driver: str = ""
+    capability: str = ""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """`system` is "linux", "windows" or "macos", `arch` "x86_64" or "arm64"; `memory` and `memory_free` in bytes."""
+
+    system: str
+    arch: str
+    cards: tuple[Card, ...] = ()
+    memory: int = 0
+    memory_free: int = 0
+
+
+def find_machine() -> Machine:
+    """This machine; its cards in the order of use: NVIDIA's, AMD's, Apple's, Intel's, each by its number."""
+    system = {"win32": "windows", "darwin": "macos"}.get(sys.platform, "linux")
+    arch = "arm64" if platform.machine().lower() in ("arm64", "aarch64") else "x86_64"
+    memory, free = _memory(system)
+    cards = _nvidia()
+    if system == "macos":
+        cards += _apple(arch, memory, free)
+    elif system == "windows":
+        cards += _windows_others()
+    else:
+        cards += _linux_others()
+    order = ("nvidia", "amd", "apple", "intel")
+    return Machine(
+        system, arch, tuple(sorted(cards, key=lambda card: (order.index(card.kind), card.index))), memory, free
+    )
+
+
+def free_disk(path: Path) -> int:
+    """Bytes free where `path` is or would be; 0 where that cannot be told."""
+    for place in (path, *path.parents):
+        try:
+            return shutil.disk_usage(place).free
+        except OSError:  # not there yet
+            continue
+    return 0
+
+
+# --- NVIDIA ---
+
+
+def _nvidia() -> list[Card]:
+    tool = shutil.which("nvidia-smi") or _if_there(
+        Path(os.environ.get("SYSTEMROOT", "")) / "System32" / "nvidia-smi.exe", Path("/usr/lib/wsl/lib/nvidia-smi")
+    )
+    if tool is None:
+        return []
+    fields = "index,name,memory.total,memory.free,driver_version,compute_cap"
+    told = ask([tool, f"--query-gpu={fields}", "--format=csv,noheader,nounits"], _TIMEOUT)
+    if told is None:  # a driver from before 2021 does not know compute_cap and refuses the whole question
+        told = ask([tool, f"--query-gpu={fields.rpartition(',')[0]}", "--format=csv,noheader,nounits"], _TIMEOUT)
+    rows = csv.reader((told or "").splitlines(), skipinitialspace=True)
+    return [card for row in rows if (card := _nvidia_card(row)) is not None]
+
+
+def _nvidia_card(row: list[str]) -> Card | None:
+    """A row such as 0, NVIDIA H200, 143771, 143100, 570.86.15, 9.0; what a card does not tell is [N/A]."""
+    if len(row) < 5 or not row[0].strip().isdigit():
+        return None
+    index, name, total, free, driver, *capability = (cell.strip() for cell in row)
+    return Card(
+        name=name,
+        kind="nvidia",
+        index=int(index),
+        total=_whole(total) * _MIB,
+        free=_whole(free) * _MIB,
+        driver=driver if driver[:1].isdigit() else "",
+        capability=capability[0] if capability and capability[0][:1].isdigit() else "",
+    )
+
+
+# --- Linux: what the kernel's drivers say ---
+
+
+def _linux_others(sys_folder: Path = Path("/sys/class")) -> list[Card]:
+    targets = _amd_targets(sys_folder)
+    cards: list[Card] = []
+    for device in sorted(sys_folder.glob("drm/card*/device")):
+        if not device.parent.name.removeprefix("card").isdigit():  # card0-HDMI-A-1 is a plug
+            continue
+        kind = {"0x1002": "amd", "0x8086": "intel"}.get(_read(device / "vendor"))
+        if kind is None:
+            continue
+        total, used = (_whole(_read(device / f"mem_info_vram_{what}")) for what in ("total", "used"))
+        number = sum(card.kind == kind for card in cards)
+        target = targets[number] if kind == "amd" and number < len(targets) else ""
+        name = (
+            _read(device / "product_name") or _pci_name(device) or {"amd": "AMD graphics"}.get(kind, "Intel graphics")
+        )
+        cards.append(
+            Card(
+                name,
+                kind,
+                number,
+                total,
+                max(total - used, 0),
+                _read(sys_folder / "../module/amdgpu/version") if kind == "amd" else "",
+                target,
+            )
+        )
+    return cards
+
+
+def _amd_targets(sys_folder: Path) -> list[str]:
+    """The compute targets of AMD's cards, in the order of their nodes: 110001 -> gfx1101."""
+    found = []
+    nodes = sys_folder.glob("kfd/kfd/topology/nodes/*/properties")
+    for properties in sorted(nodes, key=lambda path: _whole(path.parent.name)):
+        pairs = dict(line.split(maxsplit=1) for line in _read(properties).splitlines() if " " in line)
+        if version := _whole(pairs.get("gfx_target_version", "0")):  # 0 is the processor
+            found.append(f"gfx{version // 10000}{version // 100 % 100:x}{version % 100:x}")
+    return found
+
+
+def _pci_name(device: Path) -> str:
+    """The card's name in the system's list of PCI devices, by lspci where it is installed."""
+    tool = shutil.which("lspci")
+    told = ask([tool, "-mm", "-s", device.resolve().name], _TIMEOUT) if tool else None
+    cells = next(csv.reader([(told or "").strip()], delimiter=" "), [])
+    return f"{cells[2]} {cells[3]}" if len(cells) > 3 else ""
+
+
+# --- Windows: the registry's list of display adapters ---
+
+_ADAPTERS = r"SYSTEM\CurrentControlSet\Control\Class\{4d36e968-e325-11ce-bfc1-08002be10318}"
+
+
+def _windows_others() -> list[Card]:
+    """AMD's and Intel's cards, as their drivers registered themselves."""
+    found: list[Card] = []
+    for values in _adapters():
+        name = str(values.get("DriverDesc", ""))
+        maker = (str(values.get("ProviderName", "")) + " " + name).lower()
+        kind = "amd" if "amd" in maker or "advanced micro" in maker or "radeon" in maker else ""
+        kind = kind or ("intel" if "intel" in maker else "")
+        if not kind:
+            continue
+        memory = values.get("HardwareInformation.qwMemorySize", 0)
+        total = memory if isinstance(memory, int) else 0
+        number = sum(card.kind == kind for card in found)
+        found.append(Card(name, kind, number, total, 0, str(values.get("DriverVersion", ""))))
+    return found
+
+
+def _adapters() -> list[dict[str, object]]:
+    found: list[dict[str, object]] = []
+    if sys.platform == "win32":
+        import winreg
+
+        try:
+            with winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, _ADAPTERS) as adapters:
+                for number in range(64):
+                    with winreg.OpenKey(adapters, f"{number:04d}") as adapter:
+                        count = winreg.QueryInfoKey(adapter)[1]
+                        pairs = (winreg.EnumValue(adapter, index)[:2] for index in range(count))
+                        found.append({str(name): value for name, value in pairs})
+        except OSError:  # the first number that is not there ends the list
+            pass
+    return found
+
+
+# --- macOS ---
+
+
+def _apple(arch: str, memory: int, free: int) -> list[Card]:
+    """Apple silicon shares its memory with the processor; Intel Macs have nothing that PyTorch still serves."""
+    if arch != "arm64":
+        return []
+    name = (ask(["/usr/sbin/sysctl", "-n", "machdep.cpu.brand_string"], _TIMEOUT) or "").strip() or "Apple silicon"
+    return [Card(name, "apple", 0, memory, free, platform.mac_ver()[0])]
+
+
+# --- memory ---
+
+
+def _memory(system: str) -> tuple[int, int]:
+    if system == "windows":
+        return _windows_memory()
+    if system == "macos":
+        total = _whole(ask(["/usr/sbin/sysctl", "-n", "hw.memsize"], _TIMEOUT) or "")
+        return total, _macos_free()
+    pairs = dict(line.split(":", 1) for line in _read(Path("/proc/meminfo")).splitlines() if ":" in line)
+    total, free = (_whole(pairs.get(name, "").removesuffix("kB")) * 1024 for name in ("MemTotal", "MemAvailable"))
+    return total, free
+
+
+def _macos_free() -> int:
+    lines = (ask(["/usr/bin/vm_stat"], _TIMEOUT) or "").splitlines()
+    page = _whole("".join(filter(str.isdigit, lines[0]))) if lines else 0
+    wanted = ("Pages free", "Pages inactive", "Pages purgeable", "Pages speculative")
+    return page * sum(_whole(line.rpartition(":")[2].strip(" .")) for line in lines if line.startswith(wanted))
+
+
+class _MemoryStatus(ctypes.Structure):
+    """MEMORYSTATUSEX of the Windows API."""
+
+    _fields_ = [
+        ("length", ctypes.c_uint32),
+        ("load", ctypes.c_uint32),
+        *(
+            (name, ctypes.c_uint64)
+            for name in ("total", "free", "page", "page_free", "virtual", "virtual_free", "more")
+        ),
+    ]
+
+
+def _windows_memory() -> tuple[int, int]:
+    status = _MemoryStatus(length=ctypes.sizeof(_MemoryStatus))
+    if sys.platform == "win32":
+        ctypes.windll.kernel32.GlobalMemoryStatusEx(ctypes.byref(status))
+    return int(status.total), int(status.free)
+
+
+# --- small things ---
+
+
+def _whole(text: str) -> int:
+    try:
+        return int(text.strip())
+    except ValueError:
+        return 0
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return ""
+
+
+def _if_there(*paths: Path) -> str | None:
+    return next((str(path) for path in paths if path.is_file()), None)

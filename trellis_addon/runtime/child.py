@@ -1,0 +1,97 @@
+"""Another Python process that finds this package, whatever it is called in this one."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ..core.errors import EngineError
+from .layout import local_folder
+
+# Blender's Python runs isolated and ignores PYTHONPATH: the child takes its paths from its arguments.
+# `trellis_addon` is found in its own folder's parent, however the package is named here.
+_BOOTSTRAP = """
+import importlib, json, sys
+paths, module, arguments, is_installed = json.loads(sys.argv[1])
+sys.path.extend(path for path in paths if path not in sys.path)
+held = importlib.import_module("trellis_addon.runtime.running").hold() if is_installed else None
+sys.exit(importlib.import_module("trellis_addon" + module).main(arguments))
+"""
+
+
+# The Python that has PyTorch and what else the local backend needs; Blender's own has not.
+PYTHON_VARIABLE = "TRELLIS2_PYTHON"
+
+_LOOK = 0.1  # seconds between two looks at whether a child is to stop
+
+
+def local_python() -> str:
+    """The Python of the local backend: what the variable names, or else the installed one, or else this one."""
+    named = os.environ.get(PYTHON_VARIABLE)
+    if named:
+        return named
+    folder = local_folder()
+    return str(folder.python) if folder.is_installed else sys.executable
+
+
+def start_child(module: str, arguments: list[str], *, is_local: bool = False, **streams: Any) -> subprocess.Popen[str]:
+    """Start `main(arguments)` of a module of this package (".cli.main") in a process of its own; text streams.
+
+    `is_local` takes the local backend's Python, which has packages of its own. Where that is the installed one, the
+    library's code is run from its folder as well, and whatever the process writes on its own account lies there.
+    Raises `EngineError` where that Python cannot be started.
+    """
+    python = local_python() if is_local else sys.executable
+    folder = local_folder()
+    is_installed = is_local and not os.environ.get(PYTHON_VARIABLE) and python == str(folder.python)
+    command = [python, "-I"]
+    if is_installed:
+        from .code import ensure_code
+
+        paths = [str(ensure_code(folder))]
+        command += ["-X", f"pycache_prefix={folder.pycache}"]
+        streams["env"] = folder.environment(streams.get("env"))
+    else:
+        paths = [str(Path(__file__).resolve().parents[1])]
+        if python == sys.executable:
+            paths = [*filter(None, sys.path), *paths]
+    try:
+        return subprocess.Popen(
+            [*command, "-c", _BOOTSTRAP, json.dumps([paths, module, arguments, is_installed])],
+            text=True,
+            encoding="utf-8",
+            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+            **streams,
+        )
+    except OSError as error:
+        raise EngineError(
+            f"{python} cannot be started ({error.strerror or error}); choose the Python of the local backend in the "
+            f"preferences, or by the variable {PYTHON_VARIABLE}."
+        ) from error
+
+
+def run_child(module: str, arguments: list[str], check: Callable[[], None]) -> str:
+    """`start_child` in the local backend's Python, and wait for its end: what it complained of if it failed, else "".
+
+    `check` is called all the while; what it raises ends the process. Raises `EngineError` as `start_child` does.
+    """
+    child = start_child(module, arguments, is_local=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    try:
+        while True:
+            check()
+            try:
+                _, said = child.communicate(timeout=_LOOK)  # reads on, or a talkative child would wait for ever
+                break
+            except subprocess.TimeoutExpired:
+                continue
+    except BaseException:
+        child.kill()
+        child.communicate()
+        raise
+    lines = said.strip().splitlines()
+    return (lines[-1] if lines else f"it ended with {child.returncode}.") if child.returncode else ""

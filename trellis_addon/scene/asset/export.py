@@ -1,0 +1,88 @@
+"""The GLB as the service delivered it: for programs that shall get what was made, not what Blender made of it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import bpy
+
+from ...core.errors import DamagedFileError, FieldError, InputError, TrellisError
+from ...formats.glb.check import check_glb_file
+from ...images import clean_name
+from ...jobs.job import Asset
+from ...jobs.store import JobStore
+from ..importing.provenance import read_provenance
+
+
+def original_of(obj: bpy.types.Object, *, store: JobStore | None = None) -> Asset:
+    """The result of the job that an object was made by, its GLB on this disk.
+
+    Raises `InputError` for an object of another origin, `TrellisError` where job or file are not here any more:
+    its sentence says how to fetch them again.
+    """
+    provenance = read_provenance(obj)
+    uuid = str(provenance.get("task_uuid") or "")
+    if not uuid:
+        raise InputError(f'"{obj.name}" was not made by this add-on: there is no original to export.')
+    cure = f"fetch it again with Fetch by Task UUID: {uuid}"
+    job = (store or JobStore()).get(uuid)
+    if job is None:
+        raise TrellisError(f'The job of "{obj.name}" is not in this computer\'s list; {cure}.')
+    asset = next((asset for asset in job.assets if _is_same(asset, provenance)), None)
+    if asset is None:
+        raise TrellisError(f'The job of "{obj.name}" has no such result any more; {cure}.')
+    if not asset.path.is_file():
+        raise TrellisError(f'The GLB of "{obj.name}" is not in the jobs\' folder any more; {cure}.')
+    return asset
+
+
+def export_original(
+    obj: bpy.types.Object, target: str | os.PathLike[str], *, overwrite: bool = False, store: JobStore | None = None
+) -> Path:
+    """Copy the original GLB of an object, byte by byte, to a file or into a folder; returns the file.
+
+    A file that is there is replaced only with `overwrite`. Raises `FieldError` for the target, `DamagedFileError`
+    where the GLB itself is damaged, and as `original_of` does.
+    """
+    asset = original_of(obj, store=store)
+    path = Path(target)
+    if path.is_dir():
+        path /= f"{clean_name(obj.name)}.glb"
+    if path.suffix.lower() != ".glb":
+        raise FieldError("target", str(path), "give a folder, or a file name that ends in .glb")
+    if path.exists() and not overwrite:
+        raise FieldError("target", str(path), message=f"{path} is there already; choose another name, or overwrite it.")
+    try:
+        check_glb_file(asset.path)
+    except DamagedFileError as error:
+        raise DamagedFileError(f'The GLB of "{obj.name}" has been damaged on disk; delete the job\'s file.') from error
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _copy(asset.path, path, overwrite)
+    except FileExistsError as error:
+        raise FieldError("target", str(path), message=f"{path} is there already; choose another name.") from error
+    except OSError as error:
+        raise TrellisError(f"{path} cannot be written: {error.strerror or error}.") from error
+    return path
+
+
+def _is_same(asset: Asset, provenance: dict[str, object]) -> bool:
+    """Whether it is the very result; `file_uuid` is the surest, and older objects have none."""
+    key = "file_uuid" if provenance.get("file_uuid") else "result_index"
+    return asset.provenance.get(key) == provenance.get(key)
+
+
+def _copy(source: Path, target: Path, overwrite: bool) -> None:
+    """Whole or not at all; without `overwrite` not over what another program has put there meanwhile either."""
+    handle, name = tempfile.mkstemp(suffix=".part", dir=target.parent)
+    os.close(handle)
+    try:
+        shutil.copyfile(source, name)
+        if not overwrite:
+            target.open("xb").close()
+        os.replace(name, target)
+    finally:
+        Path(name).unlink(missing_ok=True)

@@ -1,0 +1,52 @@
+"""Giving an asset its real-world height, whenever it is known."""
+
+from __future__ import annotations
+
+import bpy
+from mathutils import Matrix
+
+from ...core.errors import InputError, TrellisError
+from ..importing.placement import world_bounds
+from .lods import lods_of
+
+
+def height_of(obj: bpy.types.Object) -> float:
+    """How tall a mesh object stands in the scene, in metres; for something that lies flat its longest side."""
+    low, high = world_bounds(obj)
+    extent = high - low
+    return float(extent.z if extent.z > 1e-4 * max(extent) else max(extent))
+
+
+def set_height(obj: bpy.types.Object, height: float) -> None:
+    """Make an object `height` metres tall about its origin, which for an asset is its bottom centre: it stays where
+    it stands, and its scale stays as it is. Its levels of detail follow; others that share its mesh do not.
+
+    Raises `InputError` for a height that cannot be, or an object without a surface.
+    """
+    if not 0.0001 <= height <= 100_000:
+        raise InputError(f"height: {height} m cannot be used; allowed: from 0.0001 to 100000 m.")
+    if obj.type != "MESH" or not len(obj.data.vertices):
+        raise InputError(f'"{obj.name}" has no surface; choose a mesh object.')
+    if obj.mode == "EDIT":
+        raise TrellisError(f'"{obj.name}" is being edited; leave Edit Mode first.')
+    bpy.context.view_layer.update()
+    current = height_of(obj)
+    if not current > 0:
+        raise InputError(f'"{obj.name}" is a single point: it has no height to scale.')
+    chain = lods_of(obj)
+    together = [obj, *(chain.objects if chain else ())]
+    for mesh in dict.fromkeys(member.data for member in together if member.type == "MESH"):
+        mine = _own(mesh, together)
+        mine.transform(Matrix.Scale(height / current, 4), shape_keys=True)
+        mine.update()
+
+
+def _own(mesh: bpy.types.Mesh, together: list[bpy.types.Object]) -> bpy.types.Mesh:
+    """The mesh, or where objects outside show it as well, a copy for those inside."""
+    if not any(other.data == mesh for other in bpy.data.objects if other not in together):
+        return mesh
+    copy = mesh.copy()
+    for member in together:
+        if member.data == mesh:
+            member.data = copy
+    return copy

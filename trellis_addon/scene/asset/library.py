@@ -1,0 +1,180 @@
+"""Marking objects as assets with a preview, saving them to libraries, and laying many of them out."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import bpy
+import numpy as np
+from mathutils import Matrix
+
+from ...core.errors import InputError, TrellisError
+from ...images import clean_name
+from ..importing.placement import bounds, world_bounds
+from ..importing.provenance import read_provenance
+from ..render import render_object
+from .catalog import CATALOG, catalog_id, ensure_catalog, folder_of_this_file
+
+PREVIEW_SIZE = 256
+AUTHOR = "TRELLIS.2 for Blender"
+# A note for whoever finds the asset later, not advice: weights and picture are two things.
+LICENCE = "Made with TRELLIS.2 (weights: MIT licence); the rights in the picture stay with their holder"
+DRAFT_LICENCE = "Made without a model; the rights in the picture stay with their holder"
+
+
+def mark_asset(
+    obj: bpy.types.Object,
+    *,
+    preview: Path | None = None,
+    catalog: str | None = CATALOG,
+    author: str = AUTHOR,
+    licence: str | None = None,
+    tags: Sequence[str] = (),
+) -> None:
+    """Mark as an asset: a preview, and from its provenance a description, tags and a note on the licence.
+
+    `preview`: a picture to use; without one the object is rendered (about a second). `catalog`: path of the
+    catalog to be in, written into the library that the open file belongs to (an unsaved file belongs to none:
+    then only its UUID is set); None leaves it alone. `licence`: a note of your own. `tags` are added. Raises
+    `TrellisError` where the catalog file cannot be written.
+    """
+    if catalog is not None:
+        folder = folder_of_this_file()
+        identifier = ensure_catalog(folder, catalog) if folder else catalog_id(catalog)
+    obj.asset_mark()
+    if catalog is not None:
+        obj.asset_data.catalog_id = identifier
+    _describe(obj, author, licence, tags)
+    if preview is not None:
+        _load_preview(obj, preview)
+        return
+    with tempfile.TemporaryDirectory() as folder_name:
+        path = Path(folder_name) / "preview.png"
+        render_object(obj, path, size=PREVIEW_SIZE, samples=8, transparent=True)
+        _load_preview(obj, path)
+
+
+def save_to_library(
+    obj: bpy.types.Object,
+    folder: Path,
+    *,
+    catalog: str = CATALOG,
+    preview: Path | None = None,
+    author: str = AUTHOR,
+    licence: str | None = None,
+    tags: Sequence[str] = (),
+) -> Path:
+    """Save the object, marked, as a .blend of its own in an asset library's folder; returns the file.
+
+    The name is the object's, with a number where that is taken: no file is ever replaced. In the open file the
+    object stays marked or unmarked as it is; one that is marked is saved with what its mark says, and `author`,
+    `licence` and `tags`, see `mark_asset`, are for one that is not. Raises `InputError` for a folder that is not
+    there, `TrellisError` where it cannot be written; then no file is left behind.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(f"The asset library's folder {folder} is not there; choose another, or create it.")
+    identifier = ensure_catalog(folder, catalog)
+    if obj.mode == "EDIT":
+        obj.update_from_editmode()
+    before = obj.asset_data.catalog_id if obj.asset_data else None
+    try:
+        if before is None:
+            mark_asset(obj, preview=preview, catalog=None, author=author, licence=licence, tags=tags)
+        elif preview is not None:
+            _load_preview(obj, preview)
+        obj.asset_data.catalog_id = identifier
+        target = _reserve(folder, clean_name(obj.name))
+        _write_blend(obj, target)
+    finally:
+        if before is None:
+            obj.asset_clear()
+        else:
+            obj.asset_data.catalog_id = before
+    return target
+
+
+def lay_out_grid(objects: Sequence[bpy.types.Object], *, gap: float = 0.25) -> None:
+    """Stand the objects in rows on the ground, in the order given, behind whatever else is in the scene.
+
+    `gap` is the free space between them, as a share of the widest.
+    """
+    if not objects:
+        return
+    extents = [bounds(obj.data) for obj in objects]
+    cell = max(float((high - low)[:2].max()) for low, high in extents) * (1 + gap)
+    columns = math.ceil(math.sqrt(len(objects)))
+    start = _free_depth(objects) + cell / 2
+    for number, obj in enumerate(objects):
+        row, column = divmod(number, columns)
+        obj.matrix_world = Matrix.Translation(((column - (columns - 1) / 2) * cell, start + row * cell, 0.0))
+
+
+def _describe(obj: bpy.types.Object, author: str, licence: str | None, tags: Sequence[str]) -> None:
+    provenance = read_provenance(obj)
+    engine = str(provenance.get("engine") or "unknown")
+    is_draft = engine.startswith("draft:")
+    data = obj.asset_data
+    data.author = author
+    data.description = f"Made from {provenance.get('image', 'a picture')} by {engine}"
+    data.license = licence if licence is not None else (DRAFT_LICENCE if is_draft else LICENCE)
+    # Blender keeps 63 bytes of a tag
+    named = [clean_name(str(provenance[key])) for key in ("engine", "model", "image") if provenance.get(key)]
+    for tag in ("TRELLIS.2", "draft" if is_draft else "generated", *named, *tags):
+        data.tags.new(tag, skip_if_exists=True)
+
+
+def _reserve(folder: Path, name: str) -> Path:
+    """A file that was not there before, and now is, empty: nobody else can take its name."""
+    for number in itertools.count(1):
+        target = folder / (f"{name}.blend" if number == 1 else f"{name}-{number}.blend")
+        try:
+            target.open("xb").close()
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise TrellisError(f"{target} cannot be written: {error.strerror or error}.") from error
+        break
+    return target
+
+
+def _write_blend(obj: bpy.types.Object, target: Path) -> None:
+    """Into the reserved file, whole or not at all."""
+    part = target.with_name(f".{target.name}.part")
+    try:
+        bpy.data.libraries.write(str(part), {obj}, path_remap="ABSOLUTE", fake_user=True, compress=True)
+        os.replace(part, target)
+    except (OSError, RuntimeError) as error:
+        part.unlink(missing_ok=True)
+        target.unlink(missing_ok=True)
+        raise TrellisError(f"{target} cannot be written; see that the disk has room.") from error
+
+
+def _free_depth(new: Sequence[bpy.types.Object]) -> float:
+    """The y behind which nothing stands; 0 in an empty scene."""
+    known = set(new)
+    depths = [
+        world_bounds(obj)[1].y
+        for obj in bpy.context.scene.objects
+        if obj.type == "MESH" and obj not in known and len(obj.data.vertices)
+    ]
+    return max(depths, default=0.0)
+
+
+def _load_preview(obj: bpy.types.Object, path: Path) -> None:
+    """Put a picture's pixels into the datablock's preview; works with and without a window."""
+    image = bpy.data.images.load(str(path), check_existing=False)
+    try:
+        image.scale(PREVIEW_SIZE, PREVIEW_SIZE)
+        pixels = np.empty(PREVIEW_SIZE * PREVIEW_SIZE * 4, dtype=np.float32)
+        image.pixels.foreach_get(pixels)
+        preview = obj.preview_ensure()
+        preview.image_size = (PREVIEW_SIZE, PREVIEW_SIZE)
+        preview.image_pixels_float.foreach_set(pixels)
+    finally:
+        bpy.data.images.remove(image)

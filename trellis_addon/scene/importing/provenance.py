@@ -1,0 +1,41 @@
+"""Where an object came from, kept on the object itself."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import bpy
+
+from ...core.errors import TrellisError
+from ...jobs.job import Asset
+from ...task.settings import Settings
+
+# One text, because Blender's own numbers have 32 bits and a seed has 63.
+PROPERTY = "trellis2_provenance"
+
+
+def write_provenance(obj: bpy.types.Object, asset: Asset) -> None:
+    obj[PROPERTY] = json.dumps({"name": asset.name, **asset.provenance})
+
+
+def read_provenance(obj: bpy.types.Object | None) -> dict[str, Any]:
+    """What is known of an object's making; empty where it is not ours."""
+    text = obj.get(PROPERTY) if obj is not None else None
+    if not isinstance(text, str):
+        return {}
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def settings_of(obj: bpy.types.Object) -> Settings:
+    """The settings that made the object, its very seed included: generating with them repeats it."""
+    provenance = read_provenance(obj)
+    if not provenance:
+        raise TrellisError(f'"{obj.name}" was not made by this add-on: there are no settings to repeat.')
+    settings = Settings.from_request(provenance.get("settings") or {})
+    seed = provenance.get("seed")
+    return settings.replace(seed=seed, number_results=None) if isinstance(seed, int) else settings

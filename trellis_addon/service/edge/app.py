@@ -1,0 +1,302 @@
+"""The HTTP edges of the service: who may ask, what may be sent, and which function answers.
+
+No web page can use it: no CORS header is ever sent, a body must be `application/json` (which a page
+of another origin cannot send unasked), and the Host must be ours (which a rebound name is not).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Iterable
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import FileResponse, Response
+from starlette.routing import Route, WebSocketRoute
+from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.websockets import WebSocket, WebSocketClose
+
+from ..handlers import Service, key_error
+from ..handshake import CLIENT_HEADER
+from ..limits import Limits
+from ..protocol import JsonObject, Reply, RequestError, encode, error_object, first_task, parse_tasks
+from ..tasks import TaskRecord
+from .openapi import describe
+from .origin import public_address
+from .websocket import SocketEdge
+
+_DRAIN = 4  # times the largest body are read and thrown away, so that the client gets to see the refusal
+_LARGE = 4 * 2**20  # bytes of a body from where on it is taken apart alone: pictures are copied some times in between
+_LOOK = 0.02  # seconds between two looks at a task that a reply waits for
+_NO_STORE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+
+
+def create_app(service: Service, hosts: Iterable[str] | None, limits: Limits | None = None) -> ASGIApp:
+    """The service as an ASGI application. `hosts` are the Host headers that are ours; None lets any pass."""
+    edge = _Edge(service, limits or Limits())
+    app = Starlette(
+        routes=[
+            *(Route(path, edge.tasks, methods=["POST"]) for path in ("/v1", "/v1/")),
+            *(Route(path, edge.about, methods=["GET"]) for path in ("/v1", "/v1/", "/health")),
+            *(WebSocketRoute(path, edge.socket) for path in ("/v1", "/v1/")),
+            Route("/openapi.json", edge.description, methods=["GET"]),
+            Route("/files/{secret}/{name}", edge.file, methods=["GET"]),
+        ],
+        exception_handlers={HTTPException: _http_error, Exception: _crash},
+    )
+    app.router.redirect_slashes = False
+    strict = _OneLength(app)
+    return strict if hosts is None else _HostCheck(strict, hosts)
+
+
+class _Edge:
+    def __init__(self, service: Service, limits: Limits) -> None:
+        self.service = service
+        self.limits = limits
+        self._held = 0  # bytes of all bodies that are there
+        self._large = asyncio.Semaphore(1)
+
+    async def tasks(self, request: Request) -> Response:
+        key = _bearer(request)
+        body = _Body(self, request, key)
+        try:
+            await body.read()
+            async with self._large if body.size > _LARGE else contextlib.nullcontext():
+                requests = await run_in_threadpool(self._open, body.take(), key is not None)
+                base_url = public_address(request)
+                dry_run = request.headers.get("x-runware-dry-run", "").strip().lower() in ("1", "true")
+                reply, waiting = await run_in_threadpool(
+                    self.service.answer, requests, base_url, dry_run, _client(request)
+                )
+                del requests  # pictures and all, which a reply that waits need not hold
+        except ClientDisconnect:
+            return Response(status_code=400)  # nobody is there to read it
+        except RequestError as error:
+            reply = Reply()
+            reply.refuse(error_object(error))
+            response = _json(reply.body, reply.status)
+            if not body.ended:  # what is still to come would be taken for the next request
+                response.headers["Connection"] = "close"
+            return response
+        finally:
+            body.release()
+        for record in waiting:
+            await self._wait(record, reply)
+        return _json(reply.body, reply.status)
+
+    def may_hold(self, size: int) -> bool:
+        """Count `size` more bytes of bodies, where there is room for them; fewer with a negative one."""
+        if size > 0 and self._held + size > self.limits.bodies:
+            return False
+        self._held += size
+        return True
+
+    def shown_key(self, first: Any) -> Any:
+        """What a request's first task shows for a token."""
+        return first.get("apiKey") if isinstance(first, dict) and first.get("taskType") == "authentication" else None
+
+    async def about(self, request: Request) -> Response:
+        key = _bearer(request)
+        if not self.service.knows(key):
+            reply = Reply()
+            reply.refuse(error_object(key_error(key)))
+            return _json(reply.body, reply.status)
+        return _json(self.service.about(), 200)
+
+    async def socket(self, socket: WebSocket) -> None:
+        await SocketEdge(self.service, self._open, self._wait).serve(socket)
+
+    async def description(self, request: Request) -> Response:
+        """For everybody, without a token: there is nothing in it that is not in the published source."""
+        return _json(describe(), 200)
+
+    async def file(self, request: Request) -> Response:
+        stored = self.service.files.find(request.path_params["secret"], request.path_params["name"])
+        if stored is None:
+            raise HTTPException(404, "There is no such file here (any more).")
+        return FileResponse(stored.path, media_type=stored.media_type, headers=_NO_STORE)
+
+    def _open(self, body: bytes | bytearray, authenticated: bool) -> list[Any]:
+        """The body's tasks, where the header or the first of them shows the token."""
+        try:
+            requests = parse_tasks(body, self.limits)
+        except RequestError:
+            if authenticated:
+                raise
+            raise key_error(None) from None
+        if not authenticated:
+            shown = self.shown_key(requests[0])
+            if not self.service.knows(shown):
+                raise key_error(shown)
+        return requests
+
+    async def _wait(self, record: TaskRecord, reply: Reply) -> None:
+        """Put a `sync` task's results into the reply when they are there."""
+        while not record.done and not self.service.closing:
+            await asyncio.sleep(_LOOK)
+        data, errors = self.service.tasks.items(record)
+        reply.add(*data)
+        reply.report(errors)
+
+
+class _OneLength:
+    """Turns away requests with two lengths, which a proxy may have read as two requests where we read one."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        names = {name for name, _ in scope["headers"]} if scope["type"] == "http" else set()
+        if {b"content-length", b"transfer-encoding"} <= names:
+            error = RequestError("invalidRequest", "A request has a Content-Length or a Transfer-Encoding, not both.")
+            response = _json({"errors": [error_object(error)]}, 400)
+            response.headers["Connection"] = "close"
+            await response(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+
+class _HostCheck:
+    """Turns away what was sent to another name than ours: a web page's own name that was bound to this address."""
+
+    def __init__(self, app: ASGIApp, hosts: Iterable[str]) -> None:
+        self._app = app
+        self._hosts = frozenset(host.lower() for host in hosts)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] in ("http", "websocket"):
+            given = [value.decode("latin-1").lower() for name, value in scope["headers"] if name == b"host"]
+            if len(given) != 1 or given[0] not in self._hosts:
+                if scope["type"] == "websocket":
+                    await WebSocketClose()(scope, receive, send)
+                    return
+                error = RequestError("forbidden", "The Host header is not this service's address.")
+                await _json({"errors": [error_object(error)]}, 403)(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+
+def _client(request: Request) -> str:
+    """What tells the clients apart that take turns: a program of ours says so itself."""
+    host = request.client.host if request.client is not None else ""
+    return request.headers.get(CLIENT_HEADER, "")[:64] or host
+
+
+def _bearer(request: Request) -> str | None:
+    """What the Authorization header shows; None without one."""
+    header = request.headers.get("authorization")
+    if header is None:
+        return None
+    scheme, _, key = header.partition(" ")
+    return key.strip() if scheme.lower() == "bearer" else ""
+
+
+class _Body:
+    """A request's body on its way in. What is to be refused is not kept, but read on, as far as that is bearable."""
+
+    def __init__(self, edge: _Edge, request: Request, key: str | None) -> None:
+        self._edge = edge
+        self._request = request
+        self._key = key
+        self._kept = bytearray()
+        self._counted = 0
+        length = request.headers.get("content-length", "")
+        self._promised = int(length[:20]) if length.isdigit() else 0
+        self._refusal = self._refused_at_once()
+        self.size = 0
+        self.ended = False
+
+    async def read(self) -> None:
+        """Raises `RequestError` for what is refused, when it has come to its end or has gone on for too long."""
+        limits, clock = self._edge.limits, asyncio.get_running_loop().time
+        began = clock()
+        stream = self._request.stream()
+        while not self.ended and max(self.size, self._promised) <= _DRAIN * limits.body:
+            latest = began + limits.body_seconds + self.size / limits.slowest
+            try:
+                async with asyncio.timeout_at(min(clock() + limits.pause_seconds, latest)):
+                    chunk = await anext(stream, None)
+            except TimeoutError:
+                sentence = "The request's body did not arrive in time; send it again."
+                raise self._refusal or RequestError("requestTooSlow", sentence) from None
+            if chunk is None:
+                self.ended = True
+            else:
+                self._take_in(chunk)
+        if self._refusal is not None:
+            raise self._refusal
+
+    def take(self) -> bytearray:
+        """The whole body, which is not kept here any more."""
+        kept, self._kept = self._kept, bytearray()
+        return kept
+
+    def release(self) -> None:
+        """Count it no longer."""
+        self._kept = bytearray()
+        self._edge.may_hold(-self._counted)
+        self._counted = 0
+
+    def _refused_at_once(self) -> RequestError | None:
+        headers = self._request.headers
+        if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+            return RequestError("unsupportedMediaType", "Send the tasks as Content-Type: application/json.")
+        if headers.get("content-encoding", "identity").strip().lower() != "identity":
+            return RequestError("unsupportedMediaType", "Send the tasks as they are, without a Content-Encoding.")
+        if self._key is not None and not self._edge.service.knows(self._key):
+            return key_error(self._key)
+        return self._too_large() if self._promised > self._edge.limits.body else None
+
+    def _too_large(self) -> RequestError:
+        limit = self._edge.limits.body // 2**20
+        return RequestError("bodyTooLarge", f"The request is larger than {limit} MB; send a smaller picture.")
+
+    def _take_in(self, chunk: bytes) -> None:
+        limits = self._edge.limits
+        before, self.size = self.size, self.size + len(chunk)
+        if self._refusal is not None:
+            return
+        if self.size > limits.body:
+            self._refuse(self._too_large())
+        elif not self._edge.may_hold(len(chunk)):
+            sentence = "The service is reading too many large requests already; send this one again later."
+            self._refuse(RequestError("rateLimitExceeded", sentence))
+        else:
+            self._counted += len(chunk)
+            self._kept += chunk
+            if self._key is None and before <= limits.unproven < self.size:
+                shown = self._edge.shown_key(first_task(self._kept[: limits.unproven]))
+                if not self._edge.service.knows(shown):
+                    self._refuse(key_error(shown))
+
+    def _refuse(self, error: RequestError) -> None:
+        self._refusal = error
+        self.release()
+
+
+def _json(body: JsonObject, status: int) -> Response:
+    headers = {"Cache-Control": "no-store"}
+    if status == 429:
+        headers["Retry-After"] = "2"  # seconds
+    return Response(encode(body), status, headers, "application/json")
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    code = {404: "notFound", 405: "methodNotAllowed"}.get(status, "invalidRequest")
+    detail = error.detail if isinstance(error, HTTPException) and status == 404 and error.detail != "Not Found" else ""
+    message = detail or f"{request.method} is not possible at this address; send tasks by POST to /v1."
+    response = _json({"errors": [error_object(RequestError(code, message))]}, status)
+    if isinstance(error, HTTPException) and error.headers:
+        response.headers.update(error.headers)
+    return response
+
+
+async def _crash(request: Request, error: Exception) -> Response:
+    # Starlette raises the error again after this, so that the server logs it.
+    sentence = "The service failed at this request; its log has the details."
+    return _json({"errors": [error_object(RequestError("internalServerError", sentence))]}, 500)

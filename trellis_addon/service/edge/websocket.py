@@ -1,0 +1,99 @@
+"""The same tasks over a WebSocket at the same address, where a library for that is installed.
+
+The first frame shows the token (`authentication`); each further frame is what a request's body is over
+HTTP, and is answered by one frame. Frames are worked on side by side: one that waits for a `sync` task
+does not hold up the others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib.util
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from starlette.concurrency import run_in_threadpool
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from ..handlers import Service
+from ..protocol import JsonObject, Reply, RequestError, encode, error_object
+from ..tasks import TaskRecord
+from .origin import public_address
+
+AT_ONCE = 32  # frames of one connection that may be in work
+BYTES_AT_ONCE = 128 * 2**20  # ... and what these may be together
+FIRST_FRAME_SECONDS = 15.0
+
+OpenBody = Callable[[bytes, bool], list[Any]]
+Wait = Callable[[TaskRecord, Reply], Awaitable[None]]
+
+
+def is_available() -> bool:
+    """Whether uvicorn can speak the protocol here."""
+    return importlib.util.find_spec("websockets") is not None
+
+
+class SocketEdge:
+    """What serves a connection. `open_body` and `wait` are those of the HTTP edge."""
+
+    def __init__(self, service: Service, open_body: OpenBody, wait: Wait) -> None:
+        self._service = service
+        self._open = open_body
+        self._wait = wait
+
+    async def serve(self, socket: WebSocket) -> None:
+        if "origin" in socket.headers:  # a web page, which may connect to any address unasked
+            await socket.close()
+            return
+        await socket.accept()
+        working: dict[asyncio.Task[None], int] = {}  # and the size of its frame
+        try:
+            first = await asyncio.wait_for(_receive(socket), FIRST_FRAME_SECONDS)
+            if not await self._answer(socket, first, authenticated=False):
+                await socket.close(1008)
+                return
+            while True:
+                while len(working) >= AT_ONCE or sum(working.values()) > BYTES_AT_ONCE:
+                    await asyncio.wait(working, return_when=asyncio.FIRST_COMPLETED)
+                frame = await _receive(socket)
+                task = asyncio.create_task(self._answer_later(socket, frame))
+                working[task] = len(frame)
+                task.add_done_callback(lambda done: working.pop(done, None))
+                del frame
+        except TimeoutError:
+            await socket.close(1008)
+        except WebSocketDisconnect:
+            pass
+        finally:
+            for task in list(working):
+                task.cancel()
+
+    async def _answer_later(self, socket: WebSocket, frame: bytes) -> None:
+        with contextlib.suppress(WebSocketDisconnect, RuntimeError):  # the client has gone in the meantime
+            await self._answer(socket, frame, authenticated=True)
+
+    async def _answer(self, socket: WebSocket, frame: bytes, authenticated: bool) -> bool:
+        """Answer one frame; whether it was let in."""
+        try:
+            requests = await run_in_threadpool(self._open, frame, authenticated)
+        except RequestError as error:
+            await _send(socket, {"errors": [error_object(error)]})
+            return False
+        reply, waiting = await run_in_threadpool(self._service.answer, requests, public_address(socket), False)
+        for record in waiting:
+            await self._wait(record, reply)
+        await _send(socket, reply.body)
+        return True
+
+
+async def _receive(socket: WebSocket) -> bytes:
+    message = await socket.receive()
+    if message["type"] == "websocket.disconnect":
+        raise WebSocketDisconnect(message.get("code") or 1000)
+    text = message.get("text")
+    return message.get("bytes") or b"" if text is None else text.encode("utf-8", "replace")
+
+
+async def _send(socket: WebSocket, body: JsonObject) -> None:
+    await socket.send_text(encode(body).decode("ascii"))

@@ -1,0 +1,158 @@
+"""One request for an asset, and what came of it: the protocol's task and its results as data."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import uuid as uuid_module
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+from typing import Any
+
+from ..core.errors import FieldError
+from .settings import BY_PATH, OWN_SETTINGS, RANDOM_SEED_MAX, SEED_MAX, TASK_TYPE, TRELLIS2_MODEL, Settings
+
+
+def new_uuid() -> str:
+    return str(uuid_module.uuid4())
+
+
+def random_seed() -> int:
+    """A seed as the platform draws one: unsigned, 32 bits."""
+    return secrets.randbelow(RANDOM_SEED_MAX + 1)
+
+
+def result_seed(seed: int, index: int) -> int:
+    """The seed of result `index` of a task: seed, seed + 1, ...; past the largest it goes on at 0."""
+    return (seed + index) % (SEED_MAX + 1)
+
+
+@dataclass(frozen=True)
+class Task:
+    """A `3dInference` task. `image` is what `inputs.image` takes: UUID, URL, data URI or Base64.
+
+    With `latents` (`inputs.latents`: UUID, data URI or Base64) it goes on from what an earlier result was decoded from,
+    on a service of ours only: with an image the texture is sampled again, without one nothing is.
+    """
+
+    image: str
+    settings: Settings = field(default_factory=Settings)
+    model: str = TRELLIS2_MODEL
+    uuid: str = field(default_factory=new_uuid)
+    latents: str = ""
+
+    def __post_init__(self) -> None:
+        BY_PATH["model"].check(self.model)
+        for path, value in (("inputs.image", self.image), ("inputs.latents", self.latents)):
+            if value or not (self.image or self.latents):
+                BY_PATH[path].check(value)
+        check_uuid(self.uuid)
+
+    def to_request(self) -> dict[str, Any]:
+        """The request's JSON object: what was set, nothing else."""
+        return {
+            "taskType": TASK_TYPE,
+            "taskUUID": self.uuid,
+            "model": self.model,
+            **self.settings.to_request(),
+            "inputs": {name: text for name in ("image", "latents") if (text := getattr(self, name))},
+        }
+
+    @classmethod
+    def from_request(cls, request: Mapping[str, Any]) -> Task:
+        """Read and check a request; `FieldError` names the first field that is missing or not allowed."""
+        if not isinstance(request, Mapping):
+            raise FieldError("task", request, "give a JSON object", code="invalidObject")
+        found = request.get("inputs")
+        inputs = found if isinstance(found, Mapping) else {}
+        given: dict[str, Any] = {
+            "taskType": request.get("taskType"),
+            "taskUUID": request.get("taskUUID"),
+            "model": request.get("model"),
+            "inputs.image": inputs.get("image"),
+        }
+        latents = inputs.get("latents")
+        if latents is not None:
+            BY_PATH["inputs.latents"].check(latents)
+            if given["inputs.image"] is None:
+                del given["inputs.image"]
+        settings = Settings.from_request(request)
+        for path, value in given.items():
+            if value is None:
+                raise missing_field(path)
+            BY_PATH[path].check(value)
+        return cls(given.get("inputs.image", ""), settings, given["model"], given["taskUUID"], latents or "")
+
+
+def check_published(task: Task) -> None:
+    """Raise `FieldError` for what only our own service understands: the remote API's task has no such field."""
+    if task.latents:
+        raise _unknown("inputs.latents", "keeps no stages to go on from")
+    check_own_settings(task.settings)
+
+
+def check_own_settings(settings: Settings) -> None:
+    """Raise `FieldError` for the first setting that only our own service understands."""
+    for own in OWN_SETTINGS:
+        if own.name in settings:
+            raise _unknown(own.path, "does not know it")
+
+
+def _unknown(path: str, why: str) -> FieldError:
+    message = f"{path}: the remote API {why}; use a service of your own, or leave it out."
+    return FieldError(path, None, message=message, code="unsupportedParameter")
+
+
+@dataclass(frozen=True)
+class Result:
+    """One asset of a task, as the service reported it: `cost` in US dollars, None where not told.
+
+    The rest is what our own service tells beyond the protocol: `latents_url` is where it has what the asset was decoded
+    from, `performance` what it took (`seconds`, `device`, `peakMemory` in bytes, the `resolution` that was made), and
+    `notes` are sentences about what was done otherwise than asked.
+    """
+
+    task_uuid: str
+    index: int
+    seed: int | None
+    file_uuid: str
+    url: str
+    cost: float | None = None
+    engine: str = ""
+    latents_url: str = ""
+    performance: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """What tells two results apart: results come in any order, and more than once."""
+        return self.file_uuid or self.url
+
+
+def check_uuid(value: Any) -> str:
+    # Any version: the page says v4, the live service has been seen to take v7.
+    try:
+        if str(uuid_module.UUID(value)) == value.lower():
+            return value
+    except (ValueError, AttributeError, TypeError):
+        pass
+    raise FieldError("taskUUID", value, "give a UUID such as " + new_uuid(), code="invalidTaskUUID")
+
+
+def missing_field(path: str) -> FieldError:
+    last = path.split(".")[-1]
+    what = BY_PATH[path].description
+    message = f"{path}: nothing was given; {what[0].lower()}{what[1:]} is required."
+    return FieldError(path, None, code="missing" + last[0].upper() + last[1:], message=message)
+
+
+def presets() -> dict[str, Settings]:
+    """The settings of the published example requests, by name."""
+    return {example["name"]: Settings.from_request(example["request"]) for example in examples()}
+
+
+def examples() -> list[dict[str, Any]]:
+    """The published example requests with their responses: `name`, `request`, `response`."""
+    text = resources.files(__package__).joinpath("examples.json").read_text(encoding="utf-8")
+    return json.loads(text)

@@ -1,0 +1,242 @@
+"""The download of one file: asked for, received, tried again, checked, and put in its place."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import filelock
+import httpx
+
+from .board import Row, size_words
+from .errors import (
+    LASTING,
+    BrokenOff,
+    Damaged,
+    DownloadError,
+    broken_line,
+    disk_trouble,
+    leads_nowhere,
+    refuse_page,
+    refused,
+    retry_after,
+)
+from .part import Part, Remote, fits, hash_file, leftovers_of
+
+ATTEMPTS = 6  # without a byte more than before
+FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0  # seconds between two attempts; doubled each time
+PATIENCE = 300.0  # seconds that a server may ask to wait, before it is a failure
+MAX_BYTES = 1 << 38  # of a file whose size nobody has told
+_POLL = 0.25  # seconds between two looks whether another process is done
+
+
+class FileDownload:
+    """One file to fetch; `run` does it, on whatever thread, and tells the row of the board how far it is."""
+
+    def __init__(self, remote: Remote, target: Path, http: httpx.Client, row: Row) -> None:
+        self._remote = remote
+        self._target = target
+        self._http = http
+        self._row = row
+
+    def run(self) -> None:
+        """Fetch the file unless it is there; raises `DownloadError`, `Cancelled`."""
+        try:
+            self._target.parent.mkdir(parents=True, exist_ok=True)
+            with self._in_turn():
+                if not self._is_there():
+                    self._fetch()
+        except OSError as error:
+            raise disk_trouble(self._target.name, self._target.parent, error) from error
+
+    def _fetch(self) -> None:
+        part = Part(self._target, self._remote)
+        with self._checking():
+            part.take_up(self._checked)
+        damaged = attempt = most = 0
+        while True:
+            try:
+                if not part.is_whole:
+                    self._receive(part)
+                part.finish()
+                self._row.done = self._row.size = part.length
+                return
+            except Damaged as error:
+                part.drop()
+                damaged += 1
+                if damaged == 2:
+                    raise DownloadError(
+                        f"{error}, twice: it is damaged on its way or at {self._host}; try later, or another source."
+                    ) from None
+            except BrokenOff as error:
+                if part.length > most:  # a bad line, but it gets on
+                    most, attempt = part.length, 0
+                attempt += 1
+                if attempt == ATTEMPTS or error.wait > PATIENCE:
+                    raise
+                pause = min(FIRST_WAIT * 2**attempt, LONGEST_WAIT) * random.uniform(0.5, 1.0)
+                self._row.sleep(max(pause, error.wait))
+
+    def _receive(self, part: Part) -> None:
+        """The rest of the file, behind what is there."""
+        # Bytes as they are: a compressed transfer could not be gone on with in the middle.
+        headers = {"Accept-Encoding": "identity", **self._remote.headers}
+        if part.length:
+            headers["Range"] = f"bytes={part.length}-"
+            if part.validator:
+                headers["If-Range"] = part.validator
+        try:
+            with self._http.stream("GET", self._remote.url, headers=headers) as response:
+                stream = response.extensions.get("network_stream")
+                with self._row.holding(stream.get_extra_info("socket") if stream else None):
+                    if self._is_accepted(response, part):
+                        self._save(response, part)
+        except LASTING as error:
+            raise leads_nowhere(self._remote.url) from error
+        except httpx.HTTPError as error:
+            self._row.check()  # hung up by ourselves
+            raise broken_line(self._target.name, self._host, error) from error
+
+    def _is_accepted(self, response: httpx.Response, part: Part) -> bool:
+        """Whether what comes is to be saved: False where the part turns out to be all. Raises where it is no use."""
+        host, name = response.url.host, self._target.name
+        start, total = _range(response)
+        if response.status_code == 416 and part.length and total == part.length:
+            return False
+        if response.status_code == 416 or (response.status_code == 206 and start != part.length):
+            part.drop()
+            raise BrokenOff(f"{host} sends another part of {name} than was asked for; try another source.")
+        if response.status_code not in (200, 206):
+            wait = retry_after(response.headers.get("retry-after"))
+            raise refused(response.status_code, name, host, wait)
+        refuse_page(response, name)
+        size = self._remote.size
+        if size is not None and total is not None and total != size:
+            raise DownloadError(
+                f"{host} has another {name} than is wanted, with {total} bytes in place of {size}; choose another "
+                "source, or update the add-on."
+            )
+        validator = _validator(response)
+        if response.status_code == 200:
+            part.begin(validator)
+        elif part.validator and validator and validator != part.validator:
+            part.drop()
+            raise BrokenOff(f"{name} has changed at {host} while it was downloaded; start the download again.")
+        self._row.size = total or size
+        return True
+
+    def _save(self, response: httpx.Response, part: Part) -> None:
+        most = self._row.size or MAX_BYTES
+        self._row.done = part.length
+        with part.path.open("r+b") as file:
+            file.seek(part.length)
+            for chunk in response.iter_bytes():  # as they come: what is collected into larger ones is lost in a break
+                self._row.check()
+                if part.length + len(chunk) > most:
+                    raise Damaged(f"{self._target.name} came with more than {most} bytes")
+                part.append(file, chunk)
+                self._row.done = part.length
+                self._row.received += len(chunk)
+        if self._row.size is not None and part.length < self._row.size:
+            raise BrokenOff(
+                f"The download of {self._target.name} from {self._host} ended after {size_words(part.length)} of "
+                f"{size_words(self._row.size)}; start it again to go on."
+            )
+
+    def _is_there(self) -> bool:
+        """Whether the target is there already, and is what is asked for."""
+        size, wanted = self._remote.size, self._remote.sha256
+        if not self._target.is_file() or (size is None and not wanted):
+            return False
+        have = self._target.stat().st_size
+        if size is not None and have != size:
+            return False
+        with self._checking():
+            if wanted and not fits(hash_file(self._target, self._checked), wanted):
+                self._row.done = 0
+                return False
+        self._row.done = self._row.size = have
+        return True
+
+    @contextlib.contextmanager
+    def _in_turn(self) -> Iterator[None]:
+        """While no other process works on the same file."""
+        path = leftovers_of(self._target)[-1]
+        lock = filelock.FileLock(path, thread_local=False)
+        while True:
+            self._row.check()
+            try:
+                lock.acquire(timeout=0)
+                break
+            except filelock.Timeout:
+                self._row.is_waiting = True
+                self._row.sleep(_POLL)
+        self._row.is_waiting = False
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):  # Windows removes it itself, when it is let go
+                path.unlink()
+            lock.release()
+
+    @contextlib.contextmanager
+    def _checking(self) -> Iterator[None]:
+        self._row.is_checking = True
+        try:
+            yield
+        finally:
+            self._row.is_checking = False
+
+    def _checked(self, done: int) -> None:
+        self._row.check()
+        self._row.done = done
+
+    @property
+    def _host(self) -> str:
+        try:
+            return urlsplit(self._remote.url).hostname or self._remote.url
+        except ValueError:
+            return self._remote.url
+
+
+def sweep(target: Path) -> None:
+    """Delete what a process that was killed has left beside a whole file, unless another one works on it now."""
+    part, note, path = leftovers_of(target)
+    if not any(place.exists() for place in (part, note, path)):
+        return
+    lock = filelock.FileLock(path, thread_local=False)
+    with contextlib.suppress(OSError):  # held by another, which is a kind of it, or not ours to delete
+        lock.acquire(timeout=0)
+        try:
+            for place in (part, note, path):
+                with contextlib.suppress(OSError):
+                    place.unlink(missing_ok=True)
+        finally:
+            lock.release()
+
+
+def _range(response: httpx.Response) -> tuple[int, int | None]:
+    """Where in the file the reply begins, and the size of the whole where it is told; -1 where it is no such part."""
+    if response.status_code in (206, 416):
+        found = re.fullmatch(r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)", response.headers.get("content-range", ""))
+        if not found or not _is_plain(response):
+            return -1, None
+        return int(found[1] or 0), None if found[2] == "*" else int(found[2])
+    length = response.headers.get("content-length", "")
+    return 0, int(length) if length.isdigit() and _is_plain(response) else None
+
+
+def _is_plain(response: httpx.Response) -> bool:
+    return response.headers.get("content-encoding", "identity") == "identity"
+
+
+def _validator(response: httpx.Response) -> str:
+    """What names exactly this version of the file; a weak ETag does not."""
+    if not _is_plain(response):
+        return ""
+    tag = response.headers.get("etag", "")
+    return tag if tag.startswith('"') else response.headers.get("last-modified", "")
