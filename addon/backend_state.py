@@ -13,7 +13,7 @@ from bpy.app.translations import pgettext_iface
 
 from .. import __package__ as base_package
 from ..trellis_addon.core.errors import TrellisError
-from ..trellis_addon.engines.engine import trellis2_available
+from ..trellis_addon.engines.registry import trellis2_available
 from ..ui.local_setup import worker_status
 from .local_words import card_words, duration_range, worker_state
 from .preferences import remote_key_source, service_url

@@ -56,7 +56,8 @@ def main() -> None:
 def serve(options: argparse.Namespace) -> None:
     """The other process: the service with the sleeping engine in place of the one it would make."""
     from trellis_addon.core.progress import Progress
-    from trellis_addon.engines import engine as base
+    from trellis_addon.engines import registry
+    from trellis_addon.engines.engine import Made
     from trellis_addon.service import serve
     from trellis_addon.task.settings import DRAFT_MODEL
 
@@ -67,14 +68,14 @@ def serve(options: argparse.Namespace) -> None:
 
         def generate(
             self, image: object, settings: Settings, seed: int, progress: Progress, *, latents: bytes | None = None
-        ) -> base.Made:
+        ) -> Made:
             time.sleep(options.seconds)
-            return base.Made(glb)
+            return Made(glb)
 
         def release(self) -> None:
             pass
 
-    base.create_engine = lambda model, device="": Sleeper()  # before the service's own modules take it over
+    registry.create_engine = lambda model, device="": Sleeper()  # before the service's own modules take it over
     sys.exit(serve(token=TOKEN, workers=options.workers))
 
 

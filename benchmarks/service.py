@@ -50,7 +50,8 @@ def main() -> None:
 def serve(options: argparse.Namespace) -> None:
     """The other process: the service with the sleeping engine in place of the one it would make."""
     from trellis_addon.core.progress import Progress
-    from trellis_addon.engines import engine as base
+    from trellis_addon.engines import registry
+    from trellis_addon.engines.engine import Made
     from trellis_addon.service import serve
     from trellis_addon.task.settings import Settings
 
@@ -59,17 +60,17 @@ def serve(options: argparse.Namespace) -> None:
 
         def generate(
             self, image: Image.Image, settings: Settings, seed: int, progress: Progress, *, latents: bytes | None = None
-        ) -> base.Made:
+        ) -> Made:
             end = time.monotonic() + options.seconds
             while (left := end - time.monotonic()) > 0:
                 progress.update("sleep", 1 - left / options.seconds)
                 time.sleep(min(left, 0.1))
-            return base.Made(b"glTF" + bytes(GLB_BYTES))
+            return Made(b"glTF" + bytes(GLB_BYTES))
 
         def release(self) -> None:
             pass
 
-    base.create_engine = lambda model, device="": Sleeper()  # before the service's own modules take it over
+    registry.create_engine = lambda model, device="": Sleeper()  # before the service's own modules take it over
     sys.exit(serve(token=TOKEN, workers=options.workers, folder=options.folder))
 
 

@@ -21,8 +21,7 @@ import uvicorn
 from PIL import Image
 
 from trellis_addon.core.progress import Progress
-from trellis_addon.engines import engine as base
-from trellis_addon.engines.engine import Made
+from trellis_addon.engines.engine import Engine, Made
 from trellis_addon.service.delivery import Delivery
 from trellis_addon.service.edge.app import create_app
 from trellis_addon.service.handlers import Service
@@ -117,7 +116,7 @@ class Running:
         self.base = f"http://127.0.0.1:{self.port}"
         self.http = httpx.Client(base_url=self.base, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=20)
 
-    def _create(self, model: str, device: str = "") -> base.Engine:
+    def _create(self, model: str, device: str = "") -> Engine:
         self.created.append(model)
         return self.engine
 

@@ -61,9 +61,9 @@ if __name__ == "__main__":
     code, argument = sys.argv[-2:]
     sys.path[:0] = [*json.loads(argument)[0], str(Path(__file__).resolve().parent)]
     sys.argv = ["-c", argument]
-    from trellis_addon.engines import engine as base
+    from trellis_addon.engines import registry
     from trellis_addon.service import main
 
     main._LOOK = 0.2  # it ends sooner when nobody needs it
-    base.create_engine = lambda model, device="": ObedientEngine()  # before the service's own modules take it over
+    registry.create_engine = lambda model, device="": ObedientEngine()  # before the service's own modules take it over
     exec(code)

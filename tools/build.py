@@ -34,6 +34,7 @@ CONTENTS = (
     "LICENSE",
     "README.md",
     "trellis_addon",
+    "addon",
     "operators",
     "presets",
     "translations",

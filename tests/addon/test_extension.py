@@ -12,7 +12,7 @@ import pytest
 
 bpy = pytest.importorskip("bpy")
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 NAME = "trellis2_under_test"  # in Blender it is bl_ext.<repository>.trellis2: nothing may depend on it
 
 

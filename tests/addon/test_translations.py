@@ -20,7 +20,7 @@ from conftest import disc  # noqa: E402
 
 from trellis_addon.images import prepare  # noqa: E402
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 NAME = "trellis2_translated"
 FILES = sorted((ROOT / "translations").glob("*.json"))
 SENTENCES = sorted((ROOT / "translations" / "sentences").glob("*.json"))

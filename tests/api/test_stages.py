@@ -25,7 +25,7 @@ from trellis_addon.client.backends import Backend
 from trellis_addon.client.client import Client
 from trellis_addon.core.errors import FieldError, InputError, JobError, LatentsError, TrellisError
 from trellis_addon.core.progress import Progress
-from trellis_addon.engines import engine as base
+from trellis_addon.engines import registry
 from trellis_addon.engines.engine import Made
 from trellis_addon.engines.export import dense_glb, dense_ply
 from trellis_addon.formats.glb.check import check_glb
@@ -98,7 +98,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> JobStore:
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
     """A service that has TRELLIS.2, as far as it can be told from outside."""
-    monkeypatch.setattr(base, "trellis2_available", lambda: True)
+    monkeypatch.setattr(registry, "trellis2_available", lambda: True)
     monkeypatch.setattr(service_tools, "FakeEngine", KeepingEngine)
     running = Running()
     yield running
@@ -303,7 +303,7 @@ def test_without_the_engine_the_cause_is_told() -> None:
 
 
 def test_a_waiting_rework_outlives_the_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(base, "trellis2_available", lambda: True)
+    monkeypatch.setattr(registry, "trellis2_available", lambda: True)
     data = latents_file()
     request = task(inputs={"latents": data_uri(data)}, settings={"textureSize": 1024})
     first = Service("t", folder=tmp_path, create_engine=lambda model, device="": KeepingEngine())

@@ -25,7 +25,8 @@ from trellis_addon.client.client import Client  # noqa: E402
 from trellis_addon.client.local_service import start_service  # noqa: E402
 from trellis_addon.core.errors import DeviceMemoryError, EngineError, TrellisError  # noqa: E402
 from trellis_addon.core.progress import Progress  # noqa: E402
-from trellis_addon.engines import engine as base  # noqa: E402
+from trellis_addon.engines import registry  # noqa: E402
+from trellis_addon.engines.devices import DEVICE_VARIABLE  # noqa: E402
 from trellis_addon.engines.export import export_latents  # noqa: E402
 from trellis_addon.engines.trellis2 import Trellis2Engine  # noqa: E402
 from trellis_addon.formats.glb.check import check_glb  # noqa: E402
@@ -36,6 +37,7 @@ from trellis_addon.pipeline.pipeline import Pipeline  # noqa: E402
 from trellis_addon.stages import export_stages  # noqa: E402
 from trellis_addon.task.settings import Settings  # noqa: E402
 from trellis_addon.task.task import Task  # noqa: E402
+from trellis_addon.weights.place import WEIGHTS_VARIABLE  # noqa: E402
 
 FEW = {"sparse_structure_steps": 2, "shape_slat_steps": 2, "tex_slat_steps": 2}
 
@@ -43,8 +45,8 @@ FEW = {"sparse_structure_steps": 2, "shape_slat_steps": 2, "tex_slat_steps": 2}
 @pytest.fixture(scope="module")
 def model_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(base.WEIGHTS_VARIABLE, str(make_small(tmp_path_factory.mktemp("weights"))))
-        patch.setenv(base.DEVICE_VARIABLE, "cpu")
+        patch.setenv(WEIGHTS_VARIABLE, str(make_small(tmp_path_factory.mktemp("weights"))))
+        patch.setenv(DEVICE_VARIABLE, "cpu")
         service = start_service("trellis2")
         patch.setenv("TRELLIS2_SERVICE_TOKEN", service.token)
         yield service
@@ -105,7 +107,7 @@ def test_what_was_lowered_for_want_of_memory_can_be_gone_on_from(
     model_service: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The task still asks for 1024, and its latents are those of 512."""
-    weights = base.weights_folder()
+    weights = registry.weights_folder()
     assert weights is not None
     engine = Trellis2Engine(weights, "cpu")
     voxels = engine.voxels

@@ -20,7 +20,7 @@ from trellis_addon.client.client import Client
 from trellis_addon.core.errors import EngineError, FieldError, TrellisError
 from trellis_addon.core.templates import LONGEST, Templates, literals_of, values_in
 from trellis_addon.cutout import apply_mask, remove_studio_background
-from trellis_addon.engines import engine as base
+from trellis_addon.engines import registry
 from trellis_addon.formats import latents
 from trellis_addon.formats.glb.check import check_glb, check_glb_file
 from trellis_addon.jobs import money
@@ -30,7 +30,7 @@ from trellis_addon.service import exit_causes as endings
 from trellis_addon.task import settings, task
 from trellis_addon.transfer.errors import disk_trouble, refused
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 CHINESE: dict[str, str] = json.loads((ROOT / "translations" / "sentences" / "zh_HANS.json").read_text("utf-8"))
 TEMPLATES = Templates(CHINESE)
 ENGLISH = re.compile(r"[a-z]{2,} [a-z]{2,} [a-z]{2,}")
@@ -83,7 +83,7 @@ REAL: list[tuple[Callable[[Path], Any], tuple[str, ...]]] = [
     (lambda tmp: connected(Backend("remote", "", False)), ("联机访问",)),
     (lambda tmp: connected(Backend("nowhere", "", True)), ('"nowhere"', "http://")),
     (lambda tmp: Client("http://localhost", "bad\nkey"), ("密钥",)),
-    (lambda tmp: base.engine_for("x:y", "trellis2"), ('"x:y"',)),
+    (lambda tmp: registry.engine_for("x:y", "trellis2"), ('"x:y"',)),
     (lambda tmp: thrown(refused(429, "a.bin", "example.org", 90.0)), ("a.bin", "example.org", "从中断处继续")),
     (lambda tmp: thrown(refused(503, "a.bin", "example.org")), ("503", "从中断处继续")),
     (lambda tmp: thrown(disk_trouble("a", "/b", OSError(errno.ENOSPC, "full"))), ("/b", "磁盘已满")),

@@ -16,8 +16,13 @@ pytest.importorskip("fast_simplification")
 from trellis_addon import generate  # noqa: E402
 from trellis_addon.client.local_service import start_service  # noqa: E402
 from trellis_addon.core.errors import EngineError, TrellisError  # noqa: E402
-from trellis_addon.engines import engine as base  # noqa: E402
+from trellis_addon.engines import registry  # noqa: E402
+from trellis_addon.engines.devices import (  # noqa: E402
+    DEVICE_VARIABLE,
+    MEMORY_VARIABLE,
+)
 from trellis_addon.formats.glb.check import check_glb_file  # noqa: E402
+from trellis_addon.weights.place import WEIGHTS_VARIABLE  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -36,21 +41,21 @@ def extras(path: Path) -> dict[str, Any]:
 
 
 def test_whether_it_is_there(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(base.WEIGHTS_VARIABLE, str(tmp_path))
-    assert not base.trellis2_available()
-    assert base.engine_for("microsoft:trellis-2@4b", "auto") == "draft:relief@1"
+    monkeypatch.setenv(WEIGHTS_VARIABLE, str(tmp_path))
+    assert not registry.trellis2_available()
+    assert registry.engine_for("microsoft:trellis-2@4b", "auto") == "draft:relief@1"
     with pytest.raises(EngineError, match="not installed"):
-        base.create_engine("microsoft:trellis-2@4b")
-    monkeypatch.setenv(base.WEIGHTS_VARIABLE, str(weights))
-    assert base.trellis2_available()
-    assert base.engine_for("microsoft:trellis-2@4b", "auto") == "microsoft:trellis-2@4b"
+        registry.create_engine("microsoft:trellis-2@4b")
+    monkeypatch.setenv(WEIGHTS_VARIABLE, str(weights))
+    assert registry.trellis2_available()
+    assert registry.engine_for("microsoft:trellis-2@4b", "auto") == "microsoft:trellis-2@4b"
 
 
 def test_a_picture_becomes_a_finished_asset(
     weights: Path, disc_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = {"resolution": 512, "texture_size": 1024, "seed": 3, "sparse_structure_steps": 2}
-    for variable, value in ((base.WEIGHTS_VARIABLE, str(weights)), (base.DEVICE_VARIABLE, "cpu")):
+    for variable, value in ((WEIGHTS_VARIABLE, str(weights)), (DEVICE_VARIABLE, "cpu")):
         monkeypatch.setenv(variable, value)
     service = start_service("trellis2")
     try:
@@ -77,8 +82,8 @@ def test_what_is_wrong_is_told_in_a_sentence(
 ) -> None:
     from trellis_addon.engines.trellis2 import memory_budget
 
-    monkeypatch.setenv(base.MEMORY_VARIABLE, "much")
+    monkeypatch.setenv(MEMORY_VARIABLE, "much")
     with pytest.raises(TrellisError, match="TRELLIS2_MEMORY.*much"):
         memory_budget()
-    monkeypatch.setenv(base.MEMORY_VARIABLE, "1.5")
+    monkeypatch.setenv(MEMORY_VARIABLE, "1.5")
     assert memory_budget() == 1610612736

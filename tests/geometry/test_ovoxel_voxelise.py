@@ -26,7 +26,7 @@ from trellis_addon.geometry.voxelise.attributes import linear_to_srgb, srgb_to_l
 from trellis_addon.geometry.voxelise.texels import Pyramid
 from trellis_addon.geometry.voxelise.voxelise import OVoxel, voxelise
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 import models  # noqa: E402
 
 

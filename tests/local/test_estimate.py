@@ -13,9 +13,9 @@ from conftest import run_python
 
 from trellis_addon.jobs.job import Asset, Job, State
 from trellis_addon.jobs.store import JobStore
-from trellis_addon.local.estimate import estimate as module
-from trellis_addon.local.estimate.estimate import Estimate, estimate, fitting_resolution, needed_bytes, seconds_of
-from trellis_addon.local.estimate.runs import Run, past_runs
+from trellis_addon.local import estimate as module
+from trellis_addon.local.estimate import Estimate, estimate, fitting_resolution, needed_bytes, seconds_of
+from trellis_addon.local.runs import Run, past_runs
 from trellis_addon.local.machine.gpu_memory import Holder, memory_holders, read_holders
 from trellis_addon.local.machine.hardware import Card
 from trellis_addon.pipeline.sizes import GB, RESERVE, TYPICAL, Budget, usual_tokens
@@ -30,7 +30,7 @@ def card(gigabytes: float, free: float | None = None, name: str = "NVIDIA Test")
 
 
 def test_it_needs_no_torch() -> None:
-    code = "import sys, trellis_addon.local.estimate.estimate, trellis_addon.local.estimate.runs; print('torch' in sys.modules)"
+    code = "import sys, trellis_addon.local.estimate, trellis_addon.local.runs; print('torch' in sys.modules)"
     told = run_python("-c", code, PYTHONPATH=os.pathsep.join(filter(None, sys.path)))
     assert told.stdout.strip() == "False", told.stderr
 

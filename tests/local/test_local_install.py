@@ -205,8 +205,10 @@ def test_a_cancelled_installation_goes_on_at_the_byte(
 def test_a_killed_installation_goes_on(index: Mirror, machine: Machine, chosen: Path, quick: None) -> None:
     index.rate = 2e6
     program = (
-        "import sys; from pathlib import Path; from dataclasses import replace; from trellis_addon.local import lock\n"
-        "from trellis_addon.local.machine.hardware import find_machine; from trellis_addon.local.environment.install import *\n"
+        "import sys; from pathlib import Path; from dataclasses import replace\n"
+        "from trellis_addon.local.environment import lock\n"
+        "from trellis_addon.local.machine.hardware import find_machine\n"
+        "from trellis_addon.local.environment.install import *\n"
         "lock.LOCK_FILE = Path(sys.argv[2]); machine = replace(find_machine(), cards=(), arch='x86_64')\n"
         "install(make_plan(Path(sys.argv[1]), machine))"
     )
@@ -226,7 +228,7 @@ def test_a_killed_installation_goes_on(index: Mirror, machine: Machine, chosen: 
 def test_ctrl_c_on_the_command_line(index: Mirror, chosen: Path) -> None:
     index.rate = 1e6
     program = (  # whoever runs the tests in the background has Ctrl-C switched off
-        "import signal, sys; from pathlib import Path; from trellis_addon.local import lock\n"
+        "import signal, sys; from pathlib import Path; from trellis_addon.local.environment import lock\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "lock.LOCK_FILE = Path(sys.argv.pop(1)); from trellis_addon.cli import main; sys.exit(main(sys.argv[1:]))"
     )
@@ -453,7 +455,8 @@ def test_what_a_killed_installation_started_is_waited_for(chosen: Path) -> None:
     folder.claim()
     program = (
         "import sys; from pathlib import Path; from trellis_addon.core.progress import Progress\n"
-        "from trellis_addon.runtime.layout import LocalFolder; from trellis_addon.local import running, virtual\n"
+        "from trellis_addon.runtime.layout import LocalFolder; from trellis_addon.runtime import running\n"
+        "from trellis_addon.local.environment import virtual\n"
         "folder = LocalFolder(Path(sys.argv[1]))\n"
         "with running.alone(folder): virtual._run(['sh', '-c', 'echo begun; sleep 1.5'], folder, Progress())"
     )
@@ -544,7 +547,7 @@ def test_the_library_is_copied_by_version(tmp_path: Path, monkeypatch: pytest.Mo
 def test_the_command_line(index: Mirror, chosen: Path, tmp_path: Path) -> None:
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         program = (
-            "import sys; from pathlib import Path; from trellis_addon.local import lock\n"
+            "import sys; from pathlib import Path; from trellis_addon.local.environment import lock\n"
             f"lock.LOCK_FILE = Path(sys.argv.pop(1)){QUICK}"
             "from trellis_addon.cli import main; sys.exit(main(sys.argv[1:]))"
         )

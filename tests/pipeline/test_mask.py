@@ -21,20 +21,21 @@ from trellis_addon.api import prepare_task
 from trellis_addon.client.backends import Backend
 from trellis_addon.client.local_service import start_service
 from trellis_addon.core.errors import EngineError, ImageError
-from trellis_addon.engines import engine as base
+from trellis_addon.engines.engine import Made
 from trellis_addon.formats.glb.check import check_glb_file
 from trellis_addon.images import LATER, load_image
 from trellis_addon.pipeline import mask as masks
 from trellis_addon.pipeline.mask import BiRefNetMask, StudioMask, find_mask, model_file
 from trellis_addon.task.settings import Settings
+from trellis_addon.weights.place import WEIGHTS_VARIABLE
 
-MODELS = Path(__file__).parent / "data" / "mask"
+MODELS = Path(__file__).parents[1] / "data" / "mask"
 ACCELERATOR = "CoreMLExecutionProvider"
 
 
 @pytest.fixture(autouse=True)
 def no_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv(base.WEIGHTS_VARIABLE, str(tmp_path))
+    monkeypatch.setenv(WEIGHTS_VARIABLE, str(tmp_path))
     monkeypatch.delenv(masks.MODEL_VARIABLE, raising=False)
 
 
@@ -57,7 +58,7 @@ def run() -> Iterator[Running]:
 class Looking(FakeEngine):
     """Keeps the pictures that it was given."""
 
-    def generate(self, image: Any, *rest: Any, **latents: Any) -> base.Made:
+    def generate(self, image: Any, *rest: Any, **latents: Any) -> Made:
         self.images = [*getattr(self, "images", []), image]
         return super().generate(image, *rest, **latents)
 
@@ -167,7 +168,7 @@ def test_the_file_is_found_among_the_downloads(tmp_path: Path, monkeypatch: pyte
     for folder in (weights, path.parent):
         folder.mkdir(parents=True)
     (weights / "pipeline.json").write_text("{}")
-    monkeypatch.setenv(base.WEIGHTS_VARIABLE, str(weights))
+    monkeypatch.setenv(WEIGHTS_VARIABLE, str(weights))
     assert model_file() is None
     shutil.copy(MODELS / "threshold.onnx", path)
     assert model_file() == path

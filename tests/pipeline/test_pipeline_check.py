@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file  # noqa: E402
 
 from devtools.pipeline.check import check_fixture, main  # noqa: E402
 
-GOLDEN = Path(__file__).parent / "data" / "model"
+GOLDEN = Path(__file__).parents[1] / "data" / "model"
 CPU = torch.device("cpu")
 Change = Callable[[dict[str, Any], dict[str, Any]], None]
 

@@ -32,7 +32,9 @@ from trellis_addon.pipeline.transformer import FlowConfig  # noqa: E402
 from trellis_addon.pipeline.vae_decoder import DecoderConfig, FlexiDualGridVaeDecoder, SparseUnetVaeDecoder  # noqa: E402
 from trellis_addon.pipeline.vae_encoder import EncoderConfig, FlexiDualGridVaeEncoder  # noqa: E402
 
-PUBLISHED = json.loads(gzip.decompress((Path(__file__).parent / "data/model/published_tensors.json.gz").read_bytes()))
+PUBLISHED = json.loads(
+    gzip.decompress((Path(__file__).parents[1] / "data/model/published_tensors.json.gz").read_bytes())
+)
 CPU = torch.device("cpu")
 
 LEVELS: dict[str, Any] = {

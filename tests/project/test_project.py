@@ -15,7 +15,7 @@ from trellis_addon.task.settings import FIELDS
 
 pytestmark = pytest.mark.checkout
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_one_version() -> None:

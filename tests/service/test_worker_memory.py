@@ -17,7 +17,7 @@ from conftest import disc, sentence  # noqa: E402
 
 from trellis_addon.core.errors import DeviceMemoryError  # noqa: E402
 from trellis_addon.core.progress import Progress  # noqa: E402
-from trellis_addon.engines import engine as base  # noqa: E402
+from trellis_addon.engines.devices import DEVICE_VARIABLE  # noqa: E402
 from trellis_addon.engines.trellis2 import Trellis2Engine  # noqa: E402
 from trellis_addon.pipeline.pipeline import Pipeline  # noqa: E402
 from trellis_addon.task.settings import Settings  # noqa: E402
@@ -38,7 +38,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def engine(weights: Path, monkeypatch: pytest.MonkeyPatch) -> Trellis2Engine:
-    monkeypatch.setenv(base.DEVICE_VARIABLE, "cpu")
+    monkeypatch.setenv(DEVICE_VARIABLE, "cpu")
     return Trellis2Engine(weights)
 
 

@@ -21,8 +21,8 @@ from trellis_addon.client.backends import Backend, connect
 from trellis_addon.client.client import Client
 from trellis_addon.core.errors import DeviceMemoryError, EngineError, FieldError, ServiceError
 from trellis_addon.core.progress import Progress
-from trellis_addon.engines import engine as base
-from trellis_addon.engines.devices import local_devices
+from trellis_addon.engines import registry
+from trellis_addon.engines.devices import DEVICE_VARIABLE, local_devices
 from trellis_addon.engines.engine import Made
 from trellis_addon.engines.faults import is_out_of_memory, why_lost
 from trellis_addon.engines.retry import at_lower_resolution
@@ -30,7 +30,7 @@ from trellis_addon.service.exit_causes import cause_of, tail_of
 from trellis_addon.service.handshake import CLIENT_HEADER, PROTOCOL, SERVICE_NAME, mismatch
 from trellis_addon.service.main import for_others, shorten_log
 from trellis_addon.service.schedule import Turns
-from trellis_addon.service.tasks import Slot, TaskRecord
+from trellis_addon.service.records import Slot, TaskRecord
 from trellis_addon.service.worker import idle_minutes
 from trellis_addon.task.settings import Settings
 
@@ -120,7 +120,7 @@ class Devices:
     """A service whose TRELLIS.2 is a small engine, on as many devices as wished."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, names: list[str], **options: Any) -> None:
-        monkeypatch.setattr(base, "trellis2_available", lambda: True)
+        monkeypatch.setattr(registry, "trellis2_available", lambda: True)
         self.made: list[tuple[str, str]] = []
         self.engines: list[FakeEngine] = []
         self.running = Running(devices=lambda: names, **options)
@@ -191,7 +191,7 @@ def test_the_draft_asks_for_no_device(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_device_that_is_named_is_the_only_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(base.DEVICE_VARIABLE, "cuda:1")
+    monkeypatch.setenv(DEVICE_VARIABLE, "cuda:1")
     assert local_devices() == ["cuda:1"]
 
 
@@ -200,7 +200,7 @@ def test_the_device_that_is_named_is_the_only_one(monkeypatch: pytest.MonkeyPatc
     [([24], ["cuda:0"]), ([24, 24], ["cuda:0", "cuda:1"]), ([2, 24, 16], ["cuda:1", "cuda:2"]), ([], ["auto"])],
 )
 def test_cards_that_are_fit_for_it(sizes: list[int], devices: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(base.DEVICE_VARIABLE, raising=False)
+    monkeypatch.delenv(DEVICE_VARIABLE, raising=False)
     cuda = SimpleNamespace(
         is_available=lambda: bool(sizes),
         device_count=lambda: len(sizes),

@@ -21,7 +21,6 @@ from weights_mirror import Mirror, Request, serving
 from trellis_addon.cli import weights as weights_cli
 from trellis_addon.core.errors import Cancelled, EngineError, OfflineError
 from trellis_addon.core.progress import Progress
-from trellis_addon.engines.engine import fetch_weights, weights_folder
 from trellis_addon.transfer import file as download_file
 from trellis_addon.transfer import small as download_small
 from trellis_addon.weights import published as weights_list
@@ -35,6 +34,7 @@ from trellis_addon.weights.manifest import (
     read_manifest,
     write_manifest,
 )
+from trellis_addon.weights.place import fetch_weights, weights_folder
 from trellis_addon.weights.published import BY_KEY, DINOV3, DINOV3_OPEN, GROUPS, TRELLIS2, WeightFile, needed
 
 TERMS = ("dinov3",)

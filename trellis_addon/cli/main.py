@@ -262,15 +262,16 @@ def _batch(options: argparse.Namespace, key: str, allow_network: bool) -> int:
 
 def _serve(options: argparse.Namespace, key: str, allow_network: bool) -> int:
     from ..client.backends import TOKEN_VARIABLE
-    from ..engines import engine as base
+    from ..engines.devices import DEVICE_VARIABLE, MEMORY_VARIABLE
     from ..service import serve
     from ..service.worker import IDLE_VARIABLE
+    from ..weights.place import WEIGHTS_VARIABLE
 
     # Whoever makes an engine finds these where a user may set them as well.
     for variable, value in (
-        (base.WEIGHTS_VARIABLE, options.weights),
-        (base.DEVICE_VARIABLE, options.device),
-        (base.MEMORY_VARIABLE, options.memory),
+        (WEIGHTS_VARIABLE, options.weights),
+        (DEVICE_VARIABLE, options.device),
+        (MEMORY_VARIABLE, options.memory),
         (IDLE_VARIABLE, options.idle),
     ):
         if value is not None:

@@ -18,7 +18,8 @@ from ..core.folders import default_folder
 from ..runtime.child import local_python
 from ..runtime.layout import local_folder
 from ..service import presence
-from ..service.folder import PREFIX, take_lock
+from ..core.locks import take_lock
+from ..service.folder import PREFIX
 
 _PATIENCE = 90.0  # seconds that another program may take to start the worker
 # What a worker takes over from the environment of whoever starts it.

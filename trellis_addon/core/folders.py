@@ -1,4 +1,4 @@
-"""Where this package keeps things on the user's machine."""
+"""Where this package lies, and where it keeps things on the user's machine."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 
 HOME_VARIABLE = "TRELLIS2_HOME"
+PACKAGE = Path(__file__).resolve().parents[1]  # whatever it is called in this process
+EXTENSION = PACKAGE.parent  # the checkout, or what Blender made of the zip
 
 
 def default_folder() -> Path:

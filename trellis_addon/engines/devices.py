@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-from .engine import DEVICE_VARIABLE
-
+DEVICE_VARIABLE = "TRELLIS2_DEVICE"  # auto, cuda, cuda:1, mps or cpu
+MEMORY_VARIABLE = "TRELLIS2_MEMORY"  # GiB that it may take of the device
 # Of the largest card's memory: one that has less would make other resolutions than was asked for.
 _ENOUGH = 0.5
 

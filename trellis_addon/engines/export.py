@@ -43,7 +43,7 @@ def export_latents(source: Path, target: Path, progress: Progress | None = None)
     Raises `FieldError` for the target's name, `LatentsError`, `EngineError`, `Cancelled`, `TrellisError` where it
     cannot be written.
     """
-    from .engine import create_engine
+    from .registry import create_engine
     from .trellis2 import Trellis2Engine
 
     check_target(target)

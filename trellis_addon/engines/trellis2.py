@@ -13,7 +13,8 @@ from ..core.errors import EngineError, FieldError
 from ..core.progress import Progress
 from ..formats.latents import Kept, check_latents, describe_making
 from ..task.settings import TRELLIS2_MODEL, Settings
-from .engine import DEVICE_VARIABLE, MEMORY_VARIABLE, Made
+from .devices import DEVICE_VARIABLE, MEMORY_VARIABLE
+from .engine import Made
 from .retry import at_lower_resolution
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ..core.errors import EngineError, ImageError
 from ..cutout import ADVICE
-from ..engines.engine import weights_folder
+from ..weights.place import weights_folder
 
 if TYPE_CHECKING:
     from PIL.Image import Image

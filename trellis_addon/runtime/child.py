@@ -7,10 +7,10 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from ..core.errors import EngineError
+from ..core.folders import PACKAGE
 from .layout import local_folder
 
 # Blender's Python runs isolated and ignores PYTHONPATH: the child takes its paths from its arguments.
@@ -57,7 +57,7 @@ def start_child(module: str, arguments: list[str], *, is_local: bool = False, **
         command += ["-X", f"pycache_prefix={folder.pycache}"]
         streams["env"] = folder.environment(streams.get("env"))
     else:
-        paths = [str(Path(__file__).resolve().parents[1])]
+        paths = [str(PACKAGE.parent)]
         if python == sys.executable:
             paths = [*filter(None, sys.path), *paths]
     try:

@@ -11,11 +11,12 @@ import shutil
 from pathlib import Path
 
 from ..core.errors import EngineError
+from ..core.folders import PACKAGE
 from ..core.version import VERSION
 from .layout import LocalFolder
 from .running import running
 
-_PACKAGE = "trellis_addon"
+_NAME = "trellis_addon"  # of the package in there, whatever it is called here
 _STAMP = "stamp.txt"
 
 
@@ -25,7 +26,7 @@ def ensure_code(folder: LocalFolder) -> Path:
     Versions that no worker runs from are dropped. A version that has changed without its number (a checkout) gets a
     folder of its own while a worker runs from the former one. Raises `EngineError` where it cannot be written.
     """
-    source = Path(__file__).resolve().parents[1]
+    source = PACKAGE
     files = _files(source)
     stamp = _hash(source, files)
     busy = {process.code for process in running(folder)}
@@ -50,7 +51,7 @@ def _copy(source: Path, files: list[Path], target: Path, stamp: str) -> None:
     temporary = target.with_name(f"{target.name}.{os.getpid()}.new")
     shutil.rmtree(temporary, ignore_errors=True)
     for path in files:
-        place = temporary / _PACKAGE / path.relative_to(source)
+        place = temporary / _NAME / path.relative_to(source)
         place.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, place)
     (temporary / _STAMP).write_text(stamp, encoding="utf-8")

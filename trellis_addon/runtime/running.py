@@ -14,7 +14,8 @@ from pathlib import Path
 import filelock
 
 from ..core.errors import EngineError
-from ..service.folder import take_lock
+from ..core.folders import PACKAGE
+from ..core.locks import take_lock
 from .layout import LOCAL_VARIABLE, LOCK_FILE, LocalFolder
 
 
@@ -29,7 +30,7 @@ class Running:
 def hold() -> filelock.FileLock | None:
     """Say that this process runs from its folder, for as long as the result is kept; None where it does not."""
     named = os.environ.get(LOCAL_VARIABLE)
-    code = Path(__file__).resolve().parents[2]
+    code = PACKAGE.parent
     if not named or code.parent != Path(named).resolve() / "code":
         return None
     folder = _folder(LocalFolder(Path(named)))

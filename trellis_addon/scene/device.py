@@ -12,8 +12,8 @@ from ..local.machine.hardware import Card, Machine, find_machine
 from . import queue
 
 if TYPE_CHECKING:
-    from ..local.estimate.estimate import Estimate
-    from ..local.estimate.runs import Run
+    from ..local.estimate import Estimate
+    from ..local.runs import Run
     from ..task.settings import Settings
 
 
@@ -49,7 +49,7 @@ def known() -> Known:
 def ask() -> Known:
     """Ask the drivers, and read what past runs took; takes up to seconds."""
     from ..jobs.store import JobStore
-    from ..local.estimate.runs import past_runs
+    from ..local.runs import past_runs
 
     return Known(find_machine(), memory_holders(), past_runs(JobStore()))
 
@@ -96,6 +96,6 @@ def expected(settings: Settings, workers: tuple[int, ...] = ()) -> Estimate:
 
 @functools.lru_cache(maxsize=4)
 def _expected(settings: Settings, found: Known, workers: tuple[int, ...]) -> Estimate:
-    from ..local.estimate.estimate import estimate
+    from ..local.estimate import estimate
 
     return estimate(settings, found.card, found.runs, holders=found.holders, workers=workers)

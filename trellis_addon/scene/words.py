@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import functools
 import json
-from pathlib import Path
 
 from bpy.app.translations import pgettext_rpt
 
+from ..core.folders import EXTENSION
 from ..core.templates import Templates
 
 # What the extension gives to Blender (`ui/translations.py`); the library alone has none, and speaks English.
-FOLDER = Path(__file__).resolve().parents[2] / "translations" / "sentences"
+FOLDER = EXTENSION / "translations" / "sentences"
 CONTEXT = "TRELLIS.2"  # so that they are never taken for Blender's own words
 
 

@@ -43,7 +43,7 @@ def serve(
     """Run the service until it is told to end; the return value is the process's exit code.
 
     `port` 0 takes a free one. `token` is what clients must show; None makes one up and tells it on
-    standard error. `engine` is one of `engines.base.CHOICES`; `workers` results are worked on at
+    standard error. `engine` is one of `engines.registry.CHOICES`; `workers` results are worked on at
     the same time, each by an engine of its own; None is one for each device. Tasks and files are kept in `folder` and
     survive the process; with None they are in memory and in a temporary folder, and gone at the end.
 

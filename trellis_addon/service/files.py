@@ -8,16 +8,13 @@ import secrets
 import shutil
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ..task.task import new_uuid
+from .journal import Journal
 from .limits import Limits
 from .protocol import RequestError
-
-if TYPE_CHECKING:
-    from .journal import Journal
+from .records import StoredFile
 
 log = logging.getLogger(__name__)
 
@@ -32,31 +29,6 @@ _MEDIA_TYPES = {
     "webp": "image/webp",
 }
 _SIGNATURES = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpg", b"RIFF": "webp", b"glTF": "glb"}
-
-
-@dataclass
-class StoredFile:
-    """A file and the time it goes; `secret` is the part of its address that nobody can guess."""
-
-    uuid: str
-    name: str
-    secret: str
-    path: Path
-    media_type: str
-    ttl: float
-    expires: float
-
-    @property
-    def size(self) -> int:
-        """Bytes; 0 where it is gone."""
-        try:
-            return self.path.stat().st_size
-        except OSError:
-            return 0
-
-    @property
-    def url_path(self) -> str:
-        return f"/files/{self.secret}/{self.name}"
 
 
 class FileStore:

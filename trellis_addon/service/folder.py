@@ -13,9 +13,9 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import IO
 
 from ..core.errors import InputError
+from ..core.locks import take_lock
 
 log = logging.getLogger(__name__)
 
@@ -89,21 +89,3 @@ def _own(folder: Path) -> Path:
 
 def _is_ours(folder: Path) -> bool:
     return sys.platform == "win32" or folder.stat().st_uid == os.getuid()
-
-
-def take_lock(path: Path) -> IO[bytes] | None:
-    """The lock file, locked for as long as it stays open; None where another process holds it."""
-    file = path.open("ab")
-    try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        file.close()
-        return None
-    return file

@@ -15,8 +15,9 @@ from typing import Any
 
 from ..core.errors import EngineError, FieldError, TrellisError
 from ..core.version import VERSION
-from ..engines import engine as base
+from ..engines import registry
 from ..engines.devices import local_devices
+from ..engines.engine import Engine
 from ..formats.latents import Kept, check_rework
 from ..task.settings import DRAFT_MODEL, TASK_TYPE, TRELLIS2_MODEL
 from ..task.task import Task, check_uuid, new_uuid, random_seed
@@ -29,7 +30,8 @@ from .journal import Journal
 from .media import answer_media, task_image, task_latents
 from .presence import last_end
 from .protocol import JsonObject, Reply, RequestError, echo, error_object, without_payload
-from .tasks import Slot, TaskRecord, TaskStore, with_address
+from .tasks import TaskStore, with_address
+from .records import Slot, TaskRecord
 from .worker import MOST_STARTS, Workers, idle_minutes
 
 log = logging.getLogger(__name__)
@@ -52,7 +54,7 @@ class _Call:
 class Service:
     """The tasks, the files and the worker behind one token.
 
-    `engine` is one of `engines.base.CHOICES`. `workers` None is one for each device. `create_engine(model)`,
+    `engine` is one of `engines.registry.CHOICES`. `workers` None is one for each device. `create_engine(model)`,
     `clock()` (seconds), `delivery` and `devices` are handed in by tests. Call `start` before the first task, and
     `close` at the end. `on_lost(cause)` is called when this process can use its device no more: it should end, and
     another one take its place. `on_stop`, where there is one, is called when a client asks for the end.
@@ -65,7 +67,7 @@ class Service:
         engine: str = "auto",
         workers: int | None = 1,
         folder: Path | None = None,
-        create_engine: Callable[..., base.Engine] = base.create_engine,
+        create_engine: Callable[..., Engine] = registry.create_engine,
         clock: Callable[[], float] = time.time,
         delivery: Delivery | None = None,
         devices: Callable[[], Sequence[str]] = local_devices,
@@ -77,7 +79,7 @@ class Service:
         self._choice = engine
         self._on_lost = on_lost
         self._on_stop = on_stop
-        self.engine = base.engine_for(TRELLIS2_MODEL, engine)
+        self.engine = registry.engine_for(TRELLIS2_MODEL, engine)
         self.folder = ServiceFolder(folder)
         self._journal = Journal(self.folder.database)
         self.files = FileStore(clock, self.folder.path, self._journal, self.folder.lasting)
@@ -226,7 +228,7 @@ class Service:
 
     def _inference(self, call: _Call) -> None:
         task = Task.from_request(call.request)
-        model = base.engine_for(task.model, self._choice)
+        model = registry.engine_for(task.model, self._choice)
         self.tasks.check_new(task.uuid)
         for name, field in (("webhook_url", "webhookURL"), ("upload_endpoint", "uploadEndpoint")):
             if name in task.settings:
@@ -379,7 +381,7 @@ class Service:
 
     def _serves(self, model: str) -> bool:
         try:
-            base.engine_for(model, self._choice)
+            registry.engine_for(model, self._choice)
         except FieldError:
             return False
         return True

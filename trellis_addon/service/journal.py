@@ -14,9 +14,8 @@ from typing import Any
 
 from ..core.errors import TrellisError
 from ..task.settings import Settings
-from .files import StoredFile
 from .protocol import JsonObject
-from .tasks import Slot, TaskRecord
+from .records import Slot, StoredFile, TaskRecord
 
 log = logging.getLogger(__name__)
 

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from ..core.errors import TrellisError
 from ..core.version import VERSION
-from ..engines import engine as base
+from ..engines import registry
 from ..task.settings import TRELLIS2_MODEL
 from . import presence
 from .handshake import PROTOCOL
@@ -247,9 +247,9 @@ def _own_addresses() -> list[str]:
 def cannot_start(options: Options) -> str:
     """Why the service cannot start as asked; empty when it can."""
     host, token, engine, workers = options.host, options.token, options.engine, options.workers
-    if engine not in base.CHOICES:
-        return f'There is no engine "{engine}"; choose one of {", ".join(base.CHOICES)}.'
-    if base.engine_for(TRELLIS2_MODEL, engine) == TRELLIS2_MODEL and not base.trellis2_available():
+    if engine not in registry.CHOICES:
+        return f'There is no engine "{engine}"; choose one of {", ".join(registry.CHOICES)}.'
+    if registry.engine_for(TRELLIS2_MODEL, engine) == TRELLIS2_MODEL and not registry.trellis2_available():
         return f"The engine for {TRELLIS2_MODEL} is not available here; use the draft engine or the remote API."
     try:
         idle_minutes()

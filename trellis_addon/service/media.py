@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..core.errors import FieldError, ImageError, LatentsError
 from .addresses import AddressPolicy
-from .files import FileStore, StoredFile, looks_like_latents
+from .files import FileStore, looks_like_latents
+from .records import StoredFile
 from .limits import Limits
 from .protocol import JsonObject, RequestError, echo
 

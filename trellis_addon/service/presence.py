@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import IO, Any
 
-from .folder import take_lock
+from ..core.locks import take_lock
 
 WORKER = "worker.json"
 CLIENTS = "clients"

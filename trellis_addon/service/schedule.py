@@ -7,7 +7,7 @@ import time
 from collections import deque
 from dataclasses import dataclass, field
 
-from .tasks import TaskRecord
+from .records import TaskRecord
 
 
 @dataclass(frozen=True)

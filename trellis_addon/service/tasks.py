@@ -10,17 +10,12 @@ import logging
 import sqlite3
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ..core.errors import Cancelled, TrellisError
-from ..task.settings import TASK_TYPE, Settings
+from .journal import Journal
 from .protocol import JsonObject, RequestError, error_object
-
-if TYPE_CHECKING:
-    from ..images import PreparedImage
-    from .journal import Journal
+from .records import TaskRecord
 
 log = logging.getLogger(__name__)
 
@@ -28,86 +23,6 @@ KEEP_SECONDS = 24 * 3600.0
 KEEP_TASKS = 1000
 LONGEST_TTL = 10 * 365 * 86400.0
 QUEUE_LIMIT = 100
-
-
-@dataclass
-class Slot:
-    """One result of a task: on its way until it has an `item` or an `error`."""
-
-    progress: int = 0
-    stage: str = ""
-    item: JsonObject | None = None
-    error: JsonObject | None = None
-
-    @property
-    def settled(self) -> bool:
-        return self.item is not None or self.error is not None
-
-    def news(self) -> JsonObject:
-        """How far it is; `stage` is the engine's word for what it does, once it has said one."""
-        found: JsonObject = {"progress": self.progress}
-        return found | {"stage": self.stage} if self.stage else found
-
-
-@dataclass
-class TaskRecord:
-    """A task that was accepted.
-
-    `model` is the engine that answers. `request` is kept without its picture, which is in the file
-    `picture` until the task is done, or at the web address `image_url`, from where the worker fetches it.
-    `image` is the same picture read, where the work begins at once; a task with `latents`, a file like the picture's,
-    may have none of these. `base_url` is the address that the
-    client knew us by; the addresses of files in `slots` are kept without it. `client` tells the clients apart that
-    take turns. `starts` is how often the process has ended while it worked on the task. `preparing` is held
-    while the picture is read and cut out.
-    """
-
-    uuid: str
-    settings: Settings
-    model: str
-    request: JsonObject
-    seed: int
-    base_url: str
-    slots: list[Slot]
-    picture: Path | None = None
-    image: PreparedImage | None = None
-    image_url: str = ""
-    latents: Path | None = None
-    client: str = ""
-    starts: int = 0
-    finished: float | None = None
-    stopped: threading.Event = field(default_factory=threading.Event)
-    preparing: threading.Lock = field(default_factory=threading.Lock)
-
-    @property
-    def done(self) -> bool:
-        return self.finished is not None
-
-    @property
-    def has_picture(self) -> bool:
-        return self.picture is not None or self.image is not None or bool(self.image_url)
-
-    def kept_files(self) -> set[Path]:
-        """What the task needs of the disk until it is done."""
-        return {path for path in (self.picture, self.latents) if path is not None}
-
-    @property
-    def is_suspect(self) -> bool:
-        """Whether it may have been what ended the process."""
-        return self.starts > 0
-
-    def deliveries(self, index: int) -> list[str]:
-        """The fields whose addresses are to hear of result `index`."""
-        fields = {"webhookURL": "webhook_url", "uploadEndpoint": "upload_endpoint"}
-        if self.slots[index].item is None:
-            del fields["uploadEndpoint"]
-        return [field for field, name in fields.items() if name in self.settings]
-
-    def identity(self, index: int) -> JsonObject:
-        """The keys that every item and error about result `index` has."""
-        found: JsonObject = {"taskType": TASK_TYPE, "taskUUID": self.uuid}
-        # The official client waits for ever for several results whose items have no index.
-        return found | {"resultIndex": index} if len(self.slots) > 1 else found
 
 
 class TaskStore:

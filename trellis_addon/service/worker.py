@@ -23,7 +23,8 @@ from .files import DEFAULT_TTL, FileStore
 from .journal import Journal
 from .protocol import JsonObject
 from .schedule import Turn, Turns
-from .tasks import LONGEST_TTL, TaskRecord, TaskStore
+from .tasks import LONGEST_TTL, TaskStore
+from .records import TaskRecord
 
 if TYPE_CHECKING:
     from ..engines.engine import Engine, Made

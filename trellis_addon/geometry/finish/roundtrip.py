@@ -1,4 +1,4 @@
-"""`python -m trellis_addon.geometry.finish.roundtrip IN.glb OUT.glb`: any textured mesh to one clean asset in its place.
+"""`python -m trellis_addon.geometry.finish.roundtrip IN.glb OUT.glb`: a textured mesh to one clean asset in its place.
 
 The mesh becomes voxels, and the voxels are finished as a generation is: parts that lie inside of others,
 doubled walls and piles of materials go, one surface with one material comes back.

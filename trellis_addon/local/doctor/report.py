@@ -194,8 +194,8 @@ def _installation(found: _Findings) -> Iterator[str]:
 
 
 def _weights(found: _Findings) -> Iterator[str]:
-    from ...engines.engine import weights_folder
     from ...weights.fetching import needed, status
+    from ...weights.place import weights_folder
 
     named = weights_folder()
     folder = named or found.folder.weights
@@ -243,7 +243,7 @@ def _no_selftest(found: _Findings) -> Iterator[str]:
 def _selftest(found: _Findings) -> Iterator[str]:
     from importlib.util import find_spec
 
-    from ...engines.engine import weights_folder
+    from ...weights.place import weights_folder
 
     if not found.folder.is_installed and not os.environ.get("TRELLIS2_PYTHON") and find_spec("torch") is None:
         yield "left out: there is no PyTorch yet"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...core.errors import EngineError
+from ...core.folders import EXTENSION
 from ...runtime.layout import LocalFolder, chosen_folder, local_folder
 from ...runtime.running import running
 from ...transfer.part import part_of
@@ -132,8 +133,7 @@ def _about_folder(folder: LocalFolder, machine: Machine) -> list[str]:
     root = folder.root
     if is_blenders(str(root)):
         return [f"{root} lies in Blender's own folder, which stays as it is; choose another one."]
-    extension = Path(__file__).resolve().parents[2]
-    if __name__.startswith("bl_ext.") and root.is_relative_to(extension):
+    if __name__.startswith("bl_ext.") and root.is_relative_to(EXTENSION):
         return [f"{root} lies in the extension's own folder, which Blender replaces; choose another one."]
     if machine.system == "windows" and len(str(root)) > _LONGEST_ROOT:
         return [f"{root} is too long a path for Windows and PyTorch; choose a folder nearer to the drive's top."]

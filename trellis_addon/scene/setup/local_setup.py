@@ -16,8 +16,8 @@ import bpy
 
 from ...core.errors import TrellisError
 from ...core.progress import Progress
-from ...engines.engine import WEIGHTS_VARIABLE
 from ...runtime.child import PYTHON_VARIABLE
+from ...weights.place import WEIGHTS_VARIABLE
 from .. import queue
 from . import local_work
 

@@ -24,7 +24,7 @@ from ..handlers import Service, key_error
 from ..handshake import CLIENT_HEADER
 from ..limits import Limits
 from ..protocol import JsonObject, Reply, RequestError, encode, error_object, first_task, parse_tasks
-from ..tasks import TaskRecord
+from ..records import TaskRecord
 from .openapi import describe
 from .origin import public_address
 from .websocket import SocketEdge

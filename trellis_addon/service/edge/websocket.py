@@ -18,7 +18,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from ..handlers import Service
 from ..protocol import JsonObject, Reply, RequestError, encode, error_object
-from ..tasks import TaskRecord
+from ..records import TaskRecord
 from .origin import public_address
 
 AT_ONCE = 32  # frames of one connection that may be in work

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ...core.errors import TrellisError
-from ...task.settings import DRAFT_MODEL, TRELLIS2_MODEL, Settings
+from ..core.errors import TrellisError
+from ..task.settings import DRAFT_MODEL, TRELLIS2_MODEL, Settings
 
 if TYPE_CHECKING:
-    from ...jobs.job import Asset, Job
-    from ...jobs.store import JobStore
+    from ..jobs.job import Asset, Job
+    from ..jobs.store import JobStore
 
 MOST = 200  # of the newest jobs: what a card did a year ago, with another version, says little
 

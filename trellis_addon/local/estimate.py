@@ -14,10 +14,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ...pipeline.configs import DecoderConfig
-from ...pipeline.costs import PUBLISHED_DECODER, PUBLISHED_FLOW, PUBLISHED_SAMPLERS, stage_costs
-from ...pipeline.request import TYPE_OF_RESOLUTION, Request, with_settings
-from ...pipeline.sizes import (
+from ..pipeline.configs import DecoderConfig
+from ..pipeline.costs import PUBLISHED_DECODER, PUBLISHED_FLOW, PUBLISHED_SAMPLERS, stage_costs
+from ..pipeline.request import TYPE_OF_RESOLUTION, Request, with_settings
+from ..pipeline.sizes import (
     DECODER_PARAMETERS,
     FLOW_PARAMETERS,
     GB,
@@ -31,11 +31,11 @@ from ...pipeline.sizes import (
     flow_bytes,
     usual_tokens,
 )
-from ...task.settings import DRAFT_MODEL, TRELLIS2_MODEL, Settings
+from ..task.settings import DRAFT_MODEL, TRELLIS2_MODEL, Settings
 
 if TYPE_CHECKING:
-    from ..machine.gpu_memory import Holder
-    from ..machine.hardware import Card
+    from .machine.gpu_memory import Holder
+    from .machine.hardware import Card
     from .runs import Run
 
 LOWEST, STEP = 1024, 128  # as the pipeline lowers a cascade's resolution
