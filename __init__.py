@@ -1,9 +1,10 @@
 """TRELLIS.2 for Blender: one picture to a textured PBR asset, in the scene."""
 
-from .. import operators, ui
+from . import addon, operators, ui
 
 
 def register() -> None:
+    addon.register()
     ui.register()
     operators.register()
 
@@ -11,3 +12,4 @@ def register() -> None:
 def unregister() -> None:
     operators.unregister()
     ui.unregister()
+    addon.unregister()

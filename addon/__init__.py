@@ -1,0 +1,27 @@
+"""What Blender keeps of this extension, for buttons and panels alike: both stand on it, and neither knows the other.
+
+preferences        the key, the service, how the artist likes things; which backend that makes
+local_properties   what the preferences keep about the local backend
+variables          what the preferences say of this machine, told to the library
+properties         the task's settings as properties of the scene
+backend_state      what the artist should know of a backend before it is asked
+service_answers    what came of asking a service whether it is there
+local_words        words for the state of the local backend
+translations       the interface in other languages
+loaded             a look at what is loaded, without loading it
+logs               what the console shows
+"""
+
+from . import properties, translations
+
+_modules = (translations, properties)
+
+
+def register() -> None:
+    for module in _modules:
+        module.register()
+
+
+def unregister() -> None:
+    for module in reversed(_modules):
+        module.unregister()

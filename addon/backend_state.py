@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import sys
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -11,13 +10,13 @@ from typing import Any
 import bpy
 from bpy.app.translations import pgettext_iface
 
-from .. import __package__ as base_package
 from ..trellis_addon.core.errors import TrellisError
 from ..trellis_addon.engines.registry import trellis2_available
-from ..ui.local_setup import worker_status
+from .loaded import loaded, worker_status
 from .local_words import card_words, duration_range, worker_state
 from .preferences import remote_key_source, service_url
 from .properties import read_settings
+from .service_answers import answer_of
 
 NEARLY = 0.8  # of a spending limit
 _FRESH = 5.0  # seconds for which what the disk said holds
@@ -68,7 +67,7 @@ def obstacles(state: bpy.types.PropertyGroup) -> list[Line]:
 
 def limit_lines(state: bpy.types.PropertyGroup) -> list[Line]:
     """Whether the next job would pass a spending limit, or is near one."""
-    history = _scene("history")
+    history = loaded("scene.history")
     if history is None:
         return []
     found = []
@@ -109,18 +108,13 @@ def _price(results: int) -> Any:
     return expected_price(results)
 
 
-def _scene(name: str) -> Any:
-    """A module of the library, if it was ever needed: drawing alone loads nothing."""
-    return sys.modules.get(f"{base_package}.trellis_addon.scene.{name}")
-
-
 def _draft() -> list[Line]:
     return [Line(pgettext_iface("A quick relief, no AI model"))]
 
 
 def expectations(state: bpy.types.PropertyGroup) -> list[Line]:
     """How long it will take on this computer's device, and how much of its memory; nothing where nobody has asked."""
-    module = _scene("device")
+    module = loaded("scene.device")
     if state.backend != "local" or module is None or module.known().machine is None:
         return []
     if not _available(int(time.monotonic() / _FRESH)):
@@ -150,7 +144,7 @@ def expectations(state: bpy.types.PropertyGroup) -> list[Line]:
 
 
 def _local() -> list[Line]:
-    work = _scene("local_work")
+    work = loaded("scene.setup.local_work")
     if work is not None and work.is_running("install", "weights"):
         text = pgettext_iface("Being set up: {share}").format(share=f"{work.current().share:.0%}")
         return [Line(text, "SORTTIME", "trellis2.preferences", pgettext_iface("Show..."))]
@@ -158,7 +152,7 @@ def _local() -> list[Line]:
     if not _available(int(time.monotonic() / _FRESH)):
         text = pgettext_iface("Not set up yet: the draft answers")
         return [Line(text, "INFO", "trellis2.preferences", pgettext_iface("Set Up..."))]
-    module = _scene("device")
+    module = loaded("scene.device")
     found = module.known() if module else None
     if found is None or found.machine is None:
         return [Line(device() or pgettext_iface("The weights are installed"), "CHECKMARK", "trellis2.ask_device")]
@@ -200,12 +194,11 @@ def _remote() -> list[Line]:
 def _service() -> list[Line]:
     if not service_url():
         return []
-    service = sys.modules.get(f"{base_package}.operators.service")
-    answer, icon = service.answer_of(service_url()) if service else ("", "QUESTION")
+    answer, icon = answer_of(service_url())
     return [Line(answer or service_url(), icon, "trellis2.test_service")]
 
 
 def _account() -> str:
     """What came of Test Key, if the module that asks has ever been needed."""
-    history = _scene("history")
+    history = loaded("scene.history")
     return history.known.account if history else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from .. import __package__ as base_package
+from .name import EXTENSION
 
 LEVELS = [
     ("WARNING", "Warnings", "What went wrong, and what may"),
@@ -19,7 +19,7 @@ class _Console(logging.StreamHandler):  # type: ignore[type-arg]
 
 def set_level(name: str) -> None:
     """Show messages of this level, and above, of this package; others' loggers stay as they are."""
-    logger = logging.getLogger(base_package)
+    logger = logging.getLogger(EXTENSION)
     reset()
     logger.setLevel(name)
     if name != "WARNING":
@@ -30,7 +30,7 @@ def set_level(name: str) -> None:
 
 def reset() -> None:
     """As if nobody had set anything."""
-    logger = logging.getLogger(base_package)
+    logger = logging.getLogger(EXTENSION)
     logger.setLevel(logging.NOTSET)
     for handler in [h for h in logger.handlers if type(h).__name__ == _Console.__name__]:
         logger.removeHandler(handler)

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import bpy
-from bpy.app.translations import pgettext_iface
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, StringProperty
 
-from .. import __package__ as base_package
-from ..trellis_addon.client.keys import find_key
 from ..trellis_addon.core.errors import FieldError
-from ..trellis_addon.scene.words import said
-from ..ui import local_setup
+from ..trellis_addon.core.keys import find_key
 from . import logs
 from .local_properties import LocalProperties, tell_library
+from .name import EXTENSION
 from .variables import DATA_FOLDER, LOCAL_FOLDER, LOCAL_PYTHON, WEIGHTS
 
 # The scene's choice of where to run -> the page that it is set up on.
@@ -34,16 +30,16 @@ _kept_items: list[tuple[str, str, str]] = []
 
 
 # Functions, and no lambdas: what Blender makes of an annotation has not this module's names.
-def _use_data_folder(self: TRELLIS2_AP_preferences, context: bpy.types.Context) -> None:
+def _use_data_folder(self: Preferences, context: bpy.types.Context) -> None:
     DATA_FOLDER.use(bpy.path.abspath(self.data_folder))
 
 
-def _set_log_level(self: TRELLIS2_AP_preferences, context: bpy.types.Context) -> None:
+def _set_log_level(self: Preferences, context: bpy.types.Context) -> None:
     logs.set_level(self.log_level)
 
 
-class TRELLIS2_AP_preferences(LocalProperties, bpy.types.AddonPreferences):
-    bl_idname = base_package
+class Preferences(LocalProperties):
+    """Mixed into the class that Blender knows, which also draws them (`ui/preferences.py`)."""
 
     page: EnumProperty(  # type: ignore[valid-type]
         name="Page",
@@ -109,104 +105,9 @@ class TRELLIS2_AP_preferences(LocalProperties, bpy.types.AddonPreferences):
         update=_set_log_level,
     )
 
-    def draw(self, context: bpy.types.Context) -> None:
-        self.layout.row().prop(self, "page", expand=True)
-        if self.page == "LOCAL":
-            local_setup.draw(self.layout, self, context)
-            return
-        pages = {
-            "REMOTE": (self._draw_remote,),
-            "SERVICE": (self._draw_service,),
-            "ASSETS": (self._draw_placement, self._draw_library),
-            "FILES": (self._draw_files,),
-        }
-        for draw in pages[self.page]:
-            column = self.layout.box().column()
-            column.use_property_split = True
-            column.use_property_decorate = False
-            draw(column, context)
 
-    def _draw_remote(self, layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
-        layout.prop(self, "api_key")
-        source = remote_key_source()
-        if source not in ("", "preferences"):
-            text = pgettext_iface("The key from the environment is used")
-            if source == "keyring":
-                text = pgettext_iface("The key from the system's keyring is used")
-            layout.label(text=text, translate=False, icon="CHECKMARK")
-        row = layout.row(align=True)
-        row.operator("trellis2.test_key", icon="KEYINGSET")
-        row.operator("trellis2.key_to_keyring")
-        row.operator("trellis2.spending_limit")
-        history = _history()
-        if history is None:
-            return
-        if history.known.account:
-            layout.label(text=said(history.known.account), translate=False)
-        for period, amount in history.known.spent.items():
-            limit = history.known.limits.get(period)
-            layout.label(text=spent_line(period, amount, limit), translate=False, icon="BLANK1")
-
-    def _draw_service(self, layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
-        layout.prop(self, "service_url", placeholder="http://gpu-box:8000/v1")
-        layout.prop(self, "service_token")
-        row = layout.row()
-        row.enabled = bool(self.service_url.strip())
-        row.operator("trellis2.test_service", icon="URL")
-        service = sys.modules.get(f"{base_package}.operators.service")
-        answer, icon = service.answer_of(self.service_url.strip()) if service else ("", "NONE")
-        if answer:
-            layout.label(text=said(answer), translate=False, icon=icon)
-
-    def _draw_placement(self, layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
-        layout.prop(self, "height")
-        layout.prop(self, "drop_place")
-        layout.prop(self, "collection", placeholder="The scene's own")
-
-    def _draw_library(self, layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
-        layout.prop(self, "auto_mark")
-        layout.prop(self, "asset_library")
-        layout.prop(self, "asset_catalog")
-
-    def _draw_files(self, layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
-        from ..trellis_addon.core.folders import default_folder
-
-        row = layout.row()
-        row.enabled = not DATA_FOLDER.is_given()
-        row.prop(self, "data_folder", placeholder=str(default_folder()))
-        folder = str(default_folder())
-        if DATA_FOLDER.is_given():
-            text = pgettext_iface("The environment says {folder}").format(folder=folder)
-            layout.label(text=text, translate=False, icon="INFO")
-        row = layout.row(align=True)
-        row.operator("trellis2.folder_open", icon="FILE_FOLDER")
-        row.operator("trellis2.folder_measure", icon="FILE_REFRESH")
-        storage = sys.modules.get(f"{base_package}.trellis_addon.scene.storage")
-        if storage and storage.known.folder == folder:
-            text = pgettext_iface("{size} in {count} jobs").format(size=storage.known, count=storage.known.jobs)
-            layout.label(text=text, translate=False, icon="BLANK1")
-        layout.prop(self, "log_level")
-
-
-def spent_line(period: str, amount: float, limit: float | None) -> str:
-    """What was spent in a period, and the limit where there is one, in words."""
-    values = {"amount": f"{amount:.2f}", "limit": f"{limit or 0.0:.2f}"}
-    if period == "day":
-        if limit is None:
-            return pgettext_iface("Spent today: {amount} US dollars").format(**values)
-        return pgettext_iface("Spent today: {amount} of {limit} US dollars").format(**values)
-    if limit is None:
-        return pgettext_iface("Spent this month: {amount} US dollars").format(**values)
-    return pgettext_iface("Spent this month: {amount} of {limit} US dollars").format(**values)
-
-
-def _history() -> Any:
-    """What is known of money and account, if anything was ever asked: drawing alone loads nothing."""
-    return sys.modules.get(f"{base_package}.trellis_addon.scene.history")
-
-
-def preferences() -> TRELLIS2_AP_preferences | None:
-    addon = bpy.context.preferences.addons.get(base_package)
+def preferences() -> Preferences | None:
+    addon = bpy.context.preferences.addons.get(EXTENSION)
     return addon.preferences if addon else None
 
 
@@ -248,22 +149,15 @@ def backend_for_job(job):  # type: ignore[no-untyped-def]
     return library_backend(job, stored.service_token if is_service else "", bpy.app.online_access)
 
 
-_classes = (TRELLIS2_AP_preferences,)
+def tell_library_all(stored: Preferences) -> None:
+    """What is set counts from now on."""
+    DATA_FOLDER.use(bpy.path.abspath(stored.data_folder))
+    tell_library(stored)
+    logs.set_level(stored.log_level)
 
 
-def register() -> None:
-    for cls in _classes:
-        bpy.utils.register_class(cls)
-    stored = preferences()
-    if stored is not None:
-        DATA_FOLDER.use(bpy.path.abspath(stored.data_folder))
-        tell_library(stored)
-        logs.set_level(stored.log_level)
-
-
-def unregister() -> None:
+def reset_library() -> None:
+    """As if nothing had ever been set."""
     for variable in (DATA_FOLDER, LOCAL_FOLDER, LOCAL_PYTHON, WEIGHTS):
         variable.reset()
     logs.reset()
-    for cls in reversed(_classes):
-        bpy.utils.unregister_class(cls)

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import bpy
 
-from .. import __package__ as base_package
 from ..trellis_addon.scene.words import CONTEXT, FOLDER
+from .name import EXTENSION
 
 # Blender looks words up by what they stand on: buttons of operators have a context of their own.
 _CONTEXTS = ("*", "Operator")
@@ -21,11 +21,11 @@ Messages = dict[tuple[str, str], str]
 
 def register() -> None:
     files = sorted(FOLDER.parent.glob("*.json"))
-    bpy.app.translations.register(base_package, {path.stem: _messages(path) for path in files})
+    bpy.app.translations.register(EXTENSION, {path.stem: _messages(path) for path in files})
 
 
 def unregister() -> None:
-    bpy.app.translations.unregister(base_package)
+    bpy.app.translations.unregister(EXTENSION)
 
 
 def _messages(path: Path) -> Messages:

@@ -6,7 +6,7 @@ import bpy
 from bpy.app.translations import pgettext_rpt
 from bpy.props import StringProperty
 
-from .. import __package__ as base_package
+from ..addon.name import EXTENSION
 from ..addon.preferences import PAGE_OF, preferences
 from ..addon.properties import write_settings
 from ..trellis_addon.core.errors import TrellisError
@@ -94,7 +94,7 @@ class TRELLIS2_OT_preferences(bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> set[str]:
         if (stored := preferences()) is not None:
             stored.page = PAGE_OF[context.scene.trellis2.backend]
-        bpy.ops.preferences.addon_show(module=base_package)
+        bpy.ops.preferences.addon_show(module=EXTENSION)
         return {"FINISHED"}
 
 

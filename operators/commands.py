@@ -9,7 +9,7 @@ _handle: object | None = None
 
 def _run(arguments: list[str]) -> int:
     from ..addon.preferences import preferences
-    from ..trellis_addon.cli.main import main
+    from ..trellis_addon.cli import main
 
     stored = preferences()
     return main(

@@ -198,7 +198,7 @@ def _start(
     """Begin one generation, or without a window see it to its end."""
     from ..trellis_addon.api import finish, prepare_task
     from ..trellis_addon.jobs.store import JobStore
-    from ..trellis_addon.scene import queue
+    from ..trellis_addon.scene.session import arrival, queue
     from ..trellis_addon.task.task import new_uuid
 
     uuid = new_uuid()
@@ -213,7 +213,7 @@ def _start(
         queue.show_picture(uuid, job.thumbnail)
         return finish(job, backend, store, progress)
 
-    queue.run(name, make, target)
+    arrival.run(name, make, target)
 
 
 def target_here(  # type: ignore[no-untyped-def]

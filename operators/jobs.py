@@ -30,7 +30,7 @@ class _OnJob:
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         from ..trellis_addon.jobs.store import JobStore
-        from ..trellis_addon.scene import history
+        from ..trellis_addon.scene.session import history
 
         store = JobStore()
         job = store.get(self.job)
@@ -76,7 +76,8 @@ class TRELLIS2_OT_job_import(_OnJob, bpy.types.Operator):
     bl_options = {"INTERNAL", "UNDO"}
 
     def run(self, context, job, store) -> None:  # type: ignore[no-untyped-def]
-        from ..trellis_addon.scene import arrival, resume
+        from ..trellis_addon.scene import resume
+        from ..trellis_addon.scene.session import arrival
 
         if job.assets and all(asset.path.is_file() for asset in job.assets):
             arrival.deliver(job.assets, target_here(context))
@@ -171,7 +172,7 @@ class TRELLIS2_OT_job_fetch(bpy.types.Operator):
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         from ..trellis_addon.api import fetch
-        from ..trellis_addon.scene import queue
+        from ..trellis_addon.scene.session import arrival
         from ..trellis_addon.task.task import check_uuid
 
         uuid = self.uuid.strip()
@@ -179,7 +180,7 @@ class TRELLIS2_OT_job_fetch(bpy.types.Operator):
             check_uuid(uuid)
             backend = backend_of(context.scene.trellis2.backend)
             make = lambda progress, report: fetch(uuid, backend=backend.name, key=backend.key)  # noqa: E731
-            queue.run(pgettext_data("Task {uuid}").format(uuid=uuid[:8]), make, target_here(context))
+            arrival.run(pgettext_data("Task {uuid}").format(uuid=uuid[:8]), make, target_here(context))
         except TrellisError as error:
             self.report({"ERROR"}, said(error))
             return {"CANCELLED"}
@@ -194,7 +195,7 @@ class TRELLIS2_OT_history_refresh(bpy.types.Operator):
     bl_options = {"INTERNAL"}
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        from ..trellis_addon.scene import history
+        from ..trellis_addon.scene.session import history
 
         history.read_store()
         return {"FINISHED"}

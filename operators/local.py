@@ -5,7 +5,6 @@ Each button's work goes on in a thread; called by a script, without a window, it
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +12,7 @@ import bpy
 from bpy.app.translations import pgettext_iface, pgettext_rpt
 from bpy.props import BoolProperty, StringProperty
 
-from .. import __package__ as base_package
+from ..addon.loaded import loaded, worker_status
 from ..addon.local_properties import choices
 from ..addon.local_words import gigabytes, group_words
 from ..addon.preferences import preferences
@@ -237,7 +236,7 @@ class TRELLIS2_OT_local_copy_report(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        setup = _module("local_setup")
+        setup = loaded("scene.setup.local_setup")
         if setup is None or setup.report() is None:
             cls.poll_message_set("There is no report yet: press Examine")
             return False
@@ -302,12 +301,12 @@ def _lacks_acceptance(stored: Any) -> bool:
 
 
 def _is_running() -> bool:
-    work = _module("local_work")
+    work = loaded("scene.setup.local_work")
     return work is not None and work.is_running()
 
 
 def _found() -> Any:
-    setup = _module("local_setup")
+    setup = loaded("scene.setup.local_setup")
     return setup.known() if setup else None
 
 
@@ -320,13 +319,8 @@ def _redraw() -> None:
 
 
 def _worker_state() -> str:
-    service = sys.modules.get(f"{base_package}.trellis_addon.client.local_service")
-    return service.worker_status().state if service else "stopped"
-
-
-def _module(name: str) -> Any:
-    """A module of the library, if it was ever needed."""
-    return sys.modules.get(f"{base_package}.trellis_addon.scene.{name}")
+    status = worker_status()
+    return status.state if status else "stopped"
 
 
 _classes = (
@@ -360,14 +354,13 @@ def _watch() -> float:
 
     And a file that is opened may say that it runs on this computer, whose device the panel shows.
     """
-    service = sys.modules.get(f"{base_package}.trellis_addon.client.local_service")
-    status = service.worker_status() if service else None
+    status = worker_status()
     if status != _shown.worker:
         _shown.worker = status
         _redraw()
     state = getattr(bpy.context.scene, "trellis2", None)
     if state is not None and state.backend == "local":
-        from ..trellis_addon.scene import device
+        from ..trellis_addon.scene.session import device
 
         device.ask_once()
     return _WATCH_EVERY
@@ -384,7 +377,7 @@ def unregister() -> None:
     if bpy.app.timers.is_registered(_watch):
         bpy.app.timers.unregister(_watch)
     # an installation that goes on is broken off, to be gone on with another time
-    if (work := _module("local_work")) is not None:
+    if (work := loaded("scene.setup.local_work")) is not None:
         work.stop_all()
     for cls in reversed(_classes):
         bpy.utils.unregister_class(cls)

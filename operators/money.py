@@ -28,7 +28,7 @@ class TRELLIS2_OT_test_key(bpy.types.Operator):
         return True
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        from ..trellis_addon.scene import history
+        from ..trellis_addon.scene.session import history
 
         history.ask_account(backend_of("remote"))
         return {"FINISHED"}
@@ -43,7 +43,7 @@ class TRELLIS2_OT_key_to_keyring(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        from ..trellis_addon.client.keys import has_keyring
+        from ..trellis_addon.core.keys import has_keyring
 
         stored = preferences()
         if not has_keyring():
@@ -52,7 +52,7 @@ class TRELLIS2_OT_key_to_keyring(bpy.types.Operator):
         return bool(stored and stored.api_key)
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        from ..trellis_addon.client.keys import keep_in_keyring
+        from ..trellis_addon.core.keys import keep_in_keyring
 
         stored = preferences()
         keep_in_keyring(stored.api_key)
@@ -80,7 +80,7 @@ class TRELLIS2_OT_spending_limit(bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> set[str]:
         from ..trellis_addon.jobs.money import set_limit
         from ..trellis_addon.jobs.store import JobStore
-        from ..trellis_addon.scene import history
+        from ..trellis_addon.scene.session import history
 
         try:
             set_limit(JobStore(), self.period, None if self.amount < 0 else round(self.amount, 2))

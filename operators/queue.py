@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 
 import bpy
 from bpy.app.handlers import persistent
 from bpy.props import IntProperty, StringProperty
 
+from ..addon.loaded import loaded
 from ..trellis_addon.core.errors import FieldError, TrellisError
 from ..trellis_addon.scene.words import said
 from .generate import target_here
@@ -20,7 +20,7 @@ class _OnGeneration:
     generation: StringProperty(options={"SKIP_SAVE"})  # type: ignore[valid-type]
 
     def find(self):  # type: ignore[no-untyped-def]
-        from ..trellis_addon.scene import queue
+        from ..trellis_addon.scene.session import queue
 
         return queue.find(self.generation)
 
@@ -32,7 +32,7 @@ class TRELLIS2_OT_cancel(_OnGeneration, bpy.types.Operator):
     bl_label = "Cancel"
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        from ..trellis_addon.scene import queue
+        from ..trellis_addon.scene.session import queue
 
         if generation := self.find():
             queue.cancel(generation)
@@ -46,7 +46,7 @@ class TRELLIS2_OT_forget(_OnGeneration, bpy.types.Operator):
     bl_label = "Remove from List"
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        from ..trellis_addon.scene import queue
+        from ..trellis_addon.scene.session import queue
 
         if generation := self.find():
             queue.forget(generation)
@@ -67,7 +67,7 @@ class TRELLIS2_OT_keep_results(_OnGeneration, bpy.types.Operator):
     )
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        from ..trellis_addon.scene import arrival
+        from ..trellis_addon.scene.session import arrival
 
         generation = self.find()
         if generation is None or not generation.assets:
@@ -115,7 +115,8 @@ class TRELLIS2_OT_retry(_OnGeneration, bpy.types.Operator):
         from ..addon.preferences import backend_for_job
         from ..trellis_addon.api import retry
         from ..trellis_addon.jobs.store import JobStore
-        from ..trellis_addon.scene import placeholder, queue, resume, rework
+        from ..trellis_addon.scene import placeholder, resume, waiting
+        from ..trellis_addon.scene.session import queue
         from ..trellis_addon.task.task import new_uuid
 
         generation = self.find()
@@ -130,7 +131,7 @@ class TRELLIS2_OT_retry(_OnGeneration, bpy.types.Operator):
             again = retry(job, store, target=target.to_json(), uuid=uuid)
             for card in placeholder.find(generation.target.card):
                 placeholder.rename(card, uuid)
-            rework.rename(generation.target.card, uuid)
+            waiting.rename(generation.target.card, uuid)
             generation.target = target
             queue.forget_line(generation)
             resume.finish_into(again, backend_for_job(again), target)
@@ -178,7 +179,8 @@ def register() -> None:
 def _wake() -> None:
     """Go on with what a former session began and did not see the end of."""
     from ..addon.preferences import backend_for_job
-    from ..trellis_addon.scene import history, resume
+    from ..trellis_addon.scene import resume
+    from ..trellis_addon.scene.session import history
 
     resume.go_on(backend_for_job)
     history.read_store()
@@ -187,7 +189,7 @@ def _wake() -> None:
 @persistent
 def _on_load(*arguments: object) -> None:
     """Another file may have cards of its own, and the places that some results wait for."""
-    if queue := _loaded("scene.queue"):
+    if queue := loaded("scene.queue"):
         queue.look_again()
     if not bpy.app.background and not bpy.app.timers.is_registered(_wake):
         bpy.app.timers.register(_wake, first_interval=0.0, persistent=True)
@@ -195,13 +197,8 @@ def _on_load(*arguments: object) -> None:
 
 @persistent
 def _on_undo(*arguments: object) -> None:
-    if queue := _loaded("scene.queue"):
+    if queue := loaded("scene.queue"):
         queue.look_again()
-
-
-def _loaded(module: str):  # type: ignore[no-untyped-def]
-    """A module of the library, if it was ever needed."""
-    return sys.modules.get(f"{__package__.rpartition('.')[0]}.trellis_addon.{module}")
 
 
 def unregister() -> None:
@@ -211,9 +208,9 @@ def unregister() -> None:
     if bpy.app.timers.is_registered(_wake):
         bpy.app.timers.unregister(_wake)
     # Only what was used has anything to end.
-    if (queue := _loaded("scene.queue")) is not None:
+    if (queue := loaded("scene.queue")) is not None:
         queue.stop_all()
-    if (services := _loaded("client.local_service")) is not None:
+    if (services := loaded("client.local_service")) is not None:
         services.stop_local_services()
     for cls in reversed(_classes):
         bpy.utils.unregister_class(cls)

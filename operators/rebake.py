@@ -64,8 +64,8 @@ class TRELLIS2_OT_rebake(bpy.types.Operator):
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         from ..trellis_addon.images import clean_name
-        from ..trellis_addon.scene import queue
         from ..trellis_addon.scene.asset import rebuilding
+        from ..trellis_addon.scene.session import arrival
         from ..trellis_addon.scene.target import SESSION, Target
         from ..trellis_addon.task.task import new_uuid
 
@@ -81,7 +81,7 @@ class TRELLIS2_OT_rebake(bpy.types.Operator):
             def make(progress: Progress, report: Callable[[str], None]) -> Asset:
                 return rebuilding.rebuilt_asset(source, rebuilt, name, progress, **sizes)
 
-            queue.run(name, make, target)
+            arrival.run(name, make, target)
         except TrellisError as error:
             self.report({"ERROR"}, said(error))
             return {"CANCELLED"}

@@ -60,7 +60,8 @@ class _Rework(OnAsset):
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         from ..trellis_addon.jobs.store import JobStore
-        from ..trellis_addon.scene import arrival, rework
+        from ..trellis_addon.scene import rework, waiting
+        from ..trellis_addon.scene.session import arrival
         from ..trellis_addon.stages import source_of
         from ..trellis_addon.task.settings import Settings
         from ..trellis_addon.task.task import new_uuid
@@ -72,7 +73,7 @@ class _Rework(OnAsset):
             key = backend_for_job(source_of(asset, store)[0]).key
             _start(context, obj, asset, uuid, changes, self.texture_again, self.keep_old, key)  # type: ignore[attr-defined]
         except TrellisError as error:
-            rework.unmark(uuid)
+            waiting.unmark(uuid)
             self.report({"ERROR"}, said(error))  # type: ignore[attr-defined]
             return {"CANCELLED"}
         if bpy.app.background and not self.keep_old and rework.keeps_old_levels([obj]):  # type: ignore[attr-defined]
@@ -93,7 +94,8 @@ def _start(
     """Begin it, or without a window see it to its end."""
     from ..trellis_addon.api import finish
     from ..trellis_addon.jobs.store import JobStore
-    from ..trellis_addon.scene import queue, rework
+    from ..trellis_addon.scene import waiting
+    from ..trellis_addon.scene.session import arrival, queue
     from ..trellis_addon.stages import prepare_rework
 
     # Whatever is to be refused is refused now, and not in the list a moment later.
@@ -115,8 +117,8 @@ def _start(
         return finish(job, backend, store, progress)
 
     if not keep_old:
-        rework.mark(obj, uuid)
-    queue.run(asset.name, make, target)
+        waiting.mark(obj, uuid)
+    arrival.run(asset.name, make, target)
 
 
 def _in_place(context: bpy.types.Context, obj: bpy.types.Object, uuid: str) -> Any:

@@ -5,16 +5,10 @@ from __future__ import annotations
 import bpy
 from bpy.app.translations import pgettext_rpt
 
+from ..addon import service_answers
 from ..addon.preferences import backend_of
 from ..trellis_addon.core.errors import TrellisError
 from ..trellis_addon.scene.words import said
-
-_answers: dict[str, tuple[str, str]] = {}
-
-
-def answer_of(url: str) -> tuple[str, str]:
-    """(text, icon) of what came of asking the service at this address; empty text where nobody asked."""
-    return _answers.get(url, ("", "QUESTION"))
 
 
 class TRELLIS2_OT_test_service(bpy.types.Operator):
@@ -25,7 +19,7 @@ class TRELLIS2_OT_test_service(bpy.types.Operator):
     bl_options = {"INTERNAL"}
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        from ..trellis_addon.scene import queue
+        from ..trellis_addon.scene.session import queue
 
         try:
             backend = backend_of("service")
@@ -36,11 +30,11 @@ class TRELLIS2_OT_test_service(bpy.types.Operator):
             text, icon = _ask(backend)
             self.report({"INFO" if icon == "CHECKMARK" else "ERROR"}, said(text))
             return {"FINISHED"} if icon == "CHECKMARK" else {"CANCELLED"}
-        _answers[backend.name] = (pgettext_rpt("Asking ..."), "SORTTIME")
+        service_answers.remember(backend.name, pgettext_rpt("Asking ..."), "SORTTIME")
 
         def work():  # type: ignore[no-untyped-def]
             answer = _ask(backend)
-            return lambda: _answers.update({backend.name: answer})
+            return lambda: service_answers.remember(backend.name, *answer)
 
         queue.in_thread(work)
         return {"FINISHED"}
@@ -54,7 +48,7 @@ class TRELLIS2_OT_ask_device(bpy.types.Operator):
     bl_options = {"INTERNAL"}
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        from ..trellis_addon.scene import device
+        from ..trellis_addon.scene.session import device
 
         device.ask_later()
         return {"FINISHED"}
@@ -80,6 +74,6 @@ def register() -> None:
 
 
 def unregister() -> None:
-    _answers.clear()
+    service_answers.forget_all()
     for cls in reversed(_classes):
         bpy.utils.unregister_class(cls)

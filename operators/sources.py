@@ -257,7 +257,8 @@ def _named(context: bpy.types.Context, text: str) -> bpy.types.Image | None:
 
 def _fetch(url: str, scene_name: str) -> None:
     from ..trellis_addon.images import read_image_bytes
-    from ..trellis_addon.scene import queue, sources
+    from ..trellis_addon.scene import sources
+    from ..trellis_addon.scene.session import queue
 
     def work():  # type: ignore[no-untyped-def]
         try:

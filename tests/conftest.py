@@ -24,6 +24,8 @@ ROOT = Path(__file__).resolve().parent.parent
 if str(ROOT) not in sys.path:  # `pytest` alone does not put the current folder there, `python -m pytest` does
     sys.path.insert(0, str(ROOT))
 sys.path.append(str(ROOT / "tools"))
+# what one test module makes, others use: by its name, whichever folder each lies in
+sys.path.extend(str(folder) for folder in sorted(Path(__file__).parent.iterdir()) if folder.is_dir())
 build = importlib.import_module("build")  # an import statement would be sorted by whether there is a build folder
 
 # At import, because bpy reads its folder when a test module imports it, which is before any fixture runs.

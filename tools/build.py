@@ -40,6 +40,8 @@ CONTENTS = (
     "translations",
     "ui",
 )
+# Names of developers' commands in a checkout, whose code is in devtools/
+ALIASES = ("trellis_addon/ovoxel", "trellis_addon/pipeline/check.py", "trellis_addon/pipeline/make_small.py")
 REQUIREMENTS = Path(__file__).with_name("wheels.txt")
 
 # Blender's name of a platform -> the wheel tags that run there, the oldest system first.
@@ -117,7 +119,7 @@ def sources() -> list[Path]:
     for name in CONTENTS:
         path = ROOT / name
         found += sorted(path.rglob("*")) if path.is_dir() else [path]
-    return [path for path in found if path.is_file() and not _is_litter(path.relative_to(ROOT))]
+    return [path for path in found if path.is_file() and not _is_left_out(path.relative_to(ROOT))]
 
 
 def this_platform() -> str:
@@ -135,6 +137,10 @@ def write_zip(target: Path, contents: dict[str, bytes]) -> None:
             entry.external_attr = 0o100644 << 16
             entry.compress_type = zipfile.ZIP_STORED if name.endswith(".whl") else zipfile.ZIP_DEFLATED
             archive.writestr(entry, data, compresslevel=9)
+
+
+def _is_left_out(path: Path) -> bool:
+    return _is_litter(path) or path.as_posix().startswith(ALIASES)
 
 
 def _is_litter(path: Path) -> bool:

@@ -1,7 +1,7 @@
 """The library's sentences that an artist may get to see, read from its sources.
 
 An error is raised as an f-string, with values in it; here it becomes a template, "The image is {0} x {1} pixels", by
-which the interface finds the sentence again and says it in another language (`trellis_addon/templates.py`). So the
+which the interface finds the sentence again and says it in another language (`trellis_addon/core/templates.py`). So the
 library itself stays free of Blender, and English. A clause that goes into a sentence as a value has a template of its
 own; where one of two literals is chosen within a sentence, each makes a template that is whole.
 """
@@ -18,23 +18,13 @@ from string import Formatter
 
 # What no artist sees, and why; a name that ends in a slash is a folder.
 LEFT_OUT = {
-    "cli.py": "the command line is English",
-    "cli_jobs.py": "the command line is English",
-    "cli_local.py": "the command line is English",
-    "cli_stages.py": "the command line is English",
-    "local/weights_cli.py": "the command line is English",
-    "preset_scripts.py": "writes scripts",
-    "service/openapi.py": "describes the service to programs",
-    "pipeline/check.py": "checks of the numbers, for developers",
-    "pipeline/golden/": "checks of the numbers, for developers",
-    "local/selftest.py": "lines of the doctor's report",
-    "pipeline/make_small.py": "makes a model for tests",
-    "ovoxel/check.py": "checks of the numbers, for developers",
-    "ovoxel/check_cases.py": "checks of the numbers, for developers",
-    "ovoxel/check_remesh.py": "checks of the numbers, for developers",
+    "cli/": "the command line is English",
+    "task/presets.py": "writes scripts",
+    "service/edge/openapi.py": "describes the service to programs",
+    "local/doctor/selftest.py": "lines of the doctor's report",
 }
 # Of these only what goes into such calls: the report itself, which is copied for a support thread, is English.
-PARTLY = {"local/doctor.py": {"problem", "update"}}
+PARTLY = {"local/doctor/report.py": {"problem", "update"}}
 # Words that come into a sentence as a value, and are too short to be known for words of a sentence by their looks.
 WORDS = (
     "Cancelled.",
@@ -156,7 +146,7 @@ def sentences(root: Path) -> list[str]:
                 found.update(reader.read(part))
         elif not _is_left_out(place):
             found.update(reader.read(tree))
-    for folder in ("operators", "ui"):  # their own words are looked up as they are; their errors are not
+    for folder in ("addon", "operators", "ui"):  # their own words are looked up as they are; their errors are not
         for path in sorted((root / folder).glob("*.py")):
             tree = ast.parse(path.read_text(encoding="utf-8"))
             reader = _Reader(tree, constants)

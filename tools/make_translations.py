@@ -79,7 +79,7 @@ def messages() -> list[str]:
     found: set[str] = set()
     for path in _interface():
         found.update(_in_source(_tree(path)))
-    for path in sorted((ROOT / "trellis_addon" / "scene").glob("*.py")):
+    for path in sorted((ROOT / "trellis_addon" / "scene").rglob("*.py")):
         found.update(_looked_up(_tree(path)))
     found.update(_of_settings())
     found.update(path.stem.replace("_", " ") for path in (ROOT / "presets").rglob("*.py"))
@@ -101,7 +101,7 @@ def put_together() -> list[str]:
 
 
 def _interface() -> list[Path]:
-    return [path for folder in ("ui", "operators") for path in sorted((ROOT / folder).glob("*.py"))]
+    return [path for folder in ("addon", "operators", "ui") for path in sorted((ROOT / folder).glob("*.py"))]
 
 
 def _tree(path: Path) -> ast.AST:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 FILES = {"LICENSE", "README.md", "THIRD_PARTY.md", "__init__.py", "blender_manifest.toml"}
-LITTER = re.compile(r"(^|/)(__pycache__|tests?|benchmarks?|\.[^/]+)(/|$)|\.pyc$")
+LITTER = re.compile(r"(^|/)(__pycache__|tests?|benchmarks?|devtools|golden|\.[^/]+)(/|$)|\.pyc$")
 WEIGHTS = re.compile(r"\.(safetensors|onnx|ckpt|pt|pth|gguf|bin|npz|h5)$")
 # Installed by the user where the local GPU backend is wanted; far too large to bring along.
 HEAVY_WHEELS = re.compile(r"wheels/(torch|triton|nvidia|onnxruntime|scipy|warp|numpy)\b")

@@ -71,7 +71,7 @@ def run_batch(
     else:
         files.new_file()
     rows = [_row(image, settings, model) for image in images]
-    present = _present(scene)
+    present = scene.fingerprints()
     for row in rows:
         if row.fingerprint in present:
             row.state = "present"
@@ -127,12 +127,6 @@ def _import(row: Row, placed: dict[str, list], scene, height: float | None) -> N
     except TrellisError as error:
         _fail(row, error)
     row.seconds += time.monotonic() - started
-
-
-def _present(scene) -> set[str]:  # type: ignore[no-untyped-def]
-    import bpy
-
-    return {scene.read_provenance(obj).get("fingerprint", "") for obj in bpy.data.objects} - {""}
 
 
 def _make(

@@ -1,12 +1,9 @@
-"""What the artist sees: properties, preferences and panels."""
+"""What the artist sees: panels, the page in the preferences, and what is drawn over the viewport."""
 
-from ..addon import preferences, properties, translations
-from . import asset_panel, job_panels, local_setup, overlay, panels, picture, presets, thumbnails
+from . import asset_panel, job_panels, local_setup, overlay, panels, picture, preferences, presets, thumbnails
 
 _modules = (
-    translations,
     thumbnails,
-    properties,
     preferences,
     local_setup,
     presets,

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import bpy
 from bpy.app.translations import pgettext_iface
 
-from .. import __package__ as base_package
+from ..addon.loaded import loaded
 from ..addon.local_words import duration
-from ..addon.preferences import spent_line
 from ..trellis_addon.scene.words import said
 from .layout import SubPanel, wrapped
+from .preferences import spent_line
 from .thumbnails import icon_of
 
 _ICONS = {
@@ -215,12 +214,12 @@ def minded_fields() -> set[str]:
 
 def _generations() -> list[Any]:
     """The queue, if anything was ever generated: drawing alone loads nothing."""
-    queue = sys.modules.get(f"{base_package}.trellis_addon.scene.queue")
+    queue = loaded("scene.queue")
     return queue.generations() if queue else []
 
 
 def _known() -> Any:
-    history = sys.modules.get(f"{base_package}.trellis_addon.scene.history")
+    history = loaded("scene.history")
     return history.known if history else None
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import sys
 from typing import Any
 
 import bpy
 from bpy.app.translations import pgettext_iface
 
-from .. import __package__ as base_package
+from ..addon.loaded import loaded, worker_status
 from ..addon.local_properties import choices
 from ..addon.local_words import (
     computer_lines,
@@ -21,6 +20,7 @@ from ..addon.local_words import (
     weights_words,
     worker_words,
 )
+from ..addon.preferences import preferences
 from ..addon.variables import LOCAL_FOLDER, LOCAL_PYTHON, WEIGHTS
 from .layout import wrapped
 
@@ -30,28 +30,22 @@ _GROUP_ICONS = {"complete": "CHECKMARK", "damaged": "ERROR"}
 
 def draw(layout: bpy.types.UILayout, stored: Any, context: bpy.types.Context) -> None:
     """The whole page. Where nobody has looked at this computer yet, that is asked for."""
-    setup = _module("local_setup")
+    setup = loaded("scene.setup.local_setup")
     found = setup.known() if setup else None
     if found is None:
         look_soon()
         layout.label(text="Looking at This Computer ...", icon="SORTTIME")
         return
-    is_busy = _module("local_work").is_running()
+    is_busy = loaded("scene.setup.local_work").is_running()
     _draw_computer(layout, stored, found, is_busy, context)
-    if found.is_ready and not _module("local_work").is_running("install"):
+    if found.is_ready and not loaded("scene.setup.local_work").is_running("install"):
         _draw_weights(layout, stored, found, is_busy, context)
         _draw_worker(layout, found, is_busy, context)
     else:
         _draw_install(layout, stored, found, is_busy, context)
     _draw_doctor(layout, found, is_busy, context)
-    if not _module("local_work").is_running("install"):
+    if not loaded("scene.setup.local_work").is_running("install"):
         _draw_remove(layout, found, is_busy, context)
-
-
-def worker_status() -> Any:
-    """How the worker is; None where none was ever asked for."""
-    service = sys.modules.get(f"{base_package}.trellis_addon.client.local_service")
-    return service.worker_status() if service else None
 
 
 def look_soon() -> None:
@@ -61,7 +55,6 @@ def look_soon() -> None:
 
 
 def _look() -> None:
-    from ..addon.preferences import preferences
     from ..trellis_addon.scene.setup import local_setup
 
     stored = preferences()
@@ -117,7 +110,7 @@ def _draw_expert(box, stored, found, is_busy, context) -> None:  # type: ignore[
 def _draw_install(layout, stored, found, is_busy, context) -> None:  # type: ignore[no-untyped-def]
     """One button for everything that is missing, and over it what has to be said first."""
     box = _box(layout, pgettext_iface("Installation"))
-    work = _module("local_work").current("install")
+    work = loaded("scene.setup.local_work").current("install")
     if _is_at_work(box, work, context):
         return
     is_begun = found.state is not None and not found.state.complete
@@ -209,7 +202,7 @@ def _draw_weights(layout, stored, found, is_busy, context) -> None:  # type: ign
     if found.origins:
         text = pgettext_iface("From {names}").format(names=", ".join(found.origins))
         wrapped(box, ". ".join((text, *found.credits)), context, _SHARE, icon="BLANK1")
-    work = _module("local_work").current("install", "weights", "remove_weights")
+    work = loaded("scene.setup.local_work").current("install", "weights", "remove_weights")
     if _is_at_work(box, work, context):
         return
     if found.has_weights:
@@ -247,7 +240,7 @@ def _draw_worker(layout, found, is_busy, context) -> None:  # type: ignore[no-un
     box = _box(layout, pgettext_iface("Worker"))
     for text, icon in worker_words(worker_status()):
         wrapped(box, text, context, _SHARE, icon=icon)
-    work = _module("local_work").current("worker")
+    work = loaded("scene.setup.local_work").current("worker")
     if work is not None and work.state == "failed":
         wrapped(box, work.message, context, _SHARE, icon="ERROR", alert=True)
     row = box.row(align=True)
@@ -257,9 +250,9 @@ def _draw_worker(layout, found, is_busy, context) -> None:  # type: ignore[no-un
 
 def _draw_doctor(layout, found, is_busy, context) -> None:  # type: ignore[no-untyped-def]
     box = _box(layout, pgettext_iface("Doctor"))
-    if _is_at_work(box, _module("local_work").current("doctor"), context):
+    if _is_at_work(box, loaded("scene.setup.local_work").current("doctor"), context):
         return
-    report = _module("local_setup").report()
+    report = loaded("scene.setup.local_setup").report()
     if report is not None:
         if not report.problems:
             wrapped(box, pgettext_iface("Nothing is wrong"), context, _SHARE, icon="CHECKMARK")
@@ -272,7 +265,7 @@ def _draw_doctor(layout, found, is_busy, context) -> None:  # type: ignore[no-un
 
 
 def _draw_remove(layout, found, is_busy, context) -> None:  # type: ignore[no-untyped-def]
-    work = _module("local_work").current("remove")
+    work = loaded("scene.setup.local_work").current("remove")
     if found.state is None and work is None:
         return
     box = _box(layout, pgettext_iface("Removing It Again"))
@@ -282,7 +275,7 @@ def _draw_remove(layout, found, is_busy, context) -> None:  # type: ignore[no-un
     if work is not None:
         text = work.message
         if work.state == "done":
-            freed = gigabytes(_module("local_setup").freed())
+            freed = gigabytes(loaded("scene.setup.local_setup").freed())
             text = pgettext_iface("{size} were freed").format(size=freed)
         wrapped(box, text, context, _SHARE, icon="CHECKMARK" if work.state == "done" else "ERROR")
     if found.state is None:
@@ -311,11 +304,6 @@ def _fields(box: bpy.types.UILayout) -> bpy.types.UILayout:
     column.use_property_split = True
     column.use_property_decorate = False
     return column
-
-
-def _module(name: str) -> Any:
-    """A module of the library, if it was ever needed: drawing alone loads nothing."""
-    return sys.modules.get(f"{base_package}.trellis_addon.scene.{name}")
 
 
 def unregister() -> None:

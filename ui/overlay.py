@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from typing import Any
 
 import bpy
 
-from .. import __package__ as base_package
+from ..addon.loaded import loaded
 from .job_panels import progress_words
 
 # Looking through a file's objects at every redraw would be felt in one with thousands.
@@ -46,7 +45,7 @@ def unregister() -> None:
 
 
 def _draw() -> None:
-    queue = sys.modules.get(f"{base_package}.trellis_addon.scene.queue")
+    queue = loaded("scene.queue")
     if queue is None or not queue.generations():
         return
     context = bpy.context

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import bpy
@@ -10,7 +9,7 @@ import bpy.utils.previews
 from bpy.app.handlers import persistent
 from bpy.app.translations import pgettext_iface
 
-from .. import __package__ as base_package
+from ..addon.loaded import loaded
 from .layout import wrapped
 
 _KEPT = 64  # previews, before they are made anew
@@ -108,7 +107,7 @@ def _is_under_way(image: bpy.types.Image) -> bool:
 
 
 def _module() -> Any:
-    return sys.modules.get(f"{base_package}.trellis_addon.scene.cutout_preview")
+    return loaded("scene.cutout_preview")
 
 
 @persistent

@@ -206,7 +206,7 @@ def test_the_queue_imports_on_the_main_thread(extension: ModuleType, disc_file: 
     """As in a window: the thread works, the pump (called here by hand, timers do not run) imports."""
     import time
 
-    queue, api = part("trellis_addon.scene.queue"), part("trellis_addon.api")
+    queue, api = part("trellis_addon.scene.session").queue, part("trellis_addon.api")
     target = target_module().Target(
         bpy.context.scene.name, bpy.data.filepath, (2.0, 0.0, 0.0), 1.0, target_module().SESSION
     )
@@ -229,7 +229,7 @@ def test_the_queue_imports_on_the_main_thread(extension: ModuleType, disc_file: 
 def test_a_cancelled_generation_imports_nothing(extension: ModuleType, disc_file: Path) -> None:
     import time
 
-    queue, api = part("trellis_addon.scene.queue"), part("trellis_addon.api")
+    queue, api = part("trellis_addon.scene.session").queue, part("trellis_addon.api")
     target = target_module().Target(
         bpy.context.scene.name, bpy.data.filepath, (0.0, 0.0, 0.0), 1.0, target_module().SESSION
     )
@@ -246,7 +246,7 @@ def test_a_cancelled_generation_imports_nothing(extension: ModuleType, disc_file
 def test_an_asset_whose_file_was_closed_is_kept_not_imported(extension: ModuleType, disc_file: Path) -> None:
     import time
 
-    queue, api = part("trellis_addon.scene.queue"), part("trellis_addon.api")
+    queue, api = part("trellis_addon.scene.session").queue, part("trellis_addon.api")
     target = target_module().Target(bpy.context.scene.name, "/another/file.blend", (0.0, 0.0, 0.0), 1.0)
 
     def make(progress, report):  # type: ignore[no-untyped-def]
@@ -267,7 +267,7 @@ def test_a_job_of_a_former_session_goes_on_by_itself(extension: ModuleType, disc
     import time
 
     queue, resume, api = (
-        part("trellis_addon.scene.queue"),
+        part("trellis_addon.scene.session").queue,
         part("trellis_addon.scene.resume"),
         part("trellis_addon.api"),
     )
@@ -317,7 +317,7 @@ def test_disabling_the_extension_gives_no_job_up(clean: object, disc_file: Path)
 
     module = load()
     module.register()
-    queue, api = part("trellis_addon.scene.queue"), part("trellis_addon.api")
+    queue, api = part("trellis_addon.scene.session").queue, part("trellis_addon.api")
     store = part("trellis_addon.jobs.store").JobStore()
     target = target_module().Target(
         bpy.context.scene.name, bpy.data.filepath, (0.0, 0.0, 0.0), 1.0, target_module().SESSION

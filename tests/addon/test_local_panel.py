@@ -39,7 +39,9 @@ def preferences(extension: ModuleType, tmp_path: Path, monkeypatch: pytest.Monke
 @pytest.fixture
 def window(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], bool]], None]:
     """As if there were one: works go on in threads. Returns what pumps until a condition holds."""
-    work, setup, queue = (part(f"trellis_addon.scene.{name}") for name in ("local_work", "local_setup", "queue"))
+    work, setup, queue = (
+        part(f"trellis_addon.scene.{name}") for name in ("setup.local_work", "setup.local_setup", "queue")
+    )
     app = SimpleNamespace(background=False, online_access=True, timers=bpy.app.timers)
     for module in (work, setup):
         monkeypatch.setattr(module, "bpy", SimpleNamespace(app=app, context=bpy.context))

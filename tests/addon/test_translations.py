@@ -103,7 +103,11 @@ def test_what_the_library_says_is_found_in_its_sources(tmp_path: Path) -> None:
     (tmp_path / "trellis_addon" / "service").mkdir(parents=True)
     (tmp_path / "operators").mkdir()
     (tmp_path / "trellis_addon" / "module.py").write_text(SOURCE)
-    (tmp_path / "trellis_addon" / "cli.py").write_text('raise InputError("Only the terminal is told of this.")')
+    commands = tmp_path / "trellis_addon" / "cli" / "commands.py"
+    commands.parent.mkdir()
+    commands.write_text(
+        'raise InputError("Only the terminal is told of this.")'
+    )
     (tmp_path / "operators" / "button.py").write_text(
         'x = "a word of the interface"\nraise E("That button broke off.")'
     )
@@ -246,7 +250,7 @@ def test_blender_shows_the_words(extension: ModuleType) -> None:
 def test_every_stage_that_an_engine_reports_has_words(extension: ModuleType) -> None:
     """Read from the sources: what is handed to `update` as a stage."""
     stages = {"Waiting", "Cancelling"}
-    for folder in ("engines", "jobs", "client", "pipeline", "ovoxel"):
+    for folder in ("engines", "jobs", "client", "pipeline", "geometry"):
         for path in (ROOT / "trellis_addon" / folder).rglob("*.py"):
             stages |= set(re.findall(r'(?:progress|report|packing)\.update\(\s*"([^"]+)"', path.read_text("utf-8")))
     assert {"mask", "bake", "Sending", "Downloading", "Looking at the image"} <= stages

@@ -18,8 +18,8 @@ from fault_server import ACCOUNT, FILE, FOREVER, POLL, SUBMIT, FaultServer
 
 from trellis_addon.client.backends import Backend
 from trellis_addon.client.client import Client
-from trellis_addon.client.keys import find_key
 from trellis_addon.client.local_service import LocalService
+from trellis_addon.core.keys import find_key
 from trellis_addon.jobs.store import JobStore
 from trellis_addon.task.settings import Settings
 from trellis_addon.task.task import Task
@@ -140,7 +140,7 @@ from trellis_addon import generate
 from trellis_addon.client.backends import Backend, connect
 from trellis_addon.client.client import Client
 from trellis_addon.jobs.store import JobStore
-from trellis_addon.keys import find_key
+from trellis_addon.core.keys import find_key
 Client.pause = lambda *_: None  # trouble without the waits between
 picture, url = sys.argv[1:]
 key, _ = find_key()
@@ -182,13 +182,13 @@ def test_nothing_shows_it_by_its_name(tmp_path: Path) -> None:
 
 def test_where_the_key_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RUNWARE_API_KEY", raising=False)
-    monkeypatch.setattr("trellis_addon.client.keys._from_keyring", lambda: "from-keyring")
+    monkeypatch.setattr("trellis_addon.core.keys._from_keyring", lambda: "from-keyring")
     assert find_key() == ("from-keyring", "keyring")
     monkeypatch.setenv("RUNWARE_API_KEY", " from-environment ")
     assert find_key() == ("from-environment", "environment")
     assert find_key(" given\n") == ("given", "given")
     monkeypatch.delenv("RUNWARE_API_KEY")
-    monkeypatch.setattr("trellis_addon.client.keys._from_keyring", lambda: "")
+    monkeypatch.setattr("trellis_addon.core.keys._from_keyring", lambda: "")
     assert find_key("  ") == ("", "")
 
 

@@ -439,7 +439,7 @@ def test_a_draft_is_made_again_as_it_was(store: JobStore, disc_file: Path) -> No
 
 
 def test_the_command_line(store: JobStore, disc_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from trellis_addon.cli.main import main
+    from trellis_addon.cli import main
 
     asset = generate(disc_file, seed=5, output=tmp_path / "first.glb", **QUICK)
     target = tmp_path / "second.glb"
@@ -546,7 +546,7 @@ def test_a_rework_takes_the_old_ones_place(made: Any, store: JobStore) -> None:
     assert known["seed"] == 5 and known["source"]["stage"] == "finish"
     job = store.get(known["task_uuid"])
     assert job is not None and job.delivered and job.source["task_uuid"] == known["source"]["task_uuid"]
-    assert part("trellis_addon.scene.rework").MARK not in made
+    assert part("trellis_addon.scene.waiting").MARK not in made
 
 
 def test_what_the_old_one_alone_had_goes(drafted: Any) -> None:
@@ -626,7 +626,7 @@ def test_a_refusal_leaves_the_old_one_as_it_is(made: Any, store: JobStore) -> No
     mesh, count = made.data, len(store.recent())
     with pytest.raises(RuntimeError, match="seed"):
         bpy.ops.trellis2.texture_again(seed="many")
-    assert made.data == mesh and part("trellis_addon.scene.rework").MARK not in made
+    assert made.data == mesh and part("trellis_addon.scene.waiting").MARK not in made
     assert len(store.recent()) == count
 
 
@@ -637,7 +637,8 @@ class Line:
         import threading
 
         self.obj, self.id, self.gate = obj, new_uuid(), threading.Event()
-        self.queue, self.rework = part("trellis_addon.scene.queue"), part("trellis_addon.scene.rework")
+        self.queue, self.rework = part("trellis_addon.scene.session").queue, part("trellis_addon.scene.rework")
+        self.waiting = part("trellis_addon.scene.waiting")
         stages, target = part("trellis_addon.stages"), part("trellis_addon.scene.target")
         store = part("trellis_addon.jobs.store").JobStore()
         prepared, backend = stages.prepare_rework(
@@ -648,7 +649,7 @@ class Line:
         )
         if not hold:
             self.gate.set()
-        self.rework.mark(obj, self.id)
+        self.waiting.mark(obj, self.id)
         where = target.Target(bpy.context.scene.name, bpy.data.filepath, (0, 0, 0), 1.0, target.SESSION, self.id)
         job = prepared.write_down(store, backend, target=where.to_json())
 
@@ -679,7 +680,7 @@ def test_a_rework_in_the_queue_finds_its_object_wherever_it_is(made: Any) -> Non
     line.gate.set()
     assert line.run() == "done", line.generation.message
     assert made.data.as_pointer() != mesh and copy.data == made.data and made.location.x == 7.0
-    assert line.rework.MARK not in made and line.rework.MARK not in copy
+    assert line.waiting.MARK not in made and line.waiting.MARK not in copy
     assert bpy.ops.trellis2.finish_again.poll()
 
 
@@ -687,7 +688,7 @@ def test_a_rework_that_is_given_up_leaves_no_mark(made: Any) -> None:
     line, mesh = Line(made, hold=True), made.data
     line.queue.cancel(line.generation)
     assert line.run() == "cancelled"
-    assert made.data == mesh and line.rework.MARK not in made
+    assert made.data == mesh and line.waiting.MARK not in made
 
 
 def test_a_rework_whose_object_is_gone_is_kept(made: Any) -> None:
@@ -710,7 +711,8 @@ def test_a_rework_of_a_former_session_goes_on(made: Any, tmp_path: Path) -> None
         rework_module.asset_of(made), part("trellis_addon.task.settings").Settings(remesh=False), store
     )
     uuid = prepared.task.uuid
-    rework_module.mark(made, uuid)
+    waiting = part("trellis_addon.scene.waiting")
+    waiting.mark(made, uuid)
     where = target.Target(bpy.context.scene.name, "elsewhere.blend", (0, 0, 0), 1.0, "another session", uuid)
     prepared.write_down(store, backend, target=where.to_json())
     made.name = "Waits"
@@ -724,7 +726,7 @@ def test_a_rework_of_a_former_session_goes_on(made: Any, tmp_path: Path) -> None
     obj = bpy.data.objects["Waits"]
     known = part("trellis_addon.scene").read_provenance(obj)
     assert known["task_uuid"] == uuid and known["settings"]["settings"]["remesh"] is False
-    assert rework_module.MARK not in obj and obj.location[:] == (1.0, 2.0, 3.0)
+    assert waiting.MARK not in obj and obj.location[:] == (1.0, 2.0, 3.0)
 
 
 def test_more_like_one_that_was_made_again(made: Any, store: JobStore) -> None:

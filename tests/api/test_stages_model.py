@@ -20,7 +20,7 @@ from test_stages import ROWS, data_uri, latents_file, store  # noqa: E402, F401 
 
 from devtools.pipeline.make_small import make_small  # noqa: E402
 from trellis_addon import generate, rework  # noqa: E402
-from trellis_addon.cli.main import main  # noqa: E402
+from trellis_addon.cli import main  # noqa: E402
 from trellis_addon.client.client import Client  # noqa: E402
 from trellis_addon.client.local_service import start_service  # noqa: E402
 from trellis_addon.core.errors import DeviceMemoryError, EngineError, TrellisError  # noqa: E402

@@ -15,9 +15,9 @@ from trellis_addon.jobs.job import Asset, Job, State
 from trellis_addon.jobs.store import JobStore
 from trellis_addon.local import estimate as module
 from trellis_addon.local.estimate import Estimate, estimate, fitting_resolution, needed_bytes, seconds_of
-from trellis_addon.local.runs import Run, past_runs
 from trellis_addon.local.machine.gpu_memory import Holder, memory_holders, read_holders
 from trellis_addon.local.machine.hardware import Card
+from trellis_addon.local.runs import Run, past_runs
 from trellis_addon.pipeline.sizes import GB, RESERVE, TYPICAL, Budget, usual_tokens
 from trellis_addon.task.settings import DRAFT_MODEL, TRELLIS2_MODEL, Settings
 from trellis_addon.task.task import Task

@@ -159,7 +159,7 @@ def test_a_failure_between_others_leaves_them_alone(tmp_path: Path) -> None:
 
 
 def test_a_failure_after_the_importer_is_rolled_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import trellis_addon.scene.importer as importer
+    from trellis_addon.scene.importing import importer
 
     def fail(*_: Any) -> None:
         raise KeyboardInterrupt

@@ -29,8 +29,8 @@ from trellis_addon.engines.retry import at_lower_resolution
 from trellis_addon.service.exit_causes import cause_of, tail_of
 from trellis_addon.service.handshake import CLIENT_HEADER, PROTOCOL, SERVICE_NAME, mismatch
 from trellis_addon.service.main import for_others, shorten_log
-from trellis_addon.service.schedule import Turns
 from trellis_addon.service.records import Slot, TaskRecord
+from trellis_addon.service.schedule import Turns
 from trellis_addon.service.worker import idle_minutes
 from trellis_addon.task.settings import Settings
 

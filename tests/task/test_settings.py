@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from conftest import sentence
 
-from trellis_addon.cli import main as cli
+from trellis_addon.cli import commands as cli
 from trellis_addon.core.errors import FieldError
 from trellis_addon.jobs.store import JobStore
 from trellis_addon.task.settings import BY_NAME, FIELDS, SAMPLERS, SEED_MAX, SETTABLE, Field, Settings

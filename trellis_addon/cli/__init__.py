@@ -1,0 +1,19 @@
+"""The command line: `python -m trellis_addon ...`, and in Blender `blender --command trellis2 ...`.
+
+commands   the parser, and what makes assets: generate, batch, serve
+jobs       what is there already, and money: jobs, resume, fetch, price, account, limit
+stages     going on from what was kept of an asset: rework, export
+local      the local backend: install, remove, weights, doctor
+weights    the weights alone: list, fetch, remove, verify, manifest
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def main(arguments: list[str] | None = None, **options: Any) -> int:
+    """Run one command and return its exit code; see `commands.main`."""
+    from . import commands
+
+    return commands.main(arguments, **options)

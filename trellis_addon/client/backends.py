@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from ..core.errors import ApiKeyError, FieldError, OfflineError, ServiceError
+from ..core.keys import KEY_VARIABLE, find_key
 from ..core.progress import Progress
 from ..service.handshake import mismatch
 from ..task.settings import DRAFT_MODEL, TRELLIS2_MODEL
 from .client import Client
-from .keys import KEY_VARIABLE, find_key
 from .local_service import lasting_service, local_service
 
 BACKENDS = ("remote", "local", "draft")

@@ -15,10 +15,10 @@ from typing import Any, Protocol
 
 from ..core.errors import EngineError
 from ..core.folders import default_folder
+from ..core.locks import take_lock
 from ..runtime.child import local_python
 from ..runtime.layout import local_folder
 from ..service import presence
-from ..core.locks import take_lock
 from ..service.folder import PREFIX
 
 _PATIENCE = 90.0  # seconds that another program may take to start the worker

@@ -78,7 +78,7 @@ def start_process(
     streams: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     if mark is not None and os.name == "posix":
         streams["start_new_session"] = True  # Ctrl-C in one program's terminal must not end it for all
-    process = start_child(".cli.main", arguments, is_local=engine != "draft", **streams)
+    process = start_child(".cli", arguments, is_local=engine != "draft", **streams)
     assert process.stdin and process.stdout and process.stderr
     complaints: list[str] = []
     collecting = threading.Thread(target=_collect, args=(process.stderr, complaints), daemon=True)

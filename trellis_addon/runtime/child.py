@@ -40,7 +40,7 @@ def local_python() -> str:
 
 
 def start_child(module: str, arguments: list[str], *, is_local: bool = False, **streams: Any) -> subprocess.Popen[str]:
-    """Start `main(arguments)` of a module of this package (".cli.main") in a process of its own; text streams.
+    """Start `main(arguments)` of a module of this package (".cli") in a process of its own; text streams.
 
     `is_local` takes the local backend's Python, which has packages of its own. Where that is the installed one, the
     library's code is run from its folder as well, and whatever the process writes on its own account lies there.

@@ -6,6 +6,7 @@ Each name is loaded when it is first used, so that a panel that only looks at an
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from .asset.statistics import Statistics, measure, recall, remember
     from .asset.texture_size import shrink_textures
     from .importing.importer import import_asset
-    from .importing.provenance import read_provenance, settings_of
+    from .importing.provenance import fingerprints, read_provenance, settings_of
     from .render import render_object
 
 _HOMES = {
@@ -27,6 +28,7 @@ _HOMES = {
     "catalogs_in": ".asset.catalog",
     "ensure_catalog": ".asset.catalog",
     "export_original": ".asset.export",
+    "fingerprints": ".importing.provenance",
     "height_of": ".asset.height",
     "import_asset": ".importing.importer",
     "lay_out_grid": ".asset.library",
@@ -54,6 +56,7 @@ __all__ = [
     "catalogs_in",
     "ensure_catalog",
     "export_original",
+    "fingerprints",
     "height_of",
     "import_asset",
     "lay_out_grid",
@@ -69,6 +72,7 @@ __all__ = [
     "remember",
     "remove_lods",
     "render_object",
+    "require_blender",
     "save_to_library",
     "set_height",
     "settings_of",
@@ -81,6 +85,17 @@ def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name], __package__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def require_blender() -> None:
+    """Raise `TrellisError` where there is no Blender to write a .blend or to render with."""
+    if importlib.util.find_spec("bpy") is None:
+        from ..core.errors import TrellisError
+
+        raise TrellisError(
+            "Writing a .blend and rendering need Blender: run this as `blender --command trellis2 ...`, or install "
+            "the bpy module; a .glb can be written without."
+        )
 
 
 def __dir__() -> list[str]:

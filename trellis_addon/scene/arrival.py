@@ -6,23 +6,21 @@ import logging
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import bpy
 from bpy.app.translations import pgettext_iface, pgettext_n, pgettext_rpt
 
 from ..core.errors import TrellisError
+from ..core.progress import Progress
 from ..jobs.job import Asset
 from ..jobs.store import JobStore
-from . import placeholder, rework
+from . import placeholder, previews, queue, rework, waiting
 from .asset.library import mark_asset, save_to_library
 from .asset.statistics import measure, measure_surface, read_mesh, remember
 from .importing.importer import house, import_asset
 from .previews import picture_of
+from .queue import Generation, Make
 from .target import Target
-
-if TYPE_CHECKING:
-    from .queue import Generation
 
 log = logging.getLogger(__name__)
 
@@ -32,10 +30,18 @@ _KEPT = pgettext_n("Its place is not in this file: choose Import to have it at t
 _HANDS_ON = ("TRANSFORM_OT_", "VIEW3D_OT_", "OBJECT_OT_", "MESH_OT_", "SCULPT_OT_", "PAINT_OT_")
 
 
+def run(name: str, make: Make, target: Target) -> None:
+    """In a window: begin and return. Without one, where timers do not run: wait, and import."""
+    if bpy.app.background:
+        asset = make(Progress(), lambda *sentences: None)
+        deliver(asset.variations or (asset,), target)
+    else:
+        queue.start(name, make, target)
+
+
+@queue.on_results
 def settle(generation: Generation) -> None:
     """What becomes of a generation whose results are here: imported soon, chosen from, or kept."""
-    from . import previews
-
     if generation.target.catalog and not generation.previews and generation.state == "running":
         # An asset is marked with its picture, and that is not rendered while the artist waits.
         previews.make(generation, lambda: _settle(generation))
@@ -44,8 +50,6 @@ def settle(generation: Generation) -> None:
 
 
 def _settle(generation: Generation) -> None:
-    from . import previews, queue
-
     if not generation.target.is_open:
         queue.update(generation, state="kept", message=pgettext_rpt(_KEPT))
     elif len(generation.assets) > 1 and generation.target.card:
@@ -56,32 +60,28 @@ def _settle(generation: Generation) -> None:
         previews.make(generation)
 
 
-def bring_in(generation: Generation) -> bool:
-    """Import a generation that is ready, as one undo step; False while the artist is in the middle of something."""
-    from . import queue
-
+@queue.on_turn
+def bring_in(generation: Generation) -> None:
+    """Import a generation that is ready, as one undo step, unless the artist is in the middle of something."""
     if reason := hands_full():
-        changed = generation.message != reason
         generation.message = reason
-        return changed
+        return
     if not generation.target.is_open:
         settle(generation)
-        return True
-    step = pgettext_iface("Rework {name}") if rework.find(generation.target.card) else pgettext_iface("Generate {name}")
+        return
+    is_rework = bool(waiting.find(generation.target.card))
+    step = pgettext_iface("Rework {name}") if is_rework else pgettext_iface("Generate {name}")
     try:
         take(generation, range(len(generation.assets)), generation.target)
         bpy.ops.ed.undo_push(message=step.format(name=generation.name))
     except TrellisError as error:
         queue.update(generation, state="failed", message=str(error))
-    return True
 
 
 def take(generation: Generation, picked: Collection[int], target: Target) -> list[bpy.types.Object]:
     """Import these of a generation's results; the rest stays in the history."""
-    from . import queue
-
     chosen = [asset for number, asset in enumerate(generation.assets) if number in picked]
-    is_rework = bool(rework.find(target.card))
+    is_rework = bool(waiting.find(target.card))
     made = deliver(chosen, target)
     if target.catalog:
         for obj, asset in zip(made, chosen, strict=True):
@@ -100,7 +100,7 @@ def deliver(assets: Sequence[Asset], target: Target) -> list[bpy.types.Object]:
     Where objects wait for the result, they get its mesh. All or none: raises `TrellisError`, and then the cards still
     stand. The store knows of it afterwards.
     """
-    cards, marked = placeholder.find(target.card), rework.find(target.card)
+    cards, marked = placeholder.find(target.card), waiting.find(target.card)
     if marked:
         made = rework.replace(marked, assets[0])
     else:
@@ -124,8 +124,6 @@ def _file(obj: bpy.types.Object, picture: Path, target: Target) -> None:
 
 def _measure(obj: bpy.types.Object) -> None:
     """Have the panel know what the asset is made of; the counting is done in a thread."""
-    from . import queue
-
     if bpy.app.background:
         remember(obj)
         return
@@ -143,6 +141,13 @@ def _measure(obj: bpy.types.Object) -> None:
         return keep
 
     queue.in_thread(count)
+
+
+@queue.on_dismissed
+def _not_again(generation: Generation) -> None:
+    """What the artist has taken off the list is not offered again with the next session."""
+    if generation.assets:
+        mark_delivered(generation.assets)
 
 
 def mark_delivered(assets: Sequence[Asset]) -> None:

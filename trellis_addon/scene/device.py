@@ -80,7 +80,8 @@ def ask_once() -> None:
         ask_later()
 
 
-def ask_again() -> None:
+@queue.on_end
+def ask_again(generation: queue.Generation) -> None:
     """After a generation: what it took is learned, if anybody has ever asked."""
     if _kept.known.machine is not None:
         ask_later()

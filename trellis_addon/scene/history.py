@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -45,6 +46,18 @@ def read_store() -> None:
         return show
 
     queue.in_thread(work)
+
+
+@queue.on_begin
+def _expect(generation: queue.Generation) -> None:
+    """It will take about as long as the last jobs took, as far as the history has been read."""
+    times = [job.duration for job in known.jobs if job.duration]
+    generation.usual = statistics.median(times) if times else None
+
+
+@queue.on_end
+def _read_again(generation: queue.Generation) -> None:
+    read_store()
 
 
 def ask_account(backend: Backend) -> None:

@@ -6,13 +6,11 @@ import logging
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ..jobs.job import Asset
 from ..runtime.child import start_child
-
-if TYPE_CHECKING:
-    from .queue import Generation
+from . import queue
+from .queue import Generation
 
 log = logging.getLogger(__name__)
 
@@ -26,8 +24,6 @@ def picture_of(asset: Asset) -> Path:
 
 def make(generation: Generation, then: Callable[[], None] = lambda: None) -> None:
     """Have a picture of every result made, shown as soon as they are there; `then` is called afterwards."""
-    from . import queue
-
     assets = generation.assets
 
     def work() -> Callable[[], None]:

@@ -1,8 +1,9 @@
 """Generations that run while the artist works: threads that never touch `bpy`, and one pump that does.
 
 A thread takes each generation to its finished GLBs and puts what happens into one queue. The pump, a
-timer on Blender's main thread, takes it out, redraws what changed and has the final import done
-(`arrival.py`). What outlives Blender is the store of jobs; this module only knows what goes on in this session.
+timer on Blender's main thread, takes it out and redraws what changed. What has to be done then, the final import
+above all, is done by those who listen to the events below. What outlives Blender is the store of jobs; this module only
+knows what goes on in this session.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 import json
 import logging
 import queue
-import statistics
 import threading
 import time
 import uuid
@@ -22,10 +22,11 @@ import bpy
 from bpy.app.translations import pgettext_iface, pgettext_rpt
 
 from ..core.errors import BackendError, Cancelled, FieldError, Interrupted, JobError, TrellisError
+from ..core.event import Event
 from ..core.parallel import IN_FLIGHT
 from ..core.progress import Progress
 from ..jobs.job import Asset, Job
-from . import arrival, placeholder, rework
+from . import placeholder, waiting
 from .target import Target
 from .words import said
 
@@ -85,6 +86,14 @@ class Generation:
 Report = Callable[..., None]  # sentences for the artist to read, while it goes on
 Make = Callable[[Progress, Report], Asset]
 
+# What happens to a generation, for those whom it concerns (`session` names them): it begins; its results are here; its
+# turn has come to be imported; it has ended, well or not; the artist does not want what was made.
+on_begin: Event[[Generation]] = Event()
+on_results: Event[[Generation]] = Event()
+on_turn: Event[[Generation]] = Event()
+on_end: Event[[Generation]] = Event()
+on_dismissed: Event[[Generation]] = Event()
+
 _generations: list[Generation] = []
 _events: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
 
@@ -107,8 +116,9 @@ def start(name: str, make: Make, target: Target, *, is_resumed: bool = False) ->
 
     One of a former session that another program has taken up meanwhile goes off the list without a word.
     """
-    generation = Generation(name, target, usual=_usual_duration())
+    generation = Generation(name, target)
     _generations.insert(0, generation)
+    on_begin.tell(generation)
     threading.Thread(target=_work, args=(generation, make, is_resumed), daemon=True).start()
     run_pump()
     return generation
@@ -118,7 +128,7 @@ def offer(job: Job, target: Target) -> Generation:
     """List a job that is finished: it is imported where it belongs, or waits for the artist's word."""
     generation = Generation(job.name, target, share=1.0, assets=job.assets)
     _generations.append(generation)
-    arrival.settle(generation)
+    on_results.tell(generation)
     run_pump()
     return generation
 
@@ -162,24 +172,14 @@ def forget(generation: Generation) -> None:
         return
     _generations.remove(generation)
     placeholder.remove(placeholder.find(generation.target.card))
-    rework.unmark(generation.target.card)
-    if generation.assets:
-        arrival.mark_delivered(generation.assets)  # it is not offered again with the next session
+    waiting.unmark(generation.target.card)
+    on_dismissed.tell(generation)
 
 
 def forget_line(generation: Generation) -> None:
     """Take a line off the list and leave everything else as it is."""
     if generation in _generations:
         _generations.remove(generation)
-
-
-def run(name: str, make: Make, target: Target) -> None:
-    """In a window: begin and return. Without one, where timers do not run: wait, and import."""
-    if bpy.app.background:
-        asset = make(Progress(), lambda *sentences: None)
-        arrival.deliver(asset.variations or (asset,), target)
-    else:
-        start(name, make, target)
 
 
 def look_again() -> None:
@@ -189,7 +189,7 @@ def look_again() -> None:
             placeholder.show_picture(generation.target.card, generation.picture)
         has_lost_its_place = generation.state in ("ready", "choose") and not generation.target.is_open
         if generation.state == "kept" or has_lost_its_place:
-            arrival.settle(generation)
+            on_results.tell(generation)
     if any(g.state == "ready" for g in _generations):
         run_pump()
 
@@ -251,7 +251,7 @@ def _fail(generation: Generation, error: TrellisError) -> None:
 
 def _cancelled(generation: Generation) -> None:
     update(generation, state="cancelled", message=pgettext_rpt("Cancelled"))
-    rework.unmark(generation.target.card)
+    waiting.unmark(generation.target.card)
     if cards := placeholder.find(generation.target.card):
         placeholder.remove(cards)
         bpy.ops.ed.undo_push(message=pgettext_iface("Cancel {name}").format(name=generation.name))
@@ -266,7 +266,9 @@ def _pump() -> float | None:
     ready = next((g for g in _generations if g.state == "ready"), None)
     if ready is not None:
         # one at a time: between two imports Blender draws, and takes what the artist does
-        changed = arrival.bring_in(ready) or changed
+        before = (ready.state, ready.message)
+        on_turn.tell(ready)
+        changed = changed or (ready.state, ready.message) != before
     if changed:
         _redraw()
     is_at_work = any(g.state in ("running", "ready") for g in _generations)
@@ -312,10 +314,7 @@ def update(generation: Generation, **changes: object) -> None:
     for name, value in changes.items():
         setattr(generation, name, value)
     if generation.state not in WAITS and "state" in changes:
-        from . import device, history  # which need this module themselves
-
-        history.read_store()
-        device.ask_again()
+        on_end.tell(generation)
 
 
 def _update(generation: Generation, **changes: object) -> None:
@@ -328,15 +327,7 @@ def _update(generation: Generation, **changes: object) -> None:
 def _finish(generation: Generation, asset: Asset) -> None:
     generation.assets = asset.variations or (asset,)
     generation.share = 1.0
-    arrival.settle(generation)
-
-
-def _usual_duration() -> float | None:
-    """The median of what the last jobs took, as far as the history has been read."""
-    from . import history
-
-    times = [job.duration for job in history.known.jobs if job.duration]
-    return statistics.median(times) if times else None
+    on_results.tell(generation)
 
 
 def _redraw() -> None:

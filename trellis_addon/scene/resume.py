@@ -11,7 +11,8 @@ from ..client.backends import Backend
 from ..core.progress import Progress
 from ..jobs.job import Asset, Job, State
 from ..jobs.store import JobStore
-from . import placeholder, queue
+from . import placeholder
+from .session import arrival, queue
 from .target import SESSION, Target
 
 Backends = Callable[[Job], Backend]
@@ -65,7 +66,7 @@ def _is_known(job: Job) -> bool:
 
 def finish_into(job: Job, backend: Backend, target: Target) -> None:
     """Take a job of the store to its end and import it at `target`; in a window it returns at once."""
-    queue.run(job.name, _finisher(job, backend, ""), target)
+    arrival.run(job.name, _finisher(job, backend, ""), target)
 
 
 def _finisher(job: Job, backend: Backend, message: str) -> queue.Make:

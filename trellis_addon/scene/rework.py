@@ -1,8 +1,4 @@
-"""Going on from what was kept of an object: the new asset comes in the old one's place, or beside it.
-
-An object whose asset is being made again carries the new job's taskUUID, as a card does: so it may be moved, scaled,
-renamed and saved meanwhile, and is still found.
-"""
+"""Going on from what was kept of an object: the new asset comes in the old one's place, or beside it."""
 
 from __future__ import annotations
 
@@ -14,13 +10,14 @@ from mathutils import Matrix, Vector
 
 from ..jobs.job import Asset
 from ..stages import obstacle
+from . import queue
 from .asset.lods import is_level, lods_of
 from .asset.statistics import PROPERTY as STATISTICS
 from .importing.importer import import_asset
 from .importing.placement import bounds, world_bounds
 from .importing.provenance import read_provenance, write_provenance
+from .waiting import MARK
 
-MARK = "trellis2_rework"
 BESIDE = 1.15  # widths from one to the next, as for several results
 
 
@@ -47,35 +44,8 @@ def why_not(obj: bpy.types.Object, *, texture_again: bool = False) -> str:
 
 
 def _is_under_way(obj: bpy.types.Object) -> bool:
-    from . import queue
-
     generation = queue.of_card(str(obj.get(MARK, "")))
     return generation is not None and generation.state in queue.WAITS
-
-
-def mark(obj: bpy.types.Object, id: str) -> None:
-    """Say that the job's result belongs in this object's place."""
-    obj[MARK] = id
-
-
-def find(id: str) -> list[bpy.types.Object]:
-    """The objects that the job's result belongs in the place of: one, several where the artist copied it, or none."""
-    if not id:
-        return []
-    marked = [obj for obj in bpy.data.objects if obj.get(MARK) == id and obj.type == "MESH" and not is_level(obj)]
-    return [obj for obj in marked if obj.users_scene and obj.is_editable]
-
-
-def unmark(id: str) -> None:
-    """The job's result does not come any more."""
-    for obj in find(id):
-        del obj[MARK]
-
-
-def rename(old: str, new: str) -> None:
-    """Give what waits for a job to another one."""
-    for obj in find(old):
-        obj[MARK] = new
 
 
 def place_beside(obj: bpy.types.Object) -> tuple[float, float, float]:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 
 import bpy
 
-from . import placeholder, rework
+from . import placeholder, waiting
 
 SESSION = uuid.uuid4().hex
 
@@ -62,6 +62,6 @@ class Target:
     def is_open(self) -> bool:
         """Whether its place is in the file that is open now."""
         if self.card:
-            return bool(placeholder.find(self.card) or rework.find(self.card))
+            return bool(placeholder.find(self.card) or waiting.find(self.card))
         same_file = self.session == SESSION if not self.file else True
         return same_file and bpy.data.filepath == self.file and self.scene_name in bpy.data.scenes

@@ -10,7 +10,7 @@ from bpy.app.translations import pgettext_rpt
 from ..core.folders import EXTENSION
 from ..core.templates import Templates
 
-# What the extension gives to Blender (`ui/translations.py`); the library alone has none, and speaks English.
+# What the extension gives to Blender (`addon/translations.py`); the library alone has none, and speaks English.
 FOLDER = EXTENSION / "translations" / "sentences"
 CONTEXT = "TRELLIS.2"  # so that they are never taken for Blender's own words
 

@@ -30,8 +30,8 @@ from .journal import Journal
 from .media import answer_media, task_image, task_latents
 from .presence import last_end
 from .protocol import JsonObject, Reply, RequestError, echo, error_object, without_payload
-from .tasks import TaskStore, with_address
 from .records import Slot, TaskRecord
+from .tasks import TaskStore, with_address
 from .worker import MOST_STARTS, Workers, idle_minutes
 
 log = logging.getLogger(__name__)

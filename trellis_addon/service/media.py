@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from ..core.errors import FieldError, ImageError, LatentsError
 from .addresses import AddressPolicy
 from .files import FileStore, looks_like_latents
-from .records import StoredFile
 from .limits import Limits
 from .protocol import JsonObject, RequestError, echo
+from .records import StoredFile
 
 if TYPE_CHECKING:
     from ..formats.latents import Kept

@@ -68,7 +68,7 @@ class _Keeper:
 
     def _start(self) -> subprocess.Popen[str]:
         arguments = ["serve", *_arguments(self._options), "--token-stdin", "--port", str(self._port)]
-        process = start_child(".cli.main", arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        process = start_child(".cli", arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self._process = process
         assert process.stdin is not None and process.stdout is not None
         try:

@@ -22,9 +22,9 @@ from .addresses import AddressPolicy
 from .files import DEFAULT_TTL, FileStore
 from .journal import Journal
 from .protocol import JsonObject
+from .records import TaskRecord
 from .schedule import Turn, Turns
 from .tasks import LONGEST_TTL, TaskStore
-from .records import TaskRecord
 
 if TYPE_CHECKING:
     from ..engines.engine import Engine, Made

@@ -31,6 +31,11 @@ def read_provenance(obj: bpy.types.Object | None) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
+def fingerprints() -> set[str]:
+    """The fingerprints of the pictures whose assets are in the open file."""
+    return {str(read_provenance(obj).get("fingerprint", "")) for obj in bpy.data.objects} - {""}
+
+
 def settings_of(obj: bpy.types.Object) -> Settings:
     """The settings that made the object, its very seed included: generating with them repeats it."""
     provenance = read_provenance(obj)

@@ -6,7 +6,7 @@ import functools
 import os
 from typing import Any
 
-from ..core.errors import ApiKeyError
+from .errors import ApiKeyError
 
 KEY_VARIABLE = "RUNWARE_API_KEY"
 _SERVICE, _USER = "trellis2-blender", "runware"

@@ -191,7 +191,9 @@ def _generate(options: argparse.Namespace, key: str, allow_network: bool) -> int
     settings, backend = _settings(options), _backend(options, key, allow_network)
     wants_blend = _check_output(options.output, (".blend", ".glb")) == ".blend"
     if wants_blend or options.render:
-        _require_bpy()
+        from ..scene import require_blender
+
+        require_blender()
     bar = _Bar()
     asset = generate(
         options.image,
@@ -232,10 +234,11 @@ def _build_scene(asset: Any, options: argparse.Namespace) -> None:
 
 def _batch(options: argparse.Namespace, key: str, allow_network: bool) -> int:
     from ..batch import run_batch
+    from ..scene import require_blender
 
     settings, backend = _settings(options), _backend(options, key, allow_network)
     _check_output(options.output, (".blend",))
-    _require_bpy()
+    require_blender()
     if backend.is_remote:
         _print_price(options.folder, settings)
     bar = _Bar()
@@ -342,16 +345,6 @@ def _check_output(path: Path, endings: tuple[str, ...]) -> str:
     if ending not in endings:
         raise FieldError("output", str(path), "give a file name that ends in " + " or ".join(endings))
     return ending
-
-
-def _require_bpy() -> None:
-    try:
-        import bpy  # noqa: F401
-    except ImportError:
-        raise TrellisError(
-            "Writing a .blend and rendering need Blender: run this as `blender --command trellis2 ...`, or install "
-            "the bpy module; a .glb can be written without."
-        ) from None
 
 
 def _print_price(folder: Path, settings: Settings) -> None:

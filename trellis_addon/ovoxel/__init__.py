@@ -1,0 +1,1 @@
+"""Developers' alias, in a checkout only: the voxels are in `geometry/`, the check of their numbers in `devtools/`."""
