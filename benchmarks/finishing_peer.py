@@ -24,7 +24,7 @@ from trellis_addon.geometry.bake.volume import Volume
 from trellis_addon.geometry.finish.finish import DenseAsset, FinishedAsset, FinishedMesh
 from trellis_addon.geometry.finish.mesh import y_up
 from trellis_addon.geometry.finish.quality import quality_figures
-from trellis_addon.geometry.unwrap.charts import Surface as Adjacency
+from trellis_addon.geometry.unwrap.charts import ChartedSurface as Adjacency
 from trellis_addon.geometry.unwrap.charts import connected
 from trellis_addon.geometry.unwrap.raster import rasterise, texel_places
 from trellis_addon.geometry.unwrap.unwrap import Unwrapped

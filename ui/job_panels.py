@@ -207,9 +207,9 @@ class TRELLIS2_PT_history(SubPanel, bpy.types.Panel):
                 layout.label(text=spent_line(period, amount, known.limits.get(period)), translate=False)
 
 
-def minded_fields() -> set[str]:
+def refused_fields() -> set[str]:
     """The paths of the settings that a service has refused; their rows are shown in red."""
-    return {generation.minds for generation in _generations() if generation.state == "failed"} - {""}
+    return {generation.refused_field for generation in _generations() if generation.state == "failed"} - {""}
 
 
 def _generations() -> list[Any]:

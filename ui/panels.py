@@ -8,7 +8,7 @@ from bpy.app.translations import pgettext_iface
 from ..addon.backend_state import Line, expectations, price_of, problems, state_lines
 from ..addon.properties import is_locked
 from ..trellis_addon.task.settings import SAMPLERS, SETTABLE, Field
-from .job_panels import minded_fields
+from .job_panels import refused_fields
 from .layout import Panel, SubPanel, wrapped
 from .picture import draw_picture, draw_warnings
 from .presets import TRELLIS2_PT_presets
@@ -106,7 +106,7 @@ def _draw_fields(layout: bpy.types.UILayout, context: bpy.types.Context, fields:
     layout.use_property_split = True
     layout.use_property_decorate = False
     group = context.scene.trellis2.settings
-    minded = minded_fields()
+    minded = refused_fields()
     for field in fields:
         row = layout.row(align=True)
         row.alert = field.path in minded

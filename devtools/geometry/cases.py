@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trellis_addon.core.errors import InputError
-from trellis_addon.geometry.voxelise.dual_grid import Weights, mesh_to_dual_grid
+from trellis_addon.geometry.voxelise.dual_grid import QuadricWeights, mesh_to_dual_grid
 from trellis_addon.geometry.voxels import morton, vxz
 from trellis_addon.geometry.voxels.dual_grid import dual_grid_to_mesh, grid_of, split_decoder_output
 
@@ -70,7 +70,7 @@ def dual_grid_case(case: Arrays, name: str) -> Result:
 
 def from_mesh_case(case: Arrays, name: str) -> Result:
     """`m2fdg_*`: the same voxels with the same flags, in any order, and vertices that are close."""
-    weights: Weights = {
+    weights: QuadricWeights = {
         "face_weight": float(case["face_weight"]),
         "boundary_weight": float(case["boundary_weight"]),
         "regularization_weight": float(case["regularization_weight"]),

@@ -22,16 +22,16 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from trellis_addon.core.errors import EngineError
-from trellis_addon.pipeline.dinov3 import DinoConfig, DINOv3
 from trellis_addon.pipeline.dinov3_files import CLASS_NAME, MODEL_NAME, TIMM_NAME, to_timm
-from trellis_addon.pipeline.latent_flow import SLatFlowModel
-from trellis_addon.pipeline.network import Network
+from trellis_addon.pipeline.networks.dinov3 import DinoConfig, DINOv3
+from trellis_addon.pipeline.networks.latent_flow import SLatFlowModel
+from trellis_addon.pipeline.networks.network import Network
+from trellis_addon.pipeline.networks.structure_decoder import SparseStructureDecoder, StructureDecoderConfig
+from trellis_addon.pipeline.networks.structure_flow import SparseStructureFlowModel
+from trellis_addon.pipeline.networks.transformer import FlowConfig
+from trellis_addon.pipeline.networks.vae_decoder import DecoderConfig, FlexiDualGridVaeDecoder, SparseUnetVaeDecoder
+from trellis_addon.pipeline.networks.vae_encoder import EncoderConfig, FlexiDualGridVaeEncoder
 from trellis_addon.pipeline.repository import MODELS, TEXTURING_MODELS
-from trellis_addon.pipeline.structure_decoder import SparseStructureDecoder, StructureDecoderConfig
-from trellis_addon.pipeline.structure_flow import SparseStructureFlowModel
-from trellis_addon.pipeline.transformer import FlowConfig
-from trellis_addon.pipeline.vae_decoder import DecoderConfig, FlexiDualGridVaeDecoder, SparseUnetVaeDecoder
-from trellis_addon.pipeline.vae_encoder import EncoderConfig, FlexiDualGridVaeEncoder
 
 FILES = {
     "sparse_structure_flow_model": "ckpts/ss_flow_img_dit_1_3B_64_bf16",

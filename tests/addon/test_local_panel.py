@@ -291,7 +291,7 @@ def test_the_estimate_stands_beside_generate(preferences: Any, monkeypatch: pyte
     monkeypatch.setattr(device._kept, "known", device.Known(machine(full), holders))
     assert "Blender holds" in backend.expectations(state)[1].text
 
-    run = part("trellis_addon.local.runs").Run
+    run = part("trellis_addon.local.runs").PastRun
     settings = part("trellis_addon.task.settings").Settings(resolution=1024)
     runs = tuple(run("microsoft:trellis-2@4b", "NVIDIA GeForce RTX 4090", settings, 30.0) for _ in range(4))
     state.settings.resolution = "1024"

@@ -105,9 +105,7 @@ def test_what_the_library_says_is_found_in_its_sources(tmp_path: Path) -> None:
     (tmp_path / "trellis_addon" / "module.py").write_text(SOURCE)
     commands = tmp_path / "trellis_addon" / "cli" / "commands.py"
     commands.parent.mkdir()
-    commands.write_text(
-        'raise InputError("Only the terminal is told of this.")'
-    )
+    commands.write_text('raise InputError("Only the terminal is told of this.")')
     (tmp_path / "operators" / "button.py").write_text(
         'x = "a word of the interface"\nraise E("That button broke off.")'
     )

@@ -20,7 +20,7 @@ from trellis_addon.geometry.bake.maps import alpha_mode, decode, encode
 from trellis_addon.geometry.bake.volume import Volume
 from trellis_addon.geometry.finish.normals import creased_normals
 from trellis_addon.geometry.finish.quality_texture import colour_figures, look_up, unwrap_figures
-from trellis_addon.geometry.unwrap.charts import Surface, chart_axes, connected, cut_into_charts
+from trellis_addon.geometry.unwrap.charts import ChartedSurface, chart_axes, connected, cut_into_charts
 from trellis_addon.geometry.unwrap.pack import pack, triangle_areas
 from trellis_addon.geometry.unwrap.raster import rasterise, texel_places
 from trellis_addon.geometry.unwrap.unwrap import Unwrapped, unwrap
@@ -131,7 +131,7 @@ def test_a_box_is_cut_into_its_sides() -> None:
 @pytest.mark.parametrize("shape, most", [(sphere(), 14), (torus(), 30), (plane(), 1)])
 def test_charts_are_few_connected_and_seen_from_outside(shape: Shape, most: int) -> None:
     charts = cut_into_charts(*shape)
-    surface = Surface.of(*shape)
+    surface = ChartedSurface.of(*shape)
     assert charts.max() + 1 <= most
     assert len(np.unique(charts)) == charts.max() + 1
     assert connected(surface, charts).max() == charts.max()

@@ -17,7 +17,7 @@ from trellis_addon.local import estimate as module
 from trellis_addon.local.estimate import Estimate, estimate, fitting_resolution, needed_bytes, seconds_of
 from trellis_addon.local.machine.gpu_memory import Holder, memory_holders, read_holders
 from trellis_addon.local.machine.hardware import Card
-from trellis_addon.local.runs import Run, past_runs
+from trellis_addon.local.runs import PastRun, past_runs
 from trellis_addon.pipeline.sizes import GB, RESERVE, TYPICAL, Budget, usual_tokens
 from trellis_addon.task.settings import DRAFT_MODEL, TRELLIS2_MODEL, Settings
 from trellis_addon.task.task import Task
@@ -42,10 +42,10 @@ def test_the_resolution_is_the_one_that_the_pipeline_would_make(gigabytes: float
     import torch
 
     from trellis_addon.pipeline.costs import PUBLISHED_DECODER, PUBLISHED_FLOW
-    from trellis_addon.pipeline.network import full_size
+    from trellis_addon.pipeline.networks.network import full_size
+    from trellis_addon.pipeline.networks.vae_decoder import DecoderConfig, SparseUnetVaeDecoder
     from trellis_addon.pipeline.pipeline import Pipeline
     from trellis_addon.pipeline.store import ModelStore, Outline
-    from trellis_addon.pipeline.vae_decoder import DecoderConfig, SparseUnetVaeDecoder
 
     levels: dict[str, Any] = {
         "block_type": ("SparseConvNeXtBlock3d",) * 5, "up_block_type": ("SparseResBlockC2S3d",) * 4, "use_fp16": True
@@ -75,10 +75,10 @@ def test_the_resolution_is_the_one_that_the_pipeline_would_make(gigabytes: float
 def test_the_sizes_are_those_of_the_networks() -> None:
     torch = pytest.importorskip("torch")
     from trellis_addon.pipeline.costs import PUBLISHED_DECODER, PUBLISHED_FLOW
-    from trellis_addon.pipeline.latent_flow import SLatFlowModel
-    from trellis_addon.pipeline.network import full_size
+    from trellis_addon.pipeline.networks.latent_flow import SLatFlowModel
+    from trellis_addon.pipeline.networks.network import full_size
+    from trellis_addon.pipeline.networks.vae_decoder import FlexiDualGridVaeDecoder
     from trellis_addon.pipeline.sizes import DECODER_PARAMETERS, FLOW_PARAMETERS
-    from trellis_addon.pipeline.vae_decoder import FlexiDualGridVaeDecoder
 
     texture = replace(PUBLISHED_FLOW, in_channels=64, out_channels=32)
     with torch.device("meta"):
@@ -125,8 +125,8 @@ def test_more_asked_for_takes_longer() -> None:
     assert estimate(Settings(), None).seconds[0] > estimate(Settings(), H100).seconds[1]
 
 
-def run_of(settings: Settings, seconds: float, **changes: Any) -> Run:
-    made = Run(TRELLIS2_MODEL, H100.name, settings, seconds, 6 * GB, settings.value("resolution"))
+def run_of(settings: Settings, seconds: float, **changes: Any) -> PastRun:
+    made = PastRun(TRELLIS2_MODEL, H100.name, settings, seconds, 6 * GB, settings.value("resolution"))
     return replace(made, **changes)
 
 
@@ -163,7 +163,7 @@ def test_memory_that_was_enough_is_enough() -> None:
 def test_a_draft_has_a_time_and_no_memory() -> None:
     found = estimate(Settings(), card(4), model=DRAFT_MODEL)
     assert found.memory == 0 and not found.warning and 0.1 < found.seconds[0] < found.seconds[1] < 10
-    runs = [Run(DRAFT_MODEL, "CPU", Settings(), 8.0)] * 3
+    runs = [PastRun(DRAFT_MODEL, "CPU", Settings(), 8.0)] * 3
     learned = estimate(Settings(texture_size=4096), None, runs, model=DRAFT_MODEL)
     assert learned.learned and learned.seconds[0] > 8
     assert estimate(Settings(), None, runs).learned is False  # says nothing of the other model
@@ -234,7 +234,7 @@ def test_runs_are_read_from_the_finished_jobs(tmp_path: Path) -> None:
     ):
         finished(store, provenance)
     draft, run = past_runs(store)
-    assert run == Run(TRELLIS2_MODEL, H100.name, Settings(resolution=512, tex_slat_steps=20), 42.5, 5 * GB, 512)
+    assert run == PastRun(TRELLIS2_MODEL, H100.name, Settings(resolution=512, tex_slat_steps=20), 42.5, 5 * GB, 512)
     assert (draft.model, draft.seconds, draft.device) == (DRAFT_MODEL, 0.7, "")
     assert isinstance(estimate(Settings(), H100, (draft, run)), Estimate)
     assert estimate(Settings(), H100, (draft, run)).runs == 1

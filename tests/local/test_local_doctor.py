@@ -15,14 +15,14 @@ from conftest import run_python
 
 from trellis_addon.core.errors import Cancelled
 from trellis_addon.core.progress import Progress
-from trellis_addon.jobs.job import State
+from trellis_addon.jobs.job import Installation
 from trellis_addon.jobs.store import JobStore
 from trellis_addon.local.doctor import report as doctor
 from trellis_addon.local.doctor.redact import redacted
 from trellis_addon.local.machine.hardware import Card, Machine
 from trellis_addon.runtime import child
+from trellis_addon.runtime.layout import Installation as Installed
 from trellis_addon.runtime.layout import LocalFolder
-from trellis_addon.runtime.layout import State as Installed
 from trellis_addon.task.settings import Settings
 from trellis_addon.task.task import Task
 
@@ -110,8 +110,10 @@ def test_no_secret_is_in_the_report(folder: LocalFolder, monkeypatch: pytest.Mon
     place.write_state(Installed(build=SECRETS["HF_TOKEN"], complete=False))
     store = JobStore(Path(os.environ["TRELLIS2_HOME"]))
     job = store.add(Task("A" * 80, Settings()), name="frog", backend="https://judy:servicepass@gpu.example/v1")
-    job = store.move(job, State.SENDING)
-    store.move(job, State.FAILED, error="https://gpu.example/v1?token=failedtoken said no to Bearer failedbearer")
+    job = store.move(job, Installation.SENDING)
+    store.move(
+        job, Installation.FAILED, error="https://gpu.example/v1?token=failedtoken said no to Bearer failedbearer"
+    )
     found = doctor.report(place, selftest=False)
     everything = found.text + "".join(f"{problem.what} {problem.cure}" for problem in found.problems)
     for word in GIVEN_AWAY:

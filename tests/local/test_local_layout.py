@@ -14,7 +14,7 @@ from conftest import run_python, sentence
 from trellis_addon.core.errors import EngineError
 from trellis_addon.core.folders import default_folder
 from trellis_addon.core.version import VERSION
-from trellis_addon.runtime.layout import LocalFolder, State, chosen_folder, local_folder
+from trellis_addon.runtime.layout import Installation, LocalFolder, chosen_folder, local_folder
 
 
 def test_which_folder_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,8 +40,8 @@ def test_which_folder_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_what_it_says_about_itself(tmp_path: Path) -> None:
     folder = LocalFolder(tmp_path / "a" / "b" / "c")
     assert folder.state() is None and not folder.is_installed
-    assert folder.claim() == State(version=VERSION, made_root=True, made_above=2)
-    state = State("1.2.3", "cuda", "3.12.1", "2.13.0", True, 1.7e9, True, 2, "cuda", "0123")
+    assert folder.claim() == Installation(version=VERSION, made_root=True, made_above=2)
+    state = Installation("1.2.3", "cuda", "3.12.1", "2.13.0", True, 1.7e9, True, 2, "cuda", "0123")
     folder.write_state(state)
     assert folder.state() == state and folder.claim() == state
     assert not folder.is_installed, "there is no interpreter"
@@ -53,7 +53,7 @@ def test_what_it_says_about_itself(tmp_path: Path) -> None:
     assert folder.state() == state
     for text in ('{"complete": true}', "", "[1]", "{"):
         folder.state_file.write_text(text)
-        assert folder.state() == State(complete=text.startswith('{"'))
+        assert folder.state() == Installation(complete=text.startswith('{"'))
 
 
 def test_a_folder_that_was_there_is_not_ours_to_delete(tmp_path: Path) -> None:

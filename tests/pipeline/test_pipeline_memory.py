@@ -16,7 +16,6 @@ from torch.utils._pytree import tree_leaves  # noqa: E402
 
 from trellis_addon.core.errors import EngineError  # noqa: E402
 from trellis_addon.core.progress import Progress  # noqa: E402
-from trellis_addon.pipeline import attention  # noqa: E402
 from trellis_addon.pipeline.costs import (  # noqa: E402
     PUBLISHED_DECODER,
     PUBLISHED_FLOW,
@@ -35,13 +34,14 @@ from trellis_addon.pipeline.memory import (  # noqa: E402
     flow_bytes,
     largest_resolution,
 )
-from trellis_addon.pipeline.network import full_size, parse  # noqa: E402
+from trellis_addon.pipeline.networks import attention  # noqa: E402
+from trellis_addon.pipeline.networks.network import full_size, parse  # noqa: E402
+from trellis_addon.pipeline.networks.sparse import sparse  # noqa: E402
+from trellis_addon.pipeline.networks.transformer import FlowTransformer  # noqa: E402
+from trellis_addon.pipeline.networks.vae_decoder import DecoderConfig, FlexiDualGridVaeDecoder, SparseUnetVaeDecoder  # noqa: E402
 from trellis_addon.pipeline.request import Request  # noqa: E402
 from trellis_addon.pipeline.samplers import SamplerSettings  # noqa: E402
-from trellis_addon.pipeline.sparse import sparse  # noqa: E402
 from trellis_addon.pipeline.store import ModelStore, Outline, choose_device  # noqa: E402
-from trellis_addon.pipeline.transformer import FlowTransformer  # noqa: E402
-from trellis_addon.pipeline.vae_decoder import DecoderConfig, FlexiDualGridVaeDecoder, SparseUnetVaeDecoder  # noqa: E402
 
 FLOW_WEIGHTS, DECODER_WEIGHTS = int(2.6 * GB), int(0.95 * GB)
 DECODER = parse(

@@ -11,18 +11,18 @@ from torch import Tensor  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
 
 from trellis_addon.core.errors import EngineError  # noqa: E402
-from trellis_addon.pipeline import attention  # noqa: E402
-from trellis_addon.pipeline.attention import Layout, rope_phases, rotate  # noqa: E402
 from trellis_addon.pipeline.denoise import _Prepared  # noqa: E402
-from trellis_addon.pipeline.latent_flow import SLatFlowModel  # noqa: E402
-from trellis_addon.pipeline.sparse import SparseTensor, VoxelGrid, _search, sparse, unique_rows  # noqa: E402
-from trellis_addon.pipeline.sparse_conv import SubmanifoldConv3d  # noqa: E402
-from trellis_addon.pipeline.structure_decoder import occupied_voxels, pixel_shuffle_3d  # noqa: E402
-from trellis_addon.pipeline.structure_flow import from_tokens, to_tokens  # noqa: E402
-from trellis_addon.pipeline.transformer import FlowConfig  # noqa: E402
-from trellis_addon.pipeline.vae_blocks import ConvNeXtBlock, DownBlock, UpBlock  # noqa: E402
-from trellis_addon.pipeline.vae_decoder import DecoderConfig, SparseUnetVaeDecoder  # noqa: E402
-from trellis_addon.pipeline.vae_encoder import EncoderConfig, FlexiDualGridVaeEncoder  # noqa: E402
+from trellis_addon.pipeline.networks import attention  # noqa: E402
+from trellis_addon.pipeline.networks.attention import Layout, rope_phases, rotate  # noqa: E402
+from trellis_addon.pipeline.networks.latent_flow import SLatFlowModel  # noqa: E402
+from trellis_addon.pipeline.networks.sparse import SparseTensor, VoxelGrid, _search, sparse, unique_rows  # noqa: E402
+from trellis_addon.pipeline.networks.sparse_conv import SubmanifoldConv3d  # noqa: E402
+from trellis_addon.pipeline.networks.structure_decoder import occupied_voxels, pixel_shuffle_3d  # noqa: E402
+from trellis_addon.pipeline.networks.structure_flow import from_tokens, to_tokens  # noqa: E402
+from trellis_addon.pipeline.networks.transformer import FlowConfig  # noqa: E402
+from trellis_addon.pipeline.networks.vae_blocks import ConvNeXtBlock, DownBlock, UpBlock  # noqa: E402
+from trellis_addon.pipeline.networks.vae_decoder import DecoderConfig, SparseUnetVaeDecoder  # noqa: E402
+from trellis_addon.pipeline.networks.vae_encoder import EncoderConfig, FlexiDualGridVaeEncoder  # noqa: E402
 
 FLOW = FlowConfig(
     resolution=8,

@@ -54,7 +54,7 @@ def ball(segments: int = 64) -> Any:
     return bpy.context.object
 
 
-def surface(points: Any, faces: Any) -> statistics.Surface:
+def surface(points: Any, faces: Any) -> statistics.SurfaceFacts:
     return blender.measure(mesh_object(points, faces)).surface
 
 
@@ -183,8 +183,8 @@ def test_the_verdict_in_words() -> None:
     assert any("Recalculate" in text for text in said(points, [faces[0][::-1], *faces[1:]]))
     heavy = mesh_object(*cube())
     found = blender.measure(heavy)
-    large = statistics.Texture("Base", 8192, 8192, 1, 2**28)
-    many = statistics.Surface(500_000, 250_000, 3, 0, 0, 0, None)
+    large = statistics.TextureFacts("Base", 8192, 8192, 1, 2**28)
+    many = statistics.SurfaceFacts(500_000, 250_000, 3, 0, 0, 0, None)
     texts = [text for _, text in blender.verdict(statistics.Statistics(many, found.dimensions, "OPAQUE", (large,)))]
     assert [any(word in text for text in texts) for word in ("3 separate", "real-time", "shrink", "No UV")] == [
         True

@@ -30,7 +30,7 @@ from trellis_addon.service.exit_causes import cause_of, tail_of
 from trellis_addon.service.handshake import CLIENT_HEADER, PROTOCOL, SERVICE_NAME, mismatch
 from trellis_addon.service.main import for_others, shorten_log
 from trellis_addon.service.records import Slot, TaskRecord
-from trellis_addon.service.schedule import Turns
+from trellis_addon.service.schedule import Scheduler
 from trellis_addon.service.worker import idle_minutes
 from trellis_addon.task.settings import Settings
 
@@ -42,7 +42,7 @@ def record(name: str, results: int = 1, client: str = "", starts: int = 0) -> Ta
     return TaskRecord(name, Settings(), "", {}, 0, "", slots, client=client, starts=starts)
 
 
-def order(turns: Turns) -> list[str]:
+def order(turns: Scheduler) -> list[str]:
     taken = []
     while (turn := turns.take(0)) is not None:
         taken.append(f"{turn.record.uuid}{turn.index}")
@@ -51,14 +51,14 @@ def order(turns: Turns) -> list[str]:
 
 
 def test_tasks_take_turns() -> None:
-    turns = Turns()
+    turns = Scheduler()
     for one in (record("a", 4), record("b", 2), record("c")):
         turns.add(one)
     assert order(turns) == ["a0", "b0", "c0", "a1", "b1", "a2", "a3"]
 
 
 def test_clients_take_turns_however_much_each_has() -> None:
-    turns = Turns()
+    turns = Scheduler()
     for number in range(5):
         turns.add(record(f"a{number}-", client="A"))
     turns.add(record("b", 2, client="B"))
@@ -66,7 +66,7 @@ def test_clients_take_turns_however_much_each_has() -> None:
 
 
 def test_what_has_its_result_gets_no_turn() -> None:
-    turns = Turns()
+    turns = Scheduler()
     half = record("a", 3)
     half.slots[1].item = {}
     turns.add(half)
@@ -74,7 +74,7 @@ def test_what_has_its_result_gets_no_turn() -> None:
 
 
 def test_suspects_are_worked_on_one_at_a_time() -> None:
-    turns = Turns()
+    turns = Scheduler()
     for one in (record("a", 2, starts=1), record("b", starts=1), record("c")):
         turns.add(one)
     first, second = turns.take(0), turns.take(0)
@@ -87,7 +87,7 @@ def test_suspects_are_worked_on_one_at_a_time() -> None:
 
 
 def test_a_turn_is_waited_for() -> None:
-    turns = Turns()
+    turns = Scheduler()
     threading.Timer(0.05, turns.add, [record("a")]).start()
     turn = turns.take(5)
     assert turn is not None and turn.record.uuid == "a"

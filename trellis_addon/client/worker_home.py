@@ -82,7 +82,7 @@ class SharedHome:
 
     def __init__(self, engine: str) -> None:
         self._engine = engine
-        self._client: presence.Client | None = None
+        self._client: presence.WorkerUser | None = None
         self.folder: Path
         self.log: Path | None
         self.mark: str | None
@@ -112,7 +112,7 @@ class SharedHome:
             self.folder, self.log, self.mark = self._place()
             try:
                 self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-                self._client = presence.Client(self.folder)
+                self._client = presence.WorkerUser(self.folder)
             except OSError as error:
                 raise EngineError(
                     f"The worker's folder {self.folder} cannot be written to ({error.strerror or error}); choose "

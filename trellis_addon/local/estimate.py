@@ -36,7 +36,7 @@ from ..task.settings import DRAFT_MODEL, TRELLIS2_MODEL, Settings
 if TYPE_CHECKING:
     from .machine.gpu_memory import Holder
     from .machine.hardware import Card
-    from .runs import Run
+    from .runs import PastRun
 
 LOWEST, STEP = 1024, 128  # as the pipeline lowers a cascade's resolution
 FEWEST = 3  # runs that a spread can be told of
@@ -73,7 +73,7 @@ class Estimate:
 def estimate(
     settings: Settings,
     device: Card | None,
-    runs: Sequence[Run] = (),
+    runs: Sequence[PastRun] = (),
     *,
     model: str = TRELLIS2_MODEL,
     holders: Sequence[Holder] = (),

@@ -17,7 +17,7 @@ MOST = 200  # of the newest jobs: what a card did a year ago, with another versi
 
 
 @dataclass(frozen=True)
-class Run:
+class PastRun:
     """One result that was made on a device of ours.
 
     `device` is its name as the engine told it, `peak_memory` bytes of it (0 where nobody told), `resolution` what was
@@ -32,7 +32,7 @@ class Run:
     resolution: int = 0
 
 
-def past_runs(store: JobStore, most: int = MOST) -> tuple[Run, ...]:
+def past_runs(store: JobStore, most: int = MOST) -> tuple[PastRun, ...]:
     """The runs among the newest jobs, the newest first. Reads the store: not to be asked at every redraw."""
     try:
         return runs_of(store.recent(most))
@@ -40,7 +40,7 @@ def past_runs(store: JobStore, most: int = MOST) -> tuple[Run, ...]:
         return ()
 
 
-def runs_of(jobs: Iterable[Job]) -> tuple[Run, ...]:
+def runs_of(jobs: Iterable[Job]) -> tuple[PastRun, ...]:
     """The runs that jobs tell of: assets whose provenance has a "performance"."""
     found = []
     for job in jobs:
@@ -51,7 +51,7 @@ def runs_of(jobs: Iterable[Job]) -> tuple[Run, ...]:
     return tuple(found)
 
 
-def _run(asset: Asset) -> Run | None:
+def _run(asset: Asset) -> PastRun | None:
     told = asset.provenance.get("performance")
     if not isinstance(told, Mapping) or asset.provenance.get("source"):  # worked on from kept latents: another kind
         return None
@@ -63,7 +63,7 @@ def _run(asset: Asset) -> Run | None:
         settings = Settings.from_request(asset.provenance.get("settings") or {})
     except (TrellisError, AttributeError):  # of a version that knew other fields
         return None
-    return Run(
+    return PastRun(
         model,
         str(told.get("device") or ""),
         settings,

@@ -26,16 +26,12 @@ models then draw the latents from noise, seeing the picture by cross-attention:
                        on existing, four times over; the texture decoder follows it
    vae_encoder         the way back, for a mesh that is there already
 
-What these are made of
-----------------------
-transformer            the diffusion transformer of steps 3, 4 and 5: timestep, modulated blocks, ends
-attention              self- and cross-attention, RMS norm of queries and keys, 3D rotary positions
+What these are made of, in `networks/`
+-------------------------------------
+networks               the modules of steps 2 to 6 above, and their parts: transformer, attention, sparse convolution
 samplers               Euler steps of a rectified flow, guidance in an interval of time
 denoise                one sampling: what stays the same over its steps is computed once
-sparse                 voxels, their neighbours, finer and coarser grids
-sparse_conv            3x3x3 convolution on them
-vae_blocks             ConvNeXt blocks, and steps to a finer or coarser grid
-configs, network       configurations from JSON, and which weights are in 16 bits
+configs                configurations from JSON
 
 How it is put together and run
 ------------------------------
@@ -49,8 +45,9 @@ store, memory          networks on and off the device
 sizes, costs           what fits, and how long it takes: arithmetic without torch
 numerics               no TF32, no 16-bit sums
 mask                   finding the subject in a picture without transparency
-check, golden          comparison with numbers computed by the reference
-make_small             a small model with random weights, to try everything out
+
+In a checkout, `check` compares with numbers computed by the reference, and `make_small` makes a small model with random
+weights to try everything out; both are in `devtools/`.
 
 Importing this package loads nothing heavy; its modules import torch.
 """

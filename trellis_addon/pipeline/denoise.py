@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from ..core.progress import Progress
-from .attention import Layout, rope_phases
-from .latent_flow import SLatFlowModel
+from .networks.attention import Layout, rope_phases
+from .networks.latent_flow import SLatFlowModel
+from .networks.structure_flow import SparseStructureFlowModel, from_tokens, to_tokens
+from .networks.transformer import Context, FlowTransformer
 from .samplers import SamplerSettings, dense_spread, sample, sparse_spread
-from .structure_flow import SparseStructureFlowModel, from_tokens, to_tokens
-from .transformer import Context, FlowTransformer
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from ..core.errors import EngineError
-from .dinov3 import DinoConfig
 from .loading import Shapes, read_json
-from .network import parse
+from .networks.dinov3 import DinoConfig
+from .networks.network import parse
 from .safetensors_file import SafetensorsFile
 
 CLASS_NAME = "DinoV3FeatureExtractor"

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import torch
 
 from ..core.errors import EngineError
-from .network import Network
+from .networks.network import Network
 from .safetensors_file import DTYPES, SafetensorsFile
 
 N = TypeVar("N", bound=Network)

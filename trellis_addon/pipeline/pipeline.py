@@ -20,8 +20,6 @@ from ..core.progress import Progress
 from ..weights.published import MODELS_OF_TYPE
 from .costs import stage_parts
 from .denoise import Denoising, denoise_latent, denoise_structure
-from .dinov3 import DINOv3, to_input
-from .latent_flow import SLatFlowModel
 from .memory import (
     GB,
     IMAGE_MODEL_PEAK,
@@ -32,18 +30,20 @@ from .memory import (
     device_budget,
     flow_bytes,
 )
-from .network import DTYPES, Network
+from .networks.dinov3 import DINOv3, to_input
+from .networks.latent_flow import SLatFlowModel
+from .networks.network import DTYPES, Network
+from .networks.sparse import SparseTensor, VoxelGrid, unique_rows
+from .networks.structure_decoder import SparseStructureDecoder, occupied_voxels
+from .networks.structure_flow import SparseStructureFlowModel
+from .networks.vae_decoder import FlexiDualGridVaeDecoder, SparseUnetVaeDecoder, to_material
 from .numerics import OUT_OF_MEMORY, exactly
 from .preprocess import preprocess_image
 from .repository import IMAGE_MODEL, PipelineConfig, Repository
 from .request import Request, request_of
 from .result import Latents, PipelineResult, on_cpu, to_numpy
 from .samplers import SamplerSettings
-from .sparse import SparseTensor, VoxelGrid, unique_rows
 from .store import FolderSource, ModelStore, choose_device
-from .structure_decoder import SparseStructureDecoder, occupied_voxels
-from .structure_flow import SparseStructureFlowModel
-from .vae_decoder import FlexiDualGridVaeDecoder, SparseUnetVaeDecoder, to_material
 
 N = TypeVar("N", bound=Network)
 R = TypeVar("R")

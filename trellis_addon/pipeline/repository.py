@@ -17,17 +17,17 @@ import torch
 from ..core.errors import EngineError
 from ..weights.hub import hub_cache
 from ..weights.published import missing_model
-from .dinov3 import DinoConfig, DINOv3
 from .dinov3_files import CLASS_NAME, MODEL_NAME, TIMM_NAME, from_timm, read_config
-from .latent_flow import SLatFlowModel
 from .loading import load_network, read_json
-from .network import Network, parse
+from .networks.dinov3 import DinoConfig, DINOv3
+from .networks.latent_flow import SLatFlowModel
+from .networks.network import Network, parse
+from .networks.structure_decoder import SparseStructureDecoder, StructureDecoderConfig
+from .networks.structure_flow import SparseStructureFlowModel
+from .networks.transformer import FlowConfig
+from .networks.vae_decoder import DecoderConfig, FlexiDualGridVaeDecoder, SparseUnetVaeDecoder
+from .networks.vae_encoder import EncoderConfig, FlexiDualGridVaeEncoder
 from .samplers import SamplerSettings, sampler_settings
-from .structure_decoder import SparseStructureDecoder, StructureDecoderConfig
-from .structure_flow import SparseStructureFlowModel
-from .transformer import FlowConfig
-from .vae_decoder import DecoderConfig, FlexiDualGridVaeDecoder, SparseUnetVaeDecoder
-from .vae_encoder import EncoderConfig, FlexiDualGridVaeEncoder
 
 MODEL_ID = "microsoft/TRELLIS.2-4B"
 IMAGE_MODEL = "image_cond_model"

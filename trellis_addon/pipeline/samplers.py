@@ -17,9 +17,9 @@ from torch import Tensor
 
 from ..core.errors import EngineError
 from ..core.progress import Progress
-from .attention import Layout
 from .configs import SamplerSettings, time_grid
-from .network import parse
+from .networks.attention import Layout
+from .networks.network import parse
 
 
 class Velocity(Protocol):

@@ -15,7 +15,7 @@ import torch
 
 from ..core.errors import EngineError
 from .memory import Budget
-from .network import Network, full_size
+from .networks.network import Network, full_size
 from .repository import IMAGE_MODEL, Repository
 
 
@@ -28,7 +28,7 @@ class Outline:
     itemsize: int
 
 
-class Source(Protocol):
+class AnySource(Protocol):
     """Where networks come from, by the names of pipeline.json."""
 
     def load(self, name: str) -> Network: ...
@@ -74,7 +74,7 @@ class NetworkSource:
 class ModelStore:
     """Networks by name, as many at once as the budget allows."""
 
-    def __init__(self, source: Source, device: torch.device, budget: Budget) -> None:
+    def __init__(self, source: AnySource, device: torch.device, budget: Budget) -> None:
         self.outline = source.outline
         self.device = device
         self.budget = budget

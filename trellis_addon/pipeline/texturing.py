@@ -19,14 +19,14 @@ from PIL import Image
 from ..core.errors import EngineError, InputError
 from ..core.progress import Progress
 from .memory import GB, VOXELS_PER_TOKEN
+from .networks.sparse import SparseTensor
+from .networks.vae_decoder import SparseUnetVaeDecoder, to_material
+from .networks.vae_encoder import FlexiDualGridVaeEncoder, encoder_input
 from .pipeline import Noise, Pipeline
 from .preprocess import preprocess_image
 from .repository import PipelineConfig, Repository
 from .request import with_settings
 from .result import F32, I32, to_numpy
-from .sparse import SparseTensor
-from .vae_decoder import SparseUnetVaeDecoder, to_material
-from .vae_encoder import FlexiDualGridVaeEncoder, encoder_input
 
 RESOLUTIONS = (512, 1024, 1536)
 FILL = 0.99999  # of the cube that the mesh is scaled to

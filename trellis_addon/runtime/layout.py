@@ -24,7 +24,7 @@ SUB_FOLDER = "trellis2"
 
 
 @dataclass(frozen=True)
-class State:
+class Installation:
     """What the folder says about itself.
 
     `complete` is False while an installation is under way or was broken off. `build` is a key of `builds.BUILDS`,
@@ -106,33 +106,33 @@ class LocalFolder:
         """The folder that holds `trellis_addon` as of `version`."""
         return self.root / "code" / version
 
-    def state(self) -> State | None:
+    def state(self) -> Installation | None:
         """What is installed; None where the folder is not ours."""
         try:
             told = json.loads(self.state_file.read_text(encoding="utf-8"))
         except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, ValueError):
-            return State()  # ours, whatever happened to the file
-        known = {field.name: field for field in dataclasses.fields(State)}
+            return Installation()  # ours, whatever happened to the file
+        known = {field.name: field for field in dataclasses.fields(Installation)}
         told = told if isinstance(told, dict) else {}
-        return State(**{name: value for name, value in told.items() if name in known})
+        return Installation(**{name: value for name, value in told.items() if name in known})
 
     @property
     def is_installed(self) -> bool:
         state = self.state()
         return state is not None and state.complete and self.python.is_file()
 
-    def claim(self) -> State:
+    def claim(self) -> Installation:
         """Make the folder ours before anything is written into it; returns what it says. Raises `EngineError`."""
         state = self.state()
         if state is None:
             missing = [folder for folder in (self.root, *self.root.parents) if not folder.exists()]
-            state = State(made_root=bool(missing), made_above=max(len(missing) - 1, 0))
+            state = Installation(made_root=bool(missing), made_above=max(len(missing) - 1, 0))
             self.write_state(state)
         return state
 
-    def write_state(self, state: State) -> None:
+    def write_state(self, state: Installation) -> None:
         """Say what is installed; raises `EngineError` where the folder cannot be written to."""
         try:
             self.root.mkdir(parents=True, exist_ok=True)

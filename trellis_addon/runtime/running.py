@@ -64,7 +64,7 @@ def demand_idle(folder: LocalFolder, what: str) -> None:
 
 
 @contextlib.contextmanager
-def alone(folder: LocalFolder) -> Iterator[None]:
+def exclusive(folder: LocalFolder) -> Iterator[None]:
     """Be the only one who installs or removes in a claimed folder; raises `EngineError` where somebody is at it.
 
     Programs that `virtual` starts meanwhile hold the lock as well (not on Windows): where this process is killed, they

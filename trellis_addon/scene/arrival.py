@@ -17,7 +17,7 @@ from ..jobs.store import JobStore
 from . import placeholder, previews, queue, rework, waiting
 from .asset.library import mark_asset, save_to_library
 from .asset.statistics import measure, measure_surface, read_mesh, remember
-from .importing.importer import house, import_asset
+from .importing.importer import give_collection, import_asset
 from .previews import picture_of
 from .queue import Generation, Make
 from .target import Target
@@ -203,7 +203,7 @@ def _in_place_of(cards: Sequence[bpy.types.Object], assets: Sequence[Asset], tar
         copies = []
         for obj in made:
             copies.append(obj.copy())
-            house(copies[-1], placeholder.label_of(card) or obj.name, card.users_collection[0])
+            give_collection(copies[-1], placeholder.label_of(card) or obj.name, card.users_collection[0])
         _update_layers(card.users_scene)
         placeholder.replace(card, copies)
     placeholder.replace(first, made)

@@ -13,17 +13,17 @@ from . import queue
 
 if TYPE_CHECKING:
     from ..local.estimate import Estimate
-    from ..local.runs import Run
+    from ..local.runs import PastRun
     from ..task.settings import Settings
 
 
 @dataclass(frozen=True)
-class Known:
+class DeviceFacts:
     """What was asked for together; `machine` is None where nobody has asked yet."""
 
     machine: Machine | None = None
     holders: tuple[Holder, ...] = ()
-    runs: tuple[Run, ...] = ()
+    runs: tuple[PastRun, ...] = ()
 
     @property
     def card(self) -> Card | None:
@@ -34,24 +34,24 @@ class Known:
 
 @dataclass
 class _Kept:
-    known: Known = Known()
+    known: DeviceFacts = DeviceFacts()
     is_asking: bool = False
 
 
 _kept = _Kept()
 
 
-def known() -> Known:
+def known() -> DeviceFacts:
     """What was found the last time."""
     return _kept.known
 
 
-def ask() -> Known:
+def ask() -> DeviceFacts:
     """Ask the drivers, and read what past runs took; takes up to seconds."""
     from ..jobs.store import JobStore
     from ..local.runs import past_runs
 
-    return Known(find_machine(), memory_holders(), past_runs(JobStore()))
+    return DeviceFacts(find_machine(), memory_holders(), past_runs(JobStore()))
 
 
 def ask_later() -> None:
@@ -96,7 +96,7 @@ def expected(settings: Settings, workers: tuple[int, ...] = ()) -> Estimate:
 
 
 @functools.lru_cache(maxsize=4)
-def _expected(settings: Settings, found: Known, workers: tuple[int, ...]) -> Estimate:
+def _expected(settings: Settings, found: DeviceFacts, workers: tuple[int, ...]) -> Estimate:
     from ..local.estimate import estimate
 
     return estimate(settings, found.card, found.runs, holders=found.holders, workers=workers)

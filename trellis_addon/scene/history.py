@@ -19,7 +19,7 @@ SHOWN = 12
 
 
 @dataclass
-class Known:
+class StoreFacts:
     """The last that was read: newest jobs, money in US dollars, the account's answer in words."""
 
     jobs: list[Job] = field(default_factory=list)
@@ -28,7 +28,7 @@ class Known:
     account: str = ""
 
 
-known = Known()
+known = StoreFacts()
 
 
 def read_store() -> None:

@@ -48,7 +48,7 @@ class Generation:
     so that it waits for the artist's word; "done", "failed" or "cancelled".
     `said` is what the picture gave rise to warn of, `picture` the file of what its card shows.
     `stop` is the artist's word to give it up; `is_left` says that Blender ends, and it does not.
-    `minds` is the path of the setting that the service does not take, `details` its raw reply, for a report.
+    `refused_field` is the path of the setting that the service does not take, `details` its raw reply, for a report.
     `picked` are the numbers of the results that the artist has ticked, `previews` their pictures as they get ready.
     `usual` is how many seconds such a job has taken before, where there was one.
     """
@@ -59,7 +59,7 @@ class Generation:
     stage: str = "Waiting"
     share: float = 0.0
     message: str = ""
-    minds: str = ""
+    refused_field: str = ""
     details: str = ""
     said: str = ""
     picture: Path | None = None
@@ -246,7 +246,7 @@ def _fail(generation: Generation, error: TrellisError) -> None:
     details = json.dumps(
         {"error": type(error).__name__, "code": error.code, "message": str(error), "reply": error.raw}, indent=2
     )
-    later(lambda: update(generation, state="failed", message=str(error), minds=field_path, details=details))
+    later(lambda: update(generation, state="failed", message=str(error), refused_field=field_path, details=details))
 
 
 def _cancelled(generation: Generation) -> None:

@@ -29,7 +29,7 @@ from .handshake import PROTOCOL, SERVICE_NAME
 from .journal import Journal
 from .media import answer_media, task_image, task_latents
 from .presence import last_end
-from .protocol import JsonObject, Reply, RequestError, echo, error_object, without_payload
+from .protocol import JsonObject, RequestError, ServiceReply, echo, error_object, without_payload
 from .records import Slot, TaskRecord
 from .tasks import TaskStore, with_address
 from .worker import MOST_STARTS, Workers, idle_minutes
@@ -47,7 +47,7 @@ class _Call:
     base_url: str
     dry_run: bool
     client: str
-    reply: Reply
+    reply: ServiceReply
     waiting: list[TaskRecord]
 
 
@@ -153,7 +153,7 @@ class Service:
         """The device failed at this task, and this process is of no more use; what else was in work is not to blame."""
         self.tasks.close()
         self._workers.stop()
-        self._journal.forgive(but=record.uuid)
+        self._journal.clear_starts(but=record.uuid)
         self._is_lost = True
         self._on_lost(cause)
 
@@ -166,7 +166,7 @@ class Service:
         self._delivery.close()
         with contextlib.suppress(sqlite3.ProgrammingError):  # closed before
             if not self._is_lost:
-                self._journal.forgive()
+                self._journal.clear_starts()
         self._journal.close()
         self.folder.close()
 
@@ -191,13 +191,13 @@ class Service:
 
     def answer(
         self, requests: list[Any], base_url: str, dry_run: bool, client: str = ""
-    ) -> tuple[Reply, list[TaskRecord]]:
+    ) -> tuple[ServiceReply, list[TaskRecord]]:
         """Do all tasks of one request; also those whose result the reply has to wait for.
 
         `base_url` is the address that the client knows this service by, for the URLs of files; `client` tells it from
         others, with whom it takes turns.
         """
-        reply = Reply()
+        reply = ServiceReply()
         waiting: list[TaskRecord] = []
         for request in requests:
             call = _Call(request, base_url, dry_run, client, reply, waiting)

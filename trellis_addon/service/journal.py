@@ -81,10 +81,10 @@ class Journal:
         )
 
     def begin(self, uuid: str) -> None:
-        """Count that the work on a task begins, until `forgive`."""
+        """Count that the work on a task begins, until `clear_starts`."""
         self._write(("UPDATE tasks SET starts = starts + 1 WHERE uuid = ?", (uuid,)))
 
-    def forgive(self, uuid: str | None = None, *, but: str = "") -> None:
+    def clear_starts(self, uuid: str | None = None, *, but: str = "") -> None:
         """Forget how often the work on a task, or on all of them `but` one, has begun: it did not end the process."""
         one, name = ("=", uuid) if uuid is not None else ("!=", but)
         self._write((f"UPDATE tasks SET starts = 0 WHERE finished IS NULL AND uuid {one} ?", (name,)))

@@ -65,7 +65,7 @@ def last_end(folder: Path) -> str:
     return str(known[-1]["cause"]) if known else ""
 
 
-class Client:
+class WorkerUser:
     """A program's sign that it uses the worker of this folder, until `close` or its own end."""
 
     def __init__(self, folder: Path) -> None:

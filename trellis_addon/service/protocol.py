@@ -41,7 +41,7 @@ class RequestError(InputError):
 
 
 @dataclass
-class Reply:
+class ServiceReply:
     """What one request is answered with.
 
     `errors` of tasks that were refused count for the HTTP status (`refuse`); errors that are the

@@ -30,7 +30,7 @@ class _Client:
     tasks: deque[_Waiting] = field(default_factory=deque)
 
 
-class Turns:
+class Scheduler:
     """The clients take turns, each one's tasks take turns, each task's results come in their order.
 
     A task during whose work the process has ended before (`TaskRecord.starts`) is worked on while no other such task

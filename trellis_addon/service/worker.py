@@ -23,7 +23,7 @@ from .files import DEFAULT_TTL, FileStore
 from .journal import Journal
 from .protocol import JsonObject
 from .records import TaskRecord
-from .schedule import Turn, Turns
+from .schedule import Scheduler, Turn
 from .tasks import LONGEST_TTL, TaskStore
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class Workers:
         self._find_devices = devices
         self._idle = idle or None
         self._on_lost = on_lost
-        self._turns = Turns()
+        self._turns = Scheduler()
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
         self._working: Counter[str] = Counter()  # turns being taken, by task
@@ -168,7 +168,7 @@ class Workers:
                 del self._working[record.uuid]
                 record.starts = 0
                 with contextlib.suppress(sqlite3.ProgrammingError):  # the service has ended
-                    self._journal.forgive(record.uuid)
+                    self._journal.clear_starts(record.uuid)
 
     def _device(self, number: int) -> str:
         """The device of this thread, by PyTorch's name; empty where there is nothing to choose from."""

@@ -22,12 +22,22 @@ from .manifest import MANIFEST_FILE, Manifest, check_path, read_manifest, update
 from .published import WeightFile, catalogue, group_of, needed
 from .state import GroupStatus, all_files, bad_head, entry_of, expected, status, whats_wrong
 
-__all__ = ["GroupStatus", "Problem", "catalogue", "disk_use", "fetch", "missing_bytes", "needed", "origins", "remove"]
+__all__ = [
+    "GroupStatus",
+    "WeightsProblem",
+    "catalogue",
+    "disk_use",
+    "fetch",
+    "missing_bytes",
+    "needed",
+    "origins",
+    "remove",
+]
 __all__ += ["status", "verify"]
 
 
 @dataclass(frozen=True)
-class Problem:
+class WeightsProblem:
     """A file of the folder that is not what it should be."""
 
     path: str
@@ -114,7 +124,7 @@ def remove(folder: Path, group: str) -> int:
     return freed
 
 
-def verify(folder: Path, progress: Progress | None = None) -> tuple[Problem, ...]:
+def verify(folder: Path, progress: Progress | None = None) -> tuple[WeightsProblem, ...]:
     """Hash every file whose hash is known, and say which are not what they should be; `fetch` then replaces them."""
     progress = progress or Progress()
     record = read_manifest(folder)
@@ -132,7 +142,7 @@ def verify(folder: Path, progress: Progress | None = None) -> tuple[Problem, ...
             text = "its contents are not those of the published file"
         done += path.stat().st_size
         if text:
-            problems.append(Problem(file.path, f"{file.path} is damaged: {text}; fetch the weights again."))
+            problems.append(WeightsProblem(file.path, f"{file.path} is damaged: {text}; fetch the weights again."))
     bad = {problem.path for problem in problems}
     if bad or any(entry.is_bad for entry in record.files):
         _mark(folder, {file.path: file for file in files}, bad)

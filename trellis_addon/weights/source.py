@@ -31,7 +31,7 @@ class Item:
     origin: Remote | Path
 
 
-class Source(Protocol):
+class WeightsSource(Protocol):
     title: str
     """Whose files they are, in words: "huggingface.co", or a mirror's own name and address."""
 
@@ -42,7 +42,7 @@ class Source(Protocol):
 
 def open_source(
     text: str, http: httpx.Client, *, check: Callable[[], None] = lambda: None, allow_network: bool = True
-) -> Source:
+) -> WeightsSource:
     """A source by what the user gave: "" is the hub, else a web address or a folder.
 
     A web address is a mirror with a `weights.json` of its own, or one of the hub's layout. `check` is called while

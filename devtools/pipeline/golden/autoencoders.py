@@ -7,14 +7,23 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from trellis_addon.pipeline.attention import Layout
-from trellis_addon.pipeline.network import parse
-from trellis_addon.pipeline.sparse import VoxelGrid, sparse
-from trellis_addon.pipeline.sparse_conv import SubmanifoldConv3d
-from trellis_addon.pipeline.structure_decoder import SparseStructureDecoder, StructureDecoderConfig, occupied_voxels
-from trellis_addon.pipeline.vae_blocks import ConvNeXtBlock, DownBlock, UpBlock
-from trellis_addon.pipeline.vae_decoder import DecoderConfig, FlexiDualGridVaeDecoder, SparseUnetVaeDecoder, to_material
-from trellis_addon.pipeline.vae_encoder import EncoderConfig, FlexiDualGridVaeEncoder, encoder_input
+from trellis_addon.pipeline.networks.attention import Layout
+from trellis_addon.pipeline.networks.network import parse
+from trellis_addon.pipeline.networks.sparse import VoxelGrid, sparse
+from trellis_addon.pipeline.networks.sparse_conv import SubmanifoldConv3d
+from trellis_addon.pipeline.networks.structure_decoder import (
+    SparseStructureDecoder,
+    StructureDecoderConfig,
+    occupied_voxels,
+)
+from trellis_addon.pipeline.networks.vae_blocks import ConvNeXtBlock, DownBlock, UpBlock
+from trellis_addon.pipeline.networks.vae_decoder import (
+    DecoderConfig,
+    FlexiDualGridVaeDecoder,
+    SparseUnetVaeDecoder,
+    to_material,
+)
+from trellis_addon.pipeline.networks.vae_encoder import EncoderConfig, FlexiDualGridVaeEncoder, encoder_input
 
 from .fixtures import EXACT, MODEL, TORSO, Fixture, Mismatch, fixture_names
 from .transformers import activations

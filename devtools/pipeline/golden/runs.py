@@ -12,10 +12,10 @@ from torch import Tensor
 
 from trellis_addon.core.progress import Progress
 from trellis_addon.pipeline import samplers as sampling
-from trellis_addon.pipeline.attention import Layout
-from trellis_addon.pipeline.dinov3 import to_input
 from trellis_addon.pipeline.memory import Budget
-from trellis_addon.pipeline.network import parse
+from trellis_addon.pipeline.networks.attention import Layout
+from trellis_addon.pipeline.networks.dinov3 import to_input
+from trellis_addon.pipeline.networks.network import parse
 from trellis_addon.pipeline.pipeline import Noise, Pipeline
 from trellis_addon.pipeline.preprocess import preprocess_image as prepare
 from trellis_addon.pipeline.repository import CLASSES, Normalization, PipelineConfig, Sampler

@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trellis_addon.pipeline import dinov3 as dino
-from trellis_addon.pipeline.attention import (
+from trellis_addon.pipeline.dinov3_files import known_settings
+from trellis_addon.pipeline.networks import dinov3 as dino
+from trellis_addon.pipeline.networks.attention import (
     CrossAttention,
     Layout,
     SelfAttention,
@@ -18,11 +19,10 @@ from trellis_addon.pipeline.attention import (
     rope_phases,
     rotate,
 )
-from trellis_addon.pipeline.dinov3_files import known_settings
-from trellis_addon.pipeline.latent_flow import SLatFlowModel
-from trellis_addon.pipeline.network import parse
-from trellis_addon.pipeline.structure_flow import SparseStructureFlowModel
-from trellis_addon.pipeline.transformer import FlowConfig, TimestepEmbedder, TransformerBlock
+from trellis_addon.pipeline.networks.latent_flow import SLatFlowModel
+from trellis_addon.pipeline.networks.network import parse
+from trellis_addon.pipeline.networks.structure_flow import SparseStructureFlowModel
+from trellis_addon.pipeline.networks.transformer import FlowConfig, TimestepEmbedder, TransformerBlock
 
 from .fixtures import MODEL, TORSO, Fixture, Mismatch
 

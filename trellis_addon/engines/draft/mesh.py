@@ -30,7 +30,7 @@ class Flat:
 
 
 @dataclass(frozen=True)
-class Surface:
+class ReliefMesh:
     """A closed surface: `positions`, `normals` (V, 3), `flat` (V, 2) grid places, `faces` (F, 3) outward.
 
     Vertices [0, split) make the front, the rest the back; the silhouette's are in both, equal in
@@ -103,7 +103,7 @@ def triangulate(domain: Domain) -> Flat:
     return Flat(np.concatenate(points), nodes, node_index, np.concatenate(faces))
 
 
-def lift(flat: Flat, front: F32, back: F32, bow: F32) -> Surface:
+def lift(flat: Flat, front: F32, back: F32, bow: F32) -> ReliefMesh:
     """The closed surface at `front` in front of the sheet z = `bow` and `back` behind it.
 
     All three are given at the grid's nodes, in cells; `front` and `back` are zero on the silhouette,
@@ -133,7 +133,7 @@ def lift(flat: Flat, front: F32, back: F32, bow: F32) -> Surface:
         normals.append(normal / np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-12))
     # y up turns the picture's clockwise into counter-clockwise: as seen from the front.
     faces = np.concatenate([flat.faces[:, ::-1], flat.faces + np.int32(count)])
-    return Surface(
+    return ReliefMesh(
         np.concatenate(positions).astype(np.float32),
         np.concatenate(normals).astype(np.float32),
         np.concatenate([flat.points, flat.points]),

@@ -31,7 +31,7 @@ _CRUMB = 2e-6
 
 
 @dataclass(frozen=True)
-class Surface:
+class ChartedSurface:
     """What clustering needs of a triangle mesh: `area` (F,), unit `normal` (F, 3), and the edges between exactly two
     faces as `pairs` (E, 2) of faces with their `length` (E,); `perimeter` (F,) of each face."""
 
@@ -42,7 +42,7 @@ class Surface:
     perimeter: F64
 
     @classmethod
-    def of(cls, vertices: NDArray[np.float32], faces: NDArray[np.integer]) -> Surface:
+    def of(cls, vertices: NDArray[np.float32], faces: NDArray[np.integer]) -> ChartedSurface:
         corners = vertices[faces].astype(np.float64)
         cross = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
         double = np.linalg.norm(cross, axis=1)
@@ -66,7 +66,7 @@ def cut_into_charts(vertices: NDArray[np.float32], faces: NDArray[np.integer], p
     that no chart could take otherwise, so a projection along it turns no face over.
     """
     progress = progress or Progress()
-    surface = Surface.of(vertices, faces)
+    surface = ChartedSurface.of(vertices, faces)
     charts = _merge(surface, progress)
     charts = _smooth(surface, charts)
     charts = connected(surface, charts)
@@ -74,7 +74,7 @@ def cut_into_charts(vertices: NDArray[np.float32], faces: NDArray[np.integer], p
     return _upright(surface, charts)
 
 
-def chart_axes(surface: Surface, charts: I64) -> tuple[F64, F64]:
+def chart_axes(surface: ChartedSurface, charts: I64) -> tuple[F64, F64]:
     """Unit area-weighted mean normals (C, 3) and areas (C,) of the charts."""
     count = int(charts.max()) + 1
     total = np.stack([np.bincount(charts, surface.area * surface.normal[:, k], count) for k in range(3)], 1)
@@ -86,7 +86,7 @@ def chart_axes(surface: Surface, charts: I64) -> tuple[F64, F64]:
     return axes, np.asarray(np.bincount(charts, surface.area, count), np.float64)
 
 
-def connected(surface: Surface, charts: I64) -> I64:
+def connected(surface: ChartedSurface, charts: I64) -> I64:
     """The charts again, each split into its connected parts and numbered by the first face."""
     return _parts(surface.pairs[charts[surface.pairs[:, 0]] == charts[surface.pairs[:, 1]]], len(charts))
 
@@ -122,7 +122,7 @@ def _any_normal(normals: F64) -> F64:
     return normals[best] if lengths[best] > 0.5 else np.array([0.0, 0.0, 1.0])
 
 
-def _merge(surface: Surface, progress: Progress) -> I64:
+def _merge(surface: ChartedSurface, progress: Progress) -> I64:
     count = len(surface.area)
     grain = 1e-12 * max(float(surface.area.sum()), 1e-30)  # so that faces without area have a say of their own
     area = surface.area + grain
@@ -200,7 +200,7 @@ def _joined(pairs: I64, shared: F64, count: int) -> tuple[I64, F64]:
     return np.stack([key // count, key % count], 1), np.asarray(lengths, np.float64)
 
 
-def _neighbours(surface: Surface) -> tuple[I64, F64]:
+def _neighbours(surface: ChartedSurface) -> tuple[I64, F64]:
     """For each face up to three neighbours (itself where there is none) and the lengths of the shared edges."""
     count = len(surface.area)
     face = surface.pairs.T.reshape(-1)
@@ -215,7 +215,7 @@ def _neighbours(surface: Surface) -> tuple[I64, F64]:
     return neighbours, lengths
 
 
-def _smooth(surface: Surface, charts: I64) -> I64:
+def _smooth(surface: ChartedSurface, charts: I64) -> I64:
     """Shorter borders: a face goes over to the neighbours' chart where that shortens the border."""
     neighbours, lengths = _neighbours(surface)
     axes, _ = chart_axes(surface, charts)
@@ -247,7 +247,7 @@ def _smooth(surface: Surface, charts: I64) -> I64:
     return charts
 
 
-def _without_crumbs(surface: Surface, charts: I64) -> I64:
+def _without_crumbs(surface: ChartedSurface, charts: I64) -> I64:
     """Tiny charts go to the neighbour they share most with, where that can take them."""
     axes, areas = chart_axes(surface, charts)
     count = len(areas)
@@ -274,7 +274,7 @@ def _without_crumbs(surface: Surface, charts: I64) -> I64:
     return np.asarray(np.unique(target[charts], return_inverse=True)[1], np.int64).reshape(-1)
 
 
-def _upright(surface: Surface, charts: I64) -> I64:
+def _upright(surface: ChartedSurface, charts: I64) -> I64:
     """Faces that a projection along their chart's axis would turn over become charts of their own."""
     for _ in range(4):
         axes, _ = chart_axes(surface, charts)

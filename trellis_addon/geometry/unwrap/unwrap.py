@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ...core.errors import InputError
 from ...core.progress import Progress
-from .charts import Surface, chart_axes, connected, cut_into_charts
+from .charts import ChartedSurface, chart_axes, connected, cut_into_charts
 from .pack import pack, triangle_areas
 from .raster import Raster, rasterise
 
@@ -57,7 +57,7 @@ def unwrap(
     if not len(faces):
         raise InputError("The mesh has no faces, so there is nothing to unwrap; give a mesh with faces.")
     progress.update("unwrap", 0.0)
-    surface = Surface.of(vertices, faces)
+    surface = ChartedSurface.of(vertices, faces)
     if not surface.area.any():
         raise InputError("No face of the mesh has an area, so there is nothing to unwrap; give a sound mesh.")
     charts = cut_into_charts(vertices, faces, progress)
@@ -99,7 +99,7 @@ class Flat:
     points: F64
 
 
-def project(vertices: F32, faces: I32, surface: Surface, charts: I64) -> Flat:
+def project(vertices: F32, faces: I32, surface: ChartedSurface, charts: I64) -> Flat:
     """Each chart seen along its axis, in the mesh's units, at a scale that gives it its area on the surface."""
     axes, areas = chart_axes(surface, charts)
     across = np.where(np.abs(axes[:, :1]) < 0.6, [[1.0, 0.0, 0.0]], [[0.0, 1.0, 0.0]])
@@ -117,7 +117,7 @@ def project(vertices: F32, faces: I32, surface: Surface, charts: I64) -> Flat:
     return Flat(source, split, uvs)
 
 
-def _cut_long(flat: Flat, surface: Surface, charts: I64) -> I64:
+def _cut_long(flat: Flat, surface: ChartedSurface, charts: I64) -> I64:
     """Charts that are too long for the square that all together could fill are cut across, into equal lengths.
 
     Otherwise one long rod would set the scale for everything, and leave most of the atlas empty.
@@ -169,7 +169,7 @@ def _crowded(flat: Flat, charts: I64, texture_size: int, device: str) -> I32:
     return crowded[charts[crowded[:, 0]] == charts[crowded[:, 1]]]
 
 
-def _cut_layers(vertices: F32, faces: I32, surface: Surface, charts: I64, crowded: I32) -> I64:
+def _cut_layers(vertices: F32, faces: I32, surface: ChartedSurface, charts: I64, crowded: I32) -> I64:
     """Charts of which two faces lie on the same texel are cut between these, at half their depth along the axis.
 
     Where the two are neighbours the surface is only crumpled there, and the steeper one becomes a chart of its own.

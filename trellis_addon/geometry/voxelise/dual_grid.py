@@ -22,7 +22,7 @@ from .scan import Float, Hits, Int, corner_voxels, scan
 from .solve import ENTRIES, least_points
 
 
-class Weights(TypedDict):
+class QuadricWeights(TypedDict):
     """The three weights of `mesh_to_dual_grid`, to be passed on as they are."""
 
     face_weight: float
@@ -31,7 +31,7 @@ class Weights(TypedDict):
 
 
 # What TRELLIS.2 uses to texture a mesh, and what its networks were trained on.
-TEXTURING_WEIGHTS: Weights = {"face_weight": 1.0, "boundary_weight": 0.2, "regularization_weight": 0.01}
+TEXTURING_WEIGHTS: QuadricWeights = {"face_weight": 1.0, "boundary_weight": 0.2, "regularization_weight": 0.01}
 
 _PAIRS = 1 << 22
 _ROUND = 0.3  # the least cosine between the outward normals on both sides of a rounding: walls and rims have less

@@ -81,7 +81,7 @@ def _matmul(dtype: str) -> Callable[[torch.device], Measured]:
 def _attention(device: torch.device) -> Measured:
     import torch
 
-    from ...pipeline.attention import attend
+    from ...pipeline.networks.attention import attend
 
     length, heads, width = (8192, 12, 128) if device.type != "cpu" else (512, 4, 64)
     kind = torch.bfloat16 if device.type == "cuda" else torch.float32
@@ -105,8 +105,8 @@ def _convolution(device: torch.device) -> Measured:
     import torch
     import torch.nn.functional as F
 
-    from ...pipeline.sparse import sparse
-    from ...pipeline.sparse_conv import SubmanifoldConv3d
+    from ...pipeline.networks.sparse import sparse
+    from ...pipeline.networks.sparse_conv import SubmanifoldConv3d
 
     side, channels = (48, 64) if device.type != "cpu" else (16, 16)
     generator = torch.Generator().manual_seed(1)

@@ -19,8 +19,8 @@ from ...core.errors import Cancelled, EngineError, OfflineError
 from ...core.progress import Progress
 from ...core.version import VERSION
 from ...runtime.code import ensure_code
-from ...runtime.layout import LocalFolder, State
-from ...runtime.running import alone, demand_idle
+from ...runtime.layout import Installation, LocalFolder
+from ...runtime.running import demand_idle, exclusive
 from ...transfer.download import DownloadError, Remote, fetch_all
 from ...transfer.errors import BrokenOff
 from ..machine.hardware import free_disk
@@ -28,9 +28,9 @@ from . import virtual
 from .index import Finder, Found
 from .lock import Wanted, installer, load_lock, lock_id, select, wanted_by
 from .pip_settings import pip_settings
-from .plan import Plan, came, make_plan, megabytes, unpacked_bytes
+from .plan import Plan, downloaded_bytes, make_plan, megabytes, unpacked_bytes
 from .python import VERSIONS, Python, look_at
-from .remove import delete, disown, holds_anything
+from .remove import delete, give_folder_up, holds_anything
 
 if TYPE_CHECKING:
     import httpx
@@ -65,7 +65,7 @@ with open(sys.argv[1], "w", encoding="utf-8") as answer:
 """
 
 
-def install(plan: Plan, progress: Progress | None = None, *, allow_network: bool = True) -> State:
+def install(plan: Plan, progress: Progress | None = None, *, allow_network: bool = True) -> Installation:
     """Do what a plan says; returns what is installed then, with the device that the trial ran on.
 
     Raises `EngineError` with the first obstacle, and for what goes wrong. `Cancelled`, a download that broke off and
@@ -88,7 +88,7 @@ def install(plan: Plan, progress: Progress | None = None, *, allow_network: bool
         raise OfflineError("Online access is off; switch it on in Preferences > System to install the local backend.")
     demand_idle(plan.folder, "install")
     plan.folder.claim()
-    with alone(plan.folder):
+    with exclusive(plan.folder):
         try:
             return _install(plan, progress, allow_network)
         except BaseException as error:
@@ -102,7 +102,7 @@ def is_outdated(folder: LocalFolder) -> bool:
     return state is not None and state.complete and state.lock != lock_id()
 
 
-def _install(plan: Plan, progress: Progress, allow_network: bool) -> State:
+def _install(plan: Plan, progress: Progress, allow_network: bool) -> Installation:
     folder = plan.folder
     was = folder.claim()
     if not was.complete:
@@ -121,7 +121,7 @@ def _install(plan: Plan, progress: Progress, allow_network: bool) -> State:
     progress.update("Copying the library", 0.98)
     ensure_code(folder)
     _swap(new, folder)
-    state = State(
+    state = Installation(
         version=VERSION,
         build=plan.build.key,
         python=tried["python"],
@@ -230,7 +230,9 @@ def _fetch(found: Sequence[Found], folder: LocalFolder, client: httpx.Client | N
 
 def _demand_room(plan: Plan, wanted: Sequence[Wanted], found: Sequence[Found]) -> None:
     """Raise `EngineError` where the disk cannot hold it, before anything is downloaded."""
-    to_come = sum(max(one.wheel.size - came(plan.folder, one.wheel), 0) for one in found if one.path is None)
+    to_come = sum(
+        max(one.wheel.size - downloaded_bytes(plan.folder, one.wheel), 0) for one in found if one.path is None
+    )
     needed = to_come + unpacked_bytes(wanted, plan.build)
     free = free_disk(plan.folder.root)
     if free and needed > free:
@@ -294,7 +296,7 @@ def _can_go_on(folder: LocalFolder, error: BaseException) -> bool:
     return (is_break or is_full) and folder.downloads.is_dir() and any(folder.downloads.iterdir())
 
 
-def _clear_up(folder: LocalFolder, before: State | None, can_go_on: bool) -> None:
+def _clear_up(folder: LocalFolder, before: Installation | None, can_go_on: bool) -> None:
     """After a failure: keep the downloads where they are of use, else what was there before and nothing else."""
     if can_go_on:
         parts: tuple[str, ...] = ("env.new",)
@@ -310,4 +312,4 @@ def _clear_up(folder: LocalFolder, before: State | None, can_go_on: bool) -> Non
         if before is not None and before.complete:
             folder.write_state(before)
         elif not holds_anything(folder):
-            disown(folder)
+            give_folder_up(folder)

@@ -118,7 +118,7 @@ def _factor(one: Wanted, build: TorchBuild) -> float:
     return _UNPACKED
 
 
-def came(folder: LocalFolder, wheel: Wheel) -> int:
+def downloaded_bytes(folder: LocalFolder, wheel: Wheel) -> int:
     """The bytes of a wheel that an earlier attempt has downloaded."""
     target = folder.downloads / wheel.file
     return sum(path.stat().st_size for path in (target, part_of(target)) if path.is_file())
@@ -182,7 +182,7 @@ def _sizes(wanted: list[Wanted], build: TorchBuild, folder: LocalFolder) -> tupl
         size = _size(one, build)
         if one.wheel is not None and any((place / one.wheel.file).is_file() for place in near):
             continue
-        have = min(came(folder, one.wheel), size) if one.wheel is not None else 0
+        have = min(downloaded_bytes(folder, one.wheel), size) if one.wheel is not None else 0
         there += have
         to_come += size - have
     return there, to_come

@@ -13,7 +13,7 @@ from pathlib import Path
 from ...core.errors import EngineError
 from ...core.progress import Progress
 from ...runtime.layout import PARTS, LocalFolder
-from ...runtime.running import alone, demand_idle
+from ...runtime.running import demand_idle, exclusive
 
 _ATTEMPTS = 30  # of a file that another program has open: a virus scanner, an indexer
 _WAIT = 0.1  # seconds between them
@@ -32,7 +32,7 @@ def remove(folder: LocalFolder, *, keep_weights: bool = False, progress: Progres
     if state is None:
         raise EngineError(f"Nothing is installed in {folder.root}.")
     demand_idle(folder, "remove it")
-    with alone(folder):
+    with exclusive(folder):
         # half an installation must not look like one
         folder.write_state(replace(state, complete=False))
         parts = [name for name in PARTS if name != _WEIGHTS or not keep_weights]
@@ -43,7 +43,7 @@ def remove(folder: LocalFolder, *, keep_weights: bool = False, progress: Progres
                 freed += size
                 progress.update("Removing", freed / total if total else 1.0)
         if not holds_anything(folder):
-            disown(folder)
+            give_folder_up(folder)
     return freed
 
 
@@ -60,11 +60,11 @@ def holds_anything(folder: LocalFolder) -> bool:
 def drop_root(folder: LocalFolder) -> None:
     """Take a claimed folder away again where nothing of ours has come into it."""
     if not holds_anything(folder):
-        with alone(folder):
-            disown(folder)
+        with exclusive(folder):
+            give_folder_up(folder)
 
 
-def disown(folder: LocalFolder) -> None:
+def give_folder_up(folder: LocalFolder) -> None:
     """Make the folder nobody's; `running.alone` takes it away then."""
     for path in (folder.state_file.with_suffix(".new"), folder.state_file):
         for _ in delete(path):

@@ -17,7 +17,7 @@ PROPERTY = "trellis2_statistics"
 
 
 @dataclass(frozen=True)
-class Texture:
+class TextureFacts:
     """`stored` is what it takes in the file, `memory` what it takes in use, both in bytes."""
 
     name: str
@@ -28,7 +28,7 @@ class Texture:
 
 
 @dataclass(frozen=True)
-class Surface:
+class SurfaceFacts:
     """A mesh, its vertices counted by where they are: a file cuts them along its UV seams, the surface is not cut.
 
     `open_edges` have one face, `non_manifold_edges` more than two; at `flipped_edges` two neighbours point
@@ -48,10 +48,10 @@ class Surface:
 class Statistics:
     """`dimensions` in metres along the object's own axes. `alpha`: "OPAQUE", "MASK" (cut-out) or "BLEND"."""
 
-    surface: Surface
+    surface: SurfaceFacts
     dimensions: tuple[float, float, float]
     alpha: str
-    textures: tuple[Texture, ...]
+    textures: tuple[TextureFacts, ...]
 
     @property
     def texture_memory(self) -> int:
@@ -69,7 +69,7 @@ class MeshArrays:
     uv: np.ndarray | None
 
 
-def measure(obj: bpy.types.Object, surface: Surface | None = None) -> Statistics:
+def measure(obj: bpy.types.Object, surface: SurfaceFacts | None = None) -> Statistics:
     """Measure a mesh object as it is, without its modifiers; raises `InputError` for anything else.
 
     A mesh of 500,000 triangles takes about a third of a second, nearly all of it for the `surface`, which
@@ -95,8 +95,8 @@ def recall(obj: bpy.types.Object) -> tuple[Statistics, bool] | None:
     """The numbers kept on the object, and whether they still are of this mesh; nothing is measured."""
     try:
         kept = json.loads(obj.get(PROPERTY, ""))
-        textures = tuple(Texture(**texture) for texture in kept["textures"])
-        found = Statistics(Surface(**kept["surface"]), tuple(kept["dimensions"]), kept["alpha"], textures)
+        textures = tuple(TextureFacts(**texture) for texture in kept["textures"])
+        found = Statistics(SurfaceFacts(**kept["surface"]), tuple(kept["dimensions"]), kept["alpha"], textures)
         return found, kept["of"] == fingerprint(obj)
     except (ValueError, TypeError, KeyError):
         return None
@@ -128,7 +128,7 @@ def read_mesh(obj: bpy.types.Object) -> MeshArrays:
     return MeshArrays(positions(mesh), corners, starts, uv)
 
 
-def measure_surface(mesh: MeshArrays) -> Surface:
+def measure_surface(mesh: MeshArrays) -> SurfaceFacts:
     """The numbers of a surface; needs no `bpy`."""
     totals = np.diff(mesh.starts, append=len(mesh.corners))
     triangles = int(np.maximum(totals - 2, 0).sum())
@@ -146,7 +146,7 @@ def measure_surface(mesh: MeshArrays) -> Surface:
     edges, uses = _runs(keys >> 1)
     backwards = np.add.reduceat(keys & 1, edges) if len(edges) else uses
     pairs = keys[edges] >> 1
-    return Surface(
+    return SurfaceFacts(
         triangles=triangles,
         vertices=used,
         components=_components(pairs // used, pairs % used, used) if used else 0,
@@ -157,11 +157,11 @@ def measure_surface(mesh: MeshArrays) -> Surface:
     )
 
 
-def texture_of(image: bpy.types.Image) -> Texture:
+def texture_of(image: bpy.types.Image) -> TextureFacts:
     width, height, is_float = _extent_of(image)
     stored = image.packed_file.size if image.packed_file is not None else 0
     # on the card each pixel has four channels, of one byte or of a half float
-    return Texture(image.name, width, height, stored, width * height * (8 if is_float else 4))
+    return TextureFacts(image.name, width, height, stored, width * height * (8 if is_float else 4))
 
 
 def _extent_of(image: bpy.types.Image) -> tuple[int, int, bool]:

@@ -49,14 +49,14 @@ def import_asset(
         wire_materials(obj, data)
         place(obj, height, target.cursor.location if location is None else location)
         write_provenance(obj, asset)
-        house(obj, label, parent_collection or target.collection)
+        give_collection(obj, label, parent_collection or target.collection)
         staging.collection.objects.unlink(obj)
     for layer in target.view_layers:
         layer.update()
     return obj
 
 
-def house(obj: bpy.types.Object, label: str, parent: bpy.types.Collection) -> bpy.types.Collection:
+def give_collection(obj: bpy.types.Object, label: str, parent: bpy.types.Collection) -> bpy.types.Collection:
     """Put an object into a collection of its own, under `parent`."""
     collection = bpy.data.collections.new(label)
     collection.objects.link(obj)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ...local.doctor.report import Report
     from ...local.environment.install import Plan
     from ...local.machine.hardware import Machine
-    from ...runtime.layout import LocalFolder, State
+    from ...runtime.layout import Installation, LocalFolder
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Choices:
 
 
 @dataclass(frozen=True)
-class Weights:
+class WeightsGroup:
     """One line of the list of weights; sizes in bytes, of which `here` is on the disk.
 
     `state` is "missing", "part", "complete" or "damaged", with the `problem` in words. `address` is that of the
@@ -62,7 +62,7 @@ class Weights:
 
 
 @dataclass(frozen=True)
-class Found:
+class Setup:
     """What a look has found; sizes in bytes.
 
     `is_ready`: there is a Python that has what is needed, ours or the user's own, which is `own_python`. `free` is of
@@ -73,10 +73,10 @@ class Found:
 
     folder: LocalFolder
     machine: Machine
-    state: State | None
+    state: Installation | None
     is_ready: bool
     plan: Plan | None
-    weights: tuple[Weights, ...]
+    weights: tuple[WeightsGroup, ...]
     own_python: str
     own_weights: str
     free: int
@@ -99,7 +99,7 @@ class Found:
 
 @dataclass
 class _Kept:
-    found: Found | None = None
+    found: Setup | None = None
     wanted: int = 0  # number of the newest look: what an older one finds is out of date
     is_looking: bool = False
     report: Report | None = None
@@ -109,7 +109,7 @@ class _Kept:
 _kept = _Kept()
 
 
-def known() -> Found | None:
+def known() -> Setup | None:
     """What was found the last time; None where nobody has looked."""
     return _kept.found
 
@@ -149,7 +149,7 @@ def look_later(choices: Choices) -> None:
     queue.in_thread(work)
 
 
-def look(choices: Choices) -> Found:
+def look(choices: Choices) -> Setup:
     """The machine, the folder and the weights, as they are now; takes up to seconds."""
     from ...local.environment.install import make_plan
     from ...local.environment.remove import size_of
@@ -164,7 +164,7 @@ def look(choices: Choices) -> Found:
         plan = make_plan(None, machine, build=choices.build, wheels=choices.wheels)
     except TrellisError as error:
         problem = str(error)
-    return Found(
+    return Setup(
         folder=folder,
         machine=machine,
         state=state,
@@ -276,13 +276,13 @@ def _wanted(choices: Choices) -> tuple[str, ...]:
     return needed(choices.resolutions, mask=choices.mask)
 
 
-def _weights(folder: LocalFolder, choices: Choices) -> tuple[Weights, ...]:
+def _weights(folder: LocalFolder, choices: Choices) -> tuple[WeightsGroup, ...]:
     from ...weights.fetching import status
     from ...weights.licences import LICENCES
 
     wanted = _wanted(choices)
     return tuple(
-        Weights(
+        WeightsGroup(
             group=line.group.key,
             label=line.group.label,
             purpose=line.group.purpose,

@@ -23,7 +23,7 @@ from starlette.websockets import WebSocket, WebSocketClose
 from ..handlers import Service, key_error
 from ..handshake import CLIENT_HEADER
 from ..limits import Limits
-from ..protocol import JsonObject, Reply, RequestError, encode, error_object, first_task, parse_tasks
+from ..protocol import JsonObject, RequestError, ServiceReply, encode, error_object, first_task, parse_tasks
 from ..records import TaskRecord
 from .openapi import describe
 from .origin import public_address
@@ -76,7 +76,7 @@ class _Edge:
         except ClientDisconnect:
             return Response(status_code=400)  # nobody is there to read it
         except RequestError as error:
-            reply = Reply()
+            reply = ServiceReply()
             reply.refuse(error_object(error))
             response = _json(reply.body, reply.status)
             if not body.ended:  # what is still to come would be taken for the next request
@@ -102,7 +102,7 @@ class _Edge:
     async def about(self, request: Request) -> Response:
         key = _bearer(request)
         if not self.service.knows(key):
-            reply = Reply()
+            reply = ServiceReply()
             reply.refuse(error_object(key_error(key)))
             return _json(reply.body, reply.status)
         return _json(self.service.about(), 200)
@@ -134,7 +134,7 @@ class _Edge:
                 raise key_error(shown)
         return requests
 
-    async def _wait(self, record: TaskRecord, reply: Reply) -> None:
+    async def _wait(self, record: TaskRecord, reply: ServiceReply) -> None:
         """Put a `sync` task's results into the reply when they are there."""
         while not record.done and not self.service.closing:
             await asyncio.sleep(_LOOK)

@@ -17,7 +17,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from ..handlers import Service
-from ..protocol import JsonObject, Reply, RequestError, encode, error_object
+from ..protocol import JsonObject, RequestError, ServiceReply, encode, error_object
 from ..records import TaskRecord
 from .origin import public_address
 
@@ -26,7 +26,7 @@ BYTES_AT_ONCE = 128 * 2**20  # ... and what these may be together
 FIRST_FRAME_SECONDS = 15.0
 
 OpenBody = Callable[[bytes, bool], list[Any]]
-Wait = Callable[[TaskRecord, Reply], Awaitable[None]]
+Wait = Callable[[TaskRecord, ServiceReply], Awaitable[None]]
 
 
 def is_available() -> bool:

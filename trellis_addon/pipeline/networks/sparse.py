@@ -15,7 +15,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from ..core.errors import EngineError
+from ...core.errors import EngineError
 
 WORKSPACE = 256 << 20  # bytes that a layer may gather at once when nobody says otherwise
 MAX_VOXELS = (1 << 31) - 1  # rows are numbered with 32 bits

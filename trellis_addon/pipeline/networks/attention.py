@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..core.errors import EngineError
+from ...core.errors import EngineError
 
 
 @dataclass(frozen=True)

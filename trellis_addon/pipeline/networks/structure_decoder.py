@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .configs import require
+from ..configs import require
 from .network import Network
 
 

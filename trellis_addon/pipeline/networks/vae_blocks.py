@@ -12,7 +12,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..core.errors import EngineError
+from ...core.errors import EngineError
 from .network import layer_norm
 from .sparse import SparseTensor, Subdivision
 from .sparse_conv import SubmanifoldConv3d, padded

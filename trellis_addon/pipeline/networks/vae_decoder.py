@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .configs import DecoderConfig
+from ..configs import DecoderConfig
 from .network import Network
 from .sparse import SparseTensor
 from .vae_blocks import ConvNeXtBlock, UpBlock

@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..core.errors import EngineError
-from .configs import DTYPE_NAMES
+from ...core.errors import EngineError
+from ..configs import DTYPE_NAMES
 
 C = TypeVar("C")
 

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .configs import EncoderConfig
+from ..configs import EncoderConfig
 from .network import Network
 from .sparse import SparseTensor
 from .vae_blocks import ConvNeXtBlock, DownBlock

@@ -18,8 +18,8 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
+from ..configs import require
 from .attention import attend
-from .configs import require
 from .network import Network
 
 MEAN = (0.485, 0.456, 0.406)

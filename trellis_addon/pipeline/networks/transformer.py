@@ -16,8 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..configs import FlowConfig
 from .attention import CrossAttention, Layout, SelfAttention
-from .configs import FlowConfig
 from .network import DTYPES, Network, layer_norm
 
 
