@@ -58,8 +58,10 @@ class Operator:
         return Operator(_diagonal(screen, right, down), right, down)
 
 
-def masked(kappa: F32, g: F32, inside: np.ndarray, field: F32) -> Operator:
+def masked(kappa: F32, g: F32, inside: np.ndarray, field: F32, rows_tie: float = 1.0) -> Operator:
     """The operator of kappa u - div(g grad u) with u = 0 where the signed `field` crosses 0.
+
+    From row to row g counts `rows_tie` times.
 
     `inside` (field > 0) has an empty frame. A node next to the border is tied to 0 over its true
     distance to it, so that the solution does not see the grid's steps
@@ -70,7 +72,7 @@ def masked(kappa: F32, g: F32, inside: np.ndarray, field: F32) -> Operator:
     for axis in (1, 0):
         a = (slice(None), slice(None, -1)) if axis else (slice(None, -1), slice(None))
         b = (slice(None), slice(1, None)) if axis else (slice(1, None), slice(None))
-        mean = 0.5 * (g[a] + g[b])
+        mean = np.float32(0.5 if axis else 0.5 * rows_tie) * (g[a] + g[b])
         both = inside[a] & inside[b]
         weights.append(np.where(both, mean, 0.0).astype(np.float32))
         for near, far in ((a, b), (b, a)):
