@@ -36,8 +36,8 @@ def judge(inside: Bool, colour: F32, dome: F32) -> Body:
         return Body(0.0, 0.0)
     small = resample(colour, shape)
     # A picture taken whole, frame and all, is a plate, whatever is to be seen on it.
-    rows, columns = (np.ptp(np.flatnonzero((mass > 0.0).any(axis))) + 1 for axis in (1, 0))
-    plate = _step(0.97, 0.995, float(mass.sum() / (rows * columns)))
+    box = [int(np.ptp(np.flatnonzero((mass > 0.0).any(axis)))) + 1 for axis in (1, 0)]
+    plate = _step(0.97, 0.995, float(mass.sum()) / (box[0] * box[1]))
     turned, rounded = _turned(mass, small), _rounded(mass, small, resample(dome * np.float32(share), shape))
     return Body((1.0 - plate) * turned, (1.0 - plate) * rounded)
 
@@ -85,4 +85,4 @@ def _rounded(mass: F32, colour: F32, dome: F32) -> float:
 
 
 def _step(low: float, high: float, value: float) -> float:
-    return float(smoothstep(low, high, np.float32(value)))
+    return float(smoothstep(low, high, np.full(1, value, np.float32))[0])

@@ -13,14 +13,14 @@ from ...task.settings import DRAFT_MODEL, Settings
 from ..engine import Made
 from .back import back_colours
 from .fields import F32, resample, smoothstep
-from .height import Heights, heights, smaller_extent
+from .height import Form, read_form
 from .mask import Domain, Subject, build_domain, cut_out
 from .material import encode, fine_normals, surface_quality, transparent
 from .mesh import at_points, lift, moved, triangulate
 from .quadtree import fit
 from .rim import crowd, find_rim, wrap
 from .texture import Atlas, own_colours, plan_atlas
-from .variation import Variation
+from .variation import EVEN, Variation
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -66,12 +66,12 @@ class ReliefEngine:
 
         progress.update("height", 0.15)
         solving = progress.part(0.15, 0.4)
-        form = heights(domain, domain.sample(colour), variation, lambda share: solving.update("height", share))
+        form = read_form(domain, domain.sample(colour), lambda share: solving.update("height", share))
 
         progress.update("mesh", 0.4)
         height, width = subject.cover.shape
         atlas = plan_atlas(width, height, texture_size)
-        mesh = _mesh(domain, form, atlas, triangles, tolerance, progress)
+        mesh = _mesh(domain, form, variation, atlas, triangles, tolerance, progress)
 
         progress.update("texture", 0.5)
         lossless = settings.value("texture_format") == "png"
@@ -97,21 +97,30 @@ def _wanted_triangles(settings: Settings) -> tuple[int, float]:
     return most, 0.0
 
 
-def _mesh(domain: Domain, form: Heights, atlas: Atlas, triangles: int, tolerance: float, progress: Progress) -> Mesh:
+def _mesh(
+    domain: Domain,
+    form: Form,
+    variation: Variation,
+    atlas: Atlas,
+    triangles: int,
+    tolerance: float,
+    progress: Progress,
+) -> Mesh:
     """The closed surface in the asset's space, with its places in the atlas."""
     rim = find_rim(domain, form.dome)
     shift, power = crowd(rim, form.dome)
-    sides = np.stack([form.front, form.back])
-    places = np.concatenate([shift, sides * np.sqrt(power) + np.stack([form.bow, -form.bow])])
+    # Fitted to what all seeds have in common: of one picture, all drafts have the same triangles.
+    even = form.heights(EVEN)
+    places = np.stack([*shift, even.front * np.sqrt(power) + even.bow, even.back * np.sqrt(power) - even.bow])
     progress.update("mesh", 0.41)
     flat = triangulate(domain, fit(domain.inside, places, triangles, tolerance))
     progress.update("mesh", 0.43)
     flat, share = moved(flat, shift.reshape(2, -1).T[flat.node_index])
     # Where a node moves by less than it was to, its height's square changes by less.
-    front, back = sides.reshape(2, -1)[:, flat.node_index] * np.sqrt(
-        1.0 + share * (power.ravel()[flat.node_index] - 1.0)
-    )
-    surface = lift(flat, front, back, form.bow)
+    gain = np.sqrt(1.0 + share * (power.ravel()[flat.node_index] - 1.0))
+    heights = form.heights(variation)
+    front, back = (side.ravel()[flat.node_index] * gain for side in (heights.front, heights.back))
+    surface = lift(flat, front, back, heights.bow)
     progress.update("mesh", 0.48)
     shown = domain.to_pixels(flat.points)
     hidden = domain.to_pixels(flat.points + np.stack([at_points(flat, field) for field in wrap(rim)], 1))
@@ -124,7 +133,7 @@ def _mesh(domain: Domain, form: Heights, atlas: Atlas, triangles: int, tolerance
 def _material(
     subject: Subject,
     domain: Domain,
-    form: Heights,
+    form: Form,
     colour: F32,
     atlas: Atlas,
     variation: Variation,
@@ -133,7 +142,7 @@ def _material(
 ) -> Material:
     """The textures of both sides; `colour` is that of `own_colours`. They are JPEG where that does, or all PNG."""
     height, width = subject.cover.shape
-    extent = smaller_extent(domain.inside)
+    extent = form.extent
     # 0 where the back is thin or near the silhouette and looks like the front, 1 deep inside.
     depth = domain.to_picture(smoothstep(0.15, 0.5, form.bulk), (height, width))
     back = back_colours(colour, subject.cover, depth, extent * domain.cell, variation, progress.check)

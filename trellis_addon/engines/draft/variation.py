@@ -40,3 +40,7 @@ class Variation:
             bow=0.7 + 0.6 * a[6],
             swell=2.0 * np.pi * a[7],
         )
+
+
+# In the middle of what seeds do.
+EVEN = Variation(depth=1.0, back=1.0, relief=1.0, parts=0.45, plain=0.45, tone=0.97, bow=1.0, swell=0.0)
