@@ -30,6 +30,10 @@ _ROWS_TIE = 0.08
 # Where it levels off, in radii that most of its rows have.
 _WIDEST = 1.4
 _SQRT2 = 1.4142135
+# Of the inflations' residual: heights are right to a twentieth of a cell.
+_TOLERANCE = 1e-3
+# A body that is turned by less than this is not turned at all.
+_LEAST_TURNED = 0.1
 
 
 @dataclass(frozen=True)
@@ -107,7 +111,8 @@ def read_form(domain: Domain, colour: F32, on_step: Callable[[float], None] = la
     whole = _levelled(dome, (_FLAT_CAP + (_ROUND_CAP - _FLAT_CAP) * body.rounded) * extent)
     # The parts: the edges of the picture are creases between bodies of their own.
     parts = _inflate(domain, _PARTS_LEVEL * extent, edges, on_step=lambda share: on_step(0.35 + 0.2 * share))
-    turn = body.turned * (_LEAST_TURN + (_MOST_TURN - _LEAST_TURN) * body.rounded)
+    turned = body.turned if body.turned >= _LEAST_TURNED else 0.0
+    turn = turned * (_LEAST_TURN + (_MOST_TURN - _LEAST_TURN) * body.rounded)
     lathe = whole
     if turn > 0.0:
         lathe = _inflate(domain, 3.0 * extent, rows_tie=_ROWS_TIE, on_step=lambda share: on_step(0.55 + 0.25 * share))
@@ -167,7 +172,7 @@ def _inflate(
         kappa = kappa + edges * np.float32(0.5 / reach)
         g = 1.0 / (1.0 + 3.0 * edges)
     operator = masked(kappa, g.astype(np.float32), domain.inside, domain.field, rows_tie)
-    u = solve(operator, domain.inside.astype(np.float32), on_step)
+    u = solve(operator, domain.inside.astype(np.float32), on_step, _TOLERANCE)
     return np.sqrt(2.0 * np.maximum(u, 0.0))
 
 
