@@ -11,13 +11,16 @@ from ...core.progress import Progress
 from ...formats.glb.write import Material, Mesh, write_glb
 from ...task.settings import DRAFT_MODEL, Settings
 from ..engine import Made
+from .back import back_colours
 from .fields import F32, resample, smoothstep
-from .height import Heights, heights, smaller_extent
+from .height import Form, read_form
 from .mask import Domain, Subject, build_domain, cut_out
 from .material import encode, fine_normals, surface_quality, transparent
-from .mesh import lift, triangulate
-from .texture import Atlas, back_colours, own_colours, plan_atlas
-from .variation import Variation
+from .mesh import at_points, lift, moved, triangulate
+from .quadtree import fit
+from .rim import crowd, find_rim, wrap
+from .texture import Atlas, own_colours, plan_atlas
+from .variation import EVEN, Variation
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -25,11 +28,12 @@ if TYPE_CHECKING:
 # Grid cells on the longer side, per unit of the resolution setting: finer detail than that is in
 # the normal texture, and a form of two sides has four triangles a cell.
 _CELLS = 0.5
+# The most triangles of a draft that nobody asked to have more, and the deviation, in cells, that is no loss.
+_TRIANGLES = 50_000
+_TOLERANCE = 0.02
 # Pixels on the longer side of what is worked on: more than that, two charts of the largest atlas
 # can hardly show.
 _LARGEST = 2048
-# How far the back's colours are blurred, as a share of the subject's smaller extent.
-_BACK_BLUR = 0.07
 
 
 class ReliefEngine:
@@ -55,20 +59,19 @@ class ReliefEngine:
         progress.update("mask", 0.0)
         subject = cut_out(image, _LARGEST, progress.check)
         progress.update("mask", 0.06)
-        domain = build_domain(
-            subject, round(_CELLS * settings.value("resolution")), settings.value("decimation_target")
-        )
+        triangles, tolerance = _wanted_triangles(settings)
+        domain = build_domain(subject, round(_CELLS * settings.value("resolution")), triangles)
         progress.update("mask", 0.1)
         colour = own_colours(subject, progress.check)
 
         progress.update("height", 0.15)
         solving = progress.part(0.15, 0.4)
-        form = heights(domain, domain.sample(colour), variation, lambda share: solving.update("height", share))
+        form = read_form(domain, domain.sample(colour), lambda share: solving.update("height", share))
 
         progress.update("mesh", 0.4)
         height, width = subject.cover.shape
         atlas = plan_atlas(width, height, texture_size)
-        mesh = _mesh(domain, form, atlas, progress)
+        mesh = _mesh(domain, form, variation, atlas, triangles, tolerance, progress)
 
         progress.update("texture", 0.5)
         lossless = settings.value("texture_format") == "png"
@@ -83,24 +86,54 @@ class ReliefEngine:
         """Nothing: it keeps nothing."""
 
 
-def _mesh(domain: Domain, form: Heights, atlas: Atlas, progress: Progress) -> Mesh:
+def _wanted_triangles(settings: Settings) -> tuple[int, float]:
+    """The most triangles, and the deviation in cells below which more of them would show nothing.
+
+    Who asks for a number of triangles gets as many as the grid has; unasked, a draft is light.
+    """
+    most = int(settings.value("decimation_target"))
+    if most > _TRIANGLES and "decimation_target" not in settings:
+        return _TRIANGLES, _TOLERANCE
+    return most, 0.0
+
+
+def _mesh(
+    domain: Domain,
+    form: Form,
+    variation: Variation,
+    atlas: Atlas,
+    triangles: int,
+    tolerance: float,
+    progress: Progress,
+) -> Mesh:
     """The closed surface in the asset's space, with its places in the atlas."""
-    flat = triangulate(domain)
+    rim = find_rim(domain, form.dome)
+    shift, power = crowd(rim, form.dome)
+    # Fitted to what all seeds have in common: of one picture, all drafts have the same triangles.
+    even = form.heights(EVEN)
+    places = np.stack([*shift, even.front * np.sqrt(power) + even.bow, even.back * np.sqrt(power) - even.bow])
+    progress.update("mesh", 0.41)
+    flat = triangulate(domain, fit(domain.inside, places, triangles, tolerance))
     progress.update("mesh", 0.43)
-    surface = lift(flat, form.front, form.back, form.bow)
+    flat, share = moved(flat, shift.reshape(2, -1).T[flat.node_index])
+    # Where a node moves by less than it was to, its height's square changes by less.
+    gain = np.sqrt(1.0 + share * (power.ravel()[flat.node_index] - 1.0))
+    heights = form.heights(variation)
+    front, back = (side.ravel()[flat.node_index] * gain for side in (heights.front, heights.back))
+    surface = lift(flat, front, back, heights.bow)
     progress.update("mesh", 0.48)
-    pixels = domain.to_pixels(surface.flat)
-    front, back = pixels[: surface.split], pixels[surface.split :]
+    shown = domain.to_pixels(flat.points)
+    hidden = domain.to_pixels(flat.points + np.stack([at_points(flat, field) for field in wrap(rim)], 1))
     low, high = surface.positions.min(0), surface.positions.max(0)
     positions = (surface.positions - (low + high) / 2.0) / (high - low).max()
-    uvs = np.concatenate([atlas.uv(front, atlas.front), atlas.uv(back, atlas.back)])
+    uvs = np.concatenate([atlas.uv(shown, atlas.front), atlas.uv(hidden, atlas.back)])
     return Mesh(positions, surface.faces, surface.normals, uvs, name="Relief")
 
 
 def _material(
     subject: Subject,
     domain: Domain,
-    form: Heights,
+    form: Form,
     colour: F32,
     atlas: Atlas,
     variation: Variation,
@@ -109,10 +142,10 @@ def _material(
 ) -> Material:
     """The textures of both sides; `colour` is that of `own_colours`. They are JPEG where that does, or all PNG."""
     height, width = subject.cover.shape
-    extent = smaller_extent(domain.inside)
+    extent = form.extent
     # 0 where the back is thin or near the silhouette and looks like the front, 1 deep inside.
-    depth = domain.to_picture(smoothstep(0.25, 0.75, form.bulk), (height, width))
-    back = back_colours(colour, subject.cover, depth, _BACK_BLUR * extent * domain.cell, variation, progress.check)
+    depth = domain.to_picture(smoothstep(0.15, 0.5, form.bulk), (height, width))
+    back = back_colours(colour, subject.cover, depth, extent * domain.cell, variation, progress.check)
     progress.update("texture", 0.6)
 
     blend = transparent(subject)

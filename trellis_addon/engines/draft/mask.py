@@ -11,6 +11,7 @@ from PIL import Image
 
 from ...core.errors import EngineError
 from .fields import F32, Bool, Check, never, resample
+from .quadtree import fewest_triangles
 
 # A component smaller than this share of the whole subject is dust.
 _SPECK = 1.0 / 3000.0
@@ -19,6 +20,8 @@ _PINHOLE = 1.0 / 15000.0
 # Cells per pixel beyond which a finer grid has nothing left to show.
 _CELLS_PER_PIXEL = 4.0
 _MARGIN = 2
+# The share of the triangles that the coarsest form on a grid may take.
+_LEAST_SHARE = 0.8
 # From this cover on a pixel may belong to a line: one that lies between two rows covers half of each.
 _FAINT = 0.3
 
@@ -133,27 +136,24 @@ def _threshold(share: F32) -> float:
 
 
 def build_domain(subject: Subject, longest: int, triangles: int) -> Domain:
-    """The finest grid of at most `longest` cells on the longer side that needs at most `triangles`."""
+    """The finest grid of at most `longest` cells on the longer side of which `triangles` can be made.
+
+    The coarsest form on it takes a part of them only: the others are for what the form shows.
+    """
     height, width = subject.cover.shape
     cells = min(float(longest), max(32.0, _CELLS_PER_PIXEL * max(height, width)))
     while True:
         domain = _domain(subject.cover, max(height, width) / cells)
-        needed = triangle_count(domain.inside)
-        if 0 < needed <= triangles:
+        needed = fewest_triangles(domain.inside)
+        if 0 < needed <= _LEAST_SHARE * triangles:
             return domain
         if cells <= 2.0:
+            if 0 < needed <= triangles:
+                return domain
             raise EngineError(f"The form cannot be built of {triangles} triangles; allow more.")
-        # Triangles grow with the square of the cells; a little less, for the border's share.
-        step = math.sqrt(triangles / needed) * 0.99 if needed else 0.9
-        cells = max(2.0, cells * min(step, 0.98))
-
-
-def triangle_count(inside: Bool) -> int:
-    """How many triangles front and back have together; see `mesh.triangulate`."""
-    a = inside.astype(np.int8)
-    corners = a[:-1, :-1] + a[:-1, 1:] + a[1:, :-1] + a[1:, 1:]
-    per_cell = np.array([0, 1, 2, 3, 2])
-    return int(2 * per_cell[corners].sum())
+        # The cells on the silhouette grow in step with the grid; a little less, for thin parts.
+        step = (_LEAST_SHARE * triangles / needed) * 0.99 if needed else 0.9
+        cells = max(2.0, cells * min(max(step, 0.6), 0.98))
 
 
 def _domain(cover: F32, cell: float) -> Domain:

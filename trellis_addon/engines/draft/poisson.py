@@ -17,6 +17,8 @@ from .fields import F32
 # (D. Braess, "Towards algebraic multigrid for elliptic problems of second order", 1995).
 _OVERCORRECTION = 0.55
 _DAMPING = 0.8
+# How much stronger the ties along the rows are where only those are coarsened.
+_STRONG = 3.0
 
 
 @dataclass(frozen=True)
@@ -40,26 +42,35 @@ class Operator:
         return out
 
     def coarser(self) -> Operator:
-        """The same equation for functions constant on 2 x 2 blocks (Galerkin), its stiffness corrected."""
-        rows, columns = self.diagonal.shape
+        """The same equation for functions constant on 2 x 2 blocks (Galerkin), its stiffness corrected.
+
+        Where nodes are tied to their row much more than to their column, on blocks of 1 x 2: across the weak
+        ties there is nothing smooth that a coarser grid could tell of.
+        """
         # What of the diagonal is not coupling to a neighbour: the screening, and the border's pull.
         pull = self.diagonal.copy()
         pull[:, :-1] -= self.right
         pull[:, 1:] -= self.right
         pull[:-1] -= self.down
         pull[1:] -= self.down
-        even = ((0, rows % 2), (0, columns % 2))
-        pull = np.pad(pull, even)
-        screen = pull[0::2, 0::2] + pull[1::2, 0::2] + pull[0::2, 1::2] + pull[1::2, 1::2]
-        right = np.pad(self.right, ((0, rows % 2), (0, 0)))[:, 1::2]
-        down = np.pad(self.down, ((0, 0), (0, columns % 2)))[1::2]
-        right = _OVERCORRECTION * (right[0::2] + right[1::2])
-        down = _OVERCORRECTION * (down[:, 0::2] + down[:, 1::2])
+        screen, right, down = _halved(pull, 1), self.right[:, 1::2], _halved(self.down, 1)
+        right = _OVERCORRECTION * right
+        if float(self.right.sum()) < _STRONG * float(self.down.sum()):
+            screen, right, down = _halved(screen, 0), _halved(right, 0), _OVERCORRECTION * down[1::2]
         return Operator(_diagonal(screen, right, down), right, down)
 
 
-def masked(kappa: F32, g: F32, inside: np.ndarray, field: F32) -> Operator:
+def _halved(field: F32, axis: int) -> F32:
+    """The sums of pairs along the axis; an odd last one stands alone."""
+    if field.shape[axis] % 2:
+        field = np.pad(field, ((0, 1), (0, 0)) if axis == 0 else ((0, 0), (0, 1)))
+    return field[0::2] + field[1::2] if axis == 0 else field[:, 0::2] + field[:, 1::2]
+
+
+def masked(kappa: F32, g: F32, inside: np.ndarray, field: F32, rows_tie: float = 1.0) -> Operator:
     """The operator of kappa u - div(g grad u) with u = 0 where the signed `field` crosses 0.
+
+    From row to row g counts `rows_tie` times.
 
     `inside` (field > 0) has an empty frame. A node next to the border is tied to 0 over its true
     distance to it, so that the solution does not see the grid's steps
@@ -70,7 +81,7 @@ def masked(kappa: F32, g: F32, inside: np.ndarray, field: F32) -> Operator:
     for axis in (1, 0):
         a = (slice(None), slice(None, -1)) if axis else (slice(None, -1), slice(None))
         b = (slice(None), slice(1, None)) if axis else (slice(1, None), slice(None))
-        mean = 0.5 * (g[a] + g[b])
+        mean = np.float32(0.5 if axis else 0.5 * rows_tie) * (g[a] + g[b])
         both = inside[a] & inside[b]
         weights.append(np.where(both, mean, 0.0).astype(np.float32))
         for near, far in ((a, b), (b, a)):
@@ -130,8 +141,9 @@ def _cycle(levels: list[Operator], residual: F32) -> F32:
             u += relax * (residual - operator.apply(u))
         return u
     rows, columns = residual.shape
-    left = np.pad(residual - operator.apply(u), ((0, rows % 2), (0, columns % 2)))
-    coarse = _cycle(levels[1:], left[0::2, 0::2] + left[1::2, 0::2] + left[0::2, 1::2] + left[1::2, 1::2])
-    u += np.repeat(np.repeat(coarse, 2, 0), 2, 1)[:rows, :columns]
+    left = _halved(residual - operator.apply(u), 1)
+    both = levels[1].diagonal.shape[0] < rows
+    coarse = _cycle(levels[1:], _halved(left, 0) if both else left)
+    u += np.repeat(np.repeat(coarse, 2, 0) if both else coarse, 2, 1)[:rows, :columns]
     u += relax * (residual - operator.apply(u))
     return u

@@ -8,9 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from .fields import F32, Check, blur, blur_within, fill, grow, halve, never
+from .fields import F32, Check, fill, never
 from .mask import Subject
-from .variation import Variation
 
 _GUTTER = 8
 
@@ -66,7 +65,7 @@ class Atlas:
 def plan_atlas(width: int, height: int, size: int) -> Atlas:
     """Both charts as large as they fit, side by side or one above the other.
 
-    The back, which is blurred, is made smaller where that lets the front keep the picture's own
+    The back, which is drawn out of little, is made smaller where that lets the front keep the picture's own
     resolution.
     """
     beside, ratio, scale = True, 1.0, 0.0
@@ -109,36 +108,3 @@ def own_colours(subject: Subject, check: Check = never) -> F32:
     trust = np.where(inner > 0.94, 1.0, 0.1 * cover**6).astype(np.float32)
     trust[cover < 0.1] = 0.0
     return fill(subject.colour, trust, check)
-
-
-def back_colours(front: F32, cover: F32, depth: F32, sigma: float, variation: Variation, check: Check = never) -> F32:
-    """The back's colours (H, W, 3): the front's along the silhouette, something plainer in the middle.
-
-    `front` are the colours of `own_colours`, `cover` (H, W) the mask, `depth` (H, W) is 0 on the
-    silhouette and on thin parts and 1 deep inside. The further in, the wider the blur, up to
-    `sigma` pixels; the middle also takes up the colours of the rim, carried inwards, because the
-    back of most things looks more like their sides than like their faces.
-    """
-    half, known = halve(front), halve(cover)
-    quarter, known_quarter = halve(half), halve(known)
-    shape = (cover.shape[0], cover.shape[1])
-
-    def enlarged(field: F32) -> F32:
-        return grow(grow(field, (half.shape[0], half.shape[1])), shape)
-
-    rim = known_quarter * (1.0 - halve(halve(depth))) ** 6
-    carried = blur(fill(quarter, np.clip(rim + 1e-6, 0.0, 1.0), check), sigma / 10.0)
-    wide = blur_within(quarter, known_quarter, sigma / 4.0)
-    check()
-    middle = enlarged(variation.tone * (variation.plain * carried + (1.0 - variation.plain) * wide))
-    check()
-    near, far = blur(half, sigma / 16.0), blur(quarter, sigma / 10.0)
-    check()
-    stages = [front, grow(near, shape), enlarged(far), middle]
-    # Sharp to blurred by way of what lies between: mixing the two ends would show both at once.
-    out = front
-    for index, blurred in enumerate(stages[1:]):
-        check()
-        share = np.clip(depth * (len(stages) - 1) - index, 0.0, 1.0)[..., None]
-        out = out + share * (blurred - out)
-    return np.asarray(out, np.float32)
