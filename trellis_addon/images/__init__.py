@@ -1,0 +1,46 @@
+"""Pictures in: from whatever the user has to an upright RGBA image with its subject cut out.
+
+To read in this order:
+
+sources   what was given (a path, bytes, a web address, a data URI, Base64) to a file's bytes; `web` fetches,
+          `folder` lists, `names` makes a name of it
+decode    the bytes to upright pixels, RGBA of 8 bits in sRGB; `formats` names what cannot be used, `colour` has
+          profiles and depths
+cutout    a plain background removed, or a mask put in its place; `pixels` has what is done to arrays
+subject   where the subject is, by its alpha
+prepare   all of it: a picture ready for a task, or a sentence
+
+Blender's image datablocks come in through `scene.images`. Everything that would waste a job is refused
+here, with a sentence.
+"""
+
+from .decode import MAX_PIXELS, MAX_SIDE, decode
+from .folder import EXTENSIONS, find_images
+from .names import clean_name
+from .prepare import LATER, LATER_NOTICE, SMALL_SUBJECT, STUDIO_NOTICE, WHOLE, PreparedImage, load_image, prepare
+from .sources import MAX_BYTES, image_kind, read_image_bytes
+from .subject import subject_box
+from .web import FETCH_TIMEOUT, fetch
+
+__all__ = [
+    "EXTENSIONS",
+    "FETCH_TIMEOUT",
+    "LATER",
+    "LATER_NOTICE",
+    "MAX_BYTES",
+    "MAX_PIXELS",
+    "MAX_SIDE",
+    "SMALL_SUBJECT",
+    "STUDIO_NOTICE",
+    "WHOLE",
+    "PreparedImage",
+    "clean_name",
+    "decode",
+    "fetch",
+    "find_images",
+    "image_kind",
+    "load_image",
+    "prepare",
+    "read_image_bytes",
+    "subject_box",
+]

@@ -1,0 +1,84 @@
+"""A file's bytes to its pixels: upright, RGBA, in sRGB."""
+
+from __future__ import annotations
+
+import io
+import warnings as python_warnings
+from typing import TYPE_CHECKING
+
+from ..core.errors import ImageError
+from .colour import to_rgba
+from .formats import what_is
+from .sources import MAX_BYTES
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+_FORMATS = ("PNG", "JPEG", "WEBP")
+
+# The model looks at 1024 x 1024 pixels of the subject; the platform stores no more than 2048.
+# Everything above that is only transfer time.
+MAX_SIDE = 2048
+MAX_PIXELS = 120_000_000  # what a picture may claim in its header before anything is unpacked
+
+
+def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> Image:
+    """Unpack a picture, turned upright, as RGBA in sRGB; of an animation the first picture.
+
+    Raises `ImageError`: not a PNG, JPEG or WebP, cut off, damaged, of more than `max_pixels`, without pixels to see.
+    """
+    from PIL import Image as PILImage
+    from PIL import ImageOps
+
+    if not data:
+        raise ImageError("The image is empty: the file holds no bytes.")
+    if len(data) > MAX_BYTES:
+        raise ImageError(
+            f"The image file has {len(data) / 2**20:.0f} MB; use one of at most {MAX_BYTES // 2**20} MB "
+            f"({MAX_SIDE} pixels a side are all the model can use)."
+        )
+    try:
+        with python_warnings.catch_warnings():
+            # the size is checked below, with our own limit and sentence
+            python_warnings.simplefilter("ignore")
+            _check_pixels(_webp_size(data), max_pixels)  # Pillow makes room for a WebP's pixels as it opens it
+            file = PILImage.open(io.BytesIO(data), formats=_FORMATS)
+            _check_pixels(file.size, max_pixels)
+            file.draft("RGB", (MAX_SIDE, MAX_SIDE))  # large JPEGs are reduced while unpacking
+            file.load()
+            ImageOps.exif_transpose(file, in_place=True)  # else it is copied even where it is upright
+            return to_rgba(file)
+    except PILImage.DecompressionBombError:
+        raise ImageError(
+            f"The image claims more pixels than can be unpacked safely; use one of at most "
+            f"{max_pixels // 10**6} megapixels."
+        ) from None
+    except PILImage.UnidentifiedImageError:
+        raise ImageError(f"The image is {what_is(data)}; use a PNG, JPEG or WebP file.") from None
+    except ImageError:
+        raise
+    except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, ...
+        raise ImageError(
+            "The image is damaged or cut off and cannot be read to its end; save or download it again."
+        ) from error
+
+
+def _check_pixels(size: tuple[int, int], most: int) -> None:
+    if size[0] * size[1] > most:
+        raise ImageError(
+            f"The image is {size[0]} x {size[1]} pixels; use one of at most {most // 10**6} megapixels "
+            f"({MAX_SIDE} pixels a side are all the model can use)."
+        )
+
+
+def _webp_size(data: bytes) -> tuple[int, int]:
+    """What a WebP's header says of its size (RFC 9649, 2.5 to 2.7); (0, 0) for any other file."""
+    kind, header = data[12:16], data[20:30]
+    if data[:4] != b"RIFF" or data[8:12] != b"WEBP" or len(header) < 10:
+        return 0, 0
+    if kind == b"VP8X":
+        return 1 + int.from_bytes(header[4:7], "little"), 1 + int.from_bytes(header[7:10], "little")
+    if kind == b"VP8L":
+        bits = int.from_bytes(header[1:5], "little")
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    return int.from_bytes(header[6:8], "little") & 0x3FFF, int.from_bytes(header[8:10], "little") & 0x3FFF
