@@ -9,12 +9,19 @@ from typing import TYPE_CHECKING
 from ..core.errors import ImageError
 from .colour import to_rgba
 from .formats import what_is
+from .png import read_png
 from .sources import MAX_BYTES
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+    from PIL.ImageFile import ImageFile
 
 _FORMATS = ("PNG", "JPEG", "WEBP")
+_SIGNATURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF")
+_JPEG_END = b"\xff\xd9"
+_FILLING = bytes(range(1, 255)) * 17  # of every kind but markers
+# where Pillow looks for how to turn a picture
+_ORIENTED_BY = ("exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif")
 
 # The model looks at 1024 x 1024 pixels of the subject; the platform stores no more than 2048.
 # Everything above that is only transfer time.
@@ -28,7 +35,6 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> Image:
     Raises `ImageError`: not a PNG, JPEG or WebP, cut off, damaged, of more than `max_pixels`, without pixels to see.
     """
     from PIL import Image as PILImage
-    from PIL import ImageOps
 
     if not data:
         raise ImageError("The image is empty: the file holds no bytes.")
@@ -37,17 +43,13 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> Image:
             f"The image file has {len(data) / 2**20:.0f} MB; use one of at most {MAX_BYTES // 2**20} MB "
             f"({MAX_SIDE} pixels a side are all the model can use)."
         )
+    data = _from_signature(data)
     try:
         with python_warnings.catch_warnings():
             # the size is checked below, with our own limit and sentence
             python_warnings.simplefilter("ignore")
             _check_pixels(_webp_size(data), max_pixels)  # Pillow makes room for a WebP's pixels as it opens it
-            file = PILImage.open(io.BytesIO(data), formats=_FORMATS)
-            _check_pixels(file.size, max_pixels)
-            file.draft("RGB", (MAX_SIDE, MAX_SIDE))  # large JPEGs are reduced while unpacking
-            file.load()
-            ImageOps.exif_transpose(file, in_place=True)  # else it is copied even where it is upright
-            return to_rgba(file)
+            return _unpacked(data, max_pixels)
     except PILImage.DecompressionBombError:
         raise ImageError(
             f"The image claims more pixels than can be unpacked safely; use one of at most "
@@ -61,6 +63,63 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> Image:
         raise ImageError(
             "The image is damaged or cut off and cannot be read to its end; save or download it again."
         ) from error
+
+
+def _unpacked(data: bytes, max_pixels: int) -> Image:
+    from PIL import ImageOps
+
+    file = _loaded(data, max_pixels)
+    image = to_rgba(file, read_png(data), lambda: _low_bytes(data))
+    image.info.update({key: file.info[key] for key in _ORIENTED_BY if key in file.info})
+    ImageOps.exif_transpose(image, in_place=True)  # else it is copied even where it is upright
+    image.info.clear()
+    return image
+
+
+def _loaded(data: bytes, max_pixels: int) -> ImageFile:
+    """The file with its pixels unpacked, as they lie in it."""
+    file = _opened(data, max_pixels)
+    try:
+        file.load()
+        return file
+    except OSError:
+        if file.format != "JPEG":
+            raise
+    # A JPEG without its end marker may still have every row. Then what follows makes no difference; where rows are
+    # missing, other bytes after the last one give other pixels.
+    data = data.rstrip(b"\xff")
+    whole, other = _opened(data + _JPEG_END, max_pixels), _opened(data + _FILLING + _JPEG_END, max_pixels)
+    whole.load()
+    other.load()
+    if whole.tobytes() != other.tobytes():
+        raise OSError("rows are missing")
+    return whole
+
+
+def _opened(data: bytes, max_pixels: int) -> ImageFile:
+    from PIL import Image as PILImage
+
+    file = PILImage.open(io.BytesIO(data), formats=_FORMATS)
+    _check_pixels(file.size, max_pixels)
+    file.draft("RGB", (MAX_SIDE, MAX_SIDE))  # large JPEGs are reduced while unpacking
+    return file
+
+
+def _low_bytes(data: bytes) -> Image:
+    """The lower bytes of a PNG's colours of 16 bits, of which Pillow gives the upper ones."""
+    from PIL import Image as PILImage
+
+    file = PILImage.open(io.BytesIO(data), formats=("PNG",))
+    # read as if the lower byte came last, so that it is the one that counts
+    file.tile = [tile._replace(args="RGB;16L") for tile in file.tile]
+    file.load()
+    return file
+
+
+def _from_signature(data: bytes) -> bytes:
+    """Without blank lines before the file itself, which careless servers and scripts leave there."""
+    stripped = data[:64].lstrip(b"\r\n\t \0")
+    return data[len(data[:64]) - len(stripped) :] if stripped.startswith(_SIGNATURES) else data
 
 
 def _check_pixels(size: tuple[int, int], most: int) -> None:

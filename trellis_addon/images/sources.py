@@ -11,12 +11,28 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from ..core.errors import ImageError, OfflineError
+from .names import readable
 
 MAX_BYTES = 64 * 2**20
+_QUOTES = {'"': '"', "'": "'", "\u201c": "\u201d", "\u2018": "\u2019", "\u00ab": "\u00bb", "<": ">"}
+
+
+def meant(text: str) -> str:
+    """A text as it was meant: without blanks and the quotes that file managers put around a path, file:// as a path.
+
+    Of several files copied at once it is the first.
+    """
+    text = text.strip()
+    if (text[:1] in _QUOTES or _is_file_address(text)) and not _exists(_found(text)):
+        text = text.splitlines()[0].strip()
+        while len(text) > 1 and _QUOTES.get(text[0]) == text[-1]:
+            text = text[1:-1].strip()
+        text = text.strip('"')
+    return _path_of_address(text) if _is_file_address(text) else text
 
 
 def image_kind(text: str) -> str:
-    """What a text given for an image is: "uuid", "url", "data", "base64", or else "path"."""
+    """What a text given for an image is, as `meant` gives it: "uuid", "url", "data", "base64", or else "path"."""
     head = text[:16].lower()
     if head.startswith(("http://", "https://")):
         return "url"
@@ -37,14 +53,14 @@ def read_image_bytes(
     if isinstance(source, (bytes, bytearray, memoryview)):
         return bytes(source), "image"
     if isinstance(source, os.PathLike):
-        return _read_path(Path(source))
+        return _read_path(os.fsdecode(source))
     if not isinstance(source, str) or not source.strip():
         raise ImageError("image: nothing was given; give a path, a URL, a data URI, Base64 or the bytes of a picture.")
-    source = source.strip()
+    source = meant(source)
     kind = image_kind(source)
     # A short word can be both a file's name and valid Base64: the file wins where there is one.
-    if allow_path and (kind == "path" or (len(source) < 1024 and os.path.exists(source))):
-        return _read_path(Path(source))
+    if allow_path and (kind == "path" or (len(source) < 1024 and _exists(source))):
+        return _read_path(source)
     if kind == "url":
         if not allow_network:
             raise OfflineError(
@@ -64,17 +80,58 @@ def read_image_bytes(
     return _decode_base64(source), "image"
 
 
-def _read_path(path: Path) -> tuple[bytes, str]:
+def _is_file_address(text: str) -> bool:
+    return text[:5].lower() == "file:" and text[5:6] in ("/", "\\")
+
+
+def _path_of_address(address: str, *, on_windows: bool = os.name == "nt") -> str:
+    """The path that a file: address names (RFC 8089): of this machine, or on Windows of a share."""
+    path = address[len("file:") :].replace("\\", "/")
+    host = ""
+    if path.startswith("//"):
+        host, slash, rest = path[2:].partition("/")
+        path = slash + rest
+    path = unquote(path, errors="surrogateescape")  # as the system itself gives names that are no UTF-8
+    if not on_windows:
+        return path
+    if re.match(r"/+[A-Za-z][:|]", path):  # /C:/..., or as it once was written, /C|/...
+        path = path.lstrip("/")
+        return (path[0] + ":" + path[2:]).replace("/", "\\")
+    share = host if host.lower() not in ("", "localhost") else ""
+    return (f"//{share}{path}" if share else path).replace("/", "\\")
+
+
+def _found(text: str) -> str:
+    """The path that a text names: as it stands, or else with ~ and variables as a shell would read them."""
+    if _exists(text):
+        return text
+    path = os.path.expandvars(os.path.expanduser(text))
+    if not _exists(path) and os.name != "nt" and "\\" in path:
+        plain = re.sub(r"\\(.)", r"\1", path)  # dragged onto a terminal, blanks come with a backslash
+        return plain if _exists(plain) else path
+    return path
+
+
+def _exists(path: str) -> bool:
+    try:
+        return os.path.lexists(path)
+    except (OSError, ValueError):  # a name that no system can have
+        return False
+
+
+def _read_path(text: str) -> tuple[bytes, str]:
+    path = Path(_found(text))
+    shown = readable(str(path))
     try:
         if path.is_dir():
-            raise ImageError(f"{path} is a folder; give one image file, or use batch for a folder.")
+            raise ImageError(f"{shown} is a folder; give one image file, or use batch for a folder.")
         if path.stat().st_size > MAX_BYTES:
-            raise ImageError(f"{path} is larger than {MAX_BYTES // 2**20} MB; use a smaller image.")
+            raise ImageError(f"{shown} is larger than {MAX_BYTES // 2**20} MB; use a smaller image.")
         return path.read_bytes(), path.stem
     except FileNotFoundError:
-        raise ImageError(f"There is no image file {path}; check the path.") from None
+        raise ImageError(f"There is no image file {shown}; check the path.") from None
     except (OSError, ValueError) as error:
-        raise ImageError(f"The image file {path} cannot be read: {getattr(error, 'strerror', error)}.") from error
+        raise ImageError(f"The image file {shown} cannot be read: {getattr(error, 'strerror', error)}.") from error
 
 
 def _decode_data_uri(text: str) -> bytes:

@@ -6,11 +6,14 @@ import time
 from typing import TYPE_CHECKING
 
 from ..core.errors import ImageError
+from ..core.version import VERSION
 from .sources import MAX_BYTES
 
 if TYPE_CHECKING:
     import httpx
 
+# Who asks: encyclopaedias and hosts of pictures refuse a program that does not say so.
+AGENT = f"trellis2-blender/{VERSION}"
 FETCH_TIMEOUT = 30.0  # seconds, for the whole of it: a server that drips must not hold anybody up
 
 
@@ -22,7 +25,7 @@ def fetch(url: str, transport: httpx.BaseTransport | None = None) -> bytes:
     try:
         with (
             httpx.Client(transport=transport, timeout=FETCH_TIMEOUT / 3, follow_redirects=True) as client,
-            client.stream("GET", url, headers={"Accept-Encoding": "identity"}) as response,
+            client.stream("GET", url, headers={"Accept-Encoding": "identity", "User-Agent": AGENT}) as response,
         ):
             if response.status_code != 200:
                 raise ImageError(f"The image at {url} cannot be fetched: the server answers {response.status_code}.")
