@@ -15,6 +15,7 @@ from ..addon.backend_state import price_of
 from ..addon.preferences import backend_of, preferences, remote_key_source, service_url
 from ..addon.properties import read_settings, write_settings
 from ..trellis_addon.core.errors import TrellisError
+from ..trellis_addon.images import EXTENSIONS
 from ..trellis_addon.scene.words import said
 from .sources import is_over_sidebar
 
@@ -134,7 +135,7 @@ class TRELLIS2_FH_images(bpy.types.FileHandler):
     bl_idname = "TRELLIS2_FH_images"
     bl_label = "Generate a 3D Asset (TRELLIS.2)"
     bl_import_operator = "trellis2.generate"
-    bl_file_extensions = ".png;.jpg;.jpeg;.webp"
+    bl_file_extensions = ";".join(EXTENSIONS)
 
     @classmethod
     def poll_drop(cls, context: bpy.types.Context) -> bool:

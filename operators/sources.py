@@ -10,6 +10,7 @@ from bpy.props import BoolProperty, CollectionProperty, StringProperty
 
 from ..addon.backend_state import obstacles
 from ..trellis_addon.core.errors import TrellisError
+from ..trellis_addon.images import EXTENSIONS
 from ..trellis_addon.scene.words import said
 
 
@@ -203,7 +204,7 @@ class TRELLIS2_FH_panel(bpy.types.FileHandler):
     bl_idname = "TRELLIS2_FH_panel"
     bl_label = "Use as Image (TRELLIS.2)"
     bl_import_operator = "trellis2.image_open"
-    bl_file_extensions = ".png;.jpg;.jpeg;.webp"
+    bl_file_extensions = ";".join(EXTENSIONS)
 
     @classmethod
     def poll_drop(cls, context: bpy.types.Context) -> bool:

@@ -4,8 +4,8 @@ To read in this order:
 
 sources   what was given (a path, bytes, a web address, a data URI, Base64) to a file's bytes; `web` fetches,
           `folder` lists, `names` makes a name of it
-decode    the bytes to upright pixels, RGBA of 8 bits in sRGB; `formats` names what cannot be used, `colour` has
-          profiles and depths
+decode    the bytes to upright pixels, RGBA of 8 bits in sRGB; `formats` names what cannot be used, `png` reads what
+          Pillow does not of a PNG, `colour` has profiles and depths, `profiles` makes profiles of other descriptions
 cutout    a plain background removed, or a mask put in its place; `pixels` has what is done to arrays
 subject   where the subject is, by its alpha
 prepare   all of it: a picture ready for a task, or a sentence
@@ -15,10 +15,10 @@ here, with a sentence.
 """
 
 from .decode import MAX_PIXELS, MAX_SIDE, decode
-from .folder import EXTENSIONS, find_images
-from .names import clean_name
+from .folder import EXTENSIONS, find_images, find_others
+from .names import clean_name, readable
 from .prepare import LATER, LATER_NOTICE, SMALL_SUBJECT, STUDIO_NOTICE, WHOLE, PreparedImage, load_image, prepare
-from .sources import MAX_BYTES, image_kind, read_image_bytes
+from .sources import MAX_BYTES, find_path, image_kind, meant, read_image_bytes
 from .subject import subject_box
 from .web import FETCH_TIMEOUT, fetch
 
@@ -38,9 +38,13 @@ __all__ = [
     "decode",
     "fetch",
     "find_images",
+    "find_others",
+    "find_path",
     "image_kind",
     "load_image",
+    "meant",
     "prepare",
     "read_image_bytes",
+    "readable",
     "subject_box",
 ]

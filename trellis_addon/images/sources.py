@@ -101,8 +101,12 @@ def _path_of_address(address: str, *, on_windows: bool = os.name == "nt") -> str
     return (f"//{share}{path}" if share else path).replace("/", "\\")
 
 
-def _found(text: str) -> str:
+def find_path(text: str) -> Path:
     """The path that a text names: as it stands, or else with ~ and variables as a shell would read them."""
+    return Path(_found(text))
+
+
+def _found(text: str) -> str:
     if _exists(text):
         return text
     path = os.path.expandvars(os.path.expanduser(text))
@@ -120,7 +124,7 @@ def _exists(path: str) -> bool:
 
 
 def _read_path(text: str) -> tuple[bytes, str]:
-    path = Path(_found(text))
+    path = find_path(text)
     shown = readable(str(path))
     try:
         if path.is_dir():

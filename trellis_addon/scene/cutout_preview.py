@@ -55,7 +55,7 @@ def key_of(image: bpy.types.Image) -> Key:
     choice = image.trellis2
     mask = choice.mask if choice.cutout == "MASK" else None
     stamp = (mask.session_uid, mask.is_dirty) if mask is not None else None
-    return (image.session_uid, image.is_dirty, image.filepath, choice.cutout, stamp)
+    return (image.session_uid, image.is_dirty, image.filepath, image.alpha_mode, choice.cutout, stamp)
 
 
 def known(image: bpy.types.Image) -> Look | None:
