@@ -186,11 +186,11 @@ class TRELLIS2_OT_generate_folder(_Several, bpy.types.Operator):
 
     def pictures(self) -> list[Path]:
         from ..trellis_addon.core.errors import ImageError
-        from ..trellis_addon.images import find_images
+        from ..trellis_addon.images import find_pictures
 
         folder = Path(bpy.path.abspath(self.directory))
         try:
-            paths = find_images(folder)
+            paths = find_pictures(folder)
         except OSError as error:
             raise ImageError(f"The folder {folder} cannot be read: {error.strerror}.") from error
         if not paths:

@@ -187,6 +187,7 @@ def _backend(options: argparse.Namespace, key: str, allow_network: bool) -> Back
 
 def _generate(options: argparse.Namespace, key: str, allow_network: bool) -> int:
     from ..api import generate
+    from ..images import readable
 
     settings, backend = _settings(options), _backend(options, key, allow_network)
     wants_blend = _check_output(options.output, (".blend", ".glb")) == ".blend"
@@ -208,12 +209,12 @@ def _generate(options: argparse.Namespace, key: str, allow_network: bool) -> int
     )
     bar.end()
     if options.render:
-        print(f"Rendering {options.render} ...", flush=True)
+        print(f"Rendering {readable(str(options.render))} ...", flush=True)
     if wants_blend or options.render:
         with _without_chatter(options.verbose):
             _build_scene(asset, options)
     seeds = ", ".join(str(variation.seed) for variation in asset.variations or (asset,))
-    print(f"{options.output}: {asset.name}, engine: {asset.engine}, seed {seeds}")
+    print(f"{readable(str(options.output))}: {asset.name}, engine: {asset.engine}, seed {seeds}")
     return OK
 
 
@@ -348,25 +349,30 @@ def _check_output(path: Path, endings: tuple[str, ...]) -> str:
 
 
 def _print_price(folder: Path, settings: Settings) -> None:
-    from ..images import find_images
+    from ..images import find_path, find_pictures
     from ..jobs.money import expected_price
 
-    count = len(find_images(folder)) * settings.value("number_results") if folder.is_dir() else 0
+    folder = find_path(str(folder))
+    pictures = find_pictures(folder) if folder.is_dir() else []
+    count = len(pictures) * settings.value("number_results")
     print(f"Up to {count} paid results; by the published examples, {expected_price(count)} in all.", flush=True)
 
 
 def _print_table(rows: list[Row], output: Path) -> None:
-    width = max(len(row.image.name) for row in rows)
+    from ..images import readable
+
+    names = [readable(row.image.name) for row in rows]
+    width = max(map(len, names))
     print(f"\n{'picture':<{width}}  {'state':<8} {'seconds':>7} {'triangles':>9}  {'engine':<22} seed")
-    for row in rows:
+    for row, name in zip(rows, names, strict=True):
         seeds = ", ".join(str(asset.seed) for asset in row.assets)
         engine = row.assets[0].engine if row.assets else ""
         numbers = f"{row.seconds:>7.1f} {row.triangles or '':>9}"
-        print(f"{row.image.name:<{width}}  {row.state:<8} {numbers}  {engine:<22} {seeds}".rstrip())
+        print(f"{name:<{width}}  {row.state:<8} {numbers}  {engine:<22} {seeds}".rstrip())
         if row.message:
             print(f"    {row.message}")
     good = sum(row.is_good for row in rows)
-    print(f"{good} of {len(rows)} pictures are assets in {output}.")
+    print(f"{good} of {len(rows)} pictures are assets in {readable(str(output))}.")
 
 
 class _Bar:

@@ -15,7 +15,7 @@ here, with a sentence.
 """
 
 from .decode import MAX_PIXELS, MAX_SIDE, decode
-from .folder import EXTENSIONS, find_images, find_others
+from .folder import EXTENSIONS, OTHER_EXTENSIONS, find_images, find_pictures
 from .names import clean_name, readable
 from .prepare import LATER, LATER_NOTICE, SMALL_SUBJECT, STUDIO_NOTICE, WHOLE, PreparedImage, load_image, prepare
 from .sources import MAX_BYTES, find_path, image_kind, meant, read_image_bytes
@@ -30,6 +30,7 @@ __all__ = [
     "MAX_BYTES",
     "MAX_PIXELS",
     "MAX_SIDE",
+    "OTHER_EXTENSIONS",
     "SMALL_SUBJECT",
     "STUDIO_NOTICE",
     "WHOLE",
@@ -38,8 +39,8 @@ __all__ = [
     "decode",
     "fetch",
     "find_images",
-    "find_others",
     "find_path",
+    "find_pictures",
     "image_kind",
     "load_image",
     "meant",

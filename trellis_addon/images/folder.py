@@ -18,9 +18,9 @@ def find_images(folder: Path) -> list[Path]:
     return _with_endings(folder, frozenset(EXTENSIONS))
 
 
-def find_others(folder: Path) -> list[Path]:
-    """The pictures of other formats directly in a folder, by name; hidden files are passed over."""
-    return _with_endings(folder, OTHER_EXTENSIONS)
+def find_pictures(folder: Path) -> list[Path]:
+    """The pictures of every format directly in a folder, by name: of the others Blender may read some."""
+    return _with_endings(folder, OTHER_EXTENSIONS | frozenset(EXTENSIONS))
 
 
 def _with_endings(folder: Path, endings: frozenset[str]) -> list[Path]:

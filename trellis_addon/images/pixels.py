@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -75,3 +76,58 @@ def box_mean(values: Floats, radius: int) -> Floats:
     size = 2 * radius + 1
     total = sums[size:, size:] - sums[:-size, size:] - sums[size:, :-size] + sums[:-size, :-size]
     return (total[: values.shape[0], : values.shape[1]] / size**2).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A connected area: its pixels, and its box (left, top, right, bottom)."""
+
+    area: int
+    box: tuple[int, int, int, int]
+
+
+def parts(mask: Mask) -> tuple[list[Part], NDArray[np.int32]]:
+    """The connected areas of a mask (8-connected), and for every pixel which of them it is in: -1 for none.
+
+    Row by row, by the runs of pixels in each: what touches a run of the row before is one with it.
+    """
+    height, width = mask.shape
+    edges = np.diff(np.pad(mask, ((0, 0), (1, 1))).astype(np.int8), axis=1)
+    rows, starts = np.nonzero(edges == 1)
+    _, ends = np.nonzero(edges == -1)
+    parent = list(range(len(rows)))
+
+    def root(run: int) -> int:
+        while parent[run] != run:
+            parent[run] = parent[parent[run]]
+            run = parent[run]
+        return run
+
+    first_of_row = np.searchsorted(rows, np.arange(height + 1)).tolist()
+    begin, end = starts.tolist(), ends.tolist()
+    for row in range(1, height):
+        above, stop_above = first_of_row[row - 1], first_of_row[row]
+        run, stop = first_of_row[row], first_of_row[row + 1]
+        while above < stop_above and run < stop:
+            if begin[above] <= end[run] and begin[run] <= end[above]:
+                parent[root(run)] = root(above)
+            if end[above] < end[run]:
+                above += 1
+            else:
+                run += 1
+    roots = np.array([root(run) for run in range(len(rows))], np.int64)
+    _, labels = np.unique(roots, return_inverse=True)
+    count = int(labels.max()) + 1 if len(labels) else 0
+    areas = np.bincount(labels, ends - starts, count)
+    boxes = np.repeat(np.array([[width, height, 0, 0]]), count, axis=0)
+    np.minimum.at(boxes[:, 0], labels, starts)
+    np.minimum.at(boxes[:, 1], labels, rows)
+    np.maximum.at(boxes[:, 2], labels, ends)
+    np.maximum.at(boxes[:, 3], labels, rows + 1)
+    # a run's label is written as a step up at its start and down at its end, and summed
+    steps = np.zeros(height * width + 1, np.int32)
+    np.add.at(steps, rows * width + starts, labels + 1)
+    np.add.at(steps, rows * width + ends, -(labels + 1))
+    flat = np.cumsum(steps, dtype=np.int32) - 1
+    found = [Part(int(area), (b[0], b[1], b[2], b[3])) for area, b in zip(areas, boxes.tolist(), strict=True)]
+    return found, flat[:-1].reshape(height, width)

@@ -13,7 +13,7 @@ from ..core.errors import ImageError
 from .decode import MAX_PIXELS, MAX_SIDE, decode
 from .names import clean_name
 from .sources import read_image_bytes
-from .subject import cut_off, edges_reached, extremes, subject_box
+from .subject import cut_off, drop_specks, edges_reached, extremes, subject_box
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -97,6 +97,10 @@ def prepare(
         if not (may_leave and is_opaque):
             raise
         return PreparedImage(clean_name(name), _reduce(image), sha256, LATER, (LATER_NOTICE,), str(error))
+    if cutout != "whole":
+        image, specks = drop_specks(image)
+        if specks:
+            warnings.append(_left_out(specks))
     box = subject_box(image)
     if cutout != "whole" and (sides := edges_reached(image)):
         warnings.append(cut_off(sides))
@@ -131,6 +135,12 @@ def _cut_out(image: Image, mask: Image | str | None) -> tuple[Image, str, list[s
         return image, "alpha", []
     image = remove_studio_background(_reduce(image))
     return image, "studio", [STUDIO_NOTICE]
+
+
+def _left_out(specks: int) -> str:
+    if specks == 1:
+        return "Far from the subject there was a stray speck of a few pixels; it is left out."
+    return f"Far from the subject there were {specks} stray specks of a few pixels; they are left out."
 
 
 def _mark_as_cut_out(image: Image) -> None:

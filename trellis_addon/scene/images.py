@@ -33,8 +33,8 @@ def datablock_loader(
     `ImageError` when there are no pixels.
     """
     name = name_of(image)
-    read = _reader(image)
-    read_mask = _reader(mask) if mask is not None and not whole else None
+    read = datablock_reader(image)
+    read_mask = datablock_reader(mask) if mask is not None and not whole else None
 
     def load() -> PreparedImage:
         picture, sha256 = read()
@@ -49,8 +49,11 @@ def name_of(image: bpy.types.Image) -> str:
     return Path(re.sub(r"\.\d{3}$", "", image.name)).stem
 
 
-def _reader(image: bpy.types.Image) -> Callable[[], tuple[Picture, str]]:
-    """What unpacks a datablock, in any thread, to RGBA in sRGB and the SHA-256 of what it was."""
+def datablock_reader(image: bpy.types.Image) -> Callable[[], tuple[Picture, str]]:
+    """What unpacks a datablock, in any thread, to RGBA in sRGB and the SHA-256 of what it was.
+
+    Raises `ImageError`, now or then, for one without pixels.
+    """
     if image.type == "RENDER_RESULT":
         from .sources import render_result_bytes
 
