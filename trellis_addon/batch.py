@@ -18,7 +18,7 @@ from .client.backends import Backend
 from .core.errors import InputError, TrellisError
 from .core.parallel import IN_FLIGHT, as_ready
 from .core.progress import Progress
-from .images import EXTENSIONS, clean_name, find_path, find_pictures, readable
+from .images import EXTENSIONS, WHOLE, clean_name, find_path, find_pictures, readable
 from .jobs.job import Asset, State
 from .jobs.store import JobStore
 from .task.settings import Settings
@@ -53,15 +53,16 @@ def run_batch(
     *,
     model: str | None = None,
     height: float | None = 1.0,
+    whole: bool = False,
     store: JobStore | None = None,
     report: Callable[[Row, str, float], None] = lambda row, stage, share: None,
     is_stopped: Callable[[], bool] = lambda: False,
 ) -> list[Row]:
     """Make an asset of every picture in `folder` and save them all, in a grid, into `output`.
 
-    Needs `bpy`. `report(row, stage, share)` is called, from several threads, whenever something
-    moves, and with the stage "Done" at a row's end. When `is_stopped` says so, or on KeyboardInterrupt,
-    what is there is saved; rows that did not come to their end have no state.
+    Needs `bpy`. `whole`: nothing is cut out of any of them. `report(row, stage, share)` is called, from several
+    threads, whenever something moves, and with the stage "Done" at a row's end. When `is_stopped` says so, or on
+    KeyboardInterrupt, what is there is saved; rows that did not come to their end have no state.
     """
     from . import scene
     from .scene import files
@@ -76,7 +77,7 @@ def run_batch(
         files.open_file(output)
     else:
         files.new_file()
-    rows = [_row(image, settings, model) for image in images]
+    rows = [_row(image, settings, model, whole) for image in images]
     present = scene.fingerprints()
     for row in rows:
         if row.fingerprint in present:
@@ -90,7 +91,7 @@ def run_batch(
         started = time.monotonic()
         with locks[row.fingerprint]:
             progress = Progress(lambda stage, share: report(row, stage, share))
-            _make(row, readable(str(output.resolve())), backend, settings, model, store, progress)
+            _make(row, readable(str(output.resolve())), backend, settings, model, whole, store, progress)
         row.seconds = time.monotonic() - started
 
     converted = tempfile.TemporaryDirectory(prefix="trellis2-batch-")
@@ -114,10 +115,10 @@ def run_batch(
     return rows
 
 
-def _row(image: Path, settings: Settings, model: str) -> Row:
+def _row(image: Path, settings: Settings, model: str, whole: bool) -> Row:
     row = Row(image)
     try:
-        row.fingerprint = fingerprint(image, settings, model)
+        row.fingerprint = fingerprint(image, settings, model, WHOLE if whole else "")
     except InputError as error:  # gone, or not ours to read
         _fail(row, error)
     return row
@@ -160,6 +161,7 @@ def _make(
     backend: Backend,
     settings: Settings,
     model: str,
+    whole: bool,
     store: JobStore,
     progress: Progress,
 ) -> None:
@@ -173,7 +175,9 @@ def _make(
     if job is None:
         progress.update("Preparing", 0.0)
         name = clean_name(row.image.stem)
-        prepared = prepare_task(row.source or row.image, backend, settings, model=model, name=name)
+        prepared = prepare_task(
+            row.source or row.image, backend, settings, model=model, name=name, subject=WHOLE if whole else None
+        )
         job = prepared.write_down(store, backend, batch=batch, fingerprint=row.fingerprint)
     row.assets = finish(job, backend, store, progress).variations
     row.state = "made"

@@ -7,6 +7,8 @@ sources   what was given (a path, bytes, a web address, a data URI, Base64) to a
 decode    the bytes to upright pixels, RGBA of 8 bits in sRGB; `formats` names what cannot be used, `png` reads what
           Pillow does not of a PNG, `colour` has profiles and depths, `profiles` makes profiles of other descriptions
 cutout    a plain background removed, or a mask put in its place; `pixels` has what is done to arrays
+marks     a subject that was marked by a box or strokes, cut out of any background: `segmentation` tells it from that,
+          `matting` softens its outline
 subject   where the subject is, by its alpha
 prepare   all of it: a picture ready for a task, or a sentence
 

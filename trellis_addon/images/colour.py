@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from .png import GREY, PngFacts
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from PIL.Image import Image
 
 _SIXTEEN_BITS = ("I;16", "I;16B", "I;16L", "I;16N", "I")  # the last is what Pillow once made of them
@@ -52,7 +54,20 @@ def _colours(image: Image, icc: bytes | None) -> Image:
         return _from_sixteen_bits(image, icc)
     if image.mode not in ("L", "RGB", "CMYK"):
         image = image.convert("L" if image.mode in ("1", "LA", "La") else "RGB")
+    if icc and image.mode == "L":
+        from PIL import Image as PILImage
+
+        return PILImage.merge("RGB", [image.point(curve.tolist()) for curve in _grey_curves(icc).T])
     return _to_srgb(image, icc) if icc else image
+
+
+def _grey_curves(icc: bytes) -> NDArray[np.uint8]:
+    """What each of the 256 greys is in sRGB: (256, 3)."""
+    import numpy as np
+    from PIL import Image as PILImage
+
+    ramp = PILImage.fromarray(np.arange(256, dtype=np.uint8)[None], "L")
+    return np.asarray(_to_srgb(ramp, icc, exactly=True).convert("RGB"))[0]
 
 
 def _from_sixteen_bits(image: Image, icc: bytes | None) -> Image:
@@ -68,8 +83,7 @@ def _from_sixteen_bits(image: Image, icc: bytes | None) -> Image:
             found[row : row + rows_at_once] = grey[row : row + rows_at_once].astype(np.float64) / 257.0 + 0.5
         return PILImage.fromarray(found, "L")
     # Profiles are applied to 8 bits: what lies between two of these values is interpolated.
-    steps = np.arange(256)
-    curves = np.asarray(_to_srgb(PILImage.fromarray(steps[None].astype(np.uint8), "L"), icc).convert("RGB"))[0]
+    steps, curves = np.arange(256), _grey_curves(icc)
     colours = np.empty((*grey.shape, 3), np.uint8)
     for row in range(0, len(grey), rows_at_once):
         levels = grey[row : row + rows_at_once].astype(np.float64) / 257.0
@@ -100,8 +114,11 @@ def _keyed_alpha(image: Image, png: PngFacts | None, low_bytes: Callable[[], Ima
     return PILImage.fromarray(np.where(is_clear, 0, 255).astype(np.uint8), "L")
 
 
-def _to_srgb(image: Image, icc: bytes) -> Image:
-    """An L, RGB or CMYK picture in sRGB; as it is where the profile cannot be read or is of no use."""
+def _to_srgb(image: Image, icc: bytes, *, exactly: bool = False) -> Image:
+    """An L, RGB or CMYK picture in sRGB; as it is where the profile cannot be read or is of no use.
+
+    `exactly`: without the tables that make it fast, and the darkest greys of linear profiles wrong.
+    """
     from PIL import ImageCms
 
     try:
@@ -110,7 +127,9 @@ def _to_srgb(image: Image, icc: bytes) -> Image:
         mode = {"GRAY": "L", "RGB": "RGB", "CMYK": "CMYK"}.get(profile.profile.xcolor_space.strip(), "")
         if mode and mode != image.mode and "CMYK" not in (mode, image.mode):
             image = image.convert(mode)
-        converted = ImageCms.profileToProfile(image, profile, ImageCms.createProfile("sRGB"), outputMode="RGB")
+        flags = ImageCms.Flags.NOOPTIMIZE if exactly else ImageCms.Flags.NONE
+        srgb = ImageCms.createProfile("sRGB")
+        converted = ImageCms.profileToProfile(image, profile, srgb, outputMode="RGB", flags=flags)
     except (ImageCms.PyCMSError, OSError, ValueError):
         return image  # an unreadable profile: the numbers are sRGB far more often than not
     return image if converted is None else converted

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 ADVICE = (
-    "cut the subject out and save it as a PNG or WebP with transparency, or photograph it before a plain background"
+    "mark the subject in it, take it whole, or cut it out and save it as a PNG or WebP with transparency; "
+    "Remote, and Local GPU with a mask model, cut it out by themselves"
 )
 
 # Distances are in CIE L*a*b*, where 2.3 is the smallest difference that people see.

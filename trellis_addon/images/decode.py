@@ -32,6 +32,14 @@ MAX_PIXELS = 120_000_000  # what a picture may claim in its header before anythi
 def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> Image:
     """Unpack a picture, turned upright, as RGBA in sRGB; of an animation the first picture.
 
+    Raises as `decode_sized` does.
+    """
+    return decode_sized(data, max_pixels)[0]
+
+
+def decode_sized(data: bytes, max_pixels: int = MAX_PIXELS) -> tuple[Image, tuple[int, int]]:
+    """The picture as `decode` gives it, and its size upright in the file: large JPEGs are reduced while unpacking.
+
     Raises `ImageError`: not a PNG, JPEG or WebP, cut off, damaged, of more than `max_pixels`, without pixels to see.
     """
     from PIL import Image as PILImage
@@ -65,44 +73,47 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> Image:
         ) from error
 
 
-def _unpacked(data: bytes, max_pixels: int) -> Image:
+def _unpacked(data: bytes, max_pixels: int) -> tuple[Image, tuple[int, int]]:
     from PIL import ImageOps
 
-    file = _loaded(data, max_pixels)
+    file, (width, height) = _loaded(data, max_pixels)
     image = to_rgba(file, read_png(data), lambda: _low_bytes(data))
     image.info.update({key: file.info[key] for key in _ORIENTED_BY if key in file.info})
     ImageOps.exif_transpose(image, in_place=True)  # else it is copied even where it is upright
     image.info.clear()
-    return image
+    # a JPEG that is reduced keeps its proportions to the pixel
+    is_turned = (image.width > image.height) != (file.width > file.height)
+    return image, (height, width) if is_turned else (width, height)
 
 
-def _loaded(data: bytes, max_pixels: int) -> ImageFile:
-    """The file with its pixels unpacked, as they lie in it."""
-    file = _opened(data, max_pixels)
+def _loaded(data: bytes, max_pixels: int) -> tuple[ImageFile, tuple[int, int]]:
+    """The file with its pixels unpacked, as they lie in it, and how many there are without reducing it."""
+    file, size = _opened(data, max_pixels)
     try:
         file.load()
-        return file
+        return file, size
     except OSError:
         if file.format != "JPEG":
             raise
     # A JPEG without its end marker may still have every row. Then what follows makes no difference; where rows are
     # missing, other bytes after the last one give other pixels.
     data = data.rstrip(b"\xff")
-    whole, other = _opened(data + _JPEG_END, max_pixels), _opened(data + _FILLING + _JPEG_END, max_pixels)
+    (whole, size), (other, _) = (_opened(data + more + _JPEG_END, max_pixels) for more in (b"", _FILLING))
     whole.load()
     other.load()
     if whole.tobytes() != other.tobytes():
         raise OSError("rows are missing")
-    return whole
+    return whole, size
 
 
-def _opened(data: bytes, max_pixels: int) -> ImageFile:
+def _opened(data: bytes, max_pixels: int) -> tuple[ImageFile, tuple[int, int]]:
     from PIL import Image as PILImage
 
     file = PILImage.open(io.BytesIO(data), formats=_FORMATS)
-    _check_pixels(file.size, max_pixels)
+    size = file.size
+    _check_pixels(size, max_pixels)
     file.draft("RGB", (MAX_SIDE, MAX_SIDE))  # large JPEGs are reduced while unpacking
-    return file
+    return file, size
 
 
 def _low_bytes(data: bytes) -> Image:

@@ -47,7 +47,7 @@ class Marks:
         return Marks((left * x, top * y, right * x, bottom * y), self.strokes)
 
 
-def marks_of(subject: Marks | Sequence[float] | NDArray[np.int8]) -> Marks:
+def marks_of(subject: Marks | Sequence[float] | NDArray[np.int8] | str) -> Marks:
     """What a caller gave: `Marks`, four numbers of a box, or an array of strokes. Raises `ImageError`."""
     if isinstance(subject, Marks):
         return subject
@@ -55,9 +55,12 @@ def marks_of(subject: Marks | Sequence[float] | NDArray[np.int8]) -> Marks:
         return Marks(strokes=subject.astype(np.int8))
     try:
         left, top, right, bottom = (float(value) for value in subject)
+        if not np.isfinite((left, top, right, bottom)).all():
+            raise ValueError
     except (TypeError, ValueError):
+        shown = " ".join(str(subject).split())[:60]
         raise ImageError(
-            f'subject: "{subject}" is no box; give left, top, right and bottom in pixels, or "whole".'
+            f'subject: "{shown}" is no box; give left, top, right and bottom in pixels, or "whole".'
         ) from None
     return Marks((left, top, right, bottom))
 
@@ -69,6 +72,8 @@ def cut_out_marked(image: Image, marks: Marks) -> Image:
     outside of the picture, and where no subject can be told from its background.
     """
     from PIL import Image as PILImage
+
+    from .matting import matte
 
     box, view = _places(image.size, marks.box)
     if max(image.size) > MAX_SIDE:
@@ -82,7 +87,7 @@ def cut_out_marked(image: Image, marks: Marks) -> Image:
     own = np.asarray(part.getchannel("A"), np.float32) / 255
     scale = min(1.0, _SIDE / max(part.size))
     share = _found(part, own, _shifted(box, view, scale), _strokes_in(marks.strokes, image.size, view), scale)
-    alpha, colours = _outlined(rgb, share, scale)
+    alpha, colours = matte(rgb, share)
     pixels = np.concatenate([colours, np.minimum(alpha, own)[..., None]], axis=-1)
     whole = PILImage.new("RGBA", image.size)
     whole.paste(PILImage.fromarray((pixels * 255 + 0.5).astype(np.uint8), "RGBA"), view[:2])
@@ -155,13 +160,14 @@ def _found(part: Image, own: Floats, box: Box, strokes: NDArray[np.int8] | None,
     small = np.asarray(part.convert("RGB").resize(size, PILImage.Resampling.BOX), np.float32) / 255
     clear = np.asarray(PILImage.fromarray(own).resize(size, PILImage.Resampling.BOX)) < 0.1
     near = _nearness(size, box)
-    inside, outside = np.zeros_like(clear), clear | (near < 0)
+    inside, outside, painted = np.zeros_like(clear), clear | (near < 0), None
     if strokes is not None:
-        painted = np.sign(strokes).astype(np.float32)
         # of a thin stroke something must be left
-        inside = np.asarray(PILImage.fromarray(painted.clip(0, 1)).resize(size, PILImage.Resampling.BOX)) > 0.1
-        ground = np.asarray(PILImage.fromarray((-painted).clip(0, 1)).resize(size, PILImage.Resampling.BOX)) > 0.1
-        outside = (outside | ground) & ~inside
+        inside, painted = (
+            np.asarray(PILImage.fromarray(side.astype(np.float32)).resize(size, PILImage.Resampling.BOX)) > 0.1
+            for side in (strokes > 0, strokes < 0)
+        )
+        outside = (outside | painted) & ~inside
     if outside.mean() < 0.02:  # the whole picture: then its edge is what is known of the background
         rim = max(1, min(size) // 50)
         edge = np.ones_like(outside)
@@ -170,7 +176,7 @@ def _found(part: Image, own: Floats, box: Box, strokes: NDArray[np.int8] | None,
     if not outside.any():
         raise _nothing()
     leaning = (_LEANING * np.clip(1.0 - near / _LOOSE, 0.0, 1.0)).astype(np.float32)
-    share = _whole_parts(segment(to_lab(small), inside, outside, leaning), inside)
+    share = _whole_parts(segment(to_lab(small), inside, outside, leaning, painted), inside)
     if (share > 0.5).sum() < max(_SMALLEST * (~outside).sum(), 4):
         raise _nothing()
     return share
@@ -201,16 +207,3 @@ def _whole_parts(share: Floats, inside: Mask) -> Floats:
     kept = np.array([part.area >= _LEAST_PART * largest for part in found] + [False])
     kept[labels[inside & (labels >= 0)]] = True
     return np.where(grown(kept[labels], 2), share, 0.0).astype(np.float32)
-
-
-def _outlined(rgb: Floats, share: Floats, scale: float) -> tuple[Floats, Floats]:
-    """Alpha and the subject's own colours in all the pixels that there are."""
-    from PIL import Image as PILImage
-
-    from .matting import own_colours, soften
-
-    height, width = rgb.shape[:2]
-    large = np.asarray(PILImage.fromarray(share).resize((width, height), PILImage.Resampling.BICUBIC)).clip(0, 1)
-    radius = max(2, round(2.0 / scale))
-    alpha = soften(rgb, large, radius)
-    return alpha, own_colours(rgb, alpha, max(3, radius))

@@ -25,12 +25,15 @@ _UNLIKE, _UNSURE = 0.4, 4.0  # logarithms: when a gap is none
 _CLEAR = 9.0  # the most that the colour of one pixel counts
 
 
-def segment(lab: Floats, inside: Mask, outside: Mask, leaning: Floats | None = None) -> Floats:
+def segment(
+    lab: Floats, inside: Mask, outside: Mask, leaning: Floats | None = None, painted: Mask | None = None
+) -> Floats:
     """The share of the subject in every pixel, 0..1, near 0 or 1 almost everywhere: (height, width).
 
     `lab`: the picture in L*a*b*, (height, width, 3), a few hundred pixels a side. `inside`, `outside`: what is known to
     be the subject and the background; the latter must not be empty. `leaning`: how much likelier each pixel is to be
-    the background for where it is, as a logarithm.
+    the background for where it is, as a logarithm. `painted`: what of the background was pointed at, and so counts
+    for more than its area.
     """
     colours = _features(lab)
     weights = _edge_weights(lab)
@@ -38,12 +41,15 @@ def segment(lab: Floats, inside: Mask, outside: Mask, leaning: Floats | None = N
     share = np.where(outside, 0.0, 1.0).astype(np.float32)
     low, high = inside.astype(np.float32), 1.0 - outside.astype(np.float32)
     dice = np.random.default_rng(0)  # the same picture always gives the same cut
+    if painted is not None and painted.any():
+        share[_alike(lab, painted, inside, dice) & ~inside] = 0.0
     for _ in range(_ROUNDS):
         subject = share > 0.5
         if not subject.any() or subject.all():
             break
-        of_subject = _likelihood(colours, _sampled(colours[subject], dice), dice)
-        of_ground = _likelihood(colours, _sampled(colours[~subject], dice), dice)
+        of_subject = _likelihood(colours, _sampled(colours[subject], colours[inside], dice), dice)
+        pointed_at = colours[painted] if painted is not None else colours[:0, 0]
+        of_ground = _likelihood(colours, _sampled(colours[~subject], pointed_at, dice), dice)
         cost = np.clip(of_ground - of_subject, -_CLEAR, _CLEAR)
         if leaning is not None:
             cost += leaning
@@ -52,6 +58,13 @@ def segment(lab: Floats, inside: Mask, outside: Mask, leaning: Floats | None = N
     else:
         _close_holes(share, of_subject, of_ground, outside)
     return share
+
+
+def _alike(lab: Floats, painted: Mask, inside: Mask, dice: np.random.Generator) -> Mask:
+    """What has the colours that were painted over as background, and rather not those that were as the subject."""
+    likeness = _likelihood(lab, lab[painted], dice)
+    alike = likeness > np.percentile(likeness[painted], 5)
+    return alike & (likeness > _likelihood(lab, lab[inside], dice)) if inside.any() else alike
 
 
 def _close_holes(share: Floats, of_subject: Floats, of_ground: Floats, outside: Mask) -> None:
@@ -80,8 +93,13 @@ def _features(lab: Floats) -> Floats:
     return np.concatenate([lab, (4.0 * np.log1p(restless))[..., None]], axis=-1).astype(np.float32)
 
 
-def _sampled(values: Floats, dice: np.random.Generator) -> Floats:
-    return values if len(values) <= _SAMPLE else values[dice.choice(len(values), _SAMPLE, replace=False)]
+def _sampled(values: Floats, pointed_at: Floats, dice: np.random.Generator) -> Floats:
+    """Some of the values, and of those that were pointed at a third as many."""
+    if len(values) > _SAMPLE:
+        values = values[dice.choice(len(values), _SAMPLE, replace=False)]
+    if not len(pointed_at):
+        return values
+    return np.concatenate([values, pointed_at[dice.integers(len(pointed_at), size=len(values) // 3 + 1)]])
 
 
 def _likelihood(features: Floats, of_side: Floats, dice: np.random.Generator) -> Floats:

@@ -91,6 +91,8 @@ def _path_of_address(address: str, *, on_windows: bool = os.name == "nt") -> str
     if path.startswith("//"):
         host, slash, rest = path[2:].partition("/")
         path = slash + rest
+        if re.fullmatch(r"[A-Za-z][:|]", host):  # with a slash too few
+            host, path = "", f"/{host}{path}"
     path = unquote(path, errors="surrogateescape")  # as the system itself gives names that are no UTF-8
     if not on_windows:
         return path

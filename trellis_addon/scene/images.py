@@ -18,28 +18,41 @@ from ..images.profiles import ACES_AP1, REC2020, to_srgb_matrix
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
+    from ..images.marks import Marks
+
 
 _SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"RIFF")  # of PNG, JPEG and WebP files
 
 
 def datablock_loader(
-    image: bpy.types.Image, *, mask: bpy.types.Image | None = None, whole: bool = False, may_leave: bool = False
+    image: bpy.types.Image,
+    *,
+    mask: bpy.types.Image | None = None,
+    marks: Marks | None = None,
+    whole: bool = False,
+    may_leave: bool = False,
 ) -> Callable[[], PreparedImage]:
     """What makes a picture of the datablock, edits included.
 
     `mask`: a datablock whose transparency, or else brightness, says what the subject is; `whole`
-    cuts nothing out; `may_leave` as in `images.prepare`. To be called on the main thread, where the
-    pixels are taken; the function that it returns does the slow part and may run in any thread. Raises
-    `ImageError` when there are no pixels.
+    cuts nothing out; `marks`: what was marked of the subject, in the datablock's pixels with the first row at
+    the top, which is cut out of a background of any kind; `may_leave` as in `images.prepare`. To be called on
+    the main thread, where the pixels are taken; the function that it returns does the slow part and may run in
+    any thread. Raises `ImageError` when there are no pixels.
     """
     name = name_of(image)
     read = datablock_reader(image)
     read_mask = datablock_reader(mask) if mask is not None and not whole else None
 
+    side = max(image.size)
+
     def load() -> PreparedImage:
         picture, sha256 = read()
+        # a large JPEG is reduced while it is unpacked
+        scale = max(picture.size) / side if side else 1.0
+        placed = marks.scaled(scale, scale) if marks is not None and not whole else None
         given = WHOLE if whole else read_mask()[0] if read_mask else None
-        return prepare(picture, name=name, sha256=sha256, mask=given, may_leave=may_leave)
+        return prepare(picture, name=name, sha256=sha256, mask=given, marks=placed, may_leave=may_leave)
 
     return load
 
