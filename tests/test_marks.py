@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from trellis_addon.images import WHOLE, load_image, subject_box
 from trellis_addon.images.marks import Marks
 from trellis_addon.task.settings import Settings
 
+decoding = importlib.import_module("trellis_addon.images.decode")  # whose name is also a function's
 SIZE = (480, 400)
 BOX = (110, 70, 340, 350)
 
@@ -101,19 +103,29 @@ def test_the_outline_is_soft_and_has_its_own_colours() -> None:
     assert np.median(rgba[soft][:, 1]) < 80, "the green ground shines through at the outline"
 
 
-def test_the_box_is_that_of_the_picture_as_it_is_seen() -> None:
-    """Turned by its EXIF, and larger than what a JPEG is unpacked to."""
-    large = (4800, 4000)
-    mask = lamp_mask(large)
-    picture = scene(hedge(SIZE).resize(large), mask)
+def test_the_box_is_that_of_the_picture_as_it_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Turned by its EXIF, and reduced while a JPEG is unpacked."""
+    mask = lamp_mask((1440, 1200))
+    picture = scene(hedge(SIZE).resize(mask.size), mask)
     exif = Image.Exif()
     exif[0x0112] = 6
     data = encoded(picture.transpose(Image.Transpose.ROTATE_90), "JPEG", quality=90, exif=exif)
-    found = load_image(data, subject=tuple(10 * v for v in BOX))
-    assert max(found.rgba.size) <= 2048
+    monkeypatch.setattr(decoding, "MAX_SIDE", 600)
+    found = load_image(data, subject=tuple(3 * v for v in BOX))
+    assert found.rgba.size == (720, 600), "half of it"
+    assert overlap(found.rgba, lamp_mask((720, 600))) > 0.97
+
+
+def test_a_part_of_a_large_picture_keeps_its_pixels() -> None:
+    picture = Image.new("RGB", (2600, 1800))
+    for left in range(0, 2600, 480):
+        for top in range(0, 1800, 400):
+            picture.paste(hedge(SIZE, left + top), (left, top))
+    picture.paste(scene(hedge(SIZE), lamp_mask()), (1900, 1300))
+    found = load_image(encoded(picture, "PNG", compress_level=1), subject=(2010, 1370, 2240, 1650))
     left, top, right, bottom = subject_box(found.rgba)
-    assert (right - left) / (bottom - top) == pytest.approx(190 / 260, abs=0.02)
-    assert right - left > 700, "a part of a large picture keeps its pixels"
+    assert right - left == pytest.approx(191, abs=3) and bottom - top == pytest.approx(260, abs=3)
+    assert max(found.rgba.size) < 600, "its surroundings alone"
 
 
 def test_boxes_at_the_edge_and_around_the_whole() -> None:
