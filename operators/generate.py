@@ -132,7 +132,7 @@ class TRELLIS2_OT_generate(bpy.types.Operator):
 def _loader_of_file(path: Path) -> Callable[[], PreparedImage]:
     """The file's loader; one of another format than the usual ones is read by Blender, here and now."""
     from ..trellis_addon.images import load_image
-    from ..trellis_addon.scene.sources import png_of_file
+    from ..trellis_addon.scene.images import png_of_file
 
     if path.suffix.lower() not in OTHER_EXTENSIONS:
         return partial(load_image, path, may_leave=True)

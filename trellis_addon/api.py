@@ -27,7 +27,7 @@ from .task.settings import Settings
 from .task.task import Task, check_own_settings, check_uuid, new_uuid
 
 if TYPE_CHECKING:
-    from .images.prepare import Subject
+    from .images.preparing import Subject
 
 log = logging.getLogger(__name__)
 

@@ -126,7 +126,7 @@ def _row(image: Path, settings: Settings, model: str, whole: bool) -> Row:
 
 def _convert(row: Row, folder: Path) -> None:
     """A picture of another format as a PNG that stands for it, where Blender reads it."""
-    from .scene.sources import png_of_file
+    from .scene.images import png_of_file
 
     try:
         png = png_of_file(row.image)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.errors import ImageError
-from .decode import MAX_SIDE
+from .limits import MAX_SIDE
 from .pixels import Floats, Mask, grown, parts, to_lab
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from ..core.errors import ImageError, OfflineError
+from .limits import MAX_BYTES
 from .names import readable
 
-MAX_BYTES = 64 * 2**20
 _QUOTES = {'"': '"', "'": "'", "\u201c": "\u201d", "\u2018": "\u2019", "\u00ab": "\u00bb", "<": ">"}
 
 

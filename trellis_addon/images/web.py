@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..core.errors import ImageError
 from ..core.version import VERSION
-from .sources import MAX_BYTES
+from .limits import MAX_BYTES
 
 if TYPE_CHECKING:
     import httpx

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ import bpy
 import numpy as np
 
 from ..core.errors import ImageError
-from ..images import EXTENSIONS, WHOLE, PreparedImage, decode, prepare, read_image_bytes
+from ..images import EXTENSIONS, WHOLE, PreparedImage, decode, prepare, read_image_bytes, readable
 from ..images.profiles import ACES_AP1, REC2020, to_srgb_matrix
 
 if TYPE_CHECKING:
@@ -55,6 +56,26 @@ def datablock_loader(
         return prepare(picture, name=name, sha256=sha256, mask=given, marks=placed, may_leave=may_leave)
 
     return load
+
+
+def png_of_file(path: Path) -> bytes:
+    """A picture file of any format that Blender reads, as a PNG; nothing of it stays in the .blend. Main thread only.
+
+    Raises `ImageError`, which names the format, where Blender cannot read it.
+    """
+    image = None
+    try:
+        image = bpy.data.images.load(str(path), check_existing=False)
+        picture, _ = datablock_reader(image)()
+    except (RuntimeError, ImageError):
+        decode(read_image_bytes(path)[0])  # says what is wrong with it
+        raise ImageError(f"{readable(path.name)} cannot be read; save it as a PNG, JPEG or WebP file.") from None
+    finally:
+        if image is not None:
+            bpy.data.images.remove(image)
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()
 
 
 def name_of(image: bpy.types.Image) -> str:

@@ -6,7 +6,6 @@ Packed, because the picture must still be there when its file, the clipboard or 
 from __future__ import annotations
 
 import contextlib
-import io
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,28 +38,6 @@ def image_of_file(path: Path) -> bpy.types.Image:
     if twin is not None:  # chosen before
         bpy.data.images.remove(image)
     return twin or image
-
-
-def png_of_file(path: Path) -> bytes:
-    """A picture file of any format that Blender reads, as a PNG; nothing of it stays in the .blend. Main thread only.
-
-    Raises `ImageError`, which names the format, where Blender cannot read it.
-    """
-    from .images import datablock_reader
-
-    image = None
-    try:
-        image = bpy.data.images.load(str(path), check_existing=False)
-        picture, _ = datablock_reader(image)()
-    except (RuntimeError, ImageError):
-        decode(read_image_bytes(path)[0])  # says what is wrong with it
-        raise ImageError(f"{readable(path.name)} cannot be read; save it as a PNG, JPEG or WebP file.") from None
-    finally:
-        if image is not None:
-            bpy.data.images.remove(image)
-    buffer = io.BytesIO()
-    picture.save(buffer, "PNG", compress_level=1)
-    return buffer.getvalue()
 
 
 def image_of_bytes(data: bytes, name: str) -> bpy.types.Image:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +13,10 @@ from trellis_addon import api
 from trellis_addon.cli import main as cli
 from trellis_addon.client.backends import Backend
 from trellis_addon.core.errors import ImageError
-from trellis_addon.images import WHOLE, load_image, subject_box
+from trellis_addon.images import WHOLE, decoding, load_image, subject_box
 from trellis_addon.images.marks import Marks
 from trellis_addon.task.settings import Settings
 
-decoding = importlib.import_module("trellis_addon.images.decode")  # whose name is also a function's
 SIZE = (480, 400)
 BOX = (110, 70, 340, 350)
 

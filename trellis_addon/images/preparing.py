@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from ..core.errors import ImageError
-from .decode import MAX_PIXELS, MAX_SIDE, decode, decode_sized
+from .decoding import decode, decode_sized
+from .limits import MAX_PIXELS, MAX_SIDE
 from .names import clean_name
 from .sources import read_image_bytes
 from .subject import cut_off, drop_specks, edges_reached, extremes, subject_box

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from ..core.errors import ImageError
 from .colour import to_rgba
 from .formats import what_is
+from .limits import MAX_BYTES, MAX_PIXELS, MAX_SIDE
 from .png import read_png
-from .sources import MAX_BYTES
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -22,11 +22,6 @@ _JPEG_END = b"\xff\xd9"
 _FILLING = bytes(range(1, 255)) * 17  # of every kind but markers
 # where Pillow looks for how to turn a picture
 _ORIENTED_BY = ("exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif")
-
-# The model looks at 1024 x 1024 pixels of the subject; the platform stores no more than 2048.
-# Everything above that is only transfer time.
-MAX_SIDE = 2048
-MAX_PIXELS = 120_000_000  # what a picture may claim in its header before anything is unpacked
 
 
 def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> Image:
