@@ -15,6 +15,7 @@ from ..addon.backend_state import price_of
 from ..addon.preferences import backend_of, preferences, remote_key_source, service_url
 from ..addon.properties import read_settings, write_settings
 from ..trellis_addon.core.errors import TrellisError
+from ..trellis_addon.images import EXTENSIONS, OTHER_EXTENSIONS
 from ..trellis_addon.scene.words import said
 from .sources import is_over_sidebar
 
@@ -113,7 +114,7 @@ class TRELLIS2_OT_generate(bpy.types.Operator):
         What cannot be cut out here may be by the service: `prepare_task` asks it, and refuses where it cannot.
         """
         from ..trellis_addon.core.errors import ImageError
-        from ..trellis_addon.images import clean_name, load_image
+        from ..trellis_addon.images import clean_name
         from ..trellis_addon.scene.cutout_preview import loader_of
         from ..trellis_addon.scene.images import name_of
 
@@ -121,11 +122,24 @@ class TRELLIS2_OT_generate(bpy.types.Operator):
         if not paths and self.filepath:
             paths = [Path(bpy.path.abspath(self.filepath))]
         if paths:
-            return [(clean_name(path.stem), partial(load_image, path, may_leave=True)) for path in paths]
+            return [(clean_name(path.stem), _loader_of_file(path)) for path in paths]
         image = state.image
         if image is None:
             raise ImageError("There is no image: choose one in the panel, or drop a file onto the viewport.")
         return [(clean_name(name_of(image)), loader_of(image, may_leave=True))]
+
+
+def _loader_of_file(path: Path) -> Callable[[], PreparedImage]:
+    """The file's loader; one of another format than the usual ones is read by Blender, here and now."""
+    from ..trellis_addon.images import load_image
+    from ..trellis_addon.scene.images import png_of_file
+
+    if path.suffix.lower() not in OTHER_EXTENSIONS:
+        return partial(load_image, path, may_leave=True)
+    try:
+        return partial(load_image, png_of_file(path), name=path.stem, may_leave=True)
+    except TrellisError:
+        return partial(load_image, path)  # which says what is wrong with it, in its own line of the queue
 
 
 class TRELLIS2_FH_images(bpy.types.FileHandler):
@@ -134,7 +148,7 @@ class TRELLIS2_FH_images(bpy.types.FileHandler):
     bl_idname = "TRELLIS2_FH_images"
     bl_label = "Generate a 3D Asset (TRELLIS.2)"
     bl_import_operator = "trellis2.generate"
-    bl_file_extensions = ".png;.jpg;.jpeg;.webp"
+    bl_file_extensions = ";".join(EXTENSIONS)
 
     @classmethod
     def poll_drop(cls, context: bpy.types.Context) -> bool:

@@ -10,6 +10,7 @@ from bpy.props import BoolProperty, CollectionProperty, StringProperty
 
 from ..addon.backend_state import obstacles
 from ..trellis_addon.core.errors import TrellisError
+from ..trellis_addon.images import EXTENSIONS
 from ..trellis_addon.scene.words import said
 
 
@@ -185,11 +186,11 @@ class TRELLIS2_OT_generate_folder(_Several, bpy.types.Operator):
 
     def pictures(self) -> list[Path]:
         from ..trellis_addon.core.errors import ImageError
-        from ..trellis_addon.images import find_images
+        from ..trellis_addon.images import find_pictures
 
         folder = Path(bpy.path.abspath(self.directory))
         try:
-            paths = find_images(folder)
+            paths = find_pictures(folder)
         except OSError as error:
             raise ImageError(f"The folder {folder} cannot be read: {error.strerror}.") from error
         if not paths:
@@ -203,7 +204,7 @@ class TRELLIS2_FH_panel(bpy.types.FileHandler):
     bl_idname = "TRELLIS2_FH_panel"
     bl_label = "Use as Image (TRELLIS.2)"
     bl_import_operator = "trellis2.image_open"
-    bl_file_extensions = ".png;.jpg;.jpeg;.webp"
+    bl_file_extensions = ";".join(EXTENSIONS)
 
     @classmethod
     def poll_drop(cls, context: bpy.types.Context) -> bool:

@@ -11,20 +11,23 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .client.backends import BACKENDS, Backend, connect
 from .client.client import Account
 from .core.errors import ApiKeyError, FieldError, ImageError, JobError, OfflineError
 from .core.parallel import IN_FLIGHT, as_ready
 from .core.progress import Progress
-from .images import LATER, PreparedImage, clean_name, image_kind, load_image
+from .images import LATER, PreparedImage, clean_name, image_kind, load_image, meant
 from .jobs.job import NOT_KEPT, Asset, Job, State
 from .jobs.money import Price, expected_price
 from .jobs.runner import run_job
 from .jobs.store import JobStore
 from .task.settings import Settings
 from .task.task import Task, check_own_settings, check_uuid, new_uuid
+
+if TYPE_CHECKING:
+    from .images.preparing import Subject
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +73,7 @@ def generate(
     backend: str = "draft",
     model: str | None = None,
     name: str = "",
+    subject: Subject | None = None,
     output: str | os.PathLike[str] | None = None,
     key: str = "",
     settings: Settings | Mapping[str, Any] | None = None,
@@ -80,7 +84,8 @@ def generate(
 ) -> Asset:
     """Make an asset of a picture; blocks until it is there.
 
-    `image`: a path, URL, data URI, Base64, bytes, or what `load_image` returned. `backend`:
+    `image`: a path, URL, data URI, Base64, bytes, or what `load_image` returned. `subject`: a box around the subject,
+    in pixels of the upright picture, or "whole"; see `load_image`. `backend`:
     "draft" (the default: this machine, no weights), "local" (this machine's GPU, or the draft where no
     weights are installed), "remote" (Runware; the key from `key`, RUNWARE_API_KEY or the keyring), or
     the address of a service. Settings are keywords (`resolution=1024, texture_size=4096, seed=7,
@@ -96,7 +101,7 @@ def generate(
     where = Backend(backend, key, allow_network)
     if output is not None:
         check_output(Path(output))
-    prepared = prepare_task(image, where, wished, model=model, name=name)
+    prepared = prepare_task(image, where, wished, model=model, name=name, subject=subject)
     store = store or JobStore()
     asset = finish(prepared.write_down(store, where), where, store, progress)
     return copy_out(asset, Path(output)) if output is not None else asset
@@ -110,24 +115,28 @@ def prepare_task(
     model: str | None = None,
     name: str = "",
     uuid: str = "",
+    subject: Subject | None = None,
 ) -> PreparedTask:
     """Everything checked, nothing sent. `uuid`: the taskUUID, where the caller has chosen one.
 
-    A picture whose subject cannot be told here goes as it is to a service of ours that has a mask model.
+    A picture whose subject cannot be told here goes as it is to the remote API, which cuts subjects out itself, and to
+    a service of ours that has a mask model. `subject` as in `load_image`.
     """
     uuid = uuid or new_uuid()
     if backend.is_remote:
         check_own_settings(settings)
     model = backend.check_model(model or backend.default_model)
-    if isinstance(image, str) and backend.is_remote and image_kind(image.strip()) in ("uuid", "url"):
+    text = meant(image) if isinstance(image, str) else ""
+    if text and subject is None and backend.is_remote and image_kind(text) in ("uuid", "url"):
         # The platform fetches these itself; what it is given is what identifies the picture.
-        text = image.strip()
         label = clean_name(name or Path(text.partition("?")[0]).stem)
         return PreparedTask(Task(text, settings, model, uuid), label, hashlib.sha256(text.encode()).hexdigest())
-    if isinstance(image, PreparedImage):
+    if not isinstance(image, PreparedImage):
+        prepared = load_image(image, subject=subject, allow_network=backend.allow_network, may_leave=True)
+    elif subject is None:
         prepared = image
     else:
-        prepared = load_image(image, allow_network=backend.allow_network, may_leave=not backend.is_remote)
+        raise ImageError("The image was prepared already; give the subject to load_image.")
     if prepared.cutout == LATER and not _cuts_out(backend):
         raise ImageError(prepared.problem)
     label = clean_name(name) if name else prepared.name
@@ -138,9 +147,9 @@ def prepare_task(
 
 
 def _cuts_out(backend: Backend) -> bool:
-    """Whether the backend is a service of ours that has a mask model."""
+    """Whether the backend cuts subjects out: the remote API does, and a service of ours that has a mask model."""
     if backend.is_remote:
-        return False
+        return True
     with connect(backend) as client:
         return client.about().get("maskModel") is True
 
@@ -226,6 +235,7 @@ def price(
     *,
     backend: str = "remote",
     key: str = "",
+    subject: Subject | None = None,
     settings: Settings | Mapping[str, Any] | None = None,
     **named_settings: Any,
 ) -> Price:
@@ -234,7 +244,7 @@ def price(
     The picture is sent, because the service checks it; nothing is made. Raises as `generate` does.
     """
     where = Backend(backend, key)
-    prepared = prepare_task(image, where, Settings(settings or {}).replace(**named_settings))
+    prepared = prepare_task(image, where, Settings(settings or {}).replace(**named_settings), subject=subject)
     with connect(where) as client:
         told = client.price(prepared.task)
     return expected_price(prepared.task.settings.value("number_results")) if told is None else Price(told, told)
@@ -273,13 +283,14 @@ def check_output(target: Path) -> None:
         raise FieldError("output", str(target), "give a file name that ends in .glb")
 
 
-def fingerprint(image: Path, settings: Settings, model: str) -> str:
-    """What makes two jobs the same work: the picture's bytes, the settings, the model."""
+def fingerprint(image: Path, settings: Settings, model: str, subject: str = "") -> str:
+    """What makes two jobs the same work: the picture's bytes and what is used of it, the settings, the model."""
     try:
         digest = hashlib.sha256(image.read_bytes())
     except OSError as error:
         raise ImageError(f"{image} cannot be read: {error.strerror or error}.") from error
-    digest.update(json.dumps([settings.to_request(), model], sort_keys=True).encode())
+    work = [settings.to_request(), model, *([subject] if subject else [])]
+    digest.update(json.dumps(work, sort_keys=True).encode())
     return digest.hexdigest()
 
 

@@ -6,6 +6,7 @@ way) and the .blend itself (which assets stand in it), so nothing is generated, 
 
 from __future__ import annotations
 
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from .client.backends import Backend
 from .core.errors import InputError, TrellisError
 from .core.parallel import IN_FLIGHT, as_ready
 from .core.progress import Progress
-from .images import find_images
+from .images import EXTENSIONS, WHOLE, clean_name, find_path, find_pictures, readable
 from .jobs.job import Asset, State
 from .jobs.store import JobStore
 from .task.settings import Settings
@@ -25,9 +26,13 @@ from .task.settings import Settings
 
 @dataclass
 class Row:
-    """What became of one picture: `state` is "made", "reused", "present" or "failed"."""
+    """What became of one picture: `state` is "made", "reused", "present" or "failed".
+
+    `source` is the picture as it is used, where that is not the file itself.
+    """
 
     image: Path
+    source: Path | None = None
     fingerprint: str = ""
     state: str = ""
     seconds: float = 0.0
@@ -48,29 +53,31 @@ def run_batch(
     *,
     model: str | None = None,
     height: float | None = 1.0,
+    whole: bool = False,
     store: JobStore | None = None,
     report: Callable[[Row, str, float], None] = lambda row, stage, share: None,
     is_stopped: Callable[[], bool] = lambda: False,
 ) -> list[Row]:
     """Make an asset of every picture in `folder` and save them all, in a grid, into `output`.
 
-    Needs `bpy`. `report(row, stage, share)` is called, from several threads, whenever something
-    moves, and with the stage "Done" at a row's end. When `is_stopped` says so, or on KeyboardInterrupt,
-    what is there is saved; rows that did not come to their end have no state.
+    Needs `bpy`. `whole`: nothing is cut out of any of them. `report(row, stage, share)` is called, from several
+    threads, whenever something moves, and with the stage "Done" at a row's end. When `is_stopped` says so, or on
+    KeyboardInterrupt, what is there is saved; rows that did not come to their end have no state.
     """
     from . import scene
     from .scene import files
 
-    images = find_images(folder) if folder.is_dir() else []
+    folder = find_path(str(folder))
+    images = find_pictures(folder) if folder.is_dir() else []
     if not images:
-        raise InputError(f"{folder}: there is no PNG, JPEG or WebP picture in this folder.")
+        raise InputError(f"{readable(str(folder))}: there is no PNG, JPEG or WebP picture in this folder.")
     store = store or JobStore()
     model = backend.check_model(model or backend.default_model)
     if output.exists():
         files.open_file(output)
     else:
         files.new_file()
-    rows = [_row(image, settings, model) for image in images]
+    rows = [_row(image, settings, model, whole) for image in images]
     present = scene.fingerprints()
     for row in rows:
         if row.fingerprint in present:
@@ -84,9 +91,14 @@ def run_batch(
         started = time.monotonic()
         with locks[row.fingerprint]:
             progress = Progress(lambda stage, share: report(row, stage, share))
-            _make(row, str(output.resolve()), backend, settings, model, store, progress)
+            _make(row, readable(str(output.resolve())), backend, settings, model, whole, store, progress)
         row.seconds = time.monotonic() - started
 
+    converted = tempfile.TemporaryDirectory(prefix="trellis2-batch-")
+    for row in [row for row in rows if not row.state and row.image.suffix.lower() not in EXTENSIONS]:
+        _convert(row, Path(converted.name))
+        if row.state:
+            report(row, "Done", 1.0)
     placed: dict[str, list] = {}
     try:
         for row, outcome in as_ready([row for row in rows if not row.state], make, IN_FLIGHT, is_stopped):
@@ -96,19 +108,33 @@ def run_batch(
                 _import(row, placed, scene, height)
             report(row, "Done", 1.0)
     finally:
+        converted.cleanup()
         if placed:
             scene.lay_out_grid([obj for row in rows for obj in placed.get(row.image.name, [])])
             files.save_file(output)
     return rows
 
 
-def _row(image: Path, settings: Settings, model: str) -> Row:
+def _row(image: Path, settings: Settings, model: str, whole: bool) -> Row:
     row = Row(image)
     try:
-        row.fingerprint = fingerprint(image, settings, model)
+        row.fingerprint = fingerprint(image, settings, model, WHOLE if whole else "")
     except InputError as error:  # gone, or not ours to read
         _fail(row, error)
     return row
+
+
+def _convert(row: Row, folder: Path) -> None:
+    """A picture of another format as a PNG that stands for it, where Blender reads it."""
+    from .scene.images import png_of_file
+
+    try:
+        png = png_of_file(row.image)
+    except TrellisError as error:
+        _fail(row, error)
+        return
+    row.source = folder / f"{row.fingerprint}.png"
+    row.source.write_bytes(png)
 
 
 def _fail(row: Row, error: Exception) -> None:
@@ -135,6 +161,7 @@ def _make(
     backend: Backend,
     settings: Settings,
     model: str,
+    whole: bool,
     store: JobStore,
     progress: Progress,
 ) -> None:
@@ -147,7 +174,10 @@ def _make(
         job = None  # its files were deleted
     if job is None:
         progress.update("Preparing", 0.0)
-        prepared = prepare_task(row.image, backend, settings, model=model)
+        name = clean_name(row.image.stem)
+        prepared = prepare_task(
+            row.source or row.image, backend, settings, model=model, name=name, subject=WHOLE if whole else None
+        )
         job = prepared.write_down(store, backend, batch=batch, fingerprint=row.fingerprint)
     row.assets = finish(job, backend, store, progress).variations
     row.state = "made"

@@ -36,7 +36,11 @@ def draw_warnings(layout: bpy.types.UILayout, context: bpy.types.Context) -> Non
     found = _known(image) if image is not None else None
     if found is None:
         return
-    if found.error:
+    if found.error and found.is_for_model and context.scene.trellis2.backend == "remote":
+        wrapped(
+            layout, pgettext_iface("The picture is sent as it is: Remote cuts its subject out"), context, icon="INFO"
+        )
+    elif found.error:
         wrapped(layout, found.error, context, icon="ERROR", alert=True)
     for warning in found.warnings:
         wrapped(layout, warning, context, icon="ERROR")
@@ -70,6 +74,7 @@ def _status(image: bpy.types.Image, found: Any) -> str:
         "alpha": pgettext_iface("Its own transparency is used"),
         "studio": pgettext_iface("No transparency: the plain background was removed"),
         "mask": pgettext_iface("The mask is used"),
+        "marked": pgettext_iface("The marked subject is cut out"),
         "whole": pgettext_iface("Nothing is cut out"),
     }[found.cutout]
     size = pgettext_iface("{width} x {height} pixels").format(width=found.subject[0], height=found.subject[1])

@@ -19,10 +19,10 @@ from trellis_addon.client.backends import Backend, connect
 from trellis_addon.client.client import Client
 from trellis_addon.core.errors import EngineError, FieldError, TrellisError
 from trellis_addon.core.templates import LONGEST, Templates, literals_of, values_in
-from trellis_addon.cutout import apply_mask, remove_studio_background
 from trellis_addon.engines import registry
 from trellis_addon.formats import latents
 from trellis_addon.formats.glb.check import check_glb, check_glb_file
+from trellis_addon.images.cutout import apply_mask, remove_studio_background
 from trellis_addon.jobs import money
 from trellis_addon.jobs.job import Asset
 from trellis_addon.jobs.store import JobStore

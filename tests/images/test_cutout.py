@@ -10,8 +10,8 @@ from conftest import encoded, photo, sentence
 from PIL import Image, ImageDraw, ImageFilter
 
 from trellis_addon.core.errors import ImageError
-from trellis_addon.cutout import remove_studio_background
 from trellis_addon.images import decode
+from trellis_addon.images.cutout import remove_studio_background
 
 SIZE = (360, 300)
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import os
 import random
 import struct
+import sys
 import threading
 import zlib
 from collections.abc import Callable, Iterator
@@ -18,7 +20,20 @@ from conftest import disc, encoded, photo, sentence
 from PIL import Image, ImageCms, ImageDraw
 
 from trellis_addon.core.errors import ImageError, OfflineError
-from trellis_addon.images import MAX_SIDE, PreparedImage, clean_name, decode, find_images, image_kind, load_image
+from trellis_addon.images import (
+    EXTENSIONS,
+    MAX_SIDE,
+    PreparedImage,
+    clean_name,
+    decode,
+    find_images,
+    find_pictures,
+    image_kind,
+    load_image,
+    subject_box,
+)
+from trellis_addon.images.pixels import parts
+from trellis_addon.images.sources import _path_of_address
 
 KINDS = ("PNG", "WEBP", "JPEG")
 
@@ -149,6 +164,95 @@ def test_web_addresses_need_online_access(site: str) -> None:
     with pytest.raises(OfflineError, match="Allow Online Access") as caught:
         load_image(f"{site}/pictures/Red%20Box.png", allow_network=False)
     sentence(caught.value)
+
+
+def test_who_asks_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    class Strict(_Site):
+        def do_GET(self) -> None:
+            asked.append(self.headers["User-Agent"])
+            self.path = "/pictures/Red%20Box.png" if asked[-1].startswith("trellis2-blender/") else "/gone"
+            super().do_GET()
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Strict)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        load_image(f"http://127.0.0.1:{server.server_port}/a.png")
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert len(asked) == 1
+
+
+# --- paths as people give them ---
+
+
+def test_paths_as_people_give_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a b.png", "c#1?.png", "it's.png", "'q'.png"):
+        (tmp_path / name).write_bytes(file_of("PNG"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    monkeypatch.setenv("PICTURES", str(tmp_path))
+    path = str(tmp_path / "a b.png")
+    for text, name in (
+        ((tmp_path / "a b.png").as_uri(), "a b"),
+        ((tmp_path / "a b.png").as_uri().replace("file:///", "FILE://localhost/"), "a b"),
+        ("file:" + path.replace(" ", "%20"), "a b"),
+        ("file://" + path, "a b"),  # not encoded, as some programs copy it
+        (f"file://{path}\nfile:///other.png", "a b"),
+        ("file://" + str(tmp_path / "c#1?.png"), "c#1"),
+        (f'"{path}"', "a b"),
+        (f"'{path}'", "a b"),
+        (f" \u201c{path}\u201d \n", "a b"),
+        (f'"{path}"\n"/other.png"', "a b"),
+        ("~/a b.png", "a b"),
+        ("$PICTURES/a b.png", "a b"),
+        (str(tmp_path / "it's.png"), "it's"),
+        (f'"{tmp_path / "it"}\'s.png"', "it's"),
+        (Path("~") / "a b.png", "a b"),
+    ):
+        assert load_image(text).name == name, text
+        assert load_image(file_of("PNG"), mask=text).cutout == "mask"
+    monkeypatch.chdir(tmp_path)
+    assert load_image("'q'.png").rgba.size == (120, 120), "the name itself has quotes"
+    if os.name != "nt":
+        assert load_image(path.replace(" ", "\\ ")).name == "a b", "dragged onto a terminal"
+    for text in ("file:///nowhere/x%20y.png", '"nowhere.png"', "~/nowhere.png", "~nobody-here/x.png"):
+        with pytest.raises(ImageError, match="no image file") as caught:
+            load_image(text)
+        sentence(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("address", "path"),
+    [
+        ("file:///C:/Users/J%C3%BCrgen/a%20b.png", "C:\\Users\\J\u00fcrgen\\a b.png"),
+        ("file:///c|/a.png", "c:\\a.png"),
+        ("file://C:/a.png", "C:\\a.png"),
+        ("file:/C:/a.png", "C:\\a.png"),
+        ("file:\\\\\\C:\\a.png", "C:\\a.png"),
+        ("file://localhost/C:/a.png", "C:\\a.png"),
+        ("file://server/share/a.png", "\\\\server\\share\\a.png"),
+        ("file:////server/share/a.png", "\\\\server\\share\\a.png"),
+    ],
+)
+def test_file_addresses_of_windows(address: str, path: str) -> None:
+    assert _path_of_address(address, on_windows=True) == path
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="there every file name is Unicode")
+def test_names_that_are_no_unicode(tmp_path: Path) -> None:
+    path = os.path.join(os.fsencode(tmp_path), b"caf\xe9.png")
+    Path(os.fsdecode(path)).write_bytes(file_of("PNG"))
+    for source in (os.fsdecode(path), Path(os.fsdecode(path)), Path(os.fsdecode(path)).as_uri()):
+        found = load_image(source)
+        assert found.name == "caf"
+        found.name.encode()
+    with pytest.raises(ImageError) as caught:
+        load_image(os.fsdecode(path + b"?"))
+    sentence(caught.value).encode()
+    assert clean_name("\udce9") == "image" and clean_name("a\ud800b") == "ab"
 
 
 # --- upright, whatever the camera did ---
@@ -408,6 +512,61 @@ def test_cut_off_files_are_refused(kind: str) -> None:
         _survive(data[:-end])
 
 
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_jpeg_without_its_end_is_taken_and_one_without_rows_is_not(progressive: bool) -> None:
+    picture = Image.effect_noise((200, 150), 60).convert("RGB")
+    picture.paste((200, 40, 30), (60, 40, 140, 110))
+    data = encoded(picture, "JPEG", quality=90, progressive=progressive)
+    whole = pixels(decode(data))
+    for end in (data[:-2], data[:-1], data[:-2] + b"\xff\xff", data[:-2] + b"\r\n", b"\r\n" + data):
+        assert (pixels(decode(end)) == whole).all()
+    for lost in (10, 100, len(data) // 3):
+        with pytest.raises(ImageError, match="cut off"):
+            decode(data[:-lost])
+
+
+def test_blank_lines_before_a_file() -> None:
+    for kind in KINDS:
+        assert (pixels(decode(b"\n\r\n " + file_of(kind))) == pixels(decode(file_of(kind)))).all()
+
+
+@pytest.mark.parametrize(
+    ("head", "said"),
+    [
+        (b"8BPS\0\1", "Photoshop"),
+        (b"\0\0\0\x18ftyphevc", "HEIC"),
+        (b"\0\0\0\x18ftypmsf1", "HEIC"),
+        (b"\0\0\0\x18ftypmif1\0\0\0\0miafavif", "AVIF"),
+        (b"\0\0\0\x18ftypavis", "AVIF"),
+        (b"\0\0\0\x18ftypcrx ", "camera"),
+        (b"\0\0\0\x18ftypisom", "video"),
+        (b"\0\0\0\x0cJXL \r\n\x87\n", "JPEG XL"),
+        (b"\xff\x0a", "JPEG XL"),
+        (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG 2000"),
+        (b"\xff\x4f\xff\x51", "JPEG 2000"),
+        (b"#?RADIANCE\n", "Radiance"),
+        (b"#?RGBE\n", "Radiance"),
+        (b"DDS |", "DDS"),
+        (b"gimp xcf v011", "GIMP"),
+        (b"PK\3\4" + bytes(26) + b"mimetypeapplication/x-krita", "Krita"),
+        (b"PK\3\4", "ZIP"),
+        (b"\0\0\1\0\1\0", "icon"),
+        (b"II+\0", "TIFF"),
+        (b"MM\0*", "TIFF"),
+        (b"\xef\xbb\xbf<svg xmlns='x'/>", "SVG"),
+        ("<svg/>".encode("utf-16"), "SVG"),
+        (b"qoif", "QOI"),
+        (b"BLENDER-v500", "Blender file"),
+        (b"P6 4 4 255\n", "Netpbm"),
+        (b"version https://git-lfs.github.com/spec/v1", "Git LFS"),
+    ],
+)
+def test_other_formats_are_named(head: bytes, said: str) -> None:
+    with pytest.raises(ImageError, match=said) as caught:
+        load_image(head + bytes(64))
+    sentence(caught.value)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_corrupted_files_give_a_picture_or_a_sentence(kind: str) -> None:
     data = file_of(kind)
@@ -475,3 +634,92 @@ def test_pictures_of_a_folder(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     (tmp_path / "g.png").mkdir()
     assert [path.name for path in find_images(tmp_path)] == ["A.jpeg", "b.PNG", "c.webp"]
+
+
+def test_every_ending_of_the_formats_is_taken(tmp_path: Path) -> None:
+    names = ["a.jfif", "b.jpe", "c.JPG", "d.png", "e.JPEG", "f.webp", "g.pjpeg"]
+    for name in [*names, "h.TIF", "i.exr", "j.heic", "k.txt", ".l.tif"]:
+        (tmp_path / name).touch()
+    assert [path.name for path in find_images(tmp_path)] == names
+    assert [path.name for path in find_pictures(tmp_path)] == [*names, "h.TIF", "i.exr", "j.heic"]
+    assert {".jfif", ".jpe"} <= set(EXTENSIONS)
+
+
+# --- stray specks ---
+
+
+def spotted(*places: tuple[int, int], size: int = 1) -> Image.Image:
+    picture = Image.new("RGBA", (800, 800))
+    ImageDraw.Draw(picture).ellipse((160, 160, 640, 640), (200, 60, 30, 255))
+    for x, y in places:
+        picture.paste((9, 9, 9, 255), (x, y, x + size, y + size))
+    return picture
+
+
+def test_stray_specks_far_from_the_subject_are_left_out_and_told_of() -> None:
+    whole = (160, 160, 641, 641)
+    for count, size in ((1, 1), (1, 6), (60, 1), (60, 3)):
+        dice = np.random.default_rng(count)
+        edge = dice.integers(0, 800 - size, count)
+        places = [(1, 1), *((int(at), 3 if i % 2 else 790) for i, at in enumerate(edge[1:]))]
+        picture = spotted(*places, size=size)
+        assert subject_box(picture) == whole, "the picture itself"
+        found = load_image(encoded(picture))
+        assert subject_box(found.rgba) == whole
+        said = next(warning for warning in found.warnings if "stray speck" in warning)
+        assert count == 1 or any(word.isdigit() for word in said.split())
+        kept = pixels(found.rgba)
+        assert (kept[160:641, 160:641] == pixels(picture)[160:641, 160:641]).all() and kept[:100, :, 3].max() == 0
+
+
+def test_what_may_belong_to_the_subject_stays() -> None:
+    for picture in (
+        spotted((20, 20), size=40),  # a part of some size
+        spotted((400, 154), (630, 200)),  # within its box, or next to it
+        spotted(),
+    ):
+        found = load_image(encoded(picture))
+        assert (pixels(found.rgba) == pixels(picture)).all() and not found.warnings
+    sparks = Image.new("RGBA", (400, 400))
+    for x, y in np.random.default_rng(1).integers(0, 396, (300, 2)):
+        sparks.paste((250, 200, 30, 255), (x, y, x + 3, y + 3))
+    assert (pixels(load_image(encoded(sparks)).rgba) == pixels(sparks)).all(), "made of nothing else"
+    wand = Image.new("RGBA", (800, 800))
+    ImageDraw.Draw(wand).line((400, 10, 400, 400), (90, 60, 30, 255), 2)
+    ImageDraw.Draw(wand).ellipse((300, 400, 500, 600), (90, 60, 30, 255))
+    assert subject_box(load_image(encoded(wand)).rgba)[1] <= 10, "thin, but part of it"
+
+
+def test_specks_beside_a_masked_subject() -> None:
+    mask = spotted((2, 2)).getchannel("A").convert("RGB")
+    picture = Image.effect_noise((800, 800), 80).convert("RGB")
+    found = load_image(encoded(picture), mask=encoded(mask))
+    assert subject_box(found.rgba) == (160, 160, 641, 641) and any("speck" in w for w in found.warnings)
+
+
+def test_parts_of_a_mask_are_what_a_flood_would_reach() -> None:
+    mask = np.random.default_rng(3).random((70, 50)) > 0.6
+    found, labels = parts(mask)
+    assert ((labels >= 0) == mask).all() and sum(part.area for part in found) == mask.sum()
+    left = mask.copy()
+    count = 0
+    for seed in np.argwhere(mask):
+        if not left[tuple(seed)]:
+            continue
+        count += 1
+        waiting, reached = [tuple(seed)], []
+        left[tuple(seed)] = False
+        while waiting:
+            y, x = waiting.pop()
+            reached.append((y, x))
+            for v in range(max(y - 1, 0), min(y + 2, 70)):
+                for u in range(max(x - 1, 0), min(x + 2, 50)):
+                    if left[v, u]:
+                        left[v, u] = False
+                        waiting.append((v, u))
+        rows, columns = zip(*reached, strict=True)
+        label = labels[tuple(seed)]
+        assert (labels[list(rows), list(columns)] == label).all() and found[label].area == len(reached)
+        assert found[label].box == (min(columns), min(rows), max(columns) + 1, max(rows) + 1)
+    assert count == len(found)
+    assert parts(np.zeros((4, 5), bool))[0] == [] and parts(np.ones((1, 1), bool))[0][0].area == 1

@@ -23,7 +23,7 @@ from trellis_addon.client.local_service import start_service
 from trellis_addon.core.errors import EngineError, ImageError
 from trellis_addon.engines.engine import Made
 from trellis_addon.formats.glb.check import check_glb_file
-from trellis_addon.images import LATER, load_image
+from trellis_addon.images import LATER, WHOLE, load_image
 from trellis_addon.pipeline import mask as masks
 from trellis_addon.pipeline.mask import BiRefNetMask, StudioMask, find_mask, model_file
 from trellis_addon.task.settings import Settings
@@ -367,8 +367,12 @@ def test_others_are_sent_no_picture_that_is_not_cut_out() -> None:
     left = load_image(encoded(lamp()), may_leave=True)
     with local_server(answer) as url:
         tries = [(left, Backend(url))] * len(replies)
-        tries += [(picture, Backend("remote")) for picture in (left, encoded(lamp()))]
         for picture, backend in [*tries, (left, Backend("http://127.0.0.1:1"))]:
             with pytest.raises(ImageError, match="not uniform enough"):
                 prepare_task(picture, backend, Settings())
+        assert methods == ["GET"] * len(replies)
+        # the remote API cuts subjects out itself, and is not asked
+        for picture in (left, encoded(lamp())):
+            sent = prepare_task(picture, Backend("remote"), Settings()).task.image
+            assert (alpha(load_image(sent, mask=WHOLE).rgba) >= 254).all()
     assert methods == ["GET"] * len(replies)

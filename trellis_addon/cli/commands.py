@@ -75,6 +75,14 @@ def _parser(program: str) -> argparse.ArgumentParser:
     generate.add_argument("--output", type=Path, required=True, metavar="FILE", help="FILE.blend or FILE.glb")
     generate.add_argument("--name", default="", help="the asset's name (default: the picture's)")
     generate.add_argument("--render", type=Path, metavar="PNG", help="also render a picture of the asset (needs bpy)")
+    subject = generate.add_mutually_exclusive_group()
+    subject.add_argument(
+        "--subject",
+        metavar="X0,Y0,X1,Y1",
+        help="cut out what is in this box (left, top, right, bottom, in pixels of the upright picture), whatever the "
+        "background",
+    )
+    subject.add_argument("--whole", action="store_true", help="cut nothing out: the background becomes part of it")
     generate.set_defaults(run=_generate)
 
     batch = commands.add_parser("batch", parents=[common], help="every picture of a folder to one .blend")
@@ -83,6 +91,7 @@ def _parser(program: str) -> argparse.ArgumentParser:
     batch.add_argument(
         "--strict", action="store_true", help="exit with 1 when any picture failed, not only when all did"
     )
+    batch.add_argument("--whole", action="store_true", help="cut nothing out of any picture")
     batch.set_defaults(run=_batch, go_on="Run the same command again to go on.")
 
     for command in (generate, batch):
@@ -187,6 +196,7 @@ def _backend(options: argparse.Namespace, key: str, allow_network: bool) -> Back
 
 def _generate(options: argparse.Namespace, key: str, allow_network: bool) -> int:
     from ..api import generate
+    from ..images import WHOLE, readable
 
     settings, backend = _settings(options), _backend(options, key, allow_network)
     wants_blend = _check_output(options.output, (".blend", ".glb")) == ".blend"
@@ -200,6 +210,7 @@ def _generate(options: argparse.Namespace, key: str, allow_network: bool) -> int
         backend=backend.name,
         model=options.model,
         name=options.name,
+        subject=WHOLE if options.whole else _box(options.subject),
         output=None if wants_blend else options.output,
         key=key,
         settings=settings,
@@ -208,13 +219,25 @@ def _generate(options: argparse.Namespace, key: str, allow_network: bool) -> int
     )
     bar.end()
     if options.render:
-        print(f"Rendering {options.render} ...", flush=True)
+        print(f"Rendering {readable(str(options.render))} ...", flush=True)
     if wants_blend or options.render:
         with _without_chatter(options.verbose):
             _build_scene(asset, options)
     seeds = ", ".join(str(variation.seed) for variation in asset.variations or (asset,))
-    print(f"{options.output}: {asset.name}, engine: {asset.engine}, seed {seeds}")
+    print(f"{readable(str(options.output))}: {asset.name}, engine: {asset.engine}, seed {seeds}")
     return OK
+
+
+def _box(text: str | None) -> tuple[float, ...] | None:
+    """The numbers of --subject; raises `FieldError`."""
+    if text is None:
+        return None
+    try:
+        left, top, right, bottom = (float(number) for number in text.replace(",", " ").split())
+    except ValueError:
+        rule = "give left, top, right and bottom in pixels, such as 120,40,900,760"
+        raise FieldError("subject", text, rule) from None
+    return left, top, right, bottom
 
 
 def _build_scene(asset: Any, options: argparse.Namespace) -> None:
@@ -251,6 +274,7 @@ def _batch(options: argparse.Namespace, key: str, allow_network: bool) -> int:
                 settings,
                 model=options.model,
                 height=options.height,
+                whole=options.whole,
                 report=bar.report,
                 is_stopped=is_stopped,
             )
@@ -348,25 +372,30 @@ def _check_output(path: Path, endings: tuple[str, ...]) -> str:
 
 
 def _print_price(folder: Path, settings: Settings) -> None:
-    from ..images import find_images
+    from ..images import find_path, find_pictures
     from ..jobs.money import expected_price
 
-    count = len(find_images(folder)) * settings.value("number_results") if folder.is_dir() else 0
+    folder = find_path(str(folder))
+    pictures = find_pictures(folder) if folder.is_dir() else []
+    count = len(pictures) * settings.value("number_results")
     print(f"Up to {count} paid results; by the published examples, {expected_price(count)} in all.", flush=True)
 
 
 def _print_table(rows: list[Row], output: Path) -> None:
-    width = max(len(row.image.name) for row in rows)
+    from ..images import readable
+
+    names = [readable(row.image.name) for row in rows]
+    width = max(map(len, names))
     print(f"\n{'picture':<{width}}  {'state':<8} {'seconds':>7} {'triangles':>9}  {'engine':<22} seed")
-    for row in rows:
+    for row, name in zip(rows, names, strict=True):
         seeds = ", ".join(str(asset.seed) for asset in row.assets)
         engine = row.assets[0].engine if row.assets else ""
         numbers = f"{row.seconds:>7.1f} {row.triangles or '':>9}"
-        print(f"{row.image.name:<{width}}  {row.state:<8} {numbers}  {engine:<22} {seeds}".rstrip())
+        print(f"{name:<{width}}  {row.state:<8} {numbers}  {engine:<22} {seeds}".rstrip())
         if row.message:
             print(f"    {row.message}")
     good = sum(row.is_good for row in rows)
-    print(f"{good} of {len(rows)} pictures are assets in {output}.")
+    print(f"{good} of {len(rows)} pictures are assets in {readable(str(output))}.")
 
 
 class _Bar:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.errors import EngineError, ImageError
-from ..cutout import ADVICE
+from ..images.cutout import ADVICE
 from ..weights.place import weights_folder
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class StudioMask:
     """The subject before a plain background; see `cutout`."""
 
     def mask(self, image: Image) -> Floats:
-        from ..cutout import remove_studio_background
+        from ..images.cutout import remove_studio_background
 
         alpha = remove_studio_background(image.convert("RGBA")).getchannel("A")
         return np.asarray(alpha, np.float32) / np.float32(255)

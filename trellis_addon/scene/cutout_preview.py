@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import bpy
 
 from ..core.errors import TrellisError
-from ..images import STUDIO_NOTICE
+from ..images import LATER, STUDIO_NOTICE
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
@@ -31,6 +31,7 @@ Key = tuple[object, ...]
 class Look:
     """`cutout` as in `PreparedImage`, `subject` its size in pixels, `warnings` and `error` sentences.
 
+    `is_for_model`: the error is that the subject cannot be told here, which Remote and a mask model can.
     `preview`: SIDE x SIDE pixels of RGBA, 8 bits, the first row at the bottom; empty with an error.
     """
 
@@ -39,6 +40,7 @@ class Look:
     warnings: tuple[str, ...] = ()
     error: str = ""
     preview: bytes = b""
+    is_for_model: bool = False
 
 
 @dataclass
@@ -55,7 +57,7 @@ def key_of(image: bpy.types.Image) -> Key:
     choice = image.trellis2
     mask = choice.mask if choice.cutout == "MASK" else None
     stamp = (mask.session_uid, mask.is_dirty) if mask is not None else None
-    return (image.session_uid, image.is_dirty, image.filepath, choice.cutout, stamp)
+    return (image.session_uid, image.is_dirty, image.filepath, image.alpha_mode, choice.cutout, stamp)
 
 
 def known(image: bpy.types.Image) -> Look | None:
@@ -127,7 +129,7 @@ def loader_of(image: bpy.types.Image, *, may_leave: bool = False) -> Callable[[]
 def _loader(image: bpy.types.Image) -> Callable[[], PreparedImage]:
     """As `loader_of`, with what is wrong told when it is called."""
     try:
-        return loader_of(image)
+        return loader_of(image, may_leave=True)
     except TrellisError as error:
         problem = error
 
@@ -144,6 +146,8 @@ def _look(load: Callable[[], PreparedImage]) -> Look:
         picture = load()
     except TrellisError as error:
         return Look(error=str(error))
+    if picture.cutout == LATER:
+        return Look(error=picture.problem, is_for_model=True)
     left, top, right, bottom = subject_box(picture.rgba)
     # the panel says so by itself, beside the preview
     warnings = tuple(warning for warning in picture.warnings if warning != STUDIO_NOTICE)

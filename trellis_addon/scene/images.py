@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -12,35 +13,69 @@ import bpy
 import numpy as np
 
 from ..core.errors import ImageError
-from ..images import EXTENSIONS, WHOLE, PreparedImage, decode, prepare, read_image_bytes
+from ..images import EXTENSIONS, WHOLE, PreparedImage, decode, prepare, read_image_bytes, readable
+from ..images.profiles import ACES_AP1, REC2020, to_srgb_matrix
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
+
+    from ..images.marks import Marks
 
 
 _SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"RIFF")  # of PNG, JPEG and WebP files
 
 
 def datablock_loader(
-    image: bpy.types.Image, *, mask: bpy.types.Image | None = None, whole: bool = False, may_leave: bool = False
+    image: bpy.types.Image,
+    *,
+    mask: bpy.types.Image | None = None,
+    marks: Marks | None = None,
+    whole: bool = False,
+    may_leave: bool = False,
 ) -> Callable[[], PreparedImage]:
     """What makes a picture of the datablock, edits included.
 
     `mask`: a datablock whose transparency, or else brightness, says what the subject is; `whole`
-    cuts nothing out; `may_leave` as in `images.prepare`. To be called on the main thread, where the
-    pixels are taken; the function that it returns does the slow part and may run in any thread. Raises
-    `ImageError` when there are no pixels.
+    cuts nothing out; `marks`: what was marked of the subject, in the datablock's pixels with the first row at
+    the top, which is cut out of a background of any kind; `may_leave` as in `images.prepare`. To be called on
+    the main thread, where the pixels are taken; the function that it returns does the slow part and may run in
+    any thread. Raises `ImageError` when there are no pixels.
     """
     name = name_of(image)
-    read = _reader(image)
-    read_mask = _reader(mask) if mask is not None and not whole else None
+    read = datablock_reader(image)
+    read_mask = datablock_reader(mask) if mask is not None and not whole else None
+
+    side = max(image.size)
 
     def load() -> PreparedImage:
         picture, sha256 = read()
+        # a large JPEG is reduced while it is unpacked
+        scale = max(picture.size) / side if side else 1.0
+        placed = marks.scaled(scale, scale) if marks is not None and not whole else None
         given = WHOLE if whole else read_mask()[0] if read_mask else None
-        return prepare(picture, name=name, sha256=sha256, mask=given, may_leave=may_leave)
+        return prepare(picture, name=name, sha256=sha256, mask=given, marks=placed, may_leave=may_leave)
 
     return load
+
+
+def png_of_file(path: Path) -> bytes:
+    """A picture file of any format that Blender reads, as a PNG; nothing of it stays in the .blend. Main thread only.
+
+    Raises `ImageError`, which names the format, where Blender cannot read it.
+    """
+    image = None
+    try:
+        image = bpy.data.images.load(str(path), check_existing=False)
+        picture, _ = datablock_reader(image)()
+    except (RuntimeError, ImageError):
+        decode(read_image_bytes(path)[0])  # says what is wrong with it
+        raise ImageError(f"{readable(path.name)} cannot be read; save it as a PNG, JPEG or WebP file.") from None
+    finally:
+        if image is not None:
+            bpy.data.images.remove(image)
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()
 
 
 def name_of(image: bpy.types.Image) -> str:
@@ -48,46 +83,83 @@ def name_of(image: bpy.types.Image) -> str:
     return Path(re.sub(r"\.\d{3}$", "", image.name)).stem
 
 
-def _reader(image: bpy.types.Image) -> Callable[[], tuple[Picture, str]]:
-    """What unpacks a datablock, in any thread, to RGBA in sRGB and the SHA-256 of what it was."""
+def datablock_reader(image: bpy.types.Image) -> Callable[[], tuple[Picture, str]]:
+    """What unpacks a datablock, in any thread, to RGBA in sRGB and the SHA-256 of what it was.
+
+    Raises `ImageError`, now or then, for one without pixels.
+    """
     if image.type == "RENDER_RESULT":
         from .sources import render_result_bytes
 
         data = render_result_bytes()
         return lambda: _unpacked(data)
+    mark = image.alpha_mode
     if image.source == "FILE" and not image.is_dirty:
         # As it is, packed or on disk: no loss, no colour management.
         if image.packed_file is not None:
             data = bytes(image.packed_file.data)
             if data.startswith(_SIGNATURES):
-                return lambda: _unpacked(data)
+                return lambda: _unpacked(data, mark)
         path = Path(bpy.path.abspath(image.filepath, library=image.library))
         if image.packed_file is None and path.suffix.lower() in EXTENSIONS:
-            return lambda: _unpacked(read_image_bytes(path)[0])
+            return lambda: _unpacked(read_image_bytes(path)[0], mark)
     width, height = image.size
     if not width or not height or not image.channels:
         raise ImageError(f'The image "{image.name}" has no pixels; reload it or choose another.')
     pixels = np.empty(width * height * image.channels, dtype=np.float32)
     image.pixels.foreach_get(pixels)
     shape = (height, width, image.channels)
-    is_linear = image.is_float
-    return lambda: _from_pixels(pixels.reshape(shape), is_linear)
+    if not image.is_float:
+        # Blender's bytes are straight and in sRGB, whatever the file's are and however they are marked
+        return lambda: _from_pixels(pixels.reshape(shape))
+    # Its floats are light, multiplied by alpha; but data are left as they are, and so is a channel of something else.
+    is_data = image.colorspace_settings.is_data
+    is_associated = mark == "PREMUL" or (mark == "STRAIGHT" and not is_data)
+    matrix = None if is_data else _working_space()
+    return lambda: _from_pixels(_encoded(pixels.reshape(shape), is_associated, matrix))
 
 
-def _unpacked(data: bytes) -> tuple[Picture, str]:
-    return decode(data), hashlib.sha256(data).hexdigest()
-
-
-def _from_pixels(pixels: np.ndarray, is_linear: bool) -> tuple[Picture, str]:
-    """`pixels`: (height, width, channels) float, the first row at the bottom."""
+def _unpacked(data: bytes, mark: str = "STRAIGHT") -> tuple[Picture, str]:
+    """The file's picture, with its alpha as the datablock is marked: Blender's `alpha_mode`."""
     from PIL import Image
 
-    pixels = np.clip(pixels[::-1], 0.0, 1.0)
-    if is_linear:
-        colour = pixels[..., :3]
-        encoded = np.where(colour <= 0.0031308, colour * 12.92, 1.055 * colour ** (1 / 2.4) - 0.055)
-        pixels = np.concatenate([encoded, pixels[..., 3:]], axis=-1)
-    data = (pixels * 255 + 0.5).astype(np.uint8)
+    picture = decode(data)
+    if mark == "PREMUL":  # Pillow has a mode for colours that are multiplied by alpha
+        picture = Image.frombytes("RGBa", picture.size, picture.tobytes()).convert("RGBA")
+    elif mark == "NONE":
+        picture.putalpha(255)
+    return picture, hashlib.sha256(data + mark.encode() * (mark != "STRAIGHT")).hexdigest()
+
+
+def _working_space() -> np.ndarray | None:
+    """The matrix from the linear colours of this .blend to sRGB's; None where they have the same primaries.
+
+    A .blend says which they are since Blender 5.0.
+    """
+    space = getattr(getattr(bpy.data, "colorspace", None), "working_space_interop_id", "")
+    primaries = {"lin_rec2020_scene": REC2020, "lin_ap1_scene": ACES_AP1}.get(space)
+    return to_srgb_matrix(primaries).astype(np.float32) if primaries else None
+
+
+def _encoded(pixels: np.ndarray, is_associated: bool, matrix: np.ndarray | None) -> np.ndarray:
+    """Linear pixels (height, width, channels) as straight ones in sRGB; the last of two or four channels is alpha."""
+    pixels = np.nan_to_num(pixels, nan=0.0, posinf=1e4, neginf=0.0)
+    has_alpha = pixels.shape[-1] in (2, 4)
+    colour, alpha = (pixels[..., :-1], pixels[..., -1:]) if has_alpha else (pixels, pixels[..., :0])
+    if has_alpha and is_associated:
+        colour = np.where(alpha > 0, colour / np.maximum(alpha, 1e-6), 0.0)
+    if matrix is not None and colour.shape[-1] == 3:
+        colour = colour @ matrix.T
+    colour = np.clip(colour, 0.0, 1.0)
+    encoded = np.where(colour <= 0.0031308, colour * 12.92, 1.055 * colour ** (1 / 2.4) - 0.055)
+    return np.concatenate([encoded, alpha], axis=-1)
+
+
+def _from_pixels(pixels: np.ndarray) -> tuple[Picture, str]:
+    """`pixels`: (height, width, channels) float, straight, in sRGB, the first row at the bottom."""
+    from PIL import Image
+
+    data = (np.clip(pixels[::-1], 0.0, 1.0) * 255 + 0.5).astype(np.uint8)
     if data.shape[-1] == 1:
         picture = Image.fromarray(data[..., 0], "L")
     else:

@@ -10,15 +10,13 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
-from urllib.request import url2pathname
 
 import bpy
 import numpy as np
 from mathutils import Matrix
 
 from ..core.errors import ImageError
-from ..images import EXTENSIONS, clean_name, decode, image_kind, read_image_bytes
+from ..images import EXTENSIONS, clean_name, decode, find_path, image_kind, meant, read_image_bytes, readable
 
 # The model looks at the subject in 1024 x 1024 pixels.
 RENDER_SIZE = 1024
@@ -30,11 +28,12 @@ _MARGIN = 0.08  # around it, as a share of its size
 
 def image_of_file(path: Path) -> bpy.types.Image:
     """Any picture file that Blender reads. Raises `ImageError` where it does not."""
+    path = find_path(str(path))
     if path.suffix.lower() in EXTENSIONS:
         decode(read_image_bytes(path)[0])  # has a sentence for each way in which a file can be damaged
     elif not path.is_file():
-        raise ImageError(f"There is no image file {path}; check the path.")
-    image = _loaded(path, str(path))
+        raise ImageError(f"There is no image file {readable(str(path))}; check the path.")
+    image = _loaded(path, readable(str(path)))
     twin = next((other for other in bpy.data.images if other != image and _is_same(other, image)), None)
     if twin is not None:  # chosen before
         bpy.data.images.remove(image)
@@ -55,15 +54,10 @@ def image_of_bytes(data: bytes, name: str) -> bpy.types.Image:
 
 
 def text_of(text: str) -> tuple[str, str]:
-    """What a text names, as (kind, what): a "path", a "url", or else what `read_image_bytes` makes of it.
-
-    File managers copy a file as a file:// address or with quotes around its path.
-    """
-    text = text.strip().strip("\"'").strip()
-    if text.lower().startswith("file://"):
-        parts = urlsplit(text.splitlines()[0])
-        return "path", url2pathname(unquote(parts.path))
+    """What a text names, as (kind, what): a "path", a "url", or else what `read_image_bytes` makes of it."""
+    text = meant(text)
     kind = image_kind(text)
+    # "//" is where the .blend lies
     return kind, bpy.path.abspath(text) if kind == "path" else text
 
 

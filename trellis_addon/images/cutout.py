@@ -6,21 +6,19 @@ so clearly where it does not, before a job is spent on the picture.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from .core.errors import ImageError
+from ..core.errors import ImageError
+from .pixels import Floats, Mask, box_mean, connected, grown, shrunk, strongest, to_lab
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-Floats = NDArray[np.float32]
-Mask = NDArray[np.bool_]
-
 ADVICE = (
-    "cut the subject out and save it as a PNG or WebP with transparency, or photograph it before a plain background"
+    "mark the subject in it, take it whole, or cut it out and save it as a PNG or WebP with transparency; "
+    "Remote, and Local GPU with a mask model, cut it out by themselves"
 )
 
 # Distances are in CIE L*a*b*, where 2.3 is the smallest difference that people see.
@@ -48,12 +46,12 @@ def remove_studio_background(image: Image) -> Image:
         raise ImageError(
             f"The image has no transparency, and its background is not uniform enough to be removed here; {ADVICE}."
         )
-    lab = _to_lab(rgb)
+    lab = to_lab(rgb)
     rim = _rim(height, width)
     # What is joined to the border tells the background better than the border alone: fit once more.
-    joined = _connected(rim, np.linalg.norm(lab - _to_lab(background), axis=-1) < _CLOSE)
+    joined = connected(rim, np.linalg.norm(lab - to_lab(background), axis=-1) < _CLOSE)
     background = _evaluate(_solve(_terms(height, width)[joined], rgb[joined]), height, width)
-    difference = lab - _to_lab(background)
+    difference = lab - to_lab(background)
     distance = np.linalg.norm(difference, axis=-1)
     noise = float(np.median(distance[rim]))
     # A clean background lets through subjects of nearly its colour; a noisy one needs more room.
@@ -61,11 +59,11 @@ def remove_studio_background(image: Image) -> Image:
     outside = _background_area(difference, distance < far, noise)
     # At the outline a pixel belongs to what it resembles more, the background or the subject beside it:
     # soft edges, and the ringing that JPEG leaves around strong ones, would else stay as a fringe.
-    near = np.maximum(far, 0.5 * _strongest(distance, _OUTLINE))
-    outside |= _grown(outside, _OUTLINE) & (distance < near)
+    near = np.maximum(far, 0.5 * strongest(distance, _OUTLINE))
+    outside |= grown(outside, _OUTLINE) & (distance < near)
     # Between the thresholds a pixel is part subject, part background: but only at the outline.
     ramp = np.clip((distance - 0.45 * near) / (0.55 * near), 0.0, 1.0)
-    alpha = np.where(outside, np.where(_shrunk(outside, 1), 0.0, ramp), 1.0).astype(np.float32)
+    alpha = np.where(outside, np.where(shrunk(outside, 1), 0.0, ramp), 1.0).astype(np.float32)
     alpha = _drop_specks(alpha)
     subject = float((alpha > 0.5).mean())
     if not _SUBJECT_SHARE[0] <= subject <= _SUBJECT_SHARE[1]:
@@ -114,16 +112,16 @@ def _fit_background(rgb: Floats) -> tuple[Floats, float]:
     height, width = rgb.shape[:2]
     border = _rim(height, width)
     colours, basis = rgb[border], _terms(height, width)[border]
-    lab = _to_lab(colours)
+    lab = to_lab(colours)
     # start from the commonest colour, not the mean: half of the border may be subject
     keep = np.linalg.norm(lab - _commonest(lab), axis=-1) < 2 * _FAR
     coefficients = _solve(basis[keep], colours[keep])
     for _ in range(3):
-        keep = np.linalg.norm(lab - _to_lab(basis @ coefficients), axis=-1) < _FAR
+        keep = np.linalg.norm(lab - to_lab(basis @ coefficients), axis=-1) < _FAR
         if not keep.any():
             break
         coefficients = _solve(basis[keep], colours[keep])
-    share = float((np.linalg.norm(lab - _to_lab(basis @ coefficients), axis=-1) < _CLOSE).mean())
+    share = float((np.linalg.norm(lab - to_lab(basis @ coefficients), axis=-1) < _CLOSE).mean())
     return _evaluate(coefficients, height, width), share
 
 
@@ -152,21 +150,6 @@ def _commonest(lab: Floats) -> Floats:
     return lab[keys == values[counts.argmax()]].mean(axis=0)
 
 
-def _to_lab(rgb: Floats) -> Floats:
-    """CIE L*a*b* (D65) of sRGB colours in 0..1, shape (..., 3); IEC 61966-2-1 and CIE 15."""
-    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((np.maximum(rgb, 0) + 0.055) / 1.055) ** 2.4)
-    to_xyz = np.array(
-        [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]],
-        dtype=np.float32,
-    )
-    white = np.array([0.95047, 1.0, 1.08883], dtype=np.float32)
-    xyz = (linear @ to_xyz.T) / white
-    f = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16.0 / 116.0)
-    return np.stack(
-        [116 * f[..., 1] - 16, 500 * (f[..., 0] - f[..., 1]), 200 * (f[..., 1] - f[..., 2])], axis=-1
-    ).astype(np.float32)
-
-
 def _rim(height: int, width: int) -> Mask:
     """The outermost 2 % of the picture."""
     rim = max(1, min(height, width) // 50)
@@ -184,72 +167,21 @@ def _background_area(difference: Floats, candidate: Mask, noise: float) -> Mask:
     """
     height, width = candidate.shape
     # Closed specks and narrow channels first: background must not seep into the subject through noise.
-    open_area = _grown(_shrunk(candidate, 2), 2) & candidate
+    open_area = grown(shrunk(candidate, 2), 2) & candidate
     seeds = open_area & _rim(height, width)
-    bias = np.linalg.norm(np.stack([_box_mean(difference[..., c], 3) for c in range(3)]), axis=0)
+    bias = np.linalg.norm(np.stack([box_mean(difference[..., c], 3) for c in range(3)]), axis=0)
     indistinguishable = (bias < 0.8 + 0.3 * noise) & candidate
-    seeds |= _shrunk(indistinguishable, max(2, min(height, width) // 240))
-    area = _connected(seeds, open_area)
-    return _grown(area, 2) & candidate
-
-
-def _connected(seeds: Mask, candidate: Mask) -> Mask:
-    """The candidates reachable from the seeds through candidates (4-connected)."""
-    reached = seeds & candidate
-    while True:
-        before = int(reached.sum())
-        # sweep a whole row or column at a time in the four directions: few rounds even around corners
-        for axis in (0, 1):
-            for step in (1, -1):
-                _sweep(reached, candidate, axis, step)
-        if int(reached.sum()) == before:
-            return reached
-
-
-def _sweep(reached: Mask, candidate: Mask, axis: int, step: int) -> None:
-    lines, allowed = np.moveaxis(reached, axis, 0)[::step], np.moveaxis(candidate, axis, 0)[::step]
-    for i in range(1, len(lines)):
-        lines[i] |= lines[i - 1] & allowed[i]
-
-
-def _grown(mask: Mask, pixels: int) -> Mask:
-    return _strongest(mask, pixels)
-
-
-def _strongest(values: Any, pixels: int) -> Any:
-    """The largest of the values (H, W), none negative, in a square of so many pixels around each."""
-    window = 2 * pixels + 1
-    for axis in (0, 1):
-        lines = np.moveaxis(values, axis, 0)
-        lines = np.pad(lines, ((pixels, pixels), (0, 0)))
-        reach = 1  # how many lines each one stands for by now
-        while reach < window:
-            step = min(reach, window - reach)
-            lines = np.maximum(lines[:-step], lines[step:])
-            reach += step
-        values = np.moveaxis(lines, 0, axis)
-    return values
-
-
-def _shrunk(mask: Mask, pixels: int) -> Mask:
-    return ~_grown(~mask, pixels)
-
-
-def _box_mean(values: Floats, radius: int) -> Floats:
-    """The mean over a square of 2 * radius + 1 pixels, by running sums."""
-    padded = np.pad(values.astype(np.float64), radius + 1, mode="edge")
-    sums = padded.cumsum(0).cumsum(1)
-    size = 2 * radius + 1
-    total = sums[size:, size:] - sums[:-size, size:] - sums[size:, :-size] + sums[:-size, :-size]
-    return (total[: values.shape[0], : values.shape[1]] / size**2).astype(np.float32)
+    seeds |= shrunk(indistinguishable, max(2, min(height, width) // 240))
+    area = connected(seeds, open_area)
+    return grown(area, 2) & candidate
 
 
 def _drop_specks(alpha: Floats) -> Floats:
     """Without the lonely dots that noise and JPEG leave in the background: only what hangs on something solid."""
     solid = alpha > 0.5
     for radius in range(1 + min(alpha.shape) // 150, 0, -1):  # a subject of wire alone has nothing thick
-        seeds = _shrunk(solid, radius)
+        seeds = shrunk(solid, radius)
         if seeds.any():
             break
-    kept = _grown(_connected(seeds, solid), 2)  # the soft outline with it
+    kept = grown(connected(seeds, solid), 2)  # the soft outline with it
     return np.where(kept, alpha, 0.0).astype(np.float32)

@@ -1,0 +1,201 @@
+"""A picture ready for a task: its subject cut out, everything that would waste a job refused with a sentence."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+from ..core.errors import ImageError
+from .decoding import decode, decode_sized
+from .limits import MAX_PIXELS, MAX_SIDE
+from .names import clean_name
+from .sources import read_image_bytes
+from .subject import cut_off, drop_specks, edges_reached, extremes, subject_box
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from PIL.Image import Image
+
+    from .marks import Marks
+
+    Subject: TypeAlias = Marks | Sequence[float] | NDArray[np.int8] | str
+
+SMALL_SUBJECT = 256
+_SMALLEST_SIDE = 8  # pixels, of a picture that shows anything
+_NEXT_TO_NOTHING = 8  # of 255: the difference between the lightest and the darkest of a picture that shows nothing
+STUDIO_NOTICE = "The image has no transparency; its plain background was removed."
+WHOLE = "whole"  # as a mask: the picture as it is, background and all
+LATER = "later"  # as a cutout: the service's mask model does it
+LATER_NOTICE = "The image has no transparency and no plain background; the service's mask model cuts its subject out."
+
+
+@dataclass(frozen=True)
+class PreparedImage:
+    """A picture ready for a task.
+
+    `rgba` is upright, 8 bits, at most 2048 pixels a side, with the subject cut out by its alpha.
+    `cutout` says by whom: "alpha" (the picture's own), "studio" (a plain background was removed
+    here), "mask" (one that was given), "marked" (by marks of the subject) or "whole" (nothing is cut
+    out, as asked for); or `LATER`: nobody has yet, `rgba` is opaque, and `problem` says why it cannot be
+    done here. `sha256` is that of the file as it was given. `warnings` are sentences for the user.
+    """
+
+    name: str
+    rgba: Image
+    sha256: str
+    cutout: str
+    warnings: tuple[str, ...] = ()
+    problem: str = ""
+
+    def png(self) -> bytes:
+        buffer = io.BytesIO()
+        self.rgba.save(buffer, "PNG", compress_level=3)
+        return buffer.getvalue()
+
+    def data_uri(self) -> str:
+        return "data:image/png;base64," + base64.b64encode(self.png()).decode("ascii")
+
+
+def load_image(
+    source: str | bytes | os.PathLike[str],
+    *,
+    name: str = "",
+    mask: str | bytes | os.PathLike[str] | None = None,
+    subject: Subject | None = None,
+    allow_network: bool = True,
+    allow_path: bool = True,
+    may_leave: bool = False,
+    max_pixels: int = MAX_PIXELS,
+) -> PreparedImage:
+    """Read, check and prepare a picture.
+
+    `source`: a path, bytes, or text that is a URL, a data URI or Base64. `mask`: a second picture
+    that says what the subject is, by its transparency where it has any and else by its brightness;
+    or `WHOLE`, which cuts nothing out. `subject`: instead of a mask, what was marked of the subject, in
+    pixels of the picture as it is seen, upright: a box (left, top, right, bottom) around all of it, or
+    `Marks`, or strokes alone; it is cut out of a background of any kind, in a second or two. "whole" is
+    the same as `WHOLE`. `may_leave`: see `prepare`; `max_pixels`: see `decode`. Raises `ImageError` with
+    a sentence when one of them cannot be used, `OfflineError` for a URL while the network is not allowed.
+    """
+    data, found_name = read_image_bytes(source, allow_network=allow_network, allow_path=allow_path)
+    if mask is not None and subject is not None:
+        raise ImageError("A mask and a subject were both given; give one of them.")
+    is_whole = any(isinstance(given, str) and given.strip().lower() == WHOLE for given in (mask, subject))
+    given: Image | str | None = WHOLE if is_whole else None
+    if mask is not None and given is None:
+        given = decode(read_image_bytes(mask, allow_network=allow_network, allow_path=allow_path)[0], max_pixels)
+    image, size = decode_sized(data, max_pixels)
+    marks: Marks | None = None
+    if subject is not None and not is_whole:
+        from .marks import marks_of
+
+        marks = marks_of(subject).scaled(image.width / size[0], image.height / size[1])
+    sha256 = hashlib.sha256(data).hexdigest()
+    name = name or found_name
+    return prepare(image, name=name, sha256=sha256, mask=given, marks=marks, may_leave=may_leave)
+
+
+def prepare(
+    image: Image,
+    *,
+    name: str = "image",
+    sha256: str = "",
+    mask: Image | str | None = None,
+    marks: Marks | None = None,
+    may_leave: bool = False,
+) -> PreparedImage:
+    """Cut the subject out, check that there is one, and reduce what is larger than the model can use.
+
+    `mask`: RGBA, of the picture's proportions, in place of its own alpha; or `WHOLE`. `marks`: what was marked of
+    the subject, in the picture's pixels. `may_leave`: an opaque picture without a plain background is left to the
+    service (`LATER`), not refused.
+    """
+    try:
+        image, cutout, warnings = _cut_out(image, mask, marks)
+    except ImageError as error:
+        is_for_us = mask is not None or marks is not None or extremes(image.getchannel("A"))[0] < 255
+        if not may_leave or is_for_us or _is_empty(image):
+            raise
+        return PreparedImage(clean_name(name), _reduce(image), sha256, LATER, (LATER_NOTICE,), str(error))
+    if cutout != "whole":
+        image, specks = drop_specks(image)
+        if specks:
+            warnings.append(_left_out(specks))
+    box = subject_box(image)
+    if cutout != "whole" and (sides := edges_reached(image)):
+        warnings.append(cut_off(sides))
+    if max(image.size) > MAX_SIDE:
+        # Cut to the subject first, so that a small subject in a large picture keeps its pixels.
+        image = _reduce(image.crop(box))
+        box = subject_box(image)
+    width, height = box[2] - box[0], box[3] - box[1]
+    if max(width, height) < SMALL_SUBJECT:
+        warnings.append(f"The subject is only {width} x {height} pixels; a larger picture gives a better asset.")
+    if cutout == "whole":
+        _mark_as_cut_out(image)
+    return PreparedImage(name=clean_name(name), rgba=image, sha256=sha256, cutout=cutout, warnings=tuple(warnings))
+
+
+def _cut_out(image: Image, mask: Image | str | None, marks: Marks | None) -> tuple[Image, str, list[str]]:
+    """The picture with its alpha as it will be used, whose alpha that is, and what to tell the user."""
+    from .cutout import apply_mask, remove_studio_background
+    from .marks import cut_out_marked
+
+    if isinstance(mask, str):
+        image = _reduce(image.copy())
+        image.putalpha(255)
+        return image, "whole", []
+    if marks is not None:
+        return cut_out_marked(image, marks), "marked", []
+    if mask is not None:
+        image = apply_mask(image, mask)
+        # a mask that lets everything through cuts nothing out
+        return image, "whole" if extremes(image.getchannel("A"))[0] == 255 else "mask", []
+    low, high = extremes(image.getchannel("A"))
+    if high == 0:
+        raise ImageError("The image is fully transparent: there is nothing to make an asset of.")
+    if low < 255:
+        return image, "alpha", []
+    image = remove_studio_background(_reduce(image))
+    return image, "studio", [STUDIO_NOTICE]
+
+
+def _is_empty(image: Image) -> bool:
+    """Whether there is nothing to be seen in an opaque picture, which no model could cut anything out of."""
+    if min(image.size) < _SMALLEST_SIDE:
+        return True
+    small = image.convert("RGB")
+    small.thumbnail((64, 64))
+    return all(high - low < _NEXT_TO_NOTHING for low, high in _ranges(small))
+
+
+def _ranges(image: Image) -> list[tuple[float, float]]:
+    return [extremes(channel) for channel in image.split()]
+
+
+def _left_out(specks: int) -> str:
+    if specks == 1:
+        return "Far from the subject there was a stray speck of a few pixels; it is left out."
+    return f"Far from the subject there were {specks} stray specks of a few pixels; they are left out."
+
+
+def _mark_as_cut_out(image: Image) -> None:
+    """Make one corner all but opaque: alpha of 255 throughout is read as "cut it out", here and elsewhere."""
+    image.putpixel((0, 0), (*image.getpixel((0, 0))[:3], 254))  # type: ignore[index]
+
+
+def _reduce(image: Image) -> Image:
+    scale = MAX_SIDE / max(image.size)
+    if scale >= 1:
+        return image
+    from PIL import Image as PILImage
+
+    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    # Pillow weighs colours by alpha while resampling RGBA, so that no dark fringe appears
+    return image.resize(size, PILImage.Resampling.LANCZOS, reducing_gap=3.0)
