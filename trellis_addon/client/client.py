@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import logging
 import random
 import secrets
-import ssl
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -33,6 +31,8 @@ from ..core.errors import (
 from ..core.progress import Progress
 from ..service.handshake import CLIENT_HEADER
 from ..task.task import Result, Task, check_published, new_uuid
+from ..transfer.client import make_client
+from ..transfer.failures import explain, is_lasting
 from .download import download
 from .replies import (
     Reply,
@@ -107,11 +107,11 @@ class Client:
         self._find = find
         self._former: set[str] = set()  # addresses that it had before
         self._sleep = sleep
-        # A proxy must not come between the add-on and its own service on this machine.
-        options: dict[str, Any] = {"transport": transport, "trust_env": remote, "timeout": TIMEOUT, "verify": _tls()}
-        self._api = httpx.Client(**options)
+        # A proxy must not come between the add-on and a service of the user's own.
+        options: dict[str, Any] = {"transport": transport, "proxies": remote, "timeout": TIMEOUT}
+        self._api = make_client(address=url, follow_redirects=False, **options)
         # Files lie on other hosts: a connection of its own, which never carries the token.
-        self._files = httpx.Client(follow_redirects=True, **options)
+        self._files = make_client(**options)
 
     def close(self) -> None:
         self._api.close()
@@ -295,6 +295,8 @@ class Client:
                 may_have_arrived = may_have_arrived or status != 429
             except (httpx.ConnectError, httpx.ConnectTimeout, httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
                 fault = self._not_reached(error)
+                if is_lasting(error):
+                    break
             except httpx.TimeoutException as error:
                 may_have_arrived = True
                 fault = TimedOutError(f"The service at {self.url} does not answer in time; check the network.")
@@ -346,12 +348,17 @@ class Client:
             for piece in response.iter_bytes():
                 progress.check()
                 body += piece
-                if time.monotonic() > end or len(body) > REPLY_LIMIT:
+                if len(body) > REPLY_LIMIT:
+                    raise NetworkError(
+                        f"The service at {self.url} sends a reply that is larger than any of the protocol's; check the "
+                        "address."
+                    )
+                if time.monotonic() > end:
                     raise httpx.ReadTimeout("The reply does not come to an end.", request=response.request)
         return response, _json(bytes(body), self._token)
 
     def _not_reached(self, error: Exception) -> NetworkError:
-        fault = NetworkError(
+        fault = explain(error) or NetworkError(
             f"The service at {self.url} cannot be reached ({type(error).__name__}); check the address and the network."
         )
         fault.__cause__ = error
@@ -398,12 +405,6 @@ def _check_latents_file(path: Path) -> bool:
     except LatentsError as error:
         raise DamagedFileError(str(error)) from error
     return True
-
-
-@functools.cache
-def _tls() -> ssl.SSLContext:
-    """One for all clients: each would take a megabyte, and hold up every other thread while it is made."""
-    return httpx.create_ssl_context()
 
 
 def _json(content: bytes, token: str) -> Any:

@@ -20,7 +20,8 @@ TrellisError
 │   ├── BusyError            rate limit, queue full
 │   ├── ServiceError         the service itself is out of order
 │   ├── NetworkError         no connection, or a reply that is not the protocol's
-│   │   └── TimedOutError    nothing came in the time allowed
+│   │   ├── TimedOutError    nothing came in the time allowed
+│   │   └── NetworkSettingsError  what this machine says of proxies or certificates cannot be used: nothing has left
 │   └── OfflineError         Blender's Allow Online Access is off
 ├── Interrupted              the program ends: the job stays where it is and goes on another time
 └── Cancelled                the user asked to stop; never shown as a failure
@@ -150,6 +151,10 @@ class NetworkError(BackendError):
 
 class TimedOutError(NetworkError):
     code = "timeout"
+
+
+class NetworkSettingsError(NetworkError):
+    code = "networkSettings"
 
 
 class OfflineError(BackendError):
