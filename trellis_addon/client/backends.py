@@ -107,7 +107,7 @@ def _with_path(url: str) -> str:
 
 def is_same_service(address: str, other: str) -> bool:
     """Whether two addresses, as somebody entered them, are those of one service."""
-    return bool(address and other) and _with_path(complete(address)) == _with_path(complete(other))
+    return bool(address and other) and len({_with_path(complete(each)).rstrip("/") for each in (address, other)}) == 1
 
 
 def service_address(text: str) -> str:

@@ -64,8 +64,8 @@ def is_host(name: str) -> bool:
 
 
 def complete(text: str) -> str:
-    """An address as it is meant: without what stands around it, its scheme and host in small letters, `http://` before
-    one that has no scheme, and no slash at its end. What cannot be one comes back as it is.
+    """An address as it is meant: without what stands around it, its scheme and host in small letters, and `http://`
+    before one that has no scheme. What cannot be one comes back as it is.
     """
     text = text.strip(_AROUND)
     scheme, mark, rest = text.partition("://")
@@ -74,7 +74,7 @@ def complete(text: str) -> str:
     rest = rest.strip(_AROUND)
     place, slash, path = rest.partition("/")
     login, at, place = place.rpartition("@")
-    address = f"{scheme.lower()}://{login}{at}{_complete_place(place)}{slash}{path}".rstrip("/")
+    address = f"{scheme.lower()}://{login}{at}{_complete_place(place)}{slash}{path}"
     return address if is_web_address(address) else text
 
 
