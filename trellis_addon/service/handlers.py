@@ -49,6 +49,7 @@ class _Call:
     client: str
     reply: ServiceReply
     waiting: list[TaskRecord]
+    over_socket: bool = False
 
 
 class Service:
@@ -190,17 +191,18 @@ class Service:
         }
 
     def answer(
-        self, requests: list[Any], base_url: str, dry_run: bool, client: str = ""
+        self, requests: list[Any], base_url: str, dry_run: bool, client: str = "", *, over_socket: bool = False
     ) -> tuple[ServiceReply, list[TaskRecord]]:
         """Do all tasks of one request; also those whose result the reply has to wait for.
 
         `base_url` is the address that the client knows this service by, for the URLs of files; `client` tells it from
-        others, with whom it takes turns.
+        others, with whom it takes turns. `over_socket`: the answers of many requests come over one line, so that each
+        must say whose it is.
         """
         reply = ServiceReply()
         waiting: list[TaskRecord] = []
         for request in requests:
-            call = _Call(request, base_url, dry_run, client, reply, waiting)
+            call = _Call(request, base_url, dry_run, client, reply, waiting, over_socket)
             try:
                 self._method(request)(call)
             except TrellisError as error:
@@ -287,7 +289,7 @@ class Service:
         check_rework(kept, task.settings, bool(task.image))
 
     def _get_response(self, call: _Call) -> None:
-        record = self.tasks.get(_uuid(call.request))
+        record = self._known(call.request) if call.over_socket else self.tasks.get(_uuid(call.request))
         data, errors = self.tasks.items(record, call.base_url) if record is not None else ([], [])
         call.reply.add(*data)
         call.reply.report(errors)
