@@ -69,6 +69,7 @@ class FieldError(InputError):
         super().__init__(message or f"{field}: {_short(value)} cannot be used; {rule}.")
         self.field = field
         self.value = value
+        self.rule = rule
         self.code = code
         self.constraint = constraint or {}
 

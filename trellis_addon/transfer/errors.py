@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import time
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -10,6 +9,7 @@ from email.utils import parsedate_to_datetime
 import httpx
 
 from ..core.addresses import without_login
+from ..core.disk import is_full
 from ..core.errors import EngineError
 from .failures import explain, is_lasting, short
 
@@ -17,8 +17,6 @@ from .failures import explain, is_lasting, short
 LASTING = (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.TooManyRedirects)
 # Busy, or not there for a moment: worth asking again.
 PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
-_FULL = {errno.ENOSPC, errno.EDQUOT}
-_FULL_WINDOWS = {39, 112}  # ERROR_HANDLE_DISK_FULL, ERROR_DISK_FULL
 _AGAIN = "start the download again: it goes on where it stopped"
 
 
@@ -105,7 +103,7 @@ def broken_line(name: str, host: str, error: Exception) -> DownloadError:
 
 def disk_trouble(name: str, folder: object, error: OSError) -> DownloadError:
     """The error of a file that could not be written."""
-    if error.errno in _FULL or getattr(error, "winerror", None) in _FULL_WINDOWS:
+    if is_full(error):
         return DownloadError(f"The disk of {folder} is full; free some space, and {_AGAIN}.")
     return DownloadError(f"{name} cannot be written to {folder} ({error.strerror or error}); choose another folder.")
 
