@@ -165,7 +165,9 @@ class Server(http.server.ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, answer: Answer = pong, context: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self, answer: Answer = pong, context: ssl.SSLContext | None = None, more: dict[str, str] | None = None
+    ) -> None:
         seen: list[tuple[str, str, dict[str, str]]] = []
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -176,6 +178,8 @@ class Server(http.server.ThreadingHTTPServer):
                 status, content = answer(self, body)
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(content)))
+                for name, value in (more or {}).items():
+                    self.send_header(name, value)
                 self.end_headers()
                 self.wfile.write(content)
 
@@ -194,8 +198,10 @@ class Server(http.server.ThreadingHTTPServer):
 
 
 @contextmanager
-def serving(answer: Answer = pong, context: ssl.SSLContext | None = None) -> Iterator[Server]:
-    server = Server(answer, context)
+def serving(
+    answer: Answer = pong, context: ssl.SSLContext | None = None, headers: dict[str, str] | None = None
+) -> Iterator[Server]:
+    server = Server(answer, context, headers)
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
     try:
         yield server

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import subprocess
@@ -90,6 +91,28 @@ def test_tls_through_a_socks_proxy(monkeypatch: pytest.MonkeyPatch, company: Com
     with serving() as api, socks_server(api.server_address) as socks:
         monkeypatch.setenv("HTTPS_PROXY", socks.url)
         assert "HTTPS_PROXY" in said(NetworkError, lambda: ping("https://api.invalid/v1"))
+
+
+def test_a_proxy_that_is_asked_by_tls(monkeypatch: pytest.MonkeyPatch, company: Company) -> None:
+    with serving(context=company.context("localhost")) as proxy:
+        monkeypatch.setenv("HTTP_PROXY", f"https://localhost:{proxy.server_port}")
+        text = said(NetworkError, ping)
+        assert "HTTP_PROXY" in text and "certificate" in text
+        monkeypatch.setenv("CURL_CA_BUNDLE", str(company.file))
+        ping()
+        assert proxy.seen[0][1] == API
+
+
+def test_a_proxys_password_is_in_no_log(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    with serving() as api:
+        with socks_server(api.server_address, login=(b"bob", b"hunter2pw")) as socks:
+            monkeypatch.setenv("ALL_PROXY", socks.url)
+            ping()
+        monkeypatch.setenv("ALL_PROXY", f"http://bob:hunter2pw@127.0.0.1:{api.server_port}")
+        ping()
+        said(NetworkError, lambda: ping("https://api.invalid/v1"))
+    assert "api.invalid" in caplog.text and "hunter2pw" not in caplog.text
 
 
 @pytest.mark.parametrize("does", ["refuse", "hush", "speak"])

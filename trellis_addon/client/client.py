@@ -217,11 +217,12 @@ class Client:
         """What our own service says of itself; empty where another one answers, or none."""
         headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
         try:
-            response = self._api.get(self.url, headers=headers)
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            with self._api.stream("GET", self.url, headers=headers) as response:
+                body = self._read(response, Progress())
+        except (httpx.HTTPError, httpx.InvalidURL, NetworkError) as error:
             log.info("The service at %s does not say what it is: %s", self.url, type(error).__name__)
             return {}
-        return _json(response.content, self._token) or {} if response.status_code == 200 else {}
+        return _json(body, self._token) or {} if response.status_code == 200 else {}
 
     def account(self) -> Account:
         """The account's balance; raises `ApiKeyError` for a key that is not accepted."""
@@ -338,24 +339,32 @@ class Client:
     def _exchange(
         self, tasks: list[dict[str, Any]], headers: Mapping[str, str], timeout: httpx.Timeout, progress: Progress
     ) -> tuple[httpx.Response, Any]:
-        """One request and its reply, read piece by piece: a body that drips in for ever must not hold a job up."""
+        """One request and its reply."""
         headers = {**headers, **({"Authorization": f"Bearer {self._token}"} if self._token else {})}
         if not self.remote:
             headers = {**headers, CLIENT_HEADER: _PROGRAM}
-        body = bytearray()
         with self._api.stream("POST", self.url, json=tasks, headers=headers, timeout=timeout) as response:
-            end = time.monotonic() + DRIP_LIMIT
-            for piece in response.iter_bytes():
-                progress.check()
-                body += piece
-                if len(body) > REPLY_LIMIT:
-                    raise NetworkError(
-                        f"The service at {self.url} sends a reply that is larger than any of the protocol's; check the "
-                        "address."
-                    )
-                if time.monotonic() > end:
-                    raise httpx.ReadTimeout("The reply does not come to an end.", request=response.request)
-        return response, _json(bytes(body), self._token)
+            body = self._read(response, progress)
+        return response, _json(body, self._token)
+
+    def _read(self, response: httpx.Response, progress: Progress) -> bytes:
+        """A reply's body, piece by piece: one that drips in for ever, or unpacks to more and more, holds nothing up."""
+        end = time.monotonic() + DRIP_LIMIT
+        body = bytearray()
+        # What is packed twice could fill the memory with a single piece.
+        is_too_large = "," in response.headers.get("content-encoding", "")
+        for piece in () if is_too_large else response.iter_bytes():
+            progress.check()
+            body += piece
+            if is_too_large := len(body) > REPLY_LIMIT:
+                break
+            if time.monotonic() > end:
+                raise httpx.ReadTimeout("The reply does not come to an end.", request=response.request)
+        if is_too_large:
+            raise NetworkError(
+                f"The service at {self.url} sends a reply that is larger than any of the protocol's; check the address."
+            )
+        return bytes(body)
 
     def _not_reached(self, error: Exception) -> NetworkError:
         fault = explain(error) or NetworkError(

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ..core.errors import NetworkSettingsError
 from .addresses import AddressPolicy
 from .protocol import JsonObject, encode
 
@@ -77,6 +78,8 @@ class Delivery:
         try:
             with make_client(transport=transport, timeout=timeout, follow_redirects=False) as client:
                 response = client.request(method, url, content=body, headers={"Content-Type": content_type})
+        except NetworkSettingsError as error:
+            return str(error)
         except Exception as error:  # httpx raises more than HTTPError for odd addresses
             return type(error).__name__
         return "" if response.is_success else f"the receiver answers {response.status_code}"

@@ -8,6 +8,7 @@ names it; nothing has left then.
 from __future__ import annotations
 
 import functools
+import logging
 import ssl
 import threading
 from typing import Any
@@ -86,8 +87,8 @@ class Way(httpx.BaseTransport):
         try:
             response = transport.handle_request(request)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
-            if certificate_error(error) is not None:
-                raise
+            if certificate_error(error) is not None and not (proxy.scheme == "https" and request.url.scheme == "http"):
+                raise  # somebody else's than the proxy's
             raise ProxyFailed(proxy, str(error) or type(error).__name__, request) from error
         except (httpx.HTTPError, TrellisError):
             raise
@@ -122,6 +123,7 @@ def _transport(proxy: Proxy | None, context: ssl.SSLContext, limits: httpx.Limit
     named = httpx.Proxy(address, auth=proxy.login, ssl_context=context if proxy.scheme == "https" else None)
     transport = httpx.HTTPTransport(verify=context, trust_env=False, limits=limits, proxy=named)
     if proxy.scheme.startswith("socks"):
+        logging.getLogger("httpcore.socks").setLevel(logging.INFO)  # below that it tells the proxy's password
         # httpx has no other way to hand one in
         transport._pool._network_backend = _PatientBackend()
     return transport

@@ -43,13 +43,13 @@ def explain(error: BaseException, host: str = "") -> NetworkError | None:
     if isinstance(error, httpx.RequestError):
         with contextlib.suppress(RuntimeError):  # raised before there was one
             host = error.request.url.host
-    if (wrong := certificate_error(error)) is not None:
-        return _certificate(wrong, host)
     if isinstance(error, ProxyFailed):
         return NetworkError(
             f"{host} cannot be reached through the proxy {error.proxy} ({short(error)}), which {error.proxy.variable} "
             "names; correct it, or unset it."
         )
+    if (wrong := certificate_error(error)) is not None:
+        return _certificate(wrong, host)
     if _speaks_no_tls(error):
         return NetworkError(f"{host} does not speak https at this address; try http://, or another port.")
     return None
