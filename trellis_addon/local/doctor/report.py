@@ -331,7 +331,9 @@ def _network(found: _Findings) -> Iterator[str]:
             places = [Path(place) for place in value.split(os.pathsep)]
             yield f"{name}: {value} {'is there' if all(place.exists() for place in places) else 'is not there'}"
     proxies = Proxies()
-    for check in (trust, *(partial(proxies.proxy_for, scheme, "example.org", None) for scheme in ("https", "http"))):
+    checks: list[Callable[[], object]] = [trust]
+    checks += [partial(proxies.proxy_for, scheme, "example.org", None) for scheme in ("https", "http")]
+    for check in checks:
         try:
             check()
         except NetworkSettingsError as error:
