@@ -71,7 +71,7 @@ def test_the_address_of_the_remote_api(monkeypatch: pytest.MonkeyPatch) -> None:
             pass
         assert "RUNWARE_BASE_URL" in sentence(caught.value) and "hunter2pw" not in sentence(caught.value)
     with serving() as server:
-        monkeypatch.setenv("RUNWARE_BASE_URL", f" 127.0.0.1:{server.server_port}/v1/ ")
+        monkeypatch.setenv("RUNWARE_BASE_URL", f" 127.0.0.1:{server.server_port}/v1 ")
         with connect(Backend("remote", "k" * 32)) as client:
             client.ping()
         assert server.seen[0][1] == "/v1"
