@@ -180,10 +180,19 @@ def test_this_machine_needs_none_of_it(monkeypatch: pytest.MonkeyPatch, name: st
     with serving(picture) as server:
         for host in ("127.0.0.1", "localhost"):
             assert fetch(f"http://{host}:{server.server_port}/a.png") == PICTURE
-    with serving() as api:
-        for remote in (True, False):
-            with Client(f"http://127.0.0.1:{api.server_port}/v1", KEY, remote=remote) as client:
-                client.ping()
+    with serving() as api, Client(f"http://127.0.0.1:{api.server_port}/v1", KEY, remote=False) as client:
+        client.ping()
+
+
+def test_the_paid_api_goes_through_a_proxy_wherever_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving() as api, socks_server(api.server_address) as socks:
+        here = f"http://127.0.0.1:{api.server_port}/v1"
+        monkeypatch.setenv("ALL_PROXY", socks.url)
+        ping(here)
+        assert socks.asked == [("127.0.0.1", api.server_port)]
+        monkeypatch.setenv("NO_PROXY", "127.0.0.0/8")
+        ping(here)
+        assert len(socks.asked) == 1 and len(api.seen) == 2
 
 
 def test_the_draft_needs_none_of_it(tmp_path: Path, disc_file: Path) -> None:

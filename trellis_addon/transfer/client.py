@@ -1,8 +1,8 @@
 """The one door to HTTP: every client of this project is made here, with this machine's proxies and its trust.
 
-A request to this machine needs neither and is never touched by either, however wrong they are set; what goes over plain
-http looks at no certificates. What goes elsewhere and is kept back by a setting ends as a `NetworkSettingsError`, which
-names it; nothing has left then.
+A request to this machine needs neither and is never touched by either, however wrong they are set, but for one to the
+paid API, should that be told to be here; what goes over plain http looks at no certificates. What goes elsewhere and is
+kept back by a setting ends as a `NetworkSettingsError`, which names it; nothing has left then.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ def make_client(
     *,
     address: str = "",
     proxies: bool = True,
+    to_the_letter: bool = False,
     timeout: httpx.Timeout | float = TIMEOUT,
     follow_redirects: bool = True,
     transport: httpx.BaseTransport | None = None,
@@ -43,11 +44,12 @@ def make_client(
 
     `certificate` is one more file of certificates, and `proxy` an address that goes before the environment's, both by
     pip's settings. `address` is one that will be asked: where settings keep it back, `NetworkSettingsError` is raised
-    now and not at the first request. Without `proxies` everything is asked directly. `transport` replaces it all.
+    now and not at the first request. Without `proxies` everything is asked directly; see `Proxies` for `to_the_letter`.
+    `transport` replaces it all.
     """
     if transport is None:
         way = Way(
-            Proxies(always=proxy, variable="PIP_PROXY") if proxies else None,
+            Proxies(always=proxy, variable="PIP_PROXY", to_the_letter=to_the_letter) if proxies else None,
             certificate=certificate,
             limits=CONNECTIONS,
         )

@@ -42,11 +42,18 @@ class Proxy:
 class Proxies:
     """The proxies of this machine, as they are now.
 
-    `always`, an address, goes before those of the environment for whatever is not on this machine; `variable` names
-    where it comes from.
+    `always`, an address, goes before those of the environment; `variable` names where it comes from. This machine
+    itself is asked directly, unless `to_the_letter`: then only where NO_PROXY says so.
     """
 
-    def __init__(self, environment: Mapping[str, str] | None = None, always: str = "", variable: str = "") -> None:
+    def __init__(
+        self,
+        environment: Mapping[str, str] | None = None,
+        always: str = "",
+        variable: str = "",
+        to_the_letter: bool = False,
+    ) -> None:
+        self._to_the_letter = to_the_letter
         variables = os.environ if environment is None else environment
         self._named: dict[str, tuple[str, str]] = {}  # by the scheme of what is asked for: variable, value
         self._is_system = False
@@ -65,7 +72,7 @@ class Proxies:
 
     def proxy_for(self, scheme: str, host: str, port: int | None) -> Proxy | None:
         """What a request to a host goes through; None for directly. Raises `NetworkSettingsError`."""
-        if is_this_machine(host):
+        if is_this_machine(host) and not self._to_the_letter:
             return None
         variable, value = self._named.get(scheme) or self._named.get("all") or ("", "")
         if not value or passes_by(self._exceptions, scheme, host, port):
