@@ -107,8 +107,8 @@ class Client:
         self._find = find
         self._former: set[str] = set()  # addresses that it had before
         self._sleep = sleep
-        # A proxy must not come between the add-on and a service of the user's own. What is paid goes round none, not even
-        # to this machine.
+        # A proxy must not come between the add-on and a service of the user's own. What is paid goes round none, not
+        # even to this machine.
         proxies = {"proxies": remote, "to_the_letter": remote}
         options: dict[str, Any] = {"transport": transport, "timeout": TIMEOUT, **proxies}
         self._api = make_client(address=url, follow_redirects=False, **options)
