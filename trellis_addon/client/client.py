@@ -364,7 +364,8 @@ class Client:
                 raise httpx.ReadTimeout("The reply does not come to an end.", request=response.request)
         if is_too_large:
             raise NetworkError(
-                f"The service at {self.url} sends a reply that is larger than any of the protocol's; check the address."
+                f"The service at {self.url} answers with more than {REPLY_LIMIT // 2**20} MB, which is too large for a "
+                "reply; check the address."
             )
         return bytes(body)
 

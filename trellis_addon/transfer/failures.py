@@ -32,7 +32,8 @@ class ProxyFailed(httpx.ConnectError):
 
 def is_lasting(error: BaseException) -> bool:
     """Whether another attempt would fail in the same way."""
-    return certificate_error(error) is not None or _speaks_no_tls(error)
+    is_no_address = isinstance(error, (httpx.InvalidURL, httpx.UnsupportedProtocol))
+    return is_no_address or certificate_error(error) is not None or _speaks_no_tls(error)
 
 
 def explain(error: BaseException, host: str = "") -> NetworkError | None:
