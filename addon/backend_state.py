@@ -10,6 +10,7 @@ from typing import Any
 import bpy
 from bpy.app.translations import pgettext_iface
 
+from ..trellis_addon.core.addresses import without_login
 from ..trellis_addon.core.errors import TrellisError
 from ..trellis_addon.engines.registry import trellis2_available
 from .loaded import loaded, worker_status
@@ -195,7 +196,7 @@ def _service() -> list[Line]:
     if not service_url():
         return []
     answer, icon = answer_of(service_url())
-    return [Line(answer or service_url(), icon, "trellis2.test_service")]
+    return [Line(answer or without_login(service_url()), icon, "trellis2.test_service")]
 
 
 def _account() -> str:

@@ -7,6 +7,7 @@ from typing import Any
 import bpy
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, StringProperty
 
+from ..trellis_addon.core.addresses import complete
 from ..trellis_addon.core.errors import FieldError
 from ..trellis_addon.core.keys import find_key
 from . import logs
@@ -34,6 +35,18 @@ def _use_data_folder(self: Preferences, context: bpy.types.Context) -> None:
     DATA_FOLDER.use(bpy.path.abspath(self.data_folder))
 
 
+def _tidy_service_url(self: Preferences, context: bpy.types.Context) -> None:
+    """Show the address as it is used. A password in it goes where a token is kept, and not into every list of jobs."""
+    login, _, place = self.service_url.rpartition("@")
+    if login:
+        password = login.partition("://")[2].partition(":")[2]
+        if password and not self.service_token:
+            self.service_token = password
+    tidy = complete(login.partition("://")[0] + "://" + place if "://" in login else place)
+    if tidy != self.service_url:
+        self.service_url = tidy
+
+
 def _set_log_level(self: Preferences, context: bpy.types.Context) -> None:
     logs.set_level(self.log_level)
 
@@ -58,7 +71,9 @@ class Preferences(LocalProperties):
         subtype="PASSWORD",
     )
     service_url: StringProperty(  # type: ignore[valid-type]
-        name="Service", description="Address of a service of your own, such as http://gpu-box:8000/v1"
+        name="Service",
+        description="Address of a service of your own, such as http://gpu-box:8000/v1",
+        update=_tidy_service_url,
     )
     service_token: StringProperty(  # type: ignore[valid-type]
         name="Token", description="The token that your service was started with", subtype="PASSWORD"
@@ -112,9 +127,9 @@ def preferences() -> Preferences | None:
 
 
 def service_url() -> str:
-    """The address of a service of one's own; empty where none is entered."""
+    """The address of a service of one's own, completed; empty where none is entered."""
     stored = preferences()
-    return stored.service_url.strip() if stored else ""
+    return complete(stored.service_url) if stored and stored.service_url.strip() else ""
 
 
 def remote_key_source() -> str:
@@ -126,26 +141,27 @@ def remote_key_source() -> str:
 
 def backend_of(choice: str):  # type: ignore[no-untyped-def]
     """The library's `Backend` for the panel's choice, with the key or token that belongs to it."""
-    from ..trellis_addon.client.backends import Backend
+    from ..trellis_addon.client.backends import Backend, service_address
 
     stored = preferences()
     online = bpy.app.online_access
     if choice == "service":
-        if not (stored and stored.service_url):
+        if not (stored and service_url()):
             raise FieldError("service", "", "enter the address of your service in the extension's preferences")
-        return Backend(stored.service_url, stored.service_token, online)
+        return Backend(service_address(service_url()), stored.service_token, online)
     return Backend(choice, stored.api_key if stored and choice == "remote" else "", online)
 
 
 def backend_for_job(job):  # type: ignore[no-untyped-def]
     """The `Backend` that a stored job was sent to, with the key or token that is set now."""
     from ..trellis_addon.api import backend_of as library_backend
+    from ..trellis_addon.client.backends import is_same_service
 
     stored = preferences()
     if job.is_paid:
         return library_backend(job, stored.api_key if stored else "", bpy.app.online_access)
     # the token of one's own service goes to that service only
-    is_service = stored is not None and stored.service_url == job.backend
+    is_service = stored is not None and is_same_service(service_url(), job.backend)
     return library_backend(job, stored.service_token if is_service else "", bpy.app.online_access)
 
 

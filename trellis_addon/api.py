@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from .client.backends import BACKENDS, Backend, connect
 from .client.client import Account
-from .core.errors import ApiKeyError, FieldError, ImageError, JobError, OfflineError
+from .core.errors import ApiKeyError, FieldError, ImageError, JobError, NetworkSettingsError, OfflineError
 from .core.parallel import IN_FLIGHT, as_ready
 from .core.progress import Progress
 from .images import LATER, PreparedImage, clean_name, image_kind, load_image, meant
@@ -159,7 +159,7 @@ def finish(job: Job, backend: Backend, store: JobStore, progress: Progress | Non
     try:
         with connect(backend) as client:
             return run_job(job, store, client, progress).assets[0]
-    except (ApiKeyError, OfflineError) as error:
+    except (ApiKeyError, OfflineError, NetworkSettingsError) as error:
         _give_up_unsent(job, store, error)
         raise
 

@@ -9,6 +9,7 @@ from bpy.app.translations import pgettext_iface
 
 from ..addon.loaded import loaded
 from ..addon.local_words import duration
+from ..trellis_addon.core.addresses import without_login
 from ..trellis_addon.scene.words import said
 from .layout import SubPanel, wrapped
 from .preferences import spent_line
@@ -168,7 +169,7 @@ def stage_name(stage: str) -> str:
 
 def backend_name(backend: str) -> str:
     """Where a job was sent to, as a word for people; a service of one's own by its address."""
-    return pgettext_iface(BACKENDS[backend]) if backend in BACKENDS else backend
+    return pgettext_iface(BACKENDS[backend]) if backend in BACKENDS else without_login(backend)
 
 
 class TRELLIS2_PT_history(SubPanel, bpy.types.Panel):

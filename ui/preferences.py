@@ -7,7 +7,14 @@ from bpy.app.translations import pgettext_iface
 
 from ..addon.loaded import loaded
 from ..addon.name import EXTENSION
-from ..addon.preferences import Preferences, preferences, remote_key_source, reset_library, tell_library_all
+from ..addon.preferences import (
+    Preferences,
+    preferences,
+    remote_key_source,
+    reset_library,
+    service_url,
+    tell_library_all,
+)
 from ..addon.service_answers import answer_of
 from ..addon.variables import DATA_FOLDER
 from ..trellis_addon.scene.words import said
@@ -59,9 +66,9 @@ class TRELLIS2_AP_preferences(Preferences, bpy.types.AddonPreferences):
         layout.prop(self, "service_url", placeholder="http://gpu-box:8000/v1")
         layout.prop(self, "service_token")
         row = layout.row()
-        row.enabled = bool(self.service_url.strip())
+        row.enabled = bool(service_url())
         row.operator("trellis2.test_service", icon="URL")
-        answer, icon = answer_of(self.service_url.strip())
+        answer, icon = answer_of(service_url())
         if answer:
             layout.label(text=said(answer), translate=False, icon=icon)
 

@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -443,3 +443,48 @@ def test_the_console_shows_as_much_as_is_chosen_and_no_more_afterwards(
     part("addon.logs").reset()
     ours = logging.getLogger(NAME)
     assert ours.level == logging.NOTSET and not ours.handlers and logging.getLogger().handlers == others
+
+
+# --- the address of a service ---
+
+
+def test_the_address_of_a_service_is_shown_as_it_is_used(preferences: Any) -> None:
+    module = part("addon.preferences")
+    for entered, shown in (
+        (" gpu-box:8000 ", "http://gpu-box:8000"),
+        ("HTTP://GPU-Box:8000/v1", "http://gpu-box:8000/v1"),
+        ("0.0.0.0:8000", "http://127.0.0.1:8000"),
+        ("gpu-box", "http://gpu-box"),
+        ("", ""),
+    ):
+        preferences.service_url = entered
+        assert preferences.service_url == module.service_url() == shown
+        if shown:
+            assert module.backend_of("service").name == shown
+    preferences.service_url = "http://a b/"
+    with pytest.raises(part("trellis_addon.core.errors").FieldError) as caught:
+        module.backend_of("service")
+    assert "http:// address" in sentence(caught.value)
+
+
+def test_a_password_in_an_address_becomes_the_token(preferences: Any) -> None:
+    module = part("addon.preferences")
+    preferences.service_url = "https://bob:hunter2pw@gpu-box.example/v1"
+    assert (preferences.service_url, preferences.service_token) == ("https://gpu-box.example/v1", "hunter2pw")
+    backend = module.backend_of("service")
+    assert backend.key == "hunter2pw" and "hunter2pw" not in repr(backend)
+    preferences.service_url = "eve:another@gpu-box:8000"
+    assert (preferences.service_url, preferences.service_token) == ("http://gpu-box:8000", "hunter2pw")
+
+
+def test_the_token_goes_to_its_service_however_its_address_is_written(preferences: Any) -> None:
+    module = part("addon.preferences")
+    preferences.service_url, preferences.service_token = "gpu-box:8000", "a-token"
+    for address, key in (
+        ("http://gpu-box:8000", "a-token"),
+        ("http://gpu-box:8000/v1", "a-token"),
+        ("http://gpu-box:8001", ""),
+        ("http://gpu-box.evil.example:8000", ""),
+    ):
+        job = SimpleNamespace(backend=address, is_paid=False)
+        assert module.backend_for_job(job).key == key

@@ -6,6 +6,8 @@ captures that others have published; the file addresses in them are examples.
 
 from __future__ import annotations
 
+import contextlib
+import gzip
 import json
 import random
 from collections.abc import Callable, Iterator
@@ -17,9 +19,10 @@ import httpx
 import pytest
 from conftest import sentence
 from fault_server import FILE, FOREVER, POLL, SUBMIT, FaultServer, small_glb
+from network_tools import serving
 from service_tools import PIXEL
 
-from trellis_addon.client.client import ATTEMPTS, Account, Client
+from trellis_addon.client.client import ATTEMPTS, REPLY_LIMIT, Account, Client
 from trellis_addon.client.replies import error_from, read_details, read_reply
 from trellis_addon.core.errors import (
     AccessError,
@@ -517,6 +520,28 @@ def test_a_reply_that_drips_in_for_ever(server: FaultServer, monkeypatch: pytest
         asking.submit(task(seed=7))
         with pytest.raises(TimedOutError):
             asking.poll(U)
+
+
+def packed(layers: int) -> Any:
+    """A reply that is small on its way and unpacks to more than any of the protocol's."""
+    body = gzip.compress(b" " * (REPLY_LIMIT + 1))
+    for _ in range(layers - 1):
+        body = gzip.compress(body)
+    return lambda handler, sent: (200, body)
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_a_reply_that_unpacks_to_more_and_more(layers: int) -> None:
+    waits: list[float] = []
+    headers = {"Content-Encoding": ", ".join(["gzip"] * layers), "Content-Type": "application/json"}
+    with serving(packed(layers), headers=headers) as server, contextlib.ExitStack() as stack:
+        client = stack.enter_context(Client(f"http://127.0.0.1:{server.server_port}/v1", KEY, sleep=waits.append))
+        for call in (client.ping, client.account, lambda: client.submit(task()), lambda: client.poll(U)):
+            with pytest.raises(NetworkError) as caught:
+                call()
+            assert "too large for a reply" in sentence(caught.value)
+        assert client.about() == {}
+    assert not waits and len(server.seen) == 5  # it came at once, and would again
 
 
 def test_odd_replies_over_a_real_line(server: FaultServer, tmp_path: Path) -> None:

@@ -285,6 +285,49 @@ def test_a_websocket_that_has_not_shown_the_token_may_send_little(target: Target
         assert received(connection) == b""
 
 
+HELLO = (
+    "GET /v1 HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
+
+
+def text_frame(text: str) -> bytes:
+    """As a client sends it, which masks it: here with nothing."""
+    return b"\x81" + bytes([0x80 | len(text)]) + bytes(4) + text.encode()
+
+
+def ask_over(connection: socket.socket, *tasks: Any) -> bytes:
+    connection.sendall(text_frame(json.dumps(list(tasks))))
+    return connection.recv(4096)
+
+
+def test_websockets_of_strangers_lock_nobody_out(target: Target) -> None:
+    """Who has not shown the token goes first, whatever it does in place of that; who has shown it stays."""
+    pytest.importorskip("websockets")
+    hello, key = HELLO.format(port=target.port).encode(), {"taskType": "authentication", "apiKey": TOKEN}
+    wrong = text_frame('[{"taskType":"authentication","apiKey":"wrong"}]')
+    ways = (b"", wrong, b"\x81\xff", b"\x89\x80" + bytes(4), text_frame("[]"))  # silent, half a frame, a ping
+    with contextlib.ExitStack() as open_ones:
+        honest = open_ones.enter_context(target.connect(hello))
+        assert honest.recv(4096).startswith(b"HTTP/1.1 101") and b"connectionSessionUUID" in ask_over(honest, key)
+        strangers = []
+        for number in range(180):  # thrice what there is room for
+            strangers.append(open_ones.enter_context(target.connect()))
+            with contextlib.suppress(OSError):  # others of its kind come
+                strangers[-1].sendall(hello)
+                if strangers[-1].recv(4096).startswith(b"HTTP/1.1 101"):
+                    strangers[-1].sendall(ways[number % len(ways)])
+            if number % 20 == 19:
+                target.ping()
+                late = open_ones.enter_context(target.connect(hello))
+                assert late.recv(4096).startswith(b"HTTP/1.1 101") and b"connectionSession" in ask_over(late, key)
+                late.close()
+        assert b"pong" in ask_over(honest, {"taskType": "ping"})
+        for connection in strangers[1::5]:
+            received(connection)  # to its end, which comes though they do nothing
+        assert b"pong" in ask_over(honest, {"taskType": "ping"})
+
+
 # Who one says to be
 
 
@@ -468,6 +511,7 @@ class Connection:
 
     def __init__(self, loop: asyncio.AbstractEventLoop, peer: str, since: float, is_waiting: bool = True) -> None:
         self.loop, self.client, self.since, self.is_waiting = loop, (peer, 1), since, is_waiting
+        self.is_stranger = False
         self.ended = False
         self.transport: Any = self
 
@@ -497,6 +541,27 @@ def test_one_client_has_only_so_many_connections() -> None:
     guard.add(second := Connection(loop, "192.0.2.7", 11.0))
     assert second.ended and not first.ended  # all others are at work: the newest goes
     assert 16 <= most_connections(Limits(connections=10**9)) <= 10**9
+    loop.close()
+
+
+def test_strangers_go_first() -> None:
+    loop = asyncio.new_event_loop()
+    guard = Guard(Limits(connections=16))
+    known = [Connection(loop, "127.0.0.1", 0.0) for _ in range(12)]  # who has been here longest, and waits
+    strangers = [Connection(loop, "127.0.0.1", float(number)) for number in (7, 5, 6, 8)]
+    for connection in strangers:
+        connection.is_stranger = True
+    for connection in (*known, *strangers):
+        guard.add(connection)
+    assert not any(connection.ended for connection in (*known, *strangers))
+    guard.add(Connection(loop, "127.0.0.1", 9.0))
+    assert [connection.ended for connection in strangers] == [False, True, False, False]  # the one that waited longest
+    guard.add(another := Connection(loop, "127.0.0.1", 10.0))
+    another.is_stranger = True
+    guard.add(one_more := Connection(loop, "127.0.0.1", 11.0))
+    one_more.is_stranger = True
+    assert [connection.ended for connection in strangers] == [True, True, True, False]
+    assert not any(connection.ended for connection in (*known, another, one_more))
     loop.close()
 
 

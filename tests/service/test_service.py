@@ -6,6 +6,7 @@ import base64
 import json
 import logging
 import os
+import re
 import socket
 import threading
 import time
@@ -32,6 +33,7 @@ from service_tools import (
 )
 
 from trellis_addon.core.errors import EngineError
+from trellis_addon.service.limits import Limits
 from trellis_addon.service.protocol import BODY_LIMIT
 from trellis_addon.task.settings import DRAFT_MODEL, SEED_MAX, TRELLIS2_MODEL
 from trellis_addon.task.task import examples
@@ -332,6 +334,77 @@ def test_dry_run_validates_and_does_nothing(run: Running) -> None:
     assert run.poll(asked["taskUUID"]) == {"data": []} and not run.engine.seeds
     upload = {"taskType": "mediaStorage", "taskUUID": str(uuid.uuid4()), "operation": "upload", "media": PIXEL}
     assert "mediaUUID" not in run.post(upload, headers=dry).json()["data"][0]
+
+
+def test_dry_run_refuses_what_is_refused(run: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = run.post({"taskType": "imageUpload", "image": PIXEL}).json()["data"][0]["imageUUID"]
+    media = {"taskType": "mediaStorage"}
+    for refused in (
+        media,
+        {**media, "operation": "rename"},
+        {**media, "operation": "upload"},
+        {**media, "operation": "upload", "media": "no picture"},
+        {**media, "operation": "upload", "media": "http://127.0.0.1:1/x.png"},
+        {**media, "operation": "delete"},
+        {**media, "operation": "delete", "mediaUUID": str(uuid.uuid4())},
+        {"taskType": "imageUpload"},
+        {"taskType": "imageUpload", "image": "!"},
+        {"taskType": "getTaskDetails", "taskUUID": str(uuid.uuid4())},
+        {"taskType": "cancelTask", "taskUUID": str(uuid.uuid4())},
+        {"taskType": "accountManagement"},
+        {"taskType": "authentication", "apiKey": "wrong"},
+        {"taskType": "nonsense"},
+        task(inputs={"image": "no picture"}),
+        task(webhookURL="http://a b/"),
+    ):
+        dry, wet = (run.post(refused, headers=headers) for headers in ({"X-Runware-Dry-Run": "1"}, {}))
+        assert (dry.status_code, only_error(dry)) == (wet.status_code, only_error(wet)) and wet.status_code >= 400
+    upload, delete = (
+        {**media, "operation": "upload", "media": PIXEL},
+        {**media, "operation": "delete", "mediaUUID": kept},
+    )
+    for taken in (upload, delete):
+        assert run.post(taken, headers={"X-Runware-Dry-Run": "1"}).json()["data"][0]["cost"] == 0
+    assert run.post(delete).status_code == 200  # it was still there
+    monkeypatch.setattr(Limits, "uploads", 0)
+    assert run.post(upload, headers={"X-Runware-Dry-Run": "1"}).status_code == 507
+    run.engine.gate.clear()
+    assert run.post(*(task() for _ in range(100))).status_code == 200
+    assert run.post(task(), headers={"X-Runware-Dry-Run": "1"}).status_code == 429
+
+
+def test_refusals_quote_json(run: Running) -> None:
+    for change, words in (
+        ({"seed": None}, "seed: null cannot be used; allowed"),
+        ({"numberResults": True}, "numberResults: true cannot be used; allowed"),
+        ({"settings": {"remesh": None}}, "settings.remesh: null cannot"),
+        (
+            {"settings": {"resolution": [None, True, {"a": False}]}},
+            'settings.resolution: [null, true, {"a": false}] cannot',
+        ),
+        ({"settings": {"texSlat": False}}, "settings.texSlat: false cannot"),
+        ({"outputFormat": 'a"b'}, 'outputFormat: "a\\"b" cannot'),
+        ({"ttl": "\0"}, 'ttl: "\\u0000" cannot'),
+        ({"webhookURL": "http://localhost:99999/"}, 'webhookURL: "http://localhost:99999/" cannot'),
+        ({"inputs": None}, "inputs: null cannot"),
+        ({"inputs": {"image": True}}, "inputs.image: true cannot"),
+    ):
+        assert words in only_error(run.post(task(**change)))["message"]
+    for request in (None, True, [None]):
+        assert not re.search("None|True|False", only_error(run.post(request))["message"])
+    gone = {"taskType": "mediaStorage", "operation": "delete", "mediaUUID": None}
+    assert "the UUID null here" in only_error(run.post(gone))["message"]
+
+
+@pytest.mark.parametrize("field", ["webhookURL", "uploadEndpoint"])
+@pytest.mark.parametrize(
+    "address",
+    ["http://a b/", "http://localhost:99999/", "http://localhost/\0", "http://", "ftp://a/", "http://a..b/", ""],
+)
+def test_addresses_that_can_never_be_reached(run: Running, field: str, address: str) -> None:
+    response = run.post(task(**{field: address}))
+    assert response.status_code == 400 and only_error(response)["parameter"] == field
+    assert field in only_error(response)["message"]
 
 
 def test_unknown_tasks(run: Running) -> None:

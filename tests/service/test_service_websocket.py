@@ -69,6 +69,22 @@ def test_life_of_a_task(run: Running) -> None:
             assert socket.receive_json()["errors"][0]["code"] in ("invalidJSON", "emptyRequest", "invalidRequest")
 
 
+def test_a_task_that_is_not_known_is_named(run: Running) -> None:
+    """Over a socket for many tasks nobody could tell else whose answer that is, and would wait for it for ever."""
+    known, unknown = task(), str(uuid.uuid4())
+    with client(run).websocket_connect("/v1") as socket:
+        socket.send_json(KEY)
+        socket.receive_json()
+        socket.send_json([known])
+        socket.receive_json()
+        socket.send_json([{"taskType": "getResponse", "taskUUID": each} for each in (unknown, known["taskUUID"])])
+        body = socket.receive_json()
+        assert [item["taskUUID"] for item in body["data"]] == [known["taskUUID"]]
+        (error,) = body["errors"]
+        assert (error["code"], error["taskUUID"]) == ("taskNotFound", unknown)
+    assert run.poll(unknown) == {"data": []}  # a request of its own needs no such thing
+
+
 def test_a_waiting_sync_task_does_not_hold_up_others(run: Running) -> None:
     run.engine.gate.clear()
     with client(run).websocket_connect("/v1") as socket:
@@ -162,3 +178,15 @@ def test_the_official_client(served: str, transport: str) -> None:
             assert "This computer" in json.dumps(account, default=vars)
 
     asyncio.run(asyncio.wait_for(talk(), 30))
+
+
+def test_the_official_client_is_not_left_waiting(served: str) -> None:
+    runware = pytest.importorskip("runware")
+
+    async def talk() -> None:
+        address = served.replace("http", "ws", 1)
+        async with runware.Runware(api_key=TOKEN, transport="websocket", ws_base_url=address) as sdk:
+            with pytest.raises(Exception, match="known here"):
+                await sdk.get_response({"taskUUID": str(uuid.uuid4())})
+
+    asyncio.run(asyncio.wait_for(talk(), 15))

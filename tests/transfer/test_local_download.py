@@ -19,14 +19,14 @@ import pytest
 from conftest import ROOT, sentence
 from weights_mirror import Mirror, Request, serving
 
-from trellis_addon.core.errors import Cancelled, EngineError
+from trellis_addon.core.errors import Cancelled, NetworkSettingsError
 from trellis_addon.core.progress import Progress
-from trellis_addon.transfer import client as download_client
 from trellis_addon.transfer import file as download_file
 from trellis_addon.transfer import part as download_part
 from trellis_addon.transfer.board import Board, progress_words, size_words, time_words
 from trellis_addon.transfer.download import DownloadError, Remote, fetch_all, fetch_file
 from trellis_addon.transfer.errors import retry_after
+from trellis_addon.transfer.trust import VARIABLES, trust
 
 BODY = bytes(range(256)) * 2048 + b"end"  # half a megabyte
 NAME = "ckpts/model.safetensors"
@@ -472,14 +472,14 @@ def test_certificates_of_a_company_are_trusted_beside_the_usual(
 
     one = Path(certifi.where()).read_text(encoding="utf-8").split("-----END CERTIFICATE-----")[0]
     (tmp_path / "company.pem").write_text(one + "-----END CERTIFICATE-----\n", encoding="utf-8")
-    for variable in download_client.CERTIFICATES:
+    for variable in VARIABLES:
         monkeypatch.delenv(variable, raising=False)
-    usual = len(download_client._trust().get_ca_certs())
+    usual = len(trust().get_ca_certs())
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "company.pem"))
-    assert len(download_client._trust().get_ca_certs()) == usual > 50
+    assert len(trust().get_ca_certs()) == usual > 50
     monkeypatch.setenv("PIP_CERT", str(tmp_path / "nothing.pem"))
-    with pytest.raises(EngineError) as caught:
-        download_client.make_client()
+    with pytest.raises(NetworkSettingsError) as caught:
+        fetch_file(Remote("https://weights.invalid/model.safetensors"), tmp_path / "model.safetensors")
     assert "PIP_CERT" in sentence(caught.value)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 
 from ..service.handshake import SERVICE_NAME
+from ..transfer.client import make_client
 
 _BUSY = httpx.Timeout(10.0, connect=3.0)  # its threads are at work
 _BRIEFLY = httpx.Timeout(2.0)
@@ -16,7 +17,8 @@ _BRIEFLY = httpx.Timeout(2.0)
 def ask_service(url: str, token: str) -> dict[str, Any] | None:
     """What it says of itself; empty where it is there and does not get to answer; None where nobody of ours is."""
     try:
-        response = httpx.get(url, headers=_headers(token), timeout=_BUSY, trust_env=False)
+        with make_client(proxies=False, timeout=_BUSY, follow_redirects=False) as client:
+            response = client.get(url, headers=_headers(token))
     except httpx.ReadTimeout:
         return {}
     except (httpx.HTTPError, httpx.InvalidURL):
@@ -33,7 +35,8 @@ def ask_to_stop(url: str, token: str) -> None:
     headers = {**_headers(token), "Content-Type": "application/json"}
     try:
         body = json.dumps([{"taskType": "stopService"}])
-        httpx.post(url, content=body, headers=headers, timeout=_BRIEFLY, trust_env=False)
+        with make_client(proxies=False, timeout=_BRIEFLY, follow_redirects=False) as client:
+            client.post(url, content=body, headers=headers)
     except (httpx.HTTPError, httpx.InvalidURL):
         return
 

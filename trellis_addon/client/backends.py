@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
+from ..core.addresses import complete, has_login, is_this_machine, is_web_address, without_login
 from ..core.errors import ApiKeyError, FieldError, OfflineError, ServiceError
 from ..core.keys import KEY_VARIABLE, find_key
 from ..core.progress import Progress
@@ -24,16 +25,20 @@ TOKEN_VARIABLE = "TRELLIS2_SERVICE_TOKEN"  # of a service of one's own
 
 @dataclass(frozen=True)
 class Backend:
-    """A choice of where to run. `name` is "remote", "local", "draft" or an address of a service."""
+    """A choice of where to run. `name` is "remote", "local", "draft" or an address of a service, which is completed."""
 
     name: str
     key: str = field(default="", repr=False)
     allow_network: bool = True
 
     def __post_init__(self) -> None:
-        if self.name not in BACKENDS and not self.is_address:
-            rule = f"allowed: {', '.join(BACKENDS)}, or the http:// address of a service"
-            raise FieldError("backend", self.name, rule)
+        name = self.name.strip()
+        if name not in BACKENDS:
+            name = service_address(name) if _looks_like_address(name) else name
+            if not is_web_address(name):
+                rule = f"allowed: {', '.join(BACKENDS)}, or the http:// address of a service"
+                raise FieldError("backend", name, rule)
+        object.__setattr__(self, "name", name)
 
     @property
     def is_address(self) -> bool:
@@ -74,8 +79,8 @@ def connect(backend: Backend) -> Iterator[Client]:
         with Client(service.url, service.token, remote=False, find=find) as client:
             yield client
         return
-    url = os.environ.get(REMOTE_URL_VARIABLE, REMOTE_URL) if backend.is_remote else _with_path(backend.name)
-    if not backend.allow_network and not _is_loopback(url):
+    url = _remote_url() if backend.is_remote else _with_path(backend.name)
+    if not backend.allow_network and not is_this_machine(urlsplit(url).hostname or ""):
         raise OfflineError(
             "Online access is off: switch on Allow Online Access in Preferences > System, or use the draft backend."
         )
@@ -100,6 +105,39 @@ def _with_path(url: str) -> str:
     return url if urlsplit(url).path.strip("/") else url.rstrip("/") + "/v1"
 
 
-def _is_loopback(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    return host in ("localhost", "::1") or host.startswith("127.")
+def is_same_service(address: str, other: str) -> bool:
+    """Whether two addresses, as somebody entered them, are those of one service."""
+    return bool(address and other) and len({_with_path(complete(each)).rstrip("/") for each in (address, other)}) == 1
+
+
+def service_address(text: str) -> str:
+    """The address of a service as it is used and kept, of what somebody entered; `FieldError` for one with a password.
+
+    What cannot be an address comes back as it is.
+    """
+    if "@" in text:
+        where = text.partition("://")[0] + "://" if "://" in text else ""
+        shown = where + text.rpartition("@")[2]  # of what stands before it, nobody knows where the password ends
+        raise FieldError(
+            "backend",
+            shown,
+            message=f'backend: "{shown}" was given with a name or a password before it, which an address may not hold; '
+            f"give the service's token in its own field, or in {TOKEN_VARIABLE}.",
+        )
+    return complete(text)
+
+
+def _looks_like_address(text: str) -> bool:
+    """Whether it is meant as an address, and not as the name of a backend that is misspelt."""
+    return any(sign in text for sign in ".:/@") or text.lower() == "localhost"
+
+
+def _remote_url() -> str:
+    """Where the remote API is; raises `FieldError` for a variable that names no address."""
+    text = os.environ.get(REMOTE_URL_VARIABLE, "").strip()
+    url = complete(text) if text else REMOTE_URL
+    if has_login(url) or not is_web_address(url):
+        raise FieldError(
+            REMOTE_URL_VARIABLE, without_login(url), "give an http:// or https:// address without a name or a password"
+        )
+    return url

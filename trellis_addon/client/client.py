@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import logging
 import random
 import secrets
-import ssl
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -33,6 +31,8 @@ from ..core.errors import (
 from ..core.progress import Progress
 from ..service.handshake import CLIENT_HEADER
 from ..task.task import Result, Task, check_published, new_uuid
+from ..transfer.client import make_client
+from ..transfer.failures import explain, is_lasting
 from .download import download
 from .replies import (
     Reply,
@@ -107,11 +107,13 @@ class Client:
         self._find = find
         self._former: set[str] = set()  # addresses that it had before
         self._sleep = sleep
-        # A proxy must not come between the add-on and its own service on this machine.
-        options: dict[str, Any] = {"transport": transport, "trust_env": remote, "timeout": TIMEOUT, "verify": _tls()}
-        self._api = httpx.Client(**options)
+        # A proxy must not come between the add-on and a service of the user's own. What is paid goes round none, not
+        # even to this machine.
+        proxies = {"proxies": remote, "to_the_letter": remote}
+        options: dict[str, Any] = {"transport": transport, "timeout": TIMEOUT, **proxies}
+        self._api = make_client(address=url, follow_redirects=False, **options)
         # Files lie on other hosts: a connection of its own, which never carries the token.
-        self._files = httpx.Client(follow_redirects=True, **options)
+        self._files = make_client(**options)
 
     def close(self) -> None:
         self._api.close()
@@ -217,11 +219,12 @@ class Client:
         """What our own service says of itself; empty where another one answers, or none."""
         headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
         try:
-            response = self._api.get(self.url, headers=headers)
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            with self._api.stream("GET", self.url, headers=headers) as response:
+                body = self._read(response, Progress())
+        except (httpx.HTTPError, httpx.InvalidURL, NetworkError) as error:
             log.info("The service at %s does not say what it is: %s", self.url, type(error).__name__)
             return {}
-        return _json(response.content, self._token) or {} if response.status_code == 200 else {}
+        return _json(body, self._token) or {} if response.status_code == 200 else {}
 
     def account(self) -> Account:
         """The account's balance; raises `ApiKeyError` for a key that is not accepted."""
@@ -295,6 +298,8 @@ class Client:
                 may_have_arrived = may_have_arrived or status != 429
             except (httpx.ConnectError, httpx.ConnectTimeout, httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
                 fault = self._not_reached(error)
+                if is_lasting(error):
+                    break
             except httpx.TimeoutException as error:
                 may_have_arrived = True
                 fault = TimedOutError(f"The service at {self.url} does not answer in time; check the network.")
@@ -336,22 +341,36 @@ class Client:
     def _exchange(
         self, tasks: list[dict[str, Any]], headers: Mapping[str, str], timeout: httpx.Timeout, progress: Progress
     ) -> tuple[httpx.Response, Any]:
-        """One request and its reply, read piece by piece: a body that drips in for ever must not hold a job up."""
+        """One request and its reply."""
         headers = {**headers, **({"Authorization": f"Bearer {self._token}"} if self._token else {})}
         if not self.remote:
             headers = {**headers, CLIENT_HEADER: _PROGRAM}
-        body = bytearray()
         with self._api.stream("POST", self.url, json=tasks, headers=headers, timeout=timeout) as response:
-            end = time.monotonic() + DRIP_LIMIT
-            for piece in response.iter_bytes():
-                progress.check()
-                body += piece
-                if time.monotonic() > end or len(body) > REPLY_LIMIT:
-                    raise httpx.ReadTimeout("The reply does not come to an end.", request=response.request)
-        return response, _json(bytes(body), self._token)
+            body = self._read(response, progress)
+        return response, _json(body, self._token)
+
+    def _read(self, response: httpx.Response, progress: Progress) -> bytes:
+        """A reply's body, piece by piece: one that drips in for ever, or unpacks to more and more, holds nothing up."""
+        end = time.monotonic() + DRIP_LIMIT
+        body = bytearray()
+        # What is packed twice could fill the memory with a single piece.
+        is_too_large = "," in response.headers.get("content-encoding", "")
+        for piece in () if is_too_large else response.iter_bytes():
+            progress.check()
+            body += piece
+            if is_too_large := len(body) > REPLY_LIMIT:
+                break
+            if time.monotonic() > end:
+                raise httpx.ReadTimeout("The reply does not come to an end.", request=response.request)
+        if is_too_large:
+            raise NetworkError(
+                f"The service at {self.url} answers with more than {REPLY_LIMIT // 2**20} MB, which is too large for a "
+                "reply; check the address."
+            )
+        return bytes(body)
 
     def _not_reached(self, error: Exception) -> NetworkError:
-        fault = NetworkError(
+        fault = explain(error) or NetworkError(
             f"The service at {self.url} cannot be reached ({type(error).__name__}); check the address and the network."
         )
         fault.__cause__ = error
@@ -398,12 +417,6 @@ def _check_latents_file(path: Path) -> bool:
     except LatentsError as error:
         raise DamagedFileError(str(error)) from error
     return True
-
-
-@functools.cache
-def _tls() -> ssl.SSLContext:
-    """One for all clients: each would take a megabyte, and hold up every other thread while it is made."""
-    return httpx.create_ssl_context()
 
 
 def _json(content: bytes, token: str) -> Any:

@@ -16,6 +16,7 @@ import httpx
 from ..core.errors import DamagedFileError, NetworkError
 from ..core.progress import Progress
 from ..formats.glb.check import MAX_FILE_BYTES, check_glb_file
+from ..transfer.failures import explain
 
 log = logging.getLogger(__name__)
 
@@ -104,7 +105,8 @@ def _fetch(client: httpx.Client, url: str, part: Path, progress: Progress) -> No
             total = start + int(response.headers.get("content-length") or 0)
             _save(response, part, start, total, progress)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise NetworkError(
+        told = explain(error)
+        raise told or NetworkError(
             f"The download of the asset broke off ({type(error).__name__}); run the job again to go on.",
             code="downloadFailed",
         ) from error

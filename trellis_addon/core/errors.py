@@ -20,7 +20,8 @@ TrellisError
 │   ├── BusyError            rate limit, queue full
 │   ├── ServiceError         the service itself is out of order
 │   ├── NetworkError         no connection, or a reply that is not the protocol's
-│   │   └── TimedOutError    nothing came in the time allowed
+│   │   ├── TimedOutError    nothing came in the time allowed
+│   │   └── NetworkSettingsError  what this machine says of proxies or certificates cannot be used: nothing has left
 │   └── OfflineError         Blender's Allow Online Access is off
 ├── Interrupted              the program ends: the job stays where it is and goes on another time
 └── Cancelled                the user asked to stop; never shown as a failure
@@ -68,6 +69,7 @@ class FieldError(InputError):
         super().__init__(message or f"{field}: {_short(value)} cannot be used; {rule}.")
         self.field = field
         self.value = value
+        self.rule = rule
         self.code = code
         self.constraint = constraint or {}
 
@@ -150,6 +152,10 @@ class NetworkError(BackendError):
 
 class TimedOutError(NetworkError):
     code = "timeout"
+
+
+class NetworkSettingsError(NetworkError):
+    code = "networkSettings"
 
 
 class OfflineError(BackendError):

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from ..transfer.client import Way
 from .protocol import RequestError
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
@@ -82,7 +83,7 @@ class _Guarded(httpx.BaseTransport):
         self._allows = allows
         self._field = field
         # Nothing is kept open: a connection made for one name must not serve another name of that machine.
-        self._inner = httpx.HTTPTransport(limits=httpx.Limits(max_keepalive_connections=0))
+        self._inner = Way(limits=httpx.Limits(max_keepalive_connections=0))
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         host = request.url.host

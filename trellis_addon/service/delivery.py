@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ..core.errors import NetworkSettingsError
 from .addresses import AddressPolicy
 from .protocol import JsonObject, encode
 
@@ -71,11 +72,14 @@ class Delivery:
 
     def _send(self, field: str, method: str, url: str, body: bytes, content_type: str, timeout: float) -> str:
         """Send once; what went wrong, or an empty text. Redirects are not followed."""
-        import httpx
+        from ..transfer.client import make_client
 
+        transport = self._policy.transport(field)
         try:
-            with httpx.Client(transport=self._policy.transport(field), timeout=timeout) as client:
+            with make_client(transport=transport, timeout=timeout, follow_redirects=False) as client:
                 response = client.request(method, url, content=body, headers={"Content-Type": content_type})
+        except NetworkSettingsError as error:
+            return str(error)
         except Exception as error:  # httpx raises more than HTTPError for odd addresses
             return type(error).__name__
         return "" if response.is_success else f"the receiver answers {response.status_code}"

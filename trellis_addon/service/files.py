@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import secrets
 import shutil
+import sqlite3
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +15,7 @@ from pathlib import Path
 from ..task.task import new_uuid
 from .journal import Journal
 from .limits import Limits
-from .protocol import RequestError
+from .protocol import RequestError, disk_full
 from .records import StoredFile
 
 log = logging.getLogger(__name__)
@@ -75,27 +77,35 @@ class FileStore:
             expires=self._clock() + ttl,
         )
         self._write(stored.path, data)
-        self._journal.add_file(stored)
+        try:
+            self._journal.add_file(stored)
+        except sqlite3.Error:
+            _unlink(stored.path)
+            raise
         with self._lock:
             self._by_uuid[uuid] = self._by_secret[stored.secret] = stored
         self.sweep()
         return stored
 
     def put_upload(self, data: bytes) -> StoredFile:
-        """Keep what a client wants to name later; `RequestError` where there is too much of that, or no room."""
-        with self._lock:
-            uploads = [self._by_uuid[uuid] for uuid in self._uploads if uuid in self._by_uuid]
-            self._uploads = {stored.uuid for stored in uploads}
-        kept = sum(stored.size for stored in uploads)
-        if len(uploads) >= Limits.uploads or kept + len(data) > Limits.upload_bytes:
-            sentence = f"{len(uploads)} uploads of {kept / 2**30:.1f} GB are kept already; delete some, or send later."
-            raise RequestError("storageLimitExceeded", sentence)
-        if shutil.disk_usage(self.folder).free < Limits.disk_reserve + len(data):
-            raise RequestError("storageLimitExceeded", "The service's disk is full; make room on it, and send again.")
+        """Keep what a client wants to name later; raises as `check_upload`."""
+        self.check_upload(len(data))
         stored = self.put(data)
         with self._lock:
             self._uploads.add(stored.uuid)
         return stored
+
+    def check_upload(self, size: int) -> None:
+        """`RequestError` where there are too many uploads for one more of so many bytes, or no room."""
+        with self._lock:
+            uploads = [self._by_uuid[uuid] for uuid in self._uploads if uuid in self._by_uuid]
+            self._uploads = {stored.uuid for stored in uploads}
+        kept = sum(stored.size for stored in uploads)
+        if len(uploads) >= Limits.uploads or kept + size > Limits.upload_bytes:
+            sentence = f"{len(uploads)} uploads of {kept / 2**30:.1f} GB are kept already; delete some, or send later."
+            raise RequestError("storageLimitExceeded", sentence)
+        if shutil.disk_usage(self.folder).free < Limits.disk_reserve + size:
+            raise disk_full()
 
     def keep_picture(self, data: bytes) -> Path:
         """Keep the picture, or the latents, of a task until the task is finished."""
@@ -118,11 +128,18 @@ class FileStore:
             if stored is None or not stored.media_type.startswith(_LATENTS if latents else "image/"):
                 return None
             stored.expires = self._clock() + stored.ttl
-            self._journal.add_file(stored)
+            with contextlib.suppress(sqlite3.OperationalError):  # a full disk: it is renewed for as long as this runs
+                self._journal.add_file(stored)
         try:
             return stored.path.read_bytes()
         except OSError:
             return None
+
+    def has(self, uuid: str) -> bool:
+        """Whether there is a file of this UUID."""
+        self.sweep()
+        with self._lock:
+            return uuid.lower() in self._by_uuid
 
     def delete(self, uuid: str) -> bool:
         with self._lock:
@@ -142,12 +159,16 @@ class FileStore:
     def _write(self, path: Path, data: bytes) -> None:
         """Whole or not at all, and on the disk before anybody is told of it."""
         part = path.with_name(path.name + ".part")
-        with part.open("wb") as file:
-            file.write(data)
-            if self._lasting:
-                file.flush()
-                os.fsync(file.fileno())
-        part.replace(path)
+        try:
+            with part.open("wb") as file:
+                file.write(data)
+                if self._lasting:
+                    file.flush()
+                    os.fsync(file.fileno())
+            part.replace(path)
+        except OSError:
+            _unlink(part)  # on a full disk the next one needs the room
+            raise
 
     def _remove(self, stored: StoredFile) -> None:
         with self._lock:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..core.disk import is_full
 from ..core.errors import EngineError, FieldError, TrellisError
 from ..core.version import VERSION
 from ..engines import registry
@@ -29,7 +30,7 @@ from .handshake import PROTOCOL, SERVICE_NAME
 from .journal import Journal
 from .media import answer_media, task_image, task_latents
 from .presence import last_end
-from .protocol import JsonObject, RequestError, ServiceReply, echo, error_object, without_payload
+from .protocol import JsonObject, RequestError, ServiceReply, disk_full, echo, error_object, without_payload
 from .records import Slot, TaskRecord
 from .tasks import TaskStore, with_address
 from .worker import MOST_STARTS, Workers, idle_minutes
@@ -49,6 +50,7 @@ class _Call:
     client: str
     reply: ServiceReply
     waiting: list[TaskRecord]
+    over_socket: bool = False
 
 
 class Service:
@@ -190,23 +192,28 @@ class Service:
         }
 
     def answer(
-        self, requests: list[Any], base_url: str, dry_run: bool, client: str = ""
+        self, requests: list[Any], base_url: str, dry_run: bool, client: str = "", *, over_socket: bool = False
     ) -> tuple[ServiceReply, list[TaskRecord]]:
         """Do all tasks of one request; also those whose result the reply has to wait for.
 
         `base_url` is the address that the client knows this service by, for the URLs of files; `client` tells it from
-        others, with whom it takes turns.
+        others, with whom it takes turns. `over_socket`: the answers of many requests come over one line, so that each
+        must say whose it is.
         """
         reply = ServiceReply()
         waiting: list[TaskRecord] = []
         for request in requests:
-            call = _Call(request, base_url, dry_run, client, reply, waiting)
+            call = _Call(request, base_url, dry_run, client, reply, waiting, over_socket)
             try:
                 self._method(request)(call)
             except TrellisError as error:
                 log.info("Refused: %s", error)
                 reply.refuse(error_object(error, request))
             except Exception as error:
+                if is_full(error, self.folder.path):
+                    log.error("The disk of %s is full: %s", self.folder.path, error)
+                    reply.refuse(error_object(disk_full(), request))
+                    continue
                 log.error("A request failed unexpectedly", exc_info=error)
                 sentence = "The service failed at this task; its log has the details."
                 reply.refuse(error_object(RequestError("internalServerError", sentence), request))
@@ -256,15 +263,15 @@ class Service:
             slots=[Slot() for _ in range(task.settings.value("number_results"))],
             client=call.client,
         )
-        if latents is not None:
-            record.latents = self.files.keep_picture(latents)
-        if isinstance(found, str):
-            record.image_url = found
-        elif found is not None:
-            record.picture = self.files.keep_picture(found[0])
-            # Unpacked pictures are large: those that have to wait are read again when it is their turn.
-            record.image = found[1] if self.tasks.unfinished() < self._workers.count else None
         try:
+            if latents is not None:
+                record.latents = self.files.keep_picture(latents)
+            if isinstance(found, str):
+                record.image_url = found
+            elif found is not None:
+                record.picture = self.files.keep_picture(found[0])
+                # Unpacked pictures are large: those that have to wait are read again when it is their turn.
+                record.image = found[1] if self.tasks.unfinished() < self._workers.count else None
             self.tasks.add(record)
         except BaseException:
             for path in record.kept_files():
@@ -287,7 +294,7 @@ class Service:
         check_rework(kept, task.settings, bool(task.image))
 
     def _get_response(self, call: _Call) -> None:
-        record = self.tasks.get(_uuid(call.request))
+        record = self._known(call.request) if call.over_socket else self.tasks.get(_uuid(call.request))
         data, errors = self.tasks.items(record, call.base_url) if record is not None else ([], [])
         call.reply.add(*data)
         call.reply.report(errors)
@@ -305,10 +312,8 @@ class Service:
         call.reply.add({**echo(call.request), "cancelled": cancelled})
 
     def _media(self, call: _Call) -> None:
-        if call.dry_run:
-            call.reply.add({**echo(call.request), "cost": 0})
-        else:
-            call.reply.add(answer_media(call.request, self.files, call.base_url, self._policy))
+        item = answer_media(call.request, self.files, call.base_url, self._policy, dry_run=call.dry_run)
+        call.reply.add({**echo(call.request), "cost": 0} if call.dry_run else item)
 
     def _authenticate(self, call: _Call) -> None:
         key = call.request.get("apiKey")

@@ -87,7 +87,7 @@ class Journal:
     def clear_starts(self, uuid: str | None = None, *, but: str = "") -> None:
         """Forget how often the work on a task, or on all of them `but` one, has begun: it did not end the process."""
         one, name = ("=", uuid) if uuid is not None else ("!=", but)
-        self._write((f"UPDATE tasks SET starts = 0 WHERE finished IS NULL AND uuid {one} ?", (name,)))
+        self._tidy((f"UPDATE tasks SET starts = 0 WHERE finished IS NULL AND uuid {one} ?", (name,)))
 
     def settle(self, record: TaskRecord, number: int, deliveries: list[str]) -> None:
         """Write result `number` down, whether the task is finished with it, and the news about it still to deliver."""
@@ -100,10 +100,10 @@ class Journal:
         )
 
     def delivered(self, uuid: str, number: int, field: str) -> None:
-        self._write(("DELETE FROM deliveries WHERE task = ? AND number = ? AND field = ?", (uuid, number, field)))
+        self._tidy(("DELETE FROM deliveries WHERE task = ? AND number = ? AND field = ?", (uuid, number, field)))
 
     def forget_task(self, uuid: str) -> None:
-        self._write(
+        self._tidy(
             ("DELETE FROM tasks WHERE uuid = ?", (uuid,)),
             ("DELETE FROM results WHERE task = ?", (uuid,)),
             ("DELETE FROM deliveries WHERE task = ?", (uuid,)),
@@ -155,7 +155,7 @@ class Journal:
         self._write(("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?)", row))
 
     def forget_file(self, uuid: str) -> None:
-        self._write(("DELETE FROM files WHERE uuid = ?", (uuid,)))
+        self._tidy(("DELETE FROM files WHERE uuid = ?", (uuid,)))
 
     def files(self, folder: Path) -> list[StoredFile]:
         rows = self._read("SELECT uuid, name, secret, media_type, ttl, expires FROM files")
@@ -175,7 +175,15 @@ class Journal:
             try:
                 for statement, values in statements:
                     self._database.execute(statement, values)
+                self._database.execute("COMMIT")
             except BaseException:
-                self._database.execute("ROLLBACK")
+                if self._database.in_transaction:  # on a full disk SQLite may have taken it back itself
+                    self._database.execute("ROLLBACK")
                 raise
-            self._database.execute("COMMIT")
+
+    def _tidy(self, *statements: tuple[str, tuple[Any, ...]]) -> None:
+        """What may stay as it is: a full disk has no room to take anything out, and nothing must fail by that."""
+        try:
+            self._write(*statements)
+        except sqlite3.OperationalError as error:
+            log.warning("The journal keeps what it need not: %s", error)

@@ -20,6 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from ..core.addresses import is_this_machine
 from ..core.errors import TrellisError
 from ..core.version import VERSION
 from ..engines import registry
@@ -127,7 +128,7 @@ def _run(listener: socket.socket, options: Options, parent: int | None) -> int:
             workers=options.workers,
             folder=options.folder,
             # Whoever asks at the loopback address is a program of the user's, which reaches them anyway.
-            allow_private_addresses=_is_loopback(host) if allow_private is None else allow_private,
+            allow_private_addresses=is_this_machine(host) if allow_private is None else allow_private,
             on_lost=lambda cause: ending.end(LOST),
             on_stop=ending.end if options.shared is not None else None,
         )
@@ -139,7 +140,7 @@ def _run(listener: socket.socket, options: Options, parent: int | None) -> int:
         return _refuse(str(error))
     guard = Guard(options.limits)
     config = uvicorn.Config(
-        create_app(service, _own_hosts(host, port) if _is_loopback(host) else None, options.limits),
+        create_app(service, _own_hosts(host, port) if is_this_machine(host) else None, options.limits),
         log_config=None,
         access_log=False,  # the addresses of files are secrets
         http=guarded(guard),
@@ -179,7 +180,7 @@ def _run(listener: socket.socket, options: Options, parent: int | None) -> int:
             os.dup2(2, 1)  # libraries print there as well, and whoever reads that pipe may be gone
         if not options.token:
             print(f"The token for this run is {token} (Authorization: Bearer TOKEN).", file=sys.stderr, flush=True)
-        if not _is_loopback(host):
+        if not is_this_machine(host):
             print(for_others(host, port), file=sys.stderr, flush=True)
         service.start()  # not before all is said: what is left to do may be what ends the process
         server.run(sockets=[listener])
@@ -261,18 +262,11 @@ def cannot_start(options: Options) -> str:
         return "A service that programs share needs a folder: choose one with --folder."
     if options.parent_pipe and not token:
         return "No token came in: the first line of standard input must be the token."
-    if not token and not _is_loopback(host):
+    if not token and not is_this_machine(host):
         return f"At {host} others can reach the service: choose a token for it with --token."
     if token is not None and not (token.isascii() and token.isprintable() and " " not in token):
         return "The token cannot be sent in a header; use letters, digits and signs without spaces."
     return ""
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _own_hosts(host: str, port: int) -> list[str]:

@@ -12,8 +12,7 @@ from ..core.errors import FieldError, ImageError, LatentsError
 from .addresses import AddressPolicy
 from .files import FileStore, looks_like_latents
 from .limits import Limits
-from .protocol import JsonObject, RequestError, echo
-from .records import StoredFile
+from .protocol import JsonObject, RequestError, echo, quoted
 
 if TYPE_CHECKING:
     from ..formats.latents import Kept
@@ -79,27 +78,37 @@ def _decoded(text: str) -> bytes:
         raise LatentsError("The latents are no UUID, data URI or Base64; send the file as one of these.") from None
 
 
-def answer_media(request: JsonObject, files: FileStore, base_url: str, policy: AddressPolicy) -> JsonObject:
-    """Do a `mediaStorage` or `imageUpload` task; its item."""
+def answer_media(
+    request: JsonObject, files: FileStore, base_url: str, policy: AddressPolicy, *, dry_run: bool = False
+) -> JsonObject:
+    """Do a `mediaStorage` or `imageUpload` task; its item. A dry run refuses what is refused, and keeps nothing."""
     if request["taskType"] == "imageUpload":
-        stored = _upload(request, "image", files, policy)
+        data = _sent(request, "image", policy)
+        if dry_run:
+            files.check_upload(len(data))
+            return {}
+        stored = files.put_upload(data)
         return {**echo(request), "imageUUID": stored.uuid, "imageURL": base_url + stored.url_path}
     operation = request.get("operation")
     item = {**echo(request), "operation": operation}
     if operation == "upload":
-        stored = _upload(request, "media", files, policy)
+        data = _sent(request, "media", policy)
+        if dry_run:
+            files.check_upload(len(data))
+            return {}
+        stored = files.put_upload(data)
         return {**item, "mediaUUID": stored.uuid, "mediaURL": base_url + stored.url_path}
     if operation == "delete":
         uuid = request.get("mediaUUID")
-        if not isinstance(uuid, str) or not files.delete(uuid):
+        if not isinstance(uuid, str) or not (files.has(uuid) if dry_run else files.delete(uuid)):
             raise _not_found("mediaUUID", uuid)
         return {**item, "mediaUUID": uuid}
     allowed = {"allowedValues": ["upload", "delete"]}
     raise FieldError("operation", operation, "allowed: upload, delete", code="invalidOperation", constraint=allowed)
 
 
-def _upload(request: JsonObject, key: str, files: FileStore, policy: AddressPolicy) -> StoredFile:
-    """Keep the picture, or the latents, under `key`: as the file it is, for at least a day after its last use."""
+def _sent(request: JsonObject, key: str, policy: AddressPolicy) -> bytes:
+    """The picture, or the latents, under `key`: the file as it is, and sound. `RequestError` where it is not."""
     from ..formats.latents import check_latents
     from ..images import decode, image_kind, read_image_bytes
 
@@ -119,7 +128,7 @@ def _upload(request: JsonObject, key: str, files: FileStore, policy: AddressPoli
                 decode(data, Limits.pixels)
     except (ImageError, LatentsError) as error:
         raise RequestError(error.code, str(error), parameter=key) from error
-    return files.put_upload(data)
+    return data
 
 
 def _fetched(url: str, policy: AddressPolicy, key: str) -> bytes:
@@ -137,5 +146,5 @@ def _fetched(url: str, policy: AddressPolicy, key: str) -> bytes:
 
 def _not_found(field: str, uuid: Any) -> RequestError:
     what = "latents" if field == "inputs.latents" else "picture"
-    sentence = f"{field}: there is no upload with the UUID {str(uuid)[:60]} here (any more); upload the {what} again."
+    sentence = f"{field}: there is no upload with the UUID {quoted(uuid)} here (any more); upload the {what} again."
     return RequestError("mediaNotFound", sentence, parameter=field)

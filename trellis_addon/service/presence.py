@@ -49,7 +49,8 @@ def forget_worker(folder: Path, pid: int) -> None:
 def note_end(folder: Path, pid: int, cause: str) -> None:
     """Write down that the worker `pid` has ended unasked."""
     known = [end for end in ends(folder) if end["pid"] != pid]
-    _write(folder / ENDS, [*known, {"pid": pid, "time": time.time(), "cause": cause}][-_KEPT_ENDS:])
+    with contextlib.suppress(OSError):  # on a full disk it is only not known later; whoever watches goes on
+        _write(folder / ENDS, [*known, {"pid": pid, "time": time.time(), "cause": cause}][-_KEPT_ENDS:])
 
 
 def ends(folder: Path) -> list[dict[str, Any]]:

@@ -40,6 +40,11 @@ class RequestError(InputError):
         self.fields = fields
 
 
+def disk_full() -> RequestError:
+    """The refusal of what cannot be kept."""
+    return RequestError("storageLimitExceeded", "The service's disk is full; make room on it, and send again.")
+
+
 @dataclass
 class ServiceReply:
     """What one request is answered with.
@@ -129,6 +134,8 @@ def _check_size_in_memory(body: bytes | bytearray, limits: Limits) -> None:
 def error_object(error: TrellisError, request: Any = None, **more: Any) -> JsonObject:
     """An error as the protocol has it, with the task's type and UUID echoed."""
     found: JsonObject = {"code": error.code, "message": str(error)}
+    if isinstance(error, FieldError) and error.rule:
+        found["message"] = f"{error.field}: {quoted(error.value)} cannot be used; {error.rule}."
     if isinstance(error, FieldError):
         found |= {"parameter": error.field, **error.constraint}
     if isinstance(error, ImageError):
@@ -138,6 +145,15 @@ def error_object(error: TrellisError, request: Any = None, **more: Any) -> JsonO
     if isinstance(error, RequestError):
         found |= error.fields
     return found | {key: value for key, value in echo(request).items() if key not in found} | more
+
+
+def quoted(value: Any, most: int = 60) -> str:
+    """A value as it was sent, which is JSON; cut, so that a picture does not fill the sentence."""
+    try:
+        text = json.dumps(value, ensure_ascii=False)
+    except ValueError:  # Python does not write out numbers of more than 4300 digits
+        text = "a number of thousands of digits"
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def echo(request: Any) -> JsonObject:

@@ -50,10 +50,6 @@ class TaskStore:
         with self._lock:
             self._forget_old()
             self._check_new(record.uuid)
-            if self._unfinished() >= QUEUE_LIMIT:
-                raise RequestError(
-                    "rateLimitExceeded", f"{QUEUE_LIMIT} tasks are waiting already; send more when some have finished."
-                )
             self._journal.add_task(record)
             self._records[record.uuid.lower()] = record
 
@@ -62,7 +58,7 @@ class TaskStore:
             return self._unfinished()
 
     def check_new(self, uuid: str) -> None:
-        """`RequestError` (`conflictTaskUUID`) when the UUID was used before."""
+        """`RequestError` when the UUID was used before (`conflictTaskUUID`), or when too many are waiting."""
         with self._lock:
             self._forget_old()
             self._check_new(uuid)
@@ -145,6 +141,10 @@ class TaskStore:
                 "conflictTaskUUID",
                 "The taskUUID is already in use. Each task must have a unique taskUUID.",
                 parameter="taskUUID",
+            )
+        if self._unfinished() >= QUEUE_LIMIT:
+            raise RequestError(
+                "rateLimitExceeded", f"{QUEUE_LIMIT} tasks are waiting already; send more when some have finished."
             )
 
     def _forget_old(self) -> None:

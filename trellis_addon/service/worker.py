@@ -12,6 +12,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from ..core.disk import is_full
 from ..core.errors import Cancelled, EngineError, FieldError, ImageError, LatentsError, TrellisError
 from ..core.progress import Progress
 from ..engines.devices import local_devices
@@ -21,8 +22,8 @@ from ..task.task import result_seed
 from .addresses import AddressPolicy
 from .files import DEFAULT_TTL, FileStore
 from .journal import Journal
-from .protocol import JsonObject
-from .records import TaskRecord
+from .protocol import JsonObject, disk_full
+from .records import StoredFile, TaskRecord
 from .schedule import Scheduler, Turn
 from .tasks import LONGEST_TTL, TaskStore
 
@@ -221,10 +222,19 @@ class Workers:
         if notes := [str(note) for note in made.facts.get("notes") or ()]:
             item["notes"] = notes
         item["outputs"] = {"files": [{"uuid": stored.uuid, "url": stored.url_path}]}
-        if made.latents is not None:
-            kept = self._files.put(made.latents, ttl)
+        if made.latents is not None and (kept := self._keep_latents(made.latents, ttl)) is not None:
             item["latents"] = {"uuid": kept.uuid, "url": kept.url_path}
         return item
+
+    def _keep_latents(self, latents: bytes, ttl: float) -> StoredFile | None:
+        """What a result was decoded from; None where the disk is full: the result itself is there."""
+        try:
+            return self._files.put(latents, ttl)
+        except (OSError, sqlite3.Error) as error:
+            if not is_full(error, self._files.folder):
+                raise
+            log.error("The latents of a result are not kept, because the disk is full: %s", error)
+            return None
 
     def _latents(self, record: TaskRecord) -> bytes | None:
         try:
@@ -235,7 +245,10 @@ class Workers:
     def _fail(self, record: TaskRecord, error: BaseException, index: int | None = None) -> None:
         # Whatever comes of work that was told to stop is no news.
         stopped = record.stopped.is_set()
-        self._tasks.fail(record, Cancelled("The task was cancelled.") if stopped else _plain(error), index)
+        self._tasks.fail(record, Cancelled("The task was cancelled.") if stopped else self._plain(error), index)
+
+    def _plain(self, error: BaseException) -> TrellisError:
+        return disk_full() if is_full(error, self._files.folder) else _plain(error)
 
     def _read(self, record: TaskRecord) -> PreparedImage:
         from ..images import fetch, load_image

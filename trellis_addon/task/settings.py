@@ -17,8 +17,8 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
+from ..core.addresses import is_web_address
 from ..core.errors import FieldError
 
 TASK_TYPE = "3dInference"
@@ -113,7 +113,7 @@ class Field:
             raise self._refusal(value)
         if self.step and (value - int(self.minimum or 0)) % self.step:
             raise self._refusal(value)
-        if self.uri and not _is_web_address(value):
+        if self.uri and not is_web_address(value):
             raise self._refusal(value)
         return value
 
@@ -425,11 +425,3 @@ def _closest(name: str, known: list[str]) -> str:
 
 def _number(value: float | None) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _is_web_address(text: str) -> bool:
-    try:
-        parts = urlsplit(text)
-        return parts.scheme in ("http", "https") and bool(parts.hostname)
-    except ValueError:
-        return False

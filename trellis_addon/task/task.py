@@ -143,7 +143,7 @@ def check_uuid(value: Any) -> str:
 def missing_field(path: str) -> FieldError:
     last = path.split(".")[-1]
     what = BY_PATH[path].description
-    message = f"{path}: nothing was given; {what[0].lower()}{what[1:]} is required."
+    message = f"{path}: nothing was given, and it is required: {what[0].lower()}{what[1:]}."
     return FieldError(path, None, code="missing" + last[0].upper() + last[1:], message=message)
 
 

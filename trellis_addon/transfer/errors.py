@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import errno
-import re
 import time
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 import httpx
 
+from ..core.addresses import without_login
+from ..core.disk import is_full
 from ..core.errors import EngineError
+from .failures import explain, is_lasting, short
 
 # Not to be mended by asking again.
 LASTING = (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.TooManyRedirects)
 # Busy, or not there for a moment: worth asking again.
 PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
-_FULL = {errno.ENOSPC, errno.EDQUOT}
-_FULL_WINDOWS = {39, 112}  # ERROR_HANDLE_DISK_FULL, ERROR_DISK_FULL
 _AGAIN = "start the download again: it goes on where it stopped"
 
 
@@ -89,27 +88,22 @@ def leads_nowhere(url: str) -> DownloadError:
 
 def shown(url: str) -> str:
     """An address without what nobody else should read: names, passwords, signatures."""
-    return re.sub(r"//[^/@]*@", "//", url.partition("?")[0])
+    return without_login(url.partition("?")[0])
 
 
 def broken_line(name: str, host: str, error: Exception) -> DownloadError:
     """The error of a connection that was not made, or did not hold."""
-    reason = re.sub(r"\[Errno -?\d+\] ", "", " ".join(str(error).split()))[:120].rstrip(".") or type(error).__name__
-    if "CERTIFICATE_VERIFY_FAILED" in reason:
-        return DownloadError(
-            f"The certificate of {host} is not trusted here, as behind a company's proxy; name its certificate file "
-            "in the variable SSL_CERT_FILE."
-        )
+    if (told := explain(error, host)) is not None:
+        return DownloadError(str(told)) if is_lasting(error) else BrokenOff(str(told))
+    reason = short(error)
     if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
         return BrokenOff(f"{host} cannot be reached for {name} ({reason}); check the connection, and the proxy if any.")
-    if isinstance(error, httpx.ProxyError):
-        return BrokenOff(f"The proxy does not let {name} through ({reason}); check HTTP_PROXY and HTTPS_PROXY.")
     return BrokenOff(f"The download of {name} from {host} broke off ({reason}); check the connection and {_AGAIN}.")
 
 
 def disk_trouble(name: str, folder: object, error: OSError) -> DownloadError:
     """The error of a file that could not be written."""
-    if error.errno in _FULL or getattr(error, "winerror", None) in _FULL_WINDOWS:
+    if is_full(error):
         return DownloadError(f"The disk of {folder} is full; free some space, and {_AGAIN}.")
     return DownloadError(f"{name} cannot be written to {folder} ({error.strerror or error}); choose another folder.")
 

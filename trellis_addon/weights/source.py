@@ -11,6 +11,7 @@ from urllib.parse import quote, urlsplit
 
 import httpx
 
+from ..core.addresses import is_this_machine
 from ..core.errors import EngineError, OfflineError
 from ..transfer.errors import DownloadError, WebPage, shown
 from ..transfer.part import Remote, fits
@@ -223,7 +224,7 @@ def files_of(manifest: Manifest, groups: Iterable[str], where: str) -> list[Weig
 def _is_safe(address: str) -> bool:
     """Whether a token may go there: over TLS, or to this machine."""
     parts = urlsplit(address)
-    return parts.scheme == "https" or parts.hostname in ("localhost", "127.0.0.1", "::1")
+    return parts.scheme == "https" or is_this_machine(parts.hostname or "")
 
 
 def _tree(data: bytes) -> dict[str, WeightFile]:

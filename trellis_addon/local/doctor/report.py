@@ -16,11 +16,12 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from ...core.errors import Cancelled, TrellisError
+from ...core.errors import Cancelled, NetworkSettingsError, TrellisError
 from ...core.progress import Progress
 from ...core.version import VERSION
 from ...runtime.layout import LocalFolder, chosen_folder, local_folder
@@ -32,7 +33,6 @@ _LEAST_DISK = 2 * 2**30  # bytes
 _LAST_LINES = 12
 _BAD = re.compile(r"error:|warning:|traceback|killed|out of memory|failed|exception:| (ERROR|WARNING) ", re.IGNORECASE)
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
-_CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "PIP_CERT")
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,8 @@ class _Findings:
             self.lines.append(f"   This cannot be told ({type(error).__name__}: {text}).")
 
     def problem(self, what: str, cure: str) -> None:
-        self.problems.append(Problem(what, cure))
+        if Problem(what, cure) not in self.problems:
+            self.problems.append(Problem(what, cure))
 
 
 def _versions(found: _Findings) -> Iterator[str]:
@@ -314,19 +315,30 @@ def _read_line(line: str) -> dict[str, Any] | None:
 
 
 def _network(found: _Findings) -> Iterator[str]:
+    from ...transfer.proxies import Proxies
+    from ...transfer.trust import VARIABLES as CERTIFICATES
+    from ...transfer.trust import trust
+
     for name in _PROXIES:
         value = os.environ.get(name) or os.environ.get(name.lower())
         if value and name == "NO_PROXY":
             yield f"NO_PROXY is set, {len(value.split(','))} entries"
         elif value:
             yield f"{name}: {_host(value)}"
-    for name in _CERTIFICATES:
+    for name in CERTIFICATES:
         value = os.environ.get(name)
         if value:
-            there = "is there" if Path(value).exists() else "is not there"
-            yield f"{name}: {value} {there}"
-            if there == "is not there":
-                found.problem(f"{name} names a file that is not there.", "Correct the variable, or take it away.")
+            places = [Path(place) for place in value.split(os.pathsep)]
+            yield f"{name}: {value} {'is there' if all(place.exists() for place in places) else 'is not there'}"
+    proxies = Proxies()
+    checks: list[Callable[[], object]] = [trust]
+    checks += [partial(proxies.proxy_for, scheme, "example.org", None) for scheme in ("https", "http")]
+    for check in checks:
+        try:
+            check()
+        except NetworkSettingsError as error:
+            what, _, cure = str(error).rpartition("; ")
+            found.problem(f"{what}.", cure[:1].upper() + cure[1:])
     endpoint = os.environ.get("HF_ENDPOINT")
     if endpoint:
         yield f"HF_ENDPOINT: {_host(endpoint)}"

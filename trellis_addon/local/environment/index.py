@@ -13,9 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...core.addresses import without_login
 from ...core.errors import EngineError
 from ...core.progress import Progress
 from ...transfer.errors import PASSING, BrokenOff, DownloadError
+from ...transfer.failures import explain, is_lasting, short
 from .builds import TorchBuild
 from .lock import Wanted, Wheel, best_wheel
 from .pip_settings import PipSettings
@@ -144,10 +146,11 @@ class Finder:
                 f"{shown} answers {code} where {name} was looked for; check pip's settings, or try again later.", code
             ) from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            reason = re.sub(r"\[Errno -?\d+\] ", "", " ".join(str(error).split()))[:120].rstrip(".") or "no answer"
+            if (told := explain(error)) is not None:
+                raise DownloadError(str(told)) if is_lasting(error) else BrokenOff(str(told)) from None
             raise BrokenOff(
-                f"{shown} cannot be reached ({reason}); check the connection, or name your proxy in HTTPS_PROXY or "
-                "your own index in PIP_INDEX_URL."
+                f"{shown} cannot be reached ({short(error)}); check the connection, or name your proxy in HTTPS_PROXY "
+                "or your own index in PIP_INDEX_URL."
             ) from None
         base = _with_login(base, place)
         if "json" in kind:
@@ -265,5 +268,4 @@ def _with_login(url: str, other: str) -> str:
 
 def _shown(url: str) -> str:
     """An address as it may be told: without name and password."""
-    parts = urllib.parse.urlsplit(url)
-    return urllib.parse.urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment=""))
+    return without_login(url.partition("#")[0].partition("?")[0])

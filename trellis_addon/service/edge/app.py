@@ -139,6 +139,10 @@ class _Edge:
         while not record.done and not self.service.closing:
             await asyncio.sleep(_LOOK)
         data, errors = self.service.tasks.items(record)
+        if not data and all(error["code"] == "storageLimitExceeded" for error in errors):
+            for error in errors:  # the state of the service, and not the outcome of the task
+                reply.refuse(error)
+            return
         reply.add(*data)
         reply.report(errors)
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 from typing import Any, Protocol
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from ...core.addresses import as_number, is_this_machine
 from ..limits import Limits, most_connections
 
 _LOOK = 0.25  # seconds between two looks at all connections
+KNOWN = "has_shown_the_token"  # in the state of a WebSocket's scope
+_CLOSE_SECONDS = 2.0  # for the other side of a WebSocket to hear that it is closed
+_SHARE_OF_STRANGERS = 4  # one connection of so many may be a WebSocket that has not shown the token
 _REQUEST_TIMEOUT = (
     b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n"
     b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
@@ -23,6 +26,7 @@ class GuardedProtocol(H11Protocol):
     """A connection that is watched. `guard` is set by `guarded`."""
 
     guard: Guard
+    is_stranger = False  # an HTTP request shows its token at once, or is over
     since = 0.0  # when the present phase began
     phase = ""
     stuck: float | None = None  # since when nobody has read what was written
@@ -98,6 +102,9 @@ class Watched(Protocol):
     @property
     def is_waiting(self) -> bool: ...
 
+    @property
+    def is_stranger(self) -> bool: ...
+
     def look(self, now: float, limits: Limits) -> None: ...
 
 
@@ -113,7 +120,10 @@ class Guard:
     def add(self, connection: Watched) -> None:
         peer = str((connection.client or ("",))[0])
         self._open[connection] = peer
-        if len(self._open) > self._most:
+        strangers = [known for known in self._open if known.is_stranger]
+        if len(strangers) > self._most // _SHARE_OF_STRANGERS:
+            self._make_room(strangers)
+        elif len(self._open) > self._most:
             self._make_room(list(self._open))
         elif not _is_own(peer):
             same = [known for known, address in self._open.items() if address == peer]
@@ -126,10 +136,10 @@ class Guard:
         self._open.pop(connection, None)
 
     def _make_room(self, among: list[Watched]) -> None:
-        """End the connection that has waited longest, or the newest where all are busy."""
+        """End the stranger that has waited longest, or else whoever has, or the newest where all are busy."""
         *others, newest = among
         waiting = [connection for connection in others if connection.is_waiting]
-        victim = min(waiting, key=lambda connection: connection.since, default=newest)
+        victim = min(waiting, key=lambda connection: (not connection.is_stranger, connection.since), default=newest)
         self.remove(victim)
         victim.transport.abort()
 
@@ -150,16 +160,24 @@ def guarded_websocket(guard: Guard) -> type[Any]:
     from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
     class GuardedWebSocket(WebSocketsSansIOProtocol):
-        """Until it was answered once, and whoever does not show the token is closed with that, it may send little."""
+        """Until it has shown the token it is a stranger, may send little, and goes first where there are too many."""
 
-        since = 0.0
-        is_waiting = False
+        since = 0.0  # when it began
         stuck: float | None = None
         heard = 0
-        answered = False
+        scope: Any = None  # until there is a request
+        closed: float | None = None  # since when it is to end, which the other side may not care about
+
+        @property
+        def is_stranger(self) -> bool:
+            """Whether it has not shown the token yet, or a wrong one."""
+            return self.closed is not None or self.scope is None or not self.scope["state"].get(KNOWN)
+
+        is_waiting = is_stranger
 
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
             super().connection_made(transport)
+            self.since = self.loop.time()
             guard.add(self)
 
         def connection_lost(self, exc: Exception | None) -> None:
@@ -168,14 +186,15 @@ def guarded_websocket(guard: Guard) -> type[Any]:
 
         def data_received(self, data: bytes) -> None:
             self.heard += len(data)
-            if not self.answered and self.heard > 4 * guard.limits.unproven:
+            if self.is_stranger and self.heard > 4 * guard.limits.unproven:
                 self.transport.abort()
             else:
                 super().data_received(data)
 
         async def send(self, message: Any) -> None:
             await super().send(message)
-            self.answered = self.answered or message["type"] == "websocket.send"
+            if message["type"] == "websocket.close":
+                self.closed = self.loop.time()
 
         def pause_writing(self) -> None:
             super().pause_writing()
@@ -186,14 +205,12 @@ def guarded_websocket(guard: Guard) -> type[Any]:
             self.stuck = None
 
         def look(self, now: float, limits: Limits) -> None:
-            if self.stuck is not None and now - self.stuck > limits.write_seconds:
+            is_stuck = self.stuck is not None and now - self.stuck > limits.write_seconds
+            if is_stuck or (self.closed is not None and now - self.closed > _CLOSE_SECONDS):
                 self.transport.abort()
 
     return GuardedWebSocket
 
 
 def _is_own(peer: str) -> bool:
-    try:
-        return ipaddress.ip_address(peer).is_loopback
-    except ValueError:
-        return True  # a socket of the system's own
+    return as_number(peer) is None or is_this_machine(peer)  # no number: a socket of the system's own

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 
 from starlette.requests import HTTPConnection
+
+from ...core.addresses import is_this_machine
 
 _HOST = re.compile(r"[A-Za-z0-9._-]{1,253}(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](:[0-9]{1,5})?")
 
@@ -18,16 +19,9 @@ def public_address(connection: HTTPConnection) -> str:
     """
     scheme = "https" if connection.url.scheme in ("https", "wss") else "http"
     host = connection.headers.get("host") or connection.url.netloc
-    if connection.client is not None and _is_this_machine(connection.client.host):
+    if connection.client is not None and is_this_machine(connection.client.host):
         told = connection.headers.get("x-forwarded-proto", "").strip().lower()
         scheme = told if told in ("http", "https") else scheme
         name = connection.headers.get("x-forwarded-host", "").strip()
         host = name if _HOST.fullmatch(name) else host
     return f"{scheme}://{host}"
-
-
-def _is_this_machine(peer: str) -> bool:
-    try:
-        return ipaddress.ip_address(peer).is_loopback
-    except ValueError:
-        return False

@@ -19,11 +19,12 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from ..handlers import Service
 from ..protocol import JsonObject, RequestError, ServiceReply, encode, error_object
 from ..records import TaskRecord
+from .guard import KNOWN
 from .origin import public_address
 
 AT_ONCE = 32  # frames of one connection that may be in work
 BYTES_AT_ONCE = 128 * 2**20  # ... and what these may be together
-FIRST_FRAME_SECONDS = 15.0
+FIRST_FRAME_SECONDS = 5.0
 
 OpenBody = Callable[[bytes, bool], list[Any]]
 Wait = Callable[[TaskRecord, ServiceReply], Awaitable[None]]
@@ -80,7 +81,10 @@ class SocketEdge:
         except RequestError as error:
             await _send(socket, {"errors": [error_object(error)]})
             return False
-        reply, waiting = await run_in_threadpool(self._service.answer, requests, public_address(socket), False)
+        socket.scope.setdefault("state", {})[KNOWN] = True
+        reply, waiting = await run_in_threadpool(
+            self._service.answer, requests, public_address(socket), False, "", over_socket=True
+        )
         for record in waiting:
             await self._wait(record, reply)
         await _send(socket, reply.body)

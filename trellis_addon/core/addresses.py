@@ -1,0 +1,107 @@
+"""Web addresses as people write them: which are this machine's, how one is completed, and what of it may be shown."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import socket
+from urllib.parse import urlsplit
+
+Number = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+_AROUND = " \t\r\n\xa0\u200b\ufeff\"'<>"  # what comes along when an address is copied
+_BLANK = re.compile(r"[\x00-\x20\x7f-\xa0\u2000-\u200b\ufeff]")
+_HOST = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*\.?", re.IGNORECASE)
+# Where a service listens that listens everywhere; who asks it from this machine asks it here.
+_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+
+
+def is_this_machine(host: str) -> bool:
+    """Whether a host is this machine, which no name server is asked: `localhost`, 127.0.0.0/8, ::1, also mapped."""
+    name = host.strip("[]").partition("%")[0].rstrip(".").lower()
+    number = as_number(name)
+    if number is None:
+        return name == "localhost"
+    mapped = number.ipv4_mapped if isinstance(number, ipaddress.IPv6Address) else None
+    return (mapped or number).is_loopback
+
+
+def as_number(host: str) -> Number | None:
+    """The IP address that a host is, also one in the short forms that systems take (127.1); None for a name."""
+    try:
+        return ipaddress.ip_address(host.strip("[]").partition("%")[0])
+    except ValueError:
+        pass
+    if re.fullmatch(r"[0-9][0-9a-fx.]*", host, re.IGNORECASE):
+        try:
+            return ipaddress.IPv4Address(socket.inet_aton(host))
+        except OSError:
+            pass
+    return None
+
+
+def is_web_address(text: str) -> bool:
+    """Whether it is an http or https address that a request can be sent to."""
+    if _BLANK.search(text) or "\\" in text:
+        return False
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and parts.port != 0 and is_host(parts.hostname or "")
+    except ValueError:
+        return False
+
+
+def is_host(name: str) -> bool:
+    """Whether a name could be a host's; one that ends in a number has to be an IP address."""
+    if as_number(name) is not None:
+        return True
+    try:
+        ascii_name = name.encode("idna").decode("ascii")
+    except UnicodeError:  # an empty label, or one that is too long
+        return False
+    last = ascii_name.rstrip(".").rpartition(".")[2]
+    return len(ascii_name) < 254 and _HOST.fullmatch(ascii_name) is not None and not last.isdigit()
+
+
+def complete(text: str) -> str:
+    """An address as it is meant: without what stands around it, its scheme and host in small letters, and `http://`
+    before one that has no scheme. What cannot be one comes back as it is.
+    """
+    text = text.strip(_AROUND)
+    scheme, mark, rest = text.partition("://")
+    if not mark:
+        scheme, rest = "http", text.lstrip("/")
+    rest = rest.strip(_AROUND)
+    place, slash, path = rest.partition("/")
+    login, at, place = place.rpartition("@")
+    address = f"{scheme.lower()}://{login}{at}{_complete_place(place)}{slash}{path}"
+    return address if is_web_address(address) else text
+
+
+def _complete_place(place: str) -> str:
+    host, port = split_place(place)
+    number = as_number(host)
+    host = str(number) if number is not None else host.lower()
+    host = _EVERYWHERE.get(host, host)
+    return (f"[{host}]" if ":" in host else host) + (f":{port}" if port else "")
+
+
+def split_place(place: str) -> tuple[str, str]:
+    """(host, port as text) of `host`, `host:port`, `[::1]:port` or a bare IPv6 address."""
+    if place.startswith("["):
+        host, _, rest = place[1:].partition("]")
+        return host, rest.removeprefix(":")
+    if place.count(":") > 1:
+        return place, ""
+    host, _, port = place.partition(":")
+    return host, port
+
+
+def has_login(address: str) -> bool:
+    """Whether a name, or a password, stands before the host."""
+    return "@" in re.split(r"[/?#]", address.partition("://")[2] or address, maxsplit=1)[0]
+
+
+def without_login(address: str) -> str:
+    """The address as it may be shown and written down: no name and password before its host."""
+    return re.sub(r"(?<=//)[^/?#\s]*@", "", address)
