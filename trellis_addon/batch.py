@@ -20,6 +20,7 @@ from .core.progress import Progress
 from .images import find_images
 from .jobs.job import Asset, State
 from .jobs.store import JobStore
+from .output import try_places
 from .task.settings import Settings
 
 
@@ -64,6 +65,7 @@ def run_batch(
     images = find_images(folder) if folder.is_dir() else []
     if not images:
         raise InputError(f"{folder}: there is no PNG, JPEG or WebP picture in this folder.")
+    try_places([output])
     store = store or JobStore()
     model = backend.check_model(model or backend.default_model)
     if output.exists():

@@ -23,7 +23,6 @@ from ..core.errors import (
     BalanceError,
     BusyError,
     DamagedFileError,
-    EngineError,
     LatentsError,
     NetworkError,
     ServiceError,
@@ -34,11 +33,14 @@ from ..core.progress import Progress
 from ..service.handshake import CLIENT_HEADER
 from ..task.task import Result, Task, check_published, new_uuid
 from .download import download
+from .line import Line, is_hopeless
 from .replies import (
     Reply,
+    as_cost,
     as_number,
     error_from,
     first_error,
+    is_of_service,
     is_unknown_task,
     read_details,
     read_reply,
@@ -53,6 +55,7 @@ LONGEST_WAIT = 30.0  # seconds, even where a Retry-After asks for more
 TIMEOUT = httpx.Timeout(60.0, connect=15.0)
 SYNC_TIMEOUT = httpx.Timeout(20 * 60.0, connect=15.0)  # the reply comes when the asset is made
 DRIP_LIMIT = 60.0  # seconds that a reply's body may take once it has begun
+CANCEL_TIMEOUT = httpx.Timeout(1.0)  # who cancels does not wait; a busy service hears of it all the same, later
 REPLY_LIMIT = 64 * 2**20  # bytes
 FINDS = 30  # times that one request may find its service started anew
 _PROGRAM = secrets.token_hex(8)  # this one, among those that take turns at a service of ours
@@ -177,10 +180,11 @@ class Client:
     def cancel(self, task_uuid: str) -> None:
         """Stop a task, where the service can (ours can, the remote API cannot)."""
         if not self.remote:
+            task = {"taskType": "cancelTask", "taskUUID": task_uuid}
             try:
-                self._post([{"taskType": "cancelTask", "taskUUID": task_uuid}], attempts=1)
-            except (BackendError, EngineError) as error:
-                log.info("The service did not take the cancelling: %s", error)
+                self._exchange(Line(self._api), [task], {}, CANCEL_TIMEOUT, Progress())
+            except (BackendError, httpx.HTTPError, httpx.InvalidURL) as error:
+                log.info("The service did not take the cancelling: %s", type(error).__name__)
 
     def upload(self, data_uri: str, progress: Progress | None = None) -> str:
         """Give the service a picture; returns the UUID that tasks can name it by."""
@@ -204,7 +208,7 @@ class Client:
         reply = read_reply(answer.body, task.uuid)
         if answer.status >= 400 or reply.errors:
             raise _error_of(reply, answer)
-        costs = [as_number(item.get("cost")) for item in read_items(answer.body, task.uuid)]
+        costs = [as_cost(item.get("cost")) for item in read_items(answer.body, task.uuid)]
         return next((cost for cost in costs if cost is not None), None)
 
     def ping(self) -> None:
@@ -274,34 +278,38 @@ class Client:
         """The service's answer; faults of the connection, 429 and 5xx are retried with growing waits."""
         progress = progress or Progress()
         fault: TrellisError | None = None
-        may_have_arrived = False
+        may_have_arrived = has_left = False
         attempt = finds = 0
         while attempt < attempts:
             progress.check()
             at_least = 0.0
+            line = Line(self._api)
             try:
-                response, body = self._exchange(tasks, headers or {}, timeout, progress)
+                response, body = self._exchange(line, tasks, headers or {}, timeout, progress)
                 status = response.status_code
                 if status == 401 and self._find is not None and finds < FINDS:
                     finds += 1
                     if self._look_for_it(self._find, progress):
                         continue  # started anew, with another token
-                if body is not None and status not in RETRIED_STATUS and not response.is_redirect:
+                is_answer = body is not None and status not in RETRIED_STATUS and not response.is_redirect
+                busy = _busy(tasks[0], body, status) if is_answer else None
+                if is_answer and busy is None:
                     return Answer(status, body, may_have_arrived)
-                fault = self._fault(response, body)
+                fault = busy or self._fault(response, body)
                 at_least = _retry_after(response)
-                if 300 <= status < 500 and status not in RETRIED_STATUS:
+                if busy is None and 300 <= status < 500 and status not in RETRIED_STATUS:
                     break  # somebody else answers here, and will the next time
-                may_have_arrived = may_have_arrived or status != 429
-            except (httpx.ConnectError, httpx.ConnectTimeout, httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
-                fault = self._not_reached(error)
+                may_have_arrived = may_have_arrived or not isinstance(fault, BusyError)
             except httpx.TimeoutException as error:
-                may_have_arrived = True
-                fault = TimedOutError(f"The service at {self.url} does not answer in time; check the network.")
-                fault.__cause__ = error
-            except httpx.HTTPError as error:
-                may_have_arrived = True
+                may_have_arrived = may_have_arrived or line.has_left
+                fault = self._not_in_time(error) if line.has_left else self._not_reached(error)
+            except (httpx.HTTPError, httpx.InvalidURL) as error:
+                may_have_arrived = may_have_arrived or line.has_left
                 fault = self._not_reached(error)
+                if is_hopeless(error):
+                    break
+            finally:
+                has_left = has_left or line.has_left
             if self._find is not None and finds < FINDS and isinstance(fault, NetworkError):
                 # one of our own that has ended: it is not the network, and whoever looks after it knows more
                 finds += 1
@@ -314,6 +322,8 @@ class Client:
                 self.wait(attempt, progress, at_least)
             attempt += 1
         assert fault is not None
+        if isinstance(fault, BackendError):
+            fault.unsent = not has_left
         raise fault
 
     def _look_for_it(self, find: Find, progress: Progress) -> bool:
@@ -334,21 +344,33 @@ class Client:
         return url
 
     def _exchange(
-        self, tasks: list[dict[str, Any]], headers: Mapping[str, str], timeout: httpx.Timeout, progress: Progress
+        self,
+        line: Line,
+        tasks: list[dict[str, Any]],
+        headers: Mapping[str, str],
+        timeout: httpx.Timeout,
+        progress: Progress,
     ) -> tuple[httpx.Response, Any]:
-        """One request and its reply, read piece by piece: a body that drips in for ever must not hold a job up."""
+        """One request and its reply, read piece by piece: what drips in for ever must not hold a job up."""
         headers = {**headers, **({"Authorization": f"Bearer {self._token}"} if self._token else {})}
         if not self.remote:
             headers = {**headers, CLIENT_HEADER: _PROGRAM}
         body = bytearray()
-        with self._api.stream("POST", self.url, json=tasks, headers=headers, timeout=timeout) as response:
-            end = time.monotonic() + DRIP_LIMIT
-            for piece in response.iter_bytes():
-                progress.check()
+        options: dict[str, Any] = {"json": tasks, "headers": headers, "timeout": timeout}
+        with line.open("POST", self.url, progress, head_limit=timeout.read, **options) as reply:
+            for piece in reply.pieces(DRIP_LIMIT):
                 body += piece
-                if time.monotonic() > end or len(body) > REPLY_LIMIT:
-                    raise httpx.ReadTimeout("The reply does not come to an end.", request=response.request)
-        return response, _json(bytes(body), self._token)
+                if len(body) > REPLY_LIMIT:
+                    raise NetworkError(
+                        f"The service at {self.url} answers with more than {REPLY_LIMIT // 2**20} MB, which is too "
+                        "large for a reply; check the address."
+                    )
+        return reply.response, _json(bytes(body), self._token)
+
+    def _not_in_time(self, error: Exception) -> NetworkError:
+        fault = TimedOutError(f"The service at {self.url} does not answer in time; check the network.")
+        fault.__cause__ = error
+        return fault
 
     def _not_reached(self, error: Exception) -> NetworkError:
         fault = NetworkError(
@@ -415,6 +437,19 @@ def _json(content: bytes, token: str) -> Any:
     except (ValueError, RecursionError):
         return None
     return body if isinstance(body, dict) else None
+
+
+def _busy(task: Mapping[str, Any], body: Any, status: int) -> TrellisError | None:
+    """That the service is busy, where the body says so and the status does not; None where it says more than that.
+
+    Whether a service that is out of order has to do with a task that it polls is for the poll to judge.
+    """
+    reply = read_reply(body, str(task.get("taskUUID")))
+    if reply.results or reply.pending or not reply.errors or not all(map(is_of_service, reply.errors)):
+        return None
+    fault = error_from(reply.errors[0], status)
+    is_poll = task.get("taskType") in ("getResponse", "getTaskDetails")
+    return fault if isinstance(fault, BusyError) or (isinstance(fault, ServiceError) and not is_poll) else None
 
 
 def _error_of(reply: Reply, answer: Answer) -> TrellisError:

@@ -9,7 +9,10 @@ TrellisError
 ├── EngineError              a generation failed on the side that ran it
 │   └── DeviceMemoryError    ... because the device has too little memory
 ├── JobError                 a job cannot be taken where it was meant to go
-│   └── StoreError           the jobs' folder cannot be read or written
+│   ├── StoreError           the jobs' folder cannot be read or written
+│   ├── TakenError           another program works on it
+│   └── UnsentError          it would have to be sent, and paid, and nobody has asked for that
+├── OutputError              what was made cannot be put where it was asked for
 ├── BackendError             the service could not be asked, or refused
 │   ├── ApiKeyError          no key, or the key is not accepted
 │   ├── AccessError          the key may not do this
@@ -100,10 +103,26 @@ class StoreError(JobError):
     code = "jobStore"
 
 
+class TakenError(JobError):
+    code = "jobTaken"
+
+
+class UnsentError(JobError):
+    code = "jobNotSent"
+
+
+class OutputError(TrellisError):
+    code = "outputFile"
+
+
 class BackendError(TrellisError):
-    """The service refused or could not be reached; `raw` holds its reply (never the key)."""
+    """The service refused or could not be reached; `raw` holds its reply (never the key).
+
+    `unsent` says that not a byte of the request can have left this machine: nothing came of it, nothing is paid.
+    """
 
     code = "serviceUnavailable"
+    unsent = False
 
     def __init__(self, message: str, *, code: str | None = None, field: str = "", raw: Any = None) -> None:
         super().__init__(message)

@@ -21,7 +21,7 @@ from pathlib import Path
 import bpy
 from bpy.app.translations import pgettext_iface, pgettext_rpt
 
-from ..core.errors import BackendError, Cancelled, FieldError, Interrupted, JobError, TrellisError
+from ..core.errors import BackendError, Cancelled, FieldError, Interrupted, JobError, TakenError, TrellisError
 from ..core.event import Event
 from ..core.parallel import IN_FLIGHT
 from ..core.progress import Progress
@@ -233,7 +233,7 @@ def _work(generation: Generation, make: Make, is_resumed: bool) -> None:
         later(lambda: _cancelled(generation))
     except TrellisError as error:
         _fail(generation, error)
-        if is_resumed and isinstance(error, JobError):
+        if is_resumed and isinstance(error, TakenError):
             later(lambda: forget_line(generation))
     except Exception as error:
         # The artist gets a sentence; the log has the rest for a report.
