@@ -14,7 +14,17 @@ from typing import Any
 
 from .client.backends import BACKENDS, Backend, connect
 from .client.client import Account
-from .core.errors import Cancelled, FieldError, ImageError, Interrupted, JobError, OutputError, TrellisError
+from .core.errors import (
+    ApiKeyError,
+    Cancelled,
+    FieldError,
+    ImageError,
+    Interrupted,
+    JobError,
+    OfflineError,
+    OutputError,
+    TrellisError,
+)
 from .core.parallel import IN_FLIGHT, as_ready
 from .core.progress import Progress
 from .images import LATER, PreparedImage, clean_name, image_kind, load_image
@@ -22,7 +32,7 @@ from .jobs.job import NOT_KEPT, Asset, Job, State
 from .jobs.money import Price, expected_price
 from .jobs.runner import give_up_unsent, run_job
 from .jobs.store import JobStore
-from .output import put_in_place, reason_of, try_places
+from .output import put_in_place, reason_of, shortened, try_places
 from .task.settings import Settings
 from .task.task import Task, check_own_settings, check_uuid, new_uuid
 
@@ -159,18 +169,18 @@ def finish(
 ) -> Asset:
     """Take a stored job to its end and return its first asset; see `run_job` for what is raised.
 
-    Without `may_send` a job that goes elsewhere is not sent for the first time: nobody has asked for that now.
+    Without `may_send` a paid job is not sent for the first time: nobody has asked for that now.
     """
-    if job.leaves and not may_send and job.state is State.WAITING:
+    if job.is_paid and not may_send and job.state is State.WAITING:
         give_up_unsent(job, store)
     try:
-        with connect(backend) as client:
+        with connect(backend, progress) as client:
             return run_job(job, store, client, progress, may_send=may_send).assets[0]
-    except (JobError, Interrupted, Cancelled):
+    except (JobError, Interrupted):
         raise
     except Exception as error:
         # No key, no network, a proxy that is none: it must not be sent, and paid, on the day when there is one.
-        if job.leaves:
+        if job.is_paid or isinstance(error, (ApiKeyError, OfflineError, Cancelled)):
             _give_up(job, store, error)
         raise
 
@@ -194,8 +204,8 @@ def resume(
 ) -> Iterator[tuple[Job, Asset | Exception]]:
     """Go on with everything that was begun and is not over: (job, asset or what went wrong), as each gets ready.
 
-    What another program works on is passed over (`TakenError`). Nothing is paid twice, and nothing that was never sent
-    is sent to somebody else now: such a job ends with an `UnsentError`, for Retry or another `generate`.
+    What another program works on is passed over (`TakenError`). Nothing is paid twice, and a paid job that was never
+    sent is not sent now: it ends with an `UnsentError`, for Retry or another `generate`.
     """
     store = store or JobStore()
 
@@ -298,7 +308,7 @@ def copy_out(asset: Asset, target: Path) -> Asset:
     except (OSError, ValueError, RuntimeError, FieldError) as error:
         reason = f" ({reason_of(error)})" if not isinstance(error, FieldError) else ""
         raise OutputError(
-            f'"{asset.name}" is made, and cannot be written to {target}{reason}; it is here: {asset.path}'
+            f'"{asset.name}" is made, but cannot be written to "{shortened(target)}"{reason}; it is "{asset.path}".'
         ) from error
     return replace(copies[0], variations=tuple(copies))
 

@@ -26,7 +26,7 @@ def try_places(paths: Iterable[Path], field: str = "output") -> None:
         except (OSError, ValueError, RuntimeError) as error:  # ValueError: a NUL in the name; RuntimeError: a loop
             problem = reason_of(error)
         if problem:
-            message = f'{field}: "{_short(path)}" cannot be written ({problem}); give another place.'
+            message = f'{field}: "{shortened(path)}" cannot be written ({problem}); give another place.'
             raise FieldError(field, str(path), message=message)
 
 
@@ -117,6 +117,7 @@ def _make_folders(folder: Path) -> list[Path]:
     return made
 
 
-def _short(path: Path) -> str:
+def shortened(path: Path) -> str:
+    """A path for a sentence: one of thousands of letters would be all there is of it."""
     text = str(path)
     return text if len(text) <= 120 else f"{text[:60]}…{text[-59:]}"

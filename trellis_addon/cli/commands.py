@@ -217,7 +217,7 @@ def _generate(options: argparse.Namespace, key: str, allow_network: bool) -> int
             with _without_chatter(options.verbose):
                 _build_scene(asset, options)
         except TrellisError as error:
-            raise OutputError(f"{error} The asset is made, and it is here: {asset.path}") from error
+            raise OutputError(f'{error} The asset itself is made: it is "{asset.path}".') from error
     seeds = ", ".join(str(variation.seed) for variation in asset.variations or (asset,))
     print(f"{options.output}: {asset.name}, engine: {asset.engine}, seed {seeds}")
     return OK

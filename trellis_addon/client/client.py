@@ -148,9 +148,13 @@ class Client:
 
     def _accepted_before(self, task: Task, refusal: TrellisError, progress: Progress | None) -> Reply:
         """A refusal says nothing of an earlier attempt whose answer got lost: what the service knows does."""
-        reply = self.poll(task.uuid, progress)
-        if not reply.known:
-            reply = self.details(task.uuid, progress)[0] or reply
+        try:
+            reply = self.poll(task.uuid, progress)
+            if not reply.known:
+                reply = self.details(task.uuid, progress)[0] or reply
+        except TrellisError as error:
+            error.unsent = False  # the question may be; the task is not
+            raise
         if reply.known:
             return reply
         if isinstance(refusal, (ApiKeyError, AccessError, BalanceError)):
@@ -217,15 +221,20 @@ class Client:
         if answer.status >= 400:
             raise first_error(answer.body, answer.status)
 
-    def about(self) -> Mapping[str, Any]:
+    def about(self, progress: Progress | None = None) -> Mapping[str, Any]:
         """What our own service says of itself; empty where another one answers, or none."""
         headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
+        body = bytearray()
         try:
-            response = self._api.get(self.url, headers=headers)
+            with Line(self._api).open("GET", self.url, progress or Progress(), headers=headers) as reply:
+                for piece in reply.pieces(DRIP_LIMIT):
+                    body += piece
+                    if len(body) > REPLY_LIMIT:
+                        return {}
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             log.info("The service at %s does not say what it is: %s", self.url, type(error).__name__)
             return {}
-        return _json(response.content, self._token) or {} if response.status_code == 200 else {}
+        return _json(bytes(body), self._token) or {} if reply.response.status_code == 200 else {}
 
     def account(self) -> Account:
         """The account's balance; raises `ApiKeyError` for a key that is not accepted."""
@@ -275,17 +284,36 @@ class Client:
         timeout: httpx.Timeout = TIMEOUT,
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
-        """The service's answer; faults of the connection, 429 and 5xx are retried with growing waits."""
-        progress = progress or Progress()
+        """The service's answer; faults of the connection, 429 and 5xx are retried with growing waits.
+
+        What is raised says by `unsent` that not one of the attempts has left this machine.
+        """
+        lines: list[Line] = []
+        try:
+            return self._try(tasks, progress or Progress(), attempts, timeout, headers or {}, lines)
+        except TrellisError as error:
+            error.unsent = not any(line.has_left for line in lines)
+            raise
+
+    def _try(
+        self,
+        tasks: list[dict[str, Any]],
+        progress: Progress,
+        attempts: int,
+        timeout: httpx.Timeout,
+        headers: Mapping[str, str],
+        lines: list[Line],
+    ) -> Answer:
         fault: TrellisError | None = None
-        may_have_arrived = has_left = False
+        may_have_arrived = False
         attempt = finds = 0
         while attempt < attempts:
             progress.check()
             at_least = 0.0
             line = Line(self._api)
+            lines.append(line)
             try:
-                response, body = self._exchange(line, tasks, headers or {}, timeout, progress)
+                response, body = self._exchange(line, tasks, headers, timeout, progress)
                 status = response.status_code
                 if status == 401 and self._find is not None and finds < FINDS:
                     finds += 1
@@ -308,8 +336,6 @@ class Client:
                 fault = self._not_reached(error)
                 if is_hopeless(error):
                     break
-            finally:
-                has_left = has_left or line.has_left
             if self._find is not None and finds < FINDS and isinstance(fault, NetworkError):
                 # one of our own that has ended: it is not the network, and whoever looks after it knows more
                 finds += 1
@@ -322,8 +348,6 @@ class Client:
                 self.wait(attempt, progress, at_least)
             attempt += 1
         assert fault is not None
-        if isinstance(fault, BackendError):
-            fault.unsent = not has_left
         raise fault
 
     def _look_for_it(self, find: Find, progress: Progress) -> bool:

@@ -40,10 +40,12 @@ class TrellisError(Exception):
     """Base of all errors raised on purpose.
 
     `code` is the protocol's name for the case, `raw` the service's own reply where there was one (never the key).
+    `unsent` says that not a byte of what was asked for can have left this machine: nothing came of it, nothing is paid.
     """
 
     code = "unknownError"
     raw: Any = None
+    unsent = False
 
 
 class InputError(TrellisError):
@@ -116,13 +118,9 @@ class OutputError(TrellisError):
 
 
 class BackendError(TrellisError):
-    """The service refused or could not be reached; `raw` holds its reply (never the key).
-
-    `unsent` says that not a byte of the request can have left this machine: nothing came of it, nothing is paid.
-    """
+    """The service refused or could not be reached; `raw` holds its reply (never the key)."""
 
     code = "serviceUnavailable"
-    unsent = False
 
     def __init__(self, message: str, *, code: str | None = None, field: str = "", raw: Any = None) -> None:
         super().__init__(message)

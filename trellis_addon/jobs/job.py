@@ -15,7 +15,6 @@ from ..task.settings import Settings
 from ..task.task import Task
 
 REMOTE = "remote"  # the name of the one backend that costs money
-HERE = ("local", "draft")  # the backends that send nothing away
 NOT_KEPT = "(not kept)"  # stands for the picture of a job that was made elsewhere
 SOURCE_FILE = "source.json"  # in the folder of a job that was derived from another one's result
 PICTURE_FILE = "picture.txt"  # the same, where its task sends no picture
@@ -159,11 +158,6 @@ class Job:
     @property
     def is_paid(self) -> bool:
         return self.backend == REMOTE
-
-    @property
-    def leaves(self) -> bool:
-        """Whether it is sent to somebody else's machine, or to another one of the user's."""
-        return self.backend not in HERE
 
     @property
     def duration(self) -> float | None:

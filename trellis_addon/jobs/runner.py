@@ -73,11 +73,11 @@ def run_job(
 
     Raises what went wrong, after writing it into the store. Trouble on the way (network, a service out
     of order, a damaged download, a full disk, a key that is not accepted any more) leaves the job where
-    it is: run it again to go on, without paying again. Where nothing of the task has left this machine, that is the
-    end of a job that goes elsewhere: it is never sent, and paid, on a later day by itself.
+    it is: run it again to go on, without paying again. Where nothing of a paid task has left this machine, that is
+    the end of it: it is never sent, and paid, on a later day by itself.
 
-    `may_send`: whether somebody asks for its being sent, as Generate, Retry and a batch do. Where nobody does, a job
-    that goes elsewhere is only asked for; one that its service does not know fails with an `UnsentError`.
+    `may_send`: whether somebody asks for its being sent, as Generate, Retry and a batch do. Where nobody does, a paid
+    job is only asked for; one that its service does not know fails with an `UnsentError`.
     """
     progress = progress or Progress()
     with store.claim(job) as current:
@@ -86,13 +86,14 @@ def run_job(
             return runner.run()
         except Interrupted:
             raise  # nobody has given the job up
-        except Cancelled:
-            if runner.job.state is not State.WAITING:
+        except Cancelled as error:
+            unsent = _is_unsent(runner.job, error)
+            if not unsent:
                 client.cancel(runner.job.uuid)
-            _write_down(store, runner.job, State.CANCELLED)
+            _write_down(store, runner.job, State.CANCELLED, unsent=unsent)
             raise
         except (NetworkError, ServiceError, BusyError, DamagedFileError, StoreError) as error:
-            unsent = runner.job.leaves and _is_unsent(runner.job, error)
+            unsent = runner.job.is_paid and _is_unsent(runner.job, error)
             _write_down(store, runner.job, State.FAILED if unsent else None, str(error), unsent=unsent)
             raise
         except OSError as error:
@@ -121,7 +122,7 @@ def give_up_unsent(job: Job, store: JobStore, error: TrellisError | None = None)
     with store.claim(job) as current:
         if current.state is State.WAITING:
             told = error or _never_sent(job)
-            _write_down(store, current, State.FAILED, str(told))
+            _write_down(store, current, State.CANCELLED if isinstance(told, Cancelled) else State.FAILED, str(told))
             raise told
 
 
@@ -135,7 +136,7 @@ def _is_unsent(job: Job, error: TrellisError) -> bool:
     """Whether nothing of the task has left this machine."""
     if job.state is State.WAITING:
         return not isinstance(error, StoreError)
-    return job.state is State.SENDING and isinstance(error, BackendError) and error.unsent
+    return job.state is State.SENDING and error.unsent
 
 
 def _write_down(store: JobStore, job: Job, state: State | None, error: str = "", *, unsent: bool = False) -> None:
@@ -161,7 +162,7 @@ class _Runner:
         limit: float,
     ) -> None:
         self.job = job
-        self.may_send = may_send or not job.leaves
+        self.may_send = may_send or not job.is_paid
         self.store = store
         self.client = client
         self.progress = progress
@@ -204,12 +205,12 @@ class _Runner:
         if self.job.is_paid:
             check_limits(self.store, self.job.settings)  # before the picture is uploaded; what counts comes below
         task = self._with_upload(self.job.task)
-        self.job = move_to_sending(self.store, self.job)
         self.progress.update("Sending", 0.0)
+        self.job = move_to_sending(self.store, self.job)
         try:
             reply = self._submit(task)
         except (NetworkError, ServiceError, BusyError, Cancelled) as error:
-            if not (self.job.leaves and isinstance(error, TrellisError) and _is_unsent(self.job, error)):
+            if not (self.job.is_paid and error.unsent):
                 self._move(State.UNCERTAIN)
             raise
         self._move(State.RUNNING)

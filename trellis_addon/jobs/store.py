@@ -22,6 +22,7 @@ from typing import Any
 
 import filelock
 
+from ..client.replies import as_cost
 from ..core.errors import JobError, StoreError, TakenError, TrellisError
 from ..core.folders import default_folder
 from ..task.settings import Settings
@@ -131,7 +132,8 @@ class JobStore:
         with _as_sentence(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             try:
-                self._prepare()
+                if found := self._prepare():
+                    _notice(f"The list of jobs in {self.folder} was lost; a new one was made of {found} jobs' folders.")
             except sqlite3.DatabaseError as error:
                 if not _is_damage(error):
                     raise
@@ -234,6 +236,7 @@ class JobStore:
         """Remember what went wrong with a job that can go on from where it is."""
         with self.connection() as connection:
             connection.execute("UPDATE jobs SET error = ? WHERE uuid = ?", (error, job.uuid))
+        self._record(job.uuid)
 
     @contextmanager
     def claim(self, job: Job) -> Iterator[Job]:
@@ -345,7 +348,9 @@ class JobStore:
                 if not _is_damage(error):
                     raise
                 self._replace_damaged()
-                raise StoreError(f"{_notices[-1]} Try again." if _notices else "Try again.") from error
+                raise StoreError(
+                    f"The list of jobs in {self.folder} was damaged, and was made anew; try again."
+                ) from error
 
     @property
     def _database(self) -> Path:
@@ -361,26 +366,25 @@ class JobStore:
         finally:
             connection.close()
 
-    def _prepare(self) -> None:
-        """Make the tables where they are missing: of what the folders tell, if there are any."""
+    def _prepare(self) -> int:
+        """Make the tables where they are missing, of what the folders tell; returns how many jobs were found there."""
         with self._connected() as connection:
             found = _version(connection)
             if found > VERSION:
                 raise StoreError(f"The jobs in {self.folder} were written by a newer version; update this one.")
             if found == VERSION and _has_tables(connection):
                 self._examine(connection)
-                return
+                return 0
             connection.execute("BEGIN IMMEDIATE")
             if _version(connection) == VERSION and _has_tables(connection):
-                return  # another program has
+                return 0  # another program has
             for statement in _SCHEMA.split(";"):
                 connection.execute(statement)
             rebuilt = sum(_restore(connection, row) for row in records.find(self.folder / "jobs"))
             for period, amount in _kept_limits(self.folder).items():
                 connection.execute("INSERT OR IGNORE INTO limits VALUES (?, ?)", (period, amount))
             connection.execute(f"PRAGMA user_version = {VERSION}")
-        if rebuilt:
-            _notice(f"The list of jobs in {self.folder} was lost; it was made anew of {rebuilt} jobs' folders.")
+        return rebuilt
 
     def _examine(self, connection: sqlite3.Connection) -> None:
         """Raise for what is damaged somewhere in the middle; once for each program, as it reads everything."""
@@ -416,8 +420,11 @@ class JobStore:
             for ending in ("-journal", "-wal", "-shm"):
                 with contextlib.suppress(OSError):
                     os.replace(f"{self._database}{ending}", f"{aside}{ending}")
-            _notice(f"The list of jobs in {self.folder} was damaged; it is kept as {aside.name}, and a new one begun.")
-            self._prepare()
+            found = self._prepare()
+            _notice(
+                f"The list of jobs in {self.folder} was damaged; it is kept as {aside.name}, and a new one was made of "
+                f"{found} jobs' folders."
+            )
         finally:
             lock.release()
 
@@ -491,7 +498,7 @@ class JobStore:
         return Job(
             Task.from_request(request), row["name"], row["backend"], folder, State(row["state"]), row["image_sha256"],
             row["batch"], row["fingerprint"], row["created"], row["sent"], row["finished"], row["delivered"],
-            row["error"], row["cost"] if _is_number(row["cost"]) else None,
+            row["error"], as_cost(row["cost"]),
             tuple(replace(asset, variations=assets) for asset in assets), row["target"],
         )  # fmt: skip
 

@@ -327,6 +327,8 @@ def _update(generation: Generation, **changes: object) -> None:
 def _finish(generation: Generation, asset: Asset) -> None:
     generation.assets = asset.variations or (asset,)
     generation.share = 1.0
+    notes = asset.provenance.get("notes")  # such as that less came than was asked for
+    generation.said = " ".join(filter(None, [generation.said, *(notes if isinstance(notes, list) else ())]))
     on_results.tell(generation)
 
 
