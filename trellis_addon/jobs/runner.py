@@ -205,8 +205,8 @@ class _Runner:
         if self.job.is_paid:
             check_limits(self.store, self.job.settings)  # before the picture is uploaded; what counts comes below
         task = self._with_upload(self.job.task)
-        self.progress.update("Sending", 0.0)
         self.job = move_to_sending(self.store, self.job)
+        self.progress.update("Sending", 0.0)
         try:
             reply = self._submit(task)
         except (NetworkError, ServiceError, BusyError, Cancelled) as error:
