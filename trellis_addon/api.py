@@ -25,6 +25,7 @@ from .core.errors import (
     OutputError,
     TrellisError,
 )
+from .core.output import put_in_place, reason_of, shortened, try_places
 from .core.parallel import IN_FLIGHT, as_ready
 from .core.progress import Progress
 from .images import LATER, PreparedImage, clean_name, image_kind, load_image
@@ -32,7 +33,6 @@ from .jobs.job import NOT_KEPT, Asset, Job, State
 from .jobs.money import Price, expected_price
 from .jobs.runner import give_up_unsent, run_job
 from .jobs.store import JobStore
-from .output import put_in_place, reason_of, shortened, try_places
 from .task.settings import Settings
 from .task.task import Task, check_own_settings, check_uuid, new_uuid
 

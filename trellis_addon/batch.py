@@ -15,12 +15,12 @@ from pathlib import Path
 from .api import fingerprint, finish, prepare_task
 from .client.backends import Backend
 from .core.errors import InputError, TrellisError
+from .core.output import try_places
 from .core.parallel import IN_FLIGHT, as_ready
 from .core.progress import Progress
 from .images import find_images
 from .jobs.job import Asset, State
 from .jobs.store import JobStore
-from .output import try_places
 from .task.settings import Settings
 
 

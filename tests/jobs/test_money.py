@@ -341,7 +341,7 @@ def test_threads_at_once_stay_within_the_limit(store: JobStore) -> None:
 _RACE = """
 import json, sys
 from pathlib import Path
-from trellis_addon.errors import LimitError
+from trellis_addon.core.errors import LimitError
 from trellis_addon.jobs.money import move_to_sending
 from trellis_addon.jobs.store import JobStore
 store = JobStore(Path(sys.argv[1]))

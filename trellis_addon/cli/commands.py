@@ -25,8 +25,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core.errors import Cancelled, FieldError, OutputError, TrellisError
+from ..core.output import try_places
 from ..core.version import VERSION
-from ..output import try_places
 from ..task.settings import BY_PATH, SAMPLERS, SETTABLE, Field, Settings
 from .jobs import add_commands as add_job_commands
 from .local import add_local_commands

@@ -18,7 +18,7 @@ from fault_server import FOREVER, SUBMIT, FaultServer, small_glb
 from service_tools import PIXEL
 
 from trellis_addon.api import fetch, resume
-from trellis_addon.cli.main import main
+from trellis_addon.cli import main
 from trellis_addon.client.backends import REMOTE_URL_VARIABLE
 from trellis_addon.client.client import Client
 from trellis_addon.core.errors import StoreError, TimedOutError

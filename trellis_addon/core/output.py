@@ -10,7 +10,7 @@ import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from .core.errors import FieldError
+from .errors import FieldError
 
 ROOM = 2**20  # bytes that a disk has left when it counts as full; an asset is larger, nearly always
 
@@ -40,6 +40,7 @@ def put_in_place(files: Mapping[Path, Path | bytes]) -> None:
         for path, content in files.items():
             place = Path(os.path.realpath(path))  # through a link, as an ordinary write goes
             place.parent.mkdir(parents=True, exist_ok=True)
+            _status(place)  # raises where the name itself cannot be, while nothing is renamed yet
             part = place.with_name(f".trellis2-{secrets.token_hex(8)}.part")
             parts.append((part, place))
             with part.open("xb") as file:

@@ -16,13 +16,13 @@ import pytest
 from fault_server import SUBMIT, FaultServer, small_glb
 
 from trellis_addon.api import copy_out, generate
-from trellis_addon.cli.main import main
+from trellis_addon.cli import main
 from trellis_addon.client.backends import REMOTE_URL_VARIABLE
 from trellis_addon.core.errors import FieldError, OutputError
 from trellis_addon.core.folders import HOME_VARIABLE
+from trellis_addon.core.output import put_in_place, try_places
 from trellis_addon.jobs.job import Asset
 from trellis_addon.jobs.store import JobStore
-from trellis_addon.output import put_in_place, try_places
 from trellis_addon.stages import rework
 
 PICTURE = encoded(disc(64))
@@ -110,7 +110,7 @@ def test_a_full_disk_is_seen_before(server: FaultServer, tmp_path: Path, monkeyp
     import shutil
 
     usage = shutil.disk_usage(tmp_path)
-    monkeypatch.setattr("trellis_addon.output.shutil.disk_usage", lambda path: usage._replace(free=1000))
+    monkeypatch.setattr("trellis_addon.core.output.shutil.disk_usage", lambda path: usage._replace(free=1000))
     with pytest.raises(FieldError) as caught:
         generate(PICTURE, backend="remote", output=tmp_path / "o.glb")
     assert "disk is full" in sentence(caught.value) and server.log == []
@@ -201,7 +201,7 @@ def test_a_writing_that_is_interrupted_leaves_nothing(tmp_path: Path, monkeypatc
     def interrupted(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("trellis_addon.output.shutil.copyfileobj", interrupted)
+    monkeypatch.setattr("trellis_addon.core.output.shutil.copyfileobj", interrupted)
     (tmp_path / "source").write_bytes(b"x")
     with pytest.raises(KeyboardInterrupt):
         put_in_place({tmp_path / "a": b"1", tmp_path / "b": tmp_path / "source"})
