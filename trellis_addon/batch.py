@@ -14,7 +14,7 @@ from pathlib import Path
 
 from .api import fingerprint, finish, prepare_task
 from .client.backends import Backend
-from .core.errors import InputError, TrellisError
+from .core.errors import InputError, OutputError, TrellisError
 from .core.output import try_places
 from .core.parallel import IN_FLIGHT, as_ready
 from .core.progress import Progress
@@ -100,8 +100,15 @@ def run_batch(
     finally:
         if placed:
             scene.lay_out_grid([obj for row in rows for obj in placed.get(row.image.name, [])])
-            files.save_file(output)
+            _save(output, files)
     return rows
+
+
+def _save(output: Path, files) -> None:  # type: ignore[no-untyped-def]
+    try:
+        files.save_file(output)
+    except TrellisError as error:
+        raise OutputError(f"{error} What was made is kept: make room, and run the same again.") from error
 
 
 def _row(image: Path, settings: Settings, model: str) -> Row:

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ..client.replies import as_number
 from ..core.errors import TrellisError
 from ..task.settings import TASK_TYPE, TRELLIS2_MODEL
 from ..task.task import check_uuid
@@ -21,6 +22,7 @@ from .job import REMOTE, Asset, State
 log = logging.getLogger(__name__)
 
 RECORD_FILE = "job.json"  # in a job's folder
+LIMITS_FILE = "limits.json"  # the most to spend, beside the database
 Row = dict[str, Any]  # a row of the table of jobs, by column
 
 _NOT_KNOWN = (
@@ -49,6 +51,23 @@ def find(jobs: Path) -> Iterator[Row]:
                 yield _recorded(folder) or _of_files(folder)
         except (TrellisError, OSError, ValueError) as error:
             log.warning("Nothing can be told of the folder %s: %s", folder, error)
+
+
+def keep_limits(folder: Path, limits: Mapping[str, float]) -> None:
+    """Write the spending limits beside the database; raises `OSError`."""
+    part = folder / f"{LIMITS_FILE}.part"
+    part.write_text(json.dumps(dict(limits)), encoding="utf-8")
+    os.replace(part, folder / LIMITS_FILE)
+
+
+def find_limits(folder: Path) -> dict[str, float]:
+    """The spending limits that were written beside the database, as far as they can be any."""
+    try:
+        found = json.loads((folder / LIMITS_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    kept = found.items() if isinstance(found, dict) else ()
+    return {period: amount for period, amount in kept if as_number(amount) is not None and amount >= 0}
 
 
 def _recorded(folder: Path) -> Row | None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import math
 import os
 import shutil
 import sqlite3
@@ -22,12 +21,11 @@ from typing import Any
 
 import filelock
 
-from ..client.replies import as_cost
-from ..core.errors import JobError, StoreError, TakenError, TrellisError
+from ..core.errors import JobError, StoreError, TakenError
 from ..core.folders import default_folder
 from ..task.settings import Settings
 from ..task.task import Task
-from . import records
+from . import records, rows
 from .job import NOT_KEPT, PICTURE_FILE, SOURCE_FILE, TRANSITIONS, Asset, Job, State
 
 log = logging.getLogger(__name__)
@@ -35,8 +33,6 @@ log = logging.getLogger(__name__)
 VERSION = 1  # of the tables, kept in the file's user_version
 BUSY_TIMEOUT = 30.0  # seconds to wait for other writers
 UPLOAD_LIFE = 25 * 86400.0  # seconds; the platform deletes an upload 30 days after its last use
-LIMITS_FILE = "limits.json"  # beside the database, which may be lost
-_LAST_DATE = 32503680000.0  # the year 3000; beyond it nothing can write a date out
 
 _TABLES = ("jobs", "uploads", "limits")
 _SCHEMA = """
@@ -89,11 +85,11 @@ class Ledger:
 
     def charges(self, backend: str, since: float, until: float) -> list[Charge]:
         """The jobs that were sent to a backend between two times."""
-        rows = self._connection.execute(
+        found = self._connection.execute(
             "SELECT cost, state, request FROM jobs WHERE backend = ? AND sent >= ? AND sent < ?",
             (backend, since, until),
         )
-        return [Charge(row["cost"], row["state"], _results_in(row["request"])) for row in rows]
+        return [Charge(row["cost"], row["state"], rows.results_in(row["request"])) for row in found]
 
     def limits(self) -> dict[str, float]:
         """The most to spend, in US dollars, by period."""
@@ -223,7 +219,7 @@ class JobStore:
                 "UPDATE jobs SET state = ?, error = ?, sent = ?, finished = ?, cost = ?, assets = ?"
                 " WHERE uuid = ? AND state = ?",
                 (
-                    state, error, changed.sent, changed.finished, changed.cost, _assets_json(changed),
+                    state, error, changed.sent, changed.finished, changed.cost, rows.assets_text(changed),
                     job.uuid, job.state,
                 ),
             )  # fmt: skip
@@ -316,7 +312,7 @@ class JobStore:
                 connection.execute("INSERT INTO limits (period, amount) VALUES (?, ?)", (period, amount))
             limits = Ledger(connection).limits()
         with _as_sentence(self.folder):
-            self._keep_limits(limits)
+            records.keep_limits(self.folder, limits)
 
     def find_upload(self, service: str, digest: str) -> str:
         """The UUID that a service keeps a picture under, by the picture's SHA-256; empty where it was not uploaded."""
@@ -381,7 +377,7 @@ class JobStore:
             for statement in _SCHEMA.split(";"):
                 connection.execute(statement)
             rebuilt = sum(_restore(connection, row) for row in records.find(self.folder / "jobs"))
-            for period, amount in _kept_limits(self.folder).items():
+            for period, amount in records.find_limits(self.folder).items():
                 connection.execute("INSERT OR IGNORE INTO limits VALUES (?, ?)", (period, amount))
             connection.execute(f"PRAGMA user_version = {VERSION}")
         return rebuilt
@@ -394,9 +390,9 @@ class JobStore:
             if told != "ok":
                 raise _Damage(told)
             _examined.add(known)
-            if (limits := Ledger(connection).limits()) and not (self.folder / LIMITS_FILE).exists():
+            if (limits := Ledger(connection).limits()) and not (self.folder / records.LIMITS_FILE).exists():
                 with contextlib.suppress(OSError):  # of version 0.1.0, which kept them in the database only
-                    self._keep_limits(limits)
+                    records.keep_limits(self.folder, limits)
 
     def _replace_damaged(self) -> None:
         """Keep the database under another name, and begin a new one; of several programs one does."""
@@ -414,7 +410,7 @@ class JobStore:
                 if not _is_damage(error):
                     raise
             with contextlib.suppress(sqlite3.Error), self._connected() as connection:
-                self._keep_limits(Ledger(connection).limits())
+                records.keep_limits(self.folder, Ledger(connection).limits())
             aside = self._database.with_name(f"jobs.damaged-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.sqlite3")
             os.replace(self._database, aside)
             for ending in ("-journal", "-wal", "-shm"):
@@ -439,19 +435,12 @@ class JobStore:
         if row is not None:
             records.keep(self._folder(uuid), dict(row))
 
-    def _keep_limits(self, limits: Mapping[str, float]) -> None:
-        part = self.folder / f"{LIMITS_FILE}.part"
-        part.write_text(json.dumps(dict(limits)), encoding="utf-8")
-        os.replace(part, self.folder / LIMITS_FILE)
-
     def _folder(self, uuid: str) -> Path:
         return self.folder / "jobs" / uuid
 
     def _insert(self, job: Job, *, replace_it: bool = False) -> None:
-        request = job.task.to_request()
-        del request["inputs"]
         values = (
-            job.uuid, job.name, job.backend, job.state, json.dumps(request), job.settings.get("seed"),
+            job.uuid, job.name, job.backend, job.state, rows.request_text(job), job.settings.get("seed"),
             job.image_sha256, job.batch, job.fingerprint, job.created, job.target,
         )  # fmt: skip
         with self.connection() as connection:
@@ -468,12 +457,12 @@ class JobStore:
 
     def _select(self, clause: str, values: tuple[Any, ...], *, with_picture: bool = True) -> list[Job]:
         with self.connection() as connection:
-            rows = connection.execute(f"SELECT * FROM jobs {clause}", values).fetchall()
+            found = connection.execute(f"SELECT * FROM jobs {clause}", values).fetchall()
         jobs = []
-        for row in rows:
+        for row in found:
             try:
-                jobs.append(self._job(row, with_picture))
-            except (TrellisError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+                jobs.append(rows.job_of(row, self._folder(row["uuid"]), with_picture=with_picture))
+            except rows.UNREADABLE as error:
                 self._pass_over(row, error)
         return jobs
 
@@ -486,21 +475,6 @@ class JobStore:
                 f'The job {row["uuid"]} ("{row["name"]}") is passed over: its row in the list cannot be read '
                 f"({' '.join(str(error).split())[:200]}). A newer version may have written it."
             )
-
-    def _job(self, row: sqlite3.Row, with_picture: bool) -> Job:
-        _check_row(row)
-        folder = self._folder(row["uuid"])
-        inputs = _read_inputs(folder) if with_picture else {"image": NOT_KEPT}
-        request = {**json.loads(row["request"]), "inputs": inputs}
-        assets = tuple(
-            Asset(folder / Path(a["file"]).name, row["name"], {**a["provenance"]}) for a in json.loads(row["assets"])
-        )
-        return Job(
-            Task.from_request(request), row["name"], row["backend"], folder, State(row["state"]), row["image_sha256"],
-            row["batch"], row["fingerprint"], row["created"], row["sent"], row["finished"], row["delivered"],
-            row["error"], as_cost(row["cost"]),
-            tuple(replace(asset, variations=assets) for asset in assets), row["target"],
-        )  # fmt: skip
 
 
 class _Damage(sqlite3.DatabaseError):
@@ -539,43 +513,6 @@ def _restore(connection: sqlite3.Connection, row: records.Row) -> bool:
     return cursor.rowcount == 1
 
 
-def _kept_limits(folder: Path) -> dict[str, float]:
-    try:
-        found = json.loads((folder / LIMITS_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    kept = found.items() if isinstance(found, dict) else ()
-    return {period: amount for period, amount in kept if _is_number(amount) and amount >= 0}
-
-
-def _results_in(request: Any) -> int:
-    """How many results a request asks for; one where it cannot be read."""
-    try:
-        count = json.loads(request).get("numberResults", 1)
-    except (ValueError, TypeError, AttributeError, RecursionError):
-        return 1
-    return count if isinstance(count, int) and 1 <= count <= 4 else 1
-
-
-def _check_row(row: sqlite3.Row) -> None:
-    """Raise `ValueError` where a column holds what it never should: SQLite keeps whatever it is given."""
-    for column in ("name", "backend", "image_sha256", "batch", "fingerprint", "error", "target"):
-        if not isinstance(row[column], str):
-            raise ValueError(f"{column}: {row[column]!r}")
-    for column in ("created", "sent", "finished", "delivered"):
-        if not (row[column] is None and column != "created" or _is_number(row[column], 0.0, _LAST_DATE)):
-            raise ValueError(f"{column}: {row[column]!r}")
-
-
-def _is_number(value: Any, low: float = -math.inf, high: float = math.inf) -> bool:
-    return (
-        isinstance(value, (int, float))
-        and not isinstance(value, bool)
-        and math.isfinite(value)
-        and low <= value <= high
-    )
-
-
 @contextmanager
 def _as_sentence(folder: Path) -> Iterator[None]:
     """A folder or a disk that does not do what it should, told in a sentence."""
@@ -595,23 +532,3 @@ _CURE = "see that the disk has room and the folder can be written, and try again
 def reason(error: Exception) -> str:
     """What the system says, without the number that it says it by."""
     return str(getattr(error, "strerror", None) or type(error).__name__)
-
-
-def _read_inputs(folder: Path) -> dict[str, str]:
-    """The task's picture and latents as they were written down.
-
-    After a crash of the whole machine a file can be there and empty.
-    """
-    found = {}
-    for name in ("image", "latents"):
-        try:
-            text = (folder / f"{name}.txt").read_text(encoding="utf-8")
-        except (OSError, ValueError):
-            continue
-        if text:
-            found[name] = text
-    return found or {"image": NOT_KEPT}
-
-
-def _assets_json(job: Job) -> str:
-    return json.dumps([{"file": asset.path.name, "provenance": dict(asset.provenance)} for asset in job.assets])
