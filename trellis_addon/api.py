@@ -94,9 +94,9 @@ def generate(
     "draft" (the default: this machine, no weights), "local" (this machine's GPU, or the draft where no
     weights are installed), "remote" (Runware; the key from `key`, RUNWARE_API_KEY or the keyring), or
     the address of a service. Settings are keywords (`resolution=1024, texture_size=4096, seed=7,
-    tex_slat_steps=20`) or a `Settings`; what is not given is not sent, but for `include_cost` to the paid API. With `number_results` above 1
-    the first result is returned and `asset.variations` has them all. `output` is a path that the GLB is
-    copied to (with -2, -3, ... for further results), or a folder; it is tried before anything is sent.
+    tex_slat_steps=20`) or a `Settings`; what is not given is not sent, but for `include_cost` to the paid API. With
+    `number_results` above 1 the first result is returned and `asset.variations` has them all. `output` is a path that
+    the GLB is copied to (with -2, -3, ... for further results), or a folder; it is tried before anything is sent.
 
     Raises `FieldError`, `ImageError` before anything is sent; `BackendError`, `EngineError`,
     `NetworkError`, `DamagedFileError` after; `OutputError` where `output` could not be written all the same, and says
