@@ -133,6 +133,14 @@ def test_a_cost_that_is_none_hides_nothing(cost: Any, store: JobStore, server: F
     assert 0 < spent(store, "day") < 0.1
 
 
+@pytest.mark.parametrize(("period", "amount"), [("day", "much"), ("year", 0.0), ("day", float("inf")), ("day", b"x")])
+def test_a_limit_that_is_none_stops_nothing(period: str, amount: Any, store: JobStore, server: FaultServer) -> None:
+    change(store, "INSERT INTO limits VALUES (?, ?)", period, amount)
+    set_limit(store, "month", 5)
+    assert limits(store) == {"month": 5} and main(["limit"]) == 0
+    assert ready(store, server).state is State.READY
+
+
 # --- a database that is lost ---
 
 

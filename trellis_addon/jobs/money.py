@@ -69,7 +69,11 @@ def set_limit(store: JobStore, period: str, amount: float | None) -> None:
 def limits(store: JobStore) -> dict[str, float]:
     """The limits that are set, by period."""
     with store.ledger() as ledger:
-        return ledger.limits()
+        return _limits(ledger)
+
+
+def _limits(ledger: Ledger) -> dict[str, float]:
+    return {period: amount for period, amount in ledger.limits().items() if period in PERIODS}
 
 
 def check_limits(store: JobStore, settings: Settings) -> None:
@@ -92,7 +96,7 @@ def move_to_sending(store: JobStore, job: Job) -> Job:
 
 def _check_limits(ledger: Ledger, settings: Settings, now: float) -> None:
     price = expected_price(settings.value("number_results")).high
-    for period, amount in ledger.limits().items():
+    for period, amount in _limits(ledger).items():
         already = _spent(ledger, period, now)
         if already + price > amount + 1e-9:
             each = "a day" if period == "day" else "a month"

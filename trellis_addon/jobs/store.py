@@ -21,6 +21,7 @@ from typing import Any
 
 import filelock
 
+from ..client.replies import as_number
 from ..core.errors import JobError, StoreError, TakenError
 from ..core.folders import default_folder
 from ..task.settings import Settings
@@ -92,8 +93,9 @@ class Ledger:
         return [Charge(row["cost"], row["state"], rows.results_in(row["request"])) for row in found]
 
     def limits(self) -> dict[str, float]:
-        """The most to spend, in US dollars, by period."""
-        return {row["period"]: row["amount"] for row in self._connection.execute("SELECT period, amount FROM limits")}
+        """The most to spend, in US dollars, by period; what SQLite was given that can be no limit is left out."""
+        found = self._connection.execute("SELECT period, amount FROM limits")
+        return {row["period"]: row["amount"] for row in found if as_number(row["amount"]) is not None}
 
 
 # What an artist should know of the list, in the order it was found; and which rows were told of already.
