@@ -82,7 +82,7 @@ class TRELLIS2_OT_job_import(_OnJob, bpy.types.Operator):
         if job.assets and all(asset.path.is_file() for asset in job.assets):
             arrival.deliver(job.assets, target_here(context))
         else:
-            resume.finish_into(job, backend_for_job(job), target_here(context))
+            resume.finish_into(job, backend_for_job(job), target_here(context), may_send=False)
 
 
 class TRELLIS2_OT_job_retry(_OnJob, bpy.types.Operator):

@@ -22,11 +22,13 @@ What there is, by what it does to the request:
     never reaches the service   dropped, status, rate_limited, refused, html, empty, garbage, hang
     is done, the answer is lost lost_answer, or any of those above with done=True: status(502, SUBMIT, done=True)
     the answer is late          delayed (before it is done), late (after it was done)
-    the answer breaks off       reset, truncated, wrong_length, dripping
-    a file is not what it says  cut_short (whole to HTTP, half a GLB), html(FILE), altered, redirected, looping
+    the answer breaks off       reset, truncated, wrong_length, dripping, header_drips
+    busy, and says 200          said_busy
+    a file is not what it says  cut_short (whole to HTTP, half a GLB), html(FILE), altered, redirected, looping, packed
     the answer's JSON is odd    data_as_object, without_status, without_index, empty_errors, single_error, item_error,
                                 list_parameter, for_others, among_others, duplicated, reversed_order, trickling,
-                                status_word, no_data, in_the_acknowledgement, files_elsewhere, edited (your own)
+                                status_word, no_data, in_the_acknowledgement, files_elsewhere, results_at, costing,
+                                edited (your own)
     time                        clock_jump: the service's clock, so that files expire; server.clock.jump() by hand
 
 `server.engine` makes a small valid GLB at once (`seconds` to slow it down; `errors[seed]` to fail it; `calls` counts).

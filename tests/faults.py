@@ -163,6 +163,47 @@ def looping(on: str = FILE, **script: int) -> Fault:
     return Fault("looping", on, action, **script)
 
 
+def header_drips(on: str, seconds: float = 0.2, **script: int) -> Fault:
+    """The answer's header begins, and goes on a byte at a time, without an end."""
+
+    async def action(exchange: Exchange) -> None:
+        transport = exchange.send.__self__.transport
+        transport.write(b"HTTP/1.1 200 OK\r\nX-A: ")
+        while not transport.is_closing():
+            transport.write(b"a")
+            await asyncio.sleep(seconds)
+
+    return Fault("header drips", on, action, **script)
+
+
+def said_busy(on: str, code: int = 200, name: str = "rateLimitExceeded", **script: int) -> Fault:
+    """A rate limit in the body, under a status that is none."""
+    error = {"code": name, "message": "Too many requests; wait a moment."}
+    return _instead("said busy", on, code, {"data": [], "errors": [error]}, script=script)
+
+
+def packed(on: str = FILE, size: int = 60_000_000, **script: int) -> Fault:
+    """A gzip-packed body that was not asked for: some KB that unpack to this many bytes."""
+    import gzip
+
+    return _instead("packed", on, 200, gzip.compress(bytes(size)), {"content-encoding": "gzip"}, script=script)
+
+
+def results_at(address: str, on: str = POLL, **script: int) -> Fault:
+    """The results' addresses are all this one."""
+
+    def change(item: Json) -> Json:
+        files = item.get("outputs", {}).get("files")
+        return {**item, "outputs": {"files": [{**file, "url": address} for file in files]}} if files else item
+
+    return edited("results at", on, _each(change), **script)
+
+
+def costing(cost: Any, on: str = POLL, **script: int) -> Fault:
+    """Every result is told to cost this."""
+    return edited("costing", on, _each(lambda item: {**item, "cost": cost}), **script)
+
+
 def clock_jump(seconds: float, on: str, **script: int) -> Fault:
     """The service's clock jumps, then the request is done."""
 

@@ -7,7 +7,6 @@ import io
 import json
 import logging
 import os
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,13 +14,25 @@ from typing import TYPE_CHECKING, Any
 
 from .client.backends import BACKENDS, Backend, connect
 from .client.client import Account
-from .core.errors import ApiKeyError, FieldError, ImageError, JobError, NetworkSettingsError, OfflineError
+from .core.errors import (
+    ApiKeyError,
+    Cancelled,
+    FieldError,
+    ImageError,
+    Interrupted,
+    JobError,
+    NetworkSettingsError,
+    OfflineError,
+    OutputError,
+    TrellisError,
+)
+from .core.output import put_in_place, reason_of, shortened, try_places
 from .core.parallel import IN_FLIGHT, as_ready
 from .core.progress import Progress
 from .images import LATER, PreparedImage, clean_name, image_kind, load_image, meant
 from .jobs.job import NOT_KEPT, Asset, Job, State
 from .jobs.money import Price, expected_price
-from .jobs.runner import run_job
+from .jobs.runner import give_up_unsent, run_job
 from .jobs.store import JobStore
 from .task.settings import Settings
 from .task.task import Task, check_own_settings, check_uuid, new_uuid
@@ -89,19 +100,22 @@ def generate(
     "draft" (the default: this machine, no weights), "local" (this machine's GPU, or the draft where no
     weights are installed), "remote" (Runware; the key from `key`, RUNWARE_API_KEY or the keyring), or
     the address of a service. Settings are keywords (`resolution=1024, texture_size=4096, seed=7,
-    tex_slat_steps=20`) or a `Settings`; what is not given is not sent. With `number_results` above 1
-    the first result is returned and `asset.variations` has them all. `output` is a path that the GLB is
-    copied to (with -2, -3, ... for further results).
+    tex_slat_steps=20`) or a `Settings`; what is not given is not sent, but for `include_cost` to the paid API. With
+    `number_results` above 1 the first result is returned and `asset.variations` has them all. `output` is a path that
+    the GLB is copied to (with -2, -3, ... for further results), or a folder; it is tried before anything is sent.
 
     Raises `FieldError`, `ImageError` before anything is sent; `BackendError`, `EngineError`,
-    `NetworkError`, `DamagedFileError` after; `Cancelled` when `progress` says so. All are
-    `TrellisError`s. A job that broke off is in the store and goes on with `resume`.
+    `NetworkError`, `DamagedFileError` after; `OutputError` where `output` could not be written all the same, and says
+    where the asset is; `Cancelled` when `progress` says so. All are `TrellisError`s. A job that broke off is in the
+    store and goes on with `resume`; one of which nothing was sent is over, and costs nothing.
     """
     wished = Settings(settings or {}).replace(**named_settings)
     where = Backend(backend, key, allow_network)
     if output is not None:
-        check_output(Path(output))
+        check_output(Path(output), results=wished.value("number_results"))
     prepared = prepare_task(image, where, wished, model=model, name=name, subject=subject)
+    if output is not None and os.path.isdir(output):
+        check_output(Path(output), prepared.name, wished.value("number_results"))
     store = store or JobStore()
     asset = finish(prepared.write_down(store, where), where, store, progress)
     return copy_out(asset, Path(output)) if output is not None else asset
@@ -125,6 +139,7 @@ def prepare_task(
     uuid = uuid or new_uuid()
     if backend.is_remote:
         check_own_settings(settings)
+        settings = _with_cost(settings)
     model = backend.check_model(model or backend.default_model)
     text = meant(image) if isinstance(image, str) else ""
     if text and subject is None and backend.is_remote and image_kind(text) in ("uuid", "url"):
@@ -154,21 +169,40 @@ def _cuts_out(backend: Backend) -> bool:
         return client.about().get("maskModel") is True
 
 
-def finish(job: Job, backend: Backend, store: JobStore, progress: Progress | None = None) -> Asset:
-    """Take a stored job to its end and return its first asset; see `run_job` for what is raised."""
+def _with_cost(settings: Settings) -> Settings:
+    """The settings with the cost asked for, unless the user has switched that off: totals and limits are of it."""
+    return settings if "include_cost" in settings else settings.replace(include_cost=True)
+
+
+def finish(
+    job: Job, backend: Backend, store: JobStore, progress: Progress | None = None, *, may_send: bool = True
+) -> Asset:
+    """Take a stored job to its end and return its first asset; see `run_job` for what is raised.
+
+    Without `may_send` a paid job is not sent for the first time: nobody has asked for that now.
+    """
+    if job.is_paid and not may_send and job.state is State.WAITING:
+        give_up_unsent(job, store)
     try:
-        with connect(backend) as client:
-            return run_job(job, store, client, progress).assets[0]
-    except (ApiKeyError, OfflineError, NetworkSettingsError) as error:
-        _give_up_unsent(job, store, error)
+        with connect(backend, progress) as client:
+            return run_job(job, store, client, progress, may_send=may_send).assets[0]
+    except (JobError, Interrupted):
+        raise
+    except Exception as error:
+        # No key, no network, a proxy that is none: it must not be sent, and paid, on the day when there is one.
+        if job.is_paid or isinstance(error, (ApiKeyError, OfflineError, NetworkSettingsError, Cancelled)):
+            _give_up(job, store, error)
         raise
 
 
-def _give_up_unsent(job: Job, store: JobStore, error: Exception) -> None:
-    """A job that could not be sent for want of a key must not be sent, and paid, on a later day when there is one."""
-    found = store.get(job.uuid)
-    if found is not None and found.state is State.WAITING:
-        store.move(found, State.FAILED, error=str(error))
+def _give_up(job: Job, store: JobStore, error: Exception) -> None:
+    """End the job if it was not sent; what is raised on the way must not hide why it could not be."""
+    told = error if isinstance(error, TrellisError) else TrellisError(f"Unexpected problem ({type(error).__name__}).")
+    try:
+        give_up_unsent(job, store, told)
+    except TrellisError as problem:
+        if problem is not told:
+            log.warning("It cannot be written down that the job %s was not sent: %s", job.uuid, problem)
 
 
 def resume(
@@ -180,18 +214,22 @@ def resume(
 ) -> Iterator[tuple[Job, Asset | Exception]]:
     """Go on with everything that was begun and is not over: (job, asset or what went wrong), as each gets ready.
 
-    What another program works on is passed over. Nothing is paid twice.
+    What another program works on is passed over (`TakenError`). Nothing is paid twice, and a paid job that was never
+    sent is not sent now: it ends with an `UnsentError`, for Retry or another `generate`.
     """
     store = store or JobStore()
 
     def work(job: Job) -> Asset:
-        return finish(job, backend_of(job, key, allow_network), store, progress(job))
+        return finish(job, backend_of(job, key, allow_network), store, progress(job), may_send=False)
 
     yield from as_ready(store.unfinished(), work, IN_FLIGHT)
 
 
 def fetch(task_uuid: str, *, backend: str = "remote", key: str = "", store: JobStore | None = None) -> Asset:
-    """The asset of a task by its taskUUID, whoever sent it: from the store, or else from the service."""
+    """The asset of a task by its taskUUID, whoever sent it: from the store, or else from the service.
+
+    It is asked for and never sent, so nothing is paid.
+    """
     check_uuid(task_uuid)
     store = store or JobStore()
     job = store.get(task_uuid)
@@ -203,7 +241,7 @@ def fetch(task_uuid: str, *, backend: str = "remote", key: str = "", store: JobS
                 raise JobError(f"The service knows no task {task_uuid}; check the UUID and the account.")
         known = Settings.from_request(request) if request else Settings()
         job = store.adopt(task_uuid, name=f"task {task_uuid[:8]}", backend=where.name, settings=known)
-    return finish(job, where, store)
+    return finish(job, where, store, may_send=False)
 
 
 def retry(
@@ -222,7 +260,9 @@ def retry(
     task = replace(job.task, image=job.picture or NOT_KEPT, latents="") if from_picture else job.task
     if task.image == NOT_KEPT:
         raise JobError(f'"{job.name}" cannot be made again from here: its picture was not kept.')
-    task = replace(task, uuid=uuid or new_uuid(), settings=job.settings if settings is None else settings)
+    settings = job.settings if settings is None else settings
+    settings = _with_cost(settings) if job.is_paid else settings
+    task = replace(task, uuid=uuid or new_uuid(), settings=settings)
     source = {} if from_picture else job.source
     prepared = PreparedTask(task, job.name, job.image_sha256, source=source, picture=job.picture)
     if job.thumbnail.exists():
@@ -262,25 +302,47 @@ def backend_of(job: Job, key: str = "", allow_network: bool = True) -> Backend:
 
 
 def copy_out(asset: Asset, target: Path) -> Asset:
-    """Copy the asset, its variations and their provenance to `target`; returns the asset there."""
-    if target.is_dir():
-        target = target / f"{asset.name}.glb"
-    check_output(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    copies = []
-    for position, variation in enumerate(asset.variations or (asset,)):
-        path = target if position == 0 else target.with_stem(f"{target.stem}-{position + 1}")
-        shutil.copyfile(variation.path, path)
-        copy = replace(variation, path=path)
-        copy.save_provenance()
-        copies.append(copy)
+    """Copy the asset, its variations and their provenance to `target`, a GLB or a folder; returns the asset there.
+
+    All of them, whole, or none. Raises `OutputError`, which says where the asset is.
+    """
+    variations = asset.variations or (asset,)
+    try:
+        _check_ending(target)
+        paths = _names_of_results(target, asset.name, len(variations))
+        copies = [replace(made, path=path) for made, path in zip(variations, paths, strict=True)]
+        files: dict[Path, Path | bytes] = {}
+        for made, copy in zip(variations, copies, strict=True):
+            files[copy.path] = made.path
+            files[copy.sidecar] = copy.provenance_text.encode()
+        put_in_place(files)
+    except (OSError, ValueError, RuntimeError, FieldError) as error:
+        reason = f" ({reason_of(error)})" if not isinstance(error, FieldError) else ""
+        raise OutputError(
+            f'"{asset.name}" is made, but cannot be written to "{shortened(target)}"{reason}; it is "{asset.path}".'
+        ) from error
     return replace(copies[0], variations=tuple(copies))
 
 
-def check_output(target: Path) -> None:
-    """Raise `FieldError` unless it is a folder or the name of a GLB."""
-    if target.suffix.lower() != ".glb" and not target.is_dir():
+def check_output(target: Path, name: str = "", results: int = 1) -> None:
+    """Raise `FieldError` unless GLBs can be written there; `target` is the name of one, or a folder.
+
+    `name` is the asset's, where it is known: in a folder the file is called so.
+    """
+    _check_ending(target)
+    paths = _names_of_results(target, name or "asset", results)
+    try_places(file for path in paths for file in (path, path.with_suffix(".json")))
+
+
+def _check_ending(target: Path) -> None:
+    if target.suffix.lower() != ".glb" and not os.path.isdir(target):
         raise FieldError("output", str(target), "give a file name that ends in .glb")
+
+
+def _names_of_results(target: Path, name: str, results: int) -> list[Path]:
+    """Where the results of a task go: a.glb, a-2.glb, a-3.glb, ..."""
+    first = target / f"{name}.glb" if os.path.isdir(target) else target
+    return [first if n == 0 else first.with_stem(f"{first.stem}-{n + 1}") for n in range(results)]
 
 
 def fingerprint(image: Path, settings: Settings, model: str, subject: str = "") -> str:

@@ -15,7 +15,8 @@ from pathlib import Path
 
 from .api import fingerprint, finish, prepare_task
 from .client.backends import Backend
-from .core.errors import InputError, TrellisError
+from .core.errors import InputError, OutputError, TrellisError
+from .core.output import try_places
 from .core.parallel import IN_FLIGHT, as_ready
 from .core.progress import Progress
 from .images import EXTENSIONS, WHOLE, clean_name, find_path, find_pictures, readable
@@ -71,6 +72,7 @@ def run_batch(
     images = find_pictures(folder) if folder.is_dir() else []
     if not images:
         raise InputError(f"{readable(str(folder))}: there is no PNG, JPEG or WebP picture in this folder.")
+    try_places([output])
     store = store or JobStore()
     model = backend.check_model(model or backend.default_model)
     if output.exists():
@@ -111,8 +113,15 @@ def run_batch(
         converted.cleanup()
         if placed:
             scene.lay_out_grid([obj for row in rows for obj in placed.get(row.image.name, [])])
-            files.save_file(output)
+            _save(output, files)
     return rows
+
+
+def _save(output: Path, files) -> None:  # type: ignore[no-untyped-def]
+    try:
+        files.save_file(output)
+    except TrellisError as error:
+        raise OutputError(f"{error} What was made is kept: make room, and run the same again.") from error
 
 
 def _row(image: Path, settings: Settings, model: str, whole: bool) -> Row:

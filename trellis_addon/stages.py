@@ -17,6 +17,7 @@ from .api import PreparedTask, backend_of, check_output, copy_out, finish
 from .client.backends import Backend
 from .core.errors import EngineError, FieldError, InputError, JobError
 from .core.folders import default_folder
+from .core.output import try_places
 from .core.progress import Progress
 from .engines.export import check_target
 from .formats.latents import fixed_field
@@ -146,8 +147,9 @@ def export_stages(
     the target, `EngineError` with what the process said, `Cancelled`.
     """
     path = check_target(Path(target))
-    if path.exists() and not overwrite:
+    if os.path.exists(path) and not overwrite:
         raise FieldError("target", str(path), message=f"{path} is there already; choose another name, or overwrite it.")
+    try_places([path], "target")
     if isinstance(asset, Asset):
         source = latents_of(asset, store or JobStore())
     elif Path(asset).suffix.lower() == ".safetensors":

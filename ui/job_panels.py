@@ -183,6 +183,8 @@ class TRELLIS2_PT_history(SubPanel, bpy.types.Panel):
         layout = self.layout
         known = _known()
         layout.operator("trellis2.job_fetch", icon="IMPORT")
+        for notice in known.notices[-3:] if known else ():
+            wrapped(layout, notice, context, icon="ERROR", alert=True)
         for job in known.jobs if known else ():
             split = layout.box().split(factor=0.22)
             if icon := icon_of(job.uuid, job.thumbnail):

@@ -274,7 +274,7 @@ _CRASH = """
 import os, signal, sys
 from trellis_addon import generate
 from trellis_addon.jobs.store import JobStore
-from trellis_addon.progress import Progress
+from trellis_addon.core.progress import Progress
 image, url, when = sys.argv[1:]
 def watch(stage, share):
     if stage == when:
@@ -426,7 +426,7 @@ def test_illegal_moves_are_refused(begin: State, store: JobStore) -> None:
 _MOVE = """
 import sys, time
 from pathlib import Path
-from trellis_addon.errors import TrellisError
+from trellis_addon.core.errors import TrellisError
 from trellis_addon.jobs.job import State
 from trellis_addon.jobs.store import JobStore
 store = JobStore(Path(sys.argv[1]))

@@ -173,6 +173,12 @@ MATRIX = [
     _row("submit: 429 with Retry-After", lambda: f.rate_limited(SUBMIT, 7, times=2), submissions=3),
     _row("submit: 429 and no end", lambda: f.rate_limited(SUBMIT, times=FOREVER), state=U, error=BusyError,
          says="busy", submissions=5),
+    _row("submit: a rate limit in a 200, then fine", lambda: f.said_busy(SUBMIT, times=3), submissions=4),
+    _row("submit: a rate limit in a 400, then fine", lambda: f.said_busy(SUBMIT, 400, times=2), submissions=3),
+    _row("submit: out of order in a 200, then fine",
+         lambda: f.said_busy(SUBMIT, name="serviceUnavailable", times=2), submissions=3),
+    _row("submit: a rate limit in a 200 and no end", lambda: f.said_busy(SUBMIT, times=FOREVER), state=U,
+         error=BusyError, says="busy", submissions=5),
     _row("submit: a web page, as in a hotel", lambda: f.html(SUBMIT, times=FOREVER), state=U, error=NetworkError,
          says="no JSON", submissions=5),
     _row("submit: reset while waiting", lambda: f.hang(0.2, SUBMIT), submissions=2),
@@ -197,6 +203,9 @@ MATRIX = [
     _row("poll: 503 and no end", lambda: f.status(503, POLL, times=FOREVER), state=W, error=ServiceError,
          says="out of order"),
     _row("poll: 429 with Retry-After", lambda: f.rate_limited(POLL, 3, times=2)),
+    _row("poll: a rate limit in a 200", lambda: f.said_busy(POLL, times=4)),
+    _row("poll: a rate limit in a 200 and no end", lambda: f.said_busy(POLL, times=FOREVER), state=W,
+         error=BusyError, says="busy"),
     _row("poll: a web page", lambda: f.html(POLL, 404, times=FOREVER), state=W, error=ServiceError, says="no JSON"),
     _row("poll: the key is accepted no more", lambda: f.refused("invalidApiKey", 401, POLL, times=FOREVER), state=W,
          error=ApiKeyError, says="key is not accepted"),
@@ -244,6 +253,10 @@ MATRIX = [
     _row("file: drips in", lambda: f.dripping(FILE, 0.3)),
     _row("file: on another host", lambda: f.files_elsewhere(times=FOREVER)),
     _row("file: sent on to another host", lambda: f.redirected()),
+    _row("file: packed, which was not asked for", lambda: f.packed(times=FOREVER), state=W, error=NetworkError,
+         says="packs it"),
+    _row("file: at an address of this machine's disk", lambda: f.results_at("file:///etc/hostname", times=FOREVER),
+         state=W, error=NetworkError, says="none of the web"),
     _row("file: sent round in a circle", lambda: f.looping(times=FOREVER), state=W, error=NetworkError,
          says="broke off"),
     # time
@@ -582,8 +595,7 @@ def test_a_folder_that_is_none(tmp_path: Path) -> None:
     with pytest.raises(StoreError) as caught:
         JobStore(tmp_path / "file")
     sentence(caught.value)
-    (tmp_path / "store").mkdir()
-    (tmp_path / "store" / "jobs.sqlite3").write_bytes(b"not a database, but long enough to look like a file" * 20)
+    (tmp_path / "store" / "jobs.sqlite3").mkdir(parents=True)
     with pytest.raises(StoreError) as caught:
         JobStore(tmp_path / "store")
     sentence(caught.value)

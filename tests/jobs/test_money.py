@@ -12,10 +12,11 @@ from typing import Any
 
 import faults as f
 import pytest
-from conftest import ROOT, sentence
-from fault_server import POLL, SUBMIT, FaultServer
+from conftest import ROOT, disc, encoded, sentence
+from fault_server import FOREVER, POLL, SUBMIT, FaultServer
 from service_tools import PIXEL
 
+from trellis_addon.api import finish, generate, prepare_task, price, retry
 from trellis_addon.client.backends import Backend
 from trellis_addon.client.client import Client
 from trellis_addon.core.errors import FieldError, LimitError, NetworkError, RefusedError
@@ -165,6 +166,74 @@ def test_the_cost_is_kept_and_nothing_is_sent_that_was_not_set(server: FaultServ
     assert server.asked(SUBMIT)[-1]["includeCost"] is True
 
 
+@pytest.mark.parametrize("given", [{}, {"include_cost": True}, {"include_cost": False}])
+def test_the_cost_is_asked_for_unless_somebody_switched_it_off(
+    given: dict[str, Any], server: FaultServer, store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RUNWARE_BASE_URL", server.url)
+    monkeypatch.setattr("trellis_addon.client.client.Client.pause", lambda *_: None)
+    server.add(f.costing(0.03, times=99))
+    options: dict[str, Any] = {"backend": "remote", "key": server.token, "store": store, **given}
+    generate(encoded(disc(64)), **options)
+    first = store.get(store.recent()[0].uuid)
+    assert first is not None and first.cost == 0.03
+    finish(retry(first, store), Backend("remote", server.token), store)
+    price(encoded(disc(64)), key=server.token, **given)
+    asked = [task.get("includeCost") for task in server.asked(SUBMIT)]
+    assert asked == [given.get("include_cost", True)] * 3
+
+
+def test_an_older_job_is_retried_with_its_cost(store: JobStore) -> None:
+    assert retry(add(store, seed=7), store).settings == Settings(seed=7, include_cost=True)
+    assert retry(add(store, "http://127.0.0.1:1", seed=7), store).settings == Settings(seed=7)
+
+
+def test_a_draft_is_not_asked_for_its_cost(tmp_path: Path) -> None:
+    for backend in ("draft", "http://127.0.0.1:1"):
+        assert not prepare_task(encoded(disc(64)), Backend(backend), Settings()).task.settings
+
+
+@pytest.mark.parametrize("cost", [-100, -1e-9, 1e308, 1001.0, float("nan"), float("inf"), "0.05", True, None, [1], {}])
+def test_a_cost_that_can_be_none_is_not_counted_with(cost: Any, server: FaultServer, store: JobStore) -> None:
+    """It neither widens the limit nor closes it: such a job counts with the most that the examples cost."""
+    set_limit(store, "day", 2 * MOST)
+    server.add(f.costing(cost, times=FOREVER))
+    done = run(add(store), store, server)
+    assert done.cost is None and cost_of(done) == "" and spent(store, "day") == pytest.approx(MOST)
+    run(add(store), store, server)
+    with pytest.raises(LimitError):
+        run(add(store), store, server)
+
+
+@pytest.mark.parametrize("days", [32, 60, 365, 36500])
+def test_a_clock_that_was_wrong_for_one_job_does_not_count_for_ever(days: int, store: JobStore, clock: Clock) -> None:
+    now = clock.now
+    clock.now = now + days * 86400
+    paid(store, 0.5)
+    clock.now = now
+    assert (spent(store, "day"), spent(store, "month")) == (0, 0)
+    set_limit(store, "day", MOST)
+    move_to_sending(store, add(store))
+    clock.now = now + days * 86400
+    assert spent(store, "day") == pytest.approx(0.5)
+
+
+def test_less_than_was_asked_for_is_said(server: FaultServer, store: JobStore) -> None:
+    """Where the list, the panel and scripts read it, and with the assets."""
+
+    def two(body: Any) -> Any:
+        error = {"code": "inferenceError", "message": "The engine stumbled.", "taskUUID": body["data"][0]["taskUUID"]}
+        return {"data": body["data"][:2], "errors": [error] * 2}
+
+    server.add(f.edited("two of four", POLL, two, times=FOREVER))
+    done = run(add(store, number_results=4), store, server)
+    assert done.state is State.READY and len(done.assets) == 2
+    said = sentence(Exception(done.error))
+    assert "2 of 4" in said and "The engine stumbled" in said
+    (found,) = store.recent()
+    assert found.error == said and all(said in asset.provenance["notes"] for asset in found.assets)
+
+
 # --- limits ---
 
 
@@ -272,7 +341,7 @@ def test_threads_at_once_stay_within_the_limit(store: JobStore) -> None:
 _RACE = """
 import json, sys
 from pathlib import Path
-from trellis_addon.errors import LimitError
+from trellis_addon.core.errors import LimitError
 from trellis_addon.jobs.money import move_to_sending
 from trellis_addon.jobs.store import JobStore
 store = JobStore(Path(sys.argv[1]))

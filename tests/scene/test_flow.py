@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from fault_server import SUBMIT, FaultServer
 from test_extension import extension, part  # noqa: F401  (a fixture)
 
 bpy = pytest.importorskip("bpy")
@@ -231,6 +233,44 @@ def test_a_job_that_the_former_session_left_half_done_goes_to_its_card(flow: Flo
     flow.resume.go_on(lambda job: flow.backend)
     flow.until(lambda: meshes())
     assert not flow.cards(), "the card counts, not the name of the file"
+
+
+def test_what_was_never_paid_waits_for_the_artists_word(flow: Flow, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Written down for the paid API and never sent, as a crash leaves it: the next session says so, and sends none."""
+    with FaultServer() as server:
+        monkeypatch.setenv("RUNWARE_BASE_URL", server.url)
+        backend, uuid = dataclasses.replace(flow.backend, name="remote", key=server.token), flow.task.new_uuid()
+        flow.placeholder.stand(uuid, "Blue Disc", bpy.context.scene.collection, (0, 0, 0), 1.0)
+        target = flow.target.Target("Scene", "", (0.0, 0.0, 0.0), 1.0, "another session", uuid)
+        prepared = flow.api.prepare_task(flow.picture, backend, flow.settings(), uuid=uuid)
+        prepared.write_down(flow.store, backend, target=target.to_json())
+        flow.resume.go_on(lambda job: backend)
+        flow.until(lambda: any(generation.state == "failed" for generation in flow.queue.generations()))
+        (line,) = flow.queue.generations()
+        assert "never sent" in line.message and "Retry" in line.message and server.log == []
+        assert flow.store.get(uuid).state == "failed" and len(flow.cards()) == 1
+
+        again = flow.api.retry(flow.store.get(uuid), flow.store, target=target.to_json())
+        flow.queue.forget_line(line)
+        flow.resume.finish_into(again, backend, target)
+        flow.until(lambda: flow.store.get(again.uuid).state == "ready")
+        assert [task["taskUUID"] for task in server.asked(SUBMIT)] == [again.uuid]
+
+
+def test_less_than_was_asked_for_is_said_on_arrival(flow: Flow) -> None:
+    uuid = flow.task.new_uuid()
+    flow.placeholder.stand(uuid, "Blue Disc", bpy.context.scene.collection, (0, 0, 0), 1.0)
+    target = flow.target.Target("Scene", "", (0.0, 0.0, 0.0), 1.0, flow.target.SESSION, uuid)
+
+    def make(progress: Any, report: Any) -> Any:
+        report("The picture is small.")
+        prepared = flow.api.prepare_task(flow.picture, flow.backend, flow.settings(QUICK), uuid=uuid)
+        asset = flow.api.finish(prepared.write_down(flow.store, flow.backend), flow.backend, flow.store, progress)
+        return dataclasses.replace(asset, provenance={**asset.provenance, "notes": ["1 of 2 results came."]})
+
+    generation = flow.queue.start("Blue Disc", make, target)
+    flow.end(generation)
+    assert "The picture is small. 1 of 2 results came." in generation.message
 
 
 def test_several_results_are_chosen_from(flow: Flow) -> None:

@@ -24,7 +24,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..core.errors import Cancelled, FieldError, TrellisError
+from ..core.errors import Cancelled, FieldError, OutputError, TrellisError
+from ..core.output import try_places
 from ..core.version import VERSION
 from ..task.settings import BY_PATH, SAMPLERS, SETTABLE, Field, Settings
 from .jobs import add_commands as add_job_commands
@@ -200,6 +201,8 @@ def _generate(options: argparse.Namespace, key: str, allow_network: bool) -> int
 
     settings, backend = _settings(options), _backend(options, key, allow_network)
     wants_blend = _check_output(options.output, (".blend", ".glb")) == ".blend"
+    if options.render:
+        try_places([options.render], "render")
     if wants_blend or options.render:
         from ..scene import require_blender
 
@@ -221,8 +224,11 @@ def _generate(options: argparse.Namespace, key: str, allow_network: bool) -> int
     if options.render:
         print(f"Rendering {readable(str(options.render))} ...", flush=True)
     if wants_blend or options.render:
-        with _without_chatter(options.verbose):
-            _build_scene(asset, options)
+        try:
+            with _without_chatter(options.verbose):
+                _build_scene(asset, options)
+        except TrellisError as error:
+            raise OutputError(f'{error} The asset itself is made: it is "{asset.path}".') from error
     seeds = ", ".join(str(variation.seed) for variation in asset.variations or (asset,))
     print(f"{readable(str(options.output))}: {asset.name}, engine: {asset.engine}, seed {seeds}")
     return OK
@@ -368,6 +374,7 @@ def _check_output(path: Path, endings: tuple[str, ...]) -> str:
     ending = path.suffix.lower()
     if ending not in endings:
         raise FieldError("output", str(path), "give a file name that ends in " + " or ".join(endings))
+    try_places([path])
     return ending
 
 

@@ -52,11 +52,11 @@ def _jobs(options: argparse.Namespace, key: str, allow_network: bool) -> int:
 
 def _resume(options: argparse.Namespace, key: str, allow_network: bool) -> int:
     from ..api import resume
-    from ..core.errors import JobError
+    from ..core.errors import TakenError
 
     failed = 0
     for job, outcome in resume(key=key, allow_network=allow_network):
-        if isinstance(outcome, JobError):
+        if isinstance(outcome, TakenError):
             print(f"{job.name}: {outcome}")
         elif isinstance(outcome, Exception):
             failed += 1
@@ -69,6 +69,7 @@ def _resume(options: argparse.Namespace, key: str, allow_network: bool) -> int:
 def _fetch(options: argparse.Namespace, key: str, allow_network: bool) -> int:
     from ..api import copy_out, fetch
 
+    # Its file may expire where it is: it is brought home whatever can be said of the place that it is copied to.
     asset = copy_out(fetch(options.uuid, backend=options.backend, key=key), options.output)
     print(f"{asset.path}: {asset.name}, engine: {asset.engine}, seed {asset.seed}")
     return 0

@@ -62,11 +62,12 @@ class Backend:
 
 
 @contextmanager
-def connect(backend: Backend) -> Iterator[Client]:
+def connect(backend: Backend, progress: Progress | None = None) -> Iterator[Client]:
     """A client of the backend; our own service is started when it is not running yet.
 
     A client of our own service finds it again when it was started anew. Raises `ApiKeyError`, `OfflineError`,
-    `EngineError` when the service does not start, `ServiceError` for one of an edition that cannot be talked to.
+    `EngineError` when the service does not start, `ServiceError` for one of an edition that cannot be talked to,
+    `Cancelled`.
     """
     if backend.name in ("local", "draft"):
         engine = "auto" if backend.name == "local" else "draft"
@@ -95,7 +96,7 @@ def connect(backend: Backend) -> Iterator[Client]:
         key = backend.key or os.environ.get(TOKEN_VARIABLE, "")
     with Client(url, key, remote=backend.is_remote) as client:
         if not backend.is_remote:
-            problem = mismatch(client.about(), f"The service at {url}")
+            problem = mismatch(client.about(progress), f"The service at {url}")
             if problem:
                 raise ServiceError(problem)
         yield client

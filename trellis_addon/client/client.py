@@ -21,7 +21,6 @@ from ..core.errors import (
     BalanceError,
     BusyError,
     DamagedFileError,
-    EngineError,
     LatentsError,
     NetworkError,
     ServiceError,
@@ -34,11 +33,15 @@ from ..task.task import Result, Task, check_published, new_uuid
 from ..transfer.client import make_client
 from ..transfer.failures import explain, is_lasting
 from .download import download
+from .line import Line
+from .line import Reply as LineReply
 from .replies import (
     Reply,
+    as_cost,
     as_number,
     error_from,
     first_error,
+    is_of_service,
     is_unknown_task,
     read_details,
     read_reply,
@@ -53,6 +56,7 @@ LONGEST_WAIT = 30.0  # seconds, even where a Retry-After asks for more
 TIMEOUT = httpx.Timeout(60.0, connect=15.0)
 SYNC_TIMEOUT = httpx.Timeout(20 * 60.0, connect=15.0)  # the reply comes when the asset is made
 DRIP_LIMIT = 60.0  # seconds that a reply's body may take once it has begun
+CANCEL_TIMEOUT = httpx.Timeout(1.0)  # who cancels does not wait; a busy service hears of it all the same, later
 REPLY_LIMIT = 64 * 2**20  # bytes
 FINDS = 30  # times that one request may find its service started anew
 _PROGRAM = secrets.token_hex(8)  # this one, among those that take turns at a service of ours
@@ -147,9 +151,13 @@ class Client:
 
     def _accepted_before(self, task: Task, refusal: TrellisError, progress: Progress | None) -> Reply:
         """A refusal says nothing of an earlier attempt whose answer got lost: what the service knows does."""
-        reply = self.poll(task.uuid, progress)
-        if not reply.known:
-            reply = self.details(task.uuid, progress)[0] or reply
+        try:
+            reply = self.poll(task.uuid, progress)
+            if not reply.known:
+                reply = self.details(task.uuid, progress)[0] or reply
+        except TrellisError as error:
+            error.unsent = False  # the question may be; the task is not
+            raise
         if reply.known:
             return reply
         if isinstance(refusal, (ApiKeyError, AccessError, BalanceError)):
@@ -179,10 +187,11 @@ class Client:
     def cancel(self, task_uuid: str) -> None:
         """Stop a task, where the service can (ours can, the remote API cannot)."""
         if not self.remote:
+            task = {"taskType": "cancelTask", "taskUUID": task_uuid}
             try:
-                self._post([{"taskType": "cancelTask", "taskUUID": task_uuid}], attempts=1)
-            except (BackendError, EngineError) as error:
-                log.info("The service did not take the cancelling: %s", error)
+                self._exchange(Line(self._api), [task], {}, CANCEL_TIMEOUT, Progress())
+            except (BackendError, httpx.HTTPError, httpx.InvalidURL) as error:
+                log.info("The service did not take the cancelling: %s", type(error).__name__)
 
     def upload(self, data_uri: str, progress: Progress | None = None) -> str:
         """Give the service a picture; returns the UUID that tasks can name it by."""
@@ -206,7 +215,7 @@ class Client:
         reply = read_reply(answer.body, task.uuid)
         if answer.status >= 400 or reply.errors:
             raise _error_of(reply, answer)
-        costs = [as_number(item.get("cost")) for item in read_items(answer.body, task.uuid)]
+        costs = [as_cost(item.get("cost")) for item in read_items(answer.body, task.uuid)]
         return next((cost for cost in costs if cost is not None), None)
 
     def ping(self) -> None:
@@ -215,16 +224,16 @@ class Client:
         if answer.status >= 400:
             raise first_error(answer.body, answer.status)
 
-    def about(self) -> Mapping[str, Any]:
+    def about(self, progress: Progress | None = None) -> Mapping[str, Any]:
         """What our own service says of itself; empty where another one answers, or none."""
         headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
         try:
-            with self._api.stream("GET", self.url, headers=headers) as response:
-                body = self._read(response, Progress())
+            with Line(self._api).open("GET", self.url, progress or Progress(), headers=headers) as reply:
+                body = self._read(reply)
         except (httpx.HTTPError, httpx.InvalidURL, NetworkError) as error:
             log.info("The service at %s does not say what it is: %s", self.url, type(error).__name__)
             return {}
-        return _json(body, self._token) or {} if response.status_code == 200 else {}
+        return _json(body, self._token) or {} if reply.response.status_code == 200 else {}
 
     def account(self) -> Account:
         """The account's balance; raises `ApiKeyError` for a key that is not accepted."""
@@ -274,39 +283,58 @@ class Client:
         timeout: httpx.Timeout = TIMEOUT,
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
-        """The service's answer; faults of the connection, 429 and 5xx are retried with growing waits."""
-        progress = progress or Progress()
+        """The service's answer; faults of the connection, 429 and 5xx are retried with growing waits.
+
+        What is raised says by `unsent` that not one of the attempts has left this machine.
+        """
+        lines: list[Line] = []
+        try:
+            return self._try(tasks, progress or Progress(), attempts, timeout, headers or {}, lines)
+        except TrellisError as error:
+            error.unsent = not any(line.has_left for line in lines)
+            raise
+
+    def _try(
+        self,
+        tasks: list[dict[str, Any]],
+        progress: Progress,
+        attempts: int,
+        timeout: httpx.Timeout,
+        headers: Mapping[str, str],
+        lines: list[Line],
+    ) -> Answer:
         fault: TrellisError | None = None
         may_have_arrived = False
         attempt = finds = 0
         while attempt < attempts:
             progress.check()
             at_least = 0.0
+            line = Line(self._api)
+            lines.append(line)
             try:
-                response, body = self._exchange(tasks, headers or {}, timeout, progress)
+                response, body = self._exchange(line, tasks, headers, timeout, progress)
                 status = response.status_code
                 if status == 401 and self._find is not None and finds < FINDS:
                     finds += 1
                     if self._look_for_it(self._find, progress):
                         continue  # started anew, with another token
-                if body is not None and status not in RETRIED_STATUS and not response.is_redirect:
+                is_answer = body is not None and status not in RETRIED_STATUS and not response.is_redirect
+                busy = _busy(tasks[0], body, status) if is_answer else None
+                if is_answer and busy is None:
                     return Answer(status, body, may_have_arrived)
-                fault = self._fault(response, body)
+                fault = busy or self._fault(response, body)
                 at_least = _retry_after(response)
-                if 300 <= status < 500 and status not in RETRIED_STATUS:
+                if busy is None and 300 <= status < 500 and status not in RETRIED_STATUS:
                     break  # somebody else answers here, and will the next time
-                may_have_arrived = may_have_arrived or status != 429
-            except (httpx.ConnectError, httpx.ConnectTimeout, httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
+                may_have_arrived = may_have_arrived or not isinstance(fault, BusyError)
+            except httpx.TimeoutException as error:
+                may_have_arrived = may_have_arrived or line.has_left
+                fault = self._not_in_time(error) if line.has_left else self._not_reached(error)
+            except (httpx.HTTPError, httpx.InvalidURL) as error:
+                may_have_arrived = may_have_arrived or line.has_left
                 fault = self._not_reached(error)
                 if is_lasting(error):
                     break
-            except httpx.TimeoutException as error:
-                may_have_arrived = True
-                fault = TimedOutError(f"The service at {self.url} does not answer in time; check the network.")
-                fault.__cause__ = error
-            except httpx.HTTPError as error:
-                may_have_arrived = True
-                fault = self._not_reached(error)
             if self._find is not None and finds < FINDS and isinstance(fault, NetworkError):
                 # one of our own that has ended: it is not the network, and whoever looks after it knows more
                 finds += 1
@@ -339,35 +367,42 @@ class Client:
         return url
 
     def _exchange(
-        self, tasks: list[dict[str, Any]], headers: Mapping[str, str], timeout: httpx.Timeout, progress: Progress
+        self,
+        line: Line,
+        tasks: list[dict[str, Any]],
+        headers: Mapping[str, str],
+        timeout: httpx.Timeout,
+        progress: Progress,
     ) -> tuple[httpx.Response, Any]:
         """One request and its reply."""
         headers = {**headers, **({"Authorization": f"Bearer {self._token}"} if self._token else {})}
         if not self.remote:
             headers = {**headers, CLIENT_HEADER: _PROGRAM}
-        with self._api.stream("POST", self.url, json=tasks, headers=headers, timeout=timeout) as response:
-            body = self._read(response, progress)
-        return response, _json(body, self._token)
+        options: dict[str, Any] = {"json": tasks, "headers": headers, "timeout": timeout}
+        with line.open("POST", self.url, progress, head_limit=timeout.read, **options) as reply:
+            body = self._read(reply)
+        return reply.response, _json(body, self._token)
 
-    def _read(self, response: httpx.Response, progress: Progress) -> bytes:
+    def _read(self, reply: LineReply) -> bytes:
         """A reply's body, piece by piece: one that drips in for ever, or unpacks to more and more, holds nothing up."""
-        end = time.monotonic() + DRIP_LIMIT
         body = bytearray()
         # What is packed twice could fill the memory with a single piece.
-        is_too_large = "," in response.headers.get("content-encoding", "")
-        for piece in () if is_too_large else response.iter_bytes():
-            progress.check()
+        is_too_large = "," in reply.response.headers.get("content-encoding", "")
+        for piece in () if is_too_large else reply.pieces(DRIP_LIMIT):
             body += piece
             if is_too_large := len(body) > REPLY_LIMIT:
                 break
-            if time.monotonic() > end:
-                raise httpx.ReadTimeout("The reply does not come to an end.", request=response.request)
         if is_too_large:
             raise NetworkError(
                 f"The service at {self.url} answers with more than {REPLY_LIMIT // 2**20} MB, which is too large for a "
                 "reply; check the address."
             )
         return bytes(body)
+
+    def _not_in_time(self, error: Exception) -> NetworkError:
+        fault = TimedOutError(f"The service at {self.url} does not answer in time; check the network.")
+        fault.__cause__ = error
+        return fault
 
     def _not_reached(self, error: Exception) -> NetworkError:
         fault = explain(error) or NetworkError(
@@ -428,6 +463,19 @@ def _json(content: bytes, token: str) -> Any:
     except (ValueError, RecursionError):
         return None
     return body if isinstance(body, dict) else None
+
+
+def _busy(task: Mapping[str, Any], body: Any, status: int) -> TrellisError | None:
+    """That the service is busy, where the body says so and the status does not; None where it says more than that.
+
+    Whether a service that is out of order has to do with a task that it polls is for the poll to judge.
+    """
+    reply = read_reply(body, str(task.get("taskUUID")))
+    if reply.results or reply.pending or not reply.errors or not all(map(is_of_service, reply.errors)):
+        return None
+    fault = error_from(reply.errors[0], status)
+    is_poll = task.get("taskType") in ("getResponse", "getTaskDetails")
+    return fault if isinstance(fault, BusyError) or (isinstance(fault, ServiceError) and not is_poll) else None
 
 
 def _error_of(reply: Reply, answer: Answer) -> TrellisError:

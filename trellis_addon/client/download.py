@@ -10,17 +10,21 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
+from urllib.parse import urlsplit
 
 import httpx
 
 from ..core.errors import DamagedFileError, NetworkError
 from ..core.progress import Progress
 from ..formats.glb.check import MAX_FILE_BYTES, check_glb_file
-from ..transfer.failures import explain
+from ..transfer.failures import explain, is_lasting
+from .line import Line, Reply
 
 log = logging.getLogger(__name__)
 
 ATTEMPTS = 12  # without a byte more than before; their waits add up to a good minute
+ATTEMPTS_TO_CONNECT = 5  # where not even a connection comes about
+HEAD_LIMIT = 60.0  # seconds until the reply's header is whole
 # Not there yet: file servers answer so for some seconds after a success.
 RETRIED_STATUS = {404, 408, 422, 425, 429, 500, 502, 503, 504}
 
@@ -47,7 +51,8 @@ def download(
     path.parent.mkdir(parents=True, exist_ok=True)
     # Named after the address: what came from another one must never be gone on with.
     part = path.with_name(f"{path.name}.{hashlib.sha256(url.encode()).hexdigest()[:12]}.part")
-    damaged = attempt = most = 0
+    _check_address(url)
+    damaged = attempt = unconnected = most = 0
     while True:
         try:
             if not _is_whole(part, check):  # as it is when the program ended just before the last step
@@ -66,7 +71,8 @@ def download(
             have = part.stat().st_size if part.exists() else 0
             if have > most:  # a bad line, but it gets on
                 most, attempt = have, 0
-            if attempt == attempts - 1 or error.code == "fileNotAvailable":
+            unconnected = unconnected + 1 if error.unsent else 0
+            if attempt == attempts - 1 or unconnected == ATTEMPTS_TO_CONNECT or error.code == "fileNotAvailable":
                 raise
             log.info("Downloading again: %s", error)
         wait(attempt, progress)
@@ -85,8 +91,10 @@ def _fetch(client: httpx.Client, url: str, part: Path, progress: Progress) -> No
     have = part.stat().st_size if part.exists() else 0
     # Bytes as they are: a compressed transfer could not be gone on with in the middle.
     headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={have}-"} if have else {})}
+    line = Line(client)
     try:
-        with client.stream("GET", url, headers=headers) as response:
+        with line.open("GET", url, progress, raw=True, head_limit=HEAD_LIMIT, headers=headers) as reply:
+            response = reply.response
             if response.status_code == 416 and have:
                 part.unlink()  # longer than the file: it belongs to something else
                 raise NetworkError("The download has to begin again.", code="downloadFailed")
@@ -98,31 +106,67 @@ def _fetch(client: httpx.Client, url: str, part: Path, progress: Progress) -> No
                     "run the job again to try once more.",
                     code="fileNotAvailable" if final else "downloadFailed",
                 )
+            if response.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
+                raise NetworkError(
+                    "The asset's file cannot be downloaded: its server packs it, which it was asked not to; "
+                    "run the job again to try once more.",
+                    code="fileNotAvailable",
+                )
             start = _start_of(response)
             if start not in (0, have):
                 part.unlink(missing_ok=True)
                 raise NetworkError("The file's server sends another part than was asked for.", code="downloadFailed")
-            total = start + int(response.headers.get("content-length") or 0)
-            _save(response, part, start, total, progress)
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        told = explain(error)
-        raise told or NetworkError(
-            f"The download of the asset broke off ({type(error).__name__}); run the job again to go on.",
-            code="downloadFailed",
+            total = start + _length(response)
+            _save(reply, part, start, total, progress)
+    except httpx.TooManyRedirects as error:
+        raise NetworkError(
+            "The download of the asset broke off: its address leads from one to the next without an end; "
+            "run the job again to try once more.",
+            code="fileNotAvailable",
         ) from error
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        code = "fileNotAvailable" if is_lasting(error) else "downloadFailed"
+        told = explain(error) or NetworkError(
+            f"The download of the asset broke off ({type(error).__name__}); run the job again to go on."
+        )
+        told.code = code
+        told.unsent = not line.has_left
+        raise told from error
 
 
-def _save(response: httpx.Response, part: Path, start: int, total: int, progress: Progress) -> None:
+def _check_address(url: str) -> None:
+    """Raise `NetworkError` for what can never be fetched, however long one waits."""
+    try:
+        parts = urlsplit(url)
+        is_one = parts.scheme.lower() in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        is_one = False
+    if not is_one:
+        short = url if len(url) <= 60 else url[:59] + "…"
+        raise NetworkError(
+            f'The asset\'s file cannot be downloaded: its address "{short}" is none of the web (http:// or https://); '
+            "ask the service's support for the task.",
+            code="fileNotAvailable",
+        )
+
+
+def _save(reply: Reply, part: Path, start: int, total: int, progress: Progress) -> None:
     received = start
     with part.open("r+b" if start else "wb") as file:
         file.seek(start)
-        for chunk in response.iter_bytes():  # as they come: what is collected into larger ones is lost in a break
+        for chunk in reply.pieces():  # as they come: what is collected into larger ones is lost in a break
             received += len(chunk)
             if max(total, received) > MAX_FILE_BYTES:
                 raise NetworkError("The asset's file is larger than 1 GB.", code="fileNotAvailable")
             file.write(chunk)
             progress.update("Downloading", received / total if total > start else 0.0)
         file.truncate()
+
+
+def _length(response: httpx.Response) -> int:
+    """What the reply says of its length; 0 where that is none."""
+    said = response.headers.get("content-length", "")
+    return int(said) if said.isascii() and said.isdigit() and len(said) < 16 else 0
 
 
 def _start_of(response: httpx.Response) -> int:

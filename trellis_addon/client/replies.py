@@ -25,6 +25,7 @@ from ..task.task import Result
 
 _LONGEST_NAME = 200  # characters of a device's name
 _MOST_NOTES = 8
+HIGHEST_COST = 100.0  # US dollars for one result; what is told beyond it is a mistake
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,11 @@ def is_unknown_task(error: Mapping[str, Any]) -> bool:
     """Whether an error says no more than that the service does not find the task (now)."""
     code = str(error.get("code") or "").lower()
     return code in ("tasknotfound", "taskfailedornotfound")
+
+
+def is_of_service(error: Mapping[str, Any]) -> bool:
+    """Whether an error is about the service, busy or ailing, and not about the task: it may get over it."""
+    return error.get("status") != "error" and isinstance(error_from(error), (BusyError, ServiceError))
 
 
 def error_from(error: Mapping[str, Any], status: int = 0) -> TrellisError:
@@ -212,6 +218,12 @@ def as_number(value: Any) -> float | None:
     return number if math.isfinite(number) else None
 
 
+def as_cost(value: Any) -> float | None:
+    """The value as the cost of one result in US dollars, or None where it can be none: totals are made of these."""
+    cost = as_number(value)
+    return cost if cost is not None and 0 <= cost <= HIGHEST_COST else None
+
+
 def _results_of(item: Mapping[str, Any], task_uuid: str, before: int) -> list[Result]:
     """The item's results; where it has no index of its own, it comes after the `before` others of its reply."""
     outputs = item.get("outputs")
@@ -231,7 +243,7 @@ def _results_of(item: Mapping[str, Any], task_uuid: str, before: int) -> list[Re
                     seed=seed if _is_whole(seed) else None,
                     file_uuid=str(file.get("uuid") or ""),
                     url=url,
-                    cost=as_number(item.get("cost")),
+                    cost=as_cost(item.get("cost")),
                     engine=str(item.get("engine") or item.get("model") or ""),
                     latents_url=kept if isinstance(kept, str) else "",
                     performance=_performance_of(item),

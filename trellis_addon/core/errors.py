@@ -9,7 +9,10 @@ TrellisError
 ├── EngineError              a generation failed on the side that ran it
 │   └── DeviceMemoryError    ... because the device has too little memory
 ├── JobError                 a job cannot be taken where it was meant to go
-│   └── StoreError           the jobs' folder cannot be read or written
+│   ├── StoreError           the jobs' folder cannot be read or written
+│   ├── TakenError           another program works on it
+│   └── UnsentError          it would have to be sent, and paid, and nobody has asked for that
+├── OutputError              what was made cannot be put where it was asked for
 ├── BackendError             the service could not be asked, or refused
 │   ├── ApiKeyError          no key, or the key is not accepted
 │   ├── AccessError          the key may not do this
@@ -38,10 +41,12 @@ class TrellisError(Exception):
     """Base of all errors raised on purpose.
 
     `code` is the protocol's name for the case, `raw` the service's own reply where there was one (never the key).
+    `unsent` says that not a byte of what was asked for can have left this machine: nothing came of it, nothing is paid.
     """
 
     code = "unknownError"
     raw: Any = None
+    unsent = False
 
 
 class InputError(TrellisError):
@@ -100,6 +105,18 @@ class JobError(TrellisError):
 
 class StoreError(JobError):
     code = "jobStore"
+
+
+class TakenError(JobError):
+    code = "jobTaken"
+
+
+class UnsentError(JobError):
+    code = "jobNotSent"
+
+
+class OutputError(TrellisError):
+    code = "outputFile"
 
 
 class BackendError(TrellisError):

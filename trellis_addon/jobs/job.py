@@ -84,10 +84,14 @@ class Asset:
         """Where the provenance lies beside the GLB."""
         return self.path.with_suffix(".json")
 
+    @property
+    def provenance_text(self) -> str:
+        """The provenance as it lies beside the GLB."""
+        return json.dumps({"name": self.name, **self.provenance}, indent=2)
+
     def save_provenance(self) -> None:
-        text = json.dumps({"name": self.name, **self.provenance}, indent=2)
         part = self.sidecar.with_name(self.sidecar.name + ".part")
-        part.write_text(text, encoding="utf-8")
+        part.write_text(self.provenance_text, encoding="utf-8")
         os.replace(part, self.sidecar)
 
     @classmethod
@@ -119,9 +123,10 @@ class Job:
     """One row of the store.
 
     `batch` and `fingerprint` let a scripted batch find what it has done already. Times are Unix
-    seconds, None where it has not happened: `sent` first to the service, `finished` with all files
+    seconds, None where it has not happened: `sent` to the service, `finished` with all files
     here, `delivered` into a scene. `cost` is in US dollars, None where the service has not told.
-    `error` is the last thing that went wrong, even where the job goes on. `target` is whatever the
+    `error` is the last thing that went wrong, even where the job goes on, or is ready with less than was asked
+    for. `target` is whatever the
     caller wants to find again: the add-on keeps there, as JSON, where the asset belongs.
     """
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import datetime
 import functools
-import json
-import sqlite3
 from dataclasses import dataclass
 
+from ..client.replies import as_cost
 from ..core.errors import FieldError, LimitError
 from ..task.settings import Settings
 from ..task.task import examples
 from .job import REMOTE, Job, State
-from .store import JobStore
+from .store import JobStore, Ledger
 
 PERIODS = ("day", "month")
+AHEAD = 31 * 86400.0  # seconds: what is dated further ahead of now was sent while the clock was wrong
 
 
 @dataclass(frozen=True)
@@ -41,20 +41,18 @@ def spent(store: JobStore, period: str) -> float:
 
     A job that was sent and whose cost is not known counts with the most that the examples cost.
     """
-    with store.connection() as connection:
-        return _spent(connection, _start_of(period, store.clock()))
+    with store.ledger() as ledger:
+        return _spent(ledger, period, store.clock())
 
 
-def _spent(connection: sqlite3.Connection, since: float) -> float:
-    rows = connection.execute(
-        "SELECT cost, state, request FROM jobs WHERE backend = ? AND sent >= ?", (REMOTE, since)
-    ).fetchall()
+def _spent(ledger: Ledger, period: str, now: float) -> float:
     total = 0.0
-    for row in rows:
-        if row["cost"]:  # nought is not free: it may not be told yet
-            total += row["cost"]
-        elif row["state"] != State.FAILED:  # what was refused is not billed
-            total += expected_price(json.loads(row["request"]).get("numberResults", 1)).high
+    # What a clock that was set back has put a little ahead counts: a limit cannot be got round that way.
+    for charge in ledger.charges(REMOTE, _start_of(period, now), now + AHEAD):
+        if cost := as_cost(charge.cost):  # nought is not free: it may not be told yet
+            total += cost
+        elif charge.state != State.FAILED:  # what was refused is not billed
+            total += expected_price(charge.results).high
     return total
 
 
@@ -65,26 +63,23 @@ def set_limit(store: JobStore, period: str, amount: float | None) -> None:
     is_number = isinstance(amount, (int, float)) and not isinstance(amount, bool)
     if amount is not None and not (is_number and 0 <= amount < 1e9):
         raise FieldError("limit", amount, "give an amount in US dollars, 0 or more")
-    with store.connection() as connection:
-        connection.execute("DELETE FROM limits WHERE period = ?", (period,))
-        if amount is not None:
-            connection.execute("INSERT INTO limits (period, amount) VALUES (?, ?)", (period, amount))
+    store.set_limit(period, amount)
 
 
 def limits(store: JobStore) -> dict[str, float]:
     """The limits that are set, by period."""
-    with store.connection() as connection:
-        return _limits(connection)
+    with store.ledger() as ledger:
+        return _limits(ledger)
 
 
-def _limits(connection: sqlite3.Connection) -> dict[str, float]:
-    return {row["period"]: row["amount"] for row in connection.execute("SELECT * FROM limits")}
+def _limits(ledger: Ledger) -> dict[str, float]:
+    return {period: amount for period, amount in ledger.limits().items() if period in PERIODS}
 
 
 def check_limits(store: JobStore, settings: Settings) -> None:
     """Raise `LimitError` when a job with these settings could go beyond a limit; asked before sending."""
-    with store.connection() as connection:
-        _check_limits(connection, settings, store.clock())
+    with store.ledger() as ledger:
+        _check_limits(ledger, settings, store.clock())
 
 
 def move_to_sending(store: JobStore, job: Job) -> Job:
@@ -99,10 +94,10 @@ def move_to_sending(store: JobStore, job: Job) -> Job:
     return store.move(job, State.SENDING, check=check)
 
 
-def _check_limits(connection: sqlite3.Connection, settings: Settings, now: float) -> None:
+def _check_limits(ledger: Ledger, settings: Settings, now: float) -> None:
     price = expected_price(settings.value("number_results")).high
-    for period, amount in _limits(connection).items():
-        already = _spent(connection, _start_of(period, now))
+    for period, amount in _limits(ledger).items():
+        already = _spent(ledger, period, now)
         if already + price > amount + 1e-9:
             each = "a day" if period == "day" else "a month"
             raise LimitError(
@@ -114,7 +109,8 @@ def _check_limits(connection: sqlite3.Connection, settings: Settings, now: float
 
 def cost_of(job: Job) -> str:
     """The job's cost in words; empty where nothing is known. Nought is never read as free: it may not be told yet."""
-    return f"{job.cost:.4f} US dollars" if job.is_paid and job.cost else ""
+    cost = as_cost(job.cost)
+    return f"{cost:.4f} US dollars" if job.is_paid and cost else ""
 
 
 def _start_of(period: str, now: float) -> float:

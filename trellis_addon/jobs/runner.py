@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ..client.client import Client
-from ..client.replies import Reply, error_from
+from ..client.replies import Reply, error_from, is_of_service
 from ..core.errors import (
     AccessError,
     ApiKeyError,
@@ -36,6 +36,7 @@ from ..core.errors import (
     StoreError,
     TimedOutError,
     TrellisError,
+    UnsentError,
 )
 from ..core.progress import Progress
 from ..core.version import VERSION
@@ -52,6 +53,8 @@ TIME_LIMIT = 45 * 60.0
 UPLOAD_ABOVE = 2**20  # characters: larger pictures are uploaded once and named by their UUID
 SILENCE = 20.0  # seconds without a word about the task before its details are asked for
 FORGOTTEN_AFTER = 2 * 86400.0  # seconds since it was sent: then a task that its service does not find is gone
+FRESH = 600.0  # seconds since it was sent: a service that does not know a task yet may be about to
+QUESTIONS = 6  # times that such a service is asked, with growing waits
 PATIENCE = 5  # times that a service may say of itself, not of the task, that it is out of order
 _DOWNLOAD_SHARE = 0.1  # of the progress bar
 
@@ -62,6 +65,7 @@ def run_job(
     client: Client,
     progress: Progress | None = None,
     *,
+    may_send: bool = True,
     clock: Callable[[], float] = time.monotonic,
     time_limit: float = TIME_LIMIT,
 ) -> Job:
@@ -69,22 +73,28 @@ def run_job(
 
     Raises what went wrong, after writing it into the store. Trouble on the way (network, a service out
     of order, a damaged download, a full disk, a key that is not accepted any more) leaves the job where
-    it is: run it again to go on, without paying again.
+    it is: run it again to go on, without paying again. Where nothing of a paid task has left this machine, that is
+    the end of it: it is never sent, and paid, on a later day by itself.
+
+    `may_send`: whether somebody asks for its being sent, as Generate, Retry and a batch do. Where nobody does, a paid
+    job is only asked for; one that its service does not know fails with an `UnsentError`.
     """
     progress = progress or Progress()
     with store.claim(job) as current:
-        runner = _Runner(current, store, client, progress, clock, time_limit)
+        runner = _Runner(current, store, client, progress, may_send, clock, time_limit)
         try:
             return runner.run()
         except Interrupted:
             raise  # nobody has given the job up
-        except Cancelled:
-            if runner.job.state is not State.WAITING:
+        except Cancelled as error:
+            unsent = _is_unsent(runner.job, error)
+            if not unsent:
                 client.cancel(runner.job.uuid)
-            _write_down(store, runner.job, State.CANCELLED)
+            _write_down(store, runner.job, State.CANCELLED, unsent=unsent)
             raise
         except (NetworkError, ServiceError, BusyError, DamagedFileError, StoreError) as error:
-            _write_down(store, runner.job, None, str(error))
+            unsent = runner.job.is_paid and _is_unsent(runner.job, error)
+            _write_down(store, runner.job, State.FAILED if unsent else None, str(error), unsent=unsent)
             raise
         except OSError as error:
             told = StoreError(
@@ -103,28 +113,63 @@ def run_job(
             raise
 
 
-def _write_down(store: JobStore, job: Job, state: State | None, error: str = "") -> None:
+def give_up_unsent(job: Job, store: JobStore, error: TrellisError | None = None) -> None:
+    """End a job that was never sent, so that it is not sent, and paid, on a later day by itself.
+
+    Nothing is done to one that was sent meanwhile. Raises `error`, or an `UnsentError` that says how it is sent after
+    all; `TakenError` while another program works on the job.
+    """
+    with store.claim(job) as current:
+        if current.state is State.WAITING:
+            told = error or _never_sent(job)
+            _write_down(store, current, State.CANCELLED if isinstance(told, Cancelled) else State.FAILED, str(told))
+            raise told
+
+
+def _never_sent(job: Job) -> UnsentError:
+    return UnsentError(
+        f'"{job.name}" was never sent, so nothing was paid; choose Retry, or generate it again, to have it made.'
+    )
+
+
+def _is_unsent(job: Job, error: TrellisError) -> bool:
+    """Whether nothing of the task has left this machine."""
+    if job.state is State.WAITING:
+        return not isinstance(error, StoreError)
+    return job.state is State.SENDING and error.unsent
+
+
+def _write_down(store: JobStore, job: Job, state: State | None, error: str = "", *, unsent: bool = False) -> None:
     """How a job ended (None: it goes on another time). A store that fails must not hide what went wrong."""
     try:
         if state is None or job.state.is_over:
             store.note(job, error or job.error)
         else:
-            store.move(job, state, error=error)
+            store.move(job, state, error=error, unsent=unsent)
     except JobError as problem:
         log.warning("It cannot be written down what became of the job %s: %s", job.uuid, problem)
 
 
 class _Runner:
     def __init__(
-        self, job: Job, store: JobStore, client: Client, progress: Progress, clock: Callable[[], float], limit: float
+        self,
+        job: Job,
+        store: JobStore,
+        client: Client,
+        progress: Progress,
+        may_send: bool,
+        clock: Callable[[], float],
+        limit: float,
     ) -> None:
         self.job = job
+        self.may_send = may_send or not job.is_paid
         self.store = store
         self.client = client
         self.progress = progress
         self.clock = clock
         self.give_up = clock() + limit
         self.limit = limit
+        self.shortfall = ""  # why there is less than was asked for
 
     def run(self) -> Job:
         reply = Reply()
@@ -144,7 +189,8 @@ class _Runner:
         results = self._wait(reply)
         assets = self._download(results)
         costs = [result.cost for result in results if result.cost is not None]
-        self.job = self.store.move(self.job, State.READY, cost=sum(costs) if costs else None, assets=assets)
+        cost = sum(costs) if costs else None
+        self.job = self.store.move(self.job, State.READY, cost=cost, assets=assets, error=self.shortfall)
         return self.job
 
     def _move(self, state: State) -> None:
@@ -152,6 +198,8 @@ class _Runner:
 
     def _send(self) -> Reply:
         """Send for the first time."""
+        if not self.may_send:
+            raise _never_sent(self.job)
         if self.client.remote:
             check_published(self.job.task)
         if self.job.is_paid:
@@ -161,20 +209,49 @@ class _Runner:
         self.progress.update("Sending", 0.0)
         try:
             reply = self._submit(task)
-        except (NetworkError, ServiceError, BusyError, Cancelled):
-            self._move(State.UNCERTAIN)
+        except (NetworkError, ServiceError, BusyError, Cancelled) as error:
+            if not (self.job.is_paid and error.unsent):
+                self._move(State.UNCERTAIN)
             raise
         self._move(State.RUNNING)
         return reply
 
     def _settle(self) -> Reply:
-        """Find out whether a task was accepted; if nobody knows of it, send it, under the same taskUUID."""
+        """Find out whether a task was accepted; if nobody knows of it, send it, under the same taskUUID.
+
+        Not after days: then its service may have forgotten it, and would take it, and its price, for a new one.
+        """
         self.progress.update("Asking what became of it", 0.0)
         reply = self._ask()
+        if not reply.known and self.client.remote and self._is_long_ago():
+            raise JobError(
+                f'The service knows nothing of "{self.job.name}" any more, and it may have been paid; ask its support '
+                f"for task {self.job.uuid}, or retry it as a new job."
+            )
+        if not reply.known and not self.may_send:
+            reply = self._ask_patiently()
         if not reply.known:
             reply = self._submit(self._with_upload(self.job.task))
         self._move(State.RUNNING)
         return reply
+
+    def _ask_patiently(self) -> Reply:
+        """The same question again and again, of a task that may only just have been sent; `UnsentError` in the end."""
+        is_fresh = abs(self.store.clock() - (self.job.sent or 0.0)) < FRESH
+        for attempt in range(QUESTIONS if is_fresh else 0):
+            self.client.wait(attempt, self.progress)
+            reply = self._ask()
+            if reply.known:
+                return reply
+        raise UnsentError(
+            f'The service knows nothing of "{self.job.name}": it seems that it never got there. Choose Retry, or '
+            "generate it again, to have it made."
+        )
+
+    def _is_long_ago(self) -> bool:
+        """Whether it was sent so long ago, or by a clock so wrong, that its service may have forgotten it."""
+        age = self.store.clock() - (self.job.sent or self.job.created)
+        return not -FORGOTTEN_AFTER <= age <= FORGOTTEN_AFTER
 
     def _recall(self) -> Reply:
         """Ask for a job that was given up, or reported as failed: it may have been made all the same."""
@@ -216,7 +293,7 @@ class _Runner:
             if task.image == self.job.task.image or isinstance(error, ContentError) or not is_about_picture:
                 raise
             # The upload is not there any more: the picture itself does as well.
-            _forget_upload(self.store, self.client.url, task.image)
+            self.store.forget_upload(self.client.url, task.image)
             return self.client.submit(self.job.task, self.progress)
 
     def _with_upload(self, task: Task) -> Task:
@@ -224,7 +301,7 @@ class _Runner:
         if len(task.image) < UPLOAD_ABOVE or not task.image.startswith("data:") or not self.client.remote:
             return task
         digest = hashlib.sha256(task.image.encode()).hexdigest()
-        uuid = _find_upload(self.store, self.client.url, digest)
+        uuid = self.store.find_upload(self.client.url, digest)
         if not uuid:
             self.progress.update("Uploading", 0.0)
             try:
@@ -234,7 +311,7 @@ class _Runner:
                     raise
                 log.info("The picture goes with the task, its upload was not taken: %s", error)
                 return task
-        _keep_upload(self.store, self.client.url, digest, uuid)
+        self.store.keep_upload(self.client.url, digest, uuid)
         return replace(task, image=uuid)
 
     def _wait(self, reply: Reply) -> list[Result]:
@@ -263,7 +340,7 @@ class _Runner:
                 if all_told or self.clock() - news > SILENCE:
                     if not results:
                         raise _failure(failures[0])
-                    log.warning("%d of %d results came: %s", len(results), wanted, _failure(failures[0]))
+                    self._fall_short(f"{len(results)} of {wanted} results came. {_failure(failures[0])}")
                     break
             if reply.known:
                 heard = self.clock()
@@ -274,7 +351,10 @@ class _Runner:
                 continue
             if self.clock() > self.give_up:
                 if results:
-                    log.warning("Only %d of %d results came in %.0f minutes.", len(results), wanted, self.limit / 60)
+                    self._fall_short(
+                        f"{len(results)} of {wanted} results came; the others took longer than {self.limit / 60:.0f} "
+                        "minutes."
+                    )
                     break
                 raise TimedOutError(
                     f"The service has not finished after {self.limit / 60:.0f} minutes; the job stays in the list "
@@ -284,6 +364,10 @@ class _Runner:
             self.client.pause(min(max(0.1 * (self.clock() - began), shortest), longest), progress)
             reply = self.client.poll(self.job.uuid, progress)
         return _in_order(results.values())[:wanted]
+
+    def _fall_short(self, sentence: str) -> None:
+        log.warning("%s: %s", self.job.name, sentence)
+        self.shortfall = sentence
 
     def _ask_again(self) -> Reply:
         """What the details say of a task that polling gives no word of."""
@@ -295,7 +379,7 @@ class _Runner:
         if details is None and not self.client.remote:
             # Our own service forgets its tasks when it ends; running one again costs nothing.
             return self._submit(self.job.task)
-        if details is None and self.store.clock() - (self.job.sent or self.job.created) > FORGOTTEN_AFTER:
+        if details is None and self._is_long_ago():
             raise JobError(
                 f'The service knows nothing of "{self.job.name}" any more; ask its support for task {self.job.uuid}, '
                 "or retry it as a new job."
@@ -309,7 +393,7 @@ class _Runner:
             span = progress.part(position / len(results), (position + 1) / len(results))
             suffix = f"-{position + 1}" if len(results) > 1 else ""
             path = self.job.folder / f"asset{suffix}.glb"
-            asset = Asset(path, self.job.name, provenance_of(self.job, result))
+            asset = Asset(path, self.job.name, provenance_of(self.job, result, self.shortfall))
             if not _is_here(asset):
                 latents_path(path).unlink(missing_ok=True)  # of another run, which drew another seed
                 self.client.download(result, path, span)
@@ -331,7 +415,7 @@ class _Runner:
 
 def _is_final(error: Mapping[str, Any]) -> bool:
     """Whether an error in a reply is about the task: a service that is busy or ailing may get over it."""
-    return error.get("status") == "error" or not isinstance(error_from(error), (BusyError, ServiceError))
+    return not is_of_service(error)
 
 
 def _failure(error: Mapping[str, Any]) -> TrellisError:
@@ -361,8 +445,9 @@ def _is_here(asset: Asset) -> bool:
         return False
 
 
-def provenance_of(job: Job, result: Result) -> dict[str, Any]:
+def provenance_of(job: Job, result: Result, shortfall: str = "") -> dict[str, Any]:
     """What is kept with an asset for good; no secrets, no picture, no address that expires."""
+    notes = [*result.notes, *([shortfall] if shortfall else [])]
     return {
         "task_uuid": job.uuid,
         "result_index": result.index,
@@ -377,28 +462,8 @@ def provenance_of(job: Job, result: Result) -> dict[str, Any]:
         "image_sha256": job.image_sha256,
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         **({"performance": dict(result.performance)} if result.performance else {}),
-        **({"notes": list(result.notes)} if result.notes else {}),
+        **({"notes": notes} if notes else {}),
         **({"source": dict(source)} if (source := job.source) else {}),
         **({"fingerprint": job.fingerprint} if job.fingerprint else {}),
         "generator": f"TRELLIS.2 for Blender {VERSION}",
     }
-
-
-def _find_upload(store: JobStore, service: str, digest: str) -> str:
-    # the platform deletes an upload 30 days after its last use
-    since = store.clock() - 25 * 86400
-    with store.connection() as connection:
-        row = connection.execute(
-            "SELECT media_uuid FROM uploads WHERE service = ? AND sha256 = ? AND used > ?", (service, digest, since)
-        ).fetchone()
-    return row["media_uuid"] if row else ""
-
-
-def _keep_upload(store: JobStore, service: str, digest: str, uuid: str) -> None:
-    with store.connection() as connection:
-        connection.execute("REPLACE INTO uploads VALUES (?, ?, ?, ?)", (service, digest, uuid, store.clock()))
-
-
-def _forget_upload(store: JobStore, service: str, uuid: str) -> None:
-    with store.connection() as connection:
-        connection.execute("DELETE FROM uploads WHERE service = ? AND media_uuid = ?", (service, uuid))

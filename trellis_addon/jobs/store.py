@@ -1,28 +1,41 @@
-"""The store of jobs: one SQLite file that every Blender and script of this user shares."""
+"""The store of jobs: one SQLite file that every Blender and script of this user shares; all its SQL is here.
+
+Beside a job's row there is a record of it in its folder (`records.py`): a database that is damaged is moved aside, and
+a new one is made of those.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
+import os
 import shutil
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import filelock
 
-from ..core.errors import JobError, StoreError
+from ..client.replies import as_number
+from ..core.errors import JobError, StoreError, TakenError
 from ..core.folders import default_folder
 from ..task.settings import Settings
 from ..task.task import Task
+from . import records, rows
 from .job import NOT_KEPT, PICTURE_FILE, SOURCE_FILE, TRANSITIONS, Asset, Job, State
+
+log = logging.getLogger(__name__)
 
 VERSION = 1  # of the tables, kept in the file's user_version
 BUSY_TIMEOUT = 30.0  # seconds to wait for other writers
+UPLOAD_LIFE = 25 * 86400.0  # seconds; the platform deletes an upload 30 days after its last use
 
+_TABLES = ("jobs", "uploads", "limits")
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS jobs (
     uuid TEXT PRIMARY KEY,
@@ -56,11 +69,59 @@ CREATE TABLE IF NOT EXISTS limits (period TEXT PRIMARY KEY, amount REAL NOT NULL
 """
 
 
+@dataclass(frozen=True)
+class Charge:
+    """What a job that was sent has to do with money: `cost` in US dollars as written down, which may be nonsense."""
+
+    cost: Any
+    state: str
+    results: int
+
+
+class Ledger:
+    """The list as money sees it, in one look: nobody writes between two of its answers."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def charges(self, backend: str, since: float, until: float) -> list[Charge]:
+        """The jobs that were sent to a backend between two times."""
+        found = self._connection.execute(
+            "SELECT cost, state, request FROM jobs WHERE backend = ? AND sent >= ? AND sent < ?",
+            (backend, since, until),
+        )
+        return [Charge(row["cost"], row["state"], rows.results_in(row["request"])) for row in found]
+
+    def limits(self) -> dict[str, float]:
+        """The most to spend, in US dollars, by period; what SQLite was given that can be no limit is left out."""
+        found = self._connection.execute("SELECT period, amount FROM limits")
+        return {row["period"]: row["amount"] for row in found if as_number(row["amount"]) is not None}
+
+
+# What an artist should know of the list, in the order it was found; and which rows were told of already.
+_notices: list[str] = []
+_told: set[tuple[Path, str]] = set()
+_examined: set[tuple[Path, int]] = set()  # databases that were read from end to end by this program
+
+
+def notices() -> tuple[str, ...]:
+    """What was found wrong with lists of jobs since this program began, in sentences."""
+    return tuple(_notices)
+
+
+def _notice(sentence: str) -> None:
+    log.warning("%s", sentence)
+    _notices.append(sentence)
+
+
 class JobStore:
     """Reads and writes jobs; safe to use from several threads and processes at once.
 
     Every call opens its own connection: SQLite's locking is what keeps writers apart, and a file lock
     per job, which the system releases however a process ends, is what keeps two from working on one.
+
+    A row that cannot be read is passed over, and told of in the log. A database that is damaged is kept under another
+    name, and what the jobs' folders tell makes a new one; see `notices`.
     """
 
     def __init__(self, folder: Path | None = None, clock: Callable[[], float] = time.time) -> None:
@@ -68,13 +129,13 @@ class JobStore:
         self.clock = clock
         with _as_sentence(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
-        with self.connection() as connection:
-            (found,) = connection.execute("PRAGMA user_version").fetchone()
-            if found > VERSION:
-                raise StoreError(f"The jobs in {self.folder} were written by a newer version; update this one.")
-            if found < VERSION:
-                connection.executescript(_SCHEMA)
-                connection.execute(f"PRAGMA user_version = {VERSION}")
+            try:
+                if found := self._prepare():
+                    _notice(f"The list of jobs in {self.folder} was lost; a new one was made of {found} jobs' folders.")
+            except sqlite3.DatabaseError as error:
+                if not _is_damage(error):
+                    raise
+                self._replace_damaged()
 
     def add(
         self,
@@ -115,14 +176,14 @@ class JobStore:
         return job
 
     def adopt(self, uuid: str, *, name: str, backend: str, settings: Settings) -> Job:
-        """A job that the service knows and this store does not, by its taskUUID: it only has to be fetched."""
+        """A job that its service knows and this store does not, or cannot read, by its taskUUID: to be fetched."""
         job = Job(
             Task(NOT_KEPT, settings, uuid=uuid), name, backend, self._folder(uuid),
             state=State.RUNNING, created=self.clock(),
         )  # fmt: skip
         with _as_sentence(job.folder):
             job.folder.mkdir(parents=True, exist_ok=True)
-        self._insert(job)
+        self._insert(job, replace_it=True)
         return job
 
     def move(
@@ -133,13 +194,14 @@ class JobStore:
         error: str = "",
         cost: float | None = None,
         assets: tuple[Asset, ...] = (),
-        check: Callable[[sqlite3.Connection], None] = lambda connection: None,
+        unsent: bool = False,
+        check: Callable[[Ledger], None] = lambda ledger: None,
     ) -> Job:
         """Take a job to another state; raises `JobError` for a step that the table does not allow.
 
         The step happens only if the row still is in the state that `job` says, so that of two
         processes one goes on and the other is told. What `check` raises stops it; nobody else can write
-        between the check and the step.
+        between the check and the step. `unsent`: what was tried to be sent has not left this machine.
         """
         if state not in TRANSITIONS[job.state]:
             raise JobError(f"A job that is {job.state} cannot become {state}.")
@@ -147,30 +209,32 @@ class JobStore:
             job,
             state=state,
             error=error,
-            sent=self.clock() if state is State.SENDING else job.sent,
+            sent=None if unsent else self.clock() if state is State.SENDING else job.sent,
             finished=self.clock() if state is State.READY else job.finished,
             cost=cost if cost is not None else job.cost,
             assets=assets or job.assets,
         )
         with self.connection() as connection:
             connection.execute("BEGIN IMMEDIATE")
-            check(connection)
+            check(Ledger(connection))
             cursor = connection.execute(
                 "UPDATE jobs SET state = ?, error = ?, sent = ?, finished = ?, cost = ?, assets = ?"
                 " WHERE uuid = ? AND state = ?",
                 (
-                    state, error, changed.sent, changed.finished, changed.cost, _assets_json(changed),
+                    state, error, changed.sent, changed.finished, changed.cost, rows.assets_text(changed),
                     job.uuid, job.state,
                 ),
             )  # fmt: skip
             if cursor.rowcount != 1:
-                raise JobError(f'The job "{job.name}" is being worked on by another program.')
+                raise TakenError(f'The job "{job.name}" is being worked on by another program.')
+        self._record(job.uuid)
         return changed
 
     def note(self, job: Job, error: str) -> None:
         """Remember what went wrong with a job that can go on from where it is."""
         with self.connection() as connection:
             connection.execute("UPDATE jobs SET error = ? WHERE uuid = ?", (error, job.uuid))
+        self._record(job.uuid)
 
     @contextmanager
     def claim(self, job: Job) -> Iterator[Job]:
@@ -183,7 +247,7 @@ class JobStore:
                 job.folder.mkdir(parents=True, exist_ok=True)
                 lock.acquire(timeout=0)
         except filelock.Timeout:
-            raise JobError(f'The job "{job.name}" is being worked on by another program.') from None
+            raise TakenError(f'The job "{job.name}" is being worked on by another program.') from None
         try:
             current = self.get(job.uuid)
             if current is None:  # since we looked
@@ -199,7 +263,10 @@ class JobStore:
             cursor = connection.execute(
                 "UPDATE jobs SET delivered = ? WHERE uuid = ? AND delivered IS NULL", (self.clock(), uuid)
             )
-            return cursor.rowcount == 1
+            is_first = cursor.rowcount == 1
+        if is_first:
+            self._record(uuid)
+        return is_first
 
     def delete(self, job: Job) -> None:
         """Remove a job and its files; not while something works on it."""
@@ -208,6 +275,7 @@ class JobStore:
         shutil.rmtree(job.folder, ignore_errors=True)
 
     def get(self, uuid: str) -> Job | None:
+        """The job of this taskUUID; None where there is none, or its row cannot be read."""
         return next(iter(self._select("WHERE uuid = ?", (uuid,))), None)
 
     def recent(self, limit: int = 50) -> list[Job]:
@@ -233,53 +301,218 @@ class JobStore:
         return found[0] if found else None
 
     @contextmanager
+    def ledger(self) -> Iterator[Ledger]:
+        """What money asks of the list."""
+        with self.connection() as connection:
+            yield Ledger(connection)
+
+    def set_limit(self, period: str, amount: float | None) -> None:
+        """Keep the most to spend in a period, in US dollars; None takes it away."""
+        with self.connection() as connection:
+            connection.execute("DELETE FROM limits WHERE period = ?", (period,))
+            if amount is not None:
+                connection.execute("INSERT INTO limits (period, amount) VALUES (?, ?)", (period, amount))
+            limits = Ledger(connection).limits()
+        with _as_sentence(self.folder):
+            records.keep_limits(self.folder, limits)
+
+    def find_upload(self, service: str, digest: str) -> str:
+        """The UUID that a service keeps a picture under, by the picture's SHA-256; empty where it was not uploaded."""
+        since = self.clock() - UPLOAD_LIFE
+        with self.connection() as connection:
+            row = connection.execute(
+                "SELECT media_uuid FROM uploads WHERE service = ? AND sha256 = ? AND used > ?", (service, digest, since)
+            ).fetchone()
+        return row["media_uuid"] if row else ""
+
+    def keep_upload(self, service: str, digest: str, uuid: str) -> None:
+        """Remember that a picture was uploaded, and used just now."""
+        with self.connection() as connection:
+            connection.execute("REPLACE INTO uploads VALUES (?, ?, ?, ?)", (service, digest, uuid, self.clock()))
+
+    def forget_upload(self, service: str, uuid: str) -> None:
+        """A service has an upload no more."""
+        with self.connection() as connection:
+            connection.execute("DELETE FROM uploads WHERE service = ? AND media_uuid = ?", (service, uuid))
+
+    @contextmanager
     def connection(self) -> Iterator[sqlite3.Connection]:
         """A connection of one's own; what is done with it happens as a whole. Raises `StoreError`."""
         with _as_sentence(self.folder):
-            connection = sqlite3.connect(self.folder / "jobs.sqlite3", timeout=BUSY_TIMEOUT)
             try:
-                connection.row_factory = sqlite3.Row
-                with connection:  # commits, or rolls back on an exception
+                with self._connected() as connection:
                     yield connection
-            finally:
-                connection.close()
+            except sqlite3.DatabaseError as error:
+                if not _is_damage(error):
+                    raise
+                self._replace_damaged()
+                raise StoreError(
+                    f"The list of jobs in {self.folder} was damaged, and was made anew; try again."
+                ) from error
+
+    @property
+    def _database(self) -> Path:
+        return self.folder / "jobs.sqlite3"
+
+    @contextmanager
+    def _connected(self) -> Iterator[sqlite3.Connection]:
+        connection = sqlite3.connect(self._database, timeout=BUSY_TIMEOUT)
+        try:
+            connection.row_factory = sqlite3.Row
+            with connection:  # commits, or rolls back on an exception
+                yield connection
+        finally:
+            connection.close()
+
+    def _prepare(self) -> int:
+        """Make the tables where they are missing, of what the folders tell; returns how many jobs were found there."""
+        with self._connected() as connection:
+            found = _version(connection)
+            if found > VERSION:
+                raise StoreError(f"The jobs in {self.folder} were written by a newer version; update this one.")
+            if found == VERSION and _has_tables(connection):
+                self._examine(connection)
+                return 0
+            connection.execute("BEGIN IMMEDIATE")
+            if _version(connection) == VERSION and _has_tables(connection):
+                return 0  # another program has
+            for statement in _SCHEMA.split(";"):
+                connection.execute(statement)
+            rebuilt = sum(_restore(connection, row) for row in records.find(self.folder / "jobs"))
+            for period, amount in records.find_limits(self.folder).items():
+                connection.execute("INSERT OR IGNORE INTO limits VALUES (?, ?)", (period, amount))
+            connection.execute(f"PRAGMA user_version = {VERSION}")
+        return rebuilt
+
+    def _examine(self, connection: sqlite3.Connection) -> None:
+        """Raise for what is damaged somewhere in the middle; once for each program, as it reads everything."""
+        known = (self._database, self._database.stat().st_ino)
+        if known not in _examined:
+            (told,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+            if told != "ok":
+                raise _Damage(told)
+            _examined.add(known)
+            if (limits := Ledger(connection).limits()) and not (self.folder / records.LIMITS_FILE).exists():
+                with contextlib.suppress(OSError):  # of version 0.1.0, which kept them in the database only
+                    records.keep_limits(self.folder, limits)
+
+    def _replace_damaged(self) -> None:
+        """Keep the database under another name, and begin a new one; of several programs one does."""
+        lock = filelock.FileLock(self.folder / "rebuild.lock")
+        try:
+            lock.acquire(timeout=BUSY_TIMEOUT)
+        except filelock.Timeout:
+            raise StoreError(f"The list of jobs in {self.folder} is being repaired by another program.") from None
+        try:
+            _examined.discard((self._database, self._database.stat().st_ino))
+            try:
+                self._prepare()
+                return  # another program has
+            except sqlite3.DatabaseError as error:
+                if not _is_damage(error):
+                    raise
+            with contextlib.suppress(sqlite3.Error), self._connected() as connection:
+                records.keep_limits(self.folder, Ledger(connection).limits())
+            aside = self._database.with_name(f"jobs.damaged-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.sqlite3")
+            os.replace(self._database, aside)
+            for ending in ("-journal", "-wal", "-shm"):
+                with contextlib.suppress(OSError):
+                    os.replace(f"{self._database}{ending}", f"{aside}{ending}")
+            found = self._prepare()
+            _notice(
+                f"The list of jobs in {self.folder} was damaged; it is kept as {aside.name}, and a new one was made of "
+                f"{found} jobs' folders."
+            )
+        finally:
+            lock.release()
+
+    def _record(self, uuid: str) -> None:
+        """Have the job's folder tell what its row does; that it cannot is no reason to stop."""
+        try:
+            with self.connection() as connection:
+                row = connection.execute("SELECT * FROM jobs WHERE uuid = ?", (uuid,)).fetchone()
+        except StoreError as error:
+            log.info("The record of the job %s cannot be written: %s", uuid, error)
+            return
+        if row is not None:
+            records.keep(self._folder(uuid), dict(row))
 
     def _folder(self, uuid: str) -> Path:
         return self.folder / "jobs" / uuid
 
-    def _insert(self, job: Job) -> None:
-        request = job.task.to_request()
-        del request["inputs"]
+    def _insert(self, job: Job, *, replace_it: bool = False) -> None:
         values = (
-            job.uuid, job.name, job.backend, job.state, json.dumps(request), job.settings.get("seed"),
+            job.uuid, job.name, job.backend, job.state, rows.request_text(job), job.settings.get("seed"),
             job.image_sha256, job.batch, job.fingerprint, job.created, job.target,
         )  # fmt: skip
         with self.connection() as connection:
             try:
                 connection.execute(
-                    "INSERT INTO jobs (uuid, name, backend, state, request, seed, image_sha256, batch, fingerprint,"
-                    " created, target) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    f"{'REPLACE' if replace_it else 'INSERT'} INTO jobs"
+                    " (uuid, name, backend, state, request, seed, image_sha256, batch, fingerprint, created, target)"
+                    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                     values,
                 )
             except sqlite3.IntegrityError:
                 raise JobError(f"The job {job.uuid} is in the list already.") from None
+        self._record(job.uuid)
 
     def _select(self, clause: str, values: tuple[Any, ...], *, with_picture: bool = True) -> list[Job]:
         with self.connection() as connection:
-            rows = connection.execute(f"SELECT * FROM jobs {clause}", values).fetchall()
-        return [self._job(row, with_picture) for row in rows]
+            found = connection.execute(f"SELECT * FROM jobs {clause}", values).fetchall()
+        jobs = []
+        for row in found:
+            try:
+                jobs.append(rows.job_of(row, self._folder(row["uuid"]), with_picture=with_picture))
+            except rows.UNREADABLE as error:
+                self._pass_over(row, error)
+        return jobs
 
-    def _job(self, row: sqlite3.Row, with_picture: bool) -> Job:
-        folder = self._folder(row["uuid"])
-        inputs = _read_inputs(folder) if with_picture else {"image": NOT_KEPT}
-        request = {**json.loads(row["request"]), "inputs": inputs}
-        assets = tuple(Asset(folder / a["file"], row["name"], a["provenance"]) for a in json.loads(row["assets"]))
-        return Job(
-            Task.from_request(request), row["name"], row["backend"], folder, State(row["state"]), row["image_sha256"],
-            row["batch"], row["fingerprint"], row["created"], row["sent"], row["finished"], row["delivered"],
-            row["error"], row["cost"], tuple(replace(asset, variations=assets) for asset in assets),
-            row["target"],
-        )  # fmt: skip
+    def _pass_over(self, row: sqlite3.Row, error: Exception) -> None:
+        """One row must not take the others along: a newer version may have written it, or a disk lost some bytes."""
+        known = (self.folder, str(row["uuid"]))
+        if known not in _told:
+            _told.add(known)
+            _notice(
+                f'The job {row["uuid"]} ("{row["name"]}") is passed over: its row in the list cannot be read '
+                f"({' '.join(str(error).split())[:200]}). A newer version may have written it."
+            )
+
+
+class _Damage(sqlite3.DatabaseError):
+    """What SQLite's own check has found."""
+
+
+def _is_damage(error: sqlite3.DatabaseError) -> bool:
+    """Whether the file is no database, or not whole; a locked one, a full disk, missing rights are another matter."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return isinstance(error, _Damage) or code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    (found,) = connection.execute("PRAGMA user_version").fetchone()
+    return found
+
+
+def _has_tables(connection: sqlite3.Connection) -> bool:
+    found = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    return found.issuperset(_TABLES)
+
+
+def _restore(connection: sqlite3.Connection, row: records.Row) -> bool:
+    """Put a row back; False where it is there, or is none."""
+    columns = [name for _, name, *_ in connection.execute("PRAGMA table_info(jobs)")]
+    values = {"batch": "", "fingerprint": "", "image_sha256": "", "error": "", "assets": "[]", "target": "", **row}
+    given = {name: values[name] for name in columns if values.get(name) is not None}
+    marks = ", ".join("?" * len(given))
+    try:
+        cursor = connection.execute(
+            f"INSERT OR IGNORE INTO jobs ({', '.join(given)}) VALUES ({marks})", tuple(given.values())
+        )
+    except (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.InterfaceError, OverflowError) as error:
+        log.warning("The job %s cannot be put back into the list: %s", row.get("uuid"), error)
+        return False
+    return cursor.rowcount == 1
 
 
 @contextmanager
@@ -301,23 +534,3 @@ _CURE = "see that the disk has room and the folder can be written, and try again
 def reason(error: Exception) -> str:
     """What the system says, without the number that it says it by."""
     return str(getattr(error, "strerror", None) or type(error).__name__)
-
-
-def _read_inputs(folder: Path) -> dict[str, str]:
-    """The task's picture and latents as they were written down.
-
-    After a crash of the whole machine a file can be there and empty.
-    """
-    found = {}
-    for name in ("image", "latents"):
-        try:
-            text = (folder / f"{name}.txt").read_text(encoding="utf-8")
-        except (OSError, ValueError):
-            continue
-        if text:
-            found[name] = text
-    return found or {"image": NOT_KEPT}
-
-
-def _assets_json(job: Job) -> str:
-    return json.dumps([{"file": asset.path.name, "provenance": dict(asset.provenance)} for asset in job.assets])

@@ -22,8 +22,8 @@ def open_file(path: Path) -> None:
 
 
 def save_file(path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         bpy.ops.wm.save_as_mainfile(filepath=str(path.resolve()), compress=True, check_existing=False)
-    except RuntimeError as error:
-        raise TrellisError(f"{path} cannot be written: {str(error).strip()}") from error
+    except (RuntimeError, OSError) as error:
+        raise TrellisError(f"{path} cannot be written: {str(error).strip().rstrip('.')}.") from error

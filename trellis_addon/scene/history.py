@@ -12,7 +12,7 @@ from ..client.backends import Backend
 from ..core.errors import TrellisError
 from ..jobs.job import Job
 from ..jobs.money import limits, spent
-from ..jobs.store import JobStore
+from ..jobs.store import JobStore, notices
 from . import queue
 
 SHOWN = 12
@@ -20,11 +20,12 @@ SHOWN = 12
 
 @dataclass
 class StoreFacts:
-    """The last that was read: newest jobs, money in US dollars, the account's answer in words."""
+    """The last that was read: newest jobs, money in US dollars, what is wrong with the list, the account's answer."""
 
     jobs: list[Job] = field(default_factory=list)
     spent: dict[str, float] = field(default_factory=dict)
     limits: dict[str, float] = field(default_factory=dict)
+    notices: tuple[str, ...] = ()
     account: str = ""
 
 
@@ -41,7 +42,7 @@ def read_store() -> None:
         allowed = limits(store)
 
         def show() -> None:
-            known.jobs, known.spent, known.limits = jobs, money, allowed
+            known.jobs, known.spent, known.limits, known.notices = jobs, money, allowed, notices()
 
         return show
 

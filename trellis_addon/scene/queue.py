@@ -21,7 +21,7 @@ from pathlib import Path
 import bpy
 from bpy.app.translations import pgettext_iface, pgettext_rpt
 
-from ..core.errors import BackendError, Cancelled, FieldError, Interrupted, JobError, TrellisError
+from ..core.errors import BackendError, Cancelled, FieldError, Interrupted, JobError, TakenError, TrellisError
 from ..core.event import Event
 from ..core.parallel import IN_FLIGHT
 from ..core.progress import Progress
@@ -233,7 +233,7 @@ def _work(generation: Generation, make: Make, is_resumed: bool) -> None:
         later(lambda: _cancelled(generation))
     except TrellisError as error:
         _fail(generation, error)
-        if is_resumed and isinstance(error, JobError):
+        if is_resumed and isinstance(error, TakenError):
             later(lambda: forget_line(generation))
     except Exception as error:
         # The artist gets a sentence; the log has the rest for a report.
@@ -327,6 +327,8 @@ def _update(generation: Generation, **changes: object) -> None:
 def _finish(generation: Generation, asset: Asset) -> None:
     generation.assets = asset.variations or (asset,)
     generation.share = 1.0
+    notes = asset.provenance.get("notes")  # such as that less came than was asked for
+    generation.said = " ".join(filter(None, [generation.said, *(notes if isinstance(notes, list) else ())]))
     on_results.tell(generation)
 
 

@@ -51,7 +51,8 @@ def _take_up(jobs: list[Job], backend_for: Backends) -> None:
         elif job.state in (State.FAILED, State.CANCELLED):
             queue.list_failed(job, target)
         else:
-            make = _finisher(job, backend_for(job), pgettext_n("Begun in a former session."))
+            # asked for, and not sent: what never left Blender waits for the artist's Retry
+            make = _finisher(job, backend_for(job), pgettext_n("Begun in a former session."), may_send=False)
             queue.start(job.name, make, target, is_resumed=True)
 
 
@@ -64,17 +65,20 @@ def _is_known(job: Job) -> bool:
     return found.state in queue.WAITS or found.state == "kept" or has_arrived
 
 
-def finish_into(job: Job, backend: Backend, target: Target) -> None:
-    """Take a job of the store to its end and import it at `target`; in a window it returns at once."""
-    arrival.run(job.name, _finisher(job, backend, ""), target)
+def finish_into(job: Job, backend: Backend, target: Target, *, may_send: bool = True) -> None:
+    """Take a job of the store to its end and import it at `target`; in a window it returns at once.
+
+    Without `may_send` it is asked for only: see `api.finish`.
+    """
+    arrival.run(job.name, _finisher(job, backend, "", may_send=may_send), target)
 
 
-def _finisher(job: Job, backend: Backend, message: str) -> queue.Make:
+def _finisher(job: Job, backend: Backend, message: str, *, may_send: bool) -> queue.Make:
     def make(progress: Progress, report: queue.Report) -> Asset:
         from ..api import finish
 
         report(message)
         queue.show_picture(job.uuid, job.thumbnail)
-        return finish(job, backend, JobStore(), progress)
+        return finish(job, backend, JobStore(), progress, may_send=may_send)
 
     return make

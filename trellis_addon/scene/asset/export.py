@@ -9,7 +9,8 @@ from pathlib import Path
 
 import bpy
 
-from ...core.errors import DamagedFileError, FieldError, InputError, TrellisError
+from ...core.errors import DamagedFileError, FieldError, InputError, OutputError, TrellisError
+from ...core.output import reason_of, shortened
 from ...formats.glb.check import check_glb_file
 from ...images import clean_name
 from ...jobs.job import Asset
@@ -49,11 +50,11 @@ def export_original(
     """
     asset = original_of(obj, store=store)
     path = Path(target)
-    if path.is_dir():
+    if os.path.isdir(path):
         path /= f"{clean_name(obj.name)}.glb"
     if path.suffix.lower() != ".glb":
         raise FieldError("target", str(path), "give a folder, or a file name that ends in .glb")
-    if path.exists() and not overwrite:
+    if os.path.exists(path) and not overwrite:
         raise FieldError("target", str(path), message=f"{path} is there already; choose another name, or overwrite it.")
     try:
         check_glb_file(asset.path)
@@ -64,8 +65,8 @@ def export_original(
         _copy(asset.path, path, overwrite)
     except FileExistsError as error:
         raise FieldError("target", str(path), message=f"{path} is there already; choose another name.") from error
-    except OSError as error:
-        raise TrellisError(f"{path} cannot be written: {error.strerror or error}.") from error
+    except (OSError, ValueError) as error:
+        raise OutputError(f"{shortened(path)} cannot be written: {reason_of(error)}.") from error
     return path
 
 

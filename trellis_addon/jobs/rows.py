@@ -1,0 +1,91 @@
+"""A row of the table of jobs as a `Job`, and what of it is JSON; a row that cannot be read raises."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ..client.replies import as_cost
+from ..core.errors import TrellisError
+from ..task.task import Task
+from .job import NOT_KEPT, Asset, Job, State
+
+# What `job_of` raises for a row that a newer version has written, or a disk has lost some bytes of.
+UNREADABLE = (TrellisError, ValueError, TypeError, KeyError, AttributeError, RecursionError)
+
+_LAST_DATE = 32503680000.0  # the year 3000; beyond it nothing can write a date out
+_TEXTS = ("name", "backend", "image_sha256", "batch", "fingerprint", "error", "target")
+_TIMES = ("created", "sent", "finished", "delivered")
+
+
+def job_of(row: Mapping[str, Any], folder: Path, *, with_picture: bool = True) -> Job:
+    """The job of a row; `folder` is its own. Raises one of `UNREADABLE`.
+
+    A cost that can be none is not told: it is no reason to hide the job.
+    """
+    _check(row)
+    request = {**json.loads(row["request"]), "inputs": _inputs_in(folder) if with_picture else {"image": NOT_KEPT}}
+    assets = tuple(
+        Asset(folder / Path(asset["file"]).name, row["name"], {**asset["provenance"]})
+        for asset in json.loads(row["assets"])
+    )
+    return Job(
+        Task.from_request(request), row["name"], row["backend"], folder, State(row["state"]), row["image_sha256"],
+        row["batch"], row["fingerprint"], row["created"], row["sent"], row["finished"], row["delivered"], row["error"],
+        as_cost(row["cost"]), tuple(replace(asset, variations=assets) for asset in assets), row["target"],
+    )  # fmt: skip
+
+
+def request_text(job: Job) -> str:
+    """The task as asked for, its picture left out."""
+    request = job.task.to_request()
+    del request["inputs"]
+    return json.dumps(request)
+
+
+def assets_text(job: Job) -> str:
+    return json.dumps([{"file": asset.path.name, "provenance": dict(asset.provenance)} for asset in job.assets])
+
+
+def results_in(request: Any) -> int:
+    """How many results a request asks for; one where it cannot be read."""
+    try:
+        count = json.loads(request).get("numberResults", 1)
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        return 1
+    return count if isinstance(count, int) and 1 <= count <= 4 else 1
+
+
+def _check(row: Mapping[str, Any]) -> None:
+    """Raise `ValueError` where a column holds what it never should: SQLite keeps whatever it is given."""
+    for column in _TEXTS:
+        if not isinstance(row[column], str):
+            raise ValueError(f"{column}: {row[column]!r}")
+    for column in _TIMES:
+        if not (_is_time(row[column]) or (row[column] is None and column != "created")):
+            raise ValueError(f"{column}: {row[column]!r}")
+
+
+def _is_time(value: Any) -> bool:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return is_number and math.isfinite(value) and 0 <= value <= _LAST_DATE
+
+
+def _inputs_in(folder: Path) -> dict[str, str]:
+    """The task's picture and latents as they were written down.
+
+    After a crash of the whole machine a file can be there and empty.
+    """
+    found = {}
+    for name in ("image", "latents"):
+        try:
+            text = (folder / f"{name}.txt").read_text(encoding="utf-8")
+        except (OSError, ValueError):
+            continue
+        if text:
+            found[name] = text
+    return found or {"image": NOT_KEPT}
