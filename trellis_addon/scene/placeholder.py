@@ -15,6 +15,8 @@ from pathlib import Path
 import bpy
 from mathutils import Matrix, Vector
 
+from .units import metres_per_unit, scene_of
+
 PROPERTY = "trellis2_card"
 _LABEL = "trellis2_card_label"  # the name it was given: another one now is the artist's, and the asset's
 
@@ -28,7 +30,6 @@ def stand(
     """A card of this height, in metres, its bottom centre at `location`; without a picture as yet."""
     card = bpy.data.objects.new(label, None)
     card.empty_display_type = "IMAGE"
-    card.empty_display_size = height
     card.empty_image_offset = (-0.5, 0.0)
     card.use_empty_image_alpha = True
     card.color = (1.0, 1.0, 1.0, 0.9)
@@ -36,6 +37,7 @@ def stand(
     card[PROPERTY] = id
     card[_LABEL] = card.name
     parent.objects.link(card)
+    card.empty_display_size = height / metres_per_unit(scene_of(card))
     return card
 
 
