@@ -42,9 +42,11 @@ class TRELLIS2_OT_import_glb(bpy.types.Operator):
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         from ..trellis_addon.scene import import_asset, remember
+        from ..trellis_addon.scene.units import metres_per_unit
 
+        height = context.scene.trellis2.height * metres_per_unit(context.scene)
         try:
-            obj = import_asset(bpy.path.abspath(self.filepath), height=context.scene.trellis2.height)
+            obj = import_asset(bpy.path.abspath(self.filepath), height=height)
             remember(obj)
         except TrellisError as error:
             self.report({"ERROR"}, said(error))

@@ -6,9 +6,10 @@ way) and the .blend itself (which assets stand in it), so nothing is generated, 
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,8 @@ from .images import find_images
 from .jobs.job import Asset, State
 from .jobs.store import JobStore
 from .task.settings import Settings
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -58,7 +61,6 @@ def run_batch(
     moves, and with the stage "Done" at a row's end. When `is_stopped` says so, or on KeyboardInterrupt,
     what is there is saved; rows that did not come to their end have no state.
     """
-    from . import scene
     from .scene import files
 
     images = find_images(folder) if folder.is_dir() else []
@@ -66,10 +68,29 @@ def run_batch(
         raise InputError(f"{folder}: there is no PNG, JPEG or WebP picture in this folder.")
     store = store or JobStore()
     model = backend.check_model(model or backend.default_model)
+    with files.alone_with(output):
+        return _run(images, output, backend, settings, model, height, store, report, is_stopped)
+
+
+def _run(
+    images: Sequence[Path],
+    output: Path,
+    backend: Backend,
+    settings: Settings,
+    model: str,
+    height: float | None,
+    store: JobStore,
+    report: Callable[[Row, str, float], None],
+    is_stopped: Callable[[], bool],
+) -> list[Row]:
+    from . import scene
+    from .scene import files
+
     if output.exists():
         files.open_file(output)
     else:
         files.new_file()
+    files.use_own_scene()
     rows = [_row(image, settings, model) for image in images]
     present = scene.fingerprints()
     for row in rows:
@@ -96,8 +117,8 @@ def run_batch(
                 _import(row, placed, scene, height)
             report(row, "Done", 1.0)
     finally:
-        if placed:
-            scene.lay_out_grid([obj for row in rows for obj in placed.get(row.image.name, [])])
+        if any(placed.values()):
+            _lay_out(scene, [obj for row in rows for obj in placed.get(row.image.name, [])])
             files.save_file(output)
     return rows
 
@@ -119,14 +140,24 @@ def _fail(row: Row, error: Exception) -> None:
 
 def _import(row: Row, placed: dict[str, list], scene, height: float | None) -> None:  # type: ignore[no-untyped-def]
     started = time.monotonic()
+    made = placed[row.image.name] = []
     try:
-        made = placed[row.image.name] = [scene.import_asset(asset, height=height) for asset in row.assets]
+        for asset in row.assets:
+            made.append(scene.import_asset(asset, height=height))
         row.triangles = sum(len(obj.data.polygons) for obj in made)
         for obj in made:
             scene.mark_asset(obj)
-    except TrellisError as error:
+    except Exception as error:
         _fail(row, error)
     row.seconds += time.monotonic() - started
+
+
+def _lay_out(scene, objects: list) -> None:  # type: ignore[no-untyped-def]
+    """In a grid; what is in the file already may be of any kind, and is no reason to lose what was made."""
+    try:
+        scene.lay_out_grid(objects)
+    except Exception:
+        log.exception("The assets could not be laid out in a grid")
 
 
 def _make(

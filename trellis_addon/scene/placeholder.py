@@ -15,6 +15,8 @@ from pathlib import Path
 import bpy
 from mathutils import Matrix, Vector
 
+from .guards import require_own
+from .showing import join_local_views
 from .units import metres_per_unit, scene_of
 
 PROPERTY = "trellis2_card"
@@ -27,7 +29,11 @@ _STANDING = Matrix.Rotation(math.radians(90), 4, "X")
 def stand(
     id: str, label: str, parent: bpy.types.Collection, location: Sequence[float], height: float
 ) -> bpy.types.Object:
-    """A card of this height, in metres, its bottom centre at `location`; without a picture as yet."""
+    """A card of this height, in metres, its bottom centre at `location`; without a picture as yet.
+
+    Raises `InputError` for a collection of another file.
+    """
+    require_own(parent)
     card = bpy.data.objects.new(label, None)
     card.empty_display_type = "IMAGE"
     card.empty_image_offset = (-0.5, 0.0)
@@ -38,6 +44,7 @@ def stand(
     card[_LABEL] = card.name
     parent.objects.link(card)
     card.empty_display_size = height / metres_per_unit(scene_of(card))
+    join_local_views([card])
     return card
 
 

@@ -17,36 +17,54 @@ OPAQUE, MASK, BLEND = "OPAQUE", "MASK", "BLEND"
 _SOLID = 250  # of 255: lossy codecs leave 254 in what was solid
 _EDGE = 13
 _MIN_SHARE = 0.001  # of the surface that must be see-through before it counts
+_LEAST = 3  # of 255: less than that is not to be seen
+_MIN_SEEN = 0.01  # of an opaque surface: where alpha would show less than this, it is not alpha that is meant
 
 
 def material_alpha(data: bytes) -> list[str]:
-    """For each material of a sound GLB: "OPAQUE", "MASK" (cut-out) or "BLEND" (see-through)."""
+    """For each material of a sound GLB: "OPAQUE", "MASK" (cut-out) or "BLEND" (see-through).
+
+    An alpha that would leave nothing to see is none: of a material that is said to be opaque, or of all together.
+    """
     document, binary = split_glb(data)
+    materials = document.get("materials", [])
     samples: dict[int, list[np.ndarray]] = {}
     alphas: dict[int, np.ndarray | None] = {}
-    for mesh in document.get("meshes", []):
-        for primitive in mesh["primitives"]:
-            number = primitive.get("material")
-            if number is None:
-                continue
-            info = document["materials"][number].get("pbrMetallicRoughness", {}).get("baseColorTexture")
-            image = _image_of(document, info)
-            if image is None:
-                continue
+    has_plain = False  # a surface without any material, which is opaque
+    used = {node["mesh"] for node in document.get("nodes", []) if "mesh" in node}
+    for primitive in (p for mesh in used for p in document["meshes"][mesh]["primitives"]):
+        number = primitive.get("material")
+        if number is None:
+            has_plain = True
+            continue
+        seen = np.array([255.0], np.float32)
+        info = materials[number].get("pbrMetallicRoughness", {}).get("baseColorTexture")
+        image = _image_of(document, info)
+        if info is not None and image is not None:
             if image not in alphas:
                 alphas[image] = _alpha_channel(document, binary, image)
             alpha = alphas[image]
             uv = _read_uv(document, binary, primitive, info.get("texCoord", 0))
             if alpha is not None and uv is not None:
-                samples.setdefault(number, []).append(_look_up(alpha, uv))
+                seen = _look_up(alpha, uv)
+        samples.setdefault(number, []).append(seen * _factor(materials[number]))
+    found = {number: np.concatenate(parts) for number, parts in samples.items()}
+    if not has_plain and not any(_leaves_something(alpha, materials[number]) for number, alpha in found.items()):
+        return [OPAQUE] * len(materials)
     return [
-        _classify(np.concatenate(samples[number]), _factor(material)) if number in samples else _by_factor(material)
-        for number, material in enumerate(document.get("materials", []))
+        _classify(found[number], material) if number in found else OPAQUE for number, material in enumerate(materials)
     ]
 
 
-def _classify(alpha: np.ndarray, factor: float) -> str:
-    alpha = alpha * factor
+def _leaves_something(alpha: np.ndarray, material: dict[str, Any]) -> bool:
+    """Whether something of the material is to be seen, with this alpha (N,), 0..255, of its surface."""
+    least = 255.0 * _number(material.get("alphaCutoff"), 0.5) if material.get("alphaMode") == MASK else _LEAST
+    return bool((alpha >= least).mean() >= _MIN_SHARE)
+
+
+def _classify(alpha: np.ndarray, material: dict[str, Any]) -> str:
+    if _is_opaque(material) and (alpha > _EDGE).mean() < _MIN_SEEN:
+        return OPAQUE
     clear = (alpha < _SOLID).mean()
     if clear < _MIN_SHARE:
         return OPAQUE
@@ -54,13 +72,20 @@ def _classify(alpha: np.ndarray, factor: float) -> str:
     return MASK if between < 0.1 * clear else BLEND
 
 
-def _by_factor(material: dict[str, Any]) -> str:
-    return BLEND if _factor(material) * 255 < _SOLID else OPAQUE
+def _is_opaque(material: dict[str, Any]) -> bool:
+    """By the file's word: it counts against a factor, and where a texture's alpha would leave nothing."""
+    return material.get("alphaMode", OPAQUE) == OPAQUE
 
 
 def _factor(material: dict[str, Any]) -> float:
+    if _is_opaque(material):
+        return 1.0
     factor = material.get("pbrMetallicRoughness", {}).get("baseColorFactor", [1, 1, 1, 1])[3]
     return min(max(float(factor), 0.0), 1.0)
+
+
+def _number(value: Any, default: float) -> float:
+    return float(value) if isinstance(value, (int, float)) else default
 
 
 def _image_of(document: dict[str, Any], info: dict[str, Any] | None) -> int | None:

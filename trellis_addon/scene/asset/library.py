@@ -42,11 +42,11 @@ def mark_asset(
 ) -> None:
     """Mark as an asset: a preview, and from its provenance a description, tags and a note on the licence.
 
-    `preview`: a picture to use; without one the object is rendered (about a second), as far as Cycles is there. `catalog`: path of the
-    catalog to be in, written into the library that the open file belongs to (an unsaved file belongs to none:
-    then only its UUID is set); None leaves it alone. `licence`: a note of your own. `tags` are added. Raises
-    `InputError` for an object of another file and a preview that is no picture, `TrellisError` where the catalog file
-    cannot be written; then the object is marked no more than before.
+    `preview`: a picture to use; without one the object is rendered (about a second), as far as Cycles is there.
+    `catalog`: path of the catalog to be in, written into the library that the open file belongs to (an unsaved file
+    belongs to none: then only its UUID is set); None leaves it alone. `licence`: a note of your own. `tags` are added.
+    Raises `InputError` for an object of another file and a preview that is no picture, `TrellisError` where the
+    catalog file cannot be written; then the object is marked no more than before.
     """
     guards.require_own(obj)
     pixels = _read_preview(preview) if preview is not None else _render_preview(obj)
