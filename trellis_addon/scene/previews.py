@@ -22,7 +22,7 @@ def picture_of(asset: Asset) -> Path:
     return asset.path.with_suffix(".preview.png")
 
 
-def make(generation: Generation, then: Callable[[], None] = lambda: None) -> None:
+def make(generation: Generation, then: Callable[[], object] = lambda: None) -> None:
     """Have a picture of every result made, shown as soon as they are there; `then` is called afterwards."""
     assets = generation.assets
 

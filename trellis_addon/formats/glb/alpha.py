@@ -18,26 +18,27 @@ _SOLID = 250  # of 255: lossy codecs leave 254 in what was solid
 _EDGE = 13
 _MIN_SHARE = 0.001  # of the surface that must be see-through before it counts
 _LEAST = 3  # of 255: less than that is not to be seen
-_MIN_SEEN = 0.01  # of an opaque surface: where alpha would show less than this, it is not alpha that is meant
+_MIN_SEEN = 0.01  # of an opaque material's texture: where its alpha would show less than this, it is not meant
 
 
 def material_alpha(data: bytes) -> list[str]:
     """For each material of a sound GLB: "OPAQUE", "MASK" (cut-out) or "BLEND" (see-through).
 
-    An alpha that would leave nothing to see is none: of a material that is said to be opaque, or of all together.
+    An alpha that would leave nothing to see is none: that of a whole texture where the material is said to be opaque,
+    and otherwise that of all materials together.
     """
     document, binary = split_glb(data)
     materials = document.get("materials", [])
     samples: dict[int, list[np.ndarray]] = {}
     alphas: dict[int, np.ndarray | None] = {}
-    has_plain = False  # a surface without any material, which is opaque
+    leaves_something = False
     used = {node["mesh"] for node in document.get("nodes", []) if "mesh" in node}
     for primitive in (p for mesh in used for p in document["meshes"][mesh]["primitives"]):
         number = primitive.get("material")
         if number is None:
-            has_plain = True
+            leaves_something = True  # without a material it is opaque
             continue
-        seen = np.array([255.0], np.float32)
+        seen = around = np.array([255.0], np.float32)
         info = materials[number].get("pbrMetallicRoughness", {}).get("baseColorTexture")
         image = _image_of(document, info)
         if info is not None and image is not None:
@@ -45,26 +46,31 @@ def material_alpha(data: bytes) -> list[str]:
                 alphas[image] = _alpha_channel(document, binary, image)
             alpha = alphas[image]
             uv = _read_uv(document, binary, primitive, info.get("texCoord", 0))
-            if alpha is not None and uv is not None:
-                seen = _look_up(alpha, uv)
+            is_meant = alpha is not None and not (_is_opaque(materials[number]) and _shows_nothing(alpha))
+            if alpha is not None and is_meant and uv is not None:
+                seen, around = _look_up(alpha, uv), _region(alpha, uv)
         samples.setdefault(number, []).append(seen * _factor(materials[number]))
-    found = {number: np.concatenate(parts) for number, parts in samples.items()}
-    if not has_plain and not any(_leaves_something(alpha, materials[number]) for number, alpha in found.items()):
+        leaves_something = leaves_something or _is_seen(around, materials[number])
+    if not leaves_something:
         return [OPAQUE] * len(materials)
     return [
-        _classify(found[number], material) if number in found else OPAQUE for number, material in enumerate(materials)
+        _classify(np.concatenate(samples[number])) if number in samples else OPAQUE for number in range(len(materials))
     ]
 
 
-def _leaves_something(alpha: np.ndarray, material: dict[str, Any]) -> bool:
-    """Whether something of the material is to be seen, with this alpha (N,), 0..255, of its surface."""
+def _shows_nothing(alpha: np.ndarray) -> bool:
+    return bool((alpha > _EDGE).mean() < _MIN_SEEN)
+
+
+def _is_seen(alpha: np.ndarray, material: dict[str, Any]) -> bool:
+    """Whether something of a material is to be seen where its texture has this alpha, 0..255."""
+    if _is_opaque(material):
+        return True
     least = 255.0 * _number(material.get("alphaCutoff"), 0.5) if material.get("alphaMode") == MASK else _LEAST
-    return bool((alpha >= least).mean() >= _MIN_SHARE)
+    return bool((alpha * _factor(material) >= least).mean() >= _MIN_SHARE)
 
 
-def _classify(alpha: np.ndarray, material: dict[str, Any]) -> str:
-    if _is_opaque(material) and (alpha > _EDGE).mean() < _MIN_SEEN:
-        return OPAQUE
+def _classify(alpha: np.ndarray) -> str:
     clear = (alpha < _SOLID).mean()
     if clear < _MIN_SHARE:
         return OPAQUE
@@ -123,6 +129,15 @@ def _read_uv(
     stride = view.get("byteStride") or 8
     raw = binary[start : start + stride * (accessor["count"] - 1) + 8]
     return np.ndarray((accessor["count"], 2), "<f4", raw, strides=(stride, 4))
+
+
+def _region(alpha: np.ndarray, uv: np.ndarray) -> np.ndarray:
+    """The part of the texture that a surface with these corners may show; all of it where it is repeated."""
+    if uv.min() < 0 or uv.max() > 1:
+        return alpha
+    (left, top), (right, bottom) = uv.min(axis=0) * alpha.shape[::-1], uv.max(axis=0) * alpha.shape[::-1]
+    left, top = min(int(left), alpha.shape[1] - 1), min(int(top), alpha.shape[0] - 1)
+    return alpha[top : int(bottom) + 1, left : int(right) + 1]
 
 
 def _look_up(alpha: np.ndarray, uv: np.ndarray) -> np.ndarray:
