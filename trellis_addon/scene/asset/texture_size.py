@@ -196,10 +196,10 @@ def _make_materials_own(obj: bpy.types.Object, images: set[bpy.types.Image]) -> 
         old = slot.material
         if old is None or old.node_tree is None or not images & set(_images_in(old)):
             continue
-        if old not in elsewhere and old.is_editable:
+        if old not in elsewhere and old.is_editable and old.override_library is None:
             continue
         if old not in copies:
-            copies[old] = old.copy()
+            copies[old] = old.copy().make_local(clear_liboverride=True)
         is_shared = any(o.data == obj.data for o in bpy.data.objects if o != obj)
         if slot.link == "DATA" and (is_shared or not obj.data.is_editable):
             slot.link = "OBJECT"
