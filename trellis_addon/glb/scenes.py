@@ -56,6 +56,15 @@ def one_scene(data: bytes) -> bytes:
         raise DamagedFileError("The GLB file is damaged: its description holds what JSON cannot.") from error
 
 
+def scaled(data: bytes, factor: float) -> bytes:
+    """A sound GLB of one scene whose everything is `factor` times as large about the origin."""
+    document, binary = split_glb(data)
+    (scene,) = document["scenes"]
+    document["nodes"].append({"name": "Scale", "scale": [factor] * 3, "children": scene["nodes"]})
+    scene["nodes"] = [len(document["nodes"]) - 1]
+    return container(document, bytes(binary))
+
+
 def _below(nodes: Sequence[Mapping[str, Any]], roots: Iterable[int]) -> set[int]:
     """These nodes and all that hang from them."""
     found: set[int] = set()

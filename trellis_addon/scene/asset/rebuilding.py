@@ -16,17 +16,19 @@ from mathutils import Vector
 from ...core.errors import EngineError, InputError
 from ...core.progress import Progress
 from ...formats.glb.write import GENERATOR
+from ...glb.scenes import scaled
 from ...jobs.job import Asset
 from ...runtime.child import run_child
 from ..guards import require_not_edited
 from ..importing.importer import import_asset, without_hooks
 from ..importing.placement import world_bounds
+from ..units import metres_per_unit
 
 ENGINE = "trellis2:rebuild@1"  # as an asset's provenance has it
 
 
 def export_selection(objects: Sequence[bpy.types.Object], path: Path) -> tuple[float, float, float]:
-    """Write these mesh objects, modifiers applied, as a GLB; returns where their bottom centre stands.
+    """Write these mesh objects, modifiers applied, as a GLB in metres; returns where their bottom centre stands.
 
     Main thread only. Raises `InputError` where there is no surface among them, `TrellisError` where one is edited.
     """
@@ -41,6 +43,9 @@ def export_selection(objects: Sequence[bpy.types.Object], path: Path) -> tuple[f
         bpy.ops.export_scene.gltf(
             filepath=str(path), export_format="GLB", use_selection=True, export_apply=True, export_animations=False
         )
+    metres = metres_per_unit(bpy.context.scene)
+    if metres != 1.0:  # Blender's exporter writes its units as metres, and its importer heeds them
+        path.write_bytes(scaled(path.read_bytes(), metres))
     return ((low.x + high.x) / 2, (low.y + high.y) / 2, low.z)
 
 
