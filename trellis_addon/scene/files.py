@@ -10,7 +10,7 @@ import bpy
 import filelock
 
 from ..core.errors import TrellisError
-from ..locks import lock_of
+from ..core.locks import lock_of
 
 
 def new_file() -> None:

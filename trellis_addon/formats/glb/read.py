@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...core.errors import DamagedFileError, InputError
-from ...glb.scenes import shown_roots
 from . import check as glb_check
+from .scenes import shown_roots
 from .textured_mesh import SurfaceMaterial, Texture, TexturedMesh
 
 _WRAP_OF = {10497: "repeat", 33071: "clamp", 33648: "mirror"}

@@ -14,7 +14,7 @@ import bpy
 import filelock
 
 from ...core.errors import InputError, TrellisError
-from ...locks import lock_of
+from ...core.locks import lock_of
 
 FILE_NAME = "blender_assets.cats.txt"
 CATALOG = "TRELLIS.2"

@@ -15,8 +15,8 @@ from mathutils import Vector
 
 from ...core.errors import EngineError, InputError
 from ...core.progress import Progress
+from ...formats.glb.scenes import scaled
 from ...formats.glb.write import GENERATOR
-from ...glb.scenes import scaled
 from ...jobs.job import Asset
 from ...runtime.child import run_child
 from ..guards import require_not_edited

@@ -14,7 +14,7 @@ import bpy
 
 from ...core.errors import DamagedFileError, TrellisError
 from ...formats.glb.check import GlbInfo, check_glb
-from ...glb.scenes import one_scene
+from ...formats.glb.scenes import one_scene
 from ...images import clean_name
 from ...jobs.job import Asset
 from ..guards import require_own

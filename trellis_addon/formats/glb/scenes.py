@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ..core.errors import DamagedFileError
-from ..formats.glb.check import split_glb
-from ..formats.glb.write import container
+from ...core.errors import DamagedFileError
+from .check import split_glb
+from .write import container
 
 # Where a node stands; without the rest of it nothing is to be seen there.
 _PLACE = ("children", "matrix", "translation", "rotation", "scale", "name")
