@@ -49,12 +49,13 @@ def material_alpha(data: bytes) -> list[str]:
             is_meant = alpha is not None and not (_is_opaque(materials[number]) and _shows_nothing(alpha))
             if alpha is not None and is_meant and uv is not None:
                 seen, around = _look_up(alpha, uv), _region(alpha, uv)
-        samples.setdefault(number, []).append(seen * _factor(materials[number]))
+        samples.setdefault(number, []).append(seen)
         leaves_something = leaves_something or _is_seen(around, materials[number])
     if not leaves_something:
         return [OPAQUE] * len(materials)
     return [
-        _classify(np.concatenate(samples[number])) if number in samples else OPAQUE for number in range(len(materials))
+        _classify(np.concatenate(samples[number]), _factor(material)) if number in samples else OPAQUE
+        for number, material in enumerate(materials)
     ]
 
 
@@ -70,7 +71,9 @@ def _is_seen(alpha: np.ndarray, material: dict[str, Any]) -> bool:
     return bool((alpha * _factor(material) >= least).mean() >= _MIN_SHARE)
 
 
-def _classify(alpha: np.ndarray) -> str:
+def _classify(alpha: np.ndarray, factor: float) -> str:
+    if factor * 255 < _SOLID:
+        return BLEND
     clear = (alpha < _SOLID).mean()
     if clear < _MIN_SHARE:
         return OPAQUE
