@@ -51,8 +51,8 @@ def use_own_scene() -> None:
     window = bpy.context.window or bpy.context.window_manager.windows[0]
     if window.scene.is_editable and window.scene.override_library is None:
         return
-    own = [scene for scene in bpy.data.scenes if scene.is_editable and scene.override_library is None]
-    window.scene = own[0] if own else bpy.data.scenes.new("Scene")
+    # of those that are this file's own Blender keeps one at least
+    window.scene = next(scene for scene in bpy.data.scenes if scene.is_editable and scene.override_library is None)
 
 
 def save_file(path: Path) -> None:
