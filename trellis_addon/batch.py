@@ -86,7 +86,8 @@ def _run(
     from . import scene
     from .scene import files
 
-    if output.exists():
+    opened = files.stamp_of(output)
+    if opened is not None:
         files.open_file(output)
     else:
         files.new_file()
@@ -119,6 +120,11 @@ def _run(
     finally:
         if any(placed.values()):
             _lay_out(scene, [obj for row in rows for obj in placed.get(row.image.name, [])])
+            if files.stamp_of(output) != opened:
+                raise TrellisError(
+                    f"{output} was saved by another program meanwhile, and is left as it is; start the batch again: "
+                    "what was made is kept, and comes in then."
+                )
             files.save_file(output)
     return rows
 

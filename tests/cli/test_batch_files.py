@@ -166,6 +166,27 @@ def test_one_file_has_one_writer_at_a_time(pictures: Path, tmp_path: Path) -> No
     run(pictures, output)
 
 
+def test_what_another_program_has_saved_meanwhile_stays(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "out.blend"
+    save(output)
+    real = batch._make
+
+    def meanwhile(*arguments: Any) -> None:
+        real(*arguments)
+        code = "import bpy, sys; bpy.ops.wm.open_mainfile(filepath=sys.argv[1]); bpy.ops.mesh.primitive_cube_add();"
+        done = run_python("-c", f"{code} bpy.ops.wm.save_mainfile()", str(output))
+        assert done.returncode == 0, done.stderr
+
+    monkeypatch.setattr(batch, "_make", meanwhile)
+    with pytest.raises(TrellisError, match="saved by another program meanwhile"):
+        batch.run_batch(pictures, output, Backend("draft"), Settings(QUICK))
+    monkeypatch.undo()
+    rows = run(pictures, output)
+    assert {obj.name for obj in bpy.data.objects} == {"Cube", "pot"} and rows[0].state == "reused"
+
+
 def test_two_batches_at_once_lose_nothing(pictures: Path, tmp_path: Path) -> None:
     output, second = tmp_path / "out.blend", tmp_path / "second"
     second.mkdir()

@@ -180,6 +180,14 @@ def test_an_arrival_waits_for_renders_and_bakes(
         turn()
     assert generation.state == "ready" and not meshes()
     assert "arrives when this is done" in generation.message
+    path = str(generation.assets[0].path)
+    for ask in (
+        lambda: bpy.ops.trellis2.import_glb(filepath=path),
+        lambda: bpy.ops.trellis2.keep_results(generation=generation.id),
+    ):
+        with pytest.raises(RuntimeError, match="Blender is at work"):
+            ask()
+    assert not meshes()
     running.clear()
     turn()
     assert generation.state == "done" and len(meshes()) == 1

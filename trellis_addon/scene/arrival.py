@@ -192,6 +192,12 @@ def running_job() -> str:
     return next((name for kind, name in _JOBS.items() if bpy.app.is_job_running(kind)), "")
 
 
+def require_free() -> None:
+    """Raise `TrellisError` while Blender renders or bakes: for what an artist asks for meanwhile."""
+    if job := running_job():
+        raise TrellisError(f"Blender is at work ({job}); try again when that is done.")
+
+
 def hands_full() -> str:
     """Why nothing should be imported just now, as a sentence; empty when nothing speaks against it.
 

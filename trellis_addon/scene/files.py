@@ -39,6 +39,15 @@ def alone_with(path: Path) -> Iterator[None]:
         lock.release()
 
 
+def stamp_of(path: Path) -> tuple[int, int] | None:
+    """What tells one state of a file from another: when it was written, and its bytes; None where it is not there."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size
+
+
 def open_file(path: Path) -> None:
     try:
         bpy.ops.wm.open_mainfile(filepath=str(path), load_ui=False)
