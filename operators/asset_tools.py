@@ -33,10 +33,10 @@ class _OnMesh:
         if obj is None or obj.type != "MESH":
             cls.poll_message_set("Select a mesh object")  # type: ignore[attr-defined]
             return False
-        if obj.mode != "OBJECT":
+        if obj.mode != "OBJECT" or obj.data.is_editmode:
             cls.poll_message_set("Go to Object Mode first")  # type: ignore[attr-defined]
             return False
-        if not obj.is_editable or not obj.data.is_editable:
+        if not obj.is_editable or not obj.data.is_editable or obj.override_library is not None:
             cls.poll_message_set("It is linked from another file: make it local first")  # type: ignore[attr-defined]
             return False
         return True
@@ -78,6 +78,13 @@ class TRELLIS2_OT_measure(_OnMesh, bpy.types.Operator):
         return ". ".join(text for _, text in verdict(remember(obj)))
 
 
+def _metres(obj: bpy.types.Object) -> float:
+    """What a length of the interface is in metres: it is in the units of the object's scene."""
+    from ..trellis_addon.scene.units import metres_per_unit, scene_of
+
+    return metres_per_unit(scene_of(obj))
+
+
 class TRELLIS2_OT_set_height(_OnMesh, bpy.types.Operator):
     """Give the asset its real-world height; it stays where it stands, and its scale stays 1"""
 
@@ -92,14 +99,15 @@ class TRELLIS2_OT_set_height(_OnMesh, bpy.types.Operator):
         from ..trellis_addon.scene import height_of
 
         if len(context.object.data.vertices):
-            self.height = height_of(context.object)
+            self.height = height_of(context.object) / _metres(context.object)
         return context.window_manager.invoke_props_dialog(self)
 
     def run(self, obj: bpy.types.Object) -> str:
         from ..trellis_addon.scene import set_height
 
-        set_height(obj, self.height)
-        return pgettext_rpt("{name} is {height} m tall").format(name=obj.name, height=f"{self.height:.3g}")
+        height = self.height * _metres(obj)
+        set_height(obj, height)
+        return pgettext_rpt("{name} is {height} m tall").format(name=obj.name, height=f"{height:.3g}")
 
 
 class TRELLIS2_OT_make_lods(_OnMesh, bpy.types.Operator):

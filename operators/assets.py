@@ -41,11 +41,16 @@ class TRELLIS2_OT_import_glb(bpy.types.Operator):
         return {"RUNNING_MODAL"}
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        from ..trellis_addon.scene import import_asset, remember
+        from ..trellis_addon.scene import arrival, import_asset, remember
+        from ..trellis_addon.scene.showing import join_local_views
+        from ..trellis_addon.scene.units import metres_per_unit
 
+        height = context.scene.trellis2.height * metres_per_unit(context.scene)
         try:
-            obj = import_asset(bpy.path.abspath(self.filepath), height=context.scene.trellis2.height)
+            arrival.require_free()
+            obj = import_asset(bpy.path.abspath(self.filepath), height=height)
             remember(obj)
+            join_local_views([obj])
         except TrellisError as error:
             self.report({"ERROR"}, said(error))
             return {"CANCELLED"}

@@ -239,9 +239,10 @@ def target_here(  # type: ignore[no-untyped-def]
     """
     from ..trellis_addon.scene import placeholder
     from ..trellis_addon.scene.target import SESSION, Target
+    from ..trellis_addon.scene.units import metres_per_unit
 
     scene = context.scene
-    height = scene.trellis2.height
+    height = scene.trellis2.height * metres_per_unit(scene)
     place = tuple(scene.cursor.location) if location is None else location
     card = uuid if uuid and not bpy.app.background else ""
     target = Target(scene.name, bpy.data.filepath, place, height, SESSION, card, **_filing())

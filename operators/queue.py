@@ -74,6 +74,7 @@ class TRELLIS2_OT_keep_results(_OnGeneration, bpy.types.Operator):
             return {"CANCELLED"}
         target = generation.target if generation.target.is_open else target_here(context)
         try:
+            arrival.require_free()
             picked = _numbers(self.results, len(generation.assets)) or generation.picked or None
             arrival.take(generation, range(len(generation.assets)) if picked is None else picked, target)
         except TrellisError as error:

@@ -6,10 +6,11 @@ way) and the .blend itself (which assets stand in it), so nothing is generated, 
 
 from __future__ import annotations
 
+import logging
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,8 @@ from .images import EXTENSIONS, WHOLE, clean_name, find_path, find_pictures, rea
 from .jobs.job import Asset, State
 from .jobs.store import JobStore
 from .task.settings import Settings
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -65,7 +68,6 @@ def run_batch(
     threads, whenever something moves, and with the stage "Done" at a row's end. When `is_stopped` says so, or on
     KeyboardInterrupt, what is there is saved; rows that did not come to their end have no state.
     """
-    from . import scene
     from .scene import files
 
     folder = find_path(str(folder))
@@ -75,10 +77,31 @@ def run_batch(
     try_places([output])
     store = store or JobStore()
     model = backend.check_model(model or backend.default_model)
-    if output.exists():
+    with files.alone_with(output):
+        return _run(images, output, backend, settings, model, height, whole, store, report, is_stopped)
+
+
+def _run(
+    images: Sequence[Path],
+    output: Path,
+    backend: Backend,
+    settings: Settings,
+    model: str,
+    height: float | None,
+    whole: bool,
+    store: JobStore,
+    report: Callable[[Row, str, float], None],
+    is_stopped: Callable[[], bool],
+) -> list[Row]:
+    from . import scene
+    from .scene import files
+
+    opened = files.stamp_of(output)
+    if opened is not None:
         files.open_file(output)
     else:
         files.new_file()
+    files.use_own_scene()
     rows = [_row(image, settings, model, whole) for image in images]
     present = scene.fingerprints()
     for row in rows:
@@ -111,8 +134,13 @@ def run_batch(
             report(row, "Done", 1.0)
     finally:
         converted.cleanup()
-        if placed:
-            scene.lay_out_grid([obj for row in rows for obj in placed.get(row.image.name, [])])
+        if any(placed.values()):
+            _lay_out(scene, [obj for row in rows for obj in placed.get(row.image.name, [])])
+            if files.stamp_of(output) != opened:
+                raise TrellisError(
+                    f"{output} was saved by another program meanwhile, and is left as it is; start the batch again: "
+                    "what was made is kept, and comes in then."
+                )
             _save(output, files)
     return rows
 
@@ -154,14 +182,24 @@ def _fail(row: Row, error: Exception) -> None:
 
 def _import(row: Row, placed: dict[str, list], scene, height: float | None) -> None:  # type: ignore[no-untyped-def]
     started = time.monotonic()
+    made = placed[row.image.name] = []
     try:
-        made = placed[row.image.name] = [scene.import_asset(asset, height=height) for asset in row.assets]
+        for asset in row.assets:
+            made.append(scene.import_asset(asset, height=height))
         row.triangles = sum(len(obj.data.polygons) for obj in made)
         for obj in made:
             scene.mark_asset(obj)
-    except TrellisError as error:
+    except Exception as error:
         _fail(row, error)
     row.seconds += time.monotonic() - started
+
+
+def _lay_out(scene, objects: list) -> None:  # type: ignore[no-untyped-def]
+    """In a grid; what is in the file already may be of any kind, and is no reason to lose what was made."""
+    try:
+        scene.lay_out_grid(objects)
+    except Exception:
+        log.exception("The assets could not be laid out in a grid")
 
 
 def _make(

@@ -34,7 +34,10 @@ TrellisError
 
 from __future__ import annotations
 
+import logging
 from typing import Any
+
+_log = logging.getLogger(__name__)
 
 
 class TrellisError(Exception):
@@ -185,6 +188,12 @@ class Interrupted(TrellisError):
 
 class Cancelled(TrellisError):
     code = "taskCancelled"
+
+
+def unforeseen(error: Exception) -> JobError:
+    """A sentence for what nobody foresaw; to be called where it was caught, so that the log has the rest."""
+    _log.error("Unexpected problem", exc_info=error)
+    return JobError(f"Unexpected problem ({type(error).__name__}); the console has the details.")
 
 
 def _short(value: Any, limit: int = 60) -> str:

@@ -9,7 +9,7 @@ P = ParamSpec("P")
 
 
 class Event(Generic[P]):
-    """Listeners are called in the order in which they came; what one raises, the teller gets."""
+    """Listeners are called in the order in which they came; what one raises, the teller gets when all have heard."""
 
     def __init__(self) -> None:
         self._listeners: list[Callable[P, object]] = []
@@ -21,5 +21,11 @@ class Event(Generic[P]):
         return listener
 
     def tell(self, *args: P.args, **kwargs: P.kwargs) -> None:
+        problems: list[Exception] = []
         for listener in self._listeners:
-            listener(*args, **kwargs)
+            try:
+                listener(*args, **kwargs)
+            except Exception as problem:
+                problems.append(problem)
+        if problems:
+            raise problems[0]

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import bpy
 from bpy.app.translations import pgettext_iface, pgettext_n, pgettext_rpt
 
-from ..core.errors import TrellisError
+from ..core.errors import TrellisError, unforeseen
 from ..core.progress import Progress
 from ..jobs.job import Asset
 from ..jobs.store import JobStore
@@ -20,6 +21,7 @@ from .asset.statistics import measure, measure_surface, read_mesh, remember
 from .importing.importer import give_collection, import_asset
 from .previews import picture_of
 from .queue import Generation, Make
+from .showing import join_local_views, open_home
 from .target import Target
 
 log = logging.getLogger(__name__)
@@ -28,6 +30,9 @@ LEVELS_STAY = pgettext_n("Its levels of detail are those of the former mesh: mak
 _KEPT = pgettext_n("Its place is not in this file: choose Import to have it at the 3D cursor")
 # What the artist has in hand while one of these runs is not to be disturbed, and an undo step in between would be.
 _HANDS_ON = ("TRANSFORM_OT_", "VIEW3D_OT_", "OBJECT_OT_", "MESH_OT_", "SCULPT_OT_", "PAINT_OT_")
+
+# While one of these reads the scene in its thread, nothing may be added to it: Blender can come down.
+_JOBS = {"RENDER": pgettext_n("Render"), "OBJECT_BAKE": pgettext_n("Bake"), "COMPOSITE": pgettext_n("Compositor")}
 
 
 def run(name: str, make: Make, target: Target) -> None:
@@ -44,7 +49,7 @@ def settle(generation: Generation) -> None:
     """What becomes of a generation whose results are here: imported soon, chosen from, or kept."""
     if generation.target.catalog and not generation.previews and generation.state == "running":
         # An asset is marked with its picture, and that is not rendered while the artist waits.
-        previews.make(generation, lambda: _settle(generation))
+        previews.make(generation, lambda: queue.guarded(generation, _settle))
     else:
         _settle(generation)
 
@@ -73,25 +78,50 @@ def bring_in(generation: Generation) -> None:
     step = pgettext_iface("Rework {name}") if is_rework else pgettext_iface("Generate {name}")
     try:
         take(generation, range(len(generation.assets)), generation.target)
-        bpy.ops.ed.undo_push(message=step.format(name=generation.name))
     except TrellisError as error:
         queue.update(generation, state="failed", message=str(error))
+    else:
+        bpy.ops.ed.undo_push(message=step.format(name=generation.name))
 
 
 def take(generation: Generation, picked: Collection[int], target: Target) -> list[bpy.types.Object]:
-    """Import these of a generation's results; the rest stays in the history."""
+    """Import these of a generation's results; the rest stays in the history. Raises `TrellisError`, and no other."""
     chosen = [asset for number, asset in enumerate(generation.assets) if number in picked]
     is_rework = bool(waiting.find(target.card))
-    made = deliver(chosen, target)
+    try:
+        elsewhere = "" if is_rework else _elsewhere(target)
+        made = deliver(chosen, target)
+    except TrellisError:
+        raise
+    except Exception as error:
+        raise unforeseen(error) from error
+    join_local_views(made)
     if target.catalog:
         for obj, asset in zip(made, chosen, strict=True):
             _file(obj, picture_of(asset), target)
     generation.target = target
     engine = pgettext_rpt("engine: {engine}").format(engine=chosen[0].engine)
     levels = pgettext_rpt(LEVELS_STAY) if is_rework and rework.keeps_old_levels(made) else ""
-    message = ". ".join(filter(None, (engine, generation.said, levels)))
+    message = ". ".join(filter(None, (engine, generation.said, elsewhere, levels)))
     queue.update(generation, state="done", share=1.0, message=message)
     return made
+
+
+def _elsewhere(target: Target) -> str:
+    """That the results come into another collection than was asked for, since nobody would see them there."""
+    cards = placeholder.find(target.card)
+    scene = cards[0].users_scene[0] if cards else target.scene
+    if scene is None:
+        return ""
+    asked = target.wanted_in(scene)
+    wanted = cards[0].users_collection[0] if cards else asked
+    home = open_home(wanted, scene)
+    if asked != home and open_home(asked, scene) == home:
+        wanted = asked  # the card has been stood elsewhere already
+    if wanted == home:
+        return ""
+    text = pgettext_rpt("{collection} is hidden or locked: it is in {home}")
+    return text.format(collection=wanted.name, home=home.name)
 
 
 def deliver(assets: Sequence[Asset], target: Target) -> list[bpy.types.Object]:
@@ -105,9 +135,11 @@ def deliver(assets: Sequence[Asset], target: Target) -> list[bpy.types.Object]:
         made = rework.replace(marked, assets[0])
     else:
         made = _in_place_of(cards, assets, target) if cards else _at(assets, target)
-    mark_delivered(assets)
-    for obj in made:
-        _measure(obj)
+    for done in (partial(mark_delivered, assets), *(partial(_measure, obj) for obj in made)):
+        try:
+            done()
+        except Exception:  # the results are there, whatever becomes of what is said of them
+            log.exception("%s has arrived, with a problem", assets[0].name)
     return made
 
 
@@ -118,7 +150,7 @@ def _file(obj: bpy.types.Object, picture: Path, target: Target) -> None:
         mark_asset(obj, preview=preview, catalog=target.catalog)
         if target.library:
             save_to_library(obj, Path(target.library), catalog=target.catalog, preview=preview)
-    except TrellisError as error:
+    except Exception as error:
         log.warning("%s is not filed in the asset library: %s", obj.name, error)
 
 
@@ -155,11 +187,24 @@ def mark_delivered(assets: Sequence[Asset]) -> None:
         JobStore().deliver(uuid)
 
 
+def running_job() -> str:
+    """What Blender is doing in threads of its own that read the scene meanwhile, untranslated; empty if nothing."""
+    return next((name for kind, name in _JOBS.items() if bpy.app.is_job_running(kind)), "")
+
+
+def require_free() -> None:
+    """Raise `TrellisError` while Blender renders or bakes: for what an artist asks for meanwhile."""
+    if job := running_job():
+        raise TrellisError(f"Blender is at work ({job}); try again when that is done.")
+
+
 def hands_full() -> str:
     """Why nothing should be imported just now, as a sentence; empty when nothing speaks against it.
 
     In another mode than Object Mode an undo step would be that mode's own, and the import could not be taken back.
     """
+    if job := running_job():
+        return pgettext_rpt("It is ready, and arrives when this is done: {job}").format(job=pgettext_iface(job))
     for window in bpy.context.window_manager.windows:
         active = window.view_layer.objects.active
         if active is not None and active.mode != "OBJECT":
@@ -172,7 +217,9 @@ def hands_full() -> str:
 
 def _at(assets: Sequence[Asset], target: Target) -> list[bpy.types.Object]:
     """Each where the one before ends."""
-    scene = bpy.data.scenes[target.scene_name]
+    scene = target.scene
+    if scene is None:
+        raise TrellisError(f"The scene {target.scene_name} is not in this file any more.")
     parent = target.parent_in(scene)
     x, y, z = target.location
     with _all_or_none() as made:
@@ -196,14 +243,15 @@ def _in_place_of(cards: Sequence[bpy.types.Object], assets: Sequence[Asset], tar
                     location=(0.0, 0.0, 0.0),
                     name=name,
                     scene=first.users_scene[0],
-                    parent_collection=first.users_collection[0],
+                    parent_collection=open_home(first.users_collection[0], first.users_scene[0]),
                 )
             )
     for card in others:
         copies = []
         for obj in made:
             copies.append(obj.copy())
-            give_collection(copies[-1], placeholder.label_of(card) or obj.name, card.users_collection[0])
+            home = open_home(card.users_collection[0], card.users_scene[0])
+            give_collection(copies[-1], placeholder.label_of(card) or obj.name, home)
         _update_layers(card.users_scene)
         placeholder.replace(card, copies)
     placeholder.replace(first, made)

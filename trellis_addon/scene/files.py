@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import bpy
+import filelock
 
 from ..core.errors import TrellisError
+from ..core.locks import lock_of
 
 
 def new_file() -> None:
@@ -14,11 +18,50 @@ def new_file() -> None:
     bpy.ops.wm.read_homefile(use_empty=True)
 
 
+@contextmanager
+def alone_with(path: Path) -> Iterator[None]:
+    """From opening a .blend file to saving it: two that do so at once would each lose what the other has made.
+
+    Raises `TrellisError` where another program of this user is at it.
+    """
+    lock = lock_of(path, 0.0)
+    try:
+        lock.acquire()
+    except filelock.Timeout as error:
+        raise TrellisError(
+            f"{path} is being written by another program; wait for it, or give another output."
+        ) from error
+    except OSError as error:
+        raise TrellisError(f"The lock of {path} cannot be written: {error.strerror or error}.") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def stamp_of(path: Path) -> tuple[int, int] | None:
+    """What tells one state of a file from another: when it was written, and its bytes; None where it is not there."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size
+
+
 def open_file(path: Path) -> None:
     try:
         bpy.ops.wm.open_mainfile(filepath=str(path), load_ui=False)
     except RuntimeError as error:
         raise TrellisError(f"{path} cannot be opened as a .blend file; move it away or give another output.") from error
+
+
+def use_own_scene() -> None:
+    """See that the open scene is one that something can be put into: a file may show one that is linked into it."""
+    window = bpy.context.window or bpy.context.window_manager.windows[0]
+    if window.scene.is_editable and window.scene.override_library is None:
+        return
+    # of those that are this file's own Blender keeps one at least
+    window.scene = next(scene for scene in bpy.data.scenes if scene.is_editable and scene.override_library is None)
 
 
 def save_file(path: Path) -> None:

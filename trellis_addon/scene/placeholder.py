@@ -15,6 +15,10 @@ from pathlib import Path
 import bpy
 from mathutils import Matrix, Vector
 
+from .guards import require_own
+from .showing import join_local_views
+from .units import metres_per_unit, scene_of
+
 PROPERTY = "trellis2_card"
 _LABEL = "trellis2_card_label"  # the name it was given: another one now is the artist's, and the asset's
 
@@ -25,10 +29,13 @@ _STANDING = Matrix.Rotation(math.radians(90), 4, "X")
 def stand(
     id: str, label: str, parent: bpy.types.Collection, location: Sequence[float], height: float
 ) -> bpy.types.Object:
-    """A card of this height, in metres, its bottom centre at `location`; without a picture as yet."""
+    """A card of this height, in metres, its bottom centre at `location`; without a picture as yet.
+
+    Raises `InputError` for a collection of another file.
+    """
+    require_own(parent)
     card = bpy.data.objects.new(label, None)
     card.empty_display_type = "IMAGE"
-    card.empty_display_size = height
     card.empty_image_offset = (-0.5, 0.0)
     card.use_empty_image_alpha = True
     card.color = (1.0, 1.0, 1.0, 0.9)
@@ -36,6 +43,8 @@ def stand(
     card[PROPERTY] = id
     card[_LABEL] = card.name
     parent.objects.link(card)
+    card.empty_display_size = height / metres_per_unit(scene_of(card))
+    join_local_views([card])
     return card
 
 

@@ -22,14 +22,17 @@ def picture_of(asset: Asset) -> Path:
     return asset.path.with_suffix(".preview.png")
 
 
-def make(generation: Generation, then: Callable[[], None] = lambda: None) -> None:
+def make(generation: Generation, then: Callable[[], object] = lambda: None) -> None:
     """Have a picture of every result made, shown as soon as they are there; `then` is called afterwards."""
     assets = generation.assets
 
     def work() -> Callable[[], None]:
         missing = [asset for asset in assets if asset.path.is_file() and not picture_of(asset).is_file()]
         if missing:
-            render([asset.path for asset in missing], [picture_of(asset) for asset in missing])
+            try:
+                render([asset.path for asset in missing], [picture_of(asset) for asset in missing])
+            except Exception:  # a picture less, but the results go on
+                log.exception("The previews could not be made")
 
         def show() -> None:
             generation.previews = {

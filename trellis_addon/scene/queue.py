@@ -16,12 +16,21 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import bpy
 from bpy.app.translations import pgettext_iface, pgettext_rpt
 
-from ..core.errors import BackendError, Cancelled, FieldError, Interrupted, JobError, TakenError, TrellisError
+from ..core.errors import (
+    BackendError,
+    Cancelled,
+    FieldError,
+    Interrupted,
+    TakenError,
+    TrellisError,
+    unforeseen,
+)
 from ..core.event import Event
 from ..core.parallel import IN_FLIGHT
 from ..core.progress import Progress
@@ -118,7 +127,7 @@ def start(name: str, make: Make, target: Target, *, is_resumed: bool = False) ->
     """
     generation = Generation(name, target)
     _generations.insert(0, generation)
-    on_begin.tell(generation)
+    _attempt(partial(on_begin.tell, generation))
     threading.Thread(target=_work, args=(generation, make, is_resumed), daemon=True).start()
     run_pump()
     return generation
@@ -128,7 +137,7 @@ def offer(job: Job, target: Target) -> Generation:
     """List a job that is finished: it is imported where it belongs, or waits for the artist's word."""
     generation = Generation(job.name, target, share=1.0, assets=job.assets)
     _generations.append(generation)
-    on_results.tell(generation)
+    guarded(generation, on_results.tell)
     run_pump()
     return generation
 
@@ -186,10 +195,10 @@ def look_again() -> None:
     """After an undo, a redo, or another file: what waited for its place may have it again."""
     for generation in _generations:
         if generation.picture is not None:
-            placeholder.show_picture(generation.target.card, generation.picture)
+            _attempt(partial(placeholder.show_picture, generation.target.card, generation.picture))
         has_lost_its_place = generation.state in ("ready", "choose") and not generation.target.is_open
         if generation.state == "kept" or has_lost_its_place:
-            on_results.tell(generation)
+            guarded(generation, on_results.tell)
     if any(g.state == "ready" for g in _generations):
         run_pump()
 
@@ -236,9 +245,7 @@ def _work(generation: Generation, make: Make, is_resumed: bool) -> None:
         if is_resumed and isinstance(error, TakenError):
             later(lambda: forget_line(generation))
     except Exception as error:
-        # The artist gets a sentence; the log has the rest for a report.
-        log.exception("A generation failed")
-        _fail(generation, JobError(f"Unexpected problem ({type(error).__name__}); the console has the details."))
+        _fail(generation, unforeseen(error))
 
 
 def _fail(generation: Generation, error: TrellisError) -> None:
@@ -258,21 +265,39 @@ def _cancelled(generation: Generation) -> None:
 
 
 def _pump() -> float | None:
-    """Everything that threads have reported, on the main thread."""
+    """Everything that threads have reported, on the main thread; Blender drops a timer that raises."""
     changed = False
     while not _events.empty():
-        _events.get_nowait()()
+        _attempt(_events.get_nowait())
         changed = True
     ready = next((g for g in _generations if g.state == "ready"), None)
     if ready is not None:
         # one at a time: between two imports Blender draws, and takes what the artist does
         before = (ready.state, ready.message)
-        on_turn.tell(ready)
+        guarded(ready, on_turn.tell)
         changed = changed or (ready.state, ready.message) != before
     if changed:
-        _redraw()
+        _attempt(_redraw)
     is_at_work = any(g.state in ("running", "ready") for g in _generations)
     return INTERVAL if is_at_work or threads_at_work() else None
+
+
+def _attempt(work: Callable[[], object]) -> None:
+    """Whatever goes wrong is logged, and the next has its turn."""
+    try:
+        work()
+    except Exception:
+        log.exception("What a thread reported could not be taken in")
+
+
+def guarded(generation: Generation, work: Callable[[Generation], object]) -> None:
+    """Have `work` done; where it goes wrong in a way that nobody foresaw, the generation's line says so."""
+    try:
+        work(generation)
+    except Exception as error:
+        problem = unforeseen(error)
+        if generation.state != "done":  # else it has arrived, and only what comes afterwards went wrong
+            update(generation, state="failed", message=str(problem))
 
 
 def threads_at_work() -> int:
@@ -314,7 +339,7 @@ def update(generation: Generation, **changes: object) -> None:
     for name, value in changes.items():
         setattr(generation, name, value)
     if generation.state not in WAITS and "state" in changes:
-        on_end.tell(generation)
+        _attempt(partial(on_end.tell, generation))
 
 
 def _update(generation: Generation, **changes: object) -> None:
@@ -329,7 +354,7 @@ def _finish(generation: Generation, asset: Asset) -> None:
     generation.share = 1.0
     notes = asset.provenance.get("notes")  # such as that less came than was asked for
     generation.said = " ".join(filter(None, [generation.said, *(notes if isinstance(notes, list) else ())]))
-    on_results.tell(generation)
+    guarded(generation, on_results.tell)
 
 
 def _redraw() -> None:

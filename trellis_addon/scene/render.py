@@ -10,6 +10,9 @@ from pathlib import Path
 import bpy
 from mathutils import Matrix, Vector
 
+from ..core.errors import FieldError, TrellisError
+from .colour import set_plain_view
+from .guards import require_mesh, write_back
 from .importing.placement import world_bounds
 
 # Where the camera stands: degrees around the object (0 is in front) and above the ground.
@@ -28,12 +31,17 @@ def render_object(
 ) -> Path:
     """Render the object alone, in studio light, to a square PNG of `size` pixels; the scene stays as it is.
 
-    Uses Cycles on the CPU, so that it works on every machine and without a window.
+    Uses Cycles on the CPU, so that it works on every machine and without a window. Raises `InputError` for what is no
+    mesh object, `TrellisError` where it cannot be rendered.
     """
+    require_mesh(obj)
+    if view not in VIEWS:
+        raise FieldError("view", view, f"allowed: {', '.join(VIEWS)}")
+    write_back(obj)
     path.parent.mkdir(parents=True, exist_ok=True)
     with _studio(obj, view, floor=not transparent) as scene:
         render = scene.render
-        render.engine = "CYCLES"
+        _use_cycles(scene)
         scene.cycles.samples = samples
         scene.cycles.use_denoising = samples >= 16
         scene.cycles.use_adaptive_sampling = True
@@ -43,11 +51,32 @@ def render_object(
         render.filepath = str(path)
         render.image_settings.file_format = "PNG"
         render.image_settings.color_mode = "RGBA"
-        scene.view_settings.view_transform = "Standard"
-        bpy.ops.render.render(write_still=True, scene=scene.name)
+        set_plain_view(scene)
+        _render(scene, path)
     if not transparent:
         _put_on_paper(path)
     return path
+
+
+def _use_cycles(scene: bpy.types.Scene) -> None:
+    try:
+        scene.render.engine = "CYCLES"
+    except TypeError as error:
+        raise TrellisError(
+            "Cycles is switched off, and nothing else renders everywhere: switch on Cycles Render Engine in "
+            "Preferences > Add-ons."
+        ) from error
+
+
+def _render(scene: bpy.types.Scene, path: Path) -> None:
+    """Render to a file that is not there before, so that it shows whether it was made."""
+    path.unlink(missing_ok=True)
+    try:
+        bpy.ops.render.render(write_still=True, scene=scene.name)
+    except RuntimeError as error:
+        raise TrellisError(f"The picture cannot be rendered: {str(error).strip()}") from error
+    if not path.is_file():
+        raise TrellisError(f"The picture {path} could not be rendered; wait for other renders, and try again.")
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from ..stages import obstacle
 from . import queue
 from .asset.lods import is_level, lods_of
 from .asset.statistics import PROPERTY as STATISTICS
+from .guards import is_edited, require_not_edited, require_own
 from .importing.importer import import_asset
 from .importing.placement import bounds, world_bounds
 from .importing.provenance import read_provenance, write_provenance
@@ -34,9 +35,9 @@ def why_not(obj: bpy.types.Object, *, texture_again: bool = False) -> str:
         return "level"
     if obj.type != "MESH":
         return "mesh"
-    if not (obj.is_editable and obj.data.is_editable):
+    if not (obj.is_editable and obj.data.is_editable) or obj.override_library is not None:
         return "linked"
-    if obj.mode != "OBJECT":
+    if obj.mode != "OBJECT" or is_edited(obj):
         return "mode"
     if _is_under_way(obj):
         return "busy"
@@ -61,6 +62,8 @@ def replace(objects: Sequence[bpy.types.Object], asset: Asset) -> list[bpy.types
     mesh goes with it: its edits, shape keys and vertex groups. Levels of detail stay those of the old mesh. Where a
     mesh and its textures have no other user, they go. Raises as `import_asset` does; then nothing has changed.
     """
+    require_own(*objects)
+    require_not_edited(*objects)
     first = objects[0]
     helper = import_asset(asset, height=None, location=(0.0, 0.0, 0.0), scene=first.users_scene[0])
     fresh, house = helper.data, helper.users_collection[0]

@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass
 import bpy
 
 from . import placeholder, waiting
+from .guards import require_own
+from .showing import open_home
 
 SESSION = uuid.uuid4().hex
 
@@ -46,14 +48,24 @@ class Target:
         except (ValueError, TypeError, KeyError):
             return None
 
+    @property
+    def scene(self) -> bpy.types.Scene | None:
+        """The scene, this file's own and not one of that name that is linked into it; None where it is gone."""
+        return bpy.data.scenes.get((self.scene_name, None))
+
     def parent_in(self, scene: bpy.types.Scene) -> bpy.types.Collection:
-        """The collection of a scene that assets come into."""
+        """The collection of a scene that assets come into, such that they are seen; `InputError` in a linked scene."""
+        return open_home(self.wanted_in(scene), scene)
+
+    def wanted_in(self, scene: bpy.types.Scene) -> bpy.types.Collection:
+        """The collection that was asked for, made where there is none; it may be hidden, or locked."""
+        require_own(scene)
         if not self.collection:
             return scene.collection
         found = next((c for c in scene.collection.children_recursive if c.name == self.collection), None)
         if found is None:
             found = bpy.data.collections.get(self.collection)  # one of another scene
-            if found is None or found.library is not None:
+            if found is None or not found.is_editable:
                 found = bpy.data.collections.new(self.collection)
             scene.collection.children.link(found)
         return found
@@ -64,4 +76,4 @@ class Target:
         if self.card:
             return bool(placeholder.find(self.card) or waiting.find(self.card))
         same_file = self.session == SESSION if not self.file else True
-        return same_file and bpy.data.filepath == self.file and self.scene_name in bpy.data.scenes
+        return same_file and bpy.data.filepath == self.file and self.scene is not None

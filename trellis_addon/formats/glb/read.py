@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ...core.errors import DamagedFileError, InputError
 from . import check as glb_check
+from .scenes import shown_roots
 from .textured_mesh import SurfaceMaterial, Texture, TexturedMesh
 
 _WRAP_OF = {10497: "repeat", 33071: "clamp", 33648: "mirror"}
@@ -67,15 +68,8 @@ class _Reader:
     def _placed(self) -> list[tuple[int, NDArray[np.float64]]]:
         """(mesh, its matrix in the scene) of every node of the scene that has one."""
         nodes = self.document.get("nodes", [])
-        scenes = self.document.get("scenes", [])
-        roots = range(len(nodes))
-        if scenes:
-            roots = scenes[self.document.get("scene", 0)].get("nodes", [])
-        else:
-            children = {child for node in nodes for child in node.get("children", [])}
-            roots = [number for number in roots if number not in children]  # type: ignore[assignment]
         found = []
-        waiting = [(number, np.eye(4)) for number in reversed(list(roots))]
+        waiting = [(number, np.eye(4)) for number in reversed(shown_roots(self.document))]
         while waiting:
             number, above = waiting.pop()
             node = nodes[number]

@@ -109,7 +109,7 @@ def write_glb(
     document["accessors"] = binary.accessors
     document["bufferViews"] = binary.views
     document["buffers"] = [{"byteLength": len(binary.data)}]
-    return _container(document, bytes(binary.data))
+    return container(document, bytes(binary.data))
 
 
 class _Binary:
@@ -226,7 +226,7 @@ def _check(mesh: Mesh, material: Material) -> None:
         raise ValueError(f"alpha_mode cannot be {material.alpha_mode}")
 
 
-def _container(document: dict[str, Any], binary: bytes) -> bytes:
+def container(document: dict[str, Any], binary: bytes) -> bytes:
     """Header, JSON chunk padded with spaces, binary chunk padded with zeros."""
     text = json.dumps(document, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
     text += b" " * (-len(text) % 4)

@@ -5,7 +5,6 @@ The format is Blender's: `UUID:path/of/catalog:Simple Name`, a line `VERSION 1` 
 
 from __future__ import annotations
 
-import hashlib
 import os
 import tempfile
 import uuid
@@ -15,7 +14,7 @@ import bpy
 import filelock
 
 from ...core.errors import InputError, TrellisError
-from ...core.folders import default_folder
+from ...core.locks import lock_of
 
 FILE_NAME = "blender_assets.cats.txt"
 CATALOG = "TRELLIS.2"
@@ -49,7 +48,7 @@ def ensure_catalog(folder: Path, path: str = CATALOG) -> str:
     path = clean_path(path)
     target = (folder / FILE_NAME).resolve()  # which may be a link
     try:
-        with _lock(target):
+        with lock_of(target, _PATIENCE):
             text = _read(target)
             known = {known_path: known_id for known_id, known_path in reversed(_entries(text, target))}
             identifier = catalog_id(path)
@@ -130,11 +129,3 @@ def _replace(target: Path, text: str) -> None:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
-
-
-def _lock(target: Path) -> filelock.BaseFileLock:
-    """Kept with the jobs, not in the library: it would stay lying there."""
-    folder = default_folder() / "locks"
-    folder.mkdir(parents=True, exist_ok=True)
-    digest = hashlib.sha256(str(target.resolve()).encode()).hexdigest()[:16]
-    return filelock.FileLock(folder / f"{digest}.lock", timeout=_PATIENCE)

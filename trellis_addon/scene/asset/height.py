@@ -5,15 +5,18 @@ from __future__ import annotations
 import bpy
 from mathutils import Matrix
 
-from ...core.errors import InputError, TrellisError
+from ...core.errors import InputError
+from ..guards import require_mesh, require_not_edited, require_own
 from ..importing.placement import world_bounds
+from ..units import metres_per_unit, scene_of
 from .lods import lods_of
 
 
 def height_of(obj: bpy.types.Object) -> float:
     """How tall a mesh object stands in the scene, in metres; for something that lies flat its longest side."""
+    require_mesh(obj)
     low, high = world_bounds(obj)
-    extent = high - low
+    extent = (high - low) * metres_per_unit(scene_of(obj))
     return float(extent.z if extent.z > 1e-4 * max(extent) else max(extent))
 
 
@@ -21,21 +24,22 @@ def set_height(obj: bpy.types.Object, height: float) -> None:
     """Make an object `height` metres tall about its origin, which for an asset is its bottom centre: it stays where
     it stands, and its scale stays as it is. Its levels of detail follow; others that share its mesh do not.
 
-    Raises `InputError` for a height that cannot be, or an object without a surface.
+    Raises `InputError` for a height that cannot be, an object without a surface or of another file, and
+    `TrellisError` for what is being edited; then nothing has changed.
     """
     if not 0.0001 <= height <= 100_000:
         raise InputError(f"height: {height} m cannot be used; allowed: from 0.0001 to 100000 m.")
     if obj.type != "MESH" or not len(obj.data.vertices):
         raise InputError(f'"{obj.name}" has no surface; choose a mesh object.')
-    if obj.mode == "EDIT":
-        raise TrellisError(f'"{obj.name}" is being edited; leave Edit Mode first.')
+    chain = lods_of(obj)
+    together = [member for member in (obj, *(chain.objects if chain else ())) if member.type == "MESH"]
+    require_own(*together, *(member.data for member in together))
+    require_not_edited(*together)
     bpy.context.view_layer.update()
     current = height_of(obj)
     if not current > 0:
         raise InputError(f'"{obj.name}" is a single point: it has no height to scale.')
-    chain = lods_of(obj)
-    together = [obj, *(chain.objects if chain else ())]
-    for mesh in dict.fromkeys(member.data for member in together if member.type == "MESH"):
+    for mesh in dict.fromkeys(member.data for member in together):
         mine = _own(mesh, together)
         mine.transform(Matrix.Scale(height / current, 4), shape_keys=True)
         mine.update()

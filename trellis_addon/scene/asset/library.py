@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import math
 import os
 import tempfile
@@ -15,10 +16,13 @@ from mathutils import Matrix
 
 from ...core.errors import InputError, TrellisError
 from ...images import clean_name
+from .. import guards
 from ..importing.placement import bounds, world_bounds
 from ..importing.provenance import read_provenance
 from ..render import render_object
 from .catalog import CATALOG, catalog_id, ensure_catalog, folder_of_this_file
+
+log = logging.getLogger(__name__)
 
 PREVIEW_SIZE = 256
 AUTHOR = "TRELLIS.2 for Blender"
@@ -38,11 +42,14 @@ def mark_asset(
 ) -> None:
     """Mark as an asset: a preview, and from its provenance a description, tags and a note on the licence.
 
-    `preview`: a picture to use; without one the object is rendered (about a second). `catalog`: path of the
-    catalog to be in, written into the library that the open file belongs to (an unsaved file belongs to none:
-    then only its UUID is set); None leaves it alone. `licence`: a note of your own. `tags` are added. Raises
-    `TrellisError` where the catalog file cannot be written.
+    `preview`: a picture to use; without one the object is rendered (about a second), as far as Cycles is there.
+    `catalog`: path of the catalog to be in, written into the library that the open file belongs to (an unsaved file
+    belongs to none: then only its UUID is set); None leaves it alone. `licence`: a note of your own. `tags` are added.
+    Raises `InputError` for an object of another file and a preview that is no picture, `TrellisError` where the
+    catalog file cannot be written; then the object is marked no more than before.
     """
+    guards.require_own(obj)
+    pixels = _read_preview(preview) if preview is not None else _render_preview(obj)
     if catalog is not None:
         folder = folder_of_this_file()
         identifier = ensure_catalog(folder, catalog) if folder else catalog_id(catalog)
@@ -50,13 +57,10 @@ def mark_asset(
     if catalog is not None:
         obj.asset_data.catalog_id = identifier
     _describe(obj, author, licence, tags)
-    if preview is not None:
-        _load_preview(obj, preview)
-        return
-    with tempfile.TemporaryDirectory() as folder_name:
-        path = Path(folder_name) / "preview.png"
-        render_object(obj, path, size=PREVIEW_SIZE, samples=8, transparent=True)
-        _load_preview(obj, path)
+    if pixels is not None:
+        _set_preview(obj, pixels)
+    elif not bpy.app.background:
+        obj.asset_generate_preview()  # Blender's own, which needs a window
 
 
 def save_to_library(
@@ -74,20 +78,20 @@ def save_to_library(
     The name is the object's, with a number where that is taken: no file is ever replaced. In the open file the
     object stays marked or unmarked as it is; one that is marked is saved with what its mark says, and `author`,
     `licence` and `tags`, see `mark_asset`, are for one that is not. Raises `InputError` for a folder that is not
-    there, `TrellisError` where it cannot be written; then no file is left behind.
+    there and an object of another file, `TrellisError` where it cannot be written; then no file is left behind.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"The asset library's folder {folder} is not there; choose another, or create it.")
+    guards.require_own(obj)
     identifier = ensure_catalog(folder, catalog)
-    if obj.mode == "EDIT":
-        obj.update_from_editmode()
+    guards.write_back(obj)
     before = obj.asset_data.catalog_id if obj.asset_data else None
     try:
         if before is None:
             mark_asset(obj, preview=preview, catalog=None, author=author, licence=licence, tags=tags)
         elif preview is not None:
-            _load_preview(obj, preview)
+            _set_preview(obj, _read_preview(preview))
         obj.asset_data.catalog_id = identifier
         target = _reserve(folder, clean_name(obj.name))
         _write_blend(obj, target)
@@ -102,11 +106,18 @@ def save_to_library(
 def lay_out_grid(objects: Sequence[bpy.types.Object], *, gap: float = 0.25) -> None:
     """Stand the objects in rows on the ground, in the order given, behind whatever else is in the scene.
 
-    `gap` is the free space between them, as a share of the widest.
+    `gap` is the free space between them, as a share of the widest. Raises `InputError` for what is no mesh object or
+    is linked from another file.
     """
     if not objects:
         return
-    extents = [bounds(obj.data) for obj in objects]
+    for obj in objects:
+        guards.require_mesh(obj)
+    guards.require_own(*objects, overrides=True)
+    extents = []
+    for obj in objects:
+        with guards.mesh_as_it_is(obj) as mesh:
+            extents.append(bounds(mesh))
     cell = max(float((high - low)[:2].max()) for low, high in extents) * (1 + gap)
     columns = math.ceil(math.sqrt(len(objects)))
     start = _free_depth(objects) + cell / 2
@@ -161,20 +172,47 @@ def _free_depth(new: Sequence[bpy.types.Object]) -> float:
     depths = [
         world_bounds(obj)[1].y
         for obj in bpy.context.scene.objects
-        if obj.type == "MESH" and obj not in known and len(obj.data.vertices)
+        if obj.type == "MESH" and obj not in known and obj.data is not None and len(obj.data.vertices)
     ]
     return max(depths, default=0.0)
 
 
-def _load_preview(obj: bpy.types.Object, path: Path) -> None:
-    """Put a picture's pixels into the datablock's preview; works with and without a window."""
-    image = bpy.data.images.load(str(path), check_existing=False)
+def _render_preview(obj: bpy.types.Object) -> np.ndarray | None:
+    """A picture of the object as `_read_preview` gives it; None where this Blender cannot render one just now."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "preview.png"
+        try:
+            render_object(obj, path, size=PREVIEW_SIZE, samples=8, transparent=True)
+        except TrellisError as error:
+            log.warning("%s is marked without a preview: %s", obj.name, error)
+            return None
+        return _read_preview(path)
+
+
+def _read_preview(path: Path) -> np.ndarray:
+    """A picture's pixels as a preview has them, flat, RGBA from the lower left; raises `InputError`."""
     try:
+        image = bpy.data.images.load(str(path), check_existing=False)
+    except RuntimeError as error:
+        raise InputError(f"{path} is no picture that can be a preview; use a PNG file.") from error
+    try:
+        if not image.size[0]:
+            raise InputError(f"{path} is no picture that can be a preview; use a PNG file.")
         image.scale(PREVIEW_SIZE, PREVIEW_SIZE)
-        pixels = np.empty(PREVIEW_SIZE * PREVIEW_SIZE * 4, dtype=np.float32)
-        image.pixels.foreach_get(pixels)
-        preview = obj.preview_ensure()
-        preview.image_size = (PREVIEW_SIZE, PREVIEW_SIZE)
-        preview.image_pixels_float.foreach_set(pixels)
+        pixels = np.ones((PREVIEW_SIZE * PREVIEW_SIZE, 4), np.float32)
+        found = np.empty(PREVIEW_SIZE * PREVIEW_SIZE * image.channels, np.float32)
+        image.pixels.foreach_get(found)
+        channels = found.reshape(-1, image.channels)
+        pixels[:, : image.channels] = channels
+        if image.channels < 3:  # grey
+            pixels[:, :3] = channels[:, :1]
+        return pixels.reshape(-1)
     finally:
         bpy.data.images.remove(image)
+
+
+def _set_preview(obj: bpy.types.Object, pixels: np.ndarray) -> None:
+    """Put pixels into the datablock's preview; works with and without a window."""
+    preview = obj.preview_ensure()
+    preview.image_size = (PREVIEW_SIZE, PREVIEW_SIZE)
+    preview.image_pixels_float.foreach_set(pixels)

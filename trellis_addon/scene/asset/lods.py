@@ -10,6 +10,7 @@ from mathutils import Matrix
 
 from ...core.errors import FieldError, InputError
 from ...core.progress import Progress
+from ..guards import is_edited, require_own, require_surface, write_back
 from ..importing.placement import world_bounds
 from ..importing.staging import staging_scene
 from .decimate import applied, decimated
@@ -48,8 +49,7 @@ def make_lods(
     """
     _check(obj, ratios, arrange)
     progress = progress or Progress()
-    if obj.mode == "EDIT":
-        obj.update_from_editmode()
+    write_back(obj)
     with staging_scene() as staging:
         plain = _plain(obj, staging)
         meshes: list[bpy.types.Mesh] = []
@@ -90,6 +90,7 @@ def remove_lods(obj: bpy.types.Object) -> None:
     collection = lods_of(obj)
     if collection is None:
         return
+    require_own(collection)
     levels = [found for found in collection.objects if LEVEL in found]
     meshes = {found.data for found in levels} - {obj.data}
     others = [found for found in collection.objects if LEVEL not in found]
@@ -112,11 +113,11 @@ def _home_of(obj: bpy.types.Object) -> bpy.types.Collection:
 
 
 def _check(obj: bpy.types.Object, ratios: Sequence[float], arrange: str) -> None:
-    if obj.type != "MESH" or not len(obj.data.polygons):
-        raise InputError(f'"{obj.name}" has no surface; choose a mesh object.')
+    require_surface(obj)
     if is_level(obj):
         raise InputError(f'"{obj.name}" is a level of detail itself; choose the object that it was made of.')
     _home_of(obj)
+    require_own(lods_of(obj))
     falling = all(a > b for a, b in zip(ratios, ratios[1:], strict=False))
     if not ratios or not falling or not all(0 < ratio <= 1 for ratio in ratios):
         raise FieldError("ratios", list(ratios), "give shares above 0 and up to 1, each smaller than the one before")
@@ -125,13 +126,16 @@ def _check(obj: bpy.types.Object, ratios: Sequence[float], arrange: str) -> None
 
 
 def _plain(obj: bpy.types.Object, staging: bpy.types.Scene) -> bpy.types.Object:
-    """The object, or where it has modifiers or shape keys a stand-in that wears what they make of its mesh."""
-    if not obj.modifiers and obj.data.shape_keys is None:
+    """The object, or where it has modifiers or shape keys, or is edited, a stand-in that wears what they make of its
+    mesh."""
+    if not obj.modifiers and obj.data.shape_keys is None and not is_edited(obj):
         return obj
     helper = obj.copy()
     helper.animation_data_clear()
     helper.constraints.clear()
     helper.parent = None
+    if is_edited(obj):
+        helper.data = obj.data.copy()  # as it is by now, with everything that belongs to it
     staging.collection.objects.link(helper)
     mesh = applied(helper)
     helper.modifiers.clear()

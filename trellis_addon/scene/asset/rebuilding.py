@@ -15,30 +15,37 @@ from mathutils import Vector
 
 from ...core.errors import EngineError, InputError
 from ...core.progress import Progress
+from ...formats.glb.scenes import scaled
 from ...formats.glb.write import GENERATOR
 from ...jobs.job import Asset
 from ...runtime.child import run_child
-from ..importing.importer import import_asset
+from ..guards import require_not_edited
+from ..importing.importer import import_asset, without_hooks
 from ..importing.placement import world_bounds
+from ..units import metres_per_unit
 
 ENGINE = "trellis2:rebuild@1"  # as an asset's provenance has it
 
 
 def export_selection(objects: Sequence[bpy.types.Object], path: Path) -> tuple[float, float, float]:
-    """Write these mesh objects, modifiers applied, as a GLB; returns where their bottom centre stands.
+    """Write these mesh objects, modifiers applied, as a GLB in metres; returns where their bottom centre stands.
 
-    Main thread only. Raises `InputError` where there is no surface among them.
+    Main thread only. Raises `InputError` where there is no surface among them, `TrellisError` where one is edited.
     """
     meshes = [obj for obj in objects if obj.type == "MESH" and len(obj.data.polygons)]
     if not meshes:
         raise InputError("There is no mesh with faces among the objects; select at least one.")
+    require_not_edited(*meshes)
     corners = [world_bounds(obj) for obj in meshes]
     low = Vector(map(min, zip(*(corner[0] for corner in corners), strict=True)))
     high = Vector(map(max, zip(*(corner[1] for corner in corners), strict=True)))
-    with _only_selected(meshes):
+    with _only_selected(meshes), without_hooks():
         bpy.ops.export_scene.gltf(
             filepath=str(path), export_format="GLB", use_selection=True, export_apply=True, export_animations=False
         )
+    metres = metres_per_unit(bpy.context.scene)
+    if metres != 1.0:  # Blender's exporter writes its units as metres, and its importer heeds them
+        path.write_bytes(scaled(path.read_bytes(), metres))
     return ((low.x + high.x) / 2, (low.y + high.y) / 2, low.z)
 
 

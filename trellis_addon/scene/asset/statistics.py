@@ -9,9 +9,10 @@ from dataclasses import asdict, dataclass
 import bpy
 import numpy as np
 
-from ...core.errors import InputError
+from ..guards import mesh_as_it_is, require_mesh, require_own
 from ..importing.materials import images_of, principled_of
 from ..importing.placement import bounds, positions
+from ..units import metres_per_unit, scene_of
 
 PROPERTY = "trellis2_statistics"
 
@@ -77,15 +78,20 @@ def measure(obj: bpy.types.Object, surface: SurfaceFacts | None = None) -> Stati
     """
     surface = surface or measure_surface(read_mesh(obj))
     size = np.zeros(3)
-    if len(obj.data.vertices):
-        low, high = bounds(obj.data)
-        size = (high - low).astype(float) * np.abs(obj.scale)
+    with mesh_as_it_is(obj) as mesh:
+        if len(mesh.vertices):
+            low, high = bounds(mesh)
+            size = (high - low).astype(float) * np.abs(obj.scale) * metres_per_unit(scene_of(obj))
     x, y, z = map(float, size)
     return Statistics(surface, (x, y, z), _alpha_of(obj), tuple(map(texture_of, images_of(obj))))
 
 
 def remember(obj: bpy.types.Object, found: Statistics | None = None) -> Statistics:
-    """Measure (or take `found`) and keep the numbers on the object, where the panel finds them."""
+    """Measure (or take `found`) and keep the numbers on the object, where the panel finds them.
+
+    Raises `InputError` as `measure` does, and for an object of another file.
+    """
+    require_own(obj)
     found = found or measure(obj)
     obj[PROPERTY] = json.dumps({"of": fingerprint(obj), **asdict(found)})
     return found
@@ -110,11 +116,12 @@ def fingerprint(obj: bpy.types.Object) -> list[int]:
 
 def read_mesh(obj: bpy.types.Object) -> MeshArrays:
     """Main thread only; a few milliseconds."""
-    if obj.type != "MESH":
-        raise InputError(f'"{obj.name}" is no mesh; choose a mesh object.')
-    if obj.mode == "EDIT":
-        obj.update_from_editmode()
-    mesh = obj.data
+    require_mesh(obj)
+    with mesh_as_it_is(obj) as mesh:
+        return _arrays_of(mesh)
+
+
+def _arrays_of(mesh: bpy.types.Mesh) -> MeshArrays:
     corners = np.empty(len(mesh.loops), np.int32)
     starts = np.empty(len(mesh.polygons), np.int32)
     mesh.polygons.foreach_get("loop_start", starts)

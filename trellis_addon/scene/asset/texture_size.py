@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 import bpy
 import numpy as np
 
-from ...core.errors import FieldError, InputError
+from ...core.errors import FieldError
 from ...core.progress import Progress
 from ...images import clean_name
+from ..colour import take_space
+from ..guards import require_mesh, require_own
 from ..importing.materials import images_behind, images_of, principled_of
 
 if TYPE_CHECKING:
@@ -46,8 +48,8 @@ def shrink_textures(obj: bpy.types.Object, size: int, *, progress: Progress | No
     """
     if size not in SIZES:
         raise FieldError("size", size, f"allowed: {', '.join(map(str, SIZES))}")
-    if obj.type != "MESH":
-        raise InputError(f'"{obj.name}" is no mesh; choose a mesh object.')
+    require_mesh(obj)
+    require_own(obj)
     large = [image for image in images_of(obj) if _is_larger(image, size)]
     if not large:
         return []
@@ -161,7 +163,7 @@ def _smaller_pixels(image: bpy.types.Image, width: int, height: int) -> bpy.type
     new = bpy.data.images.new(image.name, *image.size, alpha=image.channels == 4, float_buffer=image.is_float)
     pixels = np.empty(image.size[0] * image.size[1] * image.channels, np.float32)
     image.pixels.foreach_get(pixels)
-    new.colorspace_settings.name = image.colorspace_settings.name
+    take_space(new, image)
     new.alpha_mode = image.alpha_mode
     if image.channels != new.channels:
         grey = pixels.reshape(-1, image.channels)
@@ -194,11 +196,12 @@ def _make_materials_own(obj: bpy.types.Object, images: set[bpy.types.Image]) -> 
         old = slot.material
         if old is None or old.node_tree is None or not images & set(_images_in(old)):
             continue
-        if old not in elsewhere and old.is_editable:
+        if old not in elsewhere and old.is_editable and old.override_library is None:
             continue
         if old not in copies:
-            copies[old] = old.copy()
-        if slot.link == "DATA" and any(o.data == obj.data for o in bpy.data.objects if o != obj):
+            copies[old] = old.copy().make_local(clear_liboverride=True)
+        is_shared = any(o.data == obj.data for o in bpy.data.objects if o != obj)
+        if slot.link == "DATA" and (is_shared or not obj.data.is_editable):
             slot.link = "OBJECT"
         slot.material = copies[old]
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,12 +14,23 @@ import bpy
 
 from ...core.errors import DamagedFileError, TrellisError
 from ...formats.glb.check import GlbInfo, check_glb
+from ...formats.glb.scenes import one_scene
 from ...images import clean_name
 from ...jobs.job import Asset
+from ..guards import require_own
+from ..units import metres_per_unit
 from .materials import wire_materials
 from .placement import clean_mesh_object, place
 from .provenance import write_provenance
 from .staging import staging_scene
+
+log = logging.getLogger(__name__)
+
+# What other add-ons hang into Blender's importer and exporter, by the names that these look for.
+_HOOKS = tuple(f"glTF2{way}UserExtension{number}" for way in ("Import", "Export") for number in ("", "s")) + (
+    "glTF2_pre_export_callback",
+    "glTF2_post_export_callback",
+)
 
 
 def import_asset(
@@ -32,7 +45,8 @@ def import_asset(
     """Import a GLB as one mesh object, standing on the ground, in a collection of its own.
 
     `asset`: what `generate` returned, or the path of a GLB. `height`: in metres; None keeps the file's
-    own size. `location`: where its bottom centre stands, in metres; default the scene's 3D cursor.
+    own size. `location`: where its bottom centre stands, in Blender's coordinates as any object's; default the
+    scene's 3D cursor.
     Main thread only. Raises `DamagedFileError` (the file) or `TrellisError` (Blender could not); then
     nothing is left behind in the file.
     """
@@ -42,15 +56,27 @@ def import_asset(
         raise TrellisError(f"height: {height} m cannot be used; allowed: from 0.0001 to 100000 m.")
     data, info = _read_checked(asset.path)
     target = scene or bpy.context.scene
+    parent = parent_collection or target.collection
+    require_own(target, parent if parent != target.collection else None)
     label = clean_name(name or asset.name)
-    with staging_scene() as staging:
-        _run_importer(asset.path, info)
-        obj = clean_mesh_object(staging, label)
-        wire_materials(obj, data)
-        place(obj, height, target.cursor.location if location is None else location)
-        write_provenance(obj, asset)
-        give_collection(obj, label, parent_collection or target.collection)
-        staging.collection.objects.unlink(obj)
+    try:
+        with staging_scene() as staging:
+            with _shown_alone(asset.path, data) as (path, shown):
+                _run_importer(path, asset.path.name, info)
+            obj = clean_mesh_object(staging, label)
+            wire_materials(obj, shown)
+            place(obj, height, target.cursor.location if location is None else location, metres_per_unit(target))
+            write_provenance(obj, asset)
+            give_collection(obj, label, parent)
+            staging.collection.objects.unlink(obj)
+    except TrellisError:
+        raise
+    except Exception as error:  # whatever Blender or an add-on in it comes up with: callers rely on the tree of errors
+        log.exception("%s cannot be imported", asset.path)
+        raise TrellisError(
+            f"{asset.path.name} cannot be brought into this file, for an unexpected reason ({type(error).__name__}); "
+            "the console has the details."
+        ) from error
     for layer in target.view_layers:
         layer.update()
     return obj
@@ -72,8 +98,37 @@ def _read_checked(path: Path) -> tuple[bytes, GlbInfo]:
     return data, check_glb(data)
 
 
-def _run_importer(path: Path, info: GlbInfo) -> None:
-    """Blender's own glTF importer, its failures as one sentence."""
+@contextmanager
+def _shown_alone(path: Path, data: bytes) -> Iterator[tuple[Path, bytes]]:
+    """The file to import, and its bytes: the importer takes every node of every scene, so it gets those shown alone."""
+    shown = one_scene(data)
+    if shown is data:
+        yield path, data
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        alone = Path(folder) / "shown.glb"
+        alone.write_bytes(shown)
+        yield alone, shown
+
+
+@contextmanager
+def without_hooks() -> Iterator[None]:
+    """Without what other add-ons hang into the importer and the exporter.
+
+    An asset is the same whichever add-ons are on, and one that is out of order does not make it fail.
+    """
+    names = bpy.context.preferences.addons.keys()
+    modules = [module for name in names if (module := sys.modules.get(name)) is not None]
+    taken = [(module, hook, vars(module).pop(hook)) for module in modules for hook in _HOOKS if hook in vars(module)]
+    try:
+        yield
+    finally:
+        for module, hook, value in taken:
+            setattr(module, hook, value)
+
+
+def _run_importer(path: Path, name: str, info: GlbInfo) -> None:
+    """Blender's own glTF importer, its failures as one sentence about the file `name`."""
     if not _has_gltf_importer():
         raise TrellisError("Blender's glTF 2.0 add-on is switched off; switch it on in Preferences > Add-ons.")
     if "KHR_draco_mesh_compression" in info.extensions and not _can_decode_draco():
@@ -94,17 +149,17 @@ def _run_importer(path: Path, info: GlbInfo) -> None:
     }
     known = bpy.ops.import_scene.gltf.get_rna_type().properties.keys()
     try:
-        with _quiet("glTFImporter"), _quiet("glTFImporter_errors"):
+        with without_hooks(), _quiet("glTFImporter"), _quiet("glTFImporter_errors"):
             outcome = bpy.ops.import_scene.gltf(**{key: value for key, value in wanted.items() if key in known})
     except RuntimeError as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         lines = [line for line in lines if not line.startswith("Location:")]  # where in Blender's own code
         cause = lines[-1] if lines else "unknown"
         raise DamagedFileError(
-            f"Blender's importer cannot read {path.name} ({cause.removeprefix('Error: ')}). Nothing was imported."
+            f"Blender's importer cannot read {name} ({cause.removeprefix('Error: ')}). Nothing was imported."
         ) from error
     if "FINISHED" not in outcome:
-        raise DamagedFileError(f"Blender's importer gave up on {path.name}. Nothing was imported.")
+        raise DamagedFileError(f"Blender's importer gave up on {name}. Nothing was imported.")
 
 
 @contextmanager

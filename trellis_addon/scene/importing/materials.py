@@ -7,6 +7,7 @@ from collections import Counter
 import bpy
 
 from ...formats.glb.alpha import BLEND, OPAQUE, material_alpha
+from .. import colour
 
 
 def wire_materials(obj: bpy.types.Object, glb: bytes) -> None:
@@ -66,15 +67,15 @@ def _kinds_of(materials: list[bpy.types.Material], glb: bytes) -> list[str]:
 
 
 def _set_colour_spaces(principled: bpy.types.ShaderNode) -> None:
-    """Base colour and emission are sRGB; everything else is data."""
+    """Base colour and emission are colours; everything else is data."""
     for socket in principled.inputs:
         coloured = socket.name in ("Base Color", "Emission Color")
         for image in images_behind(socket):
             # one image may serve alpha as well as colour: colour decides
             if coloured:
-                image.colorspace_settings.name = "sRGB"
+                colour.set_colour(image)
             elif socket.name != "Alpha":
-                image.colorspace_settings.name = "Non-Color"
+                colour.set_data(image)
 
 
 def _name_images(principled: bpy.types.ShaderNode, name: str) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from mathutils import Matrix, Vector
 
 from ...core.errors import DamagedFileError
+from ..guards import mesh_as_it_is
 
 
 def clean_mesh_object(scene: bpy.types.Scene, name: str) -> bpy.types.Object:
@@ -54,8 +55,11 @@ def clean_mesh_object(scene: bpy.types.Scene, name: str) -> bpy.types.Object:
     return main
 
 
-def place(obj: bpy.types.Object, height: float | None, location: Sequence[float]) -> None:
-    """Origin at the bottom centre, `height` metres tall, standing at `location`; scale and rotation stay 1 and 0."""
+def place(obj: bpy.types.Object, height: float | None, location: Sequence[float], metres: float = 1.0) -> None:
+    """Origin at the bottom centre, `height` metres tall, standing at `location`; scale and rotation stay 1 and 0.
+
+    `metres` is what one unit of the scene is; None as the height takes the mesh's own numbers as metres.
+    """
     mesh = obj.data
     low, high = bounds(mesh)
     centre = Vector(((low[0] + high[0]) / 2, (low[1] + high[1]) / 2, low[2]))
@@ -63,11 +67,11 @@ def place(obj: bpy.types.Object, height: float | None, location: Sequence[float]
     # Nested transforms may leave what single precision can hold, or shrink everything to a point.
     if not 1e-15 < extent.max() < 1e15:
         raise DamagedFileError("The GLB's surface has no size that can be shown: nothing was imported.")
-    scale = 1.0
+    scale = 1.0 / metres
     if height is not None:
         # something that lies flat has no height to speak of: then its longest side is what is meant
         tall = extent[2] if extent[2] > 1e-4 * extent.max() else extent.max()
-        scale = height / float(tall) if tall > 0 else 1.0
+        scale = height / metres / float(tall) if tall > 0 else scale
     mesh.transform(Matrix.Scale(scale, 4) @ Matrix.Translation(-centre))
     mesh.update()
     obj.matrix_world = Matrix.Translation(Vector(location))
@@ -94,7 +98,8 @@ def world_bounds(obj: bpy.types.Object) -> tuple[Vector, Vector]:
 
     From the vertices: Blender's own `bound_box` is out of date until the next redraw.
     """
-    low, high = bounds(obj.data)
+    with mesh_as_it_is(obj) as mesh:
+        low, high = bounds(mesh)
     corners = [
         obj.matrix_world @ Vector((x, y, z))
         for x in (low[0], high[0])

@@ -18,7 +18,7 @@ _NOT_OURS = ("all_ids", "libraries", "screens", "window_managers")
 @contextmanager
 def staging_scene() -> Iterator[bpy.types.Scene]:
     """A temporary scene that operators work in; on an exception all new datablocks are removed."""
-    before = _snapshot()
+    before, scenes = _snapshot(), set(bpy.data.scenes)
     scene = bpy.data.scenes.new("TRELLIS.2 Staging")
     try:
         # Without an object to edit: the artist may be in Edit Mode, and an importer would try to leave it.
@@ -34,8 +34,9 @@ def staging_scene() -> Iterator[bpy.types.Scene]:
     except BaseException:
         _remove(_snapshot() - before)
         raise
-    # a failed import removes the scene with everything else
-    bpy.data.scenes.remove(scene)
+    # a failed import removes the scene with everything else; an importer may have made others
+    for made in set(bpy.data.scenes) - scenes:
+        bpy.data.scenes.remove(made)
     # an animation's action has a fake user, and once it is gone others may lose theirs
     while loose := {block for block in _snapshot() - before if block.users <= block.use_fake_user}:
         _remove(loose)

@@ -1,0 +1,205 @@
+"""Batches into .blend files as people have left them, and two of them into one."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import QUICK, ROOT, disc, run_python
+
+bpy = pytest.importorskip("bpy")
+
+from trellis_addon import batch  # noqa: E402
+from trellis_addon import scene as blender  # noqa: E402
+from trellis_addon.client.backends import Backend  # noqa: E402
+from trellis_addon.core.errors import TrellisError  # noqa: E402
+from trellis_addon.scene import files  # noqa: E402
+from trellis_addon.task.settings import Settings  # noqa: E402
+
+pytestmark = pytest.mark.usefixtures("clean")
+FLAGS = [f"--{name.replace('_', '-')}={value}" for name, value in QUICK.items()]
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    disc(200).save(folder / "pot.png")
+    return folder
+
+
+def run(pictures: Path, output: Path) -> list[batch.Row]:
+    rows = batch.run_batch(pictures, output, Backend("draft"), Settings(QUICK))
+    assert [row.message for row in rows if not row.is_good] == []
+    bpy.ops.wm.open_mainfile(filepath=str(output))
+    return rows
+
+
+def save(path: Path) -> None:
+    bpy.ops.wm.save_as_mainfile(filepath=str(path))
+    bpy.ops.wm.read_homefile(use_empty=True)
+
+
+@pytest.mark.parametrize("mode", ["EDIT", "SCULPT", "WEIGHT_PAINT", "TEXTURE_PAINT"])
+def test_saved_in_a_mode(mode: str, pictures: Path, tmp_path: Path) -> None:
+    bpy.ops.mesh.primitive_cube_add()
+    bpy.ops.object.mode_set(mode=mode)
+    output = tmp_path / "out.blend"
+    save(output)
+    run(pictures, output)
+    assert {"Cube", "pot"} <= {obj.name for obj in bpy.data.objects}
+    assert bpy.data.objects["pot"].location.y > 1
+
+
+@pytest.mark.parametrize(
+    "add", ["armature_add", "curve.primitive_bezier_curve_add", "surface.primitive_nurbs_surface_sphere_add"]
+)
+def test_saved_while_something_else_was_edited(add: str, pictures: Path, tmp_path: Path) -> None:
+    operator: Any = bpy.ops.object
+    for name in add.split("."):
+        operator = getattr(bpy.ops if name in ("curve", "surface") else operator, name)
+    operator()
+    bpy.ops.object.mode_set(mode="EDIT")
+    output = tmp_path / "out.blend"
+    save(output)
+    run(pictures, output)
+    assert "pot" in bpy.data.objects and len(bpy.data.objects) == 2
+
+
+def test_another_scene_is_the_open_one(pictures: Path, tmp_path: Path) -> None:
+    bpy.context.window_manager.windows[0].scene = bpy.data.scenes.new("Second")
+    output = tmp_path / "out.blend"
+    save(output)
+    run(pictures, output)
+    assert "pot" in bpy.data.scenes["Second"].objects and len(bpy.data.scenes) == 2
+
+
+def test_the_open_scene_is_another_files(pictures: Path, tmp_path: Path) -> None:
+    bpy.context.scene.name = "Theirs"
+    library, output = tmp_path / "library.blend", tmp_path / "out.blend"
+    save(library)
+    with bpy.data.libraries.load(str(library), link=True) as (_, into):
+        into.scenes = ["Theirs"]
+    bpy.context.window_manager.windows[0].scene = into.scenes[0]
+    save(output)
+    run(pictures, output)
+    scene = next(scene for scene in bpy.data.scenes if "pot" in scene.objects)
+    assert scene.is_editable
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_what_is_linked_or_missing_is_no_hindrance(is_there: bool, pictures: Path, tmp_path: Path) -> None:
+    bpy.ops.mesh.primitive_cube_add()
+    crate = bpy.data.collections.new("Crate")
+    bpy.context.scene.collection.children.link(crate)
+    crate.objects.link(bpy.context.object)
+    library, output = tmp_path / "library.blend", tmp_path / "out.blend"
+    save(library)
+    with bpy.data.libraries.load(str(library), link=True) as (_, into):
+        into.collections, into.objects = ["Crate"], ["Cube"]
+    bpy.context.scene.collection.children.link(into.collections[0])
+    bpy.context.scene.collection.objects.link(into.objects[0])
+    save(output)
+    if not is_there:
+        library.unlink()
+    run(pictures, output)
+    assert "pot" in bpy.context.scene.objects
+
+
+def test_a_grid_that_cannot_be_laid_loses_nothing(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def odd(*arguments: Any) -> None:
+        raise KeyError("position")
+
+    monkeypatch.setattr(blender, "lay_out_grid", odd, raising=False)
+    run(pictures, tmp_path / "out.blend")
+    assert "pot" in bpy.data.objects
+
+
+def test_an_import_that_nobody_foresaw_takes_no_others_along(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disc(240, (30, 200, 90)).save(pictures / "vase.png")
+    real = blender.import_asset
+
+    def odd(asset: Any, **options: Any) -> Any:
+        if asset.name == "pot":
+            raise KeyError("position")
+        return real(asset, **options)
+
+    monkeypatch.setattr(blender, "import_asset", odd, raising=False)
+    output = tmp_path / "out.blend"
+    rows = batch.run_batch(pictures, output, Backend("draft"), Settings(QUICK))
+    assert {row.image.name: row.state for row in rows} == {"pot.png": "failed", "vase.png": "made"}
+    bpy.ops.wm.open_mainfile(filepath=str(output))
+    assert "vase" in bpy.data.objects
+
+
+def test_one_file_has_one_writer_at_a_time(pictures: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out.blend"
+    (tmp_path / "link").symlink_to(tmp_path)
+    with files.alone_with(output):
+        for same in (output, tmp_path / "link" / "out.blend", tmp_path / "." / "pictures" / ".." / "out.blend"):
+            refused: list[Exception] = []
+
+            def begin(same: Path = same, refused: list[Exception] = refused) -> None:
+                try:
+                    with files.alone_with(same):
+                        pass
+                except TrellisError as error:
+                    refused.append(error)
+
+            thread = threading.Thread(target=begin)
+            thread.start()
+            thread.join()
+            assert len(refused) == 1 and "out.blend is being written by another program" in str(refused[0])
+        done = run_python("-m", "trellis_addon", "batch", str(pictures), "--output", str(output), *FLAGS)
+        assert done.returncode != 0 and "Traceback" not in done.stderr
+        assert "is being written by another program" in done.stdout + done.stderr
+        with files.alone_with(tmp_path / "other.blend"):
+            pass
+    run(pictures, output)
+
+
+def test_what_another_program_has_saved_meanwhile_stays(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "out.blend"
+    save(output)
+    real = batch._make
+
+    def meanwhile(*arguments: Any) -> None:
+        real(*arguments)
+        code = "import bpy, sys; bpy.ops.wm.open_mainfile(filepath=sys.argv[1]); bpy.ops.mesh.primitive_cube_add();"
+        done = run_python("-c", f"{code} bpy.ops.wm.save_mainfile()", str(output))
+        assert done.returncode == 0, done.stderr
+
+    monkeypatch.setattr(batch, "_make", meanwhile)
+    with pytest.raises(TrellisError, match="saved by another program meanwhile"):
+        batch.run_batch(pictures, output, Backend("draft"), Settings(QUICK))
+    monkeypatch.undo()
+    rows = run(pictures, output)
+    assert {obj.name for obj in bpy.data.objects} == {"Cube", "pot"} and rows[0].state == "reused"
+
+
+def test_two_batches_at_once_lose_nothing(pictures: Path, tmp_path: Path) -> None:
+    output, second = tmp_path / "out.blend", tmp_path / "second"
+    second.mkdir()
+    disc(240, (30, 200, 90)).save(second / "vase.png")
+    command = [sys.executable, "-m", "trellis_addon", "batch"]
+    begun = [
+        subprocess.Popen([*command, str(folder), "--output", str(output), *FLAGS], cwd=ROOT, stdout=subprocess.PIPE)
+        for folder in (pictures, second)
+    ]
+    codes = {name: process.wait(120) for name, process in zip(("pot", "vase"), begun, strict=True)}
+    for process in begun:
+        assert process.stdout is not None
+        process.stdout.close()
+    bpy.ops.wm.open_mainfile(filepath=str(output))
+    assert 0 in codes.values()
+    assert {name for name, code in codes.items() if code == 0} == {obj.name for obj in bpy.data.objects}

@@ -1,0 +1,78 @@
+"""What stands in the way of reading or changing an object: it belongs to another file, or somebody edits it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import bpy
+
+from ..core.errors import InputError, TrellisError
+
+# Blender holds the mesh elsewhere while these last, and puts it back when they end.
+_HELD_ELSEWHERE = ("EDIT", "SCULPT")
+
+
+def require_own(*blocks: bpy.types.ID | None, overrides: bool = False) -> None:
+    """Raise `InputError` where a change to one of these would be refused, or be gone when the file is opened again.
+
+    `overrides`: a library override's own properties may be changed, which is so for where an object stands.
+    """
+    for block in blocks:
+        if block is None:
+            continue
+        if not block.is_editable:
+            raise InputError(f'"{block.name}" is linked from another file: make it local first (Object > Relations).')
+        if block.override_library is not None and not overrides:
+            raise InputError(
+                f'"{block.name}" overrides what is linked from another file: make it local first (Object > Relations).'
+            )
+
+
+def require_mesh(obj: bpy.types.Object) -> None:
+    """Raise `InputError` for what is no mesh object."""
+    if obj.type != "MESH":
+        raise InputError(f'"{obj.name}" is no mesh; choose a mesh object.')
+
+
+def require_surface(obj: bpy.types.Object) -> None:
+    """Raise `InputError` for what has no faces."""
+    if obj.type != "MESH" or not len(obj.data.polygons):
+        raise InputError(f'"{obj.name}" has no surface; choose a mesh object.')
+
+
+def require_not_edited(*objects: bpy.types.Object) -> None:
+    """Raise `TrellisError` where an object's mesh is being edited or sculpted, be it by way of another object."""
+    for obj in objects:
+        if obj.mode == "EDIT" or is_edited(obj):
+            raise TrellisError(f'"{obj.name}" is being edited; leave Edit Mode first.')
+        if obj.mode == "SCULPT":
+            raise TrellisError(f'"{obj.name}" is being sculpted; leave Sculpt Mode first.')
+
+
+def is_edited(obj: bpy.types.Object) -> bool:
+    """Whether the object's mesh is in Edit Mode, which several objects may be at once, and all that share it are."""
+    return obj.type == "MESH" and obj.data is not None and bool(obj.data.is_editmode)
+
+
+def write_back(obj: bpy.types.Object) -> None:
+    """Put into the object's mesh what its mode has made of it so far."""
+    if is_edited(obj):
+        obj.update_from_editmode()
+    elif obj.mode in _HELD_ELSEWHERE:
+        bpy.ops.ed.flush_edits()
+
+
+@contextmanager
+def mesh_as_it_is(obj: bpy.types.Object) -> Iterator[bpy.types.Mesh]:
+    """The object's mesh, whole, with what its mode has made of it so far: to be read, not to be changed."""
+    write_back(obj)
+    if not is_edited(obj):
+        yield obj.data
+        return
+    copy = obj.data.copy()  # of a mesh in Edit Mode only a copy has its attributes
+    keys = copy.shape_keys
+    try:
+        yield copy
+    finally:
+        bpy.data.batch_remove([block for block in (copy, keys) if block is not None])
