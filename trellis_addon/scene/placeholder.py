@@ -27,11 +27,11 @@ _STANDING = Matrix.Rotation(math.radians(90), 4, "X")
 
 
 def stand(
-    id: str, label: str, parent: bpy.types.Collection, location: Sequence[float], height: float
+    id: str, label: str, parent: bpy.types.Collection, location: Sequence[float], height: float, turn: float = 0.0
 ) -> bpy.types.Object:
     """A card of this height, in metres, its bottom centre at `location`; without a picture as yet.
 
-    Raises `InputError` for a collection of another file.
+    `turn` is about Z, in radians. Raises `InputError` for a collection of another file.
     """
     require_own(parent)
     card = bpy.data.objects.new(label, None)
@@ -39,7 +39,7 @@ def stand(
     card.empty_image_offset = (-0.5, 0.0)
     card.use_empty_image_alpha = True
     card.color = (1.0, 1.0, 1.0, 0.9)
-    card.matrix_world = Matrix.Translation(Vector(location)) @ _STANDING
+    card.matrix_world = Matrix.Translation(Vector(location)) @ Matrix.Rotation(turn, 4, "Z") @ _STANDING
     card[PROPERTY] = id
     card[_LABEL] = card.name
     parent.objects.link(card)

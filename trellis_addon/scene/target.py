@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 
 import bpy
 
@@ -23,7 +23,7 @@ class Target:
     Without one (a script's job, one of the history): the scene and the location. `session` is this run of Blender: an
     unsaved file has no other name, and the next one is another file. `collection` is the one to come into, made when it
     is needed; empty is the scene's own.
-    With a `catalog` the asset is marked and filed there; `library` is the folder of the asset library that it is
+    `turn` is how far it is turned about Z, in radians. With a `catalog` the asset is marked and filed there; `library` is the folder of the asset library that it is
     saved to besides, empty is none but the file it is in.
     """
 
@@ -36,6 +36,7 @@ class Target:
     collection: str = ""
     catalog: str = ""
     library: str = ""
+    turn: float = 0.0
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))
@@ -43,9 +44,11 @@ class Target:
     @classmethod
     def from_json(cls, text: str) -> Target | None:
         try:
-            values = json.loads(text)
+            told = json.loads(text)
+            known = {field.name for field in fields(cls)}  # another version may have written others
+            values = {name: value for name, value in told.items() if name in known}
             return cls(**{**values, "location": tuple(values["location"])})
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, AttributeError):
             return None
 
     @property
@@ -70,10 +73,21 @@ class Target:
             scene.collection.children.link(found)
         return found
 
+    def stand_card(self, label: str) -> None:
+        """Stand the job's card where it belongs; its scene must be in the file that is open."""
+        if (scene := self.scene) is not None:
+            home = self.parent_in(scene)
+            placeholder.stand(self.card, label, home, self.location, self.height or 1.0, self.turn)
+
+    @property
+    def has_scene(self) -> bool:
+        """Whether its scene is in the file that is open now, whatever stands there."""
+        is_session = self.session == SESSION if not self.file else True
+        return is_session and bpy.data.filepath == self.file and self.scene is not None
+
     @property
     def is_open(self) -> bool:
         """Whether its place is in the file that is open now."""
         if self.card:
             return bool(placeholder.find(self.card) or waiting.find(self.card))
-        same_file = self.session == SESSION if not self.file else True
-        return same_file and bpy.data.filepath == self.file and self.scene is not None
+        return self.has_scene
