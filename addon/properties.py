@@ -118,6 +118,11 @@ class TRELLIS2_PG_scene(bpy.types.PropertyGroup):
         get=_height,
         set=_set_height,
     )
+    face_view: BoolProperty(  # type: ignore[valid-type]
+        name="Face the View",
+        description="New assets are turned towards the view, in steps of 90 degrees, so that they show their front",
+        default=True,
+    )
     settings: PointerProperty(type=TRELLIS2_PG_settings)  # type: ignore[valid-type]
 
 

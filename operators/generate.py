@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import bpy
 from bpy.app.translations import pgettext_iface, pgettext_rpt
-from bpy.props import CollectionProperty, EnumProperty, FloatVectorProperty, StringProperty
+from bpy.props import (
+    BoolProperty,
+    CollectionProperty,
+    EnumProperty,
+    FloatProperty,
+    FloatVectorProperty,
+    StringProperty,
+)
 
 from ..addon.backend_state import price_of
 from ..addon.preferences import backend_of, preferences, remote_key_source, service_url
@@ -17,6 +24,7 @@ from ..addon.properties import read_settings, write_settings
 from ..trellis_addon.core.errors import TrellisError
 from ..trellis_addon.images import EXTENSIONS, OTHER_EXTENSIONS
 from ..trellis_addon.scene.words import said
+from .placing import free_ground, select_cards, target_here, turn_to_view
 from .sources import is_over_sidebar
 
 if TYPE_CHECKING:
@@ -29,9 +37,9 @@ class TRELLIS2_OT_generate(bpy.types.Operator):
 
     bl_idname = "trellis2.generate"
     bl_label = "Generate 3D Asset"
-    # The card is an undo step, the asset's arrival another. Not REGISTER: changing a value in the panel of the last
-    # operation would generate, and pay, again.
-    bl_options = {"UNDO"}
+    # Nothing that is undone: one generation is one step, the asset's arrival, and the card comes back where an undo
+    # takes it away. Not REGISTER: changing a value in the panel of the last operation would generate, and pay, again.
+    bl_options: set[str] = set()
 
     filepath: StringProperty(  # type: ignore[valid-type]
         name="Image File",
@@ -46,6 +54,14 @@ class TRELLIS2_OT_generate(bpy.types.Operator):
         description="Where the asset stands; the 3D cursor where nothing is given",
         subtype="TRANSLATION",
         options={"SKIP_SAVE"},
+    )
+    beside: BoolProperty(  # type: ignore[valid-type]
+        name="On Free Ground",
+        description="Beside what stands at the location; otherwise exactly there",
+        options={"SKIP_SAVE"},
+    )
+    turn: FloatProperty(  # type: ignore[valid-type]
+        name="Turn", description="About the vertical", subtype="ANGLE", unit="ROTATION", options={"SKIP_SAVE"}
     )
 
     @classmethod
@@ -65,11 +81,17 @@ class TRELLIS2_OT_generate(bpy.types.Operator):
         return True
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        """Pressed in the panel it is `execute`; called by a drop, the asset comes to where that was."""
+        """Pressed in the panel the asset comes beside what stands at the 3D cursor, dropped to where that was.
+
+        Either way it shows its front. A script's call is `execute`: exactly where it says, and as it is.
+        """
         stored = preferences()
         is_at_pointer = self.files and (stored is None or stored.drop_place == "POINTER")
         if is_at_pointer and (point := _under_mouse(context, event)) is not None:
             self.location = point
+        elif not self.properties.is_property_set("location"):
+            self.beside = True
+        self.turn = turn_to_view(context, self._location(context, 0))
         if self._is_to_ask(context):
             return self._ask(context, event)
         return self.execute(context)
@@ -94,9 +116,12 @@ class TRELLIS2_OT_generate(bpy.types.Operator):
             pictures = self._pictures(state)
             settings = read_settings(state.settings)
             backend = backend_of(state.backend)
+            begun = []
             for place, (label, load) in enumerate(pictures):
                 name = state.asset_name if len(pictures) == 1 and state.asset_name else label
-                _start(context, name, load, backend, settings, self._location(context, place))
+                location = self._location(context, place)
+                begun.append(_start(context, name, load, backend, settings, location, self.turn))
+            select_cards(context, begun)
         except TrellisError as error:
             self.report({"ERROR"}, said(error))
             return {"CANCELLED"}
@@ -106,7 +131,8 @@ class TRELLIS2_OT_generate(bpy.types.Operator):
         """Where the asset stands; of several, each a place further to the right."""
         given = self.properties.is_property_set("location")
         x, y, z = self.location if given else context.scene.cursor.location
-        return (x + place * 1.5 * context.scene.trellis2.height, y, z)
+        wanted = (x + place * 1.5 * context.scene.trellis2.height, y, z)
+        return free_ground(context, wanted) if self.beside else wanted
 
     def _pictures(self, state: bpy.types.PropertyGroup) -> list[tuple[str, Callable[[], PreparedImage]]]:
         """(name, loader) of each picture asked for: the given files, or else the panel's image.
@@ -208,15 +234,16 @@ def _start(
     backend: Any,
     settings: Any,
     location: tuple[float, float, float],
-) -> None:
-    """Begin one generation, or without a window see it to its end."""
+    turn: float,
+) -> str:
+    """Begin one generation, or without a window see it to its end; returns its taskUUID."""
     from ..trellis_addon.api import finish, prepare_task
     from ..trellis_addon.jobs.store import JobStore
     from ..trellis_addon.scene.session import arrival, queue
     from ..trellis_addon.task.task import new_uuid
 
     uuid = new_uuid()
-    target = target_here(context, uuid, name, location)
+    target = target_here(context, uuid, name, location, turn)
 
     def make(progress: Progress, report: Callable[..., None]):  # type: ignore[no-untyped-def]
         picture = load()
@@ -228,41 +255,7 @@ def _start(
         return finish(job, backend, store, progress)
 
     arrival.run(name, make, target)
-
-
-def target_here(  # type: ignore[no-untyped-def]
-    context: bpy.types.Context, uuid: str = "", name: str = "", location: tuple[float, float, float] | None = None
-):
-    """A place in the open scene, the 3D cursor unless told, with the panel's height.
-
-    With a taskUUID, in a window, a card with this name is stood there.
-    """
-    from ..trellis_addon.scene import placeholder
-    from ..trellis_addon.scene.target import SESSION, Target
-    from ..trellis_addon.scene.units import metres_per_unit
-
-    scene = context.scene
-    height = scene.trellis2.height * metres_per_unit(scene)
-    place = tuple(scene.cursor.location) if location is None else location
-    card = uuid if uuid and not bpy.app.background else ""
-    target = Target(scene.name, bpy.data.filepath, place, height, SESSION, card, **_filing())
-    if card:
-        placeholder.stand(card, name, target.parent_in(scene), place, height)
-    return target
-
-
-def _filing() -> dict[str, str]:
-    """What the preferences say of the collection, the catalog and the library of new assets."""
-    stored = preferences()
-    if stored is None:
-        return {}
-    libraries = bpy.context.preferences.filepaths.asset_libraries
-    library = libraries.get(stored.asset_library) if stored.auto_mark else None
-    return {
-        "collection": stored.collection.strip(),
-        "catalog": (stored.asset_catalog or "TRELLIS.2") if stored.auto_mark else "",
-        "library": library.path if library else "",
-    }
+    return uuid
 
 
 def _under_mouse(context: bpy.types.Context, event: bpy.types.Event) -> tuple[float, float, float] | None:

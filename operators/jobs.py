@@ -13,7 +13,7 @@ from ..addon.preferences import backend_for_job, backend_of
 from ..trellis_addon.core.errors import TrellisError
 from ..trellis_addon.scene.words import said
 from .assets import OnAsset
-from .generate import target_here
+from .placing import target_in_view
 
 if TYPE_CHECKING:
     from ..trellis_addon.jobs.job import Job
@@ -63,7 +63,7 @@ def make_again(
     from ..trellis_addon.task.task import new_uuid
 
     uuid = new_uuid()
-    target = target_here(context, uuid=uuid, name=job.name)
+    target = target_in_view(context, uuid=uuid, name=job.name)
     again = retry(job, store, target=target.to_json(), uuid=uuid, settings=settings, from_picture=from_picture)
     resume.finish_into(again, backend_for_job(again), target)
 
@@ -80,9 +80,9 @@ class TRELLIS2_OT_job_import(_OnJob, bpy.types.Operator):
         from ..trellis_addon.scene.session import arrival
 
         if job.assets and all(asset.path.is_file() for asset in job.assets):
-            arrival.deliver(job.assets, target_here(context))
+            arrival.deliver(job.assets, target_in_view(context))
         else:
-            resume.finish_into(job, backend_for_job(job), target_here(context), may_send=False)
+            resume.finish_into(job, backend_for_job(job), target_in_view(context), may_send=False)
 
 
 class TRELLIS2_OT_job_retry(_OnJob, bpy.types.Operator):
@@ -180,7 +180,7 @@ class TRELLIS2_OT_job_fetch(bpy.types.Operator):
             check_uuid(uuid)
             backend = backend_of(context.scene.trellis2.backend)
             make = lambda progress, report: fetch(uuid, backend=backend.name, key=backend.key)  # noqa: E731
-            arrival.run(pgettext_data("Task {uuid}").format(uuid=uuid[:8]), make, target_here(context))
+            arrival.run(pgettext_data("Task {uuid}").format(uuid=uuid[:8]), make, target_in_view(context))
         except TrellisError as error:
             self.report({"ERROR"}, said(error))
             return {"CANCELLED"}

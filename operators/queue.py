@@ -6,12 +6,13 @@ import dataclasses
 
 import bpy
 from bpy.app.handlers import persistent
+from bpy.app.translations import pgettext_rpt
 from bpy.props import IntProperty, StringProperty
 
 from ..addon.loaded import loaded
 from ..trellis_addon.core.errors import FieldError, TrellisError
 from ..trellis_addon.scene.words import said
-from .generate import target_here
+from .placing import largest_view, target_in_view
 
 
 class _OnGeneration:
@@ -72,7 +73,7 @@ class TRELLIS2_OT_keep_results(_OnGeneration, bpy.types.Operator):
         generation = self.find()
         if generation is None or not generation.assets:
             return {"CANCELLED"}
-        target = generation.target if generation.target.is_open else target_here(context)
+        target = generation.target if generation.target.is_open else target_in_view(context)
         try:
             arrival.require_free()
             picked = _numbers(self.results, len(generation.assets)) or generation.picked or None
@@ -133,12 +134,47 @@ class TRELLIS2_OT_retry(_OnGeneration, bpy.types.Operator):
             for card in placeholder.find(generation.target.card):
                 placeholder.rename(card, uuid)
             waiting.rename(generation.target.card, uuid)
+            if generation.has_card and not target.is_open:  # taken away when it was cancelled
+                target.stand_card(generation.name)
             generation.target = target
             queue.forget_line(generation)
             resume.finish_into(again, backend_for_job(again), target)
         except TrellisError as error:
             self.report({"ERROR"}, said(error))
             return {"CANCELLED"}
+        return {"FINISHED"}
+
+
+class TRELLIS2_OT_show(_OnGeneration, bpy.types.Operator):
+    """Select it, and move the view so that it is seen whole"""
+
+    bl_idname = "trellis2.show"
+    bl_label = "Show"
+    bl_options = {"INTERNAL", "UNDO"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        if context.mode != "OBJECT":
+            cls.poll_message_set("Leave the edit first: it selects objects")
+            return False
+        return True
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        from ..trellis_addon.scene.session import arrival
+
+        generation = self.find()
+        objects = arrival.objects_of(generation, context.view_layer) if generation else []
+        if not objects:
+            self.report({"WARNING"}, pgettext_rpt("It is not in this scene"))
+            return {"CANCELLED"}
+        for obj in context.view_layer.objects:
+            obj.select_set(obj in objects)
+        context.view_layer.objects.active = objects[0]
+        area = context.area if context.area is not None and context.area.type == "VIEW_3D" else largest_view(context)
+        if area is not None:
+            region = next(region for region in area.regions if region.type == "WINDOW")
+            with context.temp_override(area=area, region=region):
+                bpy.ops.view3d.view_selected()
         return {"FINISHED"}
 
 
@@ -160,6 +196,7 @@ _classes = (
     TRELLIS2_OT_keep_results,
     TRELLIS2_OT_pick_result,
     TRELLIS2_OT_retry,
+    TRELLIS2_OT_show,
     TRELLIS2_OT_copy_details,
 )
 
@@ -199,7 +236,7 @@ def _on_load(*arguments: object) -> None:
 @persistent
 def _on_undo(*arguments: object) -> None:
     if queue := loaded("scene.queue"):
-        queue.look_again()
+        queue.after_undo()
 
 
 def unregister() -> None:

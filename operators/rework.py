@@ -15,7 +15,7 @@ from ..trellis_addon.core.errors import TrellisError
 from ..trellis_addon.scene.words import said
 from ..trellis_addon.task.settings import BY_NAME
 from .assets import OnAsset
-from .generate import target_here
+from .placing import target_here
 
 if TYPE_CHECKING:
     from ..trellis_addon.core.progress import Progress

@@ -107,6 +107,8 @@ class TRELLIS2_PT_queue(SubPanel, bpy.types.Panel):
                 draw_results(box, generation, context)
 
     def _draw_buttons(self, row: bpy.types.UILayout, generation: Any) -> None:
+        if generation.state == "done":
+            row.operator("trellis2.show", text="", icon="ZOOM_SELECTED").generation = generation.id
         if len(generation.assets) == 1 and generation.state in ("kept", "failed"):
             row.operator("trellis2.keep_results", text="Import").generation = generation.id
         elif generation.state in ("failed", "cancelled") and generation.picture is not None:

@@ -62,6 +62,7 @@ class TRELLIS2_PT_placement(SubPanel, bpy.types.Panel):
         layout.use_property_decorate = False
         layout.prop(context.scene.trellis2, "asset_name", placeholder="From the image")
         layout.prop(context.scene.trellis2, "height")
+        layout.prop(context.scene.trellis2, "face_view")
 
 
 class TRELLIS2_PT_delivery(SubPanel, bpy.types.Panel):

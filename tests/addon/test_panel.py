@@ -392,12 +392,12 @@ def test_new_scenes_take_the_height_of_the_preferences(preferences: Any, tmp_pat
 
 
 def test_the_collection_of_the_preferences_is_made_once(preferences: Any) -> None:
-    generate = part("operators.generate")
+    placing = part("operators.placing")
     scene = bpy.context.scene
-    assert generate.target_here(bpy.context).parent_in(scene) == scene.collection
+    assert placing.target_here(bpy.context).parent_in(scene) == scene.collection
     preferences.collection = " Generated "
-    found = generate.target_here(bpy.context).parent_in(scene)
-    assert found.name == "Generated" and found == generate.target_here(bpy.context).parent_in(scene)
+    found = placing.target_here(bpy.context).parent_in(scene)
+    assert found.name == "Generated" and found == placing.target_here(bpy.context).parent_in(scene)
     assert found in scene.collection.children_recursive
 
 

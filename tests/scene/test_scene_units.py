@@ -112,7 +112,7 @@ def test_the_panels_lengths_are_in_the_scenes_units(extension: Any, glb: Path) -
     bpy.context.view_layer.objects.active = obj
     assert bpy.ops.trellis2.set_height(height=250.0) == {"FINISHED"}
     assert metres(obj, scene) == pytest.approx(2.5, rel=1e-5)
-    target = part("operators.generate").target_here(bpy.context)
+    target = part("operators.placing").target_here(bpy.context)
     assert target.height == pytest.approx(1.8)
 
 

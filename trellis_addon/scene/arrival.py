@@ -103,8 +103,16 @@ def take(generation: Generation, picked: Collection[int], target: Target) -> lis
     engine = pgettext_rpt("engine: {engine}").format(engine=chosen[0].engine)
     levels = pgettext_rpt(LEVELS_STAY) if is_rework and rework.keeps_old_levels(made) else ""
     message = ". ".join(filter(None, (engine, generation.said, elsewhere, levels)))
-    queue.update(generation, state="done", share=1.0, message=message)
+    made_as = tuple(obj.name for obj in made)
+    queue.update(generation, state="done", share=1.0, message=message, made=made_as)
     return made
+
+
+def objects_of(generation: Generation, layer: bpy.types.ViewLayer) -> list[bpy.types.Object]:
+    """What there is to be seen of a generation in a view layer: its objects, or the cards that stand for them."""
+    made = [obj for name in generation.made if (obj := layer.objects.get(name)) is not None]
+    found = made or placeholder.find(generation.target.card) or waiting.find(generation.target.card)
+    return [obj for obj in found if obj.name in layer.objects and obj.visible_get(view_layer=layer)]
 
 
 def _elsewhere(target: Target) -> str:
@@ -226,6 +234,7 @@ def _at(assets: Sequence[Asset], target: Target) -> list[bpy.types.Object]:
         for asset in assets:
             here = (x, y, z)
             made.append(import_asset(asset, height=target.height, location=here, scene=scene, parent_collection=parent))
+            made[-1].rotation_euler.z = target.turn
             x += made[-1].dimensions.x * 1.15
     return made
 

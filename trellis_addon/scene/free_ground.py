@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 
@@ -15,10 +16,11 @@ _SOLID = {"MESH", "CURVE", "CURVES", "SURFACE", "FONT", "META", "POINTCLOUD", "V
 _MARGIN = 0.1  # of its own width, on every side
 _STEP = 0.25  # of its own width, from one place that is looked at to the next
 _FARTHEST = 60.0  # widths; beyond that it stands where it was wanted
-_GROUND = 6.0  # widths: what is that much larger, and has the place within its outline, is a floor, a room or a sky
+_GROUND = 6.0  # widths: what is that much larger, and has the place within its outline, is a floor, a room, a sky
 _STEEP = 0.95  # of a look straight down, from which on "in front" is what is below on the screen
-# Towards these sides it is looked for, as turns from the right of the view: right, left, then before and behind.
-_SIDES = tuple(math.radians(degrees) for degrees in (0, 180, -45, -135, 45, 135, -90, 90))
+# Towards these sides it is looked for, as turns in degrees from the right of the view, and how much farther than that one
+# they count: right, left, then before what stands there, then behind it.
+_SIDES = {0: 1.0, 180: 1.05, -45: 1.5, -135: 1.55, 45: 1.6, 135: 1.65, -90: 1.9, 90: 2.2}
 
 
 def free_place(
@@ -27,11 +29,13 @@ def free_place(
     width: float,
     height: float,
     right: Sequence[float] = (1.0, 0.0),
+    eye: Sequence[float] | None = None,
 ) -> tuple[float, float, float]:
     """The nearest place to `wanted` where something so wide and tall stands free; `wanted` where there is none.
 
-    All in the scene's units. `right` (x, y) is where it is looked for first. What is hidden takes no room, and neither
-    does what lies flat below, such as a floor.
+    All in the scene's units. `right` (x, y) is where it is looked for first. From `eye`, where there is one, nothing
+    stands before it, if that can be had. What is hidden takes no room, and neither does what lies flat below, such as a
+    floor.
     """
     low, high = _boxes(layer)
     x, y, z = wanted
@@ -41,18 +45,29 @@ def free_place(
     is_ground = around & ((high[:, :2] - low[:, :2]).min(axis=1) > _GROUND * width)
     low, high = low[stands & ~is_ground], high[stands & ~is_ground]
     reach = half + _MARGIN * width
+    first = None
     for place in _places((x, y), width, right):
-        if not ((low[:, :2] < place + reach) & (high[:, :2] > place - reach)).all(axis=1).any():
-            return (float(place[0]), float(place[1]), float(z))
-    return (float(x), float(y), float(z))
+        if ((low[:, :2] < place + reach) & (high[:, :2] > place - reach)).all(axis=1).any():
+            continue
+        found = (float(place[0]), float(place[1]), float(z))
+        if eye is None or not _is_hidden(np.array(found), half, height, np.asarray(eye), low, high):
+            return found
+        first = first or found
+    return first or (float(x), float(y), float(z))
 
 
 def right_of(view: bpy.types.RegionView3D) -> tuple[float, float]:
-    """The world's axis (x, y) that points most to the right in a view."""
+    """What is to the right in a view, as a direction (x, y) in steps of 45 degrees."""
     across = view.view_rotation @ Vector((1.0, 0.0, 0.0))
-    if abs(across.x) >= abs(across.y):
-        return (math.copysign(1.0, across.x), 0.0)
-    return (0.0, math.copysign(1.0, across.y))
+    step = math.pi / 4
+    angle = round(math.atan2(across.y, across.x) / step) * step
+    return (math.cos(angle), math.sin(angle))
+
+
+def eye_of(view: bpy.types.RegionView3D) -> tuple[float, float, float]:
+    """Where a view is looked at from; of one without perspective a point far behind it."""
+    distance = 0.0 if view.is_perspective else 100.0 * view.view_distance
+    return tuple(view.view_matrix.inverted() @ Vector((0.0, 0.0, distance)))
 
 
 def turn_towards(view: bpy.types.RegionView3D, place: Sequence[float]) -> float:
@@ -67,15 +82,30 @@ def turn_towards(view: bpy.types.RegionView3D, place: Sequence[float]) -> float:
     return round(math.atan2(towards.x, -towards.y) / quarter) * quarter
 
 
+def _is_hidden(
+    place: np.ndarray, half: float, height: float, eye: np.ndarray, low: np.ndarray, high: np.ndarray
+) -> bool:
+    """Whether a box stands between the eye and the middle, or an upper or lower corner, of what would stand there."""
+    corners = [(dx, dy, dz) for dx in (-half, half) for dy in (-half, half) for dz in (0.1 * height, 0.9 * height)]
+    for offset in ((0.0, 0.0, height / 2), *corners):
+        ray = place + offset - eye
+        with np.errstate(divide="ignore", invalid="ignore"):
+            one, other = (low - eye) / ray, (high - eye) / ray
+        near, far = np.fmin(one, other).max(axis=1, initial=0.0), np.fmax(one, other).min(axis=1, initial=1.0)
+        if (near < far).any():
+            return True
+    return False
+
+
 def _places(wanted: Sequence[float], width: float, right: Sequence[float]) -> Iterator[np.ndarray]:
     """The places (x, y) to look at, the nearest first."""
     start = np.asarray(wanted, dtype=np.float64)
     yield start
     ahead = math.atan2(right[1], right[0])
-    for ring in range(1, round(_FARTHEST / _STEP)):
-        distance = ring * _STEP * width
-        for side in _SIDES:
-            yield start + distance * np.array((math.cos(ahead + side), math.sin(ahead + side)))
+    rings = range(1, round(_FARTHEST / _STEP))
+    for ring, degrees in sorted(itertools.product(rings, _SIDES), key=lambda place: place[0] * _SIDES[place[1]]):
+        angle = ahead + math.radians(degrees)
+        yield start + ring * _STEP * width * np.array((math.cos(angle), math.sin(angle)))
 
 
 def _boxes(layer: bpy.types.ViewLayer) -> tuple[np.ndarray, np.ndarray]:

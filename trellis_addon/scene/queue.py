@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 
 import bpy
-from bpy.app.translations import pgettext_iface, pgettext_rpt
+from bpy.app.translations import pgettext_rpt
 
 from ..core.errors import (
     BackendError,
@@ -59,6 +59,7 @@ class Generation:
     `stop` is the artist's word to give it up; `is_left` says that Blender ends, and it does not.
     `refused_field` is the path of the setting that the service does not take, `details` its raw reply, for a report.
     `picked` are the numbers of the results that the artist has ticked, `previews` their pictures as they get ready.
+    `made` are the names that its objects came into the scene with, `has_card` says whether a card stood for it.
     `usual` is how many seconds such a job has taken before, where there was one.
     """
 
@@ -77,6 +78,8 @@ class Generation:
     previews: dict[int, Path] = field(default_factory=dict)
     usual: float | None = None
     begun: float | None = None
+    made: tuple[str, ...] = ()
+    has_card: bool = False
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
     stop: threading.Event = field(default_factory=threading.Event)
     is_left: bool = False
@@ -104,6 +107,7 @@ on_end: Event[[Generation]] = Event()
 on_dismissed: Event[[Generation]] = Event()
 
 _generations: list[Generation] = []
+_forgotten: set[str] = set()  # the cards of lines that were taken off the list in this session
 _events: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
 
 
@@ -125,7 +129,7 @@ def start(name: str, make: Make, target: Target, *, is_resumed: bool = False) ->
 
     One of a former session that another program has taken up meanwhile goes off the list without a word.
     """
-    generation = Generation(name, target)
+    generation = Generation(name, target, has_card=bool(placeholder.find(target.card)))
     _generations.insert(0, generation)
     _attempt(partial(on_begin.tell, generation))
     threading.Thread(target=_work, args=(generation, make, is_resumed), daemon=True).start()
@@ -180,6 +184,7 @@ def forget(generation: Generation) -> None:
     if generation.state == "running" or generation not in _generations:
         return
     _generations.remove(generation)
+    _forgotten.add(generation.target.card)
     placeholder.remove(placeholder.find(generation.target.card))
     waiting.unmark(generation.target.card)
     on_dismissed.tell(generation)
@@ -189,6 +194,22 @@ def forget_line(generation: Generation) -> None:
     """Take a line off the list and leave everything else as it is."""
     if generation in _generations:
         _generations.remove(generation)
+
+
+def after_undo() -> None:
+    """After an undo or a redo: no card stays of what is over, and what is under way has its card all the same.
+
+    Beginning is no step of its own, so an undo of what was done before takes the card along.
+    """
+    for card in _forgotten:
+        placeholder.remove(placeholder.find(card))
+    for generation in _generations:
+        target = generation.target
+        if generation.state in ("done", "cancelled"):
+            placeholder.remove(placeholder.find(target.card))
+        elif generation.state in WAITS and generation.has_card and target.has_scene and not target.is_open:
+            _attempt(partial(target.stand_card, generation.name))
+    look_again()
 
 
 def look_again() -> None:
@@ -259,9 +280,7 @@ def _fail(generation: Generation, error: TrellisError) -> None:
 def _cancelled(generation: Generation) -> None:
     update(generation, state="cancelled", message=pgettext_rpt("Cancelled"))
     waiting.unmark(generation.target.card)
-    if cards := placeholder.find(generation.target.card):
-        placeholder.remove(cards)
-        bpy.ops.ed.undo_push(message=pgettext_iface("Cancel {name}").format(name=generation.name))
+    placeholder.remove(placeholder.find(generation.target.card))
 
 
 def _pump() -> float | None:

@@ -22,8 +22,8 @@ class Target:
     With a card it is the card that counts, wherever it is by then, or the object that waits for the job's result.
     Without one (a script's job, one of the history): the scene and the location. `session` is this run of Blender: an
     unsaved file has no other name, and the next one is another file. `collection` is the one to come into, made when it
-    is needed; empty is the scene's own.
-    `turn` is how far it is turned about Z, in radians. With a `catalog` the asset is marked and filed there; `library` is the folder of the asset library that it is
+    is needed; empty is the scene's own. `turn` is how far it is turned about Z, in radians.
+    With a `catalog` the asset is marked and filed there; `library` is the folder of the asset library that it is
     saved to besides, empty is none but the file it is in.
     """
 
