@@ -13,6 +13,7 @@ from bpy.app.translations import pgettext_iface
 from ..trellis_addon.core.addresses import without_login
 from ..trellis_addon.core.errors import TrellisError
 from ..trellis_addon.engines.registry import trellis2_available
+from ..trellis_addon.task.settings import DRAFT_FIELDS, Field
 from .loaded import loaded, worker_status
 from .local_words import card_words, duration_range, worker_state
 from .preferences import remote_key_source, service_url
@@ -111,6 +112,16 @@ def _price(results: int) -> Any:
 
 def _draft() -> list[Line]:
     return [Line(pgettext_iface("A quick relief, no AI model"))]
+
+
+def is_draft(state: bpy.types.PropertyGroup) -> bool:
+    """Whether the draft engine will answer: chosen, or because the local backend is not set up."""
+    return state.backend == "draft" or (state.backend == "local" and not _available(int(time.monotonic() / _FRESH)))
+
+
+def counts(state: bpy.types.PropertyGroup, field: Field) -> bool:
+    """Whether a setting makes a difference where the panel says that it runs."""
+    return not is_draft(state) or field.name in DRAFT_FIELDS
 
 
 def expectations(state: bpy.types.PropertyGroup) -> list[Line]:

@@ -113,6 +113,10 @@ class Preferences(LocalProperties):
     asset_catalog: StringProperty(  # type: ignore[valid-type]
         name="Catalog", description="The catalog that new assets are filed under", default="TRELLIS.2"
     )
+    show_developer: BoolProperty(  # type: ignore[valid-type]
+        name="Developer Options",
+        description="Show what programs need beside the asset: where results are delivered, and how",
+    )
     log_level: EnumProperty(  # type: ignore[valid-type]
         name="Console Shows",
         description="What this extension writes to the console",

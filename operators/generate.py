@@ -32,11 +32,9 @@ if TYPE_CHECKING:
     from ..trellis_addon.images import PreparedImage
 
 
-class TRELLIS2_OT_generate(bpy.types.Operator):
-    """Make a textured 3D asset of the picture; you can go on working meanwhile"""
+class _Generate:
+    """What every way to begin a generation shares."""
 
-    bl_idname = "trellis2.generate"
-    bl_label = "Generate 3D Asset"
     # Nothing that is undone: one generation is one step, the asset's arrival, and the card comes back where an undo
     # takes it away. Not REGISTER: changing a value in the panel of the last operation would generate, and pay, again.
     bl_options: set[str] = set()
@@ -79,22 +77,6 @@ class TRELLIS2_OT_generate(bpy.types.Operator):
             cls.poll_message_set("There is no address of a service: enter it in the extension's preferences")
             return False
         return True
-
-    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        """Pressed in the panel the asset comes beside what stands at the 3D cursor, dropped to where that was.
-
-        Either way it shows its front. A script's call is `execute`: exactly where it says, and as it is.
-        """
-        stored = preferences()
-        is_at_pointer = self.files and (stored is None or stored.drop_place == "POINTER")
-        if is_at_pointer and (point := _under_mouse(context, event)) is not None:
-            self.location = point
-        elif not self.properties.is_property_set("location"):
-            self.beside = True
-        self.turn = turn_to_view(context, self._location(context, 0))
-        if self._is_to_ask(context):
-            return self._ask(context, event)
-        return self.execute(context)
 
     def _is_to_ask(self, context: bpy.types.Context) -> bool:
         """Whether a person should say yes first: several files at once, and each of them paid."""
@@ -155,17 +137,43 @@ class TRELLIS2_OT_generate(bpy.types.Operator):
         return [(clean_name(name_of(image)), loader_of(image, may_leave=True))]
 
 
-def _loader_of_file(path: Path) -> Callable[[], PreparedImage]:
-    """The file's loader; one of another format than the usual ones is read by Blender, here and now."""
-    from ..trellis_addon.images import load_image
-    from ..trellis_addon.scene.images import png_of_file
+class TRELLIS2_OT_generate(_Generate, bpy.types.Operator):
+    """Make a textured 3D asset of the picture; you can go on working meanwhile"""
 
-    if path.suffix.lower() not in OTHER_EXTENSIONS:
-        return partial(load_image, path, may_leave=True)
-    try:
-        return partial(load_image, png_of_file(path), name=path.stem, may_leave=True)
-    except TrellisError:
-        return partial(load_image, path)  # which says what is wrong with it, in its own line of the queue
+    bl_idname = "trellis2.generate"
+    bl_label = "Generate 3D Asset"
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        """Pressed in the panel the asset comes beside what stands at the 3D cursor, dropped to where that was.
+
+        Either way it shows its front. A script's call is `execute`: exactly where it says, and as it is.
+        """
+        stored = preferences()
+        is_at_pointer = self.files and (stored is None or stored.drop_place == "POINTER")
+        if is_at_pointer and (point := _under_mouse(context, event)) is not None:
+            self.location = point
+        elif not self.properties.is_property_set("location"):
+            self.beside = True
+        self.turn = turn_to_view(context, self._location(context, 0))
+        if self._is_to_ask(context):
+            return self._ask(context, event)
+        return self.execute(context)
+
+
+class TRELLIS2_OT_generate_file(_Generate, bpy.types.Operator):
+    """Choose a picture file, and make a textured 3D asset of it; you can go on working meanwhile"""
+
+    bl_idname = "trellis2.generate_file"
+    bl_label = "3D Asset from Picture (TRELLIS.2)"
+
+    filter_image: BoolProperty(default=True, options={"HIDDEN"})  # type: ignore[valid-type]
+    filter_folder: BoolProperty(default=True, options={"HIDDEN"})  # type: ignore[valid-type]
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        self.beside = True
+        self.turn = turn_to_view(context, self._location(context, 0))
+        context.window_manager.fileselect_add(self)
+        return {"RUNNING_MODAL"}
 
 
 class TRELLIS2_FH_images(bpy.types.FileHandler):
@@ -194,6 +202,19 @@ class TRELLIS2_OT_unset(bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> set[str]:
         context.scene.trellis2.settings.property_unset(self.field)
         return {"FINISHED"}
+
+
+def _loader_of_file(path: Path) -> Callable[[], PreparedImage]:
+    """The file's loader; one of another format than the usual ones is read by Blender, here and now."""
+    from ..trellis_addon.images import load_image
+    from ..trellis_addon.scene.images import png_of_file
+
+    if path.suffix.lower() not in OTHER_EXTENSIONS:
+        return partial(load_image, path, may_leave=True)
+    try:
+        return partial(load_image, png_of_file(path), name=path.stem, may_leave=True)
+    except TrellisError:
+        return partial(load_image, path)  # which says what is wrong with it, in its own line of the queue
 
 
 def _preset_items(self: Any, context: bpy.types.Context | None) -> list[tuple[str, str, str]]:
@@ -279,6 +300,31 @@ def _under_mouse(context: bpy.types.Context, event: bpy.types.Event) -> tuple[fl
     return tuple(ground)
 
 
-register, unregister = bpy.utils.register_classes_factory(
-    (TRELLIS2_OT_generate, TRELLIS2_FH_images, TRELLIS2_OT_unset, TRELLIS2_OT_preset)
+def _menu_entry(self: bpy.types.Menu, context: bpy.types.Context) -> None:
+    """In Add > Mesh and File > Import, where people look."""
+    self.layout.operator_context = "INVOKE_DEFAULT"
+    self.layout.operator(TRELLIS2_OT_generate_file.bl_idname, icon="IMAGE_DATA")
+
+
+_classes = (
+    TRELLIS2_OT_generate,
+    TRELLIS2_OT_generate_file,
+    TRELLIS2_FH_images,
+    TRELLIS2_OT_unset,
+    TRELLIS2_OT_preset,
 )
+_MENUS = ("VIEW3D_MT_mesh_add", "TOPBAR_MT_file_import")
+
+
+def register() -> None:
+    for cls in _classes:
+        bpy.utils.register_class(cls)
+    for menu in _MENUS:
+        getattr(bpy.types, menu).append(_menu_entry)
+
+
+def unregister() -> None:
+    for menu in _MENUS:
+        getattr(bpy.types, menu).remove(_menu_entry)
+    for cls in reversed(_classes):
+        bpy.utils.unregister_class(cls)

@@ -56,13 +56,12 @@ class TRELLIS2_PT_asset(SubPanel, bpy.types.Panel):
 
 def _draw_provenance(layout: bpy.types.UILayout, obj: bpy.types.Object, context: bpy.types.Context) -> None:
     from ..trellis_addon.scene.importing.provenance import read_provenance
-    from ..trellis_addon.scene.words import said
+    from ..trellis_addon.scene.words import engine_name, said
 
     known = read_provenance(obj)
     engine = str(known.get("engine", ""))
     is_draft = engine.startswith("draft:")
-    text = pgettext_iface("engine: {engine}").format(engine=engine)
-    layout.label(text=text, icon="INFO" if is_draft else "CHECKMARK", translate=False)
+    layout.label(text=engine_name(engine), icon="INFO" if is_draft else "CHECKMARK", translate=False)
     column = layout.column(align=True)
     cost = known.get("cost_usd")
     _row(column, pgettext_iface("Image"), known.get("image"))

@@ -184,7 +184,6 @@ class TRELLIS2_PT_history(SubPanel, bpy.types.Panel):
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout
         known = _known()
-        layout.operator("trellis2.job_fetch", icon="IMPORT")
         for notice in known.notices[-3:] if known else ():
             wrapped(layout, notice, context, icon="ERROR", alert=True)
         for job in known.jobs if known else ():
@@ -210,6 +209,7 @@ class TRELLIS2_PT_history(SubPanel, bpy.types.Panel):
         if known:
             for period, amount in known.spent.items():
                 layout.label(text=spent_line(period, amount, known.limits.get(period)), translate=False)
+        layout.operator("trellis2.job_fetch", icon="IMPORT")
 
 
 def refused_fields() -> set[str]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import bpy
 from bpy.app.translations import pgettext_iface
 
-from ..addon.backend_state import Line, expectations, price_of, problems, state_lines
+from ..addon.backend_state import Line, counts, expectations, is_draft, price_of, problems, state_lines
+from ..addon.preferences import preferences
 from ..addon.properties import is_locked
 from ..trellis_addon.task.settings import SAMPLERS, SETTABLE, Field
 from .job_panels import refused_fields
@@ -66,8 +67,16 @@ class TRELLIS2_PT_placement(SubPanel, bpy.types.Panel):
 
 
 class TRELLIS2_PT_delivery(SubPanel, bpy.types.Panel):
+    """For programs that are told of results, or sent them: nothing of it is needed to have an asset in the scene."""
+
     bl_label = "Delivery"
     bl_order = 3
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        stored = preferences()
+        is_asked = context.scene.trellis2.backend in ("remote", "service")
+        return is_asked and stored is not None and stored.show_developer
 
     def draw(self, context: bpy.types.Context) -> None:
         _draw_fields(self.layout, context, [f for f in SETTABLE if f.group == "" and f.name not in _TASK_ROWS])
@@ -79,8 +88,17 @@ def _sampler_panel(group: str, heading: str) -> type:
     def draw(self, context: bpy.types.Context) -> None:  # type: ignore[no-untyped-def]
         _draw_fields(self.layout, context, [f for f in SETTABLE if f.group == group])
 
+    def poll(cls: type, context: bpy.types.Context) -> bool:
+        return not is_draft(context.scene.trellis2)
+
     name = f"TRELLIS2_PT_{group.lower()}"
-    body = {"bl_idname": name, "bl_label": heading, "bl_parent_id": "TRELLIS2_PT_settings", "draw": draw}
+    body = {
+        "bl_idname": name,
+        "bl_label": heading,
+        "bl_parent_id": "TRELLIS2_PT_settings",
+        "draw": draw,
+        "poll": classmethod(poll),
+    }
     return type(name, (SubPanel, bpy.types.Panel), body)
 
 
@@ -109,6 +127,8 @@ def _draw_fields(layout: bpy.types.UILayout, context: bpy.types.Context, fields:
     group = context.scene.trellis2.settings
     minded = refused_fields()
     for field in fields:
+        if not counts(context.scene.trellis2, field):
+            continue
         row = layout.row(align=True)
         row.alert = field.path in minded
         if field.name == "seed":
@@ -126,7 +146,7 @@ def _draw_fields(layout: bpy.types.UILayout, context: bpy.types.Context, fields:
 
 def _button_text(state: bpy.types.PropertyGroup) -> str:
     count = state.settings.number_results
-    if state.backend == "draft":
+    if is_draft(state):
         text = pgettext_iface("Generate {count} Drafts") if count > 1 else pgettext_iface("Generate Draft")
     else:
         text = pgettext_iface("Generate {count} Assets") if count > 1 else pgettext_iface("Generate Asset")

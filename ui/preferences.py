@@ -100,6 +100,7 @@ class TRELLIS2_AP_preferences(Preferences, bpy.types.AddonPreferences):
             text = pgettext_iface("{size} in {count} jobs").format(size=storage.known, count=storage.known.jobs)
             layout.label(text=text, translate=False, icon="BLANK1")
         layout.prop(self, "log_level")
+        layout.prop(self, "show_developer")
 
 
 def spent_line(period: str, amount: float, limit: float | None) -> str:

@@ -23,6 +23,7 @@ from .previews import picture_of
 from .queue import Generation, Make
 from .showing import join_local_views, open_home
 from .target import Target
+from .words import engine_name
 
 log = logging.getLogger(__name__)
 
@@ -100,7 +101,7 @@ def take(generation: Generation, picked: Collection[int], target: Target) -> lis
         for obj, asset in zip(made, chosen, strict=True):
             _file(obj, picture_of(asset), target)
     generation.target = target
-    engine = pgettext_rpt("engine: {engine}").format(engine=chosen[0].engine)
+    engine = engine_name(chosen[0].engine)
     levels = pgettext_rpt(LEVELS_STAY) if is_rework and rework.keeps_old_levels(made) else ""
     message = ". ".join(filter(None, (engine, generation.said, elsewhere, levels)))
     made_as = tuple(obj.name for obj in made)

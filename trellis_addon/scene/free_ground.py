@@ -18,8 +18,8 @@ _STEP = 0.25  # of its own width, from one place that is looked at to the next
 _FARTHEST = 60.0  # widths; beyond that it stands where it was wanted
 _GROUND = 6.0  # widths: what is that much larger, and has the place within its outline, is a floor, a room, a sky
 _STEEP = 0.95  # of a look straight down, from which on "in front" is what is below on the screen
-# Towards these sides it is looked for, as turns in degrees from the right of the view, and how much farther than that one
-# they count: right, left, then before what stands there, then behind it.
+# Towards these sides it is looked for, as turns in degrees from the right of the view, and how much farther than it is
+# each counts: right, left, then before what stands there, then behind it.
 _SIDES = {0: 1.0, 180: 1.05, -45: 1.5, -135: 1.55, 45: 1.6, 135: 1.65, -90: 1.9, 90: 2.2}
 
 

@@ -362,6 +362,8 @@ def update(generation: Generation, **changes: object) -> None:
 
 
 def _update(generation: Generation, **changes: object) -> None:
+    if generation.stop.is_set():  # it is being cancelled until it is over, whatever its thread still says
+        changes.pop("stage", None)
     if generation.state == "running":  # what comes late says nothing any more
         if generation.begun is None and changes.get("share"):
             generation.begun = time.monotonic()

@@ -5,14 +5,24 @@ from __future__ import annotations
 import functools
 import json
 
-from bpy.app.translations import pgettext_rpt
+from bpy.app.translations import pgettext_n, pgettext_rpt
 
 from ..core.folders import EXTENSION
 from ..core.templates import Templates
+from ..task.settings import DRAFT_MODEL, TRELLIS2_MODEL
 
 # What the extension gives to Blender (`addon/translations.py`); the library alone has none, and speaks English.
 FOLDER = EXTENSION / "translations" / "sentences"
 CONTEXT = "TRELLIS.2"  # so that they are never taken for Blender's own words
+
+
+# The ids of engines -> words for people; another one is shown as it is.
+ENGINES = {DRAFT_MODEL: pgettext_n("Draft (relief)"), TRELLIS2_MODEL: "TRELLIS.2"}
+
+
+def engine_name(engine: str) -> str:
+    """Which engine has made something, in words."""
+    return pgettext_rpt(ENGINES[engine]) if engine in ENGINES else engine
 
 
 def said(sentence: object) -> str:

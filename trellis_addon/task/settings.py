@@ -33,6 +33,12 @@ def _snake(name: str) -> str:
     return re.sub(r"(?<=[a-z0-9])([A-Z])|(?<=[A-Z])([A-Z])(?=[a-z])", r"_\g<0>", name).lower()
 
 
+# Of the settings, what the draft engine goes by; the others are of the model alone.
+DRAFT_FIELDS = frozenset(
+    ("number_results", "seed", "resolution", "texture_size", "decimation_target", "texture_format")
+)
+
+
 @dataclass(frozen=True)
 class Field:
     """One row of the parameter list.
