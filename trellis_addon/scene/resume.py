@@ -51,6 +51,8 @@ def _take_up(jobs: list[Job], backend_for: Backends) -> None:
         elif job.state in (State.FAILED, State.CANCELLED):
             queue.list_failed(job, target)
         else:
+            if target.file and target.has_scene and not target.is_open and not job.task.latents:
+                target.stand_card(job.name)  # begun after the file was saved for the last time
             # asked for, and not sent: what never left Blender waits for the artist's Retry
             make = _finisher(job, backend_for(job), pgettext_n("Begun in a former session."), may_send=False)
             queue.start(job.name, make, target, is_resumed=True)

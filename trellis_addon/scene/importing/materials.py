@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 import bpy
+from mathutils import Color
 
 from ...formats.glb.alpha import BLEND, OPAQUE, material_alpha
 from .. import colour
@@ -23,6 +24,7 @@ def wire_materials(obj: bpy.types.Object, glb: bytes) -> None:
         _set_colour_spaces(principled)
         _name_images(principled, obj.name)
         _wire_alpha(material, principled, kind)
+        _show_in_solid(material, principled)
         material.name = obj.name
     for image in images_of(obj):
         if image.packed_file is None and image.has_data:
@@ -119,6 +121,24 @@ def _wire_alpha(material: bpy.types.Material, principled: bpy.types.ShaderNode, 
             links.new(node.outputs["Alpha"], alpha)
     # Dithered sorts cut-outs right; blended is smooth where light really passes through.
     material.surface_render_method = "BLENDED" if kind == BLEND else "DITHERED"
+
+
+def _show_in_solid(material: bpy.types.Material, principled: bpy.types.ShaderNode) -> None:
+    """What Solid shading shows of it: by its material the mean colour, by texture the base colour's.
+
+    The viewport's own settings stay the artist's.
+    """
+    node = _node_behind(principled.inputs["Base Color"])
+    if node is None or node.image is None or not node.image.has_data:
+        return
+    material.node_tree.nodes.active = node
+    mean = node.image.copy()
+    try:
+        mean.scale(1, 1)
+        red, green, blue, _ = mean.pixels[:4]
+    finally:
+        bpy.data.images.remove(mean)
+    material.diffuse_color = (*Color((red, green, blue)).from_srgb_to_scene_linear(), 1.0)
 
 
 def _node_behind(socket: bpy.types.NodeSocket) -> bpy.types.ShaderNode | None:
