@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 
 import bpy
-from mathutils import Color
 
 from ...formats.glb.alpha import BLEND, OPAQUE, material_alpha
 from .. import colour
@@ -124,21 +123,12 @@ def _wire_alpha(material: bpy.types.Material, principled: bpy.types.ShaderNode, 
 
 
 def _show_in_solid(material: bpy.types.Material, principled: bpy.types.ShaderNode) -> None:
-    """What Solid shading shows of it: by its material the mean colour, by texture the base colour's.
+    """Solid shading by texture shows the active node's picture: the base colour's.
 
-    The viewport's own settings stay the artist's.
+    Its mean for Solid shading by material would be worth having, but unpacking a texture for it takes too long here.
     """
-    node = _node_behind(principled.inputs["Base Color"])
-    if node is None or node.image is None or not node.image.has_data:
-        return
-    material.node_tree.nodes.active = node
-    mean = node.image.copy()
-    try:
-        mean.scale(1, 1)
-        red, green, blue, _ = mean.pixels[:4]
-    finally:
-        bpy.data.images.remove(mean)
-    material.diffuse_color = (*Color((red, green, blue)).from_srgb_to_scene_linear(), 1.0)
+    if (node := _node_behind(principled.inputs["Base Color"])) is not None:
+        material.node_tree.nodes.active = node
 
 
 def _node_behind(socket: bpy.types.NodeSocket) -> bpy.types.ShaderNode | None:
