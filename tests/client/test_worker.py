@@ -25,7 +25,7 @@ from trellis_addon.client.local_service import local_service, start_worker, stop
 from trellis_addon.core.errors import EngineError, ServiceError
 from trellis_addon.core.folders import HOME_VARIABLE
 from trellis_addon.core.progress import Progress
-from trellis_addon.jobs.job import Asset, Installation
+from trellis_addon.jobs.job import Asset, State
 from trellis_addon.jobs.store import JobStore
 from trellis_addon.service import presence
 from trellis_addon.task.settings import Settings
@@ -153,7 +153,7 @@ def test_killed_in_mid_step_and_both_jobs_arrive(desk: Desk, monkeypatch: pytest
     assert second.done().seed == 20
     assert desk.events("end") == ["end 10", "end 11", "end 20"] or desk.events("end") == ["end 10", "end 20", "end 11"]
     assert desk.events("begin").count("begin 11") == 2, "what was in work begins again, what was done does not"
-    assert [job.state for job in desk.store.recent()] == [Installation.READY] * 2
+    assert [job.state for job in desk.store.recent()] == [State.READY] * 2
     for job in (first, second):
         assert any("ended by force" in stage for stage in job.stages), "told while it is mended"
 
@@ -208,7 +208,7 @@ def test_a_stopped_one_stays_stopped_until_somebody_asks(desk: Desk) -> None:
     assert isinstance(job.error, ServiceError) and "stopped" in sentence(job.error)
     desk.go()
     (kept,) = desk.store.recent()
-    assert kept.state is Installation.RUNNING, "it goes on with the next worker"
+    assert kept.state is State.RUNNING, "it goes on with the next worker"
     from trellis_addon.api import resume
 
     ((_, asset),) = resume(store=desk.store)

@@ -15,7 +15,7 @@ from conftest import run_python
 
 from trellis_addon.core.errors import Cancelled
 from trellis_addon.core.progress import Progress
-from trellis_addon.jobs.job import Installation
+from trellis_addon.jobs.job import State
 from trellis_addon.jobs.store import JobStore
 from trellis_addon.local.doctor import report as doctor
 from trellis_addon.local.doctor.redact import redacted
@@ -110,9 +110,9 @@ def test_no_secret_is_in_the_report(folder: LocalFolder, monkeypatch: pytest.Mon
     place.write_state(Installed(build=SECRETS["HF_TOKEN"], complete=False))
     store = JobStore(Path(os.environ["TRELLIS2_HOME"]))
     job = store.add(Task("A" * 80, Settings()), name="frog", backend="https://judy:servicepass@gpu.example/v1")
-    job = store.move(job, Installation.SENDING)
+    job = store.move(job, State.SENDING)
     store.move(
-        job, Installation.FAILED, error="https://gpu.example/v1?token=failedtoken said no to Bearer failedbearer"
+        job, State.FAILED, error="https://gpu.example/v1?token=failedtoken said no to Bearer failedbearer"
     )
     found = doctor.report(place, selftest=False)
     everything = found.text + "".join(f"{problem.what} {problem.cure}" for problem in found.problems)
