@@ -58,3 +58,12 @@ def test_importing_the_library_loads_none_of_its_dependencies() -> None:
     script = "import sys, trellis_addon; print(sorted({'numpy','httpx','PIL','bpy','sqlite3'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_there_is_one_door_to_http() -> None:
+    """Whoever makes a client elsewhere has none of this machine's proxies and certificates, and another name."""
+    made = re.compile(r"httpx\.(Client|HTTPTransport|get|post|put|head|request|stream|create_ssl_context)\(|urlopen\(")
+    folders = ("trellis_addon", "addon", "operators", "ui")
+    files = [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
+    found = {path.relative_to(ROOT).as_posix() for path in files if made.search(path.read_text(encoding="utf-8"))}
+    assert found == {"trellis_addon/transfer/client.py"}

@@ -90,7 +90,10 @@ def test_other_hosts_are_refused_everywhere(run: Running) -> None:
         for path in ("/v1", "/files/a/b.glb"):
             response = run.http.get(path, headers={"Host": host})
             assert response.status_code == 403 and only_error(response)["code"] == "forbidden"
-    assert run.http.get("/v1", headers={"Host": f"localhost:{run.port}"}).status_code == 200
+    for host in (f"localhost:{run.port}", f"127.1:{run.port}", f"127.0.0.2:{run.port}", f"[::1]:{run.port}"):
+        assert run.http.get("/v1", headers={"Host": host}).status_code == 200
+    for host in ("127.0.0.1", f"10.0.0.1:{run.port}", f"0.0.0.0:{run.port}", f"127.evil.example:{run.port}", "[::1"):
+        assert run.http.get("/v1", headers={"Host": host}).status_code == 403
 
 
 def test_what_a_web_page_could_send_is_refused(run: Running) -> None:

@@ -320,7 +320,7 @@ def test_certificates_come_in_folders_binary_and_by_pip(
         for name, value in (
             ("SSL_CERT_FILE", binary), ("REQUESTS_CA_BUNDLE", hashed), ("SSL_CERT_DIR", hashed),
             ("SSL_CERT_DIR", loose),
-            ("SSL_CERT_DIR", f"{tmp_path}{os.pathsep}{hashed}"), ("SSL_CERT_FILE", f'"{company.file}"'),
+            ("SSL_CERT_DIR", f"{tmp_path / 'nowhere'}{os.pathsep}{hashed}"), ("SSL_CERT_FILE", f'"{company.file}"'),
             ("PIP_CONFIG_FILE", settings),
         ):  # fmt: skip
             with monkeypatch.context() as patched:

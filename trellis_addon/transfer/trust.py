@@ -49,8 +49,7 @@ def _context(named: tuple[tuple[str, str], ...], key_log: str) -> ssl.SSLContext
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # a server's own certificate may be named as well
     _add_usual(context)
     for name, value in named:
-        # Several folders may be named, as in PATH.
-        for path in value.split(os.pathsep) if name == "SSL_CERT_DIR" else [value]:
+        for path in _folders(value) if name == "SSL_CERT_DIR" else [value]:
             try:
                 _add(context, Path(path.strip("\"'")).expanduser())
             except (OSError, ValueError):  # an ssl.SSLError is an OSError
@@ -68,6 +67,12 @@ def _context(named: tuple[tuple[str, str], ...], key_log: str) -> ssl.SSLContext
                 f"The variable {_KEY_LOG} names {key_log}, which cannot be written; correct it, or unset it."
             ) from None
     return context
+
+
+def _folders(value: str) -> list[str]:
+    """Those of several folders, named as in PATH, that are there; all of them where none is."""
+    named = [path for path in value.split(os.pathsep) if path.strip()]
+    return [path for path in named if Path(path.strip("\"'")).expanduser().is_dir()] or named
 
 
 def _add_usual(context: ssl.SSLContext) -> None:

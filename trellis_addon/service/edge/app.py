@@ -20,6 +20,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketClose
 
+from ...core.addresses import as_number, is_this_machine, split_place
 from ..handlers import Service, key_error
 from ..handshake import CLIENT_HEADER
 from ..limits import Limits
@@ -165,7 +166,10 @@ class _OneLength:
 
 
 class _HostCheck:
-    """Turns away what was sent to another name than ours: a web page's own name that was bound to this address."""
+    """Turns away what was sent to another name than ours: a web page's own name that was bound to this address.
+
+    A number is no such name: whatever it is by which this machine was reached.
+    """
 
     def __init__(self, app: ASGIApp, hosts: Iterable[str]) -> None:
         self._app = app
@@ -174,7 +178,7 @@ class _HostCheck:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] in ("http", "websocket"):
             given = [value.decode("latin-1").lower() for name, value in scope["headers"] if name == b"host"]
-            if len(given) != 1 or given[0] not in self._hosts:
+            if len(given) != 1 or not self._is_ours(given[0]):
                 if scope["type"] == "websocket":
                     await WebSocketClose()(scope, receive, send)
                     return
@@ -182,6 +186,11 @@ class _HostCheck:
                 await _json({"errors": [error_object(error)]}, 403)(scope, receive, send)
                 return
         await self._app(scope, receive, send)
+
+    def _is_ours(self, host: str) -> bool:
+        name, port = split_place(host)
+        is_number = as_number(name) is not None and is_this_machine(name)
+        return host in self._hosts or (is_number and f"127.0.0.1:{port}".removesuffix(":") in self._hosts)
 
 
 def _client(request: Request) -> str:
