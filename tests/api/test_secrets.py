@@ -219,7 +219,7 @@ class _Keyring:
 def test_the_systems_keyring(monkeypatch: pytest.MonkeyPatch) -> None:
     import traceback
 
-    from trellis_addon.client import keys
+    from trellis_addon.core import keys
     from trellis_addon.core.errors import ApiKeyError
 
     keyring = _Keyring()

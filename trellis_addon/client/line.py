@@ -33,6 +33,7 @@ _UNCONNECTED = (
 )
 # What each client has opened; it keeps a connection for its next requests.
 _opened: weakref.WeakKeyDictionary[httpx.Client, weakref.WeakSet[socket.socket]] = weakref.WeakKeyDictionary()
+_lock = threading.Lock()  # of the above
 
 
 class _Left(Exception):
@@ -52,6 +53,7 @@ class Line:
         self._progress = Progress()
         self._came: queue.Queue[Any] = queue.Queue(_AHEAD)  # the response, pieces of its body, None; or an exception
         self._is_left = threading.Event()
+        self._gate = threading.Lock()  # either it is left first, or it leaves first
         self._is_over = False  # the thread has the whole reply, or an exception
         self._is_traced = False
         self._asked: float | None = None  # when the last byte of the request was handed over
@@ -79,8 +81,9 @@ class Line:
             self.has_left = True
             yield Reply(self, response)
         except Exception as error:
-            # a transport that tells nothing, as in tests
-            self.has_left = self.has_left or not (self._is_traced or isinstance(error, _UNCONNECTED))
+            self._leave()  # from here on the request leaves no more
+            if not (self._is_traced or isinstance(error, _UNCONNECTED)):  # a transport that tells nothing, as in tests
+                self.has_left = True
             raise
         finally:
             self._leave()
@@ -128,25 +131,30 @@ class Line:
         """What httpcore tells of a connection; an exception from here ends it."""
         self._is_traced = True
         if event.endswith(".started") and "response" not in event:
-            if self._is_left.is_set():
-                raise _Left
             request = info.get("request")
-            if "send_request" in event and getattr(request, "method", b"") != b"CONNECT":
-                self.has_left = True
+            is_sent = "send_request" in event and getattr(request, "method", b"") != b"CONNECT"
+            with self._gate:
+                if self._is_left.is_set():
+                    raise _Left
+                self.has_left = self.has_left or is_sent
         elif event.endswith("send_request_body.complete"):
             self._asked = time.monotonic()
         elif event.endswith(".complete"):
             ask = getattr(info.get("return_value"), "get_extra_info", None)  # of a stream
             opened = ask("socket") if ask else None
             if isinstance(opened, socket.socket):
-                _opened.setdefault(self._client, weakref.WeakSet()).add(opened)
+                with _lock:
+                    _opened.setdefault(self._client, weakref.WeakSet()).add(opened)
 
     def _leave(self) -> None:
         """Have the thread end where it is still at it: it may wait in a socket that nothing will come from."""
-        self._is_left.set()
+        with self._gate:
+            self._is_left.set()
         if self._is_over:
             return
-        for opened in list(_opened.get(self._client, ())):
+        with _lock:
+            sockets = list(_opened.get(self._client, ()))
+        for opened in sockets:
             with contextlib.suppress(OSError):
                 opened.shutdown(socket.SHUT_RDWR)
 
