@@ -8,7 +8,7 @@ from typing import Any
 
 from bpy.app.translations import pgettext_iface
 
-from ..trellis_addon.scene.words import said
+from ..trellis_addon.scene.words import translate
 
 # What the library calls the steps of its work -> words for people.
 STEPS = {
@@ -136,7 +136,7 @@ def worker_words(status: Any) -> list[tuple[str, str]]:
             text = pgettext_iface("The worker has been running since {time}, version {version}")
         lines = [(text.format(**values), "CHECKMARK")]
         if status.restarts and status.cause:
-            text = pgettext_iface("Started again: {cause}").format(cause=said(status.cause))
+            text = pgettext_iface("Started again: {cause}").format(cause=translate(status.cause))
             lines.append((text, "INFO"))
         return lines
     return [worker_state(status)]
@@ -146,9 +146,9 @@ def worker_state(status: Any) -> tuple[str, str]:
     """(text, icon): how the worker is, in a line of the panel."""
     state = status.state if status is not None else "stopped"
     if state == "failed":
-        return pgettext_iface("The worker has ended: {cause}").format(cause=said(status.cause)), "ERROR"
+        return pgettext_iface("The worker has ended: {cause}").format(cause=translate(status.cause)), "ERROR"
     if state == "starting" and status.cause:
-        return pgettext_iface("The worker is started again: {cause}").format(cause=said(status.cause)), "SORTTIME"
+        return pgettext_iface("The worker is started again: {cause}").format(cause=translate(status.cause)), "SORTTIME"
     words = {
         "stopped": (pgettext_iface("Worker stopped"), "BLANK1"),
         "starting": (pgettext_iface("Worker starting"), "SORTTIME"),

@@ -12,7 +12,7 @@ from bpy.app.translations import pgettext_rpt
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, FloatVectorProperty, IntProperty, StringProperty
 
 from ..trellis_addon.core.errors import TrellisError
-from ..trellis_addon.scene.words import said
+from ..trellis_addon.scene.words import translate
 from .assets import OnAsset
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class _OnMesh:
         try:
             self.report({"INFO"}, self.run(context.object))  # type: ignore[attr-defined]
         except TrellisError as error:
-            self.report({"ERROR"}, said(error))  # type: ignore[attr-defined]
+            self.report({"ERROR"}, translate(error))  # type: ignore[attr-defined]
             return {"CANCELLED"}
         return {"FINISHED"}
 
@@ -294,7 +294,7 @@ class TRELLIS2_OT_export_original(OnAsset, _OnMesh, bpy.types.Operator):
         try:
             original_of(context.object)  # before anybody looks for a folder
         except TrellisError as error:
-            self.report({"ERROR"}, said(error))
+            self.report({"ERROR"}, translate(error))
             return {"CANCELLED"}
         folder = Path(bpy.data.filepath).parent if bpy.data.filepath else Path.home()
         self.filepath = str(folder / f"{clean_name(context.object.name)}.glb")

@@ -10,7 +10,7 @@ from ..addon.name import EXTENSION
 from ..addon.preferences import PAGE_OF, preferences
 from ..addon.properties import write_settings
 from ..trellis_addon.core.errors import TrellisError
-from ..trellis_addon.scene.words import said
+from ..trellis_addon.scene.words import translate
 
 
 class OnAsset:
@@ -52,7 +52,7 @@ class TRELLIS2_OT_import_glb(bpy.types.Operator):
             remember(obj)
             join_local_views([obj])
         except TrellisError as error:
-            self.report({"ERROR"}, said(error))
+            self.report({"ERROR"}, translate(error))
             return {"CANCELLED"}
         self.report({"INFO"}, pgettext_rpt("Imported {name}").format(name=obj.name))
         return {"FINISHED"}
@@ -71,7 +71,7 @@ class TRELLIS2_OT_repeat(OnAsset, bpy.types.Operator):
         try:
             write_settings(context.scene.trellis2.settings, settings_of(context.object))
         except TrellisError as error:
-            self.report({"ERROR"}, said(error))
+            self.report({"ERROR"}, translate(error))
             return {"CANCELLED"}
         return {"FINISHED"}
 

@@ -15,7 +15,7 @@ from bpy.props import BoolProperty, EnumProperty, StringProperty
 
 from ..trellis_addon.core.errors import TrellisError
 from ..trellis_addon.runtime.child import local_python
-from ..trellis_addon.scene.words import said
+from ..trellis_addon.scene.words import translate
 from .assets import OnAsset
 from .rework import WHY_NOT, is_draft
 
@@ -121,7 +121,7 @@ class TRELLIS2_OT_export_stages(OnAsset, bpy.types.Operator):
 
     def _tell(self, work: _Work) -> set[str]:
         if work.problem is not None:
-            self.report({"ERROR"}, said(work.problem))
+            self.report({"ERROR"}, translate(work.problem))
             return {"CANCELLED"}
         self.report({"INFO"}, pgettext_rpt("Exported to {path}").format(path=work.path))
         return {"FINISHED"}

@@ -23,7 +23,7 @@ from ..addon.preferences import backend_of, preferences, remote_key_source, serv
 from ..addon.properties import read_settings, write_settings
 from ..trellis_addon.core.errors import TrellisError
 from ..trellis_addon.images import EXTENSIONS, OTHER_EXTENSIONS
-from ..trellis_addon.scene.words import said
+from ..trellis_addon.scene.words import translate
 from .placing import free_ground, select_cards, target_here, turn_to_view
 from .sources import is_over_sidebar
 
@@ -105,7 +105,7 @@ class _Generate:
                 begun.append(_start(context, name, load, backend, settings, location, self.turn))
             select_cards(context, begun)
         except TrellisError as error:
-            self.report({"ERROR"}, said(error))
+            self.report({"ERROR"}, translate(error))
             return {"CANCELLED"}
         return {"FINISHED"}
 

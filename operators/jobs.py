@@ -11,7 +11,7 @@ from bpy.props import IntProperty, StringProperty
 
 from ..addon.preferences import backend_for_job, backend_of
 from ..trellis_addon.core.errors import TrellisError
-from ..trellis_addon.scene.words import said
+from ..trellis_addon.scene.words import translate
 from .assets import OnAsset
 from .placing import target_in_view
 
@@ -39,7 +39,7 @@ class _OnJob:
                 raise TrellisError("This job is not in the list any more.")
             self.run(context, job, store)
         except TrellisError as error:
-            self.report({"ERROR"}, said(error))
+            self.report({"ERROR"}, translate(error))
             return {"CANCELLED"}
         if not bpy.app.background:
             history.read_store()
@@ -117,7 +117,7 @@ class TRELLIS2_OT_more_like_this(OnAsset, bpy.types.Operator):
             settings = job.settings.replace(seed=None, number_results=self.count)
             make_again(context, job, store, settings, from_picture=True)
         except TrellisError as error:
-            self.report({"ERROR"}, said(error))
+            self.report({"ERROR"}, translate(error))
             return {"CANCELLED"}
         return {"FINISHED"}
 
@@ -182,7 +182,7 @@ class TRELLIS2_OT_job_fetch(bpy.types.Operator):
             make = lambda progress, report: fetch(uuid, backend=backend.name, key=backend.key)  # noqa: E731
             arrival.run(pgettext_data("Task {uuid}").format(uuid=uuid[:8]), make, target_in_view(context))
         except TrellisError as error:
-            self.report({"ERROR"}, said(error))
+            self.report({"ERROR"}, translate(error))
             return {"CANCELLED"}
         return {"FINISHED"}
 

@@ -17,7 +17,7 @@ from ..addon.local_properties import choices
 from ..addon.local_words import gigabytes, group_words
 from ..addon.preferences import preferences
 from ..trellis_addon.core.errors import TrellisError
-from ..trellis_addon.scene.words import said
+from ..trellis_addon.scene.words import translate
 
 
 class _Work:
@@ -43,7 +43,7 @@ class _Work:
         try:
             self.begin()
         except TrellisError as error:
-            self.report({"ERROR"}, said(error))  # type: ignore[attr-defined]
+            self.report({"ERROR"}, translate(error))  # type: ignore[attr-defined]
             return {"CANCELLED"}
         return {"FINISHED"}
 

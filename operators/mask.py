@@ -5,7 +5,7 @@ from __future__ import annotations
 import bpy
 
 from ..trellis_addon.core.errors import TrellisError
-from ..trellis_addon.scene.words import said
+from ..trellis_addon.scene.words import translate
 
 
 class _OnImage:
@@ -35,10 +35,10 @@ class TRELLIS2_OT_image_check(_OnImage, bpy.types.Operator):
             return {"FINISHED"}
         found = cutout_preview.look(image)
         if found.error:
-            self.report({"ERROR"}, said(found.error))
+            self.report({"ERROR"}, translate(found.error))
             return {"CANCELLED"}
         for warning in found.warnings:
-            self.report({"WARNING"}, said(warning))
+            self.report({"WARNING"}, translate(warning))
         return {"FINISHED"}
 
 
@@ -56,7 +56,7 @@ class TRELLIS2_OT_mask_new(_OnImage, bpy.types.Operator):
         try:
             image.trellis2.mask = new_mask(image)
         except TrellisError as error:
-            self.report({"ERROR"}, said(error))
+            self.report({"ERROR"}, translate(error))
             return {"CANCELLED"}
         image.trellis2.cutout = "MASK"
         return {"FINISHED"}
@@ -86,7 +86,7 @@ class TRELLIS2_OT_mask_open(_OnImage, bpy.types.Operator):
         try:
             image.trellis2.mask = image_of_file(Path(bpy.path.abspath(self.filepath)))
         except TrellisError as error:
-            self.report({"ERROR"}, said(error))
+            self.report({"ERROR"}, translate(error))
             return {"CANCELLED"}
         image.trellis2.cutout = "MASK"
         return {"FINISHED"}

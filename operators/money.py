@@ -7,7 +7,7 @@ from bpy.props import EnumProperty, FloatProperty
 
 from ..addon.preferences import backend_of, preferences, remote_key_source
 from ..trellis_addon.core.errors import TrellisError
-from ..trellis_addon.scene.words import said
+from ..trellis_addon.scene.words import translate
 
 
 class TRELLIS2_OT_test_key(bpy.types.Operator):
@@ -85,7 +85,7 @@ class TRELLIS2_OT_spending_limit(bpy.types.Operator):
         try:
             set_limit(JobStore(), self.period, None if self.amount < 0 else round(self.amount, 2))
         except TrellisError as error:
-            self.report({"ERROR"}, said(error))
+            self.report({"ERROR"}, translate(error))
             return {"CANCELLED"}
         if not bpy.app.background:
             history.read_store()

@@ -11,7 +11,8 @@ from bpy.props import IntProperty, StringProperty
 
 from ..addon.loaded import loaded
 from ..trellis_addon.core.errors import FieldError, TrellisError
-from ..trellis_addon.scene.words import said
+from ..trellis_addon.core.messages import message
+from ..trellis_addon.scene.words import translate
 from .placing import largest_view, target_in_view
 
 
@@ -79,7 +80,7 @@ class TRELLIS2_OT_keep_results(_OnGeneration, bpy.types.Operator):
             picked = _numbers(self.results, len(generation.assets)) or generation.picked or None
             arrival.take(generation, range(len(generation.assets)) if picked is None else picked, target)
         except TrellisError as error:
-            self.report({"ERROR"}, said(error))
+            self.report({"ERROR"}, translate(error))
             return {"CANCELLED"}
         return {"FINISHED"}
 
@@ -88,7 +89,7 @@ def _numbers(text: str, count: int) -> set[int]:
     """The results that a script names, counted from 1, as indices."""
     words = text.replace(",", " ").split()
     if not all(word.isdigit() and 1 <= int(word) <= count for word in words):
-        raise FieldError("results", text, f"give numbers from 1 to {count}, as in 1,3")
+        raise FieldError("results", text, message("give numbers from 1 to {count}, as in 1,3", count=count))
     return {int(word) - 1 for word in words}
 
 
@@ -140,7 +141,7 @@ class TRELLIS2_OT_retry(_OnGeneration, bpy.types.Operator):
             queue.forget_line(generation)
             resume.finish_into(again, backend_for_job(again), target)
         except TrellisError as error:
-            self.report({"ERROR"}, said(error))
+            self.report({"ERROR"}, translate(error))
             return {"CANCELLED"}
         return {"FINISHED"}
 

@@ -13,7 +13,7 @@ from bpy.props import EnumProperty, IntProperty
 
 from ..trellis_addon.core.errors import TrellisError
 from ..trellis_addon.runtime.child import local_python
-from ..trellis_addon.scene.words import said
+from ..trellis_addon.scene.words import translate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,7 +83,7 @@ class TRELLIS2_OT_rebake(bpy.types.Operator):
 
             arrival.run(name, make, target)
         except TrellisError as error:
-            self.report({"ERROR"}, said(error))
+            self.report({"ERROR"}, translate(error))
             return {"CANCELLED"}
         return {"FINISHED"}
 

@@ -12,7 +12,7 @@ from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, St
 
 from ..addon.preferences import backend_for_job
 from ..trellis_addon.core.errors import TrellisError
-from ..trellis_addon.scene.words import said
+from ..trellis_addon.scene.words import translate
 from ..trellis_addon.task.settings import BY_NAME
 from .assets import OnAsset
 from .placing import target_here
@@ -74,7 +74,7 @@ class _Rework(OnAsset):
             _start(context, obj, asset, uuid, changes, self.texture_again, self.keep_old, key)  # type: ignore[attr-defined]
         except TrellisError as error:
             waiting.unmark(uuid)
-            self.report({"ERROR"}, said(error))  # type: ignore[attr-defined]
+            self.report({"ERROR"}, translate(error))  # type: ignore[attr-defined]
             return {"CANCELLED"}
         if bpy.app.background and not self.keep_old and rework.keeps_old_levels([obj]):  # type: ignore[attr-defined]
             self.report({"WARNING"}, pgettext_rpt(arrival.LEVELS_STAY))  # type: ignore[attr-defined]

@@ -8,7 +8,7 @@ from bpy.app.translations import pgettext_rpt
 from ..addon import service_answers
 from ..addon.preferences import backend_of
 from ..trellis_addon.core.errors import TrellisError
-from ..trellis_addon.scene.words import said
+from ..trellis_addon.scene.words import translate
 
 
 class TRELLIS2_OT_test_service(bpy.types.Operator):
@@ -24,11 +24,11 @@ class TRELLIS2_OT_test_service(bpy.types.Operator):
         try:
             backend = backend_of("service")
         except TrellisError as error:
-            self.report({"ERROR"}, said(error))
+            self.report({"ERROR"}, translate(error))
             return {"CANCELLED"}
         if bpy.app.background:
             text, icon = _ask(backend)
-            self.report({"INFO" if icon == "CHECKMARK" else "ERROR"}, said(text))
+            self.report({"INFO" if icon == "CHECKMARK" else "ERROR"}, translate(text))
             return {"FINISHED"} if icon == "CHECKMARK" else {"CANCELLED"}
         service_answers.remember(backend.name, pgettext_rpt("Asking ..."), "SORTTIME")
 
@@ -61,7 +61,7 @@ def _ask(backend) -> tuple[str, str]:  # type: ignore[no-untyped-def]
         with connect(backend) as client:
             client.ping()
     except TrellisError as error:
-        return str(error), "ERROR"
+        return error.message, "ERROR"
     return pgettext_rpt("The service answers"), "CHECKMARK"
 
 

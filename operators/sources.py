@@ -10,8 +10,9 @@ from bpy.props import BoolProperty, CollectionProperty, StringProperty
 
 from ..addon.backend_state import obstacles
 from ..trellis_addon.core.errors import TrellisError
+from ..trellis_addon.core.messages import reason_of
 from ..trellis_addon.images import EXTENSIONS
-from ..trellis_addon.scene.words import said
+from ..trellis_addon.scene.words import translate
 
 
 class _Source:
@@ -23,7 +24,7 @@ class _Source:
         try:
             image = self.take(context)  # type: ignore[attr-defined]
         except TrellisError as error:
-            self.report({"ERROR"}, said(error))  # type: ignore[attr-defined]
+            self.report({"ERROR"}, translate(error))  # type: ignore[attr-defined]
             return {"CANCELLED"}
         if image is not None:  # else it is being fetched
             _use(context.scene, image)
@@ -157,7 +158,9 @@ class _Several:
             mode = "INVOKE_DEFAULT" if getattr(self, "is_asked", False) else "EXEC_DEFAULT"
             return bpy.ops.trellis2.generate(mode, directory=str(paths[0].parent), files=files)
         except (TrellisError, RuntimeError) as error:
-            self.report({"ERROR"}, said(str(error).removeprefix("Error: ").strip()))  # type: ignore[attr-defined]
+            # what the other operator has reported is in the artist's language already
+            told = error if isinstance(error, TrellisError) else str(error).removeprefix("Error: ").strip()
+            self.report({"ERROR"}, translate(told))  # type: ignore[attr-defined]
             return {"CANCELLED"}
 
 
@@ -192,9 +195,11 @@ class TRELLIS2_OT_generate_folder(_Several, bpy.types.Operator):
         try:
             paths = find_pictures(folder)
         except OSError as error:
-            raise ImageError(f"The folder {folder} cannot be read: {error.strerror}.") from error
+            raise ImageError(
+                "The folder {folder} cannot be read: {reason}.", folder=folder, reason=reason_of(error)
+            ) from error
         if not paths:
-            raise ImageError(f"There is no PNG, JPEG or WebP picture in {folder}.")
+            raise ImageError("There is no PNG, JPEG or WebP picture in {folder}.", folder=folder)
         return paths
 
 
@@ -265,7 +270,7 @@ def _fetch(url: str, scene_name: str) -> None:
         try:
             data, name = read_image_bytes(url)
         except TrellisError as error:
-            sentence = str(error)
+            sentence = error.message
             return lambda: _tell(sentence)
         return lambda: show(data, name)
 
@@ -276,7 +281,7 @@ def _fetch(url: str, scene_name: str) -> None:
         try:
             _use(scene, sources.image_of_bytes(data, name))
         except TrellisError as error:
-            _tell(str(error))
+            _tell(error.message)
             return
         bpy.ops.ed.undo_push(message="Fetch Image")
 
@@ -285,7 +290,7 @@ def _fetch(url: str, scene_name: str) -> None:
 
 def _tell(sentence: str) -> None:
     """What went wrong after the operator was over, where the artist looks."""
-    text = said(sentence)
+    text = translate(sentence)
     bpy.context.window_manager.popup_menu(
         lambda menu, context: menu.layout.label(text=text, translate=False), icon="ERROR"
     )

@@ -1,13 +1,13 @@
-"""Every English string of the interface, and which of them a language lacks.
+"""Every English string of the interface and of the library, and which of them a language lacks.
 
     python tools/make_translations.py                   check each file of translations/; exit code 1 for a fault
-    python tools/make_translations.py --update zh_HANS  add the missing ones to the file, with an empty translation
+    python tools/make_translations.py --update de_DE    add the missing ones to the files, with an empty translation
 
 A file is whole when it has a translation for every string, with the same {values} in it, and for no others; and the
 sources when no string of theirs is put together of parts, which cannot be looked up. The strings are read from the
-sources: labels, tooltips, names and descriptions of properties, texts of layouts, what goes through `pgettext`, and
-the tables that it looks words up in. The library's sentences are in a file of their own, in sentences/ (see
-`library_sentences.py`). Nothing of Blender is needed.
+sources. Of the interface: labels, tooltips, names and descriptions of properties, texts of layouts, what goes through
+`pgettext`, and the tables that it looks words up in. Of the library, in a file of their own in sentences/: the
+templates that errors and `message(...)` are given. Nothing of Blender is needed.
 """
 
 from __future__ import annotations
@@ -16,28 +16,32 @@ import argparse
 import ast
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from string import Formatter
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "translations"
-sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
-
-from library_sentences import sentences  # noqa: E402
+sys.path.insert(0, str(ROOT))
 
 _KEYWORDS = {"text", "name", "description", "title", "message", "confirm_text", "heading", "placeholder"}
 _PGETTEXT = {f"pgettext{kind}" for kind in ("", "_iface", "_tip", "_rpt", "_data", "_n")}
 _CALLS = _PGETTEXT | {"poll_message_set", "report"}
 _ATTRIBUTES = {"bl_label", "bl_description"}
+# Where the text stands among the arguments, of what is not given it first.
+_TEXT_AT = {"FieldError": 2, "RequestError": 1}
+_TEXT_NAMES = {"FieldError": {"rule", "message"}, "RequestError": {"message"}}
+_ENGLISH = "trellis_addon/cli/"  # whose sentences go to a terminal
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--update", metavar="LANGUAGE")
     options = parser.parse_args()
-    faults = [f"{place}: put together of parts, so that it cannot be looked up" for place in put_together()]
-    for folder, find in ((FOLDER, messages), (FOLDER / "sentences", lambda: sentences(ROOT))):
+    faults = [
+        f"{place}: put together of parts, so that it cannot be looked up" for place in put_together() + unreadable()
+    ]
+    for folder, find in ((FOLDER, messages), (FOLDER / "sentences", sentences)):
         wanted = find()
         if options.update:
             update(folder / f"{options.update}.json", wanted)
@@ -98,6 +102,72 @@ def put_together() -> list[str]:
         if isinstance(node, ast.JoinedStr)
         and any(_is_words(part) for value in node.values for part in _literals(value))
     ]
+
+
+def sentences(root: Path = ROOT) -> list[str]:
+    """The library's templates, and what the buttons raise themselves, sorted, each once."""
+    from trellis_addon.core.messages import SEPARATOR, SYSTEM
+
+    found = {SEPARATOR, *SYSTEM}
+    for _, argument in _templates(root):
+        found.update(_literals(argument))
+    return sorted(found)
+
+
+def unreadable(root: Path = ROOT) -> list[str]:
+    """FILE:LINE of every error or message whose template is an f-string, or otherwise made of parts."""
+    return [
+        f"{path.relative_to(root).as_posix()}:{argument.lineno}"
+        for path, argument in _templates(root)
+        if any(isinstance(part, ast.JoinedStr | ast.BinOp) or _is_format(part) for part in _branches(argument))
+    ]
+
+
+def _templates(root: Path) -> Iterator[tuple[Path, ast.expr]]:
+    """Each expression that is given to an error of ours, or to `message(...)`, as the text."""
+    trees = {
+        path: ast.parse(path.read_text(encoding="utf-8"))
+        for folder in ("trellis_addon", "addon", "operators", "ui")
+        for path in sorted((root / folder).rglob("*.py"))
+        if not path.relative_to(root).as_posix().startswith(_ENGLISH)
+    }
+    errors = _error_classes(trees.values())
+    for path, tree in trees.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and (kind := _name(node.func)) in errors | {"message"}:
+                yield from ((path, text) for text in _given(node, kind))
+            elif isinstance(node, ast.ClassDef) and node.name in errors:
+                calls = [part for part in ast.walk(node) if isinstance(part, ast.Call)]
+                calls = [call for call in calls if ast.unparse(call.func) == "super().__init__"]
+                yield from ((path, text) for call in calls for text in _given(call, _name(node.bases[0])))
+
+
+def _given(call: ast.Call, kind: str) -> list[ast.expr]:
+    """What is the text among a call's arguments."""
+    at, names = _TEXT_AT.get(kind, 0), _TEXT_NAMES.get(kind, set())
+    return call.args[at : at + 1] + [keyword.value for keyword in call.keywords if keyword.arg in names]
+
+
+def _error_classes(trees: Iterable[ast.AST]) -> set[str]:
+    """`TrellisError`, and all that are made of it."""
+    classes = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+    found: set[str] = set()
+    more = {"TrellisError"}
+    while more:
+        found |= more
+        more = {node.name for node in classes if found & {_name(base) for base in node.bases}} - found
+    return found
+
+
+def _branches(node: ast.expr) -> list[ast.expr]:
+    """The text itself, or those that it is chosen from."""
+    if isinstance(node, ast.IfExp):
+        return [*_branches(node.body), *_branches(node.orelse)]
+    return [part for value in node.values for part in _branches(value)] if isinstance(node, ast.BoolOp) else [node]
+
+
+def _is_format(node: ast.expr) -> bool:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in ("format", "join")
 
 
 def _interface() -> list[Path]:

@@ -197,7 +197,11 @@ def finish(
 
 def _give_up(job: Job, store: JobStore, error: Exception) -> None:
     """End the job if it was not sent; what is raised on the way must not hide why it could not be."""
-    told = error if isinstance(error, TrellisError) else TrellisError(f"Unexpected problem ({type(error).__name__}).")
+    told = (
+        error
+        if isinstance(error, TrellisError)
+        else TrellisError("Unexpected problem ({kind}).", kind=type(error).__name__)
+    )
     try:
         give_up_unsent(job, store, told)
     except TrellisError as problem:
@@ -238,7 +242,9 @@ def fetch(task_uuid: str, *, backend: str = "remote", key: str = "", store: JobS
         with connect(where) as client:
             reply, request = client.details(task_uuid)
             if reply is None and not client.poll(task_uuid).known:
-                raise JobError(f"The service knows no task {task_uuid}; check the UUID and the account.")
+                raise JobError(
+                    "The service knows no task {task_uuid}; check the UUID and the account.", task_uuid=task_uuid
+                )
         known = Settings.from_request(request) if request else Settings()
         job = store.adopt(task_uuid, name=f"task {task_uuid[:8]}", backend=where.name, settings=known)
     return finish(job, where, store, may_send=False)
@@ -259,7 +265,7 @@ def retry(
     """
     task = replace(job.task, image=job.picture or NOT_KEPT, latents="") if from_picture else job.task
     if task.image == NOT_KEPT:
-        raise JobError(f'"{job.name}" cannot be made again from here: its picture was not kept.')
+        raise JobError('"{name}" cannot be made again from here: its picture was not kept.', name=job.name)
     settings = job.settings if settings is None else settings
     settings = _with_cost(settings) if job.is_paid else settings
     task = replace(task, uuid=uuid or new_uuid(), settings=settings)
@@ -317,9 +323,14 @@ def copy_out(asset: Asset, target: Path) -> Asset:
             files[copy.sidecar] = copy.provenance_text.encode()
         put_in_place(files)
     except (OSError, ValueError, RuntimeError, FieldError) as error:
-        reason = f" ({reason_of(error)})" if not isinstance(error, FieldError) else ""
         raise OutputError(
-            f'"{asset.name}" is made, but cannot be written to "{shortened(target)}"{reason}; it is "{asset.path}".'
+            '"{name}" is made, but cannot be written to "{target}"; it is "{path}".'
+            if isinstance(error, FieldError)
+            else '"{name}" is made, but cannot be written to "{target}" ({reason}); it is "{path}".',
+            name=asset.name,
+            target=shortened(target),
+            reason=reason_of(error),
+            path=asset.path,
         ) from error
     return replace(copies[0], variations=tuple(copies))
 
@@ -350,7 +361,7 @@ def fingerprint(image: Path, settings: Settings, model: str, subject: str = "") 
     try:
         digest = hashlib.sha256(image.read_bytes())
     except OSError as error:
-        raise ImageError(f"{image} cannot be read: {error.strerror or error}.") from error
+        raise ImageError("{image} cannot be read: {reason}.", image=image, reason=reason_of(error)) from error
     work = [settings.to_request(), model, *([subject] if subject else [])]
     digest.update(json.dumps(work, sort_keys=True).encode())
     return digest.hexdigest()

@@ -17,6 +17,7 @@ from pathlib import Path
 from .api import fingerprint, finish, prepare_task
 from .client.backends import Backend
 from .core.errors import InputError, OutputError, TrellisError
+from .core.messages import message
 from .core.output import try_places
 from .core.parallel import IN_FLIGHT, as_ready
 from .core.progress import Progress
@@ -73,7 +74,9 @@ def run_batch(
     folder = find_path(str(folder))
     images = find_pictures(folder) if folder.is_dir() else []
     if not images:
-        raise InputError(f"{readable(str(folder))}: there is no PNG, JPEG or WebP picture in this folder.")
+        raise InputError(
+            "{folder}: there is no PNG, JPEG or WebP picture in this folder.", folder=readable(str(folder))
+        )
     try_places([output])
     store = store or JobStore()
     model = backend.check_model(model or backend.default_model)
@@ -138,8 +141,9 @@ def _run(
             _lay_out(scene, [obj for row in rows for obj in placed.get(row.image.name, [])])
             if files.stamp_of(output) != opened:
                 raise TrellisError(
-                    f"{output} was saved by another program meanwhile, and is left as it is; start the batch again: "
-                    "what was made is kept, and comes in then."
+                    "{output} was saved by another program meanwhile, and is left as it is; start the batch "
+                    "again: what was made is kept, and comes in then.",
+                    output=output,
                 )
             _save(output, files)
     return rows
@@ -149,7 +153,7 @@ def _save(output: Path, files) -> None:  # type: ignore[no-untyped-def]
     try:
         files.save_file(output)
     except TrellisError as error:
-        raise OutputError(f"{error} What was made is kept: make room, and run the same again.") from error
+        raise OutputError("{reason} What was made is kept: make room, and run the same again.", reason=error) from error
 
 
 def _row(image: Path, settings: Settings, model: str, whole: bool) -> Row:
@@ -176,8 +180,11 @@ def _convert(row: Row, folder: Path) -> None:
 
 def _fail(row: Row, error: Exception) -> None:
     """One picture must not take the others along."""
-    unexpected = "" if isinstance(error, TrellisError) else f"Unexpected problem: {type(error).__name__}: "
-    row.state, row.message = "failed", f"{unexpected}{error}"
+    row.state = "failed"
+    if isinstance(error, TrellisError):
+        row.message = error.message
+    else:
+        row.message = message("Unexpected problem: {kind}: {reason}", kind=type(error).__name__, reason=error)
 
 
 def _import(row: Row, placed: dict[str, list], scene, height: float | None) -> None:  # type: ignore[no-untyped-def]

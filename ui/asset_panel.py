@@ -55,8 +55,9 @@ class TRELLIS2_PT_asset(SubPanel, bpy.types.Panel):
 
 
 def _draw_provenance(layout: bpy.types.UILayout, obj: bpy.types.Object, context: bpy.types.Context) -> None:
+    from ..trellis_addon.jobs.job import notes_in
     from ..trellis_addon.scene.importing.provenance import read_provenance
-    from ..trellis_addon.scene.words import engine_name, said
+    from ..trellis_addon.scene.words import engine_name
 
     known = read_provenance(obj)
     engine = str(known.get("engine", ""))
@@ -71,9 +72,8 @@ def _draw_provenance(layout: bpy.types.UILayout, obj: bpy.types.Object, context:
     _row(column, pgettext_iface("Made"), str(known.get("created", "")).replace("T", " ")[:16])
     if "trellis2_lod_level" in obj:
         _row(column, pgettext_iface("Level of Detail"), obj["trellis2_lod_level"])
-    notes = known.get("notes")
-    for note in notes if isinstance(notes, list) else ():
-        wrapped(layout, said(note), context, icon="INFO")
+    for note in notes_in(known):
+        wrapped(layout, note, context, icon="INFO")
 
 
 def _draw_verdict(layout: bpy.types.UILayout, obj: bpy.types.Object, context: bpy.types.Context) -> Statistics | None:

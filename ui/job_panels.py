@@ -10,7 +10,7 @@ from bpy.app.translations import pgettext_iface
 from ..addon.loaded import loaded
 from ..addon.local_words import duration
 from ..trellis_addon.core.addresses import without_login
-from ..trellis_addon.scene.words import said
+from ..trellis_addon.scene.words import translate
 from .layout import SubPanel, wrapped
 from .preferences import spent_line
 from .thumbnails import icon_of
@@ -166,7 +166,7 @@ def progress_words(generation: Any) -> str:
 
 def stage_name(stage: str) -> str:
     """What an engine calls a stage of its work, as a word for people; what is not known is shown as it is."""
-    return pgettext_iface(STAGES[stage]) if stage in STAGES else said(stage)
+    return pgettext_iface(STAGES[stage]) if stage in STAGES else translate(stage)
 
 
 def backend_name(backend: str) -> str:

@@ -7,7 +7,7 @@ import unicodedata
 
 import bpy
 
-from ..trellis_addon.scene.words import said
+from ..trellis_addon.scene.words import translate
 
 # Where a line may end: between words, and after each letter of a script without spaces, with the stop that follows it.
 _WIDE = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
@@ -42,7 +42,7 @@ def wrapped(
     column = layout.column(align=True)
     column.scale_y = 0.75
     column.alert = alert
-    for number, line in enumerate(lines_of(said(text), max(width, 12))):
+    for number, line in enumerate(lines_of(translate(text), max(width, 12))):
         column.label(text=line, translate=False, icon=(icon if number == 0 else "BLANK1") if icon else "NONE")
 
 

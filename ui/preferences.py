@@ -17,7 +17,7 @@ from ..addon.preferences import (
 )
 from ..addon.service_answers import answer_of
 from ..addon.variables import DATA_FOLDER
-from ..trellis_addon.scene.words import said
+from ..trellis_addon.scene.words import translate
 from . import local_setup
 
 
@@ -57,7 +57,7 @@ class TRELLIS2_AP_preferences(Preferences, bpy.types.AddonPreferences):
         if history is None:
             return
         if history.known.account:
-            layout.label(text=said(history.known.account), translate=False)
+            layout.label(text=translate(history.known.account), translate=False)
         for period, amount in history.known.spent.items():
             limit = history.known.limits.get(period)
             layout.label(text=spent_line(period, amount, limit), translate=False, icon="BLANK1")
@@ -70,7 +70,7 @@ class TRELLIS2_AP_preferences(Preferences, bpy.types.AddonPreferences):
         row.operator("trellis2.test_service", icon="URL")
         answer, icon = answer_of(service_url())
         if answer:
-            layout.label(text=said(answer), translate=False, icon=icon)
+            layout.label(text=translate(answer), translate=False, icon=icon)
 
     def _draw_placement(self, layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
         layout.prop(self, "height")

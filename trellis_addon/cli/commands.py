@@ -228,7 +228,9 @@ def _generate(options: argparse.Namespace, key: str, allow_network: bool) -> int
             with _without_chatter(options.verbose):
                 _build_scene(asset, options)
         except TrellisError as error:
-            raise OutputError(f'{error} The asset itself is made: it is "{asset.path}".') from error
+            raise OutputError(
+                '{reason} The asset itself is made: it is "{path}".', reason=error, path=asset.path
+            ) from error
     seeds = ", ".join(str(variation.seed) for variation in asset.variations or (asset,))
     print(f"{readable(str(options.output))}: {asset.name}, engine: {asset.engine}, seed {seeds}")
     return OK
@@ -373,7 +375,7 @@ def _stop_signals() -> Iterator[Callable[[], bool]]:
 def _check_output(path: Path, endings: tuple[str, ...]) -> str:
     ending = path.suffix.lower()
     if ending not in endings:
-        raise FieldError("output", str(path), "give a file name that ends in " + " or ".join(endings))
+        raise FieldError("output", str(path), f"give a file name that ends in {' or '.join(endings)}")
     try_places([path])
     return ending
 

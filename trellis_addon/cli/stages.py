@@ -77,5 +77,5 @@ def _asset(text: str) -> Any:
         return Path(text)
     job = JobStore().get(text.lower())
     if job is None or not job.assets:
-        raise JobError(f"There is no finished job {text} in the list; `jobs` shows the newest.")
+        raise JobError("There is no finished job {text} in the list; `jobs` shows the newest.", text=text)
     return job.assets[0]

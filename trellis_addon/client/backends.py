@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from ..core.addresses import complete, has_login, is_this_machine, is_web_address, without_login
 from ..core.errors import ApiKeyError, FieldError, OfflineError, ServiceError
 from ..core.keys import KEY_VARIABLE, find_key
+from ..core.messages import message
 from ..core.progress import Progress
 from ..service.handshake import mismatch
 from ..task.settings import DRAFT_MODEL, TRELLIS2_MODEL
@@ -36,7 +37,7 @@ class Backend:
         if name not in BACKENDS:
             name = service_address(name) if _looks_like_address(name) else name
             if not is_web_address(name):
-                rule = f"allowed: {', '.join(BACKENDS)}, or the http:// address of a service"
+                rule = message("allowed: {allowed}, or the http:// address of a service", allowed=list(BACKENDS))
                 raise FieldError("backend", name, rule)
         object.__setattr__(self, "name", name)
 
@@ -56,7 +57,7 @@ class Backend:
     def check_model(self, model: str) -> str:
         """Refuse a model that this backend cannot run, before anything is sent."""
         if self.is_remote and model != TRELLIS2_MODEL:
-            rule = f"the remote API runs {TRELLIS2_MODEL}; choose the draft backend for the draft"
+            rule = message("the remote API runs {model}; choose the draft backend for the draft", model=TRELLIS2_MODEL)
             raise FieldError("model", model, rule)
         return model
 
@@ -89,14 +90,15 @@ def connect(backend: Backend, progress: Progress | None = None) -> Iterator[Clie
         key, _ = find_key(backend.key)
         if not key:
             raise ApiKeyError(
-                f"There is no API key for the remote API: enter it in the preferences, or set {KEY_VARIABLE}."
+                "There is no API key for the remote API: enter it in the preferences, or set {variable}.",
+                variable=KEY_VARIABLE,
             )
     else:
         # The key of the remote API goes to the remote API only; another service has a token of its own.
         key = backend.key or os.environ.get(TOKEN_VARIABLE, "")
     with Client(url, key, remote=backend.is_remote) as client:
         if not backend.is_remote:
-            problem = mismatch(client.about(progress), f"The service at {url}")
+            problem = mismatch(client.about(progress), message("The service at {url}", url=url))
             if problem:
                 raise ServiceError(problem)
         yield client
@@ -122,8 +124,12 @@ def service_address(text: str) -> str:
         raise FieldError(
             "backend",
             shown,
-            message=f'backend: "{shown}" was given with a name or a password before it, which an address may not hold; '
-            f"give the service's token in its own field, or in {TOKEN_VARIABLE}.",
+            message=message(
+                'backend: "{address}" was given with a name or a password before it, which an address may not '
+                "hold; give the service's token in its own field, or in {variable}.",
+                address=shown,
+                variable=TOKEN_VARIABLE,
+            ),
         )
     return complete(text)
 

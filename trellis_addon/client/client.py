@@ -27,6 +27,7 @@ from ..core.errors import (
     TimedOutError,
     TrellisError,
 )
+from ..core.messages import message
 from ..core.progress import Progress
 from ..service.handshake import CLIENT_HEADER
 from ..task.task import Result, Task, check_published, new_uuid
@@ -82,7 +83,7 @@ class Account:
     currency: str = "USD"
 
     def __str__(self) -> str:
-        return "not told" if self.balance is None else f"{self.balance:.2f} {self.currency}"
+        return message("not told") if self.balance is None else f"{self.balance:.2f} {self.currency}"
 
 
 class Client:
@@ -162,7 +163,9 @@ class Client:
             return reply
         if isinstance(refusal, (ApiKeyError, AccessError, BalanceError)):
             # These are found out before the task itself is looked at, whether it is there or not.
-            raise NetworkError(f"The answer to the task got lost, and another attempt was refused. {refusal}")
+            raise NetworkError(
+                "The answer to the task got lost, and another attempt was refused. {reason}", reason=refusal
+            )
         raise refusal
 
     def poll(self, task_uuid: str, progress: Progress | None = None) -> Reply:
@@ -394,19 +397,23 @@ class Client:
                 break
         if is_too_large:
             raise NetworkError(
-                f"The service at {self.url} answers with more than {REPLY_LIMIT // 2**20} MB, which is too large for a "
-                "reply; check the address."
+                "The service at {url} answers with more than {limit} MB, which is too large for a reply; "
+                "check the address.",
+                url=self.url,
+                limit=REPLY_LIMIT // 2**20,
             )
         return bytes(body)
 
     def _not_in_time(self, error: Exception) -> NetworkError:
-        fault = TimedOutError(f"The service at {self.url} does not answer in time; check the network.")
+        fault = TimedOutError("The service at {url} does not answer in time; check the network.", url=self.url)
         fault.__cause__ = error
         return fault
 
     def _not_reached(self, error: Exception) -> NetworkError:
         fault = explain(error) or NetworkError(
-            f"The service at {self.url} cannot be reached ({type(error).__name__}); check the address and the network."
+            "The service at {url} cannot be reached ({kind}); check the address and the network.",
+            url=self.url,
+            kind=type(error).__name__,
         )
         fault.__cause__ = error
         return fault
@@ -418,19 +425,23 @@ class Client:
         if isinstance(body, Mapping) and not response.is_redirect:
             error = first_error(body, response.status_code)
             # Such a status is the service's state, whatever the code in its body is called.
-            return error if isinstance(error, (BusyError, ServiceError)) else ServiceError(str(error), raw=body)
+            return error if isinstance(error, (BusyError, ServiceError)) else ServiceError(error.message, raw=body)
         if response.status_code == 429:
             return BusyError("The service is busy: too many requests. Try again in a minute.")
         if response.is_redirect:
             # Not followed: the key and the picture are for this address only.
             return NetworkError(
-                f"The service at {self.url} sends its callers to another address (status {response.status_code}); "
-                "check the address."
+                "The service at {url} sends its callers to another address (status {status_code}); check the address.",
+                url=self.url,
+                status_code=response.status_code,
             )
         kind = ServiceError if response.status_code >= 400 else NetworkError
         return kind(
-            f"The service at {self.url} answers with status {response.status_code} and no JSON; "
-            "check the address, or try again later."
+            message(
+                "The service at {url} answers with status {status} and no JSON; check the address, or try again later.",
+                url=self.url,
+                status=response.status_code,
+            )
         )
 
 
@@ -450,7 +461,7 @@ def _check_latents_file(path: Path) -> bool:
     try:
         check_latents(data)
     except LatentsError as error:
-        raise DamagedFileError(str(error)) from error
+        raise DamagedFileError(error.message) from error
     return True
 
 

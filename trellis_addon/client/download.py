@@ -100,10 +100,13 @@ def _fetch(client: httpx.Client, url: str, part: Path, progress: Progress) -> No
                 raise NetworkError("The download has to begin again.", code="downloadFailed")
             if response.status_code not in (200, 206):
                 final = response.status_code not in RETRIED_STATUS
-                expired = ", as if it had expired" if response.status_code in (403, 404, 410) else ""
                 raise NetworkError(
-                    f"The asset's file cannot be downloaded: its server answers {response.status_code}{expired}; "
-                    "run the job again to try once more.",
+                    "The asset's file cannot be downloaded: its server answers {status}, as if it had expired; run the "
+                    "job again to try once more."
+                    if response.status_code in (403, 404, 410)
+                    else "The asset's file cannot be downloaded: its server answers {status}; run the job again to try "
+                    "once more.",
+                    status=response.status_code,
                     code="fileNotAvailable" if final else "downloadFailed",
                 )
             if response.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
@@ -127,7 +130,7 @@ def _fetch(client: httpx.Client, url: str, part: Path, progress: Progress) -> No
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         code = "fileNotAvailable" if is_lasting(error) else "downloadFailed"
         told = explain(error) or NetworkError(
-            f"The download of the asset broke off ({type(error).__name__}); run the job again to go on."
+            "The download of the asset broke off ({kind}); run the job again to go on.", kind=type(error).__name__
         )
         told.code = code
         told.unsent = not line.has_left
@@ -144,8 +147,9 @@ def _check_address(url: str) -> None:
     if not is_one:
         short = url if len(url) <= 60 else url[:59] + "…"
         raise NetworkError(
-            f'The asset\'s file cannot be downloaded: its address "{short}" is none of the web (http:// or https://); '
-            "ask the service's support for the task.",
+            'The asset\'s file cannot be downloaded: its address "{address}" is none of the web (http:// or '
+            "https://); ask the service's support for the task.",
+            address=short,
             code="fileNotAvailable",
         )
 

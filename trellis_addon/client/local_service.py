@@ -88,7 +88,7 @@ def start_service(engine: str) -> LocalService:
 
 def _supervisor(engine: str) -> Supervisor:
     if engine not in ("auto", "draft", "trellis2"):
-        raise EngineError(f'There is no local service with the engine "{engine}".')
+        raise EngineError('There is no local service with the engine "{engine}".', engine=engine)
     with _lock:
         if engine not in _supervisors:
             home = PrivateHome() if engine == "draft" else SharedHome(engine)

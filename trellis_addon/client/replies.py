@@ -21,6 +21,7 @@ from ..core.errors import (
     ServiceError,
     TrellisError,
 )
+from ..core.messages import Message, all_from_wire, from_wire, message, sentences, to_wire
 from ..task.task import Result
 
 _LONGEST_NAME = 200  # characters of a device's name
@@ -116,18 +117,27 @@ def error_from(error: Mapping[str, Any], status: int = 0) -> TrellisError:
     The platform calls its codes unstable, so its own message is always part of ours.
     """
     code = str(error.get("code") or "unknownError")
-    said = _as_sentence(str(error.get("message") or code))
+    said = _told(error) or _as_sentence(str(error.get("message") or code))
     parameter = error.get("parameter")
     field = ", ".join(map(str, parameter)) if isinstance(parameter, (list, tuple)) else str(parameter or "")
     raw = {key: value for key, value in error.items() if key not in ("apiKey", "Authorization")}
     kind, _, _, fact, cure = _kind_of(code.lower(), status)
     if kind is Cancelled:
         return Cancelled("The job was cancelled.")
+    sentence = message(fact, reply=said) if fact else message(said)
+    if cure:  # after words that are not ours a space stands in any language
+        sentence = sentences(sentence, cure) if said.values else message("{reply} {cure}", reply=sentence, cure=cure)
     if not issubclass(kind, BackendError):
-        told = kind(f"{fact} {said}".strip())
+        told = kind(sentence)
         told.raw = raw
         return told
-    return kind(f"{fact} {said} {cure}".strip(), code=code, field=field, raw=raw)
+    return kind(sentence, code=code, field=field, raw=raw)
+
+
+def _told(error: Mapping[str, Any]) -> Message | None:
+    """What our own service says, as it can be translated; None for the words of any other."""
+    found = from_wire(str(error.get("message") or ""), error)
+    return found if found.values else None
 
 
 _Kind = tuple[type[TrellisError], tuple[int, ...], tuple[str, ...], str, str]
@@ -142,7 +152,7 @@ def _kind_of(code: str, status: int) -> _Kind:
     return by_status
 
 
-_REFUSED: _Kind = (RefusedError, (), (), "The service does not take the task:", "")
+_REFUSED: _Kind = (RefusedError, (), (), message("The service does not take the task: {reply}"), "")
 # (exception, HTTP statuses, parts of a code's name in lower case, the fact, the cure); the first that fits holds.
 _KINDS: tuple[_Kind, ...] = (
     (Cancelled, (), ("cancel",), "", ""),
@@ -150,44 +160,50 @@ _KINDS: tuple[_Kind, ...] = (
         ApiKeyError,
         (401,),
         ("apikey", "authenticat", "unauthorized"),
-        "The API key is not accepted:",
-        "Check the key in the preferences.",
+        message("The API key is not accepted: {reply}"),
+        message("Check the key in the preferences."),
     ),
     (
         BalanceError,
         (402,),
         ("credit", "balance", "payment", "quota"),
-        "There is not enough credit:",
-        "Add credit to the account and try again.",
+        message("There is not enough credit: {reply}"),
+        message("Add credit to the account and try again."),
     ),
     (
         ContentError,
         (),
         ("content", "nsfw", "imageblocked", "safety", "moderat"),
-        "The service refuses the picture for what it shows:",
-        "Use another picture.",
+        message("The service refuses the picture for what it shows: {reply}"),
+        message("Use another picture."),
     ),
     (
         AccessError,
         (403,),
         ("forbidden", "permission"),
-        "The API key may not do this:",
-        "Use a key with the right to it.",
+        message("The API key may not do this: {reply}"),
+        message("Use a key with the right to it."),
     ),
     (
         BusyError,
         (429,),
         ("ratelimit", "queuefull", "toomany", "noavailableserver"),
-        "The service is busy:",
-        "Try again in a minute.",
+        message("The service is busy: {reply}"),
+        message("Try again in a minute."),
     ),
-    (EngineError, (), ("inference", "processing", "taskfailed", "provider", "timeout"), "The generation failed:", ""),
+    (
+        EngineError,
+        (),
+        ("inference", "processing", "taskfailed", "provider", "timeout"),
+        message("The generation failed: {reply}"),
+        "",
+    ),
     (
         ServiceError,
         (500, 502, 503, 504),
         ("internal", "unavailable", "modelnotready"),
-        "The service is out of order:",
-        "Try again later.",
+        message("The service is out of order: {reply}"),
+        message("Try again later."),
     ),
     (ImageError, (), ("invalidimage", "downloadfailed"), "", ""),
 )
@@ -198,13 +214,15 @@ def first_error(body: Any, status: int) -> TrellisError:
     errors = _errors_of(body) if isinstance(body, Mapping) else []
     if errors:
         return error_from(errors[0], status)
-    return error_from({"code": "httpStatus", "message": f"it answers with status {status}."}, status)
+    said = message("it answers with status {status}.", status=status)
+    return error_from({"code": "httpStatus", "message": said, **to_wire(said)}, status)
 
 
-def _as_sentence(text: str) -> str:
+def _as_sentence(text: str) -> Message:
     text = " ".join(text.split())
     text = text if len(text) <= 300 else text[:299] + "…"
-    return text if text.endswith((".", "!", "?")) else text + "."
+    text = text if text.endswith((".", "!", "?")) else text + "."
+    return message(text)
 
 
 def as_number(value: Any) -> float | None:
@@ -266,7 +284,7 @@ def _performance_of(item: Mapping[str, Any]) -> dict[str, Any]:
 def _notes_of(item: Mapping[str, Any]) -> tuple[str, ...]:
     told = item.get("notes")
     notes = told[:_MOST_NOTES] if isinstance(told, list) else []
-    return tuple(_as_sentence(note) for note in notes if isinstance(note, str))
+    return all_from_wire([_as_sentence(note) for note in notes if isinstance(note, str)], item.get("noteTemplates"))
 
 
 def _is_whole(value: Any) -> TypeGuard[int]:

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ..core.errors import EngineError, ServiceError
+from ..core.messages import message
 from ..core.progress import Progress
 from ..core.version import VERSION
 from ..service import presence
@@ -90,7 +91,7 @@ class Supervisor:
                     return self._service or service
             elif status.state == "starting":
                 if status.cause:
-                    progress.say(f"The worker ended: {status.cause}; it is started again")
+                    progress.say(message("The worker ended: {cause}; it is started again", cause=status.cause))
             elif go_on and status.state == "failed":
                 raise EngineError(status.cause)
             elif go_on and self._was_stopped:
@@ -135,7 +136,7 @@ class Supervisor:
                 self._find_or_start()
             except EngineError as error:
                 self._home.leave()
-                self.status = replace(self.status, state="failed", cause=str(error))
+                self.status = replace(self.status, state="failed", cause=error.message)
                 raise
             except BaseException:
                 self._home.leave()
@@ -164,12 +165,14 @@ class Supervisor:
 
     def _can_stay(self, told: dict[str, Any], facts: dict[str, Any]) -> bool:
         """Whether a service that runs will do; one that should be another ends where it has nothing to do."""
-        problem = mismatch(facts, "The local worker") if facts else ""
+        problem = mismatch(facts, message("The local worker")) if facts else ""
         if not problem and not self._is_other(told):
             return True
         if facts.get("unfinished", 1):
             if problem:
-                raise EngineError(f"{problem} It is still at work for another program: wait for that, or end it.")
+                raise EngineError(
+                    "{problem} It is still at work for another program: wait for that, or end it.", problem=problem
+                )
             return True  # it can do the work as well, and will be another one when it has done it
         ask_to_stop(told["url"], told["token"])
         return False
@@ -197,7 +200,9 @@ class Supervisor:
             self._keep_up(run)
         except Exception as error:  # nobody may wait for what nobody watches
             log.exception("The local service is watched no more")
-            cause = f"The local service cannot be watched ({type(error).__name__}); the console says more."
+            cause = message(
+                "The local service cannot be watched ({kind}); the console says more.", kind=type(error).__name__
+            )
             self._give_up(run, replace(self.status, state="failed", cause=cause))
 
     def _keep_up(self, run: _Run) -> None:
@@ -261,9 +266,14 @@ class Supervisor:
             since = max(run.began, time.time() - _ROW)
             row = sum(end["time"] >= since for end in presence.ends(self._home.folder))
             if row > len(WAITS):
-                sentence = (
-                    f"The local worker ended {row} times in a row and is not started again by itself. The last time: "
-                    f"{self.status.cause}."
+                sentence = message(
+                    "The local worker ended {count} times in a row and is not started again by itself. The last time: "
+                    "{cause}"
+                    if self.status.cause.endswith(".")
+                    else "The local worker ended {count} times in a row and is not started again by itself. The last "
+                    "time: {cause}.",
+                    count=row,
+                    cause=self.status.cause,
                 )
                 self._give_up(run, replace(self.status, state="failed", cause=sentence))
                 return False
@@ -279,7 +289,7 @@ class Supervisor:
             except EngineError as error:
                 log.warning("%s", error)
                 presence.note_end(self._home.folder, -row, str(error).rstrip("."))
-                self._tell(run, replace(self.status, cause=str(error).rstrip(".")))
+                self._tell(run, replace(self.status, cause=error.message))
 
     def _tell(self, run: _Run, status: WorkerStatus) -> bool:
         """Whether this is still to be told: what has been stopped meanwhile stays so."""

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from ..core.errors import EngineError
 from ..core.folders import default_folder
 from ..core.locks import take_lock
+from ..core.messages import reason_of
 from ..runtime.child import local_python
 from ..runtime.layout import local_folder
 from ..service import presence
@@ -115,8 +116,10 @@ class SharedHome:
                 self._client = presence.WorkerUser(self.folder)
             except OSError as error:
                 raise EngineError(
-                    f"The worker's folder {self.folder} cannot be written to ({error.strerror or error}); choose "
-                    "another folder for the local backend."
+                    "The worker's folder {folder} cannot be written to ({reason}); choose another folder for the "
+                    "local backend.",
+                    folder=self.folder,
+                    reason=reason_of(error),
                 ) from error
 
     def leave(self) -> None:

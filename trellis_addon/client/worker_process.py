@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ..core.errors import EngineError
+from ..core.messages import message
 from ..runtime.child import start_child
 from ..service.exit_causes import cause_of, tail_of
 from ..service.main import CANNOT_START
@@ -92,7 +93,7 @@ def start_process(
         url = str(ready["url"])
     except (OSError, ValueError, KeyError, TypeError):
         raise EngineError(
-            f"The local service did not start: {_why(process, collecting, complaints, log_file)}"
+            "The local service did not start: {reason}", reason=_why(process, collecting, complaints, log_file)
         ) from None
     finally:
         watchdog.cancel()
@@ -109,12 +110,12 @@ def _why(
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-        return "it did not get ready in time."
+        return message("it did not get ready in time.")
     collecting.join(1.0)
     said = "\n".join(complaints) or (tail_of(log_file) if log_file is not None else "")
     if code not in (0, 1, CANNOT_START):
-        return f"{cause_of(code, said)}."
-    return " ".join(said.splitlines()[-3:]).strip()[-400:] or "it said nothing."
+        return message("{cause}.", cause=cause_of(code, said))
+    return " ".join(said.splitlines()[-3:]).strip()[-400:] or message("it said nothing.")
 
 
 def _collect(pipe: IO[str], lines: list[str]) -> None:

@@ -29,7 +29,10 @@ TrellisError
 ├── Interrupted              the program ends: the job stays where it is and goes on another time
 └── Cancelled                the user asked to stop; never shown as a failure
 
-`str(error)` is one sentence for the artist: the fact, the cause where known, and the cure.
+`str(error)` is one sentence for the artist: the fact, the cause where known, and the cure. An error is raised with a
+template and its values, by which the interface says it in another language (`messages.py`):
+
+    raise ImageError("The image is {width} x {height} pixels; use a smaller one.", width=width, height=height)
 """
 
 from __future__ import annotations
@@ -37,19 +40,42 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from .messages import Message, message
+
 _log = logging.getLogger(__name__)
 
 
 class TrellisError(Exception):
     """Base of all errors raised on purpose.
 
-    `code` is the protocol's name for the case, `raw` the service's own reply where there was one (never the key).
-    `unsent` says that not a byte of what was asked for can have left this machine: nothing came of it, nothing is paid.
+    `message` is the sentence, with its `template` and `values`; `code` is the protocol's name for the case, `raw` the
+    service's own reply where there was one (never the key). `unsent` says that not a byte of what was asked for can
+    have left this machine: nothing came of it, nothing is paid.
     """
 
     code = "unknownError"
     raw: Any = None
     unsent = False
+
+    def __init__(self, template: str = "", /, **values: Any) -> None:
+        self.message: Message = message(template, **values)
+        super().__init__(self.message)
+
+    @property
+    def template(self) -> str:
+        return self.message.template
+
+    @property
+    def values(self) -> dict[str, Any]:
+        return self.message.values
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # not by calling the class again: each has arguments of its own
+        return _remade, (type(self), self.args), self.__dict__
+
+
+def _remade(kind: type[TrellisError], args: tuple[Any, ...]) -> TrellisError:
+    return kind.__new__(kind, *args)
 
 
 class InputError(TrellisError):
@@ -74,7 +100,11 @@ class FieldError(InputError):
         constraint: dict[str, Any] | None = None,
         message: str = "",
     ) -> None:
-        super().__init__(message or f"{field}: {_short(value)} cannot be used; {rule}.")
+        if message:
+            super().__init__(message)
+        else:
+            given, allowed = _short(value), Message(rule, rule) if not isinstance(rule, Message) else rule
+            super().__init__("{field}: {value} cannot be used; {rule}.", field=field, value=given, rule=allowed)
         self.field = field
         self.value = value
         self.rule = rule
@@ -123,12 +153,17 @@ class OutputError(TrellisError):
 
 
 class BackendError(TrellisError):
-    """The service refused or could not be reached; `raw` holds its reply (never the key)."""
+    """The service refused or could not be reached; `raw` holds its reply (never the key).
+
+    `code`, `field` and `raw` are the error's own, and no values of the template.
+    """
 
     code = "serviceUnavailable"
 
-    def __init__(self, message: str, *, code: str | None = None, field: str = "", raw: Any = None) -> None:
-        super().__init__(message)
+    def __init__(
+        self, template: str, /, *, code: str | None = None, field: str = "", raw: Any = None, **values: Any
+    ) -> None:
+        super().__init__(template, **values)
         self.code = code or type(self).code
         self.field = field
         self.raw = raw
@@ -193,7 +228,7 @@ class Cancelled(TrellisError):
 def unforeseen(error: Exception) -> JobError:
     """A sentence for what nobody foresaw; to be called where it was caught, so that the log has the rest."""
     _log.error("Unexpected problem", exc_info=error)
-    return JobError(f"Unexpected problem ({type(error).__name__}); the console has the details.")
+    return JobError("Unexpected problem ({kind}); the console has the details.", kind=type(error).__name__)
 
 
 def _short(value: Any, limit: int = 60) -> str:
@@ -201,5 +236,5 @@ def _short(value: Any, limit: int = 60) -> str:
     try:
         text = f'"{value}"' if isinstance(value, str) else repr(value)
     except ValueError:  # Python does not write out numbers of more than 4300 digits
-        text = "a number of thousands of digits"
+        return message("a number of thousands of digits")
     return text if len(text) <= limit else text[: limit - 1] + "…"

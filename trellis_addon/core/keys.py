@@ -43,7 +43,9 @@ def keep_in_keyring(key: str) -> None:
     except Exception as error:  # every system's keyring has errors of its own
         kind = type(error).__name__
         # Without the cause: nobody knows what a keyring quotes in its errors.
-        raise ApiKeyError(f"The system's keyring did not take the key ({kind}); unlock it and try again.") from None
+        raise ApiKeyError(
+            "The system's keyring did not take the key ({kind}); unlock it and try again.", kind=kind
+        ) from None
     finally:
         _from_keyring.cache_clear()
 

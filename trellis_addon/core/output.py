@@ -10,7 +10,9 @@ import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from . import messages
 from .errors import FieldError
+from .messages import message
 
 ROOM = 2**20  # bytes that a disk has left when it counts as full; an asset is larger, nearly always
 
@@ -26,8 +28,13 @@ def try_places(paths: Iterable[Path], field: str = "output") -> None:
         except (OSError, ValueError, RuntimeError) as error:  # ValueError: a NUL in the name; RuntimeError: a loop
             problem = reason_of(error)
         if problem:
-            message = f'{field}: "{shortened(path)}" cannot be written ({problem}); give another place.'
-            raise FieldError(field, str(path), message=message)
+            sentence = message(
+                '{field}: "{path}" cannot be written ({reason}); give another place.',
+                field=field,
+                path=shortened(path),
+                reason=problem,
+            )
+            raise FieldError(field, str(path), message=sentence)
 
 
 def put_in_place(files: Mapping[Path, Path | bytes]) -> None:
@@ -61,7 +68,8 @@ def put_in_place(files: Mapping[Path, Path | bytes]) -> None:
 
 def reason_of(error: Exception) -> str:
     """What the system says, without the number that it says it by."""
-    return str(getattr(error, "strerror", None) or error or type(error).__name__).lower()
+    said = messages.reason_of(error)
+    return messages.Message(said.lower(), said)
 
 
 def _problem_of(path: Path) -> str:
@@ -69,11 +77,11 @@ def _problem_of(path: Path) -> str:
     status = _status(path)
     if status is not None:
         if stat.S_ISDIR(status.st_mode):
-            return "a folder stands there"
+            return message("a folder stands there")
         if not stat.S_ISREG(status.st_mode):
-            return "it is no ordinary file"
+            return message("it is no ordinary file")
         if not os.access(path, os.W_OK):
-            return "the file that is there is write-protected"
+            return message("the file that is there is write-protected")
     place = Path(os.path.realpath(path))
     made = _make_folders(place.parent)
     try:
@@ -85,7 +93,7 @@ def _problem_of(path: Path) -> str:
         finally:
             with contextlib.suppress(OSError):
                 trial.unlink(missing_ok=True)
-        return "the disk is full" if shutil.disk_usage(place.parent).free < ROOM else ""
+        return message("the disk is full") if shutil.disk_usage(place.parent).free < ROOM else ""
     finally:
         for folder in reversed(made):
             with contextlib.suppress(OSError):

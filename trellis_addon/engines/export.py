@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.errors import FieldError, LatentsError, TrellisError
+from ..core.messages import message, reason_of
 from ..core.progress import Progress
 from ..formats.glb.write import GENERATOR
 from ..formats.latents import FILE_LIMIT, check_latents
@@ -33,7 +34,9 @@ FORMATS = (".vxz", ".npz", ".glb", ".ply")
 def check_target(target: Path) -> Path:
     """The path unchanged; `FieldError` for the name of a kind that cannot be written."""
     if target.suffix.lower() not in FORMATS:
-        raise FieldError("target", str(target), f"give a file name that ends in {', '.join(FORMATS)}")
+        raise FieldError(
+            "target", str(target), message("give a file name that ends in {allowed}", allowed=list(FORMATS))
+        )
     return target
 
 
@@ -51,7 +54,9 @@ def export_latents(source: Path, target: Path, progress: Progress | None = None)
         with source.open("rb") as file:
             data = file.read(FILE_LIMIT + 1)
     except OSError as error:
-        raise LatentsError(f"The latents in {source} cannot be read: {error.strerror or error}.") from error
+        raise LatentsError(
+            "The latents in {source} cannot be read: {reason}.", source=source, reason=reason_of(error)
+        ) from error
     check_latents(data)
     engine = create_engine(TRELLIS2_MODEL)
     assert isinstance(engine, Trellis2Engine)
@@ -61,7 +66,7 @@ def export_latents(source: Path, target: Path, progress: Progress | None = None)
         _write(result, part)
         os.replace(part, target)
     except OSError as error:
-        raise TrellisError(f"{target} cannot be written: {error.strerror or error}.") from error
+        raise TrellisError("{target} cannot be written: {reason}.", target=target, reason=reason_of(error)) from error
     finally:
         part.unlink(missing_ok=True)
 

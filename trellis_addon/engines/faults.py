@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..core.errors import DeviceMemoryError
+from ..core.messages import message
 
 # In lower case. CUDA and ROCm, cuBLAS and cuDNN, Metal, then main memory on Linux and on Windows.
 MEMORY_WORDS = (
@@ -25,20 +26,20 @@ MEMORY_WORDS = (
 )
 # After one of these everything this process asks of the device fails: only a new process helps.
 LOST_WORDS = {
-    "unspecified launch failure": "the graphics driver gave up in the middle of the work",
-    "illegal memory access": "a computation on the graphics card went wrong",
-    "misaligned address": "a computation on the graphics card went wrong",
-    "illegal instruction was encountered": "a computation on the graphics card went wrong",
-    "device-side assert": "a computation on the graphics card went wrong",
-    "launch timed out": "the system's watchdog stopped a computation on the graphics card that took too long",
-    "uncorrectable ecc error": "the graphics card's memory has an error that cannot be corrected",
-    "gpu is lost": "the graphics card is lost to the system",
-    "device is lost": "the graphics card is lost to the system",
-    "device removed": "the graphics card is lost to the system",
-    "gpu has fallen off the bus": "the graphics card is lost to the system",
-    "gpu hang": "the graphics card hung and was reset",
-    "unknown error": "the graphics driver failed without saying why",
-    "hsa_status_error_exception": "a computation on the graphics card went wrong",
+    "unspecified launch failure": message("the graphics driver gave up in the middle of the work"),
+    "illegal memory access": message("a computation on the graphics card went wrong"),
+    "misaligned address": message("a computation on the graphics card went wrong"),
+    "illegal instruction was encountered": message("a computation on the graphics card went wrong"),
+    "device-side assert": message("a computation on the graphics card went wrong"),
+    "launch timed out": message("the system's watchdog stopped a computation on the graphics card that took too long"),
+    "uncorrectable ecc error": message("the graphics card's memory has an error that cannot be corrected"),
+    "gpu is lost": message("the graphics card is lost to the system"),
+    "device is lost": message("the graphics card is lost to the system"),
+    "device removed": message("the graphics card is lost to the system"),
+    "gpu has fallen off the bus": message("the graphics card is lost to the system"),
+    "gpu hang": message("the graphics card hung and was reset"),
+    "unknown error": message("the graphics driver failed without saying why"),
+    "hsa_status_error_exception": message("a computation on the graphics card went wrong"),
 }
 _DEVICE_WORDS = ("cuda", "hip ", "hip error", "hsa_", "rocm", "gpu", "mps", "metal", "cublas", "cudnn", "nvml", "xid")
 

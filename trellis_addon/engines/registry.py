@@ -7,6 +7,7 @@ import os
 import sys
 
 from ..core.errors import EngineError, FieldError
+from ..core.messages import message
 from ..runtime.child import local_python
 from ..task.settings import DRAFT_MODEL, TRELLIS2_MODEL
 from ..weights.place import weights_folder
@@ -30,7 +31,7 @@ def create_engine(model: str, device: str = "") -> Engine:
         check_packages("torch", "safetensors", "scipy", "fast_simplification")
         return Trellis2Engine(weights, device)
     raise EngineError(
-        f"The engine for {model} is not installed on this machine; use the draft engine or the remote API."
+        "The engine for {model} is not installed on this machine; use the draft engine or the remote API.", model=model
     )
 
 
@@ -52,5 +53,7 @@ def engine_for(model: str, choice: str) -> str:
     if choice == "auto" and model == TRELLIS2_MODEL and not trellis2_available():
         return DRAFT_MODEL
     if choice == "trellis2" and model != TRELLIS2_MODEL:
-        raise FieldError("model", model, f"this service runs {TRELLIS2_MODEL} only", code="invalidModel")
+        raise FieldError(
+            "model", model, message("this service runs {model} only", model=TRELLIS2_MODEL), code="invalidModel"
+        )
     return model

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from ..core.errors import DeviceMemoryError
+from ..core.messages import message
 from ..task.settings import Settings
 from .faults import is_out_of_memory
 
@@ -32,12 +33,12 @@ def at_lower_resolution(make: Make[T], settings: Settings, release: Callable[[],
         if not is_out_of_memory(error):
             raise
         log.warning("Out of memory at %s: %s", asked, error)
-        said = str(error) if isinstance(error, DeviceMemoryError) else ""
+        said = error.message if isinstance(error, DeviceMemoryError) else ""
     # Outside of the handler, whose error holds on to everything that the attempt had on the device.
     release()
     if lower is None:
-        raise DeviceMemoryError(said) if said else _shortage(f"at {asked}")
-    note = f"Made at {lower} instead of {asked}: the device ran out of memory."
+        raise DeviceMemoryError(said) if said else _shortage(message("at {asked}", asked=asked))
+    note = message("Made at {lower} instead of {asked}: the device ran out of memory.", lower=lower, asked=asked)
     try:
         return make(settings.replace(resolution=lower), (note,))
     except Exception as error:
@@ -45,11 +46,12 @@ def at_lower_resolution(make: Make[T], settings: Settings, release: Callable[[],
             raise
         log.warning("Out of memory at %s as well: %s", lower, error)
     release()
-    raise _shortage(f"at {asked}, and again at {lower}")
+    raise _shortage(message("at {asked}, and again at {lower}", asked=asked, lower=lower))
 
 
 def _shortage(where: str) -> DeviceMemoryError:
     return DeviceMemoryError(
-        f"The device ran out of memory {where}; close other programs that use it, such as a Cycles render, choose a "
-        "lower resolution, or use another device."
+        "The device ran out of memory {where}; close other programs that use it, such as a Cycles render, choose "
+        "a lower resolution, or use another device.",
+        where=where,
     )

@@ -215,5 +215,5 @@ def check_packages(*names: str) -> None:
     missing = [name for name in names if importlib.util.find_spec(name) is None]
     if missing:
         raise EngineError(
-            f"{', '.join(missing)} is not installed here; install the local backend: pip install '.[local]'."
+            "{missing} is not installed here; install the local backend: pip install '.[local]'.", missing=list(missing)
         )

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.errors import FieldError, LatentsError, TrellisError
+from ..core.messages import all_from_wire, all_to_wire, message
 from ..task.settings import BY_NAME, SEED_MAX, Settings
 
 MOST_TOKENS = 49152  # as many as the model takes
@@ -58,6 +59,8 @@ class Kept:
 def describe_making(seed: int, settings: Settings, notes: tuple[str, ...], shape_seed: int | None = None) -> str:
     """What `check_latents` finds again, as the text that goes into the file's metadata under "made"."""
     found: dict[str, Any] = {"seed": seed, "settings": _own(settings).to_request(), "notes": list(notes)}
+    if notes:
+        found["noteTemplates"] = all_to_wire(notes)
     if shape_seed is not None and shape_seed != seed:
         found["shapeSeed"] = shape_seed
     return json.dumps(found)
@@ -66,20 +69,27 @@ def describe_making(seed: int, settings: Settings, notes: tuple[str, ...], shape
 def check_latents(data: bytes) -> Kept:
     """What the file says, once it is certain that it is a sound one; `LatentsError` says what is wrong with it."""
     if len(data) > FILE_LIMIT:
-        raise _refused(f"it is larger than the {FILE_LIMIT // 2**20} MB that latents can have")
+        raise _refused(message("it is larger than the {limit} MB that latents can have", limit=FILE_LIMIT // 2**20))
     header, body = _header(data)
     metadata = header.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
-        raise _refused("its metadata are not texts")
+        raise _refused(message("its metadata are not texts"))
     resolution, kind = _grid(metadata)
     tensors = _tensors(header, data, body)
     _check_coords(tensors["coords"], resolution // SHRINK)
     for name in ("shape", "texture"):
         values = tensors[name]
         if len(values) != len(tensors["coords"]):
-            raise _refused(f"its {name} has {len(values)} rows for {len(tensors['coords'])} places")
+            raise _refused(
+                message(
+                    "its {name} has {rows} rows for {places} places",
+                    name=name,
+                    rows=len(values),
+                    places=len(tensors["coords"]),
+                )
+            )
         if not bool(np.isfinite(values).all()):
-            raise _refused(f"its {name} has values that are no numbers")
+            raise _refused(message("its {name} has values that are no numbers", name=name))
     return _making(metadata, Kept(resolution, kind, len(tensors["coords"])))
 
 
@@ -94,32 +104,38 @@ def check_rework(kept: Kept, settings: Settings, with_image: bool) -> None:
             raise fixed_field(name, value, what)
     if not with_image and settings.value("number_results") > 1:
         count = settings["number_results"]
-        rule = "without an image nothing is drawn at random, so that every result would be the same; ask for 1"
+        rule = message("without an image nothing is drawn at random, so that every result would be the same; ask for 1")
         raise FieldError("numberResults", count, rule)
 
 
 def fixed_field(name: str, value: Any, what: str = "shape") -> FieldError:
     """The refusal of a setting that the kept `what` ("shape" or "texture") was made with."""
     path = BY_NAME[name].path
-    other = "; texture it again" if what == "texture" else "; generate the asset anew"
-    return FieldError(
-        path, value, message=f"{path}: it cannot change any more, because the kept {what} was made with it{other}."
-    )
+    if what == "texture":
+        sentence = message(
+            "{path}: it cannot change any more, because the kept texture was made with it; texture it again.", path=path
+        )
+    else:
+        sentence = message(
+            "{path}: it cannot change any more, because the kept shape was made with it; generate the asset anew.",
+            path=path,
+        )
+    return FieldError(path, value, message=sentence)
 
 
 def _header(data: bytes) -> tuple[dict[str, Any], int]:
     """The JSON header, and where the tensors' bytes begin."""
     if data[:2] == b"PK" or data[:1] == b"\x80":
-        raise _refused("it is a pickle or an archive, and only a safetensors file is read")
+        raise _refused(message("it is a pickle or an archive, and only a safetensors file is read"))
     length = int.from_bytes(data[:8], "little")
     if len(data) < 8 or not 2 <= length <= min(HEADER_LIMIT, len(data) - 8):
-        raise _refused("it is no safetensors file, or not a whole one")
+        raise _refused(message("it is no safetensors file, or not a whole one"))
     try:
         header = json.loads(data[8 : 8 + length], parse_constant=_no_constant)
     except (ValueError, RecursionError):
-        raise _refused("its header is no JSON") from None
+        raise _refused(message("its header is no JSON")) from None
     if not isinstance(header, dict):
-        raise _refused("its header is no JSON object")
+        raise _refused(message("its header is no JSON object"))
     return header, 8 + length
 
 
@@ -131,25 +147,25 @@ def _grid(metadata: Mapping[str, str]) -> tuple[int, str]:
     kind, text = metadata.get("pipeline_type", ""), metadata.get("resolution", "")
     known = [resolution for resolution in RESOLUTIONS.get(kind, ()) if str(resolution) == text]
     if not known:
-        raise _refused("it does not say which resolution it has")
+        raise _refused(message("it does not say which resolution it has"))
     return known[0], kind
 
 
 def _tensors(header: Mapping[str, Any], data: bytes, body: int) -> dict[str, NDArray[Any]]:
     """Views of the bytes: the tensors that there must be and no other, side by side without a gap or an overlap."""
     if set(header) != set(_TENSORS):
-        raise _refused(f"it does not hold {', '.join(_TENSORS)} and nothing else")
+        raise _refused(message("it does not hold {names} and nothing else", names=list(_TENSORS)))
     places = []
     for name, entry in header.items():
         dtype, shape, span = _entry(name, entry)
         size = math.prod(shape) * dtype.itemsize
         if span[1] - span[0] != size:
-            raise _refused(f"its {name} has another size than its shape")
+            raise _refused(message("its {name} has another size than its shape", name=name))
         places.append((span[0], span[1], name, dtype, shape))
     places.sort(key=lambda place: place[0])
     starts = [0, *(place[1] for place in places)]
     if starts[:-1] != [place[0] for place in places] or body + starts[-1] != len(data):
-        raise _refused("its tensors do not lie side by side, or it is not whole")
+        raise _refused(message("its tensors do not lie side by side, or it is not whole"))
     return {
         name: np.frombuffer(data, dtype, math.prod(shape), body + start).reshape(shape)
         for start, _, name, dtype, shape in places
@@ -161,14 +177,18 @@ def _entry(name: str, entry: Any) -> tuple[np.dtype[Any], tuple[int, int], tuple
     found = entry if isinstance(entry, dict) else {}
     shape, span = found.get("shape"), found.get("data_offsets")
     if found.get("dtype") != _TENSORS[name]:
-        raise _refused(f"its {name} is not stored as {_TENSORS[name]}")
+        raise _refused(message("its {name} is not stored as {dtype}", name=name, dtype=_TENSORS[name]))
     if not (_is_pair(shape) and _is_pair(span)):
-        raise _refused(f"its {name} has no shape of two dimensions")
+        raise _refused(message("its {name} has no shape of two dimensions", name=name))
     if not 1 <= shape[0] <= MOST_TOKENS:
-        raise _refused(f"its {name} has {shape[0]} rows; there can be 1 to {MOST_TOKENS}")
+        raise _refused(
+            message(
+                "its {name} has {rows} rows; there can be 1 to {limit}", name=name, rows=shape[0], limit=MOST_TOKENS
+            )
+        )
     columns = (4, 4) if name == "coords" else (1, MOST_CHANNELS)
     if not columns[0] <= shape[1] <= columns[1]:
-        raise _refused(f"its {name} has {shape[1]} columns")
+        raise _refused(message("its {name} has {columns} columns", name=name, columns=shape[1]))
     return _TYPES[_TENSORS[name]], (shape[0], shape[1]), (span[0], span[1])
 
 
@@ -178,10 +198,10 @@ def _is_pair(value: Any) -> TypeGuard[list[int]]:
 
 def _check_coords(coords: NDArray[np.int32], side: int) -> None:
     if bool((coords[:, 0] != 0).any()) or bool((coords < 0).any()) or bool((coords >= side).any()):
-        raise _refused(f"it has places outside of its grid of {side} cells a side")
+        raise _refused(message("it has places outside of its grid of {side} cells a side", side=side))
     x, y, z = (coords[:, axis].astype(np.int64) for axis in (1, 2, 3))
     if len(np.unique((x * side + y) * side + z)) != len(coords):
-        raise _refused("it lists a place twice")
+        raise _refused(message("it lists a place twice"))
 
 
 def _making(metadata: Mapping[str, str], kept: Kept) -> Kept:
@@ -189,7 +209,7 @@ def _making(metadata: Mapping[str, str], kept: Kept) -> Kept:
     text = metadata.get("made")
     if text is None:
         return kept
-    wrong = _refused("what it says of its making cannot be read")
+    wrong = _refused(message("what it says of its making cannot be read"))
     try:
         found = json.loads(text, parse_constant=_no_constant)
         settings = Settings.from_request(found.get("settings", {}))
@@ -204,7 +224,13 @@ def _making(metadata: Mapping[str, str], kept: Kept) -> Kept:
     if not all(isinstance(note, str) and len(note) <= _LONGEST_NOTE for note in notes):
         raise wrong
     return Kept(
-        kept.resolution, kept.pipeline_type, kept.tokens, seeds[0], seeds[1], _own(settings), tuple(map(str, notes))
+        kept.resolution,
+        kept.pipeline_type,
+        kept.tokens,
+        seeds[0],
+        seeds[1],
+        _own(settings),
+        all_from_wire(notes, found.get("noteTemplates")),
     )
 
 
@@ -224,4 +250,6 @@ def _values_kept(kept: Kept, name: str) -> set[Any]:
 
 
 def _refused(why: str) -> LatentsError:
-    return LatentsError(f"The latents cannot be used: {why}; take the file as the service gave it, or generate anew.")
+    return LatentsError(
+        "The latents cannot be used: {why}; take the file as the service gave it, or generate anew.", why=why
+    )

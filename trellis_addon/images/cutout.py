@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..core.errors import ImageError
+from ..core.messages import message
 from .pixels import Floats, Mask, box_mean, connected, grown, shrunk, strongest, to_lab
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-ADVICE = (
+ADVICE = message(
     "mark the subject in it, take it whole, or cut it out and save it as a PNG or WebP with transparency; "
     "Remote, and Local GPU with a mask model, cut it out by themselves"
 )
@@ -40,11 +41,14 @@ def remove_studio_background(image: Image) -> Image:
     rgb = np.asarray(image.convert("RGB"), dtype=np.float32) / 255.0
     height, width = rgb.shape[:2]
     if min(height, width) < 8:
-        raise ImageError(f"The image has no transparency and is too small to find its background; {ADVICE}.")
+        raise ImageError(
+            "The image has no transparency and is too small to find its background; {advice}.", advice=ADVICE
+        )
     background, share = _fit_background(rgb)
     if share < _BORDER_SHARE:
         raise ImageError(
-            f"The image has no transparency, and its background is not uniform enough to be removed here; {ADVICE}."
+            "The image has no transparency, and its background is not uniform enough to be removed here; {advice}.",
+            advice=ADVICE,
         )
     lab = to_lab(rgb)
     rim = _rim(height, width)
@@ -68,7 +72,7 @@ def remove_studio_background(image: Image) -> Image:
     subject = float((alpha > 0.5).mean())
     if not _SUBJECT_SHARE[0] <= subject <= _SUBJECT_SHARE[1]:
         raise ImageError(
-            "The image has no transparency, and no subject can be told from its background; " + ADVICE + "."
+            "The image has no transparency, and no subject can be told from its background; {advice}.", advice=ADVICE
         )
     soft = np.maximum(alpha, 0.05)[..., None]
     # un-mix the background out of the soft outline, so that it leaves no coloured fringe
@@ -95,8 +99,12 @@ def apply_mask(image: Image, mask: Image) -> Image:
         # a pixel more or less is what halving and rounding leave
         if abs(image.width / image.height * shares.height - shares.width) > 1 + 0.01 * shares.width:
             raise ImageError(
-                f"The mask is {shares.width} x {shares.height} pixels and the image {image.width} x {image.height}; "
-                "give a mask of the same proportions."
+                "The mask is {mask_width} x {mask_height} pixels and the image {width} x {height}; give a mask of "
+                "the same proportions.",
+                mask_width=shares.width,
+                mask_height=shares.height,
+                width=image.width,
+                height=image.height,
             )
         shares = shares.resize(image.size, PILImage.Resampling.BILINEAR)
     image = image.copy()

@@ -43,8 +43,11 @@ def decode_sized(data: bytes, max_pixels: int = MAX_PIXELS) -> tuple[Image, tupl
         raise ImageError("The image is empty: the file holds no bytes.")
     if len(data) > MAX_BYTES:
         raise ImageError(
-            f"The image file has {len(data) / 2**20:.0f} MB; use one of at most {MAX_BYTES // 2**20} MB "
-            f"({MAX_SIDE} pixels a side are all the model can use)."
+            "The image file has {size:.0f} MB; use one of at most {limit} MB ({side} pixels a side are all the "
+            "model can use).",
+            size=len(data) / 2**20,
+            limit=MAX_BYTES // 2**20,
+            side=MAX_SIDE,
         )
     data = _from_signature(data)
     try:
@@ -55,11 +58,11 @@ def decode_sized(data: bytes, max_pixels: int = MAX_PIXELS) -> tuple[Image, tupl
             return _unpacked(data, max_pixels)
     except PILImage.DecompressionBombError:
         raise ImageError(
-            f"The image claims more pixels than can be unpacked safely; use one of at most "
-            f"{max_pixels // 10**6} megapixels."
+            "The image claims more pixels than can be unpacked safely; use one of at most {limit} megapixels.",
+            limit=max_pixels // 10**6,
         ) from None
     except PILImage.UnidentifiedImageError:
-        raise ImageError(f"The image is {what_is(data)}; use a PNG, JPEG or WebP file.") from None
+        raise ImageError("The image is {kind}; use a PNG, JPEG or WebP file.", kind=what_is(data)) from None
     except ImageError:
         raise
     except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, ...
@@ -131,8 +134,12 @@ def _from_signature(data: bytes) -> bytes:
 def _check_pixels(size: tuple[int, int], most: int) -> None:
     if size[0] * size[1] > most:
         raise ImageError(
-            f"The image is {size[0]} x {size[1]} pixels; use one of at most {most // 10**6} megapixels "
-            f"({MAX_SIDE} pixels a side are all the model can use)."
+            "The image is {width} x {height} pixels; use one of at most {limit} megapixels ({side} pixels a side "
+            "are all the model can use).",
+            width=size[0],
+            height=size[1],
+            limit=most // 10**6,
+            side=MAX_SIDE,
         )
 
 

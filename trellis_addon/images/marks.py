@@ -60,7 +60,7 @@ def marks_of(subject: Marks | Sequence[float] | NDArray[np.int8] | str) -> Marks
     except (TypeError, ValueError):
         shown = " ".join(str(subject).split())[:60]
         raise ImageError(
-            f'subject: "{shown}" is no box; give left, top, right and bottom in pixels, or "whole".'
+            'subject: "{box}" is no box; give left, top, right and bottom in pixels, or "whole".', box=shown
         ) from None
     return Marks((left, top, right, bottom))
 
@@ -104,8 +104,11 @@ def _places(size: tuple[int, int], box: Box | None) -> tuple[Box, tuple[int, int
     if right - left < _LEAST_BOX or bottom - top < _LEAST_BOX:
         shown = ", ".join(f"{value:g}" for value in box)
         raise ImageError(
-            f"subject: the box {shown} holds next to nothing of the image, which is {width} x {height} pixels; "
-            "give its left, top, right and bottom in pixels."
+            "subject: the box {box} holds next to nothing of the image, which is {width} x {height} pixels; "
+            "give its left, top, right and bottom in pixels.",
+            box=shown,
+            width=width,
+            height=height,
         )
     across, down = _AROUND * (right - left), _AROUND * (bottom - top)
     view = (
@@ -141,8 +144,12 @@ def _strokes_in(
     height, width = strokes.shape
     if abs(size[0] / size[1] * height - width) > 1 + 0.01 * width:
         raise ImageError(
-            f"The strokes are {width} x {height} pixels and the image {size[0]} x {size[1]}; "
-            "give strokes of the same proportions."
+            "The strokes are {width} x {height} pixels and the image {image_width} x {image_height}; give strokes "
+            "of the same proportions.",
+            width=width,
+            height=height,
+            image_width=size[0],
+            image_height=size[1],
         )
     across, down = width / size[0], height / size[1]
     left, right = int(view[0] * across), max(int(np.ceil(view[2] * across)), int(view[0] * across) + 1)

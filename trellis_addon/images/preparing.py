@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from ..core.errors import ImageError
+from ..core.messages import message
 from .decoding import decode, decode_sized
 from .limits import MAX_PIXELS, MAX_SIDE
 from .names import clean_name
@@ -29,10 +30,12 @@ if TYPE_CHECKING:
 SMALL_SUBJECT = 256
 _SMALLEST_SIDE = 8  # pixels, of a picture that shows anything
 _NEXT_TO_NOTHING = 8  # of 255: the difference between the lightest and the darkest of a picture that shows nothing
-STUDIO_NOTICE = "The image has no transparency; its plain background was removed."
+STUDIO_NOTICE = message("The image has no transparency; its plain background was removed.")
 WHOLE = "whole"  # as a mask: the picture as it is, background and all
 LATER = "later"  # as a cutout: the service's mask model does it
-LATER_NOTICE = "The image has no transparency and no plain background; the service's mask model cuts its subject out."
+LATER_NOTICE = message(
+    "The image has no transparency and no plain background; the service's mask model cuts its subject out."
+)
 
 
 @dataclass(frozen=True)
@@ -122,7 +125,7 @@ def prepare(
         is_for_us = mask is not None or marks is not None or extremes(image.getchannel("A"))[0] < 255
         if not may_leave or is_for_us or _is_empty(image):
             raise
-        return PreparedImage(clean_name(name), _reduce(image), sha256, LATER, (LATER_NOTICE,), str(error))
+        return PreparedImage(clean_name(name), _reduce(image), sha256, LATER, (LATER_NOTICE,), error.message)
     if cutout != "whole":
         image, specks = drop_specks(image)
         if specks:
@@ -136,7 +139,13 @@ def prepare(
         box = subject_box(image)
     width, height = box[2] - box[0], box[3] - box[1]
     if max(width, height) < SMALL_SUBJECT:
-        warnings.append(f"The subject is only {width} x {height} pixels; a larger picture gives a better asset.")
+        warnings.append(
+            message(
+                "The subject is only {width} x {height} pixels; a larger picture gives a better asset.",
+                width=width,
+                height=height,
+            )
+        )
     if cutout == "whole":
         _mark_as_cut_out(image)
     return PreparedImage(name=clean_name(name), rgba=image, sha256=sha256, cutout=cutout, warnings=tuple(warnings))
@@ -181,8 +190,10 @@ def _ranges(image: Image) -> list[tuple[float, float]]:
 
 def _left_out(specks: int) -> str:
     if specks == 1:
-        return "Far from the subject there was a stray speck of a few pixels; it is left out."
-    return f"Far from the subject there were {specks} stray specks of a few pixels; they are left out."
+        return message("Far from the subject there was a stray speck of a few pixels; it is left out.")
+    return message(
+        "Far from the subject there were {specks} stray specks of a few pixels; they are left out.", specks=specks
+    )
 
 
 def _mark_as_cut_out(image: Image) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from ..core.errors import ImageError, OfflineError
+from ..core.messages import reason_of
 from .limits import MAX_BYTES
 from .names import readable
 
@@ -130,14 +131,18 @@ def _read_path(text: str) -> tuple[bytes, str]:
     shown = readable(str(path))
     try:
         if path.is_dir():
-            raise ImageError(f"{shown} is a folder; give one image file, or use batch for a folder.")
+            raise ImageError("{path} is a folder; give one image file, or use batch for a folder.", path=shown)
         if path.stat().st_size > MAX_BYTES:
-            raise ImageError(f"{shown} is larger than {MAX_BYTES // 2**20} MB; use a smaller image.")
+            raise ImageError(
+                "{path} is larger than {limit} MB; use a smaller image.", path=shown, limit=MAX_BYTES // 2**20
+            )
         return path.read_bytes(), path.stem
     except FileNotFoundError:
-        raise ImageError(f"There is no image file {shown}; check the path.") from None
+        raise ImageError("There is no image file {path}; check the path.", path=shown) from None
     except (OSError, ValueError) as error:
-        raise ImageError(f"The image file {shown} cannot be read: {getattr(error, 'strerror', error)}.") from error
+        raise ImageError(
+            "The image file {path} cannot be read: {reason}.", path=shown, reason=reason_of(error)
+        ) from error
 
 
 def _decode_data_uri(text: str) -> bytes:

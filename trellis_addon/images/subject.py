@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..core.messages import Message, enumeration, message
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
@@ -101,7 +103,7 @@ def _overlap(one: Box, other: Box) -> Box | None:
     return (left, top, right, bottom) if left < right and top < bottom else None
 
 
-def edges_reached(image: Image) -> tuple[str, ...]:
+def edges_reached(image: Image) -> tuple[Message, ...]:
     """The edges of the picture that the subject reaches: "left", "right", "top", "bottom".
 
     A point that touches is no cut: an edge counts where a twentieth of it shows the subject.
@@ -110,10 +112,10 @@ def edges_reached(image: Image) -> tuple[str, ...]:
     alpha = image.getchannel("A")
     threshold = 0.8 * extremes(alpha)[1]
     sides = {
-        "left": (0, 0, 1, height),
-        "right": (width - 1, 0, width, height),
-        "top": (0, 0, width, 1),
-        "bottom": (0, height - 1, width, height),
+        message("left"): (0, 0, 1, height),
+        message("right"): (width - 1, 0, width, height),
+        message("top"): (0, 0, width, 1),
+        message("bottom"): (0, height - 1, width, height),
     }
     found = []
     for name, line in sides.items():
@@ -123,11 +125,16 @@ def edges_reached(image: Image) -> tuple[str, ...]:
     return tuple(found)
 
 
-def cut_off(sides: tuple[str, ...]) -> str:
+def cut_off(sides: tuple[Message, ...]) -> str:
     if len(sides) == 1:
-        return f"The subject reaches the picture's {sides[0]} edge; if it is cut off there, so will be the asset."
-    names = f"{', '.join(sides[:-1])} and {sides[-1]}"
-    return f"The subject reaches the picture's {names} edges; if it is cut off there, so will be the asset."
+        return message(
+            "The subject reaches the picture's {side} edge; if it is cut off there, so will be the asset.",
+            side=sides[0],
+        )
+    return message(
+        "The subject reaches the picture's {sides} edges; if it is cut off there, so will be the asset.",
+        sides=enumeration(sides),
+    )
 
 
 def extremes(channel: Image) -> tuple[float, float]:

@@ -30,17 +30,31 @@ def fetch(url: str, transport: httpx.BaseTransport | None = None) -> bytes:
             client.stream("GET", url, headers={"Accept-Encoding": "identity"}) as response,
         ):
             if response.status_code != 200:
-                raise ImageError(f"The image at {shown} cannot be fetched: the server answers {response.status_code}.")
+                raise ImageError(
+                    "The image at {url} cannot be fetched: the server answers {status_code}.",
+                    url=shown,
+                    status_code=response.status_code,
+                )
             if response.headers.get("content-encoding", "identity").lower() != "identity":
                 # pictures gain nothing by it, and a kilobyte of it may unpack to a gigabyte
-                raise ImageError(f"The image at {shown} comes packed, which was not asked for; use another address.")
+                raise ImageError(
+                    "The image at {url} comes packed, which was not asked for; use another address.", url=shown
+                )
             data = bytearray()
             for chunk in response.iter_bytes():
                 data += chunk
                 if time.monotonic() > give_up:
-                    raise ImageError(f"The image at {shown} does not arrive within {FETCH_TIMEOUT:.0f} seconds.")
+                    raise ImageError(
+                        "The image at {url} does not arrive within {seconds:.0f} seconds.",
+                        url=shown,
+                        seconds=FETCH_TIMEOUT,
+                    )
                 if len(data) > MAX_BYTES:
-                    raise ImageError(f"The image at {shown} is larger than {MAX_BYTES // 2**20} MB; use a smaller one.")
+                    raise ImageError(
+                        "The image at {url} is larger than {limit} MB; use a smaller one.",
+                        url=shown,
+                        limit=MAX_BYTES // 2**20,
+                    )
             return bytes(data)
     except NetworkSettingsError as error:
         raise ImageError(str(error)) from error
@@ -48,5 +62,7 @@ def fetch(url: str, transport: httpx.BaseTransport | None = None) -> bytes:
         if (told := explain(error)) is not None:
             raise ImageError(str(told)) from error
         raise ImageError(
-            f"The image at {shown} cannot be fetched ({type(error).__name__}); check the address and the network."
+            "The image at {url} cannot be fetched ({kind}); check the address and the network.",
+            url=shown,
+            kind=type(error).__name__,
         ) from error

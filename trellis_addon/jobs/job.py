@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import DamagedFileError
+from ..core.messages import Message, all_from_wire
 from ..task.settings import Settings
 from ..task.task import Task
 
@@ -99,10 +100,12 @@ class Asset:
         """The asset of a GLB, with its provenance where that lies beside it."""
         provenance: Any = {}
         if not path.name:
-            raise DamagedFileError(f'"{path}" is not the path of a GLB file.')
+            raise DamagedFileError('"{path}" is not the path of a GLB file.', path=path)
         sidecar = path.with_suffix(".json")
         if sidecar.exists():
-            problem = DamagedFileError(f"The provenance in {sidecar} cannot be read; delete it to go without.")
+            problem = DamagedFileError(
+                "The provenance in {sidecar} cannot be read; delete it to go without.", sidecar=sidecar
+            )
             try:
                 provenance = json.loads(sidecar.read_text(encoding="utf-8"))
             except (OSError, ValueError) as error:
@@ -191,3 +194,10 @@ class Job:
     def thumbnail(self) -> Path:
         """A small PNG of the picture; it may not be there."""
         return self.folder / "thumbnail.png"
+
+
+def notes_in(provenance: Mapping[str, Any]) -> tuple[Message, ...]:
+    """The sentences that were kept with an asset about what was done otherwise than asked."""
+    notes = provenance.get("notes")
+    texts = [note for note in notes if isinstance(note, str)] if isinstance(notes, list) else []
+    return all_from_wire(texts, provenance.get("note_templates"))

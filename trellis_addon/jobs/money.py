@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from ..client.replies import as_cost
 from ..core.errors import FieldError, LimitError
+from ..core.messages import message
 from ..task.settings import Settings
 from ..task.task import examples
 from .job import REMOTE, Job, State
@@ -25,9 +26,14 @@ class Price:
     high: float
 
     def __str__(self) -> str:
+        return str(self.words)
+
+    @property
+    def words(self) -> str:
+        """As `str`, for the interface."""
         if self.low == self.high:
-            return f"{self.low:.4f} US dollars"
-        return f"{self.low:.2f} to {self.high:.2f} US dollars"
+            return message("{amount:.4f} US dollars", amount=self.low)
+        return message("{low:.2f} to {high:.2f} US dollars", low=self.low, high=self.high)
 
 
 def expected_price(results: int = 1) -> Price:
@@ -59,7 +65,7 @@ def _spent(ledger: Ledger, period: str, now: float) -> float:
 def set_limit(store: JobStore, period: str, amount: float | None) -> None:
     """Spend at most `amount` US dollars per "day" or "month"; None takes the limit away."""
     if period not in PERIODS:
-        raise FieldError("period", period, "allowed: " + ", ".join(PERIODS))
+        raise FieldError("period", period, message("allowed: {allowed}", allowed=list(PERIODS)))
     is_number = isinstance(amount, (int, float)) and not isinstance(amount, bool)
     if amount is not None and not (is_number and 0 <= amount < 1e9):
         raise FieldError("limit", amount, "give an amount in US dollars, 0 or more")
@@ -99,10 +105,15 @@ def _check_limits(ledger: Ledger, settings: Settings, now: float) -> None:
     for period, amount in _limits(ledger).items():
         already = _spent(ledger, period, now)
         if already + price > amount + 1e-9:
-            each = "a day" if period == "day" else "a month"
             raise LimitError(
-                f"The spending limit of {amount:.2f} US dollars {each} would be passed: {already:.2f} are spent or "
-                f"under way, and this may cost {price:.2f}. Raise the limit, or wait until it begins anew.",
+                "The spending limit of {amount:.2f} US dollars a day would be passed: {already:.2f} are spent or "
+                "under way, and this may cost {price:.2f}. Raise the limit, or wait until it begins anew."
+                if period == "day"
+                else "The spending limit of {amount:.2f} US dollars a month would be passed: {already:.2f} are spent "
+                "or under way, and this may cost {price:.2f}. Raise the limit, or wait until it begins anew.",
+                amount=amount,
+                already=already,
+                price=price,
                 field="limit",
             )
 
@@ -110,7 +121,7 @@ def _check_limits(ledger: Ledger, settings: Settings, now: float) -> None:
 def cost_of(job: Job) -> str:
     """The job's cost in words; empty where nothing is known. Nought is never read as free: it may not be told yet."""
     cost = as_cost(job.cost)
-    return f"{cost:.4f} US dollars" if job.is_paid and cost else ""
+    return message("{amount:.4f} US dollars", amount=cost) if job.is_paid and cost else ""
 
 
 def _start_of(period: str, now: float) -> float:

@@ -15,6 +15,7 @@ from typing import Any
 
 from ..client.replies import as_number
 from ..core.errors import TrellisError
+from ..core.messages import message
 from ..task.settings import TASK_TYPE, TRELLIS2_MODEL
 from ..task.task import check_uuid
 from .job import REMOTE, Asset, State
@@ -25,9 +26,9 @@ RECORD_FILE = "job.json"  # in a job's folder
 LIMITS_FILE = "limits.json"  # the most to spend, beside the database
 Row = dict[str, Any]  # a row of the table of jobs, by column
 
-_NOT_KNOWN = (
-    "The list of jobs was lost, and this one's folder does not tell what became of it: Import asks the remote API for "
-    "it, and pays nothing."
+_NOT_KNOWN = message(
+    "The list of jobs was lost, and this one's folder does not tell what became of it: Import asks the "
+    "remote API for it, and pays nothing."
 )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..client.replies import as_cost
 from ..core.errors import TrellisError
+from ..core.messages import from_store
 from ..task.task import Task
 from .job import NOT_KEPT, Asset, Job, State
 
@@ -35,7 +36,8 @@ def job_of(row: Mapping[str, Any], folder: Path, *, with_picture: bool = True) -
     )
     return Job(
         Task.from_request(request), row["name"], row["backend"], folder, State(row["state"]), row["image_sha256"],
-        row["batch"], row["fingerprint"], row["created"], row["sent"], row["finished"], row["delivered"], row["error"],
+        row["batch"], row["fingerprint"], row["created"], row["sent"], row["finished"], row["delivered"],
+        from_store(row["error"]),
         as_cost(row["cost"]), tuple(replace(asset, variations=assets) for asset in assets), row["target"],
     )  # fmt: skip
 

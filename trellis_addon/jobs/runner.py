@@ -38,6 +38,7 @@ from ..core.errors import (
     TrellisError,
     UnsentError,
 )
+from ..core.messages import all_to_wire, from_wire, message
 from ..core.progress import Progress
 from ..core.version import VERSION
 from ..formats.glb.check import check_glb_file
@@ -94,22 +95,24 @@ def run_job(
             raise
         except (NetworkError, ServiceError, BusyError, DamagedFileError, StoreError) as error:
             unsent = runner.job.is_paid and _is_unsent(runner.job, error)
-            _write_down(store, runner.job, State.FAILED if unsent else None, str(error), unsent=unsent)
+            _write_down(store, runner.job, State.FAILED if unsent else None, error.message, unsent=unsent)
             raise
         except OSError as error:
             told = StoreError(
-                f'The files of "{job.name}" cannot be written ({reason(error)}); see that the disk has room, '
-                "and run the job again: it goes on from where it is."
+                'The files of "{name}" cannot be written ({reason}); see that the disk has room, and run the job '
+                "again: it goes on from where it is.",
+                name=job.name,
+                reason=reason(error),
             )
-            _write_down(store, runner.job, None, str(told))
+            _write_down(store, runner.job, None, told.message)
             raise told from error
         except (ApiKeyError, AccessError, BalanceError) as error:
             # Before the task is accepted that is the end; of a task that was, it says nothing.
             accepted = runner.job.state in (State.UNCERTAIN, State.RUNNING)
-            _write_down(store, runner.job, None if accepted else State.FAILED, str(error))
+            _write_down(store, runner.job, None if accepted else State.FAILED, error.message)
             raise
         except TrellisError as error:
-            _write_down(store, runner.job, State.FAILED, str(error))
+            _write_down(store, runner.job, State.FAILED, error.message)
             raise
 
 
@@ -122,13 +125,14 @@ def give_up_unsent(job: Job, store: JobStore, error: TrellisError | None = None)
     with store.claim(job) as current:
         if current.state is State.WAITING:
             told = error or _never_sent(job)
-            _write_down(store, current, State.CANCELLED if isinstance(told, Cancelled) else State.FAILED, str(told))
+            _write_down(store, current, State.CANCELLED if isinstance(told, Cancelled) else State.FAILED, told.message)
             raise told
 
 
 def _never_sent(job: Job) -> UnsentError:
     return UnsentError(
-        f'"{job.name}" was never sent, so nothing was paid; choose Retry, or generate it again, to have it made.'
+        '"{name}" was never sent, so nothing was paid; choose Retry, or generate it again, to have it made.',
+        name=job.name,
     )
 
 
@@ -225,8 +229,10 @@ class _Runner:
         reply = self._ask()
         if not reply.known and self.client.remote and self._is_long_ago():
             raise JobError(
-                f'The service knows nothing of "{self.job.name}" any more, and it may have been paid; ask its support '
-                f"for task {self.job.uuid}, or retry it as a new job."
+                'The service knows nothing of "{name}" any more, and it may have been paid; ask its support for '
+                "task {uuid}, or retry it as a new job.",
+                name=self.job.name,
+                uuid=self.job.uuid,
             )
         if not reply.known and not self.may_send:
             reply = self._ask_patiently()
@@ -244,8 +250,9 @@ class _Runner:
             if reply.known:
                 return reply
         raise UnsentError(
-            f'The service knows nothing of "{self.job.name}": it seems that it never got there. Choose Retry, or '
-            "generate it again, to have it made."
+            'The service knows nothing of "{name}": it seems that it never got there. Choose Retry, or generate '
+            "it again, to have it made.",
+            name=self.job.name,
         )
 
     def _is_long_ago(self) -> bool:
@@ -258,7 +265,8 @@ class _Runner:
         reply = self._ask()
         if not reply.known and self.client.remote:
             raise JobError(
-                f'The service knows nothing of "{self.job.name}", so there is nothing to fetch; retry it as a new job.'
+                'The service knows nothing of "{name}", so there is nothing to fetch; retry it as a new job.',
+                name=self.job.name,
             )
         self._move(State.RUNNING)
         return reply
@@ -279,13 +287,15 @@ class _Runner:
         for asset in missing:
             result = found.get(str(asset.provenance.get("file_uuid")))
             if result is None:
-                raise JobError(f'The files of "{self.job.name}" were deleted, and its service has them no more.')
+                raise JobError(
+                    'The files of "{name}" were deleted, and its service has them no more.', name=self.job.name
+                )
             self.client.download(result, asset.path, self.progress)
             asset.save_provenance()
 
     def _submit(self, task: Task) -> Reply:
         if self.job.task.image == NOT_KEPT:
-            raise JobError(f'The job "{self.job.name}" cannot be sent from here: its picture was not kept.')
+            raise JobError('The job "{name}" cannot be sent from here: its picture was not kept.', name=self.job.name)
         try:
             return self.client.submit(task, self.progress)
         except (RefusedError, ImageError) as error:
@@ -340,7 +350,14 @@ class _Runner:
                 if all_told or self.clock() - news > SILENCE:
                     if not results:
                         raise _failure(failures[0])
-                    self._fall_short(f"{len(results)} of {wanted} results came. {_failure(failures[0])}")
+                    self._fall_short(
+                        message(
+                            "{results} of {wanted} results came. {reason}",
+                            results=len(results),
+                            wanted=wanted,
+                            reason=_failure(failures[0]),
+                        )
+                    )
                     break
             if reply.known:
                 heard = self.clock()
@@ -352,13 +369,18 @@ class _Runner:
             if self.clock() > self.give_up:
                 if results:
                     self._fall_short(
-                        f"{len(results)} of {wanted} results came; the others took longer than {self.limit / 60:.0f} "
-                        "minutes."
+                        message(
+                            "{results} of {wanted} results came; the others took longer than {minutes:.0f} minutes.",
+                            results=len(results),
+                            wanted=wanted,
+                            minutes=self.limit / 60,
+                        )
                     )
                     break
                 raise TimedOutError(
-                    f"The service has not finished after {self.limit / 60:.0f} minutes; the job stays in the list "
-                    "and can be asked for again."
+                    "The service has not finished after {minutes:.0f} minutes; the job stays in the list and can "
+                    "be asked for again.",
+                    minutes=self.limit / 60,
                 )
             progress.update(reply.stage or "Generating", (reply.progress or 0) / 100)
             self.client.pause(min(max(0.1 * (self.clock() - began), shortest), longest), progress)
@@ -381,8 +403,10 @@ class _Runner:
             return self._submit(self.job.task)
         if details is None and self._is_long_ago():
             raise JobError(
-                f'The service knows nothing of "{self.job.name}" any more; ask its support for task {self.job.uuid}, '
-                "or retry it as a new job."
+                'The service knows nothing of "{name}" any more; ask its support for task {uuid}, or retry it as '
+                "a new job.",
+                name=self.job.name,
+                uuid=self.job.uuid,
             )
         return details or Reply(known=True)
 
@@ -423,7 +447,8 @@ def _failure(error: Mapping[str, Any]) -> TrellisError:
     found = error_from(error)
     is_of_task = isinstance(found, (BusyError, ServiceError)) or type(found) is RefusedError
     if is_of_task or (isinstance(found, (ApiKeyError, AccessError, BalanceError)) and error.get("status") == "error"):
-        return EngineError(f"The generation failed: {str(error.get('message') or error.get('code'))[:300]}")
+        said = from_wire(str(error.get("message") or error.get("code")), error)
+        return EngineError("The generation failed: {reply}", reply=said if said.values else said[:300])
     return found
 
 
@@ -462,7 +487,7 @@ def provenance_of(job: Job, result: Result, shortfall: str = "") -> dict[str, An
         "image_sha256": job.image_sha256,
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         **({"performance": dict(result.performance)} if result.performance else {}),
-        **({"notes": notes} if notes else {}),
+        **({"notes": notes, "note_templates": all_to_wire(notes)} if notes else {}),
         **({"source": dict(source)} if (source := job.source) else {}),
         **({"fingerprint": job.fingerprint} if job.fingerprint else {}),
         "generator": f"TRELLIS.2 for Blender {VERSION}",

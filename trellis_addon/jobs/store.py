@@ -24,6 +24,7 @@ import filelock
 from ..client.replies import as_number
 from ..core.errors import JobError, StoreError, TakenError
 from ..core.folders import default_folder
+from ..core.messages import message, to_store
 from ..task.settings import Settings
 from ..task.task import Task
 from . import records, rows
@@ -131,7 +132,13 @@ class JobStore:
             self.folder.mkdir(parents=True, exist_ok=True)
             try:
                 if found := self._prepare():
-                    _notice(f"The list of jobs in {self.folder} was lost; a new one was made of {found} jobs' folders.")
+                    _notice(
+                        message(
+                            "The list of jobs in {folder} was lost; a new one was made of {found} jobs' folders.",
+                            folder=self.folder,
+                            found=found,
+                        )
+                    )
             except sqlite3.DatabaseError as error:
                 if not _is_damage(error):
                     raise
@@ -204,7 +211,7 @@ class JobStore:
         between the check and the step. `unsent`: what was tried to be sent has not left this machine.
         """
         if state not in TRANSITIONS[job.state]:
-            raise JobError(f"A job that is {job.state} cannot become {state}.")
+            raise JobError("A job that is {present} cannot become {wanted}.", present=job.state, wanted=state)
         changed = replace(
             job,
             state=state,
@@ -221,38 +228,38 @@ class JobStore:
                 "UPDATE jobs SET state = ?, error = ?, sent = ?, finished = ?, cost = ?, assets = ?"
                 " WHERE uuid = ? AND state = ?",
                 (
-                    state, error, changed.sent, changed.finished, changed.cost, rows.assets_text(changed),
+                    state, to_store(error), changed.sent, changed.finished, changed.cost, rows.assets_text(changed),
                     job.uuid, job.state,
                 ),
             )  # fmt: skip
             if cursor.rowcount != 1:
-                raise TakenError(f'The job "{job.name}" is being worked on by another program.')
+                raise TakenError('The job "{name}" is being worked on by another program.', name=job.name)
         self._record(job.uuid)
         return changed
 
     def note(self, job: Job, error: str) -> None:
         """Remember what went wrong with a job that can go on from where it is."""
         with self.connection() as connection:
-            connection.execute("UPDATE jobs SET error = ? WHERE uuid = ?", (error, job.uuid))
+            connection.execute("UPDATE jobs SET error = ? WHERE uuid = ?", (to_store(error), job.uuid))
         self._record(job.uuid)
 
     @contextmanager
     def claim(self, job: Job) -> Iterator[Job]:
         """Work on a job alone: yields it as it stands now; `JobError` while another program has it."""
         if self.get(job.uuid) is None:
-            raise JobError(f'The job "{job.name}" was deleted.')
+            raise JobError('The job "{name}" was deleted.', name=job.name)
         lock = filelock.FileLock(job.folder / "lock", thread_local=False)
         try:
             with _as_sentence(job.folder):
                 job.folder.mkdir(parents=True, exist_ok=True)
                 lock.acquire(timeout=0)
         except filelock.Timeout:
-            raise TakenError(f'The job "{job.name}" is being worked on by another program.') from None
+            raise TakenError('The job "{name}" is being worked on by another program.', name=job.name) from None
         try:
             current = self.get(job.uuid)
             if current is None:  # since we looked
                 shutil.rmtree(job.folder, ignore_errors=True)
-                raise JobError(f'The job "{job.name}" was deleted.')
+                raise JobError('The job "{name}" was deleted.', name=job.name)
             yield current
         finally:
             lock.release()
@@ -347,7 +354,7 @@ class JobStore:
                     raise
                 self._replace_damaged()
                 raise StoreError(
-                    f"The list of jobs in {self.folder} was damaged, and was made anew; try again."
+                    "The list of jobs in {folder} was damaged, and was made anew; try again.", folder=self.folder
                 ) from error
 
     @property
@@ -369,7 +376,9 @@ class JobStore:
         with self._connected() as connection:
             found = _version(connection)
             if found > VERSION:
-                raise StoreError(f"The jobs in {self.folder} were written by a newer version; update this one.")
+                raise StoreError(
+                    "The jobs in {folder} were written by a newer version; update this one.", folder=self.folder
+                )
             if found == VERSION and _has_tables(connection):
                 self._examine(connection)
                 return 0
@@ -402,7 +411,9 @@ class JobStore:
         try:
             lock.acquire(timeout=BUSY_TIMEOUT)
         except filelock.Timeout:
-            raise StoreError(f"The list of jobs in {self.folder} is being repaired by another program.") from None
+            raise StoreError(
+                "The list of jobs in {folder} is being repaired by another program.", folder=self.folder
+            ) from None
         try:
             _examined.discard((self._database, self._database.stat().st_ino))
             try:
@@ -420,8 +431,13 @@ class JobStore:
                     os.replace(f"{self._database}{ending}", f"{aside}{ending}")
             found = self._prepare()
             _notice(
-                f"The list of jobs in {self.folder} was damaged; it is kept as {aside.name}, and a new one was made of "
-                f"{found} jobs' folders."
+                message(
+                    "The list of jobs in {folder} was damaged; it is kept as {name}, and a new one was made "
+                    "of {found} jobs' folders.",
+                    folder=self.folder,
+                    name=aside.name,
+                    found=found,
+                )
             )
         finally:
             lock.release()
@@ -454,7 +470,7 @@ class JobStore:
                     values,
                 )
             except sqlite3.IntegrityError:
-                raise JobError(f"The job {job.uuid} is in the list already.") from None
+                raise JobError("The job {uuid} is in the list already.", uuid=job.uuid) from None
         self._record(job.uuid)
 
     def _select(self, clause: str, values: tuple[Any, ...], *, with_picture: bool = True) -> list[Job]:
@@ -474,8 +490,13 @@ class JobStore:
         if known not in _told:
             _told.add(known)
             _notice(
-                f'The job {row["uuid"]} ("{row["name"]}") is passed over: its row in the list cannot be read '
-                f"({' '.join(str(error).split())[:200]}). A newer version may have written it."
+                message(
+                    'The job {uuid} ("{name}") is passed over: its row in the list cannot be read ({reason}). '
+                    "A newer version may have written it.",
+                    uuid=row["uuid"],
+                    name=row["name"],
+                    reason=" ".join(str(error).split())[:200],
+                )
             )
 
 
@@ -523,12 +544,19 @@ def _as_sentence(folder: Path) -> Iterator[None]:
     except filelock.Timeout:  # an OSError by its type, and none by its meaning
         raise
     except sqlite3.Error as error:
-        raise StoreError(f"The list of jobs in {folder} cannot be used ({error}); {_CURE}.") from error
+        raise StoreError(
+            "The list of jobs in {folder} cannot be used ({reason}); {cure}.", folder=folder, reason=error, cure=_CURE
+        ) from error
     except (OSError, NotImplementedError) as error:
-        raise StoreError(f"The jobs' folder {folder} cannot be used ({reason(error)}); {_CURE}.") from error
+        raise StoreError(
+            "The jobs' folder {folder} cannot be used ({reason}); {cure}.",
+            folder=folder,
+            reason=reason(error),
+            cure=_CURE,
+        ) from error
 
 
-_CURE = "see that the disk has room and the folder can be written, and try again"
+_CURE = message("see that the disk has room and the folder can be written, and try again")
 
 
 def reason(error: Exception) -> str:

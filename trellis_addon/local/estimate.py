@@ -14,6 +14,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ..core.messages import message
 from ..pipeline.configs import DecoderConfig
 from ..pipeline.costs import PUBLISHED_DECODER, PUBLISHED_FLOW, PUBLISHED_SAMPLERS, stage_costs
 from ..pipeline.request import TYPE_OF_RESOLUTION, Request, with_settings
@@ -242,24 +243,42 @@ def _warning(
         if held > 1:
             return _held(held, total, holders, workers)
     if not made:
-        return (
-            f"{device.name} has {total:.0f} GB of memory, not enough even for 512: choose the draft, or another device."
+        return message(
+            "{device} has {total:.0f} GB of memory, not enough even for 512: choose the draft, or another device.",
+            device=device.name,
+            total=total,
         )
     if made < asked:
-        return f"{asked} usually needs {needed / GB:.1f} GB and {device.name} has {total:.0f}: {made} will be made."
+        return message(
+            "{asked} usually needs {needed:.1f} GB and {device} has {total:.0f}: {made} will be made.",
+            asked=asked,
+            needed=needed / GB,
+            device=device.name,
+            total=total,
+            made=made,
+        )
     return ""
 
 
 def _held(held: float, total: float, holders: Sequence[Holder], workers: Collection[int]) -> str:
     others = sorted((holder for holder in holders if holder.pid not in workers), key=lambda holder: -holder.used)
     if others and others[0].pid == os.getpid():
-        return (
-            f"Blender holds {held:.0f} of {total:.0f} GB of the card: save and close heavy scenes, and switch "
-            "viewports away from rendered shading."
+        return message(
+            "Blender holds {held:.0f} of {total:.0f} GB of the card: save and close heavy scenes, and "
+            "switch viewports away from rendered shading.",
+            held=held,
+            total=total,
         )
     if others and others[0].name:
-        return f"{others[0].name} and others hold {held:.0f} of {total:.0f} GB of the card: close what you do not need."
-    return (
-        f"Blender or another program holds {held:.0f} of {total:.0f} GB of the card: save and close heavy scenes, and "
-        "switch viewports away from rendered shading."
+        return message(
+            "{program} and others hold {held:.0f} of {total:.0f} GB of the card: close what you do not need.",
+            program=others[0].name,
+            held=held,
+            total=total,
+        )
+    return message(
+        "Blender or another program holds {held:.0f} of {total:.0f} GB of the card: save and close heavy "
+        "scenes, and switch viewports away from rendered shading.",
+        held=held,
+        total=total,
     )

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..core.messages import message
+
 DTYPE_NAMES = ("float32", "bfloat16", "float16")
 
 
@@ -32,13 +34,18 @@ class FlowConfig:
 
     def __post_init__(self) -> None:
         for name in ("resolution", "in_channels", "model_channels", "cond_channels", "out_channels", "num_heads"):
-            require(getattr(self, name) > 0, f"{name} must be positive")
-        require(self.num_blocks >= 0, "num_blocks must not be negative")
-        require(self.mlp_ratio > 0, "mlp_ratio must be positive")
-        require(self.model_channels % (2 * self.num_heads) == 0, "model_channels must divide into heads of even width")
-        require(self.model_channels // self.num_heads >= 6, "a head needs at least 6 channels for three axes")
-        require(self.pe_mode == "rope", f'pe_mode "{self.pe_mode}" is not supported, only "rope"')
-        require(self.dtype in DTYPE_NAMES, f'dtype "{self.dtype}" is not supported')
+            require(getattr(self, name) > 0, message("{name} must be positive", name=name))
+        require(self.num_blocks >= 0, message("num_blocks must not be negative"))
+        require(self.mlp_ratio > 0, message("mlp_ratio must be positive"))
+        require(
+            self.model_channels % (2 * self.num_heads) == 0,
+            message("model_channels must divide into heads of even width"),
+        )
+        require(self.model_channels // self.num_heads >= 6, message("a head needs at least 6 channels for three axes"))
+        require(
+            self.pe_mode == "rope", message('pe_mode "{pe_mode}" is not supported, only "rope"', pe_mode=self.pe_mode)
+        )
+        require(self.dtype in DTYPE_NAMES, message('dtype "{dtype}" is not supported', dtype=self.dtype))
 
     @property
     def head_dim(self) -> int:
@@ -63,11 +70,13 @@ class DecoderConfig:
 
     def __post_init__(self) -> None:
         check_levels(self.model_channels, self.num_blocks, self.block_type, self.up_block_type, "SparseResBlockC2S3d")
-        require(self.latent_channels > 0 and self.out_channels > 0, "the numbers of channels must be positive")
-        require(not any(self.block_args), "block_args other than {} are not supported")
+        require(self.latent_channels > 0 and self.out_channels > 0, message("the numbers of channels must be positive"))
+        require(not any(self.block_args), message("block_args other than {} are not supported"))
         for wide, narrow in zip(self.model_channels, self.model_channels[1:], strict=False):
-            require(wide % 8 == 0, "model_channels must be multiples of 8 on all levels but the last")
-            require(narrow % (wide // 8) == 0, "model_channels may not fall by more than 8 from level to level")
+            require(wide % 8 == 0, message("model_channels must be multiples of 8 on all levels but the last"))
+            require(
+                narrow % (wide // 8) == 0, message("model_channels may not fall by more than 8 from level to level")
+            )
 
     @property
     def finest_last(self) -> tuple[int, ...]:
@@ -90,11 +99,11 @@ class EncoderConfig:
 
     def __post_init__(self) -> None:
         check_levels(self.model_channels, self.num_blocks, self.block_type, self.down_block_type, "SparseResBlockS2C3d")
-        require(self.latent_channels > 0 and self.in_channels > 0, "the numbers of channels must be positive")
-        require(not any(self.block_args), "block_args other than {} are not supported")
+        require(self.latent_channels > 0 and self.in_channels > 0, message("the numbers of channels must be positive"))
+        require(not any(self.block_args), message("block_args other than {} are not supported"))
         for narrow, wide in zip(self.model_channels, self.model_channels[1:], strict=False):
-            require(wide % 8 == 0, "model_channels must be multiples of 8 on all levels but the first")
-            require(8 * narrow % wide == 0, "model_channels may not grow by more than 8 from level to level")
+            require(wide % 8 == 0, message("model_channels must be multiples of 8 on all levels but the first"))
+            require(8 * narrow % wide == 0, message("model_channels may not grow by more than 8 from level to level"))
 
     @property
     def finest_last(self) -> tuple[int, ...]:
@@ -113,8 +122,8 @@ class SamplerSettings:
     rescale_t: float = 1.0
 
     def __post_init__(self) -> None:
-        require(self.steps >= 1, "steps must be at least 1")
-        require(self.rescale_t > 0, "rescale_t must be positive")
+        require(self.steps >= 1, message("steps must be at least 1"))
+        require(self.rescale_t > 0, message("rescale_t must be positive"))
 
     def strength_at(self, t: float) -> float:
         low, high = self.guidance_interval
@@ -138,12 +147,13 @@ def check_levels(
     channels: tuple[int, ...], blocks: tuple[int, ...], kinds: tuple[str, ...], steps: tuple[str, ...], step: str
 ) -> None:
     """The rules that encoder and decoder share; raises `ValueError`."""
-    require(bool(channels) and min(channels) > 0, "model_channels must be a list of positive numbers")
-    require(len(blocks) == len(channels) and min(blocks) >= 0, "num_blocks must have a number for each level")
+    require(bool(channels) and min(channels) > 0, message("model_channels must be a list of positive numbers"))
+    require(len(blocks) == len(channels) and min(blocks) >= 0, message("num_blocks must have a number for each level"))
     require(
-        kinds == ("SparseConvNeXtBlock3d",) * len(channels), "block_type must be SparseConvNeXtBlock3d on each level"
+        kinds == ("SparseConvNeXtBlock3d",) * len(channels),
+        message("block_type must be SparseConvNeXtBlock3d on each level"),
     )
-    require(steps == (step,) * (len(channels) - 1), f"the blocks between levels must be {step}")
+    require(steps == (step,) * (len(channels) - 1), message("the blocks between levels must be {step}", step=step))
 
 
 def require(condition: bool, rule: str) -> None:

@@ -58,7 +58,7 @@ def read_config(path: Path, weights: Path) -> tuple[DinoConfig, bool]:
     if "cls_token" in shapes:
         return _timm_config(data, shapes, path, weights), True
     if data.get("model_type", "dinov3_vit") != "dinov3_vit" or data.get("use_gated_mlp"):
-        raise EngineError(f"{path} does not describe the DINOv3 ViT that the model was trained with.")
+        raise EngineError("{path} does not describe the DINOv3 ViT that the model was trained with.", path=path)
     return parse(DinoConfig, known_settings(data), str(path)), False
 
 
@@ -72,8 +72,11 @@ def from_timm(shapes: Shapes, config: DinoConfig, path: Path) -> dict[str, tuple
     """Where the network's weights lie in a file of timm's layout; raises `EngineError` when it lacks the biases."""
     if not any(key.endswith("attn.q_bias") for key in shapes):
         raise EngineError(
-            f"{path} is the DINOv3 variant without the query and value biases, which gives other features than the"
-            f" model was trained with; use {TIMM_NAME} or {MODEL_NAME}."
+            "{path} is the DINOv3 variant without the query and value biases, which gives other features than the "
+            "model was trained with; use {timm_name} or {model_name}.",
+            path=path,
+            timm_name=TIMM_NAME,
+            model_name=MODEL_NAME,
         )
     top, inner_names = ({theirs: ours for ours, theirs in table.items()} for table in (_TOP, _LAYER))
     m = config.hidden_size
@@ -110,11 +113,15 @@ def to_timm(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def _timm_config(data: dict[str, Any], shapes: Shapes, path: Path, weights: Path) -> DinoConfig:
     architecture = data.get("architecture", "")
     if not isinstance(architecture, str) or "dinov3" not in architecture:
-        raise EngineError(f"{path} does not describe a DINOv3 model of timm's.")
+        raise EngineError("{path} does not describe a DINOv3 model of timm's.", path=path)
     needed = ("cls_token", "reg_token", "patch_embed.proj.weight")
     missing = [key for key in needed if key not in shapes]
     if missing:
-        raise EngineError(f"{weights} is not a DINOv3 model of timm's: the weight {missing[0]} is missing.")
+        raise EngineError(
+            "{weights} is not a DINOv3 model of timm's: the weight {weight} is missing.",
+            weights=weights,
+            weight=missing[0],
+        )
     width = shapes["cls_token"][-1]
     layers = {key.split(".")[1] for key in shapes if key.startswith("blocks.")}
     hidden = shapes.get("blocks.0.mlp.fc1.weight", (4 * width,))[0]

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import torch
 
 from ..core.errors import EngineError
+from ..core.messages import message
 from .networks.network import Network
 from .safetensors_file import DTYPES, SafetensorsFile
 
@@ -32,13 +33,15 @@ def read_json(path: Path) -> dict[str, Any]:
             raise ValueError(f"it has more than {_JSON_LIMIT // 2**20} MB")
         value = json.loads(text)
     except FileNotFoundError:
-        raise EngineError(f"The model's file {path} is missing; download the model again.") from None
+        raise EngineError("The model's file {path} is missing; download the model again.", path=path) from None
     except RecursionError:
-        raise EngineError(f"The model's file {path} is nested too deeply; download it again.") from None
+        raise EngineError("The model's file {path} is nested too deeply; download it again.", path=path) from None
     except (OSError, ValueError) as error:
-        raise EngineError(f"The model's file {path} cannot be read ({error}); download it again.") from None
+        raise EngineError(
+            "The model's file {path} cannot be read ({reason}); download it again.", path=path, reason=error
+        ) from None
     if not isinstance(value, dict):
-        raise EngineError(f"The model's file {path} is damaged: it holds no JSON object; download it again.")
+        raise EngineError("The model's file {path} is damaged: it holds no JSON object; download it again.", path=path)
     return value
 
 
@@ -73,19 +76,33 @@ def _sources(
     shapes = file.shapes
     for key, dtype in file.dtypes.items():
         if dtype not in DTYPES:
-            raise EngineError(f"{path} stores {key} as {dtype}; only {', '.join(DTYPES)} can be used.")
+            raise EngineError(
+                "{path} stores {key} as {dtype}; only {allowed} can be used.",
+                path=path,
+                key=key,
+                dtype=dtype,
+                allowed=list(DTYPES),
+            )
     sources: dict[str, tuple[str, slice | None]] = {key: (key, None) for key in shapes if key != "rope_phases"}
     if renaming is not None:
         sources = renaming(shapes)
     missing, extra = sorted(wanted.keys() - sources.keys()), sorted(sources.keys() - wanted.keys())
     if missing or extra:
-        what = f"the weight {missing[0]} is missing" if missing else f"the weight {extra[0]} does not belong to it"
-        raise EngineError(f"{path} is not the model that its configuration describes: {what}.")
+        what = (
+            message("the weight {weight} is missing", weight=missing[0])
+            if missing
+            else message("the weight {weight} does not belong to it", weight=extra[0])
+        )
+        raise EngineError("{path} is not the model that its configuration describes: {what}.", path=path, what=what)
     for key, (source, part) in sources.items():
         shape = shapes[source] if part is None else (len(range(*part.indices(shapes[source][0]))), *shapes[source][1:])
         if shape != wanted[key]:
             raise EngineError(
-                f"{path} is not the model that its configuration describes: the weight {key} has shape"
-                f" {list(shape)} instead of {list(wanted[key])}."
+                "{path} is not the model that its configuration describes: the weight {key} has shape {shape} "
+                "instead of {expected}.",
+                path=path,
+                key=key,
+                shape=list(shape),
+                expected=list(wanted[key]),
             )
     return sources

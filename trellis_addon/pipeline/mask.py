@@ -70,7 +70,9 @@ class BiRefNetMask:
 
     def __init__(self, path: Path, providers: Sequence[str] | None = None) -> None:
         if not path.is_file():
-            raise EngineError(f"There is no mask model {path}; download it, or correct {MODEL_VARIABLE}.")
+            raise EngineError(
+                "There is no mask model {path}; download it, or correct {variable}.", path=path, variable=MODEL_VARIABLE
+            )
         self._path = path
         available = _onnxruntime(path).get_available_providers()
         wanted = [name for name in providers or _PROVIDERS if name in available]
@@ -98,8 +100,10 @@ class BiRefNetMask:
             if self._fall_back(error):
                 return
             raise EngineError(
-                f"The mask model {self._path} cannot be opened ({_reason(error)}): it is damaged, no ONNX file, or "
-                "for a newer onnxruntime; download it again."
+                "The mask model {path} cannot be opened ({reason}): it is damaged, no ONNX file, or for a newer "
+                "onnxruntime; download it again.",
+                path=self._path,
+                reason=_reason(error),
             ) from error
         inputs = self._session.get_inputs()
         self._size = _picture_size(inputs, self._path)
@@ -112,7 +116,9 @@ class BiRefNetMask:
         except Exception as error:
             if self._fall_back(error):
                 return self._run(picture)
-            raise EngineError(f"The mask model {self._path} failed ({_reason(error)}).") from error
+            raise EngineError(
+                "The mask model {path} failed ({reason}).", path=self._path, reason=_reason(error)
+            ) from error
 
     def _fall_back(self, error: Exception) -> bool:
         """Open it on the processor alone; False where that is what has failed."""
@@ -158,7 +164,9 @@ def find_mask(image: Image) -> Floats:
     found = BiRefNetMask(path).mask(image)
     share = float((found > 0.5).mean())
     if not _SUBJECT_SHARE[0] <= share <= _SUBJECT_SHARE[1]:
-        raise ImageError(f"The image has no transparency, and the mask model finds no subject in it; {ADVICE}.")
+        raise ImageError(
+            "The image has no transparency, and the mask model finds no subject in it; {advice}.", advice=ADVICE
+        )
     return found
 
 
@@ -178,8 +186,9 @@ def _onnxruntime(path: Path) -> Any:
         import onnxruntime
     except ImportError as error:
         raise EngineError(
-            f"The mask model {path} needs onnxruntime, which cannot be imported here; install it "
-            "(pip install onnxruntime), or give an image with transparency."
+            "The mask model {path} needs onnxruntime, which cannot be imported here; install it (pip install "
+            "onnxruntime), or give an image with transparency.",
+            path=path,
         ) from error
     return onnxruntime
 
@@ -192,8 +201,10 @@ def _picture_size(inputs: Sequence[Any], path: Path) -> tuple[int, int]:
     if batch not in (0, 1) or channels not in (0, 3) or inputs[0].type not in _TYPES:
         takes = ", ".join(f"{item.name} {item.type} {item.shape}" for item in inputs) or "nothing"
         raise EngineError(
-            f"The file {path} is no mask model: it takes {takes}, not one picture (1, 3, height, width); "
-            "use the ONNX file of BiRefNet."
+            "The file {path} is no mask model: it takes {takes}, not one picture (1, 3, height, width); use the "
+            "ONNX file of BiRefNet.",
+            path=path,
+            takes=takes,
         )
     return height or SIDE, width or SIDE
 
@@ -203,8 +214,10 @@ def _as_shares(output: NDArray[Any], path: Path) -> Floats:
     found = np.asarray(output, np.float32)
     if found.ndim < 2 or found.size != found.shape[-1] * found.shape[-2] or not np.isfinite(found).all():
         raise EngineError(
-            f"The file {path} gives no usable mask but {output.dtype} of shape {output.shape}; "
-            "use the ONNX file of BiRefNet."
+            "The file {path} gives no usable mask but {dtype} of shape {shape}; use the ONNX file of BiRefNet.",
+            path=path,
+            dtype=output.dtype,
+            shape=output.shape,
         )
     found = found.reshape(found.shape[-2:])
     if found.min() < -1e-3 or found.max() > 1 + 1e-3:  # room for the rounding of half precision

@@ -16,6 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..core.errors import DeviceMemoryError, EngineError, LatentsError
+from ..core.messages import message
 from ..core.progress import Progress
 from ..weights.published import MODELS_OF_TYPE
 from .costs import stage_parts
@@ -86,7 +87,7 @@ class Pipeline:
         where = choose_device(device) if isinstance(device, str) else device
         torso = DTYPES.get(dtype) if isinstance(dtype, str) else dtype
         if isinstance(dtype, str) and torso is None:
-            raise EngineError(f'There is no dtype "{dtype}"; use {", ".join(DTYPES)}.')
+            raise EngineError('There is no dtype "{dtype}"; use {allowed}.', dtype=dtype, allowed=list(DTYPES))
         if torso is None and where.type == "cpu":
             torso = torch.float32
         repository = Repository(Path(folder))
@@ -181,8 +182,10 @@ class Pipeline:
         ):
             if tensor.shape[1] != len(normal.mean):
                 raise LatentsError(
-                    f"The latents have {tensor.shape[1]} channels, and this model's {len(normal.mean)}; go on with the "
-                    "model that made them."
+                    "The latents have {channels} channels, and this model's {expected}; go on with the model that "
+                    "made them.",
+                    channels=tensor.shape[1],
+                    expected=len(normal.mean),
                 )
 
     # The stages
@@ -200,7 +203,7 @@ class Pipeline:
         name = "sparse_structure_flow_model"
         cells = self.store.outline(name).config.resolution
         model, together = self._flow(name, SparseStructureFlowModel, cells**3, cond)
-        how = self._how("sparse_structure", sampler, together, progress, "Finding the rough shape")
+        how = self._how("sparse_structure", sampler, together, progress, message("Finding the rough shape"))
         start = noise(len(cond), model.config.in_channels, cells, cells, cells)
         z = denoise_structure(model, start, cond, how)
         logits = self._network("sparse_structure_decoder", SparseStructureDecoder, STRUCTURE_PEAK)(z)
@@ -216,7 +219,13 @@ class Pipeline:
     ) -> Tensor:
         """The shape latent (N, C) on coords, as the decoder takes it; `side` 512 or 1024 chooses the model."""
         model, together = self._flow(f"shape_slat_flow_model_{side}", SLatFlowModel, len(coords), cond)
-        how = self._how("shape_slat", sampler, together, progress, "Shaping" if side == 512 else "Shaping in detail")
+        how = self._how(
+            "shape_slat",
+            sampler,
+            together,
+            progress,
+            message("Shaping") if side == 512 else message("Shaping in detail"),
+        )
         latent = denoise_latent(model, noise(len(coords), model.config.in_channels), coords, cond, how)
         return self.config.shape_normalization.undo(latent)
 
@@ -236,14 +245,26 @@ class Pipeline:
         for resolution in range(request.resolution, LOWEST - 1, -STEP):
             finer, _ = unique_rows(torch.cat([fine[:, :1], (places * (resolution // 16)).int()], dim=1))
             if len(finer) > room:
-                why = f"its voxels do not fit into {self.store.budget.total / GB:.1f} GB of memory"
+                why = message(
+                    "its voxels do not fit into {memory:.1f} GB of memory", memory=self.store.budget.total / GB
+                )
             elif len(finer) >= request.max_tokens and resolution > LOWEST:
-                why = "it has more voxels than the model takes at once"
+                why = message("it has more voxels than the model takes at once")
             else:
                 break
         else:
             finer, resolution = coords, 512
-        return finer, resolution, why and f"The object was made at {resolution} instead of {request.resolution}: {why}."
+        return (
+            finer,
+            resolution,
+            why
+            and message(
+                "The object was made at {made} instead of {asked}: {why}.",
+                made=resolution,
+                asked=request.resolution,
+                why=why,
+            ),
+        )
 
     def sample_texture(
         self,
@@ -365,8 +386,11 @@ class Pipeline:
     def _demand_room(self, tokens: int, side: int, features: Features, kinds: tuple[str, ...]) -> None:
         if tokens > self._room(side, features, kinds):
             raise EngineError(
-                f"The object has {tokens} voxels, which do not fit into {self.store.budget.total / GB:.1f} GB of memory"
-                f" even at {side}; free memory on the device, raise the budget, or use another device."
+                "The object has {voxels} voxels, which do not fit into {memory:.1f} GB of memory even at {side}; "
+                "free memory on the device, raise the budget, or use another device.",
+                voxels=tokens,
+                memory=self.store.budget.total / GB,
+                side=side,
             )
 
     def _with_retries(self, attempt: Callable[[], R]) -> R:
@@ -381,8 +405,9 @@ class Pipeline:
         finally:
             self.store.budget = given
         raise DeviceMemoryError(
-            f"The device ran out of memory, of which {given.total / GB:.1f} GB were planned with; close other programs"
-            " that use it, or choose a lower resolution."
+            "The device ran out of memory, of which {memory:.1f} GB were planned with; close other programs that "
+            "use it, or choose a lower resolution.",
+            memory=given.total / GB,
         )
 
 

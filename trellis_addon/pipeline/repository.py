@@ -101,7 +101,9 @@ class Repository:
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)
         if not self.folder.is_dir():
-            raise EngineError(f"There is no model folder {self.folder}; download the model, or give another folder.")
+            raise EngineError(
+                "There is no model folder {folder}; download the model, or give another folder.", folder=self.folder
+            )
 
     @cached_property
     def _pipeline(self) -> dict[str, Any]:
@@ -126,7 +128,9 @@ class Repository:
         models = (self._texturing if texturing_only else self._pipeline).get("models")
         place = models.get(name) if isinstance(models, dict) else None
         if not isinstance(place, str) or not place:
-            raise EngineError(f"{self.folder / where} names no file for {name}; download the model again.")
+            raise EngineError(
+                "{path} names no file for {name}; download the model again.", path=self.folder / where, name=name
+            )
         return self._find(place, name)
 
     def description(self, name: str) -> tuple[type[Network], Any]:
@@ -137,7 +141,13 @@ class Repository:
         data = read_json(path)
         wanted = {**MODELS, **TEXTURING_MODELS}[name]
         if data.get("name") != wanted:
-            raise EngineError(f'{path} describes a "{data.get("name")}" where {name} must be a {wanted}.')
+            raise EngineError(
+                '{path} describes a "{kind}" where {name} must be a {wanted}.',
+                path=path,
+                kind=data.get("name"),
+                name=name,
+                wanted=wanted,
+            )
         network, config = CLASSES[wanted]
         return network, parse(config, data.get("args"), str(path))
 
@@ -163,11 +173,15 @@ class Repository:
         """Where DINOv3 lies: the official files, or the ungated mirror's."""
         model = self._pipeline.get("image_cond_model")
         if not isinstance(model, dict) or model.get("name") != CLASS_NAME:
-            raise EngineError(f'{self.folder / "pipeline.json"} names no {CLASS_NAME} as "image_cond_model".')
+            raise EngineError(
+                '{path} names no {kind} as "image_cond_model".', path=self.folder / "pipeline.json", kind=CLASS_NAME
+            )
         arguments = model.get("args")
         name = arguments.get("model_name", MODEL_NAME) if isinstance(arguments, dict) else MODEL_NAME
         if not isinstance(name, str):
-            raise EngineError(f'{self.folder / "pipeline.json"}: the "model_name" of the image model must be a text.')
+            raise EngineError(
+                '{path}: the "model_name" of the image model must be a text.', path=self.folder / "pipeline.json"
+            )
         for wanted in (name, TIMM_NAME):
             for place in self._places(f"{wanted}/model", ".safetensors"):
                 return place.parent
@@ -178,17 +192,22 @@ class Repository:
         path = self.folder / file
         data = read_json(path)
         if name not in str(data.get("name")):
-            raise EngineError(f'{path} describes a "{data.get("name")}", not a {name}; this is another model.')
+            raise EngineError(
+                '{path} describes a "{kind}", not a {name}; this is another model.',
+                path=path,
+                kind=data.get("name"),
+                name=name,
+            )
         arguments = data.get("args")
         if not isinstance(arguments, dict):
-            raise EngineError(f'{path} has no object "args"; download it again.')
+            raise EngineError('{path} has no object "args"; download it again.', path=path)
         return arguments
 
     def _config(self, arguments: Mapping[str, Any], file: str, samplers: tuple[str, ...]) -> PipelineConfig:
         where = str(self.folder / file)
         default = arguments.get("default_pipeline_type", "1024_cascade")
         if not isinstance(default, str):
-            raise EngineError(f'{where}: "default_pipeline_type" must be a text.')
+            raise EngineError('{where}: "default_pipeline_type" must be a text.', where=where)
         return PipelineConfig(
             {name: _sampler(arguments.get(f"{name}_sampler"), f"{where}: {name}_sampler") for name in samplers},
             _normalization(arguments.get("shape_slat_normalization"), f"{where}: shape_slat_normalization"),
@@ -205,7 +224,9 @@ class Repository:
         """Where a model may lie, of the places where its weights do: here, beside here, in the downloads' folder."""
         parts = place.split("/")
         if ".." in parts or place.startswith("/") or any(sign in place for sign in "\\:\0"):
-            raise EngineError(f"{self.folder}: the model path {place} leads out of the folder.")
+            raise EngineError(
+                "{folder}: the model path {place} leads out of the folder.", folder=self.folder, place=place
+            )
         places = [self.folder / place]
         if len(parts) > 2:
             owner, name, inner = parts[0], parts[1], "/".join(parts[2:])
@@ -225,16 +246,16 @@ class Repository:
 
 def _sampler(data: Any, where: str) -> Sampler:
     if not isinstance(data, dict) or not isinstance(data.get("name"), str):
-        raise EngineError(f"{where} must be an object with a name.")
+        raise EngineError("{where} must be an object with a name.", where=where)
     arguments = data.get("args", {})
     sigma_min = arguments.get("sigma_min", 1e-5) if isinstance(arguments, dict) else None
     if not isinstance(sigma_min, float | int) or isinstance(sigma_min, bool) or not 0 <= sigma_min < 1:
-        raise EngineError(f'{where}: "sigma_min" must be a number from 0 to 1.')
+        raise EngineError('{where}: "sigma_min" must be a number from 0 to 1.', where=where)
     return Sampler(sampler_settings(data["name"], data.get("params", {}), where), float(sigma_min))
 
 
 def _normalization(data: Any, where: str) -> Normalization:
     found = parse(Normalization, data, where)
     if len(found.mean) != len(found.std) or not found.mean or not all(value > 0 for value in found.std):
-        raise EngineError(f"{where} must hold as many means as positive standard deviations.")
+        raise EngineError("{where} must hold as many means as positive standard deviations.", where=where)
     return found

@@ -65,9 +65,11 @@ class Latents:
                 coords, shape, texture = (file.get_tensor(name) for name in ("coords", "shape", "texture"))
             latents = cls(coords, shape, texture, int(facts["resolution"]), facts["pipeline_type"])
         except (OSError, SafetensorError, KeyError, ValueError) as error:
-            raise EngineError(f"The latents in {path} cannot be read ({error}); generate the asset again.") from None
+            raise EngineError(
+                "The latents in {path} cannot be read ({reason}); generate the asset again.", path=path, reason=error
+            ) from None
         if not (coords.dim() == 2 and coords.shape[1] == 4 and len(coords) == len(shape) == len(texture)):
-            raise EngineError(f"The latents in {path} do not fit together; generate the asset again.")
+            raise EngineError("The latents in {path} do not fit together; generate the asset again.", path=path)
         return latents
 
 

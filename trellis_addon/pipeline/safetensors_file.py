@@ -20,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ..core.errors import EngineError
+from ..core.messages import message, message_of, reason_of
 
 DTYPES = ("F16", "BF16", "F32")  # those that are read here
 _SIZES = {"BOOL": 1, "U8": 1, "I8": 1, "I16": 2, "U16": 2, "I32": 4, "U32": 4, "I64": 8, "U64": 8, "F64": 8}
@@ -49,7 +50,7 @@ class SafetensorsFile:
         try:
             self._mapped = safe_open(path, framework="pt", device=_named(device)).__enter__()
         except (SafetensorError, OSError) as error:
-            raise _damaged(path, str(error)) from None
+            raise _damaged(path, message_of(error)) from None
 
     def __enter__(self) -> Self:
         return self
@@ -73,7 +74,7 @@ class SafetensorsFile:
         try:
             return self._mapped.get_tensor(key) if rows is None else self._mapped.get_slice(key)[rows]
         except (SafetensorError, OSError) as error:
-            raise _damaged(self.path, str(error)) from None
+            raise _damaged(self.path, message_of(error)) from None
 
 
 def _named(device: torch.device | None) -> str:
@@ -87,9 +88,9 @@ def _open(path: Path) -> BinaryIO:
             raise FileNotFoundError
         return path.open("rb", buffering=0)
     except FileNotFoundError:
-        raise EngineError(f"The model's file {path} is missing; download the model again.") from None
+        raise EngineError("The model's file {path} is missing; download the model again.", path=path) from None
     except OSError as error:
-        raise _damaged(path, error.strerror or str(error)) from None
+        raise _damaged(path, reason_of(error)) from None
 
 
 def _entries(path: Path, file: BinaryIO) -> dict[str, _Entry]:
@@ -99,33 +100,36 @@ def _entries(path: Path, file: BinaryIO) -> dict[str, _Entry]:
         start = file.read(8)
         if start.startswith(_PICKLES):
             raise EngineError(
-                f"The model's file {path} is a pickle or an archive, which may hold programs; only safetensors files"
-                " are read: download the model again."
+                "The model's file {path} is a pickle or an archive, which may hold programs; only safetensors "
+                "files are read: download the model again.",
+                path=path,
             )
         length = int.from_bytes(start, "little")
         if len(start) < 8 or not 2 <= length <= size - 8:
-            raise _damaged(path, "it has no header, or not a whole one")
+            raise _damaged(path, message("it has no header, or not a whole one"))
         if length > _HEADER_LIMIT:
-            raise _damaged(path, f"its header claims {length} bytes")
+            raise _damaged(path, message("its header claims {length} bytes", length=length))
         text = bytearray(length)
         _fill(file, memoryview(text))
     except (OSError, EOFError) as error:
-        raise _damaged(path, getattr(error, "strerror", None) or "it ends too early") from None
+        raise _damaged(path, getattr(error, "strerror", None) or message("it ends too early")) from None
     try:
         header = json.loads(text)
     except (ValueError, RecursionError):
-        raise _damaged(path, "its header is no JSON") from None
+        raise _damaged(path, message("its header is no JSON")) from None
     if not isinstance(header, dict):
-        raise _damaged(path, "its header is no JSON object")
+        raise _damaged(path, message("its header is no JSON object"))
     header.pop("__metadata__", None)
     entries = {str(key): _entry(path, key, value) for key, value in header.items()}
     end = 0
     for entry in sorted(entries.values(), key=lambda entry: (entry.begin, entry.end)):
         if entry.begin != end:
-            raise _damaged(path, "its tensors do not lie side by side")
+            raise _damaged(path, message("its tensors do not lie side by side"))
         end = entry.end
     if end != size - 8 - length:
-        raise _damaged(path, f"it has {size - 8 - length} bytes of tensors instead of {end}")
+        raise _damaged(
+            path, message("it has {size} bytes of tensors instead of {expected}", size=size - 8 - length, expected=end)
+        )
     return entries
 
 
@@ -133,10 +137,10 @@ def _entry(path: Path, key: str, value: Any) -> _Entry:
     entry = value if isinstance(value, Mapping) else {}
     dtype, shape, span = entry.get("dtype"), _counts(entry.get("shape")), _counts(entry.get("data_offsets"))
     if not isinstance(dtype, str) or shape is None or span is None or len(span) != 2:
-        raise _damaged(path, f"what its header says of {key[:100]} makes no sense")
+        raise _damaged(path, message("what its header says of {key} makes no sense", key=key[:100]))
     size = math.prod(shape) * _SIZES.get(dtype, 0)
     if dtype in _SIZES and span[1] - span[0] != size:
-        raise _damaged(path, f"{key[:100]} has another size than its shape")
+        raise _damaged(path, message("{key} has another size than its shape", key=key[:100]))
     return _Entry(dtype[:20], shape, span[0], span[1])
 
 
@@ -158,4 +162,6 @@ def _fill(file: BinaryIO, target: memoryview) -> None:
 
 
 def _damaged(path: Path, why: str) -> EngineError:
-    return EngineError(f"The model's file {path} is damaged or incomplete ({why}); download it again.")
+    return EngineError(
+        "The model's file {path} is damaged or incomplete ({why}); download it again.", path=path, why=why
+    )

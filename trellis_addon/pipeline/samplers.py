@@ -37,7 +37,7 @@ def sampler_settings(kind: str, params: Mapping[str, Any], where: str) -> Sample
         return replace(settings, guidance_interval=(float("-inf"), float("inf")))
     if kind == "FlowEulerGuidanceIntervalSampler":
         return settings
-    raise EngineError(f'{where} names the sampler "{kind}", which this version does not know.')
+    raise EngineError('{where} names the sampler "{kind}", which this version does not know.', where=where, kind=kind)
 
 
 @dataclass(frozen=True)

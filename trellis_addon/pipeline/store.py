@@ -117,9 +117,9 @@ def choose_device(name: str = "auto") -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise EngineError(f'There is no device "{name}"; use auto, cuda, mps or cpu.') from None
+        raise EngineError('There is no device "{name}"; use auto, cuda, mps or cpu.', name=name) from None
     if not there.get(device.type, False):
-        raise EngineError(f'This machine\'s PyTorch has no "{device.type}" device; use auto or cpu.')
+        raise EngineError('This machine\'s PyTorch has no "{type}" device; use auto or cpu.', type=device.type)
     return device
 
 

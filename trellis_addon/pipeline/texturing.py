@@ -93,8 +93,11 @@ class TexturingPipeline(Pipeline):
             tokens = max(1, len(coords) // VOXELS_PER_TOKEN)
             if tokens > self.store.budget.decoder_tokens(*self._decoder_facts()):
                 raise EngineError(
-                    f"The mesh has {len(coords)} voxels at {resolution}, which do not fit into"
-                    f" {self.store.budget.total / GB:.1f} GB of memory; choose a lower resolution."
+                    "The mesh has {voxels} voxels at {resolution}, which do not fit into {memory:.1f} GB of "
+                    "memory; choose a lower resolution.",
+                    voxels=len(coords),
+                    resolution=resolution,
+                    memory=self.store.budget.total / GB,
                 )
             progress.update("Reading the shape", 0.15)
             batched = torch.nn.functional.pad(torch.from_numpy(coords), (1, 0)).to(self.device)

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..core.errors import EngineError
 from ..core.folders import PACKAGE
+from ..core.messages import message, reason_of
 from .layout import local_folder
 
 # Blender's Python runs isolated and ignores PYTHONPATH: the child takes its paths from its arguments.
@@ -70,8 +71,11 @@ def start_child(module: str, arguments: list[str], *, is_local: bool = False, **
         )
     except OSError as error:
         raise EngineError(
-            f"{python} cannot be started ({error.strerror or error}); choose the Python of the local backend in the "
-            f"preferences, or by the variable {PYTHON_VARIABLE}."
+            "{python} cannot be started ({reason}); choose the Python of the local backend in the preferences, or "
+            "by the variable {variable}.",
+            python=python,
+            reason=reason_of(error),
+            variable=PYTHON_VARIABLE,
         ) from error
 
 
@@ -93,5 +97,7 @@ def run_child(module: str, arguments: list[str], check: Callable[[], None]) -> s
         child.kill()
         child.communicate()
         raise
+    if not child.returncode:
+        return ""
     lines = said.strip().splitlines()
-    return (lines[-1] if lines else f"it ended with {child.returncode}.") if child.returncode else ""
+    return lines[-1] if lines else message("it ended with {exit_code}.", exit_code=child.returncode)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ..core.errors import EngineError
 from ..core.folders import PACKAGE
+from ..core.messages import reason_of
 from ..core.version import VERSION
 from .layout import LocalFolder
 from .running import running
@@ -41,7 +42,9 @@ def ensure_code(folder: LocalFolder) -> Path:
                 shutil.rmtree(other, ignore_errors=True)
     except OSError as error:
         raise EngineError(
-            f"The library cannot be copied to {target} ({error.strerror or error}); check the disk and its rights."
+            "The library cannot be copied to {target} ({reason}); check the disk and its rights.",
+            target=target,
+            reason=reason_of(error),
         ) from error
     return target
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ..core.errors import EngineError
 from ..core.folders import default_folder
+from ..core.messages import reason_of
 from ..core.version import VERSION
 
 LOCAL_VARIABLE = "TRELLIS2_LOCAL"
@@ -141,8 +142,9 @@ class LocalFolder:
             temporary.replace(self.state_file)
         except OSError as error:
             raise EngineError(
-                f"{self.root} cannot be written to ({error.strerror or error}); choose another folder for the local "
-                "backend."
+                "{folder} cannot be written to ({reason}); choose another folder for the local backend.",
+                folder=self.root,
+                reason=reason_of(error),
             ) from error
 
     def environment(self, base: Mapping[str, str] | None = None) -> dict[str, str]:

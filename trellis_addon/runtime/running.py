@@ -60,7 +60,9 @@ def running(folder: LocalFolder) -> list[Running]:
 def demand_idle(folder: LocalFolder, what: str) -> None:
     """Raise `EngineError` while something runs from the folder; `what` then is what cannot be done."""
     if found := running(folder):
-        raise EngineError(f"The worker is running (process {found[0].pid}); stop it, then {what}.")
+        raise EngineError(
+            "The worker is running (process {process}); stop it, then {what}.", process=found[0].pid, what=what
+        )
 
 
 @contextlib.contextmanager
@@ -74,7 +76,8 @@ def exclusive(folder: LocalFolder) -> Iterator[None]:
     lock = take_lock(folder.root / LOCK_FILE)
     if lock is None:
         raise EngineError(
-            f"Another program is installing or removing in {folder.root}; wait until it is done, or end it."
+            "Another program is installing or removing in {folder}; wait until it is done, or end it.",
+            folder=folder.root,
         )
     os.set_inheritable(lock.fileno(), True)
     try:

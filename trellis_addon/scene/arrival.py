@@ -12,6 +12,7 @@ import bpy
 from bpy.app.translations import pgettext_iface, pgettext_n, pgettext_rpt
 
 from ..core.errors import TrellisError, unforeseen
+from ..core.messages import message
 from ..core.progress import Progress
 from ..jobs.job import Asset
 from ..jobs.store import JobStore
@@ -80,7 +81,7 @@ def bring_in(generation: Generation) -> None:
     try:
         take(generation, range(len(generation.assets)), generation.target)
     except TrellisError as error:
-        queue.update(generation, state="failed", message=str(error))
+        queue.update(generation, state="failed", message=error.message)
     else:
         bpy.ops.ed.undo_push(message=step.format(name=generation.name))
 
@@ -103,9 +104,11 @@ def take(generation: Generation, picked: Collection[int], target: Target) -> lis
     generation.target = target
     engine = engine_name(chosen[0].engine)
     levels = pgettext_rpt(LEVELS_STAY) if is_rework and rework.keeps_old_levels(made) else ""
-    message = ". ".join(filter(None, (engine, generation.said, elsewhere, levels)))
+    words: str = engine
+    for more in filter(None, (generation.said, elsewhere, levels)):
+        words = message("{first}. {second}", first=words, second=more)
     made_as = tuple(obj.name for obj in made)
-    queue.update(generation, state="done", share=1.0, message=message, made=made_as)
+    queue.update(generation, state="done", share=1.0, message=words, made=made_as)
     return made
 
 
@@ -204,7 +207,7 @@ def running_job() -> str:
 def require_free() -> None:
     """Raise `TrellisError` while Blender renders or bakes: for what an artist asks for meanwhile."""
     if job := running_job():
-        raise TrellisError(f"Blender is at work ({job}); try again when that is done.")
+        raise TrellisError("Blender is at work ({job}); try again when that is done.", job=job)
 
 
 def hands_full() -> str:
@@ -228,7 +231,7 @@ def _at(assets: Sequence[Asset], target: Target) -> list[bpy.types.Object]:
     """Each where the one before ends."""
     scene = target.scene
     if scene is None:
-        raise TrellisError(f"The scene {target.scene_name} is not in this file any more.")
+        raise TrellisError("The scene {scene} is not in this file any more.", scene=target.scene_name)
     parent = target.parent_in(scene)
     x, y, z = target.location
     with _all_or_none() as made:

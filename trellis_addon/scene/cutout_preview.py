@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import bpy
 
 from ..core.errors import TrellisError
+from ..core.messages import message
 from ..images import LATER, STUDIO_NOTICE
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def look_later(image: bpy.types.Image) -> None:
     _looks.under_way[key] = newest
 
     def work() -> Callable[[], None]:
-        found = Look(error="The picture cannot be looked at; the console has the details.")
+        found = Look(error=message("The picture cannot be looked at; the console has the details."))
         try:
             found = _look(load)
         finally:
@@ -145,7 +146,7 @@ def _look(load: Callable[[], PreparedImage]) -> Look:
     try:
         picture = load()
     except TrellisError as error:
-        return Look(error=str(error))
+        return Look(error=error.message)
     if picture.cutout == LATER:
         return Look(error=picture.problem, is_for_model=True)
     left, top, right, bottom = subject_box(picture.rgba)

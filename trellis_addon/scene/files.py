@@ -11,6 +11,7 @@ import filelock
 
 from ..core.errors import TrellisError
 from ..core.locks import lock_of
+from ..core.messages import reason_of
 
 
 def new_file() -> None:
@@ -29,10 +30,12 @@ def alone_with(path: Path) -> Iterator[None]:
         lock.acquire()
     except filelock.Timeout as error:
         raise TrellisError(
-            f"{path} is being written by another program; wait for it, or give another output."
+            "{path} is being written by another program; wait for it, or give another output.", path=path
         ) from error
     except OSError as error:
-        raise TrellisError(f"The lock of {path} cannot be written: {error.strerror or error}.") from error
+        raise TrellisError(
+            "The lock of {path} cannot be written: {reason}.", path=path, reason=reason_of(error)
+        ) from error
     try:
         yield
     finally:
@@ -52,7 +55,9 @@ def open_file(path: Path) -> None:
     try:
         bpy.ops.wm.open_mainfile(filepath=str(path), load_ui=False)
     except RuntimeError as error:
-        raise TrellisError(f"{path} cannot be opened as a .blend file; move it away or give another output.") from error
+        raise TrellisError(
+            "{path} cannot be opened as a .blend file; move it away or give another output.", path=path
+        ) from error
 
 
 def use_own_scene() -> None:
@@ -69,4 +74,6 @@ def save_file(path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         bpy.ops.wm.save_as_mainfile(filepath=str(path.resolve()), compress=True, check_existing=False)
     except (RuntimeError, OSError) as error:
-        raise TrellisError(f"{path} cannot be written: {str(error).strip().rstrip('.')}.") from error
+        raise TrellisError(
+            "{path} cannot be written: {reason}.", path=path, reason=str(error).strip().rstrip(".")
+        ) from error

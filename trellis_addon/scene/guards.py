@@ -22,32 +22,35 @@ def require_own(*blocks: bpy.types.ID | None, overrides: bool = False) -> None:
         if block is None:
             continue
         if not block.is_editable:
-            raise InputError(f'"{block.name}" is linked from another file: make it local first (Object > Relations).')
+            raise InputError(
+                '"{name}" is linked from another file: make it local first (Object > Relations).', name=block.name
+            )
         if block.override_library is not None and not overrides:
             raise InputError(
-                f'"{block.name}" overrides what is linked from another file: make it local first (Object > Relations).'
+                '"{name}" overrides what is linked from another file: make it local first (Object > Relations).',
+                name=block.name,
             )
 
 
 def require_mesh(obj: bpy.types.Object) -> None:
     """Raise `InputError` for what is no mesh object."""
     if obj.type != "MESH":
-        raise InputError(f'"{obj.name}" is no mesh; choose a mesh object.')
+        raise InputError('"{name}" is no mesh; choose a mesh object.', name=obj.name)
 
 
 def require_surface(obj: bpy.types.Object) -> None:
     """Raise `InputError` for what has no faces."""
     if obj.type != "MESH" or not len(obj.data.polygons):
-        raise InputError(f'"{obj.name}" has no surface; choose a mesh object.')
+        raise InputError('"{name}" has no surface; choose a mesh object.', name=obj.name)
 
 
 def require_not_edited(*objects: bpy.types.Object) -> None:
     """Raise `TrellisError` where an object's mesh is being edited or sculpted, be it by way of another object."""
     for obj in objects:
         if obj.mode == "EDIT" or is_edited(obj):
-            raise TrellisError(f'"{obj.name}" is being edited; leave Edit Mode first.')
+            raise TrellisError('"{name}" is being edited; leave Edit Mode first.', name=obj.name)
         if obj.mode == "SCULPT":
-            raise TrellisError(f'"{obj.name}" is being sculpted; leave Sculpt Mode first.')
+            raise TrellisError('"{name}" is being sculpted; leave Sculpt Mode first.', name=obj.name)
 
 
 def is_edited(obj: bpy.types.Object) -> bool:

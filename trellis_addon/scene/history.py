@@ -74,7 +74,7 @@ def ask_account(backend: Backend) -> None:
                 found = client.account()
             answer = words.format(balance=found)
         except TrellisError as error:
-            answer = str(error)
+            answer = error.message
 
         def show() -> None:
             known.account = answer

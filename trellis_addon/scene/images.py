@@ -69,7 +69,9 @@ def png_of_file(path: Path) -> bytes:
         picture, _ = datablock_reader(image)()
     except (RuntimeError, ImageError):
         decode(read_image_bytes(path)[0])  # says what is wrong with it
-        raise ImageError(f"{readable(path.name)} cannot be read; save it as a PNG, JPEG or WebP file.") from None
+        raise ImageError(
+            "{name} cannot be read; save it as a PNG, JPEG or WebP file.", name=readable(path.name)
+        ) from None
     finally:
         if image is not None:
             bpy.data.images.remove(image)
@@ -105,7 +107,7 @@ def datablock_reader(image: bpy.types.Image) -> Callable[[], tuple[Picture, str]
             return lambda: _unpacked(read_image_bytes(path)[0], mark)
     width, height = image.size
     if not width or not height or not image.channels:
-        raise ImageError(f'The image "{image.name}" has no pixels; reload it or choose another.')
+        raise ImageError('The image "{name}" has no pixels; reload it or choose another.', name=image.name)
     pixels = np.empty(width * height * image.channels, dtype=np.float32)
     image.pixels.foreach_get(pixels)
     shape = (height, width, image.channels)

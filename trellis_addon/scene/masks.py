@@ -13,7 +13,7 @@ def new_mask(image: bpy.types.Image) -> bpy.types.Image:
     """A mask of the picture's size with its automatic cutout, or all white where there is none."""
     width, height = image.size
     if not width or not height:
-        raise ImageError(f'The image "{image.name}" has no pixels; reload it or choose another.')
+        raise ImageError('The image "{name}" has no pixels; reload it or choose another.', name=image.name)
     shares = np.ones((height, width), np.float32)
     try:
         alpha = datablock_loader(image)().rgba.getchannel("A")

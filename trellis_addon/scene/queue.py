@@ -32,12 +32,12 @@ from ..core.errors import (
     unforeseen,
 )
 from ..core.event import Event
+from ..core.messages import sentences
 from ..core.parallel import IN_FLIGHT
 from ..core.progress import Progress
-from ..jobs.job import Asset, Job
+from ..jobs.job import Asset, Job, notes_in
 from . import placeholder, waiting
 from .target import Target
-from .words import said
 
 log = logging.getLogger(__name__)
 
@@ -239,16 +239,16 @@ def _work(generation: Generation, make: Make, is_resumed: bool) -> None:
     def on_update(stage: str, share: float) -> None:
         later(lambda: _update(generation, stage=stage, share=share))
 
-    def report(*sentences: str) -> None:
+    def report(*told: str) -> None:
         def tell() -> None:
-            words = " ".join(said(sentence) for sentence in sentences)
+            words = sentences(*told)
             _update(generation, said=words, message=words)
 
         later(tell)
 
     def is_cancelled() -> bool:
         if generation.is_left:
-            raise Interrupted(f"{generation.name}: goes on with the next session.")
+            raise Interrupted("{name}: goes on with the next session.", name=generation.name)
         return generation.stop.is_set()
 
     progress = Progress(on_update, is_cancelled)
@@ -274,7 +274,7 @@ def _fail(generation: Generation, error: TrellisError) -> None:
     details = json.dumps(
         {"error": type(error).__name__, "code": error.code, "message": str(error), "reply": error.raw}, indent=2
     )
-    later(lambda: update(generation, state="failed", message=str(error), refused_field=field_path, details=details))
+    later(lambda: update(generation, state="failed", message=error.message, refused_field=field_path, details=details))
 
 
 def _cancelled(generation: Generation) -> None:
@@ -316,7 +316,7 @@ def guarded(generation: Generation, work: Callable[[Generation], object]) -> Non
     except Exception as error:
         problem = unforeseen(error)
         if generation.state != "done":  # else it has arrived, and only what comes afterwards went wrong
-            update(generation, state="failed", message=str(problem))
+            update(generation, state="failed", message=problem.message)
 
 
 def threads_at_work() -> int:
@@ -373,8 +373,8 @@ def _update(generation: Generation, **changes: object) -> None:
 def _finish(generation: Generation, asset: Asset) -> None:
     generation.assets = asset.variations or (asset,)
     generation.share = 1.0
-    notes = asset.provenance.get("notes")  # such as that less came than was asked for
-    generation.said = " ".join(filter(None, [generation.said, *(notes if isinstance(notes, list) else ())]))
+    # such as that less came than was asked for
+    generation.said = sentences(generation.said, *notes_in(asset.provenance))
     guarded(generation, on_results.tell)
 
 

@@ -11,6 +11,7 @@ import bpy
 from mathutils import Matrix, Vector
 
 from ..core.errors import FieldError, TrellisError
+from ..core.messages import message
 from .colour import set_plain_view
 from .guards import require_mesh, write_back
 from .importing.placement import world_bounds
@@ -36,7 +37,7 @@ def render_object(
     """
     require_mesh(obj)
     if view not in VIEWS:
-        raise FieldError("view", view, f"allowed: {', '.join(VIEWS)}")
+        raise FieldError("view", view, message("allowed: {allowed}", allowed=list(VIEWS)))
     write_back(obj)
     path.parent.mkdir(parents=True, exist_ok=True)
     with _studio(obj, view, floor=not transparent) as scene:
@@ -74,9 +75,11 @@ def _render(scene: bpy.types.Scene, path: Path) -> None:
     try:
         bpy.ops.render.render(write_still=True, scene=scene.name)
     except RuntimeError as error:
-        raise TrellisError(f"The picture cannot be rendered: {str(error).strip()}") from error
+        raise TrellisError("The picture cannot be rendered: {reason}", reason=str(error).strip()) from error
     if not path.is_file():
-        raise TrellisError(f"The picture {path} could not be rendered; wait for other renders, and try again.")
+        raise TrellisError(
+            "The picture {path} could not be rendered; wait for other renders, and try again.", path=path
+        )
 
 
 @contextmanager

@@ -16,6 +16,7 @@ import numpy as np
 from mathutils import Matrix
 
 from ..core.errors import ImageError
+from ..core.messages import message
 from ..images import EXTENSIONS, clean_name, decode, find_path, image_kind, meant, read_image_bytes, readable
 
 # The model looks at the subject in 1024 x 1024 pixels.
@@ -32,7 +33,7 @@ def image_of_file(path: Path) -> bpy.types.Image:
     if path.suffix.lower() in EXTENSIONS:
         decode(read_image_bytes(path)[0])  # has a sentence for each way in which a file can be damaged
     elif not path.is_file():
-        raise ImageError(f"There is no image file {readable(str(path))}; check the path.")
+        raise ImageError("There is no image file {path}; check the path.", path=readable(str(path)))
     image = _loaded(path, readable(str(path)))
     twin = next((other for other in bpy.data.images if other != image and _is_same(other, image)), None)
     if twin is not None:  # chosen before
@@ -145,7 +146,7 @@ def camera_image(scene: bpy.types.Scene, *, size: int = RENDER_SIZE) -> bpy.type
         try:
             bpy.ops.render.render(scene=scene.name)
         except RuntimeError as error:
-            raise ImageError(f"The camera's view cannot be rendered: {_reason(error)}.") from error
+            raise ImageError("The camera's view cannot be rendered: {reason}.", reason=_reason(error)) from error
         return image_of_bytes(render_result_bytes(scene), "Camera")
 
 
@@ -222,7 +223,9 @@ def _loaded(path: Path, shown: str) -> bpy.types.Image:
     except RuntimeError:
         if image is not None:
             bpy.data.images.remove(image)
-        raise ImageError(f"{shown} is no picture that Blender can read; use a PNG, JPEG or WebP file.") from None
+        raise ImageError(
+            "{name} is no picture that Blender can read; use a PNG, JPEG or WebP file.", name=shown
+        ) from None
     return image
 
 
@@ -346,4 +349,4 @@ def _surface(area: bpy.types.Area) -> int:
 def _reason(error: Exception) -> str:
     """What Blender says, as part of a sentence."""
     lines = [line.removeprefix("Error: ").strip() for line in str(error).splitlines()]
-    return next((line for line in lines if line), "it gives no reason").rstrip(".")
+    return next((line.rstrip(".") for line in lines if line), message("it gives no reason"))

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from ..core.messages import message
 from ..transfer.client import Way
 from .protocol import RequestError
 
@@ -28,8 +29,12 @@ class AddressRefused(RequestError):
     def __init__(self, host: str, field: str) -> None:
         super().__init__(
             "forbiddenAddress",
-            f"{field}: {host[:100]} is this machine or in a private network, where this service sends nothing; give a "
-            "public address, or start the service with --allow-private-addresses.",
+            message(
+                "{parameter}: {host} is this machine or in a private network, where this service sends "
+                "nothing; give a public address, or start the service with --allow-private-addresses.",
+                parameter=field,
+                host=host[:100],
+            ),
             parameter=field,
         )
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import NetworkSettingsError
+from ..core.messages import message
 from .addresses import AddressPolicy
 from .protocol import JsonObject, encode
 
@@ -82,4 +83,8 @@ class Delivery:
             return str(error)
         except Exception as error:  # httpx raises more than HTTPError for odd addresses
             return type(error).__name__
-        return "" if response.is_success else f"the receiver answers {response.status_code}"
+        return (
+            ""
+            if response.is_success
+            else message("the receiver answers {status_code}", status_code=response.status_code)
+        )

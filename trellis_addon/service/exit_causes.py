@@ -8,48 +8,49 @@ import signal
 import sys
 from pathlib import Path
 
+from ..core.messages import message
 from ..engines.faults import MEMORY_WORDS, lost_device
 from .presence import LOG_BEGINS
 
 LOST = 75  # how the service says itself that it can use its device no more
 _TAIL = 20_000  # bytes of the log's end that are looked at
 
-_TOO_LITTLE_MEMORY = "the memory did not suffice"
-_CRASH = "it crashed inside a library or the graphics driver"
-_BY_FORCE = "it was ended by force, by a person, a program or the system"
-_UNKNOWN = "it ended without a word"
+_TOO_LITTLE_MEMORY = message("the memory did not suffice")
+_CRASH = message("it crashed inside a library or the graphics driver")
+_BY_FORCE = message("it was ended by force, by a person, a program or the system")
+_UNKNOWN = message("it ended without a word")
 
-_SIGNALS = {
+_SIGNALS: dict[str, str] = {
     "SIGSEGV": _CRASH,
     "SIGBUS": _CRASH,
     "SIGFPE": _CRASH,
-    "SIGABRT": "a library or the graphics driver gave up",
-    "SIGILL": "this processor lacks an instruction that the installed PyTorch needs",
-    "SIGTERM": "it was told to end",
+    "SIGABRT": message("a library or the graphics driver gave up"),
+    "SIGILL": message("this processor lacks an instruction that the installed PyTorch needs"),
+    "SIGTERM": message("it was told to end"),
     "SIGKILL": _BY_FORCE,
-    "SIGXCPU": "the system's limit of processor time was reached",
+    "SIGXCPU": message("the system's limit of processor time was reached"),
 }
-_WINDOWS = {
+_WINDOWS: dict[int, str] = {
     0xC0000005: _CRASH,  # access violation
-    0xC0000409: "a library or the graphics driver gave up",  # fail fast; what abort() ends with
+    0xC0000409: message("a library or the graphics driver gave up"),  # fail fast; what abort() ends with
     0xC0000374: _CRASH,  # heap corruption
     0xC00000FD: _CRASH,  # stack overflow
     0xC000001D: _SIGNALS["SIGILL"],
     0xC0000017: _TOO_LITTLE_MEMORY,
     0xC000012D: _TOO_LITTLE_MEMORY,  # commitment limit
-    0xE06D7363: "a library or the graphics driver gave up",  # an exception of C++ that nobody caught
-    0xC000013A: "it was told to end",  # Ctrl-C, or its console was closed
-    0xC0000135: "a library that it needs is not there",
-    0xC0000142: "a library that it needs could not begin",
-    0x40010004: "the session ended",
+    0xE06D7363: message("a library or the graphics driver gave up"),  # an exception of C++ that nobody caught
+    0xC000013A: message("it was told to end"),  # Ctrl-C, or its console was closed
+    0xC0000135: message("a library that it needs is not there"),
+    0xC0000142: message("a library that it needs could not begin"),
+    0x40010004: message("the session ended"),
 }
-_PHRASES = {
-    "no kernel image is available": "the installed PyTorch has no code for this graphics card",
-    "driver version is insufficient": "the graphics driver is too old for the installed PyTorch",
-    "devices are busy or unavailable": "another program keeps the graphics card to itself",
-    "device(s) is/are busy or unavailable": "another program keeps the graphics card to itself",
-    "no space left on device": "the disk is full",
-    "not enough space on the disk": "the disk is full",
+_PHRASES: dict[str, str] = {
+    "no kernel image is available": message("the installed PyTorch has no code for this graphics card"),
+    "driver version is insufficient": message("the graphics driver is too old for the installed PyTorch"),
+    "devices are busy or unavailable": message("another program keeps the graphics card to itself"),
+    "device(s) is/are busy or unavailable": message("another program keeps the graphics card to itself"),
+    "no space left on device": message("the disk is full"),
+    "not enough space on the disk": message("the disk is full"),
 }
 
 
@@ -62,12 +63,12 @@ def cause_of(code: int | None, said: str, oom_kills: int = 0) -> str:
     words = _of_words(said)
     name = _signal_of(code)
     if name == "SIGKILL" and oom_kills:
-        return "the system ended it, because the machine's memory was used up"
+        return message("the system ended it, because the machine's memory was used up")
     if name == "SIGKILL" or name == "SIGTERM":
         return _SIGNALS[name]  # from outside, whatever it was saying
     known = _SIGNALS.get(name) or _WINDOWS.get((code or 0) & 0xFFFFFFFF, "")
     if known and words and words != known:
-        return f"{known} ({words})"
+        return message("{known} ({words})", known=known, words=words)
     if words or known:
         return words or known
     if code == 1 and sys.platform == "win32":
@@ -75,8 +76,13 @@ def cause_of(code: int | None, said: str, oom_kills: int = 0) -> str:
     if code is None:
         return _UNKNOWN
     if code == LOST:
-        return "it could use its device no more"
-    return f"it ended with the code {code}" + (f" ({line})" if (line := _last_line(said)) else "")
+        return message("it could use its device no more")
+    line = _last_line(said)
+    return message(
+        "it ended with the code {exit_code} ({line})" if line else "it ended with the code {exit_code}",
+        exit_code=code,
+        line=line,
+    )
 
 
 def tail_of(log: Path) -> str:

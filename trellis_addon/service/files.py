@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from ..core.messages import message
 from ..task.task import new_uuid
 from .journal import Journal
 from .limits import Limits
@@ -102,7 +103,11 @@ class FileStore:
             self._uploads = {stored.uuid for stored in uploads}
         kept = sum(stored.size for stored in uploads)
         if len(uploads) >= Limits.uploads or kept + size > Limits.upload_bytes:
-            sentence = f"{len(uploads)} uploads of {kept / 2**30:.1f} GB are kept already; delete some, or send later."
+            sentence = message(
+                "{uploads} uploads of {kept:.1f} GB are kept already; delete some, or send later.",
+                uploads=len(uploads),
+                kept=kept / 2**30,
+            )
             raise RequestError("storageLimitExceeded", sentence)
         if shutil.disk_usage(self.folder).free < Limits.disk_reserve + size:
             raise disk_full()

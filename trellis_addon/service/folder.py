@@ -38,7 +38,9 @@ class ServiceFolder:
             self.path = _own(folder)
         lock = take_lock(self.path / _LOCK)
         if lock is None:
-            raise InputError(f"Another service is using the folder {folder}; choose another one, or end that service.")
+            raise InputError(
+                "Another service is using the folder {folder}; choose another one, or end that service.", folder=folder
+            )
         self._lock = lock
 
     @property
@@ -82,7 +84,9 @@ def _own(folder: Path) -> Path:
     folder.mkdir(mode=0o700, exist_ok=True)
     names = {path.name for path in folder.iterdir()}
     if names - {_LOCK, *_OF_CLIENTS} and DATABASE not in names:
-        raise InputError(f"The folder {folder} holds other things; choose a new or empty one for the service.")
+        raise InputError(
+            "The folder {folder} holds other things; choose a new or empty one for the service.", folder=folder
+        )
     folder.chmod(0o700)
     return folder
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from ..core.disk import is_full
 from ..core.errors import EngineError, FieldError, TrellisError
+from ..core.messages import message
 from ..core.version import VERSION
 from ..engines import registry
 from ..engines.devices import local_devices
@@ -140,15 +141,18 @@ class Service:
         if not record.is_suspect:
             self._workers.submit(record)
             return
-        cause = last_end(self.folder.path) or "it was ended by force, or the machine was switched off"
+        cause = last_end(self.folder.path) or message("it was ended by force, or the machine was switched off")
         if record.starts >= MOST_STARTS:
-            how = {1: "once", 2: "twice"}.get(record.starts, f"{record.starts} times")
-            sentence = f"The worker ended {how} in the middle of this task, which is given up. The last time: {cause}."
+            sentence = message(
+                "The worker ended {count} times in the middle of this task, which is given up. The last time: {cause}.",
+                count=record.starts,
+                cause=cause,
+            )
             self.tasks.fail(record, EngineError(sentence))
             return
         log.warning("Task %s begins again; the worker ended in the middle of it: %s", record.uuid, cause)
         for slot in record.slots:
-            slot.stage = f"Waiting to begin again after the worker ended: {cause}"
+            slot.stage = message("Waiting to begin again after the worker ended: {cause}", cause=cause)
         self._workers.submit(record)
 
     def _lost(self, record: TaskRecord, cause: str) -> None:
@@ -215,7 +219,7 @@ class Service:
                     reply.refuse(error_object(disk_full(), request))
                     continue
                 log.error("A request failed unexpectedly", exc_info=error)
-                sentence = "The service failed at this task; its log has the details."
+                sentence = message("The service failed at this task; its log has the details.")
                 reply.refuse(error_object(RequestError("internalServerError", sentence), request))
         return reply, waiting
 
@@ -225,10 +229,16 @@ class Service:
             raise FieldError("task", request, "give a JSON object", code="invalidObject")
         task_type = request.get("taskType")
         if not isinstance(task_type, str) or not task_type:
-            sentence = f'A task has no taskType; give one such as "{TASK_TYPE}".'
+            sentence = message('A task has no taskType; give one such as "{supported}".', supported=TASK_TYPE)
             raise RequestError("missingTaskType", sentence, parameter="taskType")
         if task_type not in self.methods:
-            raise _unsupported(f'The taskType "{task_type[:60]}" is not supported here; this service does {TASK_TYPE}.')
+            raise _unsupported(
+                message(
+                    'The taskType "{task_type}" is not supported here; this service does {supported}.',
+                    task_type=task_type[:60],
+                    supported=TASK_TYPE,
+                )
+            )
         return self.methods[task_type]
 
     # One method a task type
@@ -288,8 +298,12 @@ class Service:
         """Raise `RequestError` where latents cannot be gone on from here, `FieldError` for what cannot change."""
         if model != TRELLIS2_MODEL:
             asked = self._choice == "draft" or task.model == DRAFT_MODEL
-            why = "the draft was asked for" if asked else "its weights, or PyTorch, are not installed on its machine"
-            sentence = f"Latents can only be gone on from with TRELLIS.2, which does not run here: {why}."
+            sentence = message(
+                "Latents can only be gone on from with TRELLIS.2, which does not run here: the draft was asked for."
+                if asked
+                else "Latents can only be gone on from with TRELLIS.2, which does not run here: its weights, or "
+                "PyTorch, are not installed on its machine."
+            )
             raise RequestError("engineNotAvailable", sentence, parameter="inputs.latents")
         check_rework(kept, task.settings, bool(task.image))
 
@@ -374,7 +388,9 @@ class Service:
         record = self.tasks.get(uuid)
         if record is None:
             raise RequestError(
-                "taskNotFound", f"No task with the UUID {uuid} is known here (any more).", parameter="taskUUID"
+                "taskNotFound",
+                message("No task with the UUID {uuid} is known here (any more).", uuid=uuid),
+                parameter="taskUUID",
             )
         return record
 
@@ -396,11 +412,13 @@ def account_details() -> JsonObject:
     """What the platform tells of an account, as far as there is one here: nobody pays, nobody is named."""
     nothing = {"credits": 0, "requests": 0}
     return {
-        "organizationName": "This computer",
+        "organizationName": message("This computer"),
         "balance": {"amount": 0, "freeBalance": 0, "currency": "USD"},
         "usage": {"total": nothing, "today": nothing, "last7Days": nothing, "last30Days": nothing},
-        "note": "This is a service of your own, without an account: its results cost nothing, and a balance of 0 "
-        "stops nothing.",
+        "note": message(
+            "This is a service of your own, without an account: its results cost nothing, and a balance of 0 "
+            "stops nothing."
+        ),
     }
 
 
@@ -415,7 +433,7 @@ def key_error(key: Any) -> RequestError:
 def _uuid(request: JsonObject) -> str:
     uuid = request.get("taskUUID")
     if uuid is None:
-        sentence = "taskUUID: nothing was given; say which task is meant."
+        sentence = message("taskUUID: nothing was given; say which task is meant.")
         raise RequestError("missingTaskUUID", sentence, parameter="taskUUID")
     return check_uuid(uuid)
 

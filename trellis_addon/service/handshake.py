@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ..core.messages import message
 from ..core.version import VERSION
 
 SERVICE_NAME = "trellis-addon-service"
@@ -25,9 +26,13 @@ def mismatch(about: Mapping[str, Any], whose: str) -> str:
     theirs = protocol if isinstance(protocol, int) else 0
     if theirs == PROTOCOL:
         return ""
-    version = str(about.get("version") or "an unknown version")[:40]
-    older, cure = ("older", "there") if theirs < PROTOCOL else ("newer", "here")
-    return (
-        f"{whose} is version {version}, which is {older} than this one can talk to ({VERSION}); update the add-on "
-        f"{cure}."
+    return message(
+        "{whose} is version {version}, which is older than this one can talk to ({own_version}); update the add-on "
+        "there."
+        if theirs < PROTOCOL
+        else "{whose} is version {version}, which is newer than this one can talk to ({own_version}); update the "
+        "add-on here.",
+        whose=whose,
+        version=str(about["version"])[:40] if about.get("version") else message("an unknown version"),
+        own_version=VERSION,
     )

@@ -22,6 +22,7 @@ from pathlib import Path
 
 from ..core.addresses import is_this_machine
 from ..core.errors import TrellisError
+from ..core.messages import message, reason_of
 from ..core.version import VERSION
 from ..engines import registry
 from ..task.settings import TRELLIS2_MODEL
@@ -74,8 +75,14 @@ def run(options: Options) -> int:
     try:
         listener = _listen(options)
     except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        return _refuse(f"The service cannot listen at {host}, port {port}: {reason}; choose another port.")
+        return _refuse(
+            message(
+                "The service cannot listen at {host}, port {port}: {reason}; choose another port.",
+                host=host,
+                port=port,
+                reason=reason_of(error),
+            )
+        )
     # A parent that does not read the log must not come to block us: only what matters goes there.
     quiet = options.parent_pipe and options.log is None
     _set_up_log(logging.WARNING if quiet else logging.INFO, options.token or "", anew=options.log is not None)
@@ -133,9 +140,11 @@ def _run(listener: socket.socket, options: Options, parent: int | None) -> int:
             on_stop=ending.end if options.shared is not None else None,
         )
     except OSError as error:
-        return _refuse(f"The service cannot make its folder: {error.strerror}; choose another folder.")
+        return _refuse(
+            message("The service cannot make its folder: {reason}; choose another folder.", reason=reason_of(error))
+        )
     except sqlite3.Error as error:
-        return _refuse(f"The service's folder cannot be read ({error}); choose another folder.")
+        return _refuse(message("The service's folder cannot be read ({reason}); choose another folder.", reason=error))
     except TrellisError as error:
         return _refuse(str(error))
     guard = Guard(options.limits)
@@ -225,10 +234,12 @@ def for_others(host: str, port: int) -> str:
     """What another machine must enter to use this service."""
     found = _own_addresses() if host in ("0.0.0.0", "::") else [host]
     urls = " or ".join(f"http://{f'[{address}]' if ':' in address else address}:{port}" for address in found)
-    return (
-        f"Other machines reach this service at {urls}. In Blender: enter that in the add-on's preferences, with the "
-        "token that was given here; in scripts: backend=ADDRESS, and the token in TRELLIS2_SERVICE_TOKEN. "
-        "What is sent is not encrypted: outside of a network you trust, put a proxy with TLS before it."
+    return message(
+        "Other machines reach this service at {urls}. In Blender: enter that in the add-on's preferences, "
+        "with the token that was given here; in scripts: backend=ADDRESS, and the token in "
+        "TRELLIS2_SERVICE_TOKEN. What is sent is not encrypted: outside of a network you trust, put a "
+        "proxy with TLS before it.",
+        urls=urls,
     )
 
 
@@ -249,23 +260,30 @@ def cannot_start(options: Options) -> str:
     """Why the service cannot start as asked; empty when it can."""
     host, token, engine, workers = options.host, options.token, options.engine, options.workers
     if engine not in registry.CHOICES:
-        return f'There is no engine "{engine}"; choose one of {", ".join(registry.CHOICES)}.'
+        return message(
+            'There is no engine "{engine}"; choose one of {choices}.', engine=engine, choices=list(registry.CHOICES)
+        )
     if registry.engine_for(TRELLIS2_MODEL, engine) == TRELLIS2_MODEL and not registry.trellis2_available():
-        return f"The engine for {TRELLIS2_MODEL} is not available here; use the draft engine or the remote API."
+        return message(
+            "The engine for {model} is not available here; use the draft engine or the remote API.",
+            model=TRELLIS2_MODEL,
+        )
     try:
         idle_minutes()
     except TrellisError as error:
         return str(error)
     if workers is not None and not 1 <= workers <= MOST_WORKERS:
-        return f"{workers} workers cannot be; choose a number from 1 to {MOST_WORKERS}."
+        return message(
+            "{workers} workers cannot be; choose a number from 1 to {limit}.", workers=workers, limit=MOST_WORKERS
+        )
     if options.shared is not None and options.folder is None:
-        return "A service that programs share needs a folder: choose one with --folder."
+        return message("A service that programs share needs a folder: choose one with --folder.")
     if options.parent_pipe and not token:
-        return "No token came in: the first line of standard input must be the token."
+        return message("No token came in: the first line of standard input must be the token.")
     if not token and not is_this_machine(host):
-        return f"At {host} others can reach the service: choose a token for it with --token."
+        return message("At {host} others can reach the service: choose a token for it with --token.", host=host)
     if token is not None and not (token.isascii() and token.isprintable() and " " not in token):
-        return "The token cannot be sent in a header; use letters, digits and signs without spaces."
+        return message("The token cannot be sent in a header; use letters, digits and signs without spaces.")
     return ""
 
 

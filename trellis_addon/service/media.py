@@ -9,6 +9,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from ..core.errors import FieldError, ImageError, LatentsError
+from ..core.messages import message
 from .addresses import AddressPolicy
 from .files import FileStore, looks_like_latents
 from .limits import Limits
@@ -71,7 +72,9 @@ def _decoded(text: str) -> bytes:
     start = _DATA_URI.match(text)
     first = start.end() if start else 0
     if len(text) - first > FILE_LIMIT * 4 // 3 + 4:
-        raise LatentsError(f"The latents are larger than the {FILE_LIMIT // 2**20} MB that latents can have.")
+        raise LatentsError(
+            "The latents are larger than the {limit} MB that latents can have.", limit=FILE_LIMIT // 2**20
+        )
     try:
         return base64.b64decode(text[first:], validate=True)
     except (binascii.Error, ValueError):
@@ -114,7 +117,7 @@ def _sent(request: JsonObject, key: str, policy: AddressPolicy) -> bytes:
 
     text = request.get(key)
     if not isinstance(text, str) or not text.strip():
-        sentence = f"{key}: nothing was given; give a URL, a data URI or Base64."
+        sentence = message("{parameter}: nothing was given; give a URL, a data URI or Base64.", parameter=key)
         raise RequestError("missing" + key.capitalize(), sentence, parameter=key)
     try:
         if image_kind(text.strip()) == "url":
@@ -127,7 +130,7 @@ def _sent(request: JsonObject, key: str, policy: AddressPolicy) -> bytes:
             with _UNPACKING:
                 decode(data, Limits.pixels)
     except (ImageError, LatentsError) as error:
-        raise RequestError(error.code, str(error), parameter=key) from error
+        raise RequestError(error.code, error.message, parameter=key) from error
     return data
 
 
@@ -136,7 +139,9 @@ def _fetched(url: str, policy: AddressPolicy, key: str) -> bytes:
     from ..images import fetch
 
     if not _FETCHING.acquire(blocking=False):
-        sentence = f"The service is fetching {Limits.fetches} uploads already; send this one again later."
+        sentence = message(
+            "The service is fetching {limit} uploads already; send this one again later.", limit=Limits.fetches
+        )
         raise RequestError("rateLimitExceeded", sentence, parameter=key)
     try:
         return fetch(url, policy.transport(key))
@@ -145,6 +150,11 @@ def _fetched(url: str, policy: AddressPolicy, key: str) -> bytes:
 
 
 def _not_found(field: str, uuid: Any) -> RequestError:
-    what = "latents" if field == "inputs.latents" else "picture"
-    sentence = f"{field}: there is no upload with the UUID {quoted(uuid)} here (any more); upload the {what} again."
+    sentence = message(
+        "{parameter}: there is no upload with the UUID {uuid} here (any more); upload the latents again."
+        if field == "inputs.latents"
+        else "{parameter}: there is no upload with the UUID {uuid} here (any more); upload the picture again.",
+        parameter=field,
+        uuid=quoted(uuid),
+    )
     return RequestError("mediaNotFound", sentence, parameter=field)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..core.errors import FieldError, ImageError, InputError, LatentsError, TrellisError
+from ..core.messages import message, to_wire
 from .limits import BODY_LIMIT as BODY_LIMIT
 from .limits import Limits
 
@@ -95,8 +96,14 @@ def parse_tasks(body: bytes | bytearray, limits: Limits | None = None) -> list[A
     except RecursionError:
         raise RequestError("invalidJSON", "The request's JSON is nested too deeply to be a list of tasks.") from None
     except ValueError as error:
-        where = f" (line {error.lineno}, column {error.colno})" if isinstance(error, json.JSONDecodeError) else ""
-        sentence = f"The request's body is not valid JSON{where}; send an array of tasks."
+        if isinstance(error, json.JSONDecodeError):
+            sentence = message(
+                "The request's body is not valid JSON (line {line}, column {column}); send an array of tasks.",
+                line=error.lineno,
+                column=error.colno,
+            )
+        else:
+            sentence = message("The request's body is not valid JSON; send an array of tasks.")
         raise RequestError("invalidJSON", sentence) from None
     if isinstance(tasks, dict):
         return [tasks]
@@ -105,7 +112,9 @@ def parse_tasks(body: bytes | bytearray, limits: Limits | None = None) -> list[A
     if not tasks:
         raise RequestError("emptyRequest", "The request's array is empty; send at least one task.")
     if len(tasks) > limits.tasks:
-        sentence = f"The request holds {len(tasks)} tasks; send at most {limits.tasks} at a time."
+        sentence = message(
+            "The request holds {tasks} tasks; send at most {limit} at a time.", tasks=len(tasks), limit=limits.tasks
+        )
         raise RequestError("taskLimitExceeded", sentence)
     return tasks
 
@@ -124,18 +133,27 @@ def _check_size_in_memory(body: bytes | bytearray, limits: Limits) -> None:
     """Refuse what would become many times larger by being read: values by the million, text of four bytes a letter."""
     values = body.count(b",") + body.count(b"[") + body.count(b"{")
     if values > limits.values:
-        sentence = f"The request's JSON has more than {limits.values} values; send fewer tasks at a time."
+        sentence = message(
+            "The request's JSON has more than {limit} values; send fewer tasks at a time.", limit=limits.values
+        )
         raise RequestError("taskLimitExceeded", sentence)
     if len(body) > _LARGE and not body.isascii():
-        sentence = f"A request of more than {_LARGE // 2**20} MB must be ASCII throughout; send pictures as Base64."
+        sentence = message(
+            "A request of more than {limit} MB must be ASCII throughout; send pictures as Base64.",
+            limit=_LARGE // 2**20,
+        )
         raise RequestError("invalidJSON", sentence)
 
 
 def error_object(error: TrellisError, request: Any = None, **more: Any) -> JsonObject:
-    """An error as the protocol has it, with the task's type and UUID echoed."""
-    found: JsonObject = {"code": error.code, "message": str(error)}
+    """An error as the protocol has it, with the task's type and UUID echoed.
+
+    `template` and `values` are ours alone: our client translates by them, everybody else has the `message`.
+    """
+    said = error.message
     if isinstance(error, FieldError) and error.rule:
-        found["message"] = f"{error.field}: {quoted(error.value)} cannot be used; {error.rule}."
+        said = message(said.template, **{**said.values, "value": quoted(error.value)})
+    found: JsonObject = {"code": error.code, "message": said, **to_wire(said)}
     if isinstance(error, FieldError):
         found |= {"parameter": error.field, **error.constraint}
     if isinstance(error, ImageError):
@@ -152,7 +170,7 @@ def quoted(value: Any, most: int = 60) -> str:
     try:
         text = json.dumps(value, ensure_ascii=False)
     except ValueError:  # Python does not write out numbers of more than 4300 digits
-        text = "a number of thousands of digits"
+        text = message("a number of thousands of digits")
     return text if len(text) <= most else text[: most - 1] + "…"
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..core.errors import Cancelled, TrellisError
+from ..core.messages import message
 from .journal import Journal
 from .protocol import JsonObject, RequestError, error_object
 from .records import TaskRecord
@@ -144,7 +145,8 @@ class TaskStore:
             )
         if self._unfinished() >= QUEUE_LIMIT:
             raise RequestError(
-                "rateLimitExceeded", f"{QUEUE_LIMIT} tasks are waiting already; send more when some have finished."
+                "rateLimitExceeded",
+                message("{limit} tasks are waiting already; send more when some have finished.", limit=QUEUE_LIMIT),
             )
 
     def _forget_old(self) -> None:

@@ -14,6 +14,7 @@ import threading
 import time
 from types import FrameType
 
+from ..core.messages import message
 from ..runtime.child import start_child
 from . import presence
 from .exit_causes import cause_of, oom_kills, tail_of
@@ -57,7 +58,7 @@ class _Keeper:
             said = tail_of(self._options.log) if self._options.log is not None else ""
             cause = cause_of(code, said, oom_kills() - kills)
             wait = self._wait()
-            again = "it is not started again" if wait is None else "it is started again"
+            again = message("it is not started again") if wait is None else message("it is started again")
             print(f"The service ended: {cause}; {again}.", file=sys.stderr, flush=True)
             if self._options.folder is not None and self._options.folder.is_dir():
                 presence.note_end(self._options.folder, process.pid, cause)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from ..core.disk import is_full
 from ..core.errors import Cancelled, EngineError, FieldError, ImageError, LatentsError, TrellisError
+from ..core.messages import all_to_wire, message
 from ..core.progress import Progress
 from ..engines.devices import local_devices
 from ..engines.faults import is_out_of_memory, why_lost
@@ -219,8 +220,9 @@ class Workers:
             item["cost"] = 0.0  # our own machine
         item["engine"] = engine.model
         item["performance"] = _performance(made, time.monotonic() - began)
-        if notes := [str(note) for note in made.facts.get("notes") or ()]:
-            item["notes"] = notes
+        if notes := list(made.facts.get("notes") or ()):
+            item["notes"] = [str(note) for note in notes]
+            item["noteTemplates"] = all_to_wire(notes)
         item["outputs"] = {"files": [{"uuid": stored.uuid, "url": stored.url_path}]}
         if made.latents is not None and (kept := self._keep_latents(made.latents, ttl)) is not None:
             item["latents"] = {"uuid": kept.uuid, "url": kept.url_path}
@@ -269,7 +271,7 @@ class Workers:
         if image.cutout != LATER or record.stopped.is_set():
             return image
         for index in range(len(record.slots)):
-            self._tasks.report(record, index, "Cutting the subject out", 0.0)
+            self._tasks.report(record, index, message("Cutting the subject out"), 0.0)
         return mask.cut_out(image)
 
 
@@ -300,7 +302,5 @@ def _plain(error: BaseException) -> TrellisError:
         return EngineError(
             "This machine has not enough memory for the task; choose a smaller resolution, texture or face count."
         )
-    what = " ".join(str(error).split())[:200]
-    return EngineError(
-        f"The engine failed ({type(error).__name__}{': ' + what if what else ''}); the service's log has the details."
-    )
+    what = ": ".join(filter(None, (type(error).__name__, " ".join(str(error).split())[:200])))
+    return EngineError("The engine failed ({what}); the service's log has the details.", what=what)

@@ -20,6 +20,7 @@ from typing import Any
 
 from ..core.addresses import is_web_address
 from ..core.errors import FieldError
+from ..core.messages import message
 
 TASK_TYPE = "3dInference"
 TRELLIS2_MODEL = "microsoft:trellis-2@4b"
@@ -93,19 +94,26 @@ class Field:
     def allowed(self) -> str:
         """What may be given, in words."""
         if self.choices:
-            return "allowed: " + ", ".join(str(c) for c in self.choices)
+            return message("allowed: {allowed}", allowed=list(self.choices))
         if self.type is bool:
-            return "allowed: true or false"
+            return message("allowed: true or false")
         if self.uri:
-            return "give a full http:// or https:// address"
+            return message("give a full http:// or https:// address")
         if self.type is str:
-            return "give a text that is not empty"
-        kind = "a whole number" if self.type is int else "a number"
-        unit = f" {self.unit}" if self.unit else ""
+            return message("give a text that is not empty")
+        kind = message("a whole number") if self.type is int else message("a number")
         if self.maximum is None:
-            return f"allowed: {kind} of at least {_number(self.minimum)}{unit}"
-        steps = f" in steps of {self.step}" if self.step else ""
-        return f"allowed: {kind} from {_number(self.minimum)} to {_number(self.maximum)}{unit}{steps}"
+            least = self._measured(self.minimum)
+            return message("allowed: {kind} of at least {minimum}", kind=kind, minimum=least)
+        most = self._measured(self.maximum)
+        values = {"kind": kind, "minimum": _number(self.minimum), "maximum": most}
+        if self.step:
+            return message("allowed: {kind} from {minimum} to {maximum} in steps of {step}", step=self.step, **values)
+        return message("allowed: {kind} from {minimum} to {maximum}", **values)
+
+    def _measured(self, value: float | None) -> str:
+        """A value with its unit."""
+        return message("{value} {unit}", value=_number(value), unit=self.unit) if self.unit else _number(value)
 
     def check(self, value: Any) -> Any:
         """The value unchanged, or `FieldError`: wrong type, out of range, not among the choices."""
@@ -218,7 +226,7 @@ FIELDS: tuple[Field, ...] = (
         choices=("sync", "async"),
     ),
     Field("uploadEndpoint", str, "Upload To", "Address that the finished file is sent to by HTTP PUT", uri=True),
-    Field("ttl", int, "Keep For", "How long the service keeps the files", minimum=60, unit="seconds"),
+    Field("ttl", int, "Keep For", "How long the service keeps the files", minimum=60, unit=message("seconds")),
     Field("includeCost", bool, "Include Cost", "Ask for the task's cost in the result", default=False),
     Field(
         "numberResults",
@@ -274,11 +282,11 @@ FIELDS: tuple[Field, ...] = (
         minimum=1024,
         maximum=4096,
         step=1024,
-        unit="pixels",
+        unit=message("pixels"),
     ),
-    *_sampler("sparseStructure", "the rough shape", 12, 7.5, 0.7, 5.0),
-    *_sampler("shapeSlat", "the detailed shape", 12, 7.5, 0.5, 3.0),
-    *_sampler("texSlat", "the surface's colours and materials", 12, 1.0, 0.0, 3.0),
+    *_sampler("sparseStructure", message("the rough shape"), 12, 7.5, 0.7, 5.0),
+    *_sampler("shapeSlat", message("the detailed shape"), 12, 7.5, 0.5, 3.0),
+    *_sampler("texSlat", message("the surface's colours and materials"), 12, 1.0, 0.0, 3.0),
 )
 
 # The sub-objects of `settings`, in order, with a heading for each.
@@ -390,9 +398,11 @@ class Settings(Mapping[str, Any]):
 def unknown_field(name: str) -> FieldError:
     known = [field.name for field in SETTABLE] if "." not in name else list(BY_PATH)
     close = _closest(name, known)
-    hint = f"did you mean {close}?" if close else "the task has none of that name."
-    message = f"{name}: there is no such field; {hint}"
-    return FieldError(name, name, code="unsupportedParameter", message=message)
+    if close:
+        sentence = message("{name}: there is no such field; did you mean {suggestion}?", name=name, suggestion=close)
+    else:
+        sentence = message("{name}: there is no such field; the task has none of that name.", name=name)
+    return FieldError(name, name, code="unsupportedParameter", message=sentence)
 
 
 def _resolve(key: str, value: Any) -> Iterator[tuple[Field, Any]]:

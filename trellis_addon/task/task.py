@@ -11,6 +11,7 @@ from importlib import resources
 from typing import Any
 
 from ..core.errors import FieldError
+from ..core.messages import message
 from .settings import BY_PATH, OWN_SETTINGS, RANDOM_SEED_MAX, SEED_MAX, TASK_TYPE, TRELLIS2_MODEL, Settings
 
 
@@ -88,7 +89,7 @@ class Task:
 def check_published(task: Task) -> None:
     """Raise `FieldError` for what only our own service understands: the remote API's task has no such field."""
     if task.latents:
-        raise _unknown("inputs.latents", "keeps no stages to go on from")
+        raise _unknown("inputs.latents", message("keeps no stages to go on from"))
     check_own_settings(task.settings)
 
 
@@ -96,12 +97,12 @@ def check_own_settings(settings: Settings) -> None:
     """Raise `FieldError` for the first setting that only our own service understands."""
     for own in OWN_SETTINGS:
         if own.name in settings:
-            raise _unknown(own.path, "does not know it")
+            raise _unknown(own.path, message("does not know it"))
 
 
 def _unknown(path: str, why: str) -> FieldError:
-    message = f"{path}: the remote API {why}; use a service of your own, or leave it out."
-    return FieldError(path, None, message=message, code="unsupportedParameter")
+    sentence = message("{path}: the remote API {why}; use a service of your own, or leave it out.", path=path, why=why)
+    return FieldError(path, None, message=sentence, code="unsupportedParameter")
 
 
 @dataclass(frozen=True)
@@ -137,14 +138,17 @@ def check_uuid(value: Any) -> str:
             return value
     except (ValueError, AttributeError, TypeError):
         pass
-    raise FieldError("taskUUID", value, "give a UUID such as " + new_uuid(), code="invalidTaskUUID")
+    raise FieldError(
+        "taskUUID", value, message("give a UUID such as {example}", example=new_uuid()), code="invalidTaskUUID"
+    )
 
 
 def missing_field(path: str) -> FieldError:
     last = path.split(".")[-1]
     what = BY_PATH[path].description
-    message = f"{path}: nothing was given, and it is required: {what[0].lower()}{what[1:]}."
-    return FieldError(path, None, code="missing" + last[0].upper() + last[1:], message=message)
+    what = what[0].lower() + what[1:]
+    sentence = message("{path}: nothing was given, and it is required: {what}.", path=path, what=what)
+    return FieldError(path, None, code="missing" + last[0].upper() + last[1:], message=sentence)
 
 
 def presets() -> dict[str, Settings]:

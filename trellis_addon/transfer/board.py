@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from ..core.errors import Cancelled
+from ..core.messages import message
 
 _WINDOW = 6.0  # seconds over which the speed is taken
 _UNITS = (("GB", 1e9), ("MB", 1e6), ("kB", 1e3))
@@ -73,7 +74,7 @@ class Board:
         done, speed = sum(row.done for row in self.rows), self._speed()
         active = [row for row in self.rows if row.is_checking or row.is_waiting or 0 < row.done < (row.size or 0)]
         if active and all(row.is_waiting for row in active):
-            return "Another program downloads the same files: waiting for it", self._share(done)
+            return message("Another program downloads the same files: waiting for it"), self._share(done)
         is_checking = bool(active) and all(row.is_checking for row in active)
         stage = "Checking" if is_checking else self._stage
         words = [f"{stage} {progress_words(done, self._total())}"]

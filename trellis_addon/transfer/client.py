@@ -17,6 +17,7 @@ import httpcore
 import httpx
 
 from ..core.errors import TrellisError
+from ..core.messages import message
 from ..core.version import VERSION
 from .failures import ProxyFailed, certificate_error
 from .proxies import Proxies, Proxy
@@ -95,10 +96,10 @@ class Way(httpx.BaseTransport):
         except (httpx.HTTPError, TrellisError):
             raise
         except Exception as error:  # what the SOCKS library makes of something that speaks no SOCKS
-            raise ProxyFailed(proxy, "it speaks no SOCKS5", request) from error
+            raise ProxyFailed(proxy, message("it speaks no SOCKS5"), request) from error
         if response.status_code == 407:
             response.close()
-            raise ProxyFailed(proxy, "it wants a name and a password", request)
+            raise ProxyFailed(proxy, message("it wants a name and a password"), request)
         return response
 
     def close(self) -> None:
@@ -154,7 +155,7 @@ class _PatientStream(httpcore.NetworkStream):
         try:  # only the greeting is read without one
             return self._stream.read(max_bytes, SOCKS_SECONDS)
         except httpcore.ReadTimeout as error:
-            raise httpcore.ConnectTimeout("it does not answer") from error
+            raise httpcore.ConnectTimeout(message("it does not answer")) from error
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         self._stream.write(buffer, timeout)

@@ -128,6 +128,9 @@ def _demand_room(items: Sequence[tuple[Remote, Path]]) -> None:
         missing, free = sum(needed[folder] for folder in folders), shutil.disk_usage(folders[0]).free
         if missing > free:
             raise DownloadError(
-                f"{size_words(missing)} are still to be downloaded and {size_words(free)} are free on the disk of "
-                f"{folders[0]}; free some, or choose another folder."
+                "{missing} are still to be downloaded and {free} are free on the disk of {folder}; free some, or "
+                "choose another folder.",
+                missing=size_words(missing),
+                free=size_words(free),
+                folder=folders[0],
             )

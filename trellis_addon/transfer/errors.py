@@ -5,19 +5,21 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from typing import Any
 
 import httpx
 
 from ..core.addresses import without_login
 from ..core.disk import is_full
 from ..core.errors import EngineError
+from ..core.messages import message, reason_of
 from .failures import explain, is_lasting, short
 
 # Not to be mended by asking again.
 LASTING = (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.TooManyRedirects)
 # Busy, or not there for a moment: worth asking again.
 PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
-_AGAIN = "start the download again: it goes on where it stopped"
+_AGAIN = message("start the download again: it goes on where it stopped")
 
 
 class DownloadError(EngineError):
@@ -25,16 +27,16 @@ class DownloadError(EngineError):
 
     code = "downloadFailed"
 
-    def __init__(self, message: str, status: int = 0) -> None:
-        super().__init__(message)
+    def __init__(self, template: str, /, status: int = 0, **values: Any) -> None:
+        super().__init__(template, **values)
         self.status = status
 
 
 class BrokenOff(DownloadError):
     """A failure that may pass; its own words serve when it does not. `wait` is what the server asks for, in seconds."""
 
-    def __init__(self, message: str, status: int = 0, wait: float = 0.0) -> None:
-        super().__init__(message, status)
+    def __init__(self, template: str, /, status: int = 0, wait: float = 0.0, **values: Any) -> None:
+        super().__init__(template, status, **values)
         self.wait = wait
 
 
@@ -49,25 +51,51 @@ class WebPage(DownloadError):
 def refused(status: int, name: str, host: str, wait: float = 0.0) -> DownloadError:
     """The error of an answer that is no success."""
     if status == 401:
-        text = (
-            f"{host} gives {name} only to those who have signed in; give an access token (HF_TOKEN), or another source."
+        text = message(
+            "{host} gives {name} only to those who have signed in; give an access token (HF_TOKEN), or another source.",
+            host=host,
+            name=name,
         )
     elif status == 403:
-        text = (
-            f"{host} refuses to give {name}: the account has no access to it, or has not accepted its terms there; "
-            "do that on its page, or choose another source."
+        text = message(
+            "{host} refuses to give {name}: the account has no access to it, or has not accepted its "
+            "terms there; do that on its page, or choose another source.",
+            host=host,
+            name=name,
         )
     elif status == 407:
-        text = f"The proxy wants a name and a password before it lets {name} through; put them into HTTPS_PROXY."
+        text = message(
+            "The proxy wants a name and a password before it lets {name} through; put them into HTTPS_PROXY.", name=name
+        )
     elif status in (404, 410):
-        text = f"{host} has no {name}; check the address of the source, or update the add-on."
+        text = message(
+            "{host} has no {name}; check the address of the source, or update the add-on.", host=host, name=name
+        )
     elif status == 429:
-        when = f"in {_minutes(wait)}" if wait else "later"
-        text = f"{host} has had too many requests from here and gives {name} {when}; {_AGAIN}."
+        text = message(
+            "{host} has had too many requests from here and gives {name} in {wait}; {again}."
+            if wait
+            else "{host} has had too many requests from here and gives {name} later; {again}.",
+            host=host,
+            name=name,
+            wait=_minutes(wait),
+            again=_AGAIN,
+        )
     elif status >= 500 or status in PASSING:
-        text = f"The server {host} is out of order (it answers {status}) and does not give {name}; later, {_AGAIN}."
+        text = message(
+            "The server {host} is out of order (it answers {status}) and does not give {name}; later, {again}.",
+            host=host,
+            status=status,
+            name=name,
+            again=_AGAIN,
+        )
     else:
-        text = f"{host} answers {status} where {name} was asked for; check the address of the source."
+        text = message(
+            "{host} answers {status} where {name} was asked for; check the address of the source.",
+            host=host,
+            status=status,
+            name=name,
+        )
     return BrokenOff(text, status, wait) if status in PASSING else DownloadError(text, status)
 
 
@@ -76,14 +104,16 @@ def refuse_page(response: httpx.Response, name: str) -> None:
     kind = response.headers.get("content-type", "")
     if kind.startswith(("text/html", "application/xhtml")) and not name.endswith((".html", ".htm")):
         raise WebPage(
-            f"{response.url.host} answers with a web page in place of {name}: a page to sign in to the network, or a "
-            "wrong address; open it in a browser."
+            "{host} answers with a web page in place of {name}: a page to sign in to the network, or a wrong "
+            "address; open it in a browser.",
+            host=response.url.host,
+            name=name,
         )
 
 
 def leads_nowhere(url: str) -> DownloadError:
     """The error of an address that cannot be one."""
-    return DownloadError(f"The address {shown(url)} leads nowhere; correct the address of the source.")
+    return DownloadError("The address {url} leads nowhere; correct the address of the source.", url=shown(url))
 
 
 def shown(url: str) -> str:
@@ -97,15 +127,31 @@ def broken_line(name: str, host: str, error: Exception) -> DownloadError:
         return DownloadError(str(told)) if is_lasting(error) else BrokenOff(str(told))
     reason = short(error)
     if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
-        return BrokenOff(f"{host} cannot be reached for {name} ({reason}); check the connection, and the proxy if any.")
-    return BrokenOff(f"The download of {name} from {host} broke off ({reason}); check the connection and {_AGAIN}.")
+        return BrokenOff(
+            "{host} cannot be reached for {name} ({reason}); check the connection, and the proxy if any.",
+            host=host,
+            name=name,
+            reason=reason,
+        )
+    return BrokenOff(
+        "The download of {name} from {host} broke off ({reason}); check the connection and {again}.",
+        name=name,
+        host=host,
+        reason=reason,
+        again=_AGAIN,
+    )
 
 
 def disk_trouble(name: str, folder: object, error: OSError) -> DownloadError:
     """The error of a file that could not be written."""
     if is_full(error):
-        return DownloadError(f"The disk of {folder} is full; free some space, and {_AGAIN}.")
-    return DownloadError(f"{name} cannot be written to {folder} ({error.strerror or error}); choose another folder.")
+        return DownloadError("The disk of {folder} is full; free some space, and {again}.", folder=folder, again=_AGAIN)
+    return DownloadError(
+        "{name} cannot be written to {folder} ({reason}); choose another folder.",
+        name=name,
+        folder=folder,
+        reason=reason_of(error),
+    )
 
 
 def retry_after(text: str | None) -> float:
@@ -123,4 +169,6 @@ def retry_after(text: str | None) -> float:
 
 
 def _minutes(seconds: float) -> str:
-    return f"{seconds:.0f} seconds" if seconds < 90 else f"{seconds / 60:.0f} minutes"
+    if seconds < 90:
+        return message("{seconds:.0f} seconds", seconds=seconds)
+    return message("{minutes:.0f} minutes", minutes=seconds / 60)

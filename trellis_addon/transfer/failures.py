@@ -46,13 +46,17 @@ def explain(error: BaseException, host: str = "") -> NetworkError | None:
             host = error.request.url.host
     if isinstance(error, ProxyFailed):
         return NetworkError(
-            f"{host} cannot be reached through the proxy {error.proxy} ({short(error)}), which {error.proxy.variable} "
-            "names; correct it, or unset it."
+            "{host} cannot be reached through the proxy {proxy} ({reason}), which {variable} names; correct it, "
+            "or unset it.",
+            host=host,
+            proxy=error.proxy,
+            reason=short(error),
+            variable=error.proxy.variable,
         )
     if (wrong := certificate_error(error)) is not None:
         return _certificate(wrong, host)
     if _speaks_no_tls(error):
-        return NetworkError(f"{host} does not speak https at this address; try http://, or another port.")
+        return NetworkError("{host} does not speak https at this address; try http://, or another port.", host=host)
     return None
 
 
@@ -71,19 +75,24 @@ def _certificate(error: ssl.SSLCertVerificationError, host: str) -> NetworkError
     code = getattr(error, "verify_code", 0)
     if code in _ANOTHER_NAME or "Hostname mismatch" in str(error):
         return NetworkError(
-            f"The certificate that {host} shows is for another name, so that somebody else may be answering there; "
-            "check the address, or ask whoever runs it."
+            "The certificate that {host} shows is for another name, so that somebody else may be answering there; "
+            "check the address, or ask whoever runs it.",
+            host=host,
         )
     if code == _EXPIRED:
         return NetworkError(
-            f"The certificate that {host} shows has expired; check this computer's clock, or ask whoever runs it to "
-            "renew it."
+            "The certificate that {host} shows has expired; check this computer's clock, or ask whoever runs it "
+            "to renew it.",
+            host=host,
         )
     if code == _NOT_YET:
-        return NetworkError(f"The certificate that {host} shows is not valid yet; check this computer's clock.")
+        return NetworkError(
+            "The certificate that {host} shows is not valid yet; check this computer's clock.", host=host
+        )
     return NetworkError(
-        f"The certificate of {host} is not trusted here, as behind a company's proxy; name its certificate file in the "
-        "variable SSL_CERT_FILE."
+        "The certificate of {host} is not trusted here, as behind a company's proxy; name its certificate file in "
+        "the variable SSL_CERT_FILE.",
+        host=host,
     )
 
 

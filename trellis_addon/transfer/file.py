@@ -70,7 +70,9 @@ class FileDownload:
                 damaged += 1
                 if damaged == 2:
                     raise DownloadError(
-                        f"{error}, twice: it is damaged on its way or at {self._host}; try later, or another source."
+                        "{reason}, twice: it is damaged on its way or at {host}; try later, or another source.",
+                        reason=error,
+                        host=self._host,
                     ) from None
             except BrokenOff as error:
                 if part.length > most:  # a bad line, but it gets on
@@ -109,7 +111,9 @@ class FileDownload:
             return False
         if response.status_code == 416 or (response.status_code == 206 and start != part.length):
             part.drop()
-            raise BrokenOff(f"{host} sends another part of {name} than was asked for; try another source.")
+            raise BrokenOff(
+                "{host} sends another part of {name} than was asked for; try another source.", host=host, name=name
+            )
         if response.status_code not in (200, 206):
             wait = retry_after(response.headers.get("retry-after"))
             raise refused(response.status_code, name, host, wait)
@@ -117,15 +121,21 @@ class FileDownload:
         size = self._remote.size
         if size is not None and total is not None and total != size:
             raise DownloadError(
-                f"{host} has another {name} than is wanted, with {total} bytes in place of {size}; choose another "
-                "source, or update the add-on."
+                "{host} has another {name} than is wanted, with {total} bytes in place of {size}; choose another "
+                "source, or update the add-on.",
+                host=host,
+                name=name,
+                total=total,
+                size=size,
             )
         validator = _validator(response)
         if response.status_code == 200:
             part.begin(validator)
         elif part.validator and validator and validator != part.validator:
             part.drop()
-            raise BrokenOff(f"{name} has changed at {host} while it was downloaded; start the download again.")
+            raise BrokenOff(
+                "{name} has changed at {host} while it was downloaded; start the download again.", name=name, host=host
+            )
         self._row.size = total or size
         return True
 
@@ -137,14 +147,17 @@ class FileDownload:
             for chunk in response.iter_bytes():  # as they come: what is collected into larger ones is lost in a break
                 self._row.check()
                 if part.length + len(chunk) > most:
-                    raise Damaged(f"{self._target.name} came with more than {most} bytes")
+                    raise Damaged("{name} came with more than {most} bytes", name=self._target.name, most=most)
                 part.append(file, chunk)
                 self._row.done = part.length
                 self._row.received += len(chunk)
         if self._row.size is not None and part.length < self._row.size:
             raise BrokenOff(
-                f"The download of {self._target.name} from {self._host} ended after {size_words(part.length)} of "
-                f"{size_words(self._row.size)}; start it again to go on."
+                "The download of {name} from {host} ended after {done} of {total}; start it again to go on.",
+                name=self._target.name,
+                host=self._host,
+                done=size_words(part.length),
+                total=size_words(self._row.size),
             )
 
     def _is_there(self) -> bool:

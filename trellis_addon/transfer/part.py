@@ -102,9 +102,14 @@ class Part:
         """Put the file in its place, as a whole; raises `Damaged` where it is not what was asked for."""
         size, digest = self._remote.size, self._digest.hexdigest()
         if size is not None and self.length != size:
-            raise Damaged(f"{self._target.name} came with {self.length} bytes in place of {size}")
+            raise Damaged(
+                "{name} came with {length} bytes in place of {size}",
+                name=self._target.name,
+                length=self.length,
+                size=size,
+            )
         if not fits(digest, self._remote.sha256):
-            raise Damaged(f"{self._target.name} came with other contents than it should have")
+            raise Damaged("{name} came with other contents than it should have", name=self._target.name)
         with self.path.open("r+b") as file:
             os.fsync(file.fileno())  # a whole file by its name must be one after a power cut too
         os.replace(self.path, self._target)

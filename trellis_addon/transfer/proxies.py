@@ -18,10 +18,11 @@ from urllib.parse import unquote
 
 from ..core.addresses import as_number, is_host, is_this_machine, split_place
 from ..core.errors import NetworkSettingsError
+from ..core.messages import message
 
 SCHEMES = ("http", "https", "socks5", "socks5h")
 _OTHER_NAMES = {"socks": "socks5"}  # as some desktops write it
-_SYSTEM = "the system's proxy settings"
+_SYSTEM = message("the system's proxy settings")
 
 
 @dataclass(frozen=True)
@@ -157,13 +158,17 @@ def _read(value: str, variable: str) -> Proxy:
     shown = f"{scheme}://{place}" if mark else place
     if mark and scheme not in SCHEMES:
         raise NetworkSettingsError(
-            f'"{shown}" in {variable} is no kind of proxy that can be used; give an address with http://, https:// or '
-            "socks5://, or unset it."
+            '"{address}" in {variable} is no kind of proxy that can be used; give an address with http://, https:// '
+            "or socks5://, or unset it.",
+            address=shown,
+            variable=variable,
         )
     if not is_host(host) or (port and not (port.isdigit() and 0 < int(port[:6]) < 2**16)):
         raise NetworkSettingsError(
-            f'"{shown}" in {variable} is no address of a proxy; give one such as http://proxy.example:8080, or unset '
-            "it."
+            '"{address}" in {variable} is no address of a proxy; give one such as http://proxy.example:8080, or '
+            "unset it.",
+            address=shown,
+            variable=variable,
         )
     name, _, password = login.partition(":")
     return Proxy(

@@ -48,7 +48,11 @@ def _once(remote: Remote, http: httpx.Client, limit: int, name: str) -> bytes:
             for chunk in response.iter_bytes():
                 data += chunk
                 if len(data) > limit:
-                    raise DownloadError(f"{name} of {host} is larger than such a file can be; choose another source.")
+                    raise DownloadError(
+                        "{name} of {host} is larger than such a file can be; choose another source.",
+                        name=name,
+                        host=host,
+                    )
     except LASTING as error:
         raise leads_nowhere(remote.url) from error
     except httpx.HTTPError as error:

@@ -13,13 +13,14 @@ import ssl
 from pathlib import Path
 
 from ..core.errors import NetworkSettingsError
+from ..core.messages import message
 from .pip_files import pip_setting
 
 log = logging.getLogger(__name__)
 
 VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "PIP_CERT")
 _KEY_LOG = "SSLKEYLOGFILE"
-_PIP_FILES = "pip's configuration"
+_PIP_FILES = message("pip's configuration")
 # Where systems keep theirs: a Python that was built elsewhere, as Blender's is, does not know.
 _OF_SYSTEMS = (
     "/etc/ssl/certs/ca-certificates.crt",
@@ -57,14 +58,18 @@ def _context(named: tuple[tuple[str, str], ...], key_log: str) -> ssl.SSLContext
                     log.warning("pip's configuration names certificates that cannot be read: %s", path)
                     continue
                 raise NetworkSettingsError(
-                    f"The variable {name} names {path}, which is no file of certificates; correct it, or unset it."
+                    "The variable {name} names {path}, which is no file of certificates; correct it, or unset it.",
+                    name=name,
+                    path=path,
                 ) from None
     if key_log:
         try:
             context.keylog_filename = key_log
         except OSError:
             raise NetworkSettingsError(
-                f"The variable {_KEY_LOG} names {key_log}, which cannot be written; correct it, or unset it."
+                "The variable {variable} names {path}, which cannot be written; correct it, or unset it.",
+                variable=_KEY_LOG,
+                path=key_log,
             ) from None
     return context
 

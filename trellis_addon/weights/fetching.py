@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..core.errors import EngineError
+from ..core.messages import message
 from ..core.progress import Progress
 from ..transfer.board import progress_words, size_words
 from ..transfer.errors import disk_trouble
@@ -139,10 +140,15 @@ def verify(folder: Path, progress: Progress | None = None) -> tuple[WeightsProbl
             progress.update(f"Checking {progress_words(before + now, total)}", (before + now) / total)
 
         if not text and file.sha256 and not fits(hash_file(path, told), file.sha256):
-            text = "its contents are not those of the published file"
+            text = message("its contents are not those of the published file")
         done += path.stat().st_size
         if text:
-            problems.append(WeightsProblem(file.path, f"{file.path} is damaged: {text}; fetch the weights again."))
+            problems.append(
+                WeightsProblem(
+                    file.path,
+                    message("{path} is damaged: {reason}; fetch the weights again.", path=file.path, reason=text),
+                )
+            )
     bad = {problem.path for problem in problems}
     if bad or any(entry.is_bad for entry in record.files):
         _mark(folder, {file.path: file for file in files}, bad)
@@ -225,7 +231,9 @@ def _copy(items: Sequence[tuple[Path, WeightFile]], folder: Path, progress: Prog
     """Files of another folder, hashed on their way; raises `EngineError`."""
     total, done = sum(place.stat().st_size for place, _ in items) or 1, 0
     if items and total > shutil.disk_usage(_existing(folder)).free:
-        raise EngineError(f"{size_words(total)} do not fit on the disk of {folder}; free some space.")
+        raise EngineError(
+            "{total} do not fit on the disk of {folder}; free some space.", total=size_words(total), folder=folder
+        )
     for place, file in items:
         target = folder / file.path
         if target.exists() and target.samefile(place):
@@ -242,7 +250,7 @@ def _copy(items: Sequence[tuple[Path, WeightFile]], folder: Path, progress: Prog
                     progress.update(f"Copying {progress_words(done, total)}", done / total)
             if not fits(digest.hexdigest(), file.sha256):
                 part.unlink()
-                raise EngineError(f"{place} is damaged; choose another source.")
+                raise EngineError("{place} is damaged; choose another source.", place=place)
             part.replace(target)
         except OSError as error:
             raise disk_trouble(target.name, target.parent, error) from error
@@ -255,7 +263,7 @@ def _refuse_strange(folder: Path, paths: Iterable[str]) -> None:
         text = bad_head(place, place.stat().st_size) if path.endswith(".safetensors") else ""
         if text:
             _delete(place)
-            raise EngineError(f"{path} was not kept: {text}; choose another source.")
+            raise EngineError("{path} was not kept: {text}; choose another source.", path=path, text=text)
 
 
 def _delete(path: Path) -> int:
@@ -266,7 +274,9 @@ def _delete(path: Path) -> int:
     except (FileNotFoundError, NotADirectoryError):
         return 0
     except OSError as error:
-        raise EngineError(f"{path} cannot be removed while it is in use; stop the local worker first.") from error
+        raise EngineError(
+            "{path} cannot be removed while it is in use; stop the local worker first.", path=path
+        ) from error
     return size
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import EngineError
+from ..core.messages import message, reason_of
 
 ACCEPTED_FILE = "licences.json"
 
@@ -51,8 +52,14 @@ class LicenceError(EngineError):
 
     def __init__(self, licence: Licence) -> None:
         super().__init__(
-            f"{licence.holder}'s model comes under the {licence.name}, which has to be accepted first: read "
-            f"{licence.text} , then accept it in Preferences > Local GPU, or with --accept {licence.key}."
+            message(
+                "{holder}'s model comes under the {licence}, which has to be accepted first: read {address} , "
+                "then accept it in Preferences > Local GPU, or with --accept {key}."
+            ),
+            holder=licence.holder,
+            licence=licence.name,
+            address=licence.text,
+            key=licence.key,
         )
         self.licence = licence
 
@@ -76,7 +83,9 @@ def accept(folder: Path, keys: Iterable[str]) -> None:
         temporary.replace(folder / ACCEPTED_FILE)
     except OSError as error:
         raise EngineError(
-            f"{folder} cannot be written to ({error.strerror or error}); choose another folder for the weights."
+            "{folder} cannot be written to ({reason}); choose another folder for the weights.",
+            folder=folder,
+            reason=reason_of(error),
         ) from error
 
 
@@ -90,7 +99,7 @@ def demand(folder: Path, keys: Iterable[str]) -> None:
 
 def licence_of(key: str) -> Licence:
     if key not in LICENCES:
-        raise EngineError(f'There is no licence "{key}" here; it is one of {", ".join(LICENCES)}.')
+        raise EngineError('There is no licence "{key}" here; it is one of {allowed}.', key=key, allowed=list(LICENCES))
     return LICENCES[key]
 
 

@@ -17,6 +17,7 @@ from typing import Any
 import filelock
 
 from ..core.errors import EngineError
+from ..core.messages import message, reason_of
 from ..core.progress import Progress
 from ..transfer.part import hash_file
 from .licences import ACCEPTED_FILE
@@ -73,21 +74,29 @@ def check_path(path: Any, where: str) -> str:
     Raises `EngineError`.
     """
     if not isinstance(path, str) or not 0 < len(path) <= 240:
-        raise EngineError(f"{where} names a file by something that is no path; use another source.")
+        raise EngineError("{where} names a file by something that is no path; use another source.", where=where)
     parts = path.split("/")
     if not all(_is_plain(part) for part in parts):
         raise EngineError(
-            f'{where} names the file "{_shown(path)}", which could lie outside the folder; use another source.'
+            '{where} names the file "{path}", which could lie outside the folder; use another source.',
+            where=where,
+            path=_shown(path),
         )
     name = PurePosixPath(path)
     if name.suffix.lower() in _PICKLES:
         raise EngineError(
-            f'{where} names "{_shown(path)}", a kind of file that can hold programs; only safetensors are used.'
+            '{where} names "{path}", a kind of file that can hold programs; only safetensors are used.',
+            where=where,
+            path=_shown(path),
         )
     if name.suffix.lower() not in ENDINGS and name.name not in LICENCE_NAMES:
-        raise EngineError(f'{where} names "{_shown(path)}", which is no file of weights; use another source.')
+        raise EngineError(
+            '{where} names "{path}", which is no file of weights; use another source.', where=where, path=_shown(path)
+        )
     if path in (MANIFEST_FILE, ACCEPTED_FILE) or path.endswith(".part.json"):
-        raise EngineError(f'{where} names "{_shown(path)}", which is not for it to give; use another source.')
+        raise EngineError(
+            '{where} names "{path}", which is not for it to give; use another source.', where=where, path=_shown(path)
+        )
     return path
 
 
@@ -96,16 +105,16 @@ def parse_manifest(data: bytes, where: str) -> Manifest:
     try:
         told = json.loads(data)
     except (ValueError, RecursionError):
-        raise EngineError(f"{where} is no JSON file; use another source.") from None
+        raise EngineError("{where} is no JSON file; use another source.", where=where) from None
     if not isinstance(told, dict) or told.get("format") != FORMAT or not isinstance(told.get("files"), list):
-        raise EngineError(f"{where} is no list of weights of this add-on; use another source.")
+        raise EngineError("{where} is no list of weights of this add-on; use another source.", where=where)
     if told.get("version") != 1:
-        raise EngineError(f"{where} is of a later kind than this add-on knows; update the add-on.")
+        raise EngineError("{where} is of a later kind than this add-on knows; update the add-on.", where=where)
     if len(told["files"]) > MAX_FILES:
-        raise EngineError(f"{where} lists more than {MAX_FILES} files; use another source.")
+        raise EngineError("{where} lists more than {limit} files; use another source.", where=where, limit=MAX_FILES)
     entries = [_entry(item, where) for item in told["files"]]
     if len({entry.path.lower() for entry in entries}) < len(entries):
-        raise EngineError(f"{where} lists a file twice; use another source.")
+        raise EngineError("{where} lists a file twice; use another source.", where=where)
     name = told.get("name")
     return Manifest(" ".join(name.split())[:80] if isinstance(name, str) else "", tuple(entries))
 
@@ -166,7 +175,7 @@ def make_manifest(folder: Path, name: str = "", progress: Progress | None = None
     progress = progress or Progress()
     if not (folder / "pipeline.json").is_file():
         raise EngineError(
-            f"{folder} holds no weights: there is no pipeline.json in it; choose the folder that has one."
+            "{folder} holds no weights: there is no pipeline.json in it; choose the folder that has one.", folder=folder
         )
     found = sorted(path for path in folder.rglob("*") if path.is_file())
     paths = [(path, path.relative_to(folder).as_posix()) for path in found]
@@ -185,13 +194,13 @@ def make_manifest(folder: Path, name: str = "", progress: Progress | None = None
 
 def _entry(item: Any, where: str) -> Entry:
     if not isinstance(item, dict):
-        raise EngineError(f"{where} is damaged: an entry is no object; use another source.")
+        raise EngineError("{where} is damaged: an entry is no object; use another source.", where=where)
     path = check_path(item.get("path"), where)
     size, digest = item.get("size"), item.get("sha256", "")
     if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size < 1 << 42:
-        raise EngineError(f'{where} does not tell the size of "{path}"; use another source.')
+        raise EngineError('{where} does not tell the size of "{path}"; use another source.', where=where, path=path)
     if not isinstance(digest, str) or not re.fullmatch("[0-9a-f]{64}|", digest.lower()):
-        raise EngineError(f'{where} does not tell the SHA-256 of "{path}"; use another source.')
+        raise EngineError('{where} does not tell the SHA-256 of "{path}"; use another source.', where=where, path=path)
     texts = {key: item[key] for key in ("licence", "source") if isinstance(item.get(key), str)}
     group = item.get("group")
     known = group if isinstance(group, str) and group in BY_KEY else GROUP_OF_PATH.get(path, "")
@@ -206,8 +215,10 @@ def _is_plain(part: str) -> bool:
 
 
 def _unwritable(folder: Path, error: OSError) -> EngineError:
-    reason = "another program writes there" if isinstance(error, filelock.Timeout) else error.strerror or error
-    return EngineError(f"{folder} cannot be written to ({reason}); choose another folder for the weights.")
+    reason = message("another program writes there") if isinstance(error, filelock.Timeout) else reason_of(error)
+    return EngineError(
+        "{folder} cannot be written to ({reason}); choose another folder for the weights.", folder=folder, reason=reason
+    )
 
 
 def _shown(path: str) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from ..core.errors import EngineError
+from ..core.messages import message
 from .licences import LICENCES
 
 TRELLIS2 = "microsoft/TRELLIS.2-4B"
@@ -85,8 +86,8 @@ def _elsewhere(
 GROUPS = (
     Group(
         "core",
-        "Rough Shape and Decoders",
-        "every resolution",
+        message("Rough Shape and Decoders"),
+        message("every resolution"),
         "trellis2",
         (
             (
@@ -117,7 +118,7 @@ GROUPS = (
     Group(
         "structure",
         "Sparse Structure Decoder",
-        "every resolution",
+        message("every resolution"),
         "trellis",
         (
             (
@@ -139,7 +140,7 @@ GROUPS = (
     Group(
         "dinov3",
         "DINOv3 Image Features",
-        "every resolution",
+        message("every resolution"),
         "dinov3",
         (
             (
@@ -164,8 +165,8 @@ GROUPS = (
     ),
     Group(
         "shape_512",
-        "Shape at 512",
-        "every resolution",
+        message("Shape at 512"),
+        message("every resolution"),
         "trellis2",
         (
             _model(
@@ -177,7 +178,7 @@ GROUPS = (
     ),
     Group(
         "texture_512",
-        "Texture at 512",
+        message("Texture at 512"),
         "resolution 512",
         "trellis2",
         (
@@ -190,8 +191,8 @@ GROUPS = (
     ),
     Group(
         "shape_1024",
-        "Shape at 1024",
-        "resolutions 1024 and 1536",
+        message("Shape at 1024"),
+        message("resolutions 1024 and 1536"),
         "trellis2",
         (
             _model(
@@ -203,8 +204,8 @@ GROUPS = (
     ),
     Group(
         "texture_1024",
-        "Texture at 1024",
-        "resolutions 1024 and 1536",
+        message("Texture at 1024"),
+        message("resolutions 1024 and 1536"),
         "trellis2",
         (
             _model(
@@ -217,7 +218,7 @@ GROUPS = (
     Group(
         "mask",
         "BiRefNet Mask",
-        "pictures without transparency before a busy background",
+        message("pictures without transparency before a busy background"),
         "birefnet",
         (
             (
@@ -235,7 +236,7 @@ GROUPS = (
     Group(
         "texturing",
         "Shape Encoder",
-        "texturing a mesh of your own",
+        message("texturing a mesh of your own"),
         "trellis2",
         (
             (
@@ -298,7 +299,9 @@ def needed(resolutions: Iterable[int] = RESOLUTIONS, *, mask: bool = False, text
     wanted |= {"texturing"} if texturing else set()
     for resolution in resolutions:
         if resolution not in _TYPE_OF_RESOLUTION:
-            raise EngineError(f"There are no weights for resolution {resolution}; choose 512, 1024 or 1536.")
+            raise EngineError(
+                "There are no weights for resolution {resolution}; choose 512, 1024 or 1536.", resolution=resolution
+            )
         wanted |= {GROUP_OF_MODEL[name] for name in MODELS_OF_TYPE[_TYPE_OF_RESOLUTION[resolution]]}
     return tuple(group.key for group in GROUPS if group.key in wanted)
 
@@ -306,16 +309,22 @@ def needed(resolutions: Iterable[int] = RESOLUTIONS, *, mask: bool = False, text
 def group_of(key: str) -> Group:
     """A group by its key; raises `EngineError`."""
     if key not in BY_KEY:
-        raise EngineError(f'There is no group of weights "{key}"; it is one of {", ".join(BY_KEY)}.')
+        raise EngineError(
+            'There is no group of weights "{key}"; it is one of {allowed}.', key=key, allowed=list(BY_KEY)
+        )
     return BY_KEY[key]
 
 
 def missing_model(name: str, folder: object, place: str = "") -> EngineError:
     """The error of a network that is not among the weights in `folder`: what it is for, and how to come by it."""
     group = BY_KEY[GROUP_OF_MODEL[name]]
-    file = f" ({place})" if place else ""
     accept = f" --accept {group.licence}" if LICENCES[group.licence].must_accept else ""
     return EngineError(
-        f'The model {name}{file} is missing in {folder}; it is needed for {group.purpose}. Download "{group.label}" in '
-        f"Preferences > Local GPU, or with: python -m trellis_addon local weights fetch --group {group.key}{accept} ."
+        'The model {model} is missing in {folder}; it is needed for {purpose}. Download "{label}" in Preferences > '
+        "Local GPU, or with: {command} .",
+        model=f"{name} ({place})" if place else name,
+        folder=folder,
+        purpose=group.purpose,
+        label=group.label,
+        command=f"python -m trellis_addon local weights fetch --group {group.key}{accept}",
     )

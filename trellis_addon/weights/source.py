@@ -13,6 +13,7 @@ import httpx
 
 from ..core.addresses import is_this_machine
 from ..core.errors import EngineError, OfflineError
+from ..core.messages import message
 from ..transfer.errors import DownloadError, WebPage, shown
 from ..transfer.part import Remote, fits
 from ..transfer.small import fetch_bytes
@@ -82,8 +83,10 @@ class ManifestSource:
         unhashed = [entry.path for entry in self._manifest.files if not entry.sha256]
         if unhashed:
             raise EngineError(
-                f"{self.title} tells no SHA-256 of {unhashed[0]}; whoever keeps it can write its list again, with: "
-                "python -m trellis_addon local weights manifest FOLDER ."
+                "{source} tells no SHA-256 of {file}; whoever keeps it can write its list again, with: python -m "
+                "trellis_addon local weights manifest FOLDER .",
+                source=self.title,
+                file=unhashed[0],
             )
         return [
             Item(file, Remote(f"{self._address}/{quote(file.path)}", file.size, file.sha256))
@@ -130,7 +133,7 @@ class HubSource:
             address = f"{self._address}/api/models/{repository}/tree/{revision}?recursive=true"
             try:
                 remote = Remote(address, headers=self._headers(repository))
-                data = fetch_bytes(remote, self._http, _ANSWER, self._check, name="its list of files")
+                data = fetch_bytes(remote, self._http, _ANSWER, self._check, name=message("its list of files"))
                 return revision, _tree(data)
             except WebPage:
                 continue
@@ -142,13 +145,21 @@ class HubSource:
     def _item(self, file: WeightFile, revision: str, told: dict[str, WeightFile]) -> Item:
         known = told.get(file.place)
         if told and known is None:
-            raise EngineError(f"{self.title} has no {file.place} in {file.repository}; update the add-on.")
+            raise EngineError(
+                "{source} has no {file} in {repository}; update the add-on.",
+                source=self.title,
+                file=file.place,
+                repository=file.repository,
+            )
         if known is not None:
             is_same = file.size in (None, known.size) and (not known.sha256 or fits(known.sha256, file.sha256))
             if not is_same:
                 raise EngineError(
-                    f"{file.place} of {file.repository} is another file at {self.title} than this add-on was made "
-                    "for; update the add-on, or choose another source."
+                    "{file} of {repository} is another file at {source} than this add-on was made for; update the "
+                    "add-on, or choose another source.",
+                    file=file.place,
+                    repository=file.repository,
+                    source=self.title,
                 )
             file = replace(file, size=known.size, sha256=file.sha256 or known.sha256)
         return Item(file, self._remote(file, revision))
@@ -171,7 +182,9 @@ class FolderSource:
 
     def items(self, groups: Sequence[str]) -> list[Item]:
         if not self._folder.is_dir():
-            raise EngineError(f"There is no folder {self._folder} to take weights from; correct the source.")
+            raise EngineError(
+                "There is no folder {folder} to take weights from; correct the source.", folder=self._folder
+            )
         manifest = read_manifest(self._folder)
         if manifest.files:
             files = files_of(manifest, groups, self.title)
@@ -191,7 +204,11 @@ class FolderSource:
                     if place is not None
                 ]
             missing = missing or absent[0]
-        raise EngineError(f"{self._folder} has no {missing}; choose a whole copy of the weights, or another source.")
+        raise EngineError(
+            "{folder} has no {missing}; choose a whole copy of the weights, or another source.",
+            folder=self._folder,
+            missing=missing,
+        )
 
     def _place(self, file: WeightFile) -> Path | None:
         """Where a file lies: at its path, or in the downloads' folder of the hub, which this may be, or be part of."""
@@ -213,7 +230,9 @@ def files_of(manifest: Manifest, groups: Iterable[str], where: str) -> list[Weig
         variants = [{file.path for file in variant} for variant in group_of(key).variants]
         if not any(variant <= {entry.path for entry in own} for variant in variants):
             lacking = sorted(variants[0] - {entry.path for entry in own})[0]
-            raise EngineError(f"{where} has no {lacking}; choose other weights, or another source.")
+            raise EngineError(
+                "{where} has no {lacking}; choose other weights, or another source.", where=where, lacking=lacking
+            )
         wanted += [WeightFile(entry.path, entry.size, entry.sha256) for entry in own]
     texts = [entry for entry in manifest.files if not entry.group and entry.size <= _SMALL_TEXT]
     return wanted + [

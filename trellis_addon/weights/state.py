@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from ..core.messages import message, reason_of
 from ..transfer.part import part_of
 from .manifest import Entry, Manifest, read_manifest
 from .published import BY_KEY, GROUP_OF_PATH, GROUPS, Group, WeightFile
@@ -59,8 +60,8 @@ def _variant(folder: Path, record: Manifest, files: Sequence[WeightFile]) -> tup
         have += path.stat().st_size
         text = whats_wrong(path, wanted)
         if not text and (entry := record.by_path.get(file.path)) and entry.is_bad:
-            text = "its contents are not those of the published file"
-        problem = problem or (f"{file.path} is damaged: {text}." if text else "")
+            text = message("its contents are not those of the published file")
+        problem = problem or (message("{path} is damaged: {reason}.", path=file.path, reason=text) if text else "")
     if problem:
         return "damaged", have, size, problem
     if whole:
@@ -81,9 +82,9 @@ def whats_wrong(path: Path, wanted: WeightFile) -> str:
     """What is wrong with a file as far as its size and its head tell; "" for nothing."""
     size = path.stat().st_size
     if wanted.size is not None and size != wanted.size:
-        return f"it has {size} bytes in place of {wanted.size}"
+        return message("it has {size} bytes in place of {expected}", size=size, expected=wanted.size)
     if not size:
-        return "it is empty"
+        return message("it is empty")
     return bad_head(path, size) if path.suffix == ".safetensors" else ""
 
 
@@ -93,15 +94,15 @@ def bad_head(path: Path, size: int) -> str:
         with path.open("rb") as file:
             length = struct.unpack("<Q", file.read(8))[0]
             if not 2 <= length <= min(size - 8, _MAX_HEADER):
-                return "it is no safetensors file"
+                return message("it is no safetensors file")
             head = json.loads(file.read(length))
         ends = [tensor["data_offsets"][1] for key, tensor in head.items() if key != "__metadata__"]
         if max(ends, default=0) != size - 8 - length:
-            return "its tensors do not fill it"
+            return message("its tensors do not fill it")
     except (struct.error, ValueError, RecursionError, KeyError, IndexError, TypeError, AttributeError):
-        return "it is no safetensors file"
+        return message("it is no safetensors file")
     except OSError as error:
-        return f"it cannot be read ({error.strerror or error})"
+        return message("it cannot be read ({reason})", reason=reason_of(error))
     return ""
 
 

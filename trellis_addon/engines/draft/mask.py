@@ -150,7 +150,7 @@ def build_domain(subject: Subject, longest: int, triangles: int) -> Domain:
         if cells <= 2.0:
             if 0 < needed <= triangles:
                 return domain
-            raise EngineError(f"The form cannot be built of {triangles} triangles; allow more.")
+            raise EngineError("The form cannot be built of {triangles} triangles; allow more.", triangles=triangles)
         # The cells on the silhouette grow in step with the grid; a little less, for thin parts.
         step = (_LEAST_SHARE * triangles / needed) * 0.99 if needed else 0.9
         cells = max(2.0, cells * min(max(step, 0.6), 0.98))

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...core.errors import DamagedFileError
+from ...core.messages import message, reason_of
 
 MAX_FILE_BYTES = 2**30
 MAX_JSON_BYTES = 2**26
@@ -70,10 +71,10 @@ def check_glb_file(path: Path) -> GlbInfo:
     """Check the file; `DamagedFileError` says what is wrong with it."""
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
-            raise DamagedFileError(f"{path.name} is larger than 1 GB and is not imported.")
+            raise DamagedFileError("{name} is larger than 1 GB and is not imported.", name=path.name)
         return check_glb(path.read_bytes())
     except OSError as error:
-        raise DamagedFileError(f"{path} cannot be read: {error.strerror or error}.") from error
+        raise DamagedFileError("{path} cannot be read: {reason}.", path=path, reason=reason_of(error)) from error
 
 
 def check_glb(data: bytes) -> GlbInfo:
@@ -83,46 +84,52 @@ def check_glb(data: bytes) -> GlbInfo:
     except DamagedFileError:
         raise
     except RecursionError:
-        raise _damaged("its JSON is nested too deeply") from None
+        raise _damaged(message("its JSON is nested too deeply")) from None
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError, struct.error) as error:
         # A value of a kind that no rule below foresaw: still the file's fault, still one sentence.
-        raise _damaged(f"its description is malformed ({type(error).__name__})") from error
+        raise _damaged(message("its description is malformed ({kind})", kind=type(error).__name__)) from error
     except MemoryError:
-        raise _damaged("it asks for more memory than there is") from None
+        raise _damaged(message("it asks for more memory than there is")) from None
 
 
 def split_glb(data: bytes) -> tuple[dict[str, Any], memoryview]:
     """The JSON and the binary chunk (empty where there is none) of a GLB."""
     if len(data) < 20:
-        raise _damaged(f"it has only {len(data)} bytes")
+        raise _damaged(message("it has only {count} bytes", count=len(data)))
     magic, version, length = struct.unpack_from("<4sII", data)
     if magic != b"glTF":
-        raise _damaged("it does not start as a GLB does")
+        raise _damaged(message("it does not start as a GLB does"))
     if version != 2:
-        raise _damaged(f"it has version {version}, and only version 2 can be read")
+        raise _damaged(message("it has version {version}, and only version 2 can be read", version=version))
     if length != len(data):
-        raise _damaged(f"it says it has {length} bytes but has {len(data)}: the download was cut off or mixed up")
+        raise _damaged(
+            message(
+                "it says it has {length} bytes but has {count}: the download was cut off or mixed up",
+                length=length,
+                count=len(data),
+            )
+        )
     chunks: list[tuple[int, memoryview]] = []
     offset = 12
     view = memoryview(data)
     while offset < length:
         if offset + 8 > length:
-            raise _damaged("its last chunk is cut off")
+            raise _damaged(message("its last chunk is cut off"))
         size, kind = struct.unpack_from("<II", data, offset)
         if size % 4 or offset + 8 + size > length:
-            raise _damaged("a chunk's length does not fit the file")
+            raise _damaged(message("a chunk's length does not fit the file"))
         chunks.append((kind, view[offset + 8 : offset + 8 + size]))
         offset += 8 + size
     if chunks[0][0] != _CHUNK_JSON:
-        raise _damaged("its first chunk is not JSON")
+        raise _damaged(message("its first chunk is not JSON"))
     if len(chunks[0][1]) > MAX_JSON_BYTES:
-        raise _damaged("its description is unreasonably large")
+        raise _damaged(message("its description is unreasonably large"))
     try:
         document = json.loads(bytes(chunks[0][1]).decode("utf-8"))
     except (UnicodeDecodeError, ValueError):
-        raise _damaged("its JSON cannot be read") from None
+        raise _damaged(message("its JSON cannot be read")) from None
     if not isinstance(document, dict):
-        raise _damaged("its JSON is not an object")
+        raise _damaged(message("its JSON is not an object"))
     binary = chunks[1][1] if len(chunks) > 1 and chunks[1][0] == _CHUNK_BIN else memoryview(b"")
     return document, binary
 
@@ -135,18 +142,19 @@ class _Checker:
     def check(self) -> GlbInfo:
         version = str(_object(self.document.get("asset"), "asset").get("version", ""))
         if not version.startswith("2."):
-            raise _damaged("it does not say that it is glTF 2.0")
+            raise _damaged(message("it does not say that it is glTF 2.0"))
         extensions = frozenset(str(name) for name in _list(self.document.get("extensionsUsed"), "extensionsUsed"))
         required = {str(name) for name in _list(self.document.get("extensionsRequired"), "extensionsRequired")}
         if unreadable := required - READABLE_EXTENSIONS:
             raise DamagedFileError(
-                f"The GLB needs {', '.join(sorted(unreadable))}, which Blender cannot read; export it without."
+                "The GLB needs {unreadable}, which Blender cannot read; export it without.",
+                unreadable=sorted(unreadable),
             )
         if self._items("skins"):
             # Blender's importer builds it in Edit Mode, which would take the artist out of theirs.
             raise DamagedFileError("The GLB has a skeleton, which an asset here cannot have; export it without.")
         if not required <= extensions:
-            raise _damaged("it requires an extension that it does not say it uses")
+            raise _damaged(message("it requires an extension that it does not say it uses"))
         self._check_buffers()
         for index in range(len(self._items("bufferViews"))):
             self._check_view(index)
@@ -157,14 +165,14 @@ class _Checker:
         self._check_materials()
         vertices = triangles = 0
         for mesh in self._items("meshes"):
-            primitives = _list(mesh.get("primitives"), "a mesh's primitives")
+            primitives = _list(mesh.get("primitives"), message("a mesh's primitives"))
             if not primitives:
-                raise _damaged("a mesh is empty")
+                raise _damaged(message("a mesh is empty"))
             for primitive in primitives:
                 points, faces = self._check_primitive(_object(primitive, "a primitive"))
                 vertices, triangles = vertices + points, triangles + faces
         if not vertices:
-            raise _damaged("it holds no mesh")
+            raise _damaged(message("it holds no mesh"))
         self._check_nodes()
         extras = self.document["asset"].get("extras")
         return GlbInfo(vertices, triangles, sizes, extensions, extras if isinstance(extras, dict) else {})
@@ -175,34 +183,45 @@ class _Checker:
         if kind not in self._known:
             items = _list(self.document.get(kind), kind)
             if len(items) > MAX_ITEMS:
-                raise _damaged(f"it has too many {kind}: {len(items)}")
-            self._known[kind] = [_object(item, f"one of its {kind}") for item in items]
+                raise _damaged(message("it has too many {kind}: {items}", kind=kind, items=len(items)))
+            self._known[kind] = [_object(item, message("one of its {kind}", kind=kind)) for item in items]
         return self._known[kind]
 
     def _index(self, value: Any, kind: str, what: str) -> int:
         if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < len(self._items(kind)):
-            raise _damaged(f"{what} refers to number {value!r} of its {kind}, which is not there")
+            raise _damaged(
+                message(
+                    "{what} refers to number {value} of its {kind}, which is not there",
+                    what=what,
+                    value=repr(value),
+                    kind=kind,
+                )
+            )
         return value
 
     def _check_buffers(self) -> None:
         buffers = self._items("buffers")
         if len(buffers) > 1 or any("uri" in buffer for buffer in buffers):
-            raise _damaged("it keeps data in other files")
+            raise _damaged(message("it keeps data in other files"))
         if buffers:
-            length = _count(buffers[0].get("byteLength"), "its buffer's length")
+            length = _count(buffers[0].get("byteLength"), message("its buffer's length"))
             if not length <= len(self.binary) <= length + 3:
-                raise _damaged(f"its buffer should have {length} bytes but has {len(self.binary)}")
+                raise _damaged(
+                    message(
+                        "its buffer should have {length} bytes but has {count}", length=length, count=len(self.binary)
+                    )
+                )
 
     def _check_view(self, index: int) -> None:
         view = self._items("bufferViews")[index]
-        self._index(view.get("buffer"), "buffers", "a buffer view")
-        start = _count(view.get("byteOffset", 0), "a buffer view's offset")
-        length = _count(view.get("byteLength"), "a buffer view's length")
+        self._index(view.get("buffer"), "buffers", message("a buffer view"))
+        start = _count(view.get("byteOffset", 0), message("a buffer view's offset"))
+        length = _count(view.get("byteLength"), message("a buffer view's length"))
         if length == 0 or start + length > len(self.binary):
-            raise _damaged("a buffer view reaches beyond the data")
+            raise _damaged(message("a buffer view reaches beyond the data"))
         stride = view.get("byteStride")
         if stride is not None and not 4 <= _count(stride, "a buffer view's stride") <= 252:
-            raise _damaged("a buffer view has an impossible stride")
+            raise _damaged(message("a buffer view has an impossible stride"))
 
     def view_bytes(self, index: int) -> memoryview:
         view = self._items("bufferViews")[index]
@@ -212,27 +231,29 @@ class _Checker:
     def _check_accessor(self, index: int) -> None:
         accessor = self._items("accessors")[index]
         if accessor.get("componentType") not in _COMPONENTS or accessor.get("type") not in _WIDTHS:
-            raise _damaged("an accessor has an unknown type")
-        count = _count(accessor.get("count"), "an accessor's count")
+            raise _damaged(message("an accessor has an unknown type"))
+        count = _count(accessor.get("count"), message("an accessor's count"))
         if count == 0:
-            raise _damaged("an accessor is empty")
+            raise _damaged(message("an accessor is empty"))
         if "bufferView" not in accessor and count > MAX_UNSTORED:
-            raise _damaged(f"an accessor claims {count} items without data")  # a reader would make room for them
+            raise _damaged(
+                message("an accessor claims {count} items without data", count=count)
+            )  # a reader would make room for them
         if "bufferView" in accessor:
             self._fits(accessor, accessor["bufferView"], accessor.get("byteOffset", 0), count)
         if "sparse" in accessor:
-            sparse = _object(accessor["sparse"], "a sparse accessor")
-            many = _count(sparse.get("count"), "a sparse accessor's count")
+            sparse = _object(accessor["sparse"], message("a sparse accessor"))
+            many = _count(sparse.get("count"), message("a sparse accessor's count"))
             if many > count:
-                raise _damaged("a sparse accessor has more changes than items")
-            positions = _object(sparse.get("indices"), "sparse indices")
-            values = _object(sparse.get("values"), "sparse values")
+                raise _damaged(message("a sparse accessor has more changes than items"))
+            positions = _object(sparse.get("indices"), message("sparse indices"))
+            values = _object(sparse.get("values"), message("sparse values"))
             places = {"componentType": positions.get("componentType"), "type": "SCALAR"}
             if places["componentType"] not in (5121, 5123, 5125):
-                raise _damaged("a sparse accessor has an unknown type")
+                raise _damaged(message("a sparse accessor has an unknown type"))
             array = self._read(places, positions.get("bufferView"), positions.get("byteOffset", 0), many)
             if array.max(initial=0) >= count:
-                raise _damaged("a sparse accessor changes an item that is not there")
+                raise _damaged(message("a sparse accessor changes an item that is not there"))
             self._fits(accessor, values.get("bufferView"), values.get("byteOffset", 0), many)
 
     def _fits(self, accessor: Mapping[str, Any], view_index: Any, offset: Any, count: int) -> tuple[int, int]:
@@ -241,9 +262,9 @@ class _Checker:
         dtype = np.dtype(_COMPONENTS[accessor["componentType"]])
         size = dtype.itemsize * _WIDTHS[accessor["type"]]
         stride = view.get("byteStride") or size
-        start = _count(offset, "an accessor's offset")
+        start = _count(offset, message("an accessor's offset"))
         if start % dtype.itemsize or stride < size or start + stride * (count - 1) + size > view["byteLength"]:
-            raise _damaged("an accessor reaches beyond its buffer view")
+            raise _damaged(message("an accessor reaches beyond its buffer view"))
         return size, stride
 
     def _read(self, accessor: Mapping[str, Any], view_index: Any, offset: Any, count: int) -> NDArray[Any]:
@@ -273,28 +294,30 @@ class _Checker:
         from PIL import Image
 
         if "uri" in image or "bufferView" not in image:
-            raise _damaged("an image is kept in another file")
-        data = self.view_bytes(self._index(image["bufferView"], "bufferViews", "an image"))
+            raise _damaged(message("an image is kept in another file"))
+        data = self.view_bytes(self._index(image["bufferView"], "bufferViews", message("an image")))
         kinds = {"image/png": "PNG", "image/jpeg": "JPEG", "image/webp": "WEBP"}
         kind = kinds.get(str(image.get("mimeType")))
         if kind is None:
-            raise _damaged(f"an image is of the unknown type {image.get('mimeType')!r}")
+            raise _damaged(message("an image is of the unknown type {type}", type=repr(image.get("mimeType"))))
         try:
             with Image.open(io.BytesIO(bytes(data)), formats=[kind]) as picture:
                 if max(picture.size) > MAX_IMAGE_SIDE:
-                    raise _damaged(f"an image is {picture.width} x {picture.height} pixels")
+                    raise _damaged(
+                        message("an image is {width} x {height} pixels", width=picture.width, height=picture.height)
+                    )
                 size = picture.size
                 picture.load()
                 return size
         except DamagedFileError:
             raise
         except Exception as error:  # Pillow's decoders raise many types
-            raise _damaged("an image in it cannot be decoded") from error
+            raise _damaged(message("an image in it cannot be decoded")) from error
 
     def _check_textures(self) -> None:
         for texture in self._items("textures"):
             source = texture.get("source")
-            extensions = _object(texture.get("extensions", {}), "a texture's extensions")
+            extensions = _object(texture.get("extensions", {}), message("a texture's extensions"))
             for extension in extensions.values():
                 if isinstance(extension, dict) and "source" in extension:
                     self._index(extension["source"], "images", "a texture")
@@ -306,75 +329,77 @@ class _Checker:
     def _check_materials(self) -> None:
         for material in self._items("materials"):
             if material.get("alphaMode", "OPAQUE") not in ("OPAQUE", "MASK", "BLEND"):
-                raise _damaged("a material has an unknown alpha mode")
-            _object(material.get("pbrMetallicRoughness", {}), "a material's surface")
+                raise _damaged(message("a material has an unknown alpha mode"))
+            _object(material.get("pbrMetallicRoughness", {}), message("a material's surface"))
             self._check_material_part(material)
 
     def _check_material_part(self, part: Mapping[str, Any]) -> None:
         for key, value in part.items():
             if key.endswith("Texture"):
-                info = _object(value, "a material's texture")
+                info = _object(value, message("a material's texture"))
                 self._index(info.get("index"), "textures", "a material")
             elif key.endswith("Factor"):
                 numbers = value if isinstance(value, list) else [value]
                 wanted = {"baseColorFactor": 4, "emissiveFactor": 3, "metallicFactor": 1, "roughnessFactor": 1}.get(key)
                 if not all(_is_number(n) for n in numbers) or (wanted and len(numbers) != wanted):
-                    raise _damaged(f"a material's {key} is not what it should be")
+                    raise _damaged(message("a material's {key} is not what it should be", key=key))
             elif isinstance(value, dict) and key != "extras":
                 self._check_material_part(value)
 
     def _check_primitive(self, primitive: Mapping[str, Any]) -> tuple[int, int]:
         """(vertices, triangles) of a primitive whose every index is in range."""
-        attributes = _object(primitive.get("attributes"), "a primitive's attributes")
+        attributes = _object(primitive.get("attributes"), message("a primitive's attributes"))
         accessors = self._items("accessors")
-        draco = _object(primitive.get("extensions", {}), "a primitive's extensions").get("KHR_draco_mesh_compression")
+        draco = _object(primitive.get("extensions", {}), message("a primitive's extensions")).get(
+            "KHR_draco_mesh_compression"
+        )
         if draco is not None:
-            self._index(_object(draco, "Draco data").get("bufferView"), "bufferViews", "Draco data")
+            self._index(_object(draco, message("Draco data")).get("bufferView"), "bufferViews", message("Draco data"))
         if "POSITION" not in attributes:
-            raise _damaged("a mesh has no positions")
+            raise _damaged(message("a mesh has no positions"))
         count = 0
         for name, index in attributes.items():
             accessor = accessors[self._index(index, "accessors", f"a mesh's {name}")]
             if count and accessor["count"] != count:
-                raise _damaged("a mesh's attributes differ in length")
+                raise _damaged(message("a mesh's attributes differ in length"))
             count = accessor["count"]
             if not draco and "bufferView" not in accessor and "sparse" not in accessor:
-                raise _damaged(f"a mesh's {name} has no data")
+                raise _damaged(message("a mesh's {name} has no data", name=name))
             if name == "POSITION":
                 self._check_positions(accessor)
             elif accessor["componentType"] == 5126:
                 values = self._values(accessor)
                 if values is not None and not np.isfinite(values).all():
-                    raise _damaged(f"a mesh's {name} holds numbers that are not finite")
+                    raise _damaged(message("a mesh's {name} holds numbers that are not finite", name=name))
         if "material" in primitive:
             self._index(primitive["material"], "materials", "a mesh")
         mode = primitive.get("mode", 4)
         if mode not in range(7):
-            raise _damaged("a mesh is of an unknown kind")
+            raise _damaged(message("a mesh is of an unknown kind"))
         used = count
         if "indices" in primitive:
             accessor = accessors[self._index(primitive["indices"], "accessors", "a mesh's indices")]
             if accessor["type"] != "SCALAR" or accessor["componentType"] not in (5121, 5123, 5125):
-                raise _damaged("a mesh's indices are of the wrong type")
+                raise _damaged(message("a mesh's indices are of the wrong type"))
             used = accessor["count"]
             indices = self._values(accessor)
             if indices is not None and int(indices.max()) >= count:
-                raise _damaged("a triangle refers to a vertex that is not there")
+                raise _damaged(message("a triangle refers to a vertex that is not there"))
             if indices is None and not draco:
-                raise _damaged("a mesh's indices have no data")
+                raise _damaged(message("a mesh's indices have no data"))
         if mode == 4 and used % 3:
-            raise _damaged("its last triangle is incomplete")
+            raise _damaged(message("its last triangle is incomplete"))
         return count, used // 3 if mode == 4 else max(used - 2, 0) if mode in (5, 6) else 0
 
     def _check_positions(self, accessor: Mapping[str, Any]) -> None:
         if accessor["type"] != "VEC3":
-            raise _damaged("a mesh's positions are of the wrong type")
+            raise _damaged(message("a mesh's positions are of the wrong type"))
         points = self._values(accessor)
         if points is None:
             return
         low, high = points.min(axis=0), points.max(axis=0)
         if not (np.isfinite(low).all() and np.isfinite(high).all()):
-            raise _damaged("a vertex has a position that is not finite")
+            raise _damaged(message("a vertex has a position that is not finite"))
         if "sparse" in accessor:
             return
         for key, found in (("min", low), ("max", high)):
@@ -382,10 +407,10 @@ class _Checker:
             if stated is None:
                 continue
             if not isinstance(stated, list) or len(stated) != 3 or not all(_is_number(v) for v in stated):
-                raise _damaged("the bounds of a mesh are malformed")
+                raise _damaged(message("the bounds of a mesh are malformed"))
             room = 1e-4 * max(1.0, float(np.abs(found).max()))
             if np.abs(np.array(stated, dtype=np.float64) - found).max() > room:
-                raise _damaged("vertices lie outside of the bounds that the file states")
+                raise _damaged(message("vertices lie outside of the bounds that the file states"))
 
     def _check_nodes(self) -> None:
         nodes = self._items("nodes")
@@ -399,38 +424,40 @@ class _Checker:
                 if value is not None and not (
                     isinstance(value, list) and len(value) == length and all(_is_number(v) for v in value)
                 ):
-                    raise _damaged(f"a node's {key} is not what it should be")
-            for child in _list(node.get("children"), "a node's children"):
+                    raise _damaged(message("a node's {key} is not what it should be", key=key))
+            for child in _list(node.get("children"), message("a node's children")):
                 self._index(child, "nodes", "a node")
                 if child in parent:
-                    raise _damaged("a node hangs from two others")
+                    raise _damaged(message("a node hangs from two others"))
                 parent[child] = number
         rooted: set[int] = set()  # nodes whose way up is known to come to an end
         for start in range(len(nodes)):
             number, way = start, set[int]()
             while number in parent and number not in rooted:
                 if number in way:
-                    raise _damaged("its nodes hang from each other in a ring")
+                    raise _damaged(message("its nodes hang from each other in a ring"))
                 way.add(number)
                 number = parent[number]
             rooted |= way
         scenes = self._items("scenes")
         for scene in scenes:
-            for node in _list(scene.get("nodes"), "a scene's nodes"):
+            for node in _list(scene.get("nodes"), message("a scene's nodes")):
                 self._index(node, "nodes", "a scene")
         if "scene" in self.document:
-            self._index(self.document["scene"], "scenes", "the file")
+            self._index(self.document["scene"], "scenes", message("the file"))
         if not any("mesh" in node for node in nodes):
-            raise _damaged("no mesh is placed in it")
+            raise _damaged(message("no mesh is placed in it"))
 
 
 def _damaged(what: str) -> DamagedFileError:
-    return DamagedFileError(f"The GLB file is damaged: {what}. Nothing was imported; fetch or export it again.")
+    return DamagedFileError(
+        "The GLB file is damaged: {what}. Nothing was imported; fetch or export it again.", what=what
+    )
 
 
 def _object(value: Any, what: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise _damaged(f"{what} is not an object")
+        raise _damaged(message("{what} is not an object", what=what))
     return value
 
 
@@ -438,13 +465,13 @@ def _list(value: Any, what: str) -> list[Any]:
     if value is None:
         return []
     if not isinstance(value, list):
-        raise _damaged(f"{what} is not a list")
+        raise _damaged(message("{what} is not a list", what=what))
     return value
 
 
 def _count(value: Any, what: str) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise _damaged(f"{what} has the impossible value {value!r}")
+        raise _damaged(message("{what} has the impossible value {value}", what=what, value=repr(value)))
     return value
 
 

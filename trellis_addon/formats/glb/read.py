@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...core.errors import DamagedFileError, InputError
+from ...core.messages import reason_of
 from . import check as glb_check
 from .scenes import shown_roots
 from .textured_mesh import SurfaceMaterial, Texture, TexturedMesh
@@ -33,14 +34,14 @@ def read_glb(source: Path | str | bytes) -> TexturedMesh:
         path = Path(source)
         try:
             if path.stat().st_size > glb_check.MAX_FILE_BYTES:
-                raise DamagedFileError(f"{path.name} is larger than 1 GB and is not read.")
+                raise DamagedFileError("{name} is larger than 1 GB and is not read.", name=path.name)
             data = path.read_bytes()
         except OSError as error:
-            raise DamagedFileError(f"{path} cannot be read: {error.strerror or error}.") from error
+            raise DamagedFileError("{path} cannot be read: {reason}.", path=path, reason=reason_of(error)) from error
     glb_check.check_glb(data)
     document, binary = glb_check.split_glb(data)
     if missing := sorted(set(document.get("extensionsUsed", ())) & set(_UNREADABLE)):
-        raise InputError(f"The GLB uses {', '.join(missing)}, which cannot be read here; export it without.")
+        raise InputError("The GLB uses {missing}, which cannot be read here; export it without.", missing=list(missing))
     return _Reader(document, binary).scene()
 
 
@@ -193,7 +194,7 @@ class _Reader:
             uv_set = moved.get("texCoord", uv_set)
             transform = _texture_transform(moved)
         if uv_set not in (0, 1):
-            raise InputError(f"The GLB has a texture on UV set {uv_set}; two sets, 0 and 1, can be read.")
+            raise InputError("The GLB has a texture on UV set {uv_set}; two sets, 0 and 1, can be read.", uv_set=uv_set)
         return Texture(pixels, (wrap[0], wrap[1]), linear, uv_set, transform)
 
     def _image(self, image: Mapping[str, Any]) -> NDArray[np.uint8]:

@@ -35,7 +35,7 @@ class Texture:
         if not self.pixels.shape[0] or not self.pixels.shape[1]:
             raise InputError("A texture has no pixels.")
         if any(way not in WRAPS for way in self.wrap):
-            raise InputError(f"A texture can wrap by {', '.join(WRAPS)}, not by {self.wrap}.")
+            raise InputError("A texture can wrap by {allowed}, not by {given}.", allowed=list(WRAPS), given=self.wrap)
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,11 @@ class SurfaceMaterial:
 
     def __post_init__(self) -> None:
         if self.alpha_mode not in ALPHA_MODES:
-            raise InputError(f"A material's alpha mode is one of {', '.join(ALPHA_MODES)}, not {self.alpha_mode}.")
+            raise InputError(
+                "A material's alpha mode is one of {allowed}, not {given}.",
+                allowed=list(ALPHA_MODES),
+                given=self.alpha_mode,
+            )
 
 
 @dataclass(frozen=True)
@@ -92,7 +96,9 @@ class TexturedMesh:
             raise InputError("A triangle of the mesh refers to a vertex that is not there.")
         for corners, width in ((self.uvs, 2), (self.uvs_1, 2), (self.normals, 3), (self.colours, 4)):
             if corners is not None and corners.shape != (count, 3, width):
-                raise InputError(f"Values at the corners must be (F, 3, {width}), not {corners.shape}.")
+                raise InputError(
+                    "Values at the corners must be (F, 3, {width}), not {shape}.", width=width, shape=corners.shape
+                )
         if not self.materials:
             raise InputError("A mesh needs at least one material.")
         ids = self.material_ids
@@ -101,7 +107,7 @@ class TexturedMesh:
         ):
             raise InputError("A triangle of the mesh has a material that is not there.")
         if self.up not in ("Y", "Z"):
-            raise InputError(f'Up is "Y" or "Z", not "{self.up}".')
+            raise InputError('Up is "Y" or "Z", not "{given}".', given=self.up)
 
     @property
     def ids(self) -> NDArray[np.int32]:

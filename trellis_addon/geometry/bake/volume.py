@@ -32,7 +32,7 @@ class Volume:
         if places.ndim != 2 or places.shape[1] != 3 or values.shape != (len(places), CHANNELS) or not len(places):
             raise InputError("The voxels need (N, 3) coordinates and (N, 6) attributes, N at least 1.")
         if places.min() < 0 or places.max() >= resolution:
-            raise InputError(f"The voxels' coordinates must be between 0 and {resolution - 1}.")
+            raise InputError("The voxels' coordinates must be between 0 and {last}.", last=resolution - 1)
         self.coords = places
         self.values: NDArray[np.float32] = _in_range(values)
         self.resolution = resolution

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...core.errors import Cancelled, EngineError, FieldError, InputError
+from ...core.messages import message
 from ...core.progress import Progress
 from ...formats.glb.tangents import tangents
 from ..bake.bake import Canvas, Detail, bake
@@ -44,7 +45,9 @@ __all__ = [
 F32 = NDArray[np.float32]
 I32 = NDArray[np.int32]
 
-_NOTHING = "Nothing is left of the form after cleaning: it had no surface large enough; try another picture or seed."
+_NOTHING = message(
+    "Nothing is left of the form after cleaning: it had no surface large enough; try another picture or seed."
+)
 
 # Where the stages lie in the whole, as shares of the time they take on two cores.
 _PARTS = {

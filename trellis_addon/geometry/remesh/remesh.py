@@ -270,6 +270,7 @@ def _checked(
         raise InputError("Coordinates, vertices and flags of a dual grid must be (L, 3) of the same length.")
     if len(voxels) and (voxels.min() < 0 or voxels.max() >= resolution):
         raise InputError(
-            f"A voxel lies outside of its grid of {resolution} a side; give the resolution it was made at."
+            "A voxel lies outside of its grid of {resolution} a side; give the resolution it was made at.",
+            resolution=resolution,
         )
     return voxels, vertices, flags

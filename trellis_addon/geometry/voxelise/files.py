@@ -54,7 +54,7 @@ def save_ovoxel(path: Path | str, volume: OVoxel, **options: Any) -> None:
             alpha_mode=np.array(volume.alpha_mode or ""),
         )
     else:
-        raise InputError(f"An O-Voxel is kept as .vxz or .npz, not as {path.name}.")
+        raise InputError("An O-Voxel is kept as .vxz or .npz, not as {name}.", name=path.name)
 
 
 def load_ovoxel(path: Path | str) -> OVoxel:
@@ -68,7 +68,7 @@ def load_ovoxel(path: Path | str) -> OVoxel:
     except TrellisError:
         raise
     except (OSError, ValueError, TypeError, KeyError, EOFError, OverflowError, zipfile.BadZipFile) as error:
-        raise DamagedFileError(f"{path.name} is not a sound O-Voxel file; write it again.") from error
+        raise DamagedFileError("{name} is not a sound O-Voxel file; write it again.", name=path.name) from error
 
 
 def _from_vxz(path: Path) -> OVoxel:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...core.errors import FieldError, InputError
+from ...core.messages import message
 from ...core.progress import Progress
 from ...formats.glb.textured_mesh import TexturedMesh
 from ..voxels.dual_grid import dual_grid_to_mesh
@@ -63,7 +64,11 @@ def voxelise(mesh: TexturedMesh, resolution: int = 512, *, progress: Progress | 
     """
     progress = progress or Progress()
     if not MIN_RESOLUTION <= resolution <= MAX_RESOLUTION:
-        raise FieldError("resolution", resolution, f"it must be from {MIN_RESOLUTION} to {MAX_RESOLUTION}")
+        raise FieldError(
+            "resolution",
+            resolution,
+            message("it must be from {smallest} to {largest}", smallest=MIN_RESOLUTION, largest=MAX_RESOLUTION),
+        )
     transform = fitting_transform(mesh, resolution)
     back = np.linalg.inv(transform)
     points = (mesh.vertices.astype(np.float64) @ back[:3, :3].T + back[:3, 3]).astype(np.float32)

@@ -56,15 +56,17 @@ def grid_of(
     if grid_size is not None:
         cells = np.broadcast_to(np.asarray(_host(grid_size)), 3).astype(np.int64)
         if (cells < 1).any() or (cells > 65536).any():
-            raise InputError(f"A grid of {cells.tolist()} cells cannot be used; it takes 1 to 65536 along each axis.")
+            raise InputError(
+                "A grid of {cells} cells cannot be used; it takes 1 to 65536 along each axis.", cells=cells.tolist()
+            )
         size = extent / cells.astype(np.float32)
     else:
         size = np.broadcast_to(np.asarray(_host(voxel_size), np.float32), 3)
         if not np.isfinite(size).all() or (size <= 0).any():
-            raise InputError(f"A voxel size of {size.tolist()} cannot be used; it must be positive.")
+            raise InputError("A voxel size of {size} cannot be used; it must be positive.", size=size.tolist())
         cells = np.rint(extent / size)
         if (cells < 1).any() or (cells > 65536).any():
-            raise InputError(f"A voxel size of {size.tolist()} does not fit the bounding box.")
+            raise InputError("A voxel size of {size} does not fit the bounding box.", size=size.tolist())
     return size.astype(np.float32), (int(cells[0]), int(cells[1]), int(cells[2])), box[0]
 
 
@@ -95,7 +97,7 @@ def dual_grid_to_mesh(
     if coords.shape != (count, 3) or dual_vertices.shape != (count, 3) or intersected.shape != (count, 3):
         raise InputError("Coordinates, vertices and flags of a dual grid must be (L, 3) of the same length.")
     if split not in ("reference", "flat"):
-        raise InputError(f'A quad can be split by "reference" or "flat", not by "{split}".')
+        raise InputError('A quad can be split by "reference" or "flat", not by "{split}".', split=split)
     if train and split_weight is None:
         raise InputError("Training splits quads by their weights, and none are given.")
     size, shape, origin = grid_of(voxel_size, grid_size, aabb)

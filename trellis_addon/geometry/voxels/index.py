@@ -32,7 +32,9 @@ class VoxelIndex:
         if coords.shape[0]:
             for column, side in zip(columns[-3:], self.shape, strict=True):
                 if int(xp.min(column)) < 0 or int(xp.max(column)) >= side:
-                    raise InputError(f"A voxel lies outside of its grid of {' x '.join(map(str, self.shape))}.")
+                    raise InputError(
+                        "A voxel lies outside of its grid of {shape}.", shape=" x ".join(map(str, self.shape))
+                    )
             if self.batched:
                 if int(xp.min(columns[0])) < 0:
                     raise InputError("A voxel has a negative batch number.")

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...core.errors import DamagedFileError, InputError
+from ...core.messages import message, reason_of
 from . import morton
 from .vxz_filters import FILTERS, backward, forward, prediction
 from .vxz_streams import COMPRESSIONS, LEVELS, compress, decompress
@@ -54,10 +55,10 @@ def write_vxz(
     """
     places = _checked(coords, attributes)
     if chunk_size not in [1 << bits for bits in range(1, morton.MAX_BITS + 1)]:
-        raise InputError(f"A chunk is 2, 4, 8 ... 1024 voxels wide, not {chunk_size}.")
+        raise InputError("A chunk is 2, 4, 8 ... 1024 voxels wide, not {size}.", size=chunk_size)
     for value, allowed in ((filter, FILTERS), (compression, COMPRESSIONS), (interleave, INTERLEAVES)):
         if value not in allowed:
-            raise InputError(f'"{value}" is none of {", ".join(allowed)}.')
+            raise InputError('"{value}" is none of {allowed}.', value=value, allowed=list(allowed))
     depth = chunk_size.bit_length() - 1
     chunk = places // chunk_size
     inner = places - chunk * chunk_size
@@ -131,14 +132,14 @@ def read_npz(path: Path | str) -> tuple[NDArray[np.int32], dict[str, NDArray[Any
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, NotImplementedError) as error:
-        raise _damaged("it is no archive of numbers") from error
+        raise _damaged(message("it is no archive of numbers")) from error
     except MemoryError:
-        raise _damaged("it asks for more memory than there is") from None
+        raise _damaged(message("it asks for more memory than there is")) from None
     coords = arrays.pop("coord", None)
     if coords is None or coords.ndim != 2 or coords.shape[1] != 3 or coords.dtype.kind not in "iu":
-        raise _damaged("it has no coordinates")
+        raise _damaged(message("it has no coordinates"))
     if any(array.ndim == 0 or len(array) != len(coords) for array in arrays.values()):
-        raise _damaged("an attribute does not fit the voxels")
+        raise _damaged(message("an attribute does not fit the voxels"))
     return coords.astype(np.int32), arrays
 
 
@@ -153,12 +154,14 @@ def _checked(coords: NDArray[Any], attributes: Attributes) -> NDArray[np.int64]:
     channels = 0
     for name, array in attributes.items():
         if not _NAME.fullmatch(name) or name in _RESERVED:
-            raise InputError(f"An attribute cannot be called {name!r}.")
+            raise InputError("An attribute cannot be called {name}.", name=repr(name))
         if array.dtype != np.uint8 or array.ndim not in (1, 2) or len(array) != len(places):
-            raise InputError(f"The attribute {name} must be (voxels, channels) of 8 bits.")
+            raise InputError("The attribute {name} must be (voxels, channels) of 8 bits.", name=name)
         channels += 1 if array.ndim == 1 else array.shape[1]
     if channels > MAX_CHANNELS:
-        raise InputError(f"A .vxz file holds up to {MAX_CHANNELS} channels, not {channels}.")
+        raise InputError(
+            "A .vxz file holds up to {limit} channels, not {channels}.", limit=MAX_CHANNELS, channels=channels
+        )
     return places
 
 
@@ -179,68 +182,77 @@ def _streams(layout: list[tuple[str, int]], interleave: str) -> list[tuple[str, 
 def _split(path: Path) -> tuple[dict[str, Any], memoryview]:
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
-            raise _damaged("it is larger than 8 GB")
+            raise _damaged(message("it is larger than 8 GB"))
         data = path.read_bytes()
     except OSError as error:
-        raise DamagedFileError(f"{path} cannot be read: {error.strerror or error}.") from error
+        raise DamagedFileError("{path} cannot be read: {reason}.", path=path, reason=reason_of(error)) from error
     if len(data) < 8 or data[:3] != b"VXZ":
-        raise _damaged("it does not start as a .vxz file does")
+        raise _damaged(message("it does not start as a .vxz file does"))
     if data[3] != 0:
-        raise _damaged(f"it has version {data[3]}, and only version 0 can be read")
+        raise _damaged(message("it has version {version}, and only version 0 can be read", version=data[3]))
     offset = struct.unpack(">I", data[4:8])[0]
     if not 8 < offset <= len(data) or offset > MAX_JSON_BYTES:
-        raise _damaged("its description is cut off")
+        raise _damaged(message("its description is cut off"))
     try:
         description = json.loads(data[8:offset].decode("utf-8"))
     except (ValueError, RecursionError):
-        raise _damaged("its description cannot be read") from None
+        raise _damaged(message("its description cannot be read")) from None
     if not isinstance(description, dict):
-        raise _damaged("its description is not an object")
+        raise _damaged(message("its description is not an object"))
     return description, memoryview(data)[offset:]
 
 
 def _unpack(description: dict[str, Any], binary: memoryview) -> tuple[NDArray[np.int32], dict[str, NDArray[np.uint8]]]:
-    total = _whole(description.get("num_voxel"), "number of voxels", MAX_VOXELS)
-    size = _whole(description.get("chunk_size"), "chunk size", 1 << morton.MAX_BITS)
+    total = _whole(description.get("num_voxel"), message("number of voxels"), MAX_VOXELS)
+    size = _whole(description.get("chunk_size"), message("chunk size"), 1 << morton.MAX_BITS)
     if size < 2 or size & (size - 1):
-        raise _damaged(f"its chunks are {size} voxels wide")
+        raise _damaged(message("its chunks are {size} voxels wide", size=size))
     kinds: dict[str, str] = {}
     for key, allowed in (("filter", FILTERS), ("compression", COMPRESSIONS), ("attr_interleave", INTERLEAVES)):
         kinds[key] = str(description.get(key, _DEFAULTS.get(key)))
         if kinds[key] not in allowed:
-            raise _damaged(f"its {key} has the impossible value {kinds[key][:40]!r}")
+            raise _damaged(
+                message("its {what} has the impossible value {value}", what=key, value=repr(kinds[key][:40]))
+            )
     layout = _layout(description.get("attr"))
     streams = _streams(layout, kinds["attr_interleave"])
     chunks = description.get("chunks")
     if not isinstance(chunks, list) or len(chunks) > max(total, 1):
-        raise _damaged("its chunks are not a list of chunks")
+        raise _damaged(message("its chunks are not a list of chunks"))
     channels = sum(count for _, count in layout)
     depth = size.bit_length() - 1
     places, values, left = [], [], total
     for chunk in chunks:
         if not isinstance(chunk, dict):
-            raise _damaged("a chunk is not an object")
+            raise _damaged(message("a chunk is not an object"))
         corner = chunk.get("idx")
         if not (isinstance(corner, list) and len(corner) == 3 and all(_is_whole(v) and abs(v) < 2**20 for v in corner)):
-            raise _damaged("a chunk has no place")
+            raise _damaged(message("a chunk has no place"))
         here = _slice(binary, chunk.get("ptr"), "chunk")
         octree = decompress(_slice(here, chunk.get("svo"), "octree"), kinds["compression"], left * depth)
         codes = morton.octree_codes(np.frombuffer(octree, np.uint8), depth)
         left -= len(codes)
         if left < 0:
-            raise _damaged("it has more voxels than it says")
+            raise _damaged(message("it has more voxels than it says"))
         inner = morton.decode(codes)
         block = np.empty((len(codes), channels), np.uint8)
         for name, columns in streams:
             wide = columns.stop - columns.start
             raw = decompress(_slice(here, chunk.get(name), name), kinds["compression"], len(codes) * wide)
             if len(raw) != len(codes) * wide:
-                raise _damaged(f"a stream of {name} has {len(raw)} bytes in place of {len(codes) * wide}")
+                raise _damaged(
+                    message(
+                        "a stream of {name} has {count} bytes in place of {expected}",
+                        name=name,
+                        count=len(raw),
+                        expected=len(codes) * wide,
+                    )
+                )
             block[:, columns] = np.frombuffer(raw, np.uint8).reshape(len(codes), wide)
         values.append(backward(block, prediction(kinds["filter"], codes, inner, size)))
         places.append(inner.astype(np.int64) + np.array(corner, np.int64) * size)
     if left:
-        raise _damaged(f"it has {total - left} voxels and says it has {total}")
+        raise _damaged(message("it has {found} voxels and says it has {total}", found=total - left, total=total))
     coords = np.concatenate(places).astype(np.int32) if places else np.zeros((0, 3), np.int32)
     table = np.concatenate(values) if values else np.zeros((0, channels), np.uint8)
     out, start = {}, 0
@@ -252,25 +264,25 @@ def _unpack(description: dict[str, Any], binary: memoryview) -> tuple[NDArray[np
 
 def _layout(value: Any) -> list[tuple[str, int]]:
     if not isinstance(value, list) or not 1 <= len(value) <= MAX_CHANNELS:
-        raise _damaged("it does not say which attributes it has")
+        raise _damaged(message("it does not say which attributes it has"))
     out = []
     for item in value:
         if not (isinstance(item, list) and len(item) == 2 and isinstance(item[0], str) and _NAME.fullmatch(item[0])):
-            raise _damaged("an attribute has no proper name")
-        out.append((item[0], _whole(item[1], "number of channels", MAX_CHANNELS)))
+            raise _damaged(message("an attribute has no proper name"))
+        out.append((item[0], _whole(item[1], message("number of channels"), MAX_CHANNELS)))
     names = [name for name, _ in out]
     if len(set(names)) < len(names) or set(names) & set(_RESERVED) or any(count < 1 for _, count in out):
-        raise _damaged("its attributes have names that cannot be told apart")
+        raise _damaged(message("its attributes have names that cannot be told apart"))
     if sum(count for _, count in out) > MAX_CHANNELS:
-        raise _damaged("it has too many channels")
+        raise _damaged(message("it has too many channels"))
     return out
 
 
 def _slice(data: memoryview, place: Any, what: str) -> memoryview:
     if not (isinstance(place, list) and len(place) == 2 and all(_is_whole(v) and v >= 0 for v in place)):
-        raise _damaged(f"a {what} has no place in it")
+        raise _damaged(message("a {what} has no place in it", what=what))
     if place[0] + place[1] > len(data):
-        raise _damaged(f"a {what} reaches beyond its end: it was cut off")
+        raise _damaged(message("a {what} reaches beyond its end: it was cut off", what=what))
     return data[place[0] : place[0] + place[1]]
 
 
@@ -280,9 +292,9 @@ def _is_whole(value: Any) -> bool:
 
 def _whole(value: Any, what: str, most: int) -> int:
     if not _is_whole(value) or not 0 <= value <= most:
-        raise _damaged(f"its {what} has the impossible value {str(value)[:40]}")
+        raise _damaged(message("its {what} has the impossible value {value}", what=what, value=str(value)[:40]))
     return int(value)
 
 
 def _damaged(what: str) -> DamagedFileError:
-    return DamagedFileError(f"The voxel file is damaged: {what}. Fetch or write it again.")
+    return DamagedFileError("The voxel file is damaged: {what}. Fetch or write it again.", what=what)

@@ -22,6 +22,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ...core.errors import Cancelled, NetworkSettingsError, TrellisError
+from ...core.messages import message
 from ...core.progress import Progress
 from ...core.version import VERSION
 from ...runtime.layout import LocalFolder, chosen_folder, local_folder
@@ -67,21 +68,21 @@ def report(
     where = chosen_folder(folder) if isinstance(folder, Path) else folder or local_folder()
     found = _Findings(where, progress or Progress())
     for share, title, lines in (
-        (0.00, "Versions", _versions),
-        (0.02, "Devices", _devices),
-        (0.15, "Local backend", _installation),
-        (0.20, "Weights", _weights),
-        (0.25, "Worker", _worker),
-        (0.30, "Self-test", _selftest if selftest else _no_selftest),
-        (0.95, "Network", _network),
-        (0.96, "Variables", _variables),
-        (0.97, "Last jobs that failed", _jobs),
+        (0.00, message("Versions"), _versions),
+        (0.02, message("Devices"), _devices),
+        (0.15, message("Local backend"), _installation),
+        (0.20, message("Weights"), _weights),
+        (0.25, message("Worker"), _worker),
+        (0.30, message("Self-test"), _selftest if selftest else _no_selftest),
+        (0.95, message("Network"), _network),
+        (0.96, message("Variables"), _variables),
+        (0.97, message("Last jobs that failed"), _jobs),
         (0.98, "install.log, the last that matters", lambda found: _log(found.folder.logs / "install.log")),
         (0.99, "worker.log, the last that matters", lambda found: _log(found.folder.logs / "worker.log")),
     ):
-        found.progress.update(f"Examining: {title}", share)
+        found.progress.update(message("Examining: {title}", title=title), share)
         found.section(title, lines)
-    found.progress.update("Examining", 1.0)
+    found.progress.update(message("Examining"), 1.0)
     problems = tuple(Problem(redacted(each.what), redacted(each.cure)) for each in found.problems)
     head = [f"TRELLIS.2 for Blender {VERSION}: report of {datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC", ""]
     head += [f"PROBLEM  {problem.what}\n         {problem.cure}" for problem in problems] or ["No problem was found."]
@@ -160,7 +161,10 @@ def _devices(found: _Findings) -> Iterator[str]:
     disk = free_disk(found.folder.root)
     yield f"disk of the folder: {megabytes(disk)} free"
     if 0 < disk < _LEAST_DISK:
-        found.problem(f"Only {megabytes(disk)} of the folder's disk are free.", "Make room, or choose another folder.")
+        found.problem(
+            message("Only {free} of the folder's disk are free.", free=megabytes(disk)),
+            message("Make room, or choose another folder."),
+        )
     build = choose_build(machine)
     yield f"PyTorch that fits: {build.key}. {build.reason}"
 
@@ -174,14 +178,15 @@ def _installation(found: _Findings) -> Iterator[str]:
         yield f"TRELLIS2_PYTHON names another Python: {named}"
         if not Path(named).is_file():
             found.problem(
-                "The Python that TRELLIS2_PYTHON names is not there.", "Correct the variable, or take it away."
+                message("The Python that TRELLIS2_PYTHON names is not there."),
+                message("Correct the variable, or take it away."),
             )
     if state is None:
         yield "nothing is installed there"
         if not named:
             found.problem(
-                "The local GPU backend is not installed.",
-                "Install it in Preferences > Local GPU, or by `python -m trellis_addon local install`.",
+                message("The local GPU backend is not installed."),
+                message("Install it in Preferences > Local GPU, or by `python -m trellis_addon local install`."),
             )
         return
     versions = {"version": state.version, "build": state.build, "Python": state.python, "PyTorch": state.torch}
@@ -189,9 +194,11 @@ def _installation(found: _Findings) -> Iterator[str]:
     date = f", installed {_date(state.installed)}" if state.installed else ""
     yield f"{'complete' if state.complete else 'not complete'}{date}"
     if not state.complete:
-        found.problem("The installation is not complete.", "Press Install again: it goes on where it broke off.")
+        found.problem(
+            message("The installation is not complete."), message("Press Install again: it goes on where it broke off.")
+        )
     elif not folder.python.is_file():
-        found.problem("The environment's Python is gone.", "Install again; the weights are kept.")
+        found.problem(message("The environment's Python is gone."), message("Install again; the weights are kept."))
 
 
 def _weights(found: _Findings) -> Iterator[str]:
@@ -219,9 +226,15 @@ def _weights(found: _Findings) -> Iterator[str]:
         elif key in wanted and not group.have:
             missing.append(key)
     if damaged:
-        found.problem(f"Weights are not the published ones ({', '.join(damaged)}): {first}.", "Download them again.")
+        found.problem(
+            message("Weights are not the published ones ({damaged}): {first}.", damaged=damaged, first=first),
+            message("Download them again."),
+        )
     if missing:
-        found.problem(f"Weights are missing: {', '.join(missing)}.", "Download them in Preferences > Local GPU.")
+        found.problem(
+            message("Weights are missing: {missing}.", missing=missing),
+            message("Download them in Preferences > Local GPU."),
+        )
 
 
 def _worker(found: _Findings) -> Iterator[str]:
@@ -234,7 +247,10 @@ def _worker(found: _Findings) -> Iterator[str]:
     if status.cause:
         yield f"last end: {status.cause}"
     if status.state == "failed":
-        found.problem(f"The worker has failed: {status.cause or 'nobody knows why'}", "Start it again; see worker.log.")
+        found.problem(
+            message("The worker has failed: {cause}", cause=status.cause or message("nobody knows why")),
+            message("Start it again; see worker.log."),
+        )
 
 
 def _no_selftest(found: _Findings) -> Iterator[str]:
@@ -259,16 +275,20 @@ def _selftest(found: _Findings) -> Iterator[str]:
             device = str(line.get("value"))
         if line.get("value") == "failed":
             found.problem(
-                f"The self-test of {line.get('name')} failed: {note or 'nobody says why'}.",
-                "Update the card's driver, then install the local backend again.",
+                message(
+                    "The self-test of {device} failed: {reason}.",
+                    device=line.get("name"),
+                    reason=note or message("nobody says why"),
+                ),
+                message("Update the card's driver, then install the local backend again."),
             )
     if not measured:
-        found.problem("The self-test said nothing.", "Install the local backend again.")
+        found.problem(message("The self-test said nothing."), message("Install the local backend again."))
     cards = [line for line in found.lines if re.match(r"   (nvidia|amd|apple) \d", line)]
     if device == "cpu" and cards:
         found.problem(
-            f"PyTorch does not see the card ({cards[0].strip()}) and computes on the processor.",
-            "Update the card's driver, then install again with the build that fits.",
+            message("PyTorch does not see the card ({card}) and computes on the processor.", card=cards[0].strip()),
+            message("Update the card's driver, then install again with the build that fits."),
         )
 
 
@@ -287,7 +307,7 @@ def run_selftest(weights: Path | None, progress: Progress, seconds: float = _SEL
                 break
             except subprocess.TimeoutExpired:
                 passed = time.monotonic() - began
-                progress.update("Examining: self-test", min(passed / 20.0, 0.99))
+                progress.update(message("Examining: self-test"), min(passed / 20.0, 0.99))
                 if passed > seconds:
                     ended = f"it did not end within {seconds:.0f} seconds"
                     process.kill()

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from ...core.messages import message
 from ..machine.hardware import Card, Machine
 
 TORCH_VERSION = "2.13.0"
@@ -84,62 +85,91 @@ def choose_build(machine: Machine) -> TorchBuild:
     """The build that fits a machine, with a sentence why."""
     builds = builds_for(machine)
     if not builds:
-        return _because(_CPU, "PyTorch has no build for this system; use the remote API or another machine.")
+        return _because(_CPU, message("PyTorch has no build for this system; use the remote API or another machine."))
     by_kind = {kind: [card for card in machine.cards if card.kind == kind] for kind in ("nvidia", "amd", "apple")}
     if by_kind["nvidia"] and "cuda" in builds:
         return _for_nvidia(by_kind["nvidia"], machine.system, builds)
     if by_kind["amd"]:
         return _for_amd(by_kind["amd"], machine.system, builds)
     if by_kind["apple"] and "apple" in builds:
-        return _because(builds["apple"], f"{by_kind['apple'][0].name} computes with Metal.")
+        return _because(builds["apple"], message("{card} computes with Metal.", card=by_kind["apple"][0].name))
     others = [card.name for card in machine.cards]
     if others:
-        return _because(builds["cpu"], f"{others[0]} cannot be used for this; the processor works instead, slowly.")
-    return _because(builds["cpu"], "No graphics card was found; the processor works instead, slowly.")
+        return _because(
+            builds["cpu"],
+            message("{card} cannot be used for this; the processor works instead, slowly.", card=others[0]),
+        )
+    return _because(builds["cpu"], message("No graphics card was found; the processor works instead, slowly."))
 
 
 def _for_nvidia(cards: list[Card], system: str, builds: dict[str, TorchBuild]) -> TorchBuild:
     """The build for the newest of the cards: who has two wants the better one to work."""
     card = max(cards, key=lambda card: (_capability(card), card.total))
     driver = _major(card.driver)
-    said = f"{card.name} with driver {card.driver}" if card.driver else card.name
+    said = message("{card} with driver {driver}", card=card.name, driver=card.driver) if card.driver else card.name
     if _capability(card) < _TURING and "cuda12" in builds:
         if driver and driver < _CUDA_12_DRIVER[system]:
             return _because(
                 builds["cuda12"],
-                f"{said} needs CUDA 12, and that driver {_CUDA_12_DRIVER[system]} or newer: update the driver; until "
-                "then the processor works instead.",
+                message(
+                    "{card} needs CUDA 12, and that driver {needed} or newer: update the driver; until then "
+                    "the processor works instead.",
+                    card=said,
+                    needed=_CUDA_12_DRIVER[system],
+                ),
             )
-        return _because(builds["cuda12"], f"{said} is older than what CUDA 13 serves.")
+        return _because(builds["cuda12"], message("{card} is older than what CUDA 13 serves.", card=said))
     if not driver or driver >= _CUDA_13_DRIVER:
-        return _because(builds["cuda"], f"{said} works with CUDA 13.")
+        return _because(builds["cuda"], message("{card} works with CUDA 13.", card=said))
     is_known_to_12 = _capability(card) <= (9, 0) and "cuda12" in builds
     if is_known_to_12 and driver >= _CUDA_12_DRIVER[system]:
-        return _because(builds["cuda12"], f"{said} works with CUDA 12; CUDA 13 needs driver {_CUDA_13_DRIVER}.")
+        return _because(
+            builds["cuda12"],
+            message("{card} works with CUDA 12; CUDA 13 needs driver {driver}.", card=said, driver=_CUDA_13_DRIVER),
+        )
     return _because(
         builds["cuda"],
-        f"{said} needs CUDA 13, and that driver {_CUDA_13_DRIVER} or newer: update the driver; until then the "
-        "processor works instead.",
+        message(
+            "{card} needs CUDA 13, and that driver {driver} or newer: update the driver; until then the "
+            "processor works instead.",
+            card=said,
+            driver=_CUDA_13_DRIVER,
+        ),
     )
 
 
 def _for_amd(cards: list[Card], system: str, builds: dict[str, TorchBuild]) -> TorchBuild:
     card = max(cards, key=lambda card: (card.capability in _ROCM_TARGETS, card.total))
     if "rocm" not in builds:
-        where = "Windows" if system == "windows" else "this system"
         return _because(
-            builds["cpu"], f"PyTorch has no build for {card.name} on {where}; the processor works instead, slowly."
+            builds["cpu"],
+            message(
+                "PyTorch has no build for {card} on Windows; the processor works instead, slowly."
+                if system == "windows"
+                else "PyTorch has no build for {card} on this system; the processor works instead, slowly.",
+                card=card.name,
+            ),
         )
     if card.capability in _ROCM_TARGETS:
-        return _because(builds["rocm"], f"{card.name} ({card.capability}) works with ROCm 7.2.")
+        return _because(
+            builds["rocm"],
+            message("{card} ({capability}) works with ROCm 7.2.", card=card.name, capability=card.capability),
+        )
     if card.capability:
         return _because(
             builds["cpu"],
-            f"PyTorch's ROCm build has no code for {card.name} ({card.capability}); the processor works instead.",
+            message(
+                "PyTorch's ROCm build has no code for {card} ({capability}); the processor works instead.",
+                card=card.name,
+                capability=card.capability,
+            ),
         )
     return _because(
         builds["cpu"],
-        f"{card.name} has no ROCm driver (amdgpu with KFD) loaded; with one, choose ROCm. The processor works instead.",
+        message(
+            "{card} has no ROCm driver (amdgpu with KFD) loaded; with one, choose ROCm. The processor works instead.",
+            card=card.name,
+        ),
     )
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...core.addresses import without_login
 from ...core.errors import EngineError
+from ...core.messages import message
 from ...core.progress import Progress
 from ...transfer.errors import PASSING, BrokenOff, DownloadError
 from ...transfer.failures import explain, is_lasting, short
@@ -137,20 +138,29 @@ class Finder:
                 for piece in reply.iter_bytes():
                     content += piece
                     if len(content) > _MOST:
-                        raise EngineError(f"{shown} is no package index; check pip's settings.")
+                        raise EngineError("{index} is no package index; check pip's settings.", index=shown)
                 base, kind = str(reply.url), reply.headers.get("content-type", "")
         except httpx.HTTPStatusError as error:
             code = error.response.status_code
             kind_of_error = BrokenOff if code in PASSING else DownloadError
             raise kind_of_error(
-                f"{shown} answers {code} where {name} was looked for; check pip's settings, or try again later.", code
+                message(
+                    "{index} answers {status_code} where {name} was looked for; check pip's settings, or try "
+                    "again later.",
+                    index=shown,
+                    status_code=code,
+                    name=name,
+                ),
+                code,
             ) from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             if (told := explain(error)) is not None:
                 raise DownloadError(str(told)) if is_lasting(error) else BrokenOff(str(told)) from None
             raise BrokenOff(
-                f"{shown} cannot be reached ({short(error)}); check the connection, or name your proxy in HTTPS_PROXY "
-                "or your own index in PIP_INDEX_URL."
+                "{index} cannot be reached ({reason}); check the connection, or name your proxy in HTTPS_PROXY or "
+                "your own index in PIP_INDEX_URL.",
+                index=shown,
+                reason=short(error),
             ) from None
         base = _with_login(base, place)
         if "json" in kind:
@@ -158,12 +168,28 @@ class Finder:
         return _from_html(content.decode("utf-8", "replace"), base)
 
     def _missing(self, wanted: Wanted, python: Python, is_refused: bool) -> str:
-        what = wanted.wheel.file if wanted.wheel else f"{wanted.name} {wanted.version} for Python {python.version}"
+        what = (
+            wanted.wheel.file
+            if wanted.wheel
+            else message(
+                "{name} {version} for Python {python}", name=wanted.name, version=wanted.version, python=python.version
+            )
+        )
         if self.folder is not None:
-            return f"{self.folder} has no {what}; put it there, or install from the package index."
+            return message(
+                "{folder} has no {package}; put it there, or install from the package index.",
+                folder=self.folder,
+                package=what,
+            )
         if is_refused:
-            return f"No package index tells the checksum of {what}, so that it cannot be trusted; take another index."
-        return f"No package index has {what}; check PIP_INDEX_URL and pip's configuration, or update the add-on."
+            return message(
+                "No package index tells the checksum of {package}, so that it cannot be trusted; take another index.",
+                package=what,
+            )
+        return message(
+            "No package index has {package}; check PIP_INDEX_URL and pip's configuration, or update the add-on.",
+            package=what,
+        )
 
 
 def _pick(files: list[Found], wanted: Wanted, python: Python) -> Found | None:
@@ -210,7 +236,7 @@ def _from_json(content: bytes, base: str, shown: str) -> list[Found]:
             if str(file["filename"]).endswith(".whl")
         ]
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise EngineError(f"{shown} is no package index; check pip's settings.") from None
+        raise EngineError("{index} is no package index; check pip's settings.", index=shown) from None
 
 
 class _Links(html.parser.HTMLParser):

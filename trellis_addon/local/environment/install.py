@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...core.errors import Cancelled, EngineError, OfflineError
+from ...core.messages import reason_of
 from ...core.progress import Progress
 from ...core.version import VERSION
 from ...runtime.code import ensure_code
@@ -175,7 +176,11 @@ def _python(plan: Plan, uv: Path | None, progress: Progress) -> Python:
     executable = plan.python
     if not executable:
         if uv is None:
-            raise EngineError(f"No Python {VERSIONS[0]} to {VERSIONS[-1]} was found; install one from python.org.")
+            raise EngineError(
+                "No Python {first} to {last} was found; install one from python.org.",
+                first=VERSIONS[0],
+                last=VERSIONS[-1],
+            )
         progress.update("Downloading Python", 0.0)
         executable = virtual.fetch_python(uv, plan.target.version, plan.folder, pip_settings(), progress)
     found = look_at(executable)
@@ -216,11 +221,12 @@ def _fetch(found: Sequence[Found], folder: LocalFolder, client: httpx.Client | N
         try:
             digest = hash_file(one.path, lambda done: progress.check())
         except OSError as error:
-            raise EngineError(f"{one.path} cannot be read ({error.strerror or error}).") from error
+            raise EngineError("{path} cannot be read ({reason}).", path=one.path, reason=reason_of(error)) from error
         if not fits(digest, one.wheel.sha256):
             raise EngineError(
-                f"{one.path} is not the file that this version is made for: its checksum is another. Take it away, or "
-                "replace it."
+                "{path} is not the file that this version is made for: its checksum is another. Take it away, or "
+                "replace it.",
+                path=one.path,
             )
         paths.append(one.path)
     if remotes:
@@ -237,8 +243,11 @@ def _demand_room(plan: Plan, wanted: Sequence[Wanted], found: Sequence[Found]) -
     free = free_disk(plan.folder.root)
     if free and needed > free:
         raise EngineError(
-            f"The installation needs {megabytes(needed)} and {megabytes(free)} are free on the disk of "
-            f"{plan.folder.root}; free some space, or choose another folder."
+            "The installation needs {needed} and {free} are free on the disk of {folder}; free some space, or "
+            "choose another folder.",
+            needed=megabytes(needed),
+            free=megabytes(free),
+            folder=plan.folder.root,
         )
 
 
@@ -284,7 +293,9 @@ def _rename(source: Path, target: Path) -> None:
         except OSError as error:
             if not attempt or os.name != "nt":
                 raise EngineError(
-                    f"{source} cannot be renamed ({error.strerror or error}); close what uses it, and install again."
+                    "{source} cannot be renamed ({reason}); close what uses it, and install again.",
+                    source=source,
+                    reason=reason_of(error),
                 ) from error
         time.sleep(0.1)
 

@@ -94,8 +94,10 @@ def select(packages: Iterable[Package], python: Python, build: TorchBuild) -> li
         wheel = best_wheel(package.wheels, python)
         if wheel is None and package.name != "torch":
             raise EngineError(
-                f"There is no {package.name} {package.version} for Python {python.version} on this machine; choose "
-                "another Python."
+                "There is no {name} {version} for Python {python} on this machine; choose another Python.",
+                name=package.name,
+                version=package.version,
+                python=python.version,
             )
         chosen.append(Wanted(package.name, package.version, wheel))
     if not any(wanted.name == "torch" for wanted in chosen):
@@ -146,7 +148,11 @@ def wanted_by(wheel: Path, python: Python, chosen: Sequence[Wanted]) -> list[Wan
             continue
         exact = [specifier.version for specifier in requirement.specifier if specifier.operator == "=="]
         if len(exact) != 1 or "*" in exact[0]:
-            raise EngineError(f"{wheel.name} asks for {text}, which this version does not know; update the add-on.")
+            raise EngineError(
+                "{name} asks for {text}, which this version does not know; update the add-on.",
+                name=wheel.name,
+                text=text,
+            )
         known.add(name)
         found.append(Wanted(name, exact[0], None))
     return found
@@ -158,7 +164,7 @@ def unpacked_size(wheel: Path) -> int:
         with zipfile.ZipFile(wheel) as archive:
             return sum(entry.file_size for entry in archive.infolist())
     except (OSError, zipfile.BadZipFile):
-        raise EngineError(f"{wheel} is no wheel; take it away and install again.") from None
+        raise EngineError("{wheel} is no wheel; take it away and install again.", wheel=wheel) from None
 
 
 def _requirements(wheel: Path) -> list[str]:
@@ -169,7 +175,7 @@ def _requirements(wheel: Path) -> list[str]:
             name = next(name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
             return BytesParser().parsebytes(archive.read(name)).get_all("Requires-Dist") or []
     except (OSError, StopIteration, zipfile.BadZipFile):
-        raise EngineError(f"{wheel} is no wheel; take it away and install again.") from None
+        raise EngineError("{wheel} is no wheel; take it away and install again.", wheel=wheel) from None
 
 
 def _applies(package: Package, python: Python) -> bool:

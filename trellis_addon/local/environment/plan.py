@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ...core.errors import EngineError
 from ...core.folders import EXTENSION
+from ...core.messages import message
 from ...runtime.layout import LocalFolder, chosen_folder, local_folder
 from ...runtime.running import running
 from ...transfer.part import part_of
@@ -66,12 +67,20 @@ def make_plan(
     chosen, about_build = _build(machine, build)
     found, about_python = _python(machine, python, wheels)
     if not (again or about_build or about_python) and _is_installed(place, chosen, found if python else None):
-        return Plan(place, chosen, found.executable, found, 0, 0, (), ("It is installed already.",), wheels, True)
+        return Plan(
+            place, chosen, found.executable, found, 0, 0, (), (message("It is installed already."),), wheels, True
+        )
     obstacles, notes = [*_about_folder(place, machine), *about_build, *about_python], []
     if not found.executable and not about_python:
-        notes.append(f"No Python {VERSIONS[0]} to {VERSIONS[-1]} was found: one of its own is downloaded.")
+        notes.append(
+            message(
+                "No Python {first} to {last} was found: one of its own is downloaded.",
+                first=VERSIONS[0],
+                last=VERSIONS[-1],
+            )
+        )
     if wheels is not None and not wheels.is_dir():
-        obstacles.append(f"There is no folder {wheels}; choose the one with the wheels.")
+        obstacles.append(message("There is no folder {folder}; choose the one with the wheels.", folder=wheels))
     download = disk = 0
     try:
         wanted = select(load_lock(), found, chosen)
@@ -80,18 +89,25 @@ def make_plan(
         download = 0 if wheels is not None else download
         disk = download + unpacked_bytes(wanted, chosen) + _SPARE
         if there:
-            notes.append(f"An installation was broken off here: {megabytes(there)} are downloaded already.")
+            notes.append(
+                message("An installation was broken off here: {done} are downloaded already.", done=megabytes(there))
+            )
     except EngineError as error:
         if not obstacles:
-            obstacles.append(str(error))
+            obstacles.append(error.message)
     free = free_disk(place.root)
     if free and disk > free:
         obstacles.append(
-            f"The installation needs {megabytes(disk)} and {megabytes(free)} are free on the disk of {place.root}; "
-            "free some space, or choose another folder."
+            message(
+                "The installation needs {needed} and {free} are free on the disk of {folder}; free some "
+                "space, or choose another folder.",
+                needed=megabytes(disk),
+                free=megabytes(free),
+                folder=place.root,
+            )
         )
     if place.is_installed:
-        notes.append("What is installed there is replaced; weights stay.")
+        notes.append(message("What is installed there is replaced; weights stay."))
     folder_of_wheels = wheels.absolute() if wheels is not None else None
     return Plan(
         place, chosen, found.executable, found, download, disk, tuple(obstacles), tuple(notes), folder_of_wheels
@@ -132,20 +148,31 @@ def megabytes(size: int) -> str:
 def _about_folder(folder: LocalFolder, machine: Machine) -> list[str]:
     root = folder.root
     if is_blenders(str(root)):
-        return [f"{root} lies in Blender's own folder, which stays as it is; choose another one."]
+        return [
+            message("{folder} lies in Blender's own folder, which stays as it is; choose another one.", folder=root)
+        ]
     if __name__.startswith("bl_ext.") and root.is_relative_to(EXTENSION):
-        return [f"{root} lies in the extension's own folder, which Blender replaces; choose another one."]
+        return [
+            message(
+                "{folder} lies in the extension's own folder, which Blender replaces; choose another one.", folder=root
+            )
+        ]
     if machine.system == "windows" and len(str(root)) > _LONGEST_ROOT:
-        return [f"{root} is too long a path for Windows and PyTorch; choose a folder nearer to the drive's top."]
+        return [
+            message(
+                "{folder} is too long a path for Windows and PyTorch; choose a folder nearer to the drive's top.",
+                folder=root,
+            )
+        ]
     if root.exists() and not root.is_dir():
-        return [f"{root} is a file; choose a folder."]
+        return [message("{folder} is a file; choose a folder.", folder=root)]
     if folder.state() is None and root.is_dir() and any(root.iterdir()):
-        return [f"{root} has other things in it; choose another folder."]
+        return [message("{folder} has other things in it; choose another folder.", folder=root)]
     nearest = next((place for place in (root, *root.parents) if place.exists()), root)
     if not os.access(nearest, os.W_OK):
-        return [f"{nearest} cannot be written to; choose another folder."]
+        return [message("{folder} cannot be written to; choose another folder.", folder=nearest)]
     if found := running(folder):
-        return [f"The worker is running (process {found[0].pid}); stop it, then install."]
+        return [message("The worker is running (process {process}); stop it, then install.", process=found[0].pid)]
     return []
 
 
@@ -158,7 +185,13 @@ def _build(machine: Machine, key: str) -> tuple[TorchBuild, list[str]]:
         return automatic, []
     if key in builds:
         return builds[key], []
-    return automatic, [f"There is no build {key} for this system; choose one of {', '.join(builds)}, or auto."]
+    return automatic, [
+        message(
+            "There is no build {build} for this system; choose one of {builds}, or auto.",
+            build=key,
+            builds=list(builds),
+        )
+    ]
 
 
 def _python(machine: Machine, executable: str, wheels: Path | None) -> tuple[Python, list[str]]:
@@ -170,7 +203,13 @@ def _python(machine: Machine, executable: str, wheels: Path | None) -> tuple[Pyt
     if found is not None:
         return found, []
     if wheels is not None:
-        return fallback, [f"No Python {VERSIONS[0]} to {VERSIONS[-1]} was found; install one from python.org."]
+        return fallback, [
+            message(
+                "No Python {first} to {last} was found; install one from python.org.",
+                first=VERSIONS[0],
+                last=VERSIONS[-1],
+            )
+        ]
     return fallback, []
 
 

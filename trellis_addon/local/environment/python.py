@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...core.messages import message
 from ...core.processes import ask
 from ..machine.hardware import Machine
 
@@ -80,28 +81,40 @@ def find_python() -> Python | None:
 def look_at(executable: str) -> Python | str:
     """What can be known of an interpreter, or a sentence why it cannot be used."""
     if is_blenders(executable):
-        return f"{executable} is Blender's own Python, which stays as it is; choose another one."
+        return message("{python} is Blender's own Python, which stays as it is; choose another one.", python=executable)
     if "WindowsApps" in Path(executable).parts:
-        return f"{executable} is the Windows Store's, which keeps its files elsewhere; install Python from python.org."
+        return message(
+            "{python} is the Windows Store's, which keeps its files elsewhere; install Python from python.org.",
+            python=executable,
+        )
     told = ask([executable, "-I", "-S", "-B", "-c", _PROBE], _TIMEOUT)
     try:
         facts = json.loads(told or "")
         markers = {str(name): str(value) for name, value in facts["markers"].items()}
         version = markers["python_version"]
     except (ValueError, KeyError, TypeError, AttributeError):
-        return f"{executable} does not start as a Python; choose another one."
+        return message("{python} does not start as a Python; choose another one.", python=executable)
     if is_blenders(str(facts["executable"])) or is_blenders(os.path.join(str(facts["base"]), "bin", "python")):
-        return f"{executable} is Blender's own Python, which stays as it is; choose another one."
+        return message("{python} is Blender's own Python, which stays as it is; choose another one.", python=executable)
     if version not in VERSIONS or markers["implementation_name"] != "cpython" or facts["threaded"]:
-        kind = " without the global lock" if facts["threaded"] else ""
-        return (
-            f"{executable} is {markers['platform_python_implementation']} {markers['python_full_version']}{kind}, "
-            f"which there are no wheels for; choose CPython {VERSIONS[0]} to {VERSIONS[-1]}."
+        return message(
+            "{python} is {implementation} {version} without the global lock, which there are no wheels for; choose "
+            "CPython {first} to {last}."
+            if facts["threaded"]
+            else "{python} is {implementation} {version}, which there are no wheels for; choose CPython {first} to "
+            "{last}.",
+            python=executable,
+            implementation=markers["platform_python_implementation"],
+            version=markers["python_full_version"],
+            first=VERSIONS[0],
+            last=VERSIONS[-1],
         )
     if facts["bits"] != 64:
-        return f"{executable} is a 32-bit Python; choose one of 64 bits."
+        return message("{python} is a 32-bit Python; choose one of 64 bits.", python=executable)
     if facts["system"] == "win-arm64":
-        return f"{executable} is a Python for ARM, which PyTorch is not made for; install the one for x64."
+        return message(
+            "{python} is a Python for ARM, which PyTorch is not made for; install the one for x64.", python=executable
+        )
     return Python(
         executable, markers["python_full_version"], tuple(markers.items()), wheel_tags(version, facts["system"])
     )

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ...core.errors import EngineError
+from ...core.messages import message, reason_of
 from ...core.progress import Progress
 from ...runtime.layout import PARTS, LocalFolder
 from ...runtime.running import demand_idle, exclusive
@@ -30,8 +31,8 @@ def remove(folder: LocalFolder, *, keep_weights: bool = False, progress: Progres
     progress = progress or Progress()
     state = folder.state()
     if state is None:
-        raise EngineError(f"Nothing is installed in {folder.root}.")
-    demand_idle(folder, "remove it")
+        raise EngineError("Nothing is installed in {folder}.", folder=folder.root)
+    demand_idle(folder, message("remove it"))
     with exclusive(folder):
         # half an installation must not look like one
         folder.write_state(replace(state, complete=False))
@@ -127,8 +128,9 @@ def _allow(path: Path) -> None:
 
 def _refused(path: Path, error: OSError) -> EngineError:
     return EngineError(
-        f"{path} cannot be deleted ({error.strerror or error}); close what uses it, then remove again: what is gone "
-        "stays gone."
+        "{path} cannot be deleted ({reason}); close what uses it, then remove again: what is gone stays gone.",
+        path=path,
+        reason=reason_of(error),
     )
 
 

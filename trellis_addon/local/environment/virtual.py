@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ...core.errors import EngineError
+from ...core.messages import message, message_of, reason_of
 from ...core.processes import HIDDEN
 from ...core.progress import Progress
 from ...runtime.layout import LocalFolder, python_of
@@ -38,7 +39,9 @@ def unpack_uv(wheel: Path, folder: LocalFolder) -> Path:
         temporary.replace(target)
     except (OSError, StopIteration, zipfile.BadZipFile) as error:
         raise EngineError(
-            f"uv cannot be unpacked to {folder.tools} ({error}); check the disk and its rights."
+            "uv cannot be unpacked to {folder} ({reason}); check the disk and its rights.",
+            folder=folder.tools,
+            reason=error,
         ) from error
     return target
 
@@ -56,13 +59,17 @@ def fetch_python(uv: Path, version: str, folder: LocalFolder, settings: PipSetti
         _run(command, folder, progress, extra=passed_on)
     except _Failed as error:
         raise EngineError(
-            f"No Python could be downloaded ({error}); install Python {version} from python.org or your system, then "
-            "install again."
+            "No Python could be downloaded ({reason}); install Python {version} from python.org or your system, "
+            "then install again.",
+            reason=error,
+            version=version,
         ) from error
     pattern = f"cpython-{version}*/python.exe" if os.name == "nt" else f"cpython-{version}*/bin/python{version}"
     found = sorted(folder.managed_python.glob(pattern))
     if not found:
-        raise EngineError(f"The downloaded Python is not in {folder.managed_python}; install one from python.org.")
+        raise EngineError(
+            "The downloaded Python is not in {folder}; install one from python.org.", folder=folder.managed_python
+        )
     return str(found[-1])
 
 
@@ -78,7 +85,9 @@ def make_environment(env: Path, python: Python, uv: Path | None, folder: LocalFo
         _run(command, folder, progress)
     except _Failed as error:
         raise EngineError(
-            f"{python.executable} could not make an environment ({error}); choose another Python."
+            "{python} could not make an environment ({reason}); choose another Python.",
+            python=python.executable,
+            reason=error,
         ) from error
 
 
@@ -104,7 +113,7 @@ def fill_environment(
             _fill_by_pip(env, [*packages, "--no-cache-dir", "--no-compile"], python, folder, progress, total)
     except _Failed as error:
         raise EngineError(
-            f"The packages could not be installed ({error}); remove what is there and install again."
+            "The packages could not be installed ({reason}); remove what is there and install again.", reason=error
         ) from error
     finally:
         shutil.rmtree(folder.cache / "uv", ignore_errors=True)
@@ -132,7 +141,7 @@ def run_in(env: Path, code: str, arguments: Sequence[str], folder: LocalFolder, 
     try:
         _run([*_alone(str(python_of(env)), folder), "-c", code, *arguments], folder, progress)
     except _Failed as error:
-        raise _explained(str(error)) from error
+        raise _explained(message_of(error)) from error
 
 
 def _alone(python: str, folder: LocalFolder) -> list[str]:
@@ -153,14 +162,15 @@ def _explained(words: str) -> EngineError:
         )
     if "GLIBC" in words:
         return EngineError(
-            f"This system is older than what PyTorch is made for ({words}); use a newer one, or the remote API."
+            "This system is older than what PyTorch is made for ({reason}); use a newer one, or the remote API.",
+            reason=words,
         )
     if words.endswith(("-4", "132")):  # an illegal instruction
         return EngineError(
             "This machine's processor is older than what PyTorch is made for; use another one, or the remote API."
         )
     return EngineError(
-        f"What was installed does not run ({words}); install again, and report it if that does not help."
+        "What was installed does not run ({reason}); install again, and report it if that does not help.", reason=words
     )
 
 
@@ -196,7 +206,9 @@ def _run(
                 close_fds=os.name == "nt",  # see `running.alone`
             )
         except OSError as error:
-            raise _Failed(f"{command[0]} does not start: {error.strerror or error}") from error
+            raise _Failed(
+                message("{program} does not start: {reason}", program=command[0], reason=reason_of(error))
+            ) from error
         try:
             _watch(process, progress, watched, total)
         finally:
@@ -207,7 +219,7 @@ def _run(
                 process.kill()
                 process.wait()
     if process.returncode != 0:
-        raise _Failed(_last_words(log, start) or f"it ended with {process.returncode}")
+        raise _Failed(_last_words(log, start) or message("it ended with {exit_code}", exit_code=process.returncode))
 
 
 def _watch(process: subprocess.Popen[bytes], progress: Progress, watched: Path | None, total: int) -> None:
@@ -219,7 +231,10 @@ def _watch(process: subprocess.Popen[bytes], progress: Progress, watched: Path |
             done = min(_bytes_in(watched), total)
             looked = time.monotonic()
             pause = max(0.5, 8 * (looked - begun))  # looking must not cost more than it shows
-            progress.update(f"Installing {done / 1e9:.1f} of {total / 1e9:.1f} GB", done / total)
+            progress.update(
+                message("Installing {done:.1f} of {total:.1f} GB", done=done / 1e9, total=total / 1e9),
+                done / total,
+            )
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(_POLL)
 

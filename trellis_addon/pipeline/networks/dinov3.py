@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
+from ...core.messages import message
 from ..configs import require
 from .attention import attend
 from .network import Network
@@ -47,10 +48,12 @@ class DinoConfig:
     def __post_init__(self) -> None:
         require(
             min(self.patch_size, self.hidden_size, self.intermediate_size, self.num_attention_heads) > 0,
-            "sizes must be positive",
+            message("sizes must be positive"),
         )
-        require(self.num_hidden_layers >= 0 and self.num_register_tokens >= 0, "numbers must not be negative")
-        require(self.hidden_size % (4 * self.num_attention_heads) == 0, "a head's channels must be a multiple of 4")
+        require(self.num_hidden_layers >= 0 and self.num_register_tokens >= 0, message("numbers must not be negative"))
+        require(
+            self.hidden_size % (4 * self.num_attention_heads) == 0, message("a head's channels must be a multiple of 4")
+        )
 
 
 class Embeddings(nn.Module):

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...core.errors import EngineError
+from ...core.messages import message
 from ..configs import DTYPE_NAMES
 
 C = TypeVar("C")
@@ -69,24 +70,30 @@ def parse(config: type[C], args: Any, where: str) -> C:
     `where` names the file for the sentence of the `EngineError` that is raised otherwise.
     """
     if not isinstance(args, Mapping):
-        raise EngineError(f"{where} is not the configuration of a model: expected an object of settings.")
+        raise EngineError("{where} is not the configuration of a model: expected an object of settings.", where=where)
     hints = typing.get_type_hints(config)
     known = {field.name: field for field in fields(config)}  # type: ignore[arg-type]
     unknown = sorted(set(args) - set(known))
     if unknown:
         raise EngineError(
-            f'{where} has the setting "{unknown[0]}", which this version does not know; update the add-on.'
+            '{where} has the setting "{setting}", which this version does not know; update the add-on.',
+            where=where,
+            setting=unknown[0],
         )
     values = {}
     for name, field in known.items():
         if name in args:
-            values[name] = _checked(args[name], hints[name], f'{where}: the setting "{name}"')
+            values[name] = _checked(
+                args[name], hints[name], message('{where}: the setting "{name}"', where=where, name=name)
+            )
         elif field.default is MISSING and field.default_factory is MISSING:
-            raise EngineError(f'{where} lacks the setting "{name}"; the file is incomplete, download it again.')
+            raise EngineError(
+                '{where} lacks the setting "{name}"; the file is incomplete, download it again.', where=where, name=name
+            )
     try:
         return config(**values)
     except ValueError as error:
-        raise EngineError(f"{where}: {error}.") from None
+        raise EngineError("{where}: {reason}.", where=where, reason=error) from None
 
 
 def _checked(value: Any, kind: Any, what: str) -> Any:
@@ -94,10 +101,10 @@ def _checked(value: Any, kind: Any, what: str) -> Any:
     origin = typing.get_origin(kind)
     if origin is tuple:
         if not isinstance(value, list | tuple):
-            raise EngineError(f"{what} must be a list.")
+            raise EngineError("{what} must be a list.", what=what)
         item, *rest = typing.get_args(kind)
         if rest != [...] and len(value) != 1 + len(rest):
-            raise EngineError(f"{what} must have {1 + len(rest)} values.")
+            raise EngineError("{what} must have {count} values.", what=what, count=1 + len(rest))
         return tuple(_checked(v, item, what) for v in value)
     if origin is types.UnionType:
         if value is None:
@@ -105,13 +112,20 @@ def _checked(value: Any, kind: Any, what: str) -> Any:
         return _checked(value, typing.get_args(kind)[0], what)
     if origin is dict or kind is dict:
         if not isinstance(value, dict):
-            raise EngineError(f"{what} must be an object.")
+            raise EngineError("{what} must be an object.", what=what)
         return value
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if type(value) is not kind:
-        raise EngineError(f"{what} must be {_NAMES.get(kind, kind)}, not {value!r}.")
+        raise EngineError(
+            "{what} must be {kind}, not {value}.", what=what, kind=_NAMES.get(kind, kind), value=repr(value)
+        )
     return value
 
 
-_NAMES = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
+_NAMES = {
+    int: message("a whole number"),
+    float: message("a number"),
+    str: message("a text"),
+    bool: message("true or false"),
+}

@@ -110,7 +110,9 @@ class VoxelGrid:
 
 def _check_count(voxels: int, limit: int) -> None:
     if voxels > limit:
-        raise EngineError(f"The object has {voxels} voxels, more than can be handled; lower the resolution.")
+        raise EngineError(
+            "The object has {voxels} voxels, more than can be handled; lower the resolution.", voxels=voxels
+        )
 
 
 @dataclass(frozen=True)

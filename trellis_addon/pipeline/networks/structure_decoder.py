@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...core.messages import message
 from ..configs import require
 from .network import Network
 
@@ -25,10 +26,16 @@ class StructureDecoderConfig:
     use_fp16: bool = False
 
     def __post_init__(self) -> None:
-        require(bool(self.channels) and min(self.channels) > 0, "channels must be a list of positive numbers")
-        require(self.out_channels > 0 and self.latent_channels > 0, "the numbers of channels must be positive")
-        require(self.num_res_blocks >= 0 and self.num_res_blocks_middle >= 0, "numbers of blocks must not be negative")
-        require(self.norm_type == "layer", f'norm_type "{self.norm_type}" is not supported, only "layer"')
+        require(bool(self.channels) and min(self.channels) > 0, message("channels must be a list of positive numbers"))
+        require(self.out_channels > 0 and self.latent_channels > 0, message("the numbers of channels must be positive"))
+        require(
+            self.num_res_blocks >= 0 and self.num_res_blocks_middle >= 0,
+            message("numbers of blocks must not be negative"),
+        )
+        require(
+            self.norm_type == "layer",
+            message('norm_type "{norm_type}" is not supported, only "layer"', norm_type=self.norm_type),
+        )
 
 
 class ChannelLayerNorm(nn.LayerNorm):

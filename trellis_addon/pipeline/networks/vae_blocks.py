@@ -57,7 +57,11 @@ class UpBlock(nn.Module):
         logits = self.to_subdiv(x.feats) if self.predicts else guide
         if logits is not None:
             if logits.shape != (len(x.grid), 8):
-                raise EngineError(f"A guide for {len(x.grid)} voxels has {logits.shape[0]} rows; they must correspond.")
+                raise EngineError(
+                    "A guide for {voxels} voxels has {rows} rows; they must correspond.",
+                    voxels=len(x.grid),
+                    rows=logits.shape[0],
+                )
             return x.grid.subdivide(logits > 0), logits
         if x.grid.finer is None:
             raise EngineError("This decoder does not predict where voxels are and was given no guide.")

@@ -15,6 +15,7 @@ import filelock
 
 from ...core.errors import InputError, TrellisError
 from ...core.locks import lock_of
+from ...core.messages import reason_of
 
 FILE_NAME = "blender_assets.cats.txt"
 CATALOG = "TRELLIS.2"
@@ -66,9 +67,9 @@ def ensure_catalog(folder: Path, path: str = CATALOG) -> str:
             _replace(target, f"{text or _HEAD}{ending}{lines}")
             return identifier
     except filelock.Timeout as error:
-        raise TrellisError(f"Another program holds {target}; try again when it is done.") from error
+        raise TrellisError("Another program holds {target}; try again when it is done.", target=target) from error
     except OSError as error:
-        raise TrellisError(f"{target} cannot be written: {error.strerror or error}.") from error
+        raise TrellisError("{target} cannot be written: {reason}.", target=target, reason=reason_of(error)) from error
 
 
 def library_folders() -> dict[str, Path]:
@@ -97,7 +98,9 @@ def _read(path: Path) -> str:
     except FileNotFoundError:
         return ""
     except UnicodeDecodeError as error:
-        raise TrellisError(f"{path} is no catalog file (not UTF-8); move it away, Blender writes a new one.") from error
+        raise TrellisError(
+            "{path} is no catalog file (not UTF-8); move it away, Blender writes a new one.", path=path
+        ) from error
 
 
 def _entries(text: str, path: Path) -> list[tuple[str, str]]:
@@ -109,7 +112,9 @@ def _entries(text: str, path: Path) -> list[tuple[str, str]]:
             continue
         if line.startswith("VERSION"):
             if line.split()[1:] != ["1"]:
-                raise TrellisError(f"{path} was written by a newer Blender ({line}); update this add-on.")
+                raise TrellisError(
+                    "{path} was written by a newer Blender ({line}); update this add-on.", path=path, line=line
+                )
             continue
         identifier, _, rest = line.partition(":")
         found.append((identifier.strip().lower(), rest.partition(":")[0].strip()))

@@ -10,6 +10,7 @@ from pathlib import Path
 import bpy
 
 from ...core.errors import DamagedFileError, FieldError, InputError, OutputError, TrellisError
+from ...core.messages import message
 from ...core.output import reason_of, shortened
 from ...formats.glb.check import check_glb_file
 from ...images import clean_name
@@ -27,16 +28,18 @@ def original_of(obj: bpy.types.Object, *, store: JobStore | None = None) -> Asse
     provenance = read_provenance(obj)
     uuid = str(provenance.get("task_uuid") or "")
     if not uuid:
-        raise InputError(f'"{obj.name}" was not made by this add-on: there is no original to export.')
-    cure = f"fetch it again with Fetch by Task UUID: {uuid}"
+        raise InputError('"{name}" was not made by this add-on: there is no original to export.', name=obj.name)
+    cure = message("fetch it again with Fetch by Task UUID: {uuid}", uuid=uuid)
     job = (store or JobStore()).get(uuid)
     if job is None:
-        raise TrellisError(f'The job of "{obj.name}" is not in this computer\'s list; {cure}.')
+        raise TrellisError('The job of "{name}" is not in this computer\'s list; {cure}.', name=obj.name, cure=cure)
     asset = next((asset for asset in job.assets if _is_same(asset, provenance)), None)
     if asset is None:
-        raise TrellisError(f'The job of "{obj.name}" has no such result any more; {cure}.')
+        raise TrellisError('The job of "{name}" has no such result any more; {cure}.', name=obj.name, cure=cure)
     if not asset.path.is_file():
-        raise TrellisError(f'The GLB of "{obj.name}" is not in the jobs\' folder any more; {cure}.')
+        raise TrellisError(
+            'The GLB of "{name}" is not in the jobs\' folder any more; {cure}.', name=obj.name, cure=cure
+        )
     return asset
 
 
@@ -55,18 +58,28 @@ def export_original(
     if path.suffix.lower() != ".glb":
         raise FieldError("target", str(path), "give a folder, or a file name that ends in .glb")
     if os.path.exists(path) and not overwrite:
-        raise FieldError("target", str(path), message=f"{path} is there already; choose another name, or overwrite it.")
+        raise FieldError(
+            "target",
+            str(path),
+            message=message("{path} is there already; choose another name, or overwrite it.", path=path),
+        )
     try:
         check_glb_file(asset.path)
     except DamagedFileError as error:
-        raise DamagedFileError(f'The GLB of "{obj.name}" has been damaged on disk; delete the job\'s file.') from error
+        raise DamagedFileError(
+            'The GLB of "{name}" has been damaged on disk; delete the job\'s file.', name=obj.name
+        ) from error
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _copy(asset.path, path, overwrite)
     except FileExistsError as error:
-        raise FieldError("target", str(path), message=f"{path} is there already; choose another name.") from error
+        raise FieldError(
+            "target", str(path), message=message("{path} is there already; choose another name.", path=path)
+        ) from error
     except (OSError, ValueError) as error:
-        raise OutputError(f"{shortened(path)} cannot be written: {reason_of(error)}.") from error
+        raise OutputError(
+            "{path} cannot be written: {reason}.", path=shortened(path), reason=reason_of(error)
+        ) from error
     return path
 
 

@@ -28,9 +28,9 @@ def set_height(obj: bpy.types.Object, height: float) -> None:
     `TrellisError` for what is being edited; then nothing has changed.
     """
     if not 0.0001 <= height <= 100_000:
-        raise InputError(f"height: {height} m cannot be used; allowed: from 0.0001 to 100000 m.")
+        raise InputError("height: {height} m cannot be used; allowed: from 0.0001 to 100000 m.", height=height)
     if obj.type != "MESH" or not len(obj.data.vertices):
-        raise InputError(f'"{obj.name}" has no surface; choose a mesh object.')
+        raise InputError('"{name}" has no surface; choose a mesh object.', name=obj.name)
     chain = lods_of(obj)
     together = [member for member in (obj, *(chain.objects if chain else ())) if member.type == "MESH"]
     require_own(*together, *(member.data for member in together))
@@ -38,7 +38,7 @@ def set_height(obj: bpy.types.Object, height: float) -> None:
     bpy.context.view_layer.update()
     current = height_of(obj)
     if not current > 0:
-        raise InputError(f'"{obj.name}" is a single point: it has no height to scale.')
+        raise InputError('"{name}" is a single point: it has no height to scale.', name=obj.name)
     for mesh in dict.fromkeys(member.data for member in together):
         mine = _own(mesh, together)
         mine.transform(Matrix.Scale(height / current, 4), shape_keys=True)

@@ -15,6 +15,7 @@ import numpy as np
 from mathutils import Matrix
 
 from ...core.errors import InputError, TrellisError
+from ...core.messages import reason_of
 from ...images import clean_name
 from .. import guards
 from ..importing.placement import bounds, world_bounds
@@ -82,7 +83,9 @@ def save_to_library(
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise InputError(f"The asset library's folder {folder} is not there; choose another, or create it.")
+        raise InputError(
+            "The asset library's folder {folder} is not there; choose another, or create it.", folder=folder
+        )
     guards.require_own(obj)
     identifier = ensure_catalog(folder, catalog)
     guards.write_back(obj)
@@ -149,7 +152,9 @@ def _reserve(folder: Path, name: str) -> Path:
         except FileExistsError:
             continue
         except OSError as error:
-            raise TrellisError(f"{target} cannot be written: {error.strerror or error}.") from error
+            raise TrellisError(
+                "{target} cannot be written: {reason}.", target=target, reason=reason_of(error)
+            ) from error
         break
     return target
 
@@ -163,7 +168,7 @@ def _write_blend(obj: bpy.types.Object, target: Path) -> None:
     except (OSError, RuntimeError) as error:
         part.unlink(missing_ok=True)
         target.unlink(missing_ok=True)
-        raise TrellisError(f"{target} cannot be written; see that the disk has room.") from error
+        raise TrellisError("{target} cannot be written; see that the disk has room.", target=target) from error
 
 
 def _free_depth(new: Sequence[bpy.types.Object]) -> float:
@@ -194,10 +199,10 @@ def _read_preview(path: Path) -> np.ndarray:
     try:
         image = bpy.data.images.load(str(path), check_existing=False)
     except RuntimeError as error:
-        raise InputError(f"{path} is no picture that can be a preview; use a PNG file.") from error
+        raise InputError("{path} is no picture that can be a preview; use a PNG file.", path=path) from error
     try:
         if not image.size[0]:
-            raise InputError(f"{path} is no picture that can be a preview; use a PNG file.")
+            raise InputError("{path} is no picture that can be a preview; use a PNG file.", path=path)
         image.scale(PREVIEW_SIZE, PREVIEW_SIZE)
         pixels = np.ones((PREVIEW_SIZE * PREVIEW_SIZE, 4), np.float32)
         found = np.empty(PREVIEW_SIZE * PREVIEW_SIZE * image.channels, np.float32)

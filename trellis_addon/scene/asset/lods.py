@@ -9,6 +9,7 @@ import bpy
 from mathutils import Matrix
 
 from ...core.errors import FieldError, InputError
+from ...core.messages import message
 from ...core.progress import Progress
 from ..guards import is_edited, require_own, require_surface, write_back
 from ..importing.placement import world_bounds
@@ -108,21 +109,21 @@ def is_level(obj: bpy.types.Object) -> bool:
 def _home_of(obj: bpy.types.Object) -> bpy.types.Collection:
     home = next((found for found in obj.users_collection if found.is_editable), None)
     if home is None:
-        raise InputError(f'"{obj.name}" is in no collection of this file; link it to a scene first.')
+        raise InputError('"{name}" is in no collection of this file; link it to a scene first.', name=obj.name)
     return home
 
 
 def _check(obj: bpy.types.Object, ratios: Sequence[float], arrange: str) -> None:
     require_surface(obj)
     if is_level(obj):
-        raise InputError(f'"{obj.name}" is a level of detail itself; choose the object that it was made of.')
+        raise InputError('"{name}" is a level of detail itself; choose the object that it was made of.', name=obj.name)
     _home_of(obj)
     require_own(lods_of(obj))
     falling = all(a > b for a, b in zip(ratios, ratios[1:], strict=False))
     if not ratios or not falling or not all(0 < ratio <= 1 for ratio in ratios):
         raise FieldError("ratios", list(ratios), "give shares above 0 and up to 1, each smaller than the one before")
     if arrange not in ARRANGEMENTS:
-        raise FieldError("arrange", arrange, f"allowed: {', '.join(ARRANGEMENTS)}")
+        raise FieldError("arrange", arrange, message("allowed: {allowed}", allowed=list(ARRANGEMENTS)))
 
 
 def _plain(obj: bpy.types.Object, staging: bpy.types.Scene) -> bpy.types.Object:

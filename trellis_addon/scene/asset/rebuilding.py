@@ -77,7 +77,7 @@ def rebuild(
     progress.update("Rebuilding", 0.0)
     what = run_child(".geometry.finish.roundtrip", arguments, progress.check)
     if what:
-        raise EngineError(f"The objects could not be rebuilt: {what}")
+        raise EngineError("The objects could not be rebuilt: {what}", what=what)
 
 
 def rebuilt_asset(source: Path, target: Path, name: str, progress: Progress, **sizes: int) -> Asset:

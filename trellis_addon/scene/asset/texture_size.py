@@ -11,6 +11,7 @@ import bpy
 import numpy as np
 
 from ...core.errors import FieldError
+from ...core.messages import message
 from ...core.progress import Progress
 from ...images import clean_name
 from ..colour import take_space
@@ -47,7 +48,7 @@ def shrink_textures(obj: bpy.types.Object, size: int, *, progress: Progress | No
     then nothing has changed.
     """
     if size not in SIZES:
-        raise FieldError("size", size, f"allowed: {', '.join(map(str, SIZES))}")
+        raise FieldError("size", size, message("allowed: {allowed}", allowed=list(SIZES)))
     require_mesh(obj)
     require_own(obj)
     large = [image for image in images_of(obj) if _is_larger(image, size)]

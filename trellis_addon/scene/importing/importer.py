@@ -13,6 +13,7 @@ from pathlib import Path
 import bpy
 
 from ...core.errors import DamagedFileError, TrellisError
+from ...core.messages import reason_of
 from ...formats.glb.check import GlbInfo, check_glb
 from ...formats.glb.scenes import one_scene
 from ...images import clean_name
@@ -53,7 +54,7 @@ def import_asset(
     if not isinstance(asset, Asset):
         asset = Asset.from_file(Path(asset))
     if height is not None and not 0.0001 <= height <= 100_000:
-        raise TrellisError(f"height: {height} m cannot be used; allowed: from 0.0001 to 100000 m.")
+        raise TrellisError("height: {height} m cannot be used; allowed: from 0.0001 to 100000 m.", height=height)
     data, info = _read_checked(asset.path)
     target = scene or bpy.context.scene
     parent = parent_collection or target.collection
@@ -74,8 +75,9 @@ def import_asset(
     except Exception as error:  # whatever Blender or an add-on in it comes up with: callers rely on the tree of errors
         log.exception("%s cannot be imported", asset.path)
         raise TrellisError(
-            f"{asset.path.name} cannot be brought into this file, for an unexpected reason ({type(error).__name__}); "
-            "the console has the details."
+            "{name} cannot be brought into this file, for an unexpected reason ({kind}); the console has the details.",
+            name=asset.path.name,
+            kind=type(error).__name__,
         ) from error
     for layer in target.view_layers:
         layer.update()
@@ -94,7 +96,7 @@ def _read_checked(path: Path) -> tuple[bytes, GlbInfo]:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise DamagedFileError(f"{path} cannot be read: {error.strerror or error}.") from error
+        raise DamagedFileError("{path} cannot be read: {reason}.", path=path, reason=reason_of(error)) from error
     return data, check_glb(data)
 
 
@@ -156,10 +158,12 @@ def _run_importer(path: Path, name: str, info: GlbInfo) -> None:
         lines = [line for line in lines if not line.startswith("Location:")]  # where in Blender's own code
         cause = lines[-1] if lines else "unknown"
         raise DamagedFileError(
-            f"Blender's importer cannot read {name} ({cause.removeprefix('Error: ')}). Nothing was imported."
+            "Blender's importer cannot read {name} ({cause}). Nothing was imported.",
+            name=name,
+            cause=cause.removeprefix("Error: "),
         ) from error
     if "FINISHED" not in outcome:
-        raise DamagedFileError(f"Blender's importer gave up on {name}. Nothing was imported.")
+        raise DamagedFileError("Blender's importer gave up on {name}. Nothing was imported.", name=name)
 
 
 @contextmanager

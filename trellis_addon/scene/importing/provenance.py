@@ -40,7 +40,7 @@ def settings_of(obj: bpy.types.Object) -> Settings:
     """The settings that made the object, its very seed included: generating with them repeats it."""
     provenance = read_provenance(obj)
     if not provenance:
-        raise TrellisError(f'"{obj.name}" was not made by this add-on: there are no settings to repeat.')
+        raise TrellisError('"{name}" was not made by this add-on: there are no settings to repeat.', name=obj.name)
     settings = Settings.from_request(provenance.get("settings") or {})
     seed = provenance.get("seed")
     return settings.replace(seed=seed, number_results=None) if isinstance(seed, int) else settings

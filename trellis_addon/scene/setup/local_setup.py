@@ -163,7 +163,7 @@ def look(choices: Choices) -> Setup:
     try:
         plan = make_plan(None, machine, build=choices.build, wheels=choices.wheels)
     except TrellisError as error:
-        problem = str(error)
+        problem = error.message
     return Setup(
         folder=folder,
         machine=machine,

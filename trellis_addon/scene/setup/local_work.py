@@ -14,6 +14,7 @@ from typing import Any
 import bpy
 
 from ...core.errors import Cancelled, TrellisError
+from ...core.messages import message
 from ...core.progress import Progress
 from .. import queue
 
@@ -142,10 +143,12 @@ def _do(work: Work, do: Callable[[Progress], Any], then: Callable[[Any], None] |
     except Cancelled:
         return finish("cancelled")
     except TrellisError as error:
-        return finish("failed", str(error))
+        return finish("failed", error.message)
     except Exception as error:
         log.exception("The work on the local backend failed")
-        return finish("failed", f"Unexpected problem ({type(error).__name__}); the console has the details.")
+        return finish(
+            "failed", message("Unexpected problem ({kind}); the console has the details.", kind=type(error).__name__)
+        )
     finally:
         work.ended.set()
 

@@ -21,6 +21,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketClose
 
 from ...core.addresses import as_number, is_this_machine, split_place
+from ...core.messages import message
 from ..handlers import Service, key_error
 from ..handshake import CLIENT_HEADER
 from ..limits import Limits
@@ -234,7 +235,7 @@ class _Body:
                 async with asyncio.timeout_at(min(clock() + limits.pause_seconds, latest)):
                     chunk = await anext(stream, None)
             except TimeoutError:
-                sentence = "The request's body did not arrive in time; send it again."
+                sentence = message("The request's body did not arrive in time; send it again.")
                 raise self._refusal or RequestError("requestTooSlow", sentence) from None
             if chunk is None:
                 self.ended = True
@@ -266,7 +267,9 @@ class _Body:
 
     def _too_large(self) -> RequestError:
         limit = self._edge.limits.body // 2**20
-        return RequestError("bodyTooLarge", f"The request is larger than {limit} MB; send a smaller picture.")
+        return RequestError(
+            "bodyTooLarge", message("The request is larger than {limit} MB; send a smaller picture.", limit=limit)
+        )
 
     def _take_in(self, chunk: bytes) -> None:
         limits = self._edge.limits
@@ -276,7 +279,7 @@ class _Body:
         if self.size > limits.body:
             self._refuse(self._too_large())
         elif not self._edge.may_hold(len(chunk)):
-            sentence = "The service is reading too many large requests already; send this one again later."
+            sentence = message("The service is reading too many large requests already; send this one again later.")
             self._refuse(RequestError("rateLimitExceeded", sentence))
         else:
             self._counted += len(chunk)
@@ -302,8 +305,10 @@ async def _http_error(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
     code = {404: "notFound", 405: "methodNotAllowed"}.get(status, "invalidRequest")
     detail = error.detail if isinstance(error, HTTPException) and status == 404 and error.detail != "Not Found" else ""
-    message = detail or f"{request.method} is not possible at this address; send tasks by POST to /v1."
-    response = _json({"errors": [error_object(RequestError(code, message))]}, status)
+    sentence = detail or message(
+        "{method} is not possible at this address; send tasks by POST to /v1.", method=request.method
+    )
+    response = _json({"errors": [error_object(RequestError(code, sentence))]}, status)
     if isinstance(error, HTTPException) and error.headers:
         response.headers.update(error.headers)
     return response
@@ -311,5 +316,5 @@ async def _http_error(request: Request, error: Exception) -> Response:
 
 async def _crash(request: Request, error: Exception) -> Response:
     # Starlette raises the error again after this, so that the server logs it.
-    sentence = "The service failed at this request; its log has the details."
+    sentence = message("The service failed at this request; its log has the details.")
     return _json({"errors": [error_object(RequestError("internalServerError", sentence))]}, 500)
