@@ -126,11 +126,11 @@ def prepare(
         if not may_leave or is_for_us or _is_empty(image):
             raise
         return PreparedImage(clean_name(name), _reduce(image), sha256, LATER, (LATER_NOTICE,), error.message)
+    box = (0, 0, *image.size)
     if cutout != "whole":
-        image, specks = drop_specks(image)
+        image, box, specks = drop_specks(image)
         if specks:
             warnings.append(_left_out(specks))
-    box = subject_box(image)
     if cutout != "whole" and (sides := edges_reached(image)):
         warnings.append(cut_off(sides))
     if max(image.size) > MAX_SIDE:

@@ -114,7 +114,7 @@ def _likelihood(features: Floats, of_side: Floats, dice: np.random.Generator) ->
             break
         centres = np.concatenate([centres, samples[dice.choice(len(samples), p=distance / distance.sum())][None]])
     shares = np.eye(len(centres))[((samples[:, None] - centres[None]) ** 2).sum(axis=-1).argmin(axis=1)]
-    for _ in range(6):
+    for _ in range(4):
         weights, means, covariances = _moments(samples, shares)
         logs = _logs(samples, weights, means, covariances)
         shares = np.exp(logs - logs.max(axis=1, keepdims=True))

@@ -27,18 +27,18 @@ def subject_box(image: Image) -> tuple[int, int, int, int]:
     return _without_specks(image, whole)[0]
 
 
-def drop_specks(image: Image) -> tuple[Image, int]:
-    """The picture without the stray specks far from its subject, and how many there were.
+def drop_specks(image: Image) -> tuple[Image, Box, int]:
+    """The picture without the stray specks far from its subject, the subject's box, and how many specks there were.
 
     They would be taken for the subject's outermost parts, and the subject itself be looked at in fewer pixels. What
     lies within the subject's box does no harm, and stays.
     """
     whole = _visible(image).getbbox()
     if whole is None:
-        return image, 0
+        return image, (0, 0, *image.size), 0
     box, specks = _without_specks(image, whole)
     if not specks:
-        return image, 0
+        return image, box, 0
     image = image.copy()
     soft = 3  # pixels around a speck that belong to it
     for left, top, right, bottom in specks:
@@ -49,7 +49,7 @@ def drop_specks(image: Image) -> tuple[Image, int]:
         image.paste((0, 0, 0, 0), place)
         if kept is not None and subject is not None:
             image.paste(kept, subject[:2])
-    return image, len(specks)
+    return image, box, len(specks)
 
 
 def _visible(image: Image) -> Image:
