@@ -88,6 +88,19 @@ def test_of_several_results_all_or_none(flow: Flow, ready: Any, turn: Any, monke
     assert len(bpy.data.collections) == 2
 
 
+def test_copies_of_a_card_or_none(flow: Flow, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    gate = Gate()
+    generation = flow.begin(hold=gate)
+    flow.until(lambda: flow.cards())
+    copy = flow.cards()[0].copy()
+    bpy.context.scene.collection.objects.link(copy)
+    monkeypatch.setattr(flow.arrival, "give_collection", failing(9, RuntimeError))
+    collections = len(bpy.data.collections)
+    gate.is_open = True
+    flow.end(generation, "failed")
+    assert len(flow.cards()) == 2 and not meshes() and len(bpy.data.collections) == collections
+
+
 def test_what_goes_wrong_after_an_arrival_does_not_unmake_it(
     flow: Flow,  # noqa: F811
     ready: Any,
