@@ -96,7 +96,6 @@ def take(generation: Generation, picked: Collection[int], target: Target) -> lis
         raise
     except Exception as error:
         raise unforeseen(error) from error
-    join_local_views(made)
     if target.catalog:
         for obj, asset in zip(made, chosen, strict=True):
             _file(obj, picture_of(asset), target)
@@ -144,7 +143,8 @@ def deliver(assets: Sequence[Asset], target: Target) -> list[bpy.types.Object]:
         made = rework.replace(marked, assets[0])
     else:
         made = _in_place_of(cards, assets, target) if cards else _at(assets, target)
-    for done in (partial(mark_delivered, assets), *(partial(_measure, obj) for obj in made)):
+    then = [partial(mark_delivered, assets), partial(join_local_views, made), *(partial(_measure, obj) for obj in made)]
+    for done in then:
         try:
             done()
         except Exception:  # the results are there, whatever becomes of what is said of them
