@@ -50,10 +50,12 @@ class TRELLIS2_OT_mask_new(_OnImage, bpy.types.Operator):
     bl_options = {"REGISTER", "UNDO"}
 
     def execute(self, context: bpy.types.Context) -> set[str]:
+        from ..trellis_addon.scene.guards import require_own
         from ..trellis_addon.scene.masks import new_mask
 
         image = context.scene.trellis2.image
         try:
+            require_own(image)  # what is chosen for it is kept with it
             image.trellis2.mask = new_mask(image)
         except TrellisError as error:
             self.report({"ERROR"}, translate(error))
@@ -80,10 +82,12 @@ class TRELLIS2_OT_mask_open(_OnImage, bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> set[str]:
         from pathlib import Path
 
+        from ..trellis_addon.scene.guards import require_own
         from ..trellis_addon.scene.sources import image_of_file
 
         image = context.scene.trellis2.image
         try:
+            require_own(image)
             image.trellis2.mask = image_of_file(Path(bpy.path.abspath(self.filepath)))
         except TrellisError as error:
             self.report({"ERROR"}, translate(error))

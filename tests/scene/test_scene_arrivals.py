@@ -53,7 +53,7 @@ def failing(times: int, error: type[BaseException], real: Any = None) -> Callabl
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyError, TypeError, MemoryError, OSError, RecursionError])
-@pytest.mark.parametrize("place", ["import_asset", "deliver", "hands_full", "_elsewhere", "join_local_views"])
+@pytest.mark.parametrize("place", ["import_asset", "deliver", "hands_full", "_elsewhere"])
 def test_an_exception_that_nobody_foresaw(
     error: type[Exception],
     place: str,
@@ -88,6 +88,19 @@ def test_of_several_results_all_or_none(flow: Flow, ready: Any, turn: Any, monke
     assert len(bpy.data.collections) == 2
 
 
+def test_copies_of_a_card_or_none(flow: Flow, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    gate = Gate()
+    generation = flow.begin(hold=gate)
+    flow.until(lambda: flow.cards())
+    copy = flow.cards()[0].copy()
+    bpy.context.scene.collection.objects.link(copy)
+    monkeypatch.setattr(flow.arrival, "give_collection", failing(9, RuntimeError))
+    collections = len(bpy.data.collections)
+    gate.is_open = True
+    flow.end(generation, "failed")
+    assert len(flow.cards()) == 2 and not meshes() and len(bpy.data.collections) == collections
+
+
 def test_what_goes_wrong_after_an_arrival_does_not_unmake_it(
     flow: Flow,  # noqa: F811
     ready: Any,
@@ -97,6 +110,7 @@ def test_what_goes_wrong_after_an_arrival_does_not_unmake_it(
     history, device = part("trellis_addon.scene.history"), part("trellis_addon.scene.device")
     for module, name in (
         (flow.arrival, "_measure"),
+        (flow.arrival, "join_local_views"),
         (flow.arrival, "mark_delivered"),
         (flow.arrival, "mark_asset"),
         (flow.queue, "_redraw"),
@@ -109,7 +123,7 @@ def test_what_goes_wrong_after_an_arrival_does_not_unmake_it(
             for _ in range(3):
                 turn()
         assert generation.state == "done", (name, generation.message)
-    assert len(meshes()) == 6
+    assert len(meshes()) == 7
 
 
 def test_what_a_thread_reports_may_go_wrong(flow: Flow, ready: Any, turn: Any, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811

@@ -142,7 +142,7 @@ def speckled(alpha: int) -> Image.Image:
     [
         (solid(0), {}, "OPAQUE"),
         (solid(0), {"alphaMode": "OPAQUE"}, "OPAQUE"),
-        (solid(8), {"alphaMode": "OPAQUE"}, "OPAQUE"),
+        (solid(20), {"alphaMode": "OPAQUE"}, "OPAQUE"),
         (speckled(0), {"alphaMode": "OPAQUE"}, "OPAQUE"),
         (solid(0), {"alphaMode": "BLEND"}, "OPAQUE"),
         (solid(0), {"alphaMode": "MASK"}, "OPAQUE"),

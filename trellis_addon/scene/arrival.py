@@ -97,7 +97,6 @@ def take(generation: Generation, picked: Collection[int], target: Target) -> lis
         raise
     except Exception as error:
         raise unforeseen(error) from error
-    join_local_views(made)
     if target.catalog:
         for obj, asset in zip(made, chosen, strict=True):
             _file(obj, picture_of(asset), target)
@@ -147,7 +146,8 @@ def deliver(assets: Sequence[Asset], target: Target) -> list[bpy.types.Object]:
         made = rework.replace(marked, assets[0])
     else:
         made = _in_place_of(cards, assets, target) if cards else _at(assets, target)
-    for done in (partial(mark_delivered, assets), *(partial(_measure, obj) for obj in made)):
+    then = [partial(mark_delivered, assets), partial(join_local_views, made), *(partial(_measure, obj) for obj in made)]
+    for done in then:
         try:
             done()
         except Exception:  # the results are there, whatever becomes of what is said of them
@@ -247,26 +247,32 @@ def _in_place_of(cards: Sequence[bpy.types.Object], assets: Sequence[Asset], tar
     """Every card is replaced: the first by what is imported, its copies by copies that share the meshes."""
     first, *others = cards
     name = placeholder.label_of(first)
-    with _all_or_none() as made:
+    made: list[bpy.types.Object] = []
+    copies: list[tuple[bpy.types.Object, list[bpy.types.Object]]] = []
+    with _all_or_none() as everything:
         for asset in assets:
-            made.append(
-                import_asset(
-                    asset,
-                    height=target.height,
-                    location=(0.0, 0.0, 0.0),
-                    name=name,
-                    scene=first.users_scene[0],
-                    parent_collection=open_home(first.users_collection[0], first.users_scene[0]),
-                )
+            obj = import_asset(
+                asset,
+                height=target.height,
+                location=(0.0, 0.0, 0.0),
+                name=name,
+                scene=first.users_scene[0],
+                parent_collection=open_home(first.users_collection[0], first.users_scene[0]),
             )
-    for card in others:
-        copies = []
-        for obj in made:
-            copies.append(obj.copy())
+            made.append(obj)
+            everything.append(obj)
+        for card in others:
+            copies.append((card, []))
             home = open_home(card.users_collection[0], card.users_scene[0])
-            give_collection(copies[-1], placeholder.label_of(card) or obj.name, home)
+            for obj in made:
+                copy = obj.copy()
+                everything.append(copy)
+                copies[-1][1].append(copy)
+                give_collection(copy, placeholder.label_of(card) or obj.name, home)
+    for card, copied in copies:
         _update_layers(card.users_scene)
-        placeholder.replace(card, copies)
+        placeholder.replace(card, copied)
+        join_local_views(copied)
     placeholder.replace(first, made)
     return made
 
@@ -284,6 +290,5 @@ def _all_or_none() -> Iterator[list[bpy.types.Object]]:
     try:
         yield made
     except BaseException:
-        for obj in made:
-            bpy.data.batch_remove([obj.data, *obj.users_collection, obj])
+        bpy.data.batch_remove(list({block for obj in made for block in (obj.data, *obj.users_collection, obj)}))
         raise

@@ -18,6 +18,7 @@ _SOLID = 250  # of 255: lossy codecs leave 254 in what was solid
 _EDGE = 13
 _MIN_SHARE = 0.001  # of the surface that must be see-through before it counts
 _LEAST = 3  # of 255: less than that is not to be seen
+_SHOWN = 25  # of 255: what is less opaque than a tenth all over is an alpha that nobody meant
 _MIN_SEEN = 0.01  # of an opaque material's texture: where its alpha would show less than this, it is not meant
 
 
@@ -60,7 +61,7 @@ def material_alpha(data: bytes) -> list[str]:
 
 
 def _shows_nothing(alpha: np.ndarray) -> bool:
-    return bool((alpha > _EDGE).mean() < _MIN_SEEN)
+    return bool((alpha > _SHOWN).mean() < _MIN_SEEN)
 
 
 def _is_seen(alpha: np.ndarray, material: dict[str, Any]) -> bool:
