@@ -123,7 +123,7 @@ def _mesh(
     surface = lift(flat, front, back, heights.bow)
     progress.update("mesh", 0.48)
     shown = domain.to_pixels(flat.points)
-    hidden = domain.to_pixels(flat.points + np.stack([at_points(flat, field) for field in wrap(rim)], 1))
+    hidden = domain.to_pixels(flat.points + np.stack([at_points(flat, field) for field in wrap(rim, form.turned)], 1))
     low, high = surface.positions.min(0), surface.positions.max(0)
     positions = (surface.positions - (low + high) / 2.0) / (high - low).max()
     uvs = np.concatenate([atlas.uv(shown, atlas.front), atlas.uv(hidden, atlas.back)])

@@ -57,10 +57,10 @@ class Tree:
 def fewest_triangles(inside: Bool) -> int:
     """How many triangles front and back together have over the tree of the fewest cells."""
     coarsest = _merge(_whole(inside), [np.zeros((1, 1), np.float32)] * _LEVELS, 0.0)
-    return 2 * (coarsest.triangles() + _border_triangles(inside))
+    return 2 * (coarsest.triangles() + border_triangles(inside))
 
 
-def _border_triangles(inside: Bool) -> int:
+def border_triangles(inside: Bool) -> int:
     """How many triangles one side of the form has in the cells that the silhouette crosses."""
     corners = _corners(inside)
     return int(np.array([0, 1, 2, 3, 0])[corners].sum())
@@ -74,7 +74,7 @@ def fit(inside: Bool, places: F32, triangles: int, tolerance: float) -> Tree:
     too many triangles, it is returned.
     """
     whole = _whole(inside)
-    room = triangles // 2 - _border_triangles(inside)
+    room = triangles // 2 - border_triangles(inside)
     errors = _errors(places, whole.shape)
     fine = _merge(whole, errors, tolerance)
     if fine.triangles() <= room:
