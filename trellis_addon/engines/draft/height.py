@@ -2,7 +2,9 @@
 
 The base is an inflation: where u solves the screened Poisson equation u / L^2 - div(g grad u) = 1
 with u = 0 on the silhouette, sqrt(2 u) is a half circle over a strip much narrower than L, so thin
-parts become tubes, and levels off at sqrt(2) L over wide areas, so they do not balloon.
+parts become tubes, and levels off at sqrt(2) L over wide areas, so they do not balloon. With g small from
+row to row, every row is a half circle over its own width: a body turned on a lathe. How much of either there
+is, `body` judges by the picture's symmetry and shading.
 """
 
 from __future__ import annotations
