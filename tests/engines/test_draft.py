@@ -20,7 +20,10 @@ from trellis_addon.core.progress import Progress
 from trellis_addon.engines import create_engine
 from trellis_addon.engines.draft import ReliefEngine
 from trellis_addon.engines.draft.fields import blur, fill
+from trellis_addon.engines.draft.mask import build_domain, cut_out
+from trellis_addon.engines.draft.mesh import triangulate
 from trellis_addon.engines.draft.poisson import Operator, masked, solve
+from trellis_addon.engines.draft.quadtree import border_triangles, fit
 from trellis_addon.task.settings import DRAFT_MODEL, Settings
 
 QUICK = Settings(resolution=512, texture_size=1024)
@@ -501,6 +504,187 @@ def test_fill_keeps_the_known_and_reaches_everywhere() -> None:
     weight = np.zeros((37, 50), np.float32)
     weight[4, 5] = 1.0
     assert np.allclose(fill(colours, weight), (0.2, 0.4, 0.6), atol=1e-5)
+
+
+def turned(light: str, size: int = 480) -> Image.Image:
+    """A vase in three bands of colour, shaded from the front or from the left, or not at all ("flat")."""
+    x, y = np.meshgrid((np.arange(size) + 0.5) / size - 0.5, (np.arange(size) + 0.5) / size)
+    radius = np.where((y > 0.06) & (y < 0.94), 0.16 + 0.2 * np.sin(np.pi * np.clip(1.2 * y - 0.1, 0.0, 1.0)), 1e-6)
+    across = np.clip(x / radius, -1.0, 1.0)
+    towards = np.sqrt(1.0 - across**2)
+    bright = {"front": 0.25 + 0.75 * towards, "left": 0.3 + 0.7 * np.clip(0.7 * towards - 0.6 * across, 0.0, 1.0)}
+    bands = np.array([(0.9, 0.3, 0.25), (0.9, 0.85, 0.6), (0.3, 0.45, 0.9)])[np.clip((3 * y).astype(int), 0, 2)]
+    colour = bands * bright.get(light, np.full_like(x, 0.8))[..., None]
+    inside = np.clip((radius - np.abs(x)) * size + 0.5, 0.0, 1.0)
+    return Image.fromarray((np.dstack([colour, inside]) * 255 + 0.5).astype(np.uint8))
+
+
+def leaf() -> Image.Image:
+    """Five lobes in one green, with veins."""
+    angle = np.linspace(0.0, 2.0 * np.pi, 600)
+    reach = 0.30 + 0.12 * np.cos(5 * angle) + 0.02 * np.cos(35 * angle)
+    picture = Image.new("RGBA", (480, 480))
+    draw = ImageDraw.Draw(picture)
+    draw.polygon(
+        [(480 * (0.5 + r * np.sin(a)), 480 * (0.5 - r * np.cos(a))) for a, r in zip(angle, reach, strict=True)],
+        (70, 130, 40, 255),
+    )
+    for lobe in range(5):
+        a = 2.0 * np.pi * lobe / 5.0
+        draw.line((240, 240, 240 + 190 * np.sin(a), 240 - 190 * np.cos(a)), (110, 160, 80, 255), 4)
+    return picture
+
+
+def lattice() -> Image.Image:
+    def draw(d: ImageDraw.ImageDraw) -> None:
+        for k in range(7):
+            d.rectangle((60 + 240 * k, 60, 120 + 240 * k, 1560), 255)
+            d.rectangle((60, 60 + 240 * k, 1560, 120 + 240 * k), 255)
+
+    return drawn((405, 405), draw)
+
+
+@pytest.mark.parametrize("light", ["front", "left"])
+@pytest.mark.parametrize("seed", [0, 1, 2, 3])
+def test_what_is_its_own_mirror_image_is_turned_on_a_lathe(light: str, seed: int) -> None:
+    made = make(turned(light), seed=seed)
+    assert 0.6 < made.extent[2] / made.extent[0] < 1.15
+    # Of a lathe, cuts are ellipses, and as wide above as below: no dome over the whole.
+    scale = made.extent[1] / 0.88
+    for height in (0.3, 0.5, 0.7):
+        y = (0.5 - height) * scale
+        near = np.abs(made.positions[:, 1] - y) < 0.02
+        cut = made.positions[near]
+        half_width, deepest = np.abs(cut[:, 0]).max(), np.ptp(cut[:, 2])
+        assert 0.55 < deepest / (2.0 * half_width) < 1.25
+        beside = np.abs(np.abs(cut[:, 0]) - 0.8 * half_width) < 0.02
+        assert 0.45 < np.ptp(cut[beside, 2]) / deepest < 0.8  # 0.6 for an ellipse
+
+
+def test_without_shading_it_is_less_round_and_a_sheet_stays_thin() -> None:
+    shaded, flat = (make(turned(light)).extent for light in ("front", "flat"))
+    assert flat[2] < 0.75 * shaded[2]
+    for sheet in (leaf(), lattice()):
+        extent = make(sheet).extent
+        assert 0.02 < extent[2] / extent[:2].min() < 0.28
+
+
+def test_a_picture_taken_whole_is_a_plate() -> None:
+    framed = Image.new("RGBA", (480, 480), (120, 90, 60, 255))
+    framed.alpha_composite(turned("front"))
+    extent = make(framed).extent
+    assert extent[2] / extent[:2].min() < 0.3
+
+
+def test_limbs_are_round_and_wide_parts_deeper() -> None:
+    def draw(d: ImageDraw.ImageDraw) -> None:
+        d.ellipse((100, 300, 900, 1100), 255)
+        d.rounded_rectangle((860, 640, 1540, 760), 60, 255)
+
+    made = make(drawn((400, 400), draw))
+    pixel = 1.0 / (400 * 1440 / 1600)
+    middle, arm = made.depth_at((-320 * 0.25) * pixel, 0.0), made.depth_at(100 * pixel, 0.0)
+    assert middle > 1.35 * arm
+    assert 0.5 < arm / (30 * pixel) < 1.8
+
+
+def test_a_draft_is_light_and_heavier_only_when_asked() -> None:
+    picture = turned("front")
+    light = make(picture, Settings(texture_size=1024))
+    assert 35_000 < len(light.faces) <= 50_000
+    for asked in (100_000, 500_000):
+        heavy = make(picture, Settings(texture_size=1024, decimation_target=asked))
+        assert 0.8 * min(asked, 400_000) < len(heavy.faces) <= asked
+        # What the light one lacks is not to be seen: the outline is the same to a thousandth.
+        assert np.allclose(heavy.extent, light.extent, atol=2e-3)
+
+
+def test_the_light_form_keeps_the_outline() -> None:
+    made = make(drawn((800, 800), lambda d: d.ellipse((320, 320, 2880, 2880), 255)), Settings(texture_size=1024))
+    assert len(made.faces) <= 50_000
+    _, corner, count = np.unique(made.positions, axis=0, return_inverse=True, return_counts=True)
+    rim = made.positions[count[corner.reshape(-1)] == 2]
+    assert np.abs(np.hypot(rim[:, 0], rim[:, 1]) - 0.5).max() < 2.5e-3
+
+
+def test_no_saw_where_front_and_back_meet() -> None:
+    made = make(turned("front"), Settings(texture_size=1024))
+    a, b, c = made.positions.astype(np.float64)[made.faces.astype(np.int64)].transpose(1, 0, 2)
+    flat, mean = np.cross(b - a, c - a), made.normals[made.faces.astype(np.int64)].sum(1)
+    cosine = (flat * mean).sum(1) / (np.linalg.norm(flat, axis=1) * np.linalg.norm(mean, axis=1) + 1e-30)
+    assert np.percentile(cosine, 2.0) > 0.9
+    assert (cosine < 0.0).mean() < 0.004
+
+
+def test_all_seeds_share_their_triangles() -> None:
+    first, other = (make(turned("left"), seed=seed) for seed in (1, 2))
+    assert np.array_equal(first.faces, other.faces)
+    assert np.array_equal(first.uvs, other.uvs)
+    assert not np.array_equal(first.positions, other.positions)
+
+
+@pytest.mark.parametrize("triangles", [3000, 20_000, 10**6])
+def test_the_tree_is_balanced_and_counts_its_triangles(triangles: int) -> None:
+    domain = build_domain(cut_out(ring(), 1000), 200, triangles)
+    rng = np.random.default_rng(0)
+    places = blur(rng.normal(0.0, 30.0, domain.field.shape).astype(np.float32), 3.0)[None]
+    tree = fit(domain.inside, places, triangles)
+    flat = triangulate(domain, tree)
+    assert 2 * len(flat.faces) == tree.triangles() * 2 + 2 * border_triangles(domain.inside) <= triangles
+    a, b, c = flat.points[flat.faces].transpose(1, 0, 2)
+    double = (b - a)[:, 0] * (c - a)[:, 1] - (b - a)[:, 1] * (c - a)[:, 0]
+    assert (double > 0.0).all()
+    # Its area is the silhouette's: no cell twice, none left out.
+    whole = triangulate(domain, fit(domain.inside, places, 10**9))
+    a, b, c = whole.points[whole.faces].transpose(1, 0, 2)
+    every = (b - a)[:, 0] * (c - a)[:, 1] - (b - a)[:, 1] * (c - a)[:, 0]
+    assert double.sum() == pytest.approx(every.sum(), rel=1e-5)
+    assert len(flat.faces) < len(whole.faces) or triangles == 10**6
+
+
+def test_the_back_keeps_the_bands_and_loses_the_face() -> None:
+    picture = turned("flat")
+    draw = ImageDraw.Draw(picture)
+    for x in (205, 275):
+        draw.ellipse((x - 22, 215, x + 22, 265), (10, 10, 10, 255))
+    made = make(picture, Settings(texture_size=2048))
+    scale = 1.0 / (480 * 0.88)
+    for x in (-35 * scale, 35 * scale):
+        assert sampled(made, "front", x, 0.0).max() < 60
+        assert sampled(made, "back", x, 0.0).min() > 90
+    # One band ends and the next begins within a few pixels, as in front.
+    rows = [sampled(made, "back", 0.0, (240 - row) * scale) for row in (120, 150, 172, 190, 240)]
+    red, cream = (sampled(made, "front", 0.0, (240 - row) * scale) for row in (120, 240))
+    for row, colour in zip(rows, (red, red, cream, cream, cream), strict=True):
+        assert np.abs(row - colour).max() < 40
+
+
+def test_the_textures_meet_at_the_silhouette() -> None:
+    """Front and back show the same place of the picture there, though the back's places go by the angle."""
+    made = make(turned("left"), Settings(texture_size=2048))
+    texture = np.asarray(made.texture("baseColorTexture").convert("RGB"), float)
+    _, corner, count = np.unique(made.positions, axis=0, return_inverse=True, return_counts=True)
+    corner = corner.reshape(-1)
+    order = np.argsort(corner, kind="stable")
+    pairs = order[count[corner[order]] == 2].reshape(-1, 2)
+    x, y = (made.uvs[pairs] * len(texture)).astype(int).transpose(2, 0, 1)
+    apart = np.abs(texture[y[:, 0], x[:, 0]] - texture[y[:, 1], x[:, 1]]).max(1)
+    assert np.percentile(apart, 95.0) < 25
+
+
+def test_solver_with_rows_that_are_hardly_tied() -> None:
+    rng = np.random.default_rng(1)
+    field = rng.normal(0.8, 0.5, (21, 34)).astype(np.float32)
+    field[0] = field[-1] = -0.5
+    field[:, 0] = field[:, -1] = -0.5
+    inside = field > 0
+    kappa = np.full(field.shape, 1e-3, np.float32)
+    operator = masked(kappa, np.ones_like(kappa), inside, field, rows_tie=0.05)
+    right_side = inside.astype(np.float32)
+    turns: list[float] = []
+    u = solve(operator, right_side, turns.append, tolerance=1e-5)
+    assert len(turns) < 35
+    assert np.allclose(np.linalg.solve(dense(operator), right_side.ravel()), u.ravel(), atol=1e-3)
 
 
 @pytest.mark.skipif(importlib.util.find_spec("bpy") is None, reason="needs Blender's module")

@@ -1,4 +1,4 @@
-"""The draft engine: an inflated, textured relief of a picture's subject, without any weights."""
+"""The draft engine: a closed, textured body of a picture's subject, without any weights."""
 
 from .engine import ReliefEngine
 

@@ -28,9 +28,8 @@ if TYPE_CHECKING:
 # Grid cells on the longer side, per unit of the resolution setting: finer detail than that is in
 # the normal texture, and a form of two sides has four triangles a cell.
 _CELLS = 0.5
-# The most triangles of a draft that nobody asked to have more, and the deviation, in cells, that is no loss.
+# The most triangles of a draft where nobody asked for more.
 _TRIANGLES = 50_000
-_TOLERANCE = 0.02
 # Pixels on the longer side of what is worked on: more than that, two charts of the largest atlas
 # can hardly show.
 _LARGEST = 2048
@@ -47,9 +46,9 @@ class ReliefEngine:
         """A GLB of the picture's subject; see `engines.base.Engine`.
 
         The form's longest side is 1, its centre the origin; its front faces +Z, up is +Y. Of the
-        settings, `resolution` sets the grid, `texture_size` the textures, and `decimation_target`
-        is the most triangles there will be. Raises `EngineError` for a picture without a visible
-        pixel, and for latents: it has none.
+        settings, `resolution` sets the finest grid, `texture_size` the textures, and `decimation_target`,
+        where it is set, is the most triangles there will be, else 50,000. Raises `EngineError` for a
+        picture without a visible pixel, and for latents: it has none.
         """
         if image is None or latents is not None:
             raise EngineError("The draft engine keeps no latents to go on from; make the asset again from its picture.")
@@ -59,7 +58,7 @@ class ReliefEngine:
         progress.update("mask", 0.0)
         subject = cut_out(image, _LARGEST, progress.check)
         progress.update("mask", 0.06)
-        triangles, tolerance = _wanted_triangles(settings)
+        triangles = _most_triangles(settings)
         domain = build_domain(subject, round(_CELLS * settings.value("resolution")), triangles)
         progress.update("mask", 0.1)
         colour = own_colours(subject, progress.check)
@@ -71,7 +70,7 @@ class ReliefEngine:
         progress.update("mesh", 0.4)
         height, width = subject.cover.shape
         atlas = plan_atlas(width, height, texture_size)
-        mesh = _mesh(domain, form, variation, atlas, triangles, tolerance, progress)
+        mesh = _mesh(domain, form, variation, atlas, triangles, progress)
 
         progress.update("texture", 0.5)
         lossless = settings.value("texture_format") == "png"
@@ -86,15 +85,12 @@ class ReliefEngine:
         """Nothing: it keeps nothing."""
 
 
-def _wanted_triangles(settings: Settings) -> tuple[int, float]:
-    """The most triangles, and the deviation in cells below which more of them would show nothing.
-
-    Who asks for a number of triangles gets as many as the grid has; unasked, a draft is light.
-    """
+def _most_triangles(settings: Settings) -> int:
+    """As many as were asked for; unasked, a draft is light."""
     most = int(settings.value("decimation_target"))
     if most > _TRIANGLES and "decimation_target" not in settings:
-        return _TRIANGLES, _TOLERANCE
-    return most, 0.0
+        return _TRIANGLES
+    return most
 
 
 def _mesh(
@@ -103,7 +99,6 @@ def _mesh(
     variation: Variation,
     atlas: Atlas,
     triangles: int,
-    tolerance: float,
     progress: Progress,
 ) -> Mesh:
     """The closed surface in the asset's space, with its places in the atlas."""
@@ -113,7 +108,7 @@ def _mesh(
     even = form.heights(EVEN)
     places = np.stack([*shift, even.front * np.sqrt(power) + even.bow, even.back * np.sqrt(power) - even.bow])
     progress.update("mesh", 0.41)
-    flat = triangulate(domain, fit(domain.inside, places, triangles, tolerance))
+    flat = triangulate(domain, fit(domain.inside, places, triangles))
     progress.update("mesh", 0.43)
     flat, share = moved(flat, shift.reshape(2, -1).T[flat.node_index])
     # Where a node moves by less than it was to, its height's square changes by less.
@@ -123,7 +118,7 @@ def _mesh(
     surface = lift(flat, front, back, heights.bow)
     progress.update("mesh", 0.48)
     shown = domain.to_pixels(flat.points)
-    hidden = domain.to_pixels(flat.points + np.stack([at_points(flat, field) for field in wrap(rim)], 1))
+    hidden = domain.to_pixels(flat.points + np.stack([at_points(flat, field) for field in wrap(rim, form.turned)], 1))
     low, high = surface.positions.min(0), surface.positions.max(0)
     positions = (surface.positions - (low + high) / 2.0) / (high - low).max()
     uvs = np.concatenate([atlas.uv(shown, atlas.front), atlas.uv(hidden, atlas.back)])

@@ -2,7 +2,9 @@
 
 The base is an inflation: where u solves the screened Poisson equation u / L^2 - div(g grad u) = 1
 with u = 0 on the silhouette, sqrt(2 u) is a half circle over a strip much narrower than L, so thin
-parts become tubes, and levels off at sqrt(2) L over wide areas, so they do not balloon.
+parts become tubes, and levels off at sqrt(2) L over wide areas, so they do not balloon. With g small from
+row to row, every row is a half circle over its own width: a body turned on a lathe. How much of either there
+is, `body` judges by the picture's symmetry and shading.
 """
 
 from __future__ import annotations
@@ -22,9 +24,11 @@ from .variation import Variation
 _DOME_LEVEL = 0.8
 _PARTS_LEVEL = 0.25
 # How high the wide areas of a form may stand, as shares of that extent: of what shows no shading, and of what does.
-_FLAT_CAP, _ROUND_CAP = 0.12, 0.7
+_FLAT_CAP, _ROUND_CAP = 0.1, 0.7
+# How much of the relief there is without that.
+_PAINTED = 0.5
 # How much of the lathe's form a body of revolution gets, without and with the shading to show for it.
-_LEAST_TURN, _MOST_TURN = 0.3, 1.0
+_LEAST_TURN, _MOST_TURN = 0.15, 1.0
 # How much a row of a turned body follows those above and below it, beside its own two ends.
 _ROWS_TIE = 0.08
 # Where it levels off, in radii that most of its rows have.
@@ -50,7 +54,8 @@ class Form:
     """What the picture says of the form, whatever the seed; all (rows, columns), in cells where not said otherwise.
 
     `dome` is the silhouette's own inflation, `whole` the same levelled off, `parts` that of the picture's parts,
-    `lathe` the body of revolution and `turn` (0..1) how much of it there is. `relief` is read from light and dark,
+    `lathe` the body of revolution, `turned` (0..1) how nearly the subject is one, and `turn` how much of the lathe's
+    form it gets. `relief` is read from light and dark,
     `echo` the parts' faint share of the back, as a factor; `bow` the curve of the sheet for subjects of thin parts.
     """
 
@@ -60,6 +65,7 @@ class Form:
     whole: F32
     parts: F32
     lathe: F32
+    turned: float
     turn: float
     relief: F32
     echo: F32
@@ -108,9 +114,11 @@ def read_form(domain: Domain, colour: F32, on_step: Callable[[float], None] = la
     dome = _inflate(domain, _DOME_LEVEL * extent, on_step=lambda share: on_step(0.1 + 0.2 * share))
     body = judge(inside, colour, dome)
     on_step(0.35)
-    whole = _levelled(dome, (_FLAT_CAP + (_ROUND_CAP - _FLAT_CAP) * body.rounded) * extent)
+    cap = (_FLAT_CAP + (_ROUND_CAP - _FLAT_CAP) * body.rounded) * extent
+    whole = _levelled(dome, cap)
     # The parts: the edges of the picture are creases between bodies of their own.
     parts = _inflate(domain, _PARTS_LEVEL * extent, edges, on_step=lambda share: on_step(0.35 + 0.2 * share))
+    parts = _levelled(parts, cap)
     turned = body.turned if body.turned >= _LEAST_TURNED else 0.0
     turn = turned * (_LEAST_TURN + (_MOST_TURN - _LEAST_TURN) * body.rounded)
     lathe = whole
@@ -120,11 +128,12 @@ def read_form(domain: Domain, colour: F32, on_step: Callable[[float], None] = la
         radius = np.maximum(lathe.max(1, keepdims=True), np.float32(1e-6))
         lathe = lathe * (_levelled(radius, _WIDEST * float(np.median(radius[inside.any(1)]))) / radius)
     on_step(0.8)
-    relief = shading_relief(luminance, inside, extent, on_step)
+    # Light and dark on what shows no shading is paint rather than form.
+    relief = shading_relief(luminance, inside, extent, on_step) * np.float32(_PAINTED + (1.0 - _PAINTED) * body.rounded)
     ratio = blur_within(parts / np.maximum(dome, 1e-3), inside.astype(np.float32), 0.03 * extent)
     echo = 1.0 + 0.4 * (ratio - float(ratio[inside].mean()))
     bow = _bow(luminance, inside, extent, body.rounded)
-    return Form(inside, extent, dome, whole, parts, lathe, turn, relief, echo, bow)
+    return Form(inside, extent, dome, whole, parts, lathe, turned, turn, relief, echo, bow)
 
 
 def _levelled(height: F32, cap: float) -> F32:

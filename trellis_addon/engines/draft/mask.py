@@ -11,7 +11,7 @@ from PIL import Image
 
 from ...core.errors import EngineError
 from .fields import F32, Bool, Check, never, resample
-from .quadtree import fewest_triangles
+from .quadtree import FRAME, fewest_triangles
 
 # A component smaller than this share of the whole subject is dust.
 _SPECK = 1.0 / 3000.0
@@ -19,7 +19,6 @@ _SPECK = 1.0 / 3000.0
 _PINHOLE = 1.0 / 15000.0
 # Cells per pixel beyond which a finer grid has nothing left to show.
 _CELLS_PER_PIXEL = 4.0
-_MARGIN = 2
 # The share of the triangles that the coarsest form on a grid may take.
 _LEAST_SHARE = 0.8
 # From this cover on a pixel may belong to a line: one that lies between two rows covers half of each.
@@ -58,23 +57,23 @@ class Domain:
     def sample(self, picture: F32, beyond: Literal["constant", "edge"] = "edge") -> F32:
         """A picture-sized field at the nodes; beyond the picture 0, or what its edge has."""
         height, width = picture.shape[:2]
-        rows, columns = (n - 2 * _MARGIN for n in self.field.shape)
+        rows, columns = (n - 2 * FRAME for n in self.field.shape)
         # The grid reaches past the picture by less than a cell: room for it is added.
         pad_y = max(0, math.ceil(rows * self.cell - height))
         pad_x = max(0, math.ceil(columns * self.cell - width))
         flat = [(0, 0)] * (picture.ndim - 2)
         padded = np.pad(picture, [(0, pad_y), (0, pad_x), *flat], beyond)
         inner = resample(padded, (rows, columns), (0.0, 0.0, columns * self.cell, rows * self.cell))
-        return np.pad(inner, [(_MARGIN, _MARGIN)] * 2 + flat, beyond)
+        return np.pad(inner, [(FRAME, FRAME)] * 2 + flat, beyond)
 
     def to_picture(self, field: F32, shape: tuple[int, int]) -> F32:
         """A field on the grid at the cropped picture's pixels; `shape` is (height, width)."""
-        far = tuple(_MARGIN + n / self.cell for n in shape)
-        return resample(field, shape, (_MARGIN, _MARGIN, far[1], far[0]))
+        far = tuple(FRAME + n / self.cell for n in shape)
+        return resample(field, shape, (FRAME, FRAME, far[1], far[0]))
 
     def to_pixels(self, flat: F32) -> F32:
         """Places (column, row) on the grid as (x, y) in the cropped picture."""
-        return np.asarray((flat + np.float32(0.5 - _MARGIN)) * np.float32(self.cell), np.float32)
+        return np.asarray((flat + np.float32(0.5 - FRAME)) * np.float32(self.cell), np.float32)
 
 
 def cut_out(image: Image.Image, largest: int, check: Check = never) -> Subject:
@@ -159,10 +158,10 @@ def build_domain(subject: Subject, longest: int, triangles: int) -> Domain:
 def _domain(cover: F32, cell: float) -> Domain:
     height, width = cover.shape
     rows, columns = max(1, math.ceil(height / cell - 1e-6)), max(1, math.ceil(width / cell - 1e-6))
-    blank = Domain(np.full((rows + 2 * _MARGIN, columns + 2 * _MARGIN), -0.5, np.float32), cell)
+    blank = Domain(np.full((rows + 2 * FRAME, columns + 2 * FRAME), -0.5, np.float32), cell)
     coverage = blank.sample(cover, "constant")
     if cell > 0.8:
-        thin = np.pad(_thin_parts(cover, cell, (rows, columns)), _MARGIN)
+        thin = np.pad(_thin_parts(cover, cell, (rows, columns)), FRAME)
         coverage = np.maximum(coverage, 0.66 * thin)
     # Exactly on the threshold counts as outside, by a hair: no vertex falls onto another.
     field = coverage - np.float32(0.5)

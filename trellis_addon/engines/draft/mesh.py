@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from .fields import F32, Bool
 from .mask import Domain
-from .quadtree import Tree
+from .quadtree import FRAME, Tree
 
 I32 = NDArray[np.int32]
 Ring = list[I32]
@@ -120,7 +120,7 @@ def _inner_faces(place: I32, tree: Tree) -> list[I32]:
     for level in range(len(tree.merged)):
         size = 2**level
         i, j = np.nonzero(tree.cells(level))
-        start = (i * columns + j).astype(np.int32) * np.int32(size)
+        start = ((i * size + FRAME) * columns + j * size + FRAME).astype(np.int32)
         corners = [start, start + size, start + size * (columns + 1), start + size * columns]
         kind = np.zeros(len(i), np.int8)
         if level:

@@ -14,7 +14,12 @@ import numpy as np
 
 from .fields import F32, Bool
 
-_LEVELS = 5
+# Rows and columns of nodes round the grid that are always outside; blocks begin behind them.
+FRAME = 2
+# No cell is wider than about this share of the longer side: nobody wants to work on a form of one huge triangle.
+_WIDEST = 1.0 / 60.0
+# The search for a tolerance, in cells, begins here, and how many steps it takes at most.
+_FINEST = 1e-4
 _HALVINGS = 24
 
 
@@ -22,8 +27,8 @@ _HALVINGS = 24
 class Tree:
     """`merged[k]` (rows, columns) of blocks of 2^k cells: whether one is a cell of the tree, or part of a larger one.
 
-    Level 0 has every cell whose corners are all inside. Blocks begin at the grid's first node, and the last ones
-    may reach beyond it.
+    Level 0 has every cell whose corners are all inside. The first block's first node is (`FRAME`, `FRAME`), and the
+    last blocks may reach beyond the grid.
     """
 
     merged: tuple[Bool, ...]
@@ -56,30 +61,29 @@ class Tree:
 
 def fewest_triangles(inside: Bool) -> int:
     """How many triangles front and back together have over the tree of the fewest cells."""
-    coarsest = _merge(_whole(inside), [np.zeros((1, 1), np.float32)] * _LEVELS, 0.0)
-    return 2 * (coarsest.triangles() + _border_triangles(inside))
+    coarsest = _merge(_whole(inside), [np.zeros((1, 1), np.float32)] * _levels(inside), 0.0)
+    return 2 * (coarsest.triangles() + border_triangles(inside))
 
 
-def _border_triangles(inside: Bool) -> int:
+def border_triangles(inside: Bool) -> int:
     """How many triangles one side of the form has in the cells that the silhouette crosses."""
     corners = _corners(inside)
     return int(np.array([0, 1, 2, 3, 0])[corners].sum())
 
 
-def fit(inside: Bool, places: F32, triangles: int, tolerance: float) -> Tree:
+def fit(inside: Bool, places: F32, triangles: int) -> Tree:
     """The finest tree with which front and back together have at most `triangles`.
 
-    `places` (channels, rows, columns) are where the nodes lie, in cells; a block is merged where every channel
-    stays within a tolerance of what is linear, which is no finer than `tolerance`. If even the coarsest tree has
-    too many triangles, it is returned.
+    `places` (channels, rows, columns) are where the nodes lie, in cells: blocks are merged where every channel is
+    next to linear, one measure for all. If even the coarsest tree has too many triangles, it is returned.
     """
     whole = _whole(inside)
-    room = triangles // 2 - _border_triangles(inside)
-    errors = _errors(places, whole.shape)
-    fine = _merge(whole, errors, tolerance)
-    if fine.triangles() <= room:
-        return fine
-    low, high = max(tolerance, 1e-4), float(max(places.shape[1:]))
+    room = triangles // 2 - border_triangles(inside)
+    errors = _errors(places, whole.shape, _levels(inside))
+    tree = _merge(whole, errors, -1.0)
+    if tree.triangles() <= room:
+        return tree
+    low, high = _FINEST, float(max(places.shape[1:]))
     tree = _merge(whole, errors, high)
     for _ in range(_HALVINGS):
         middle = float(np.sqrt(low * high))
@@ -93,6 +97,11 @@ def fit(inside: Bool, places: F32, triangles: int, tolerance: float) -> Tree:
     return tree
 
 
+def _levels(inside: Bool) -> int:
+    """How often cells may be merged, four into one."""
+    return max(2, int(np.log2(_WIDEST * max(inside.shape))))
+
+
 def _corners(inside: Bool) -> np.ndarray:
     a = inside.astype(np.int8)
     return np.asarray(a[:-1, :-1] + a[:-1, 1:] + a[1:, :-1] + a[1:, 1:])
@@ -100,8 +109,8 @@ def _corners(inside: Bool) -> np.ndarray:
 
 def _whole(inside: Bool) -> Bool:
     """The cells inside, on a grid of a whole number of the largest blocks."""
-    whole = _corners(inside) == 4
-    largest = 2**_LEVELS
+    whole = _corners(inside)[FRAME:, FRAME:] == 4
+    largest = 2 ** _levels(inside)
     return np.pad(whole, [(0, -n % largest) for n in whole.shape])
 
 
@@ -125,12 +134,13 @@ def _merge(whole: Bool, errors: list[F32], tolerance: float) -> Tree:
     return Tree(tuple(merged))
 
 
-def _errors(places: F32, cells: tuple[int, ...]) -> list[F32]:
+def _errors(places: F32, cells: tuple[int, ...], levels: int) -> list[F32]:
     """For each level from 1 on, how far the nodes in the middles lie from between the corners, at most."""
     rows, columns = cells
+    places = places[:, FRAME:, FRAME:]
     nodes = np.pad(places, ((0, 0), (0, rows + 1 - places.shape[1]), (0, columns + 1 - places.shape[2])), "edge")
     errors: list[F32] = []
-    for level in range(1, _LEVELS + 1):
+    for level in range(1, levels + 1):
         a = nodes[:, :: 2 ** (level - 1), :: 2 ** (level - 1)]
         corner = a[:, ::2, ::2]
         along = np.abs(a[:, ::2, 1::2] - 0.5 * (corner[:, :, :-1] + corner[:, :, 1:])).max(0)

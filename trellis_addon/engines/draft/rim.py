@@ -74,12 +74,13 @@ def crowd(rim: Rim, dome: F32) -> tuple[F32, F32]:
     return np.stack([rim.right * move, rim.down * move]).astype(np.float32), factor.astype(np.float32)
 
 
-def wrap(rim: Rim) -> F32:
+def wrap(rim: Rim, turned: float) -> F32:
     """How far (2, rows, columns) from a node its place in the back's picture lies, along the columns and the rows.
 
     Seen straight on, the side of a round body is a narrow strip; what lies there would be drawn out along it. Where
     nothing needs to be as it is in the picture, places go by the angle instead, from the silhouette to the middle.
+    The more a body is `turned` (0..1), the more they keep their height, as bands round it do.
     """
     sine = np.clip(1.0 - rim.distance / np.maximum(rim.radius, 1e-6), 0.0, 1.0)
     inward = rim.clear * rim.radius * (sine - np.arcsin(sine) * np.float32(2.0 / np.pi))
-    return np.stack([rim.right * inward, rim.down * inward]).astype(np.float32)
+    return np.stack([rim.right * inward, rim.down * inward * np.float32(1.0 - turned)]).astype(np.float32)
