@@ -111,9 +111,7 @@ def test_no_secret_is_in_the_report(folder: LocalFolder, monkeypatch: pytest.Mon
     store = JobStore(Path(os.environ["TRELLIS2_HOME"]))
     job = store.add(Task("A" * 80, Settings()), name="frog", backend="https://judy:servicepass@gpu.example/v1")
     job = store.move(job, State.SENDING)
-    store.move(
-        job, State.FAILED, error="https://gpu.example/v1?token=failedtoken said no to Bearer failedbearer"
-    )
+    store.move(job, State.FAILED, error="https://gpu.example/v1?token=failedtoken said no to Bearer failedbearer")
     found = doctor.report(place, selftest=False)
     everything = found.text + "".join(f"{problem.what} {problem.cure}" for problem in found.problems)
     for word in GIVEN_AWAY:
