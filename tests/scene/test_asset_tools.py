@@ -771,7 +771,7 @@ def test_every_tool_without_a_window(extension: Any, draft: Asset, library: Path
     (obj,) = bpy.data.objects
     choose(obj)
     recorder = drawn(extension)
-    assert {"Triangles", f"{len(obj.data.polygons):,}", "engine: draft:relief@1"} <= set(recorder.texts)
+    assert {"Triangles", f"{len(obj.data.polygons):,}", "Draft (relief)"} <= set(recorder.texts)
     assert "trellis2.measure" not in recorder.operators, "measured at the import"
     obj = choose(small_copy(obj))
     assert ops.measure() == {"FINISHED"}
