@@ -22,7 +22,7 @@ from conftest import ROOT, build
 pytestmark = pytest.mark.checkout
 
 # The top of the repository that users do not need; a new folder belongs here or into the build's CONTENTS.
-NOT_SHIPPED = {".ci", ".gitignore", "benchmarks", "docs", "examples", "pyproject.toml", "tests", "tools"}
+NOT_SHIPPED = {".ci", ".gitignore", "benchmarks", "devtools", "docs", "examples", "pyproject.toml", "tests", "tools"}
 
 
 @pytest.fixture(scope="module")

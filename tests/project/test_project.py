@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
+import dev
 import pytest
 
 from trellis_addon.core.version import VERSION
@@ -50,8 +53,33 @@ def test_descriptions_are_tooltips() -> None:
 def test_the_readme_begins_with_the_two_commands() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     blocks = re.findall(r"^```\w*\n(.*?)^```", text, re.M | re.S)
-    for block, command in zip(blocks, ("demo", "test"), strict=False):
-        assert block.strip() == f"python3 tools/dev.py {command}"
+    assert [block.strip() for block in blocks[:2]] == ["python3 tools/dev.py demo", "python3 tools/dev.py test"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a script for a POSIX shell")
+@pytest.mark.parametrize("before", ["", "```sh\nmake coffee\n```\n"])
+def test_ci_runs_the_command_that_the_readme_marks(before: str, tmp_path: Path) -> None:
+    """Wherever it stands among other fences; without the mark it fails, and runs nothing."""
+    (tmp_path / ".ci").mkdir()
+    script = Path(shutil.copy(ROOT / ".ci" / "run", tmp_path / ".ci"))
+    (tmp_path / "python3").write_text('#!/bin/sh\necho "asked for: $*"\n')
+    (tmp_path / "python3").chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
+    text = before + (ROOT / "README.md").read_text(encoding="utf-8")
+    for readme, said in ((text, ["asked for: tools/dev.py test"]), (text.replace("<!-- ci -->", ""), [])):
+        (tmp_path / "README.md").write_text(readme, encoding="utf-8")
+        done = subprocess.run([str(script)], env=environment, capture_output=True, text=True)
+        assert [line for line in done.stdout.splitlines() if line.startswith("asked for")] == said
+        assert (done.returncode == 0) == bool(said)
+
+
+def test_what_follows_test_is_handed_to_pytest() -> None:
+    for arguments in ([], ["-k", "cutout"], ["tests/images/test_cutout.py", "-x", "--lf"]):
+        options = dev.parse(["test", *arguments])
+        assert options.run is dev.test and options.arguments == arguments
+    assert dev.parse(["matrix", "4.2", "5.2"]).releases == ["4.2", "5.2"]
+    with pytest.raises(SystemExit):
+        dev.parse(["demo", "-k", "cutout"])
 
 
 def test_importing_the_library_loads_none_of_its_dependencies() -> None:
