@@ -244,6 +244,7 @@ def _wait_for(jobs: int, state: State, store: JobStore, process: subprocess.Pope
         time.sleep(0.01)
 
 
+@pytest.mark.once
 @pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
 @pytest.mark.parametrize(("jobs", "state"), [(1, State.RUNNING), (2, State.READY)])
 def test_a_killed_batch_goes_on(jobs: int, state: State, tmp_path: Path, write_folder: Write, clean: Any) -> None:

@@ -33,7 +33,7 @@ from trellis_addon.task.task import Task
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="the stand-in for a Python is a shell script")
 
-once = pytest.mark.checkout  # what takes long, and is the same in every Blender
+once = pytest.mark.once
 PICTURE = encoded(disc(64))
 
 
