@@ -1,4 +1,10 @@
-"""Durable jobs: a task from the moment somebody wants it to the moment its files are here."""
+"""Durable jobs: a task from the moment somebody wants it to the moment its files are here.
+
+job      a job and its states
+store    where all of them are kept
+runner   one job from waiting to ready: send, poll, download, check
+money    what jobs cost, and how much the user allows
+"""
 
 from ..core.folders import default_folder
 from .job import Asset, Job, State
