@@ -67,7 +67,7 @@ _HOMES = {
     "TrellisError": ".core.errors",
     "load_image": ".images",
 }
-_MODULES = ("errors", "scene")
+_MODULES = {"errors": ".core.errors", "scene": ".scene"}
 
 __all__ = [
     "Asset",
@@ -93,7 +93,7 @@ def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name], __package__), name)
     if name in _MODULES:
-        return importlib.import_module(f".{name}", __package__)
+        return importlib.import_module(_MODULES[name], __package__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

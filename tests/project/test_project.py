@@ -95,3 +95,10 @@ def test_there_is_one_door_to_http() -> None:
     files = [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
     found = {path.relative_to(ROOT).as_posix() for path in files if made.search(path.read_text(encoding="utf-8"))}
     assert found == {"trellis_addon/transfer/client.py"}
+
+
+def test_every_name_of_the_library_can_be_had() -> None:
+    import trellis_addon
+
+    for name in trellis_addon.__all__:
+        assert getattr(trellis_addon, name) is not None, name
