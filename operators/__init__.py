@@ -15,6 +15,7 @@ export_stages   the voxels or the dense mesh of the selected asset
 service         what can be asked of where the work is done
 local           the local backend: install, weights, worker, test, remove
 folders         the folder of the jobs
+mixin           what the mixins of operators stand on
 commands        the command line, inside Blender
 """
 

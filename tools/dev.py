@@ -47,7 +47,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     matrix_parser.add_argument("releases", nargs="*", choices=[[], *suites.RELEASES], help="which (default: all)")
     matrix_parser.set_defaults(run=matrix)
     # not argparse.REMAINDER, which refuses an option as the first of what remains
-    options, options.arguments = parser.parse_known_args(arguments)
+    options, rest = parser.parse_known_args(arguments)
+    options.arguments = rest
     if options.arguments and options.run is not test:
         parser.error(f"unrecognized arguments: {' '.join(options.arguments)}")
     return options
@@ -71,7 +72,7 @@ def test(options: argparse.Namespace) -> None:
     run(python, "-m", "ruff", "check", ".")
     run(python, "-m", "ruff", "format", "--check", ".")
     run(python, "tools/lint_imports.py")
-    run(python, "-m", "mypy")
+    run(python, "tools/check_types.py")
     if options.arguments:
         stage("pytest")
         run(python, "-m", "pytest", *options.arguments)

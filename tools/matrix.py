@@ -37,7 +37,7 @@ RELEASES: dict[str, tuple[tuple[str, ...], tuple[int, int]]] = {
 }
 SAME_AS_CHECKOUT = "5.0"  # the release that the main environment has
 WHOLE = "5.2"  # where the library's own tests run too, for its Python
-BESIDE = ("tests", "tools", "docs", "examples")  # of the checkout: what the tests read
+BESIDE = ("tests", "tools", "devtools", "docs", "examples")  # of the checkout: what the tests read
 LOGS = ROOT / "build" / "logs"
 LONGEST = 45 * 60  # seconds for one suite: an add-on that is not taken back can make Blender hang at its end
 LITTLE_DISK = 6e9  # bytes; an environment has one

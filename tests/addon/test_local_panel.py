@@ -285,7 +285,7 @@ def test_the_estimate_stands_beside_generate(preferences: Any, monkeypatch: pyte
 
     state.settings.resolution = "1536"
     monkeypatch.setattr(device._kept, "known", device.Known(machine(card(total=6 * 2**30, free=5 * 2**30))))
-    text, warning = (line.text for line in backend.expectations(state))
+    _, warning = (line.text for line in backend.expectations(state))
     assert "1536 usually needs" in warning and "will be made" in warning
 
     full = card(free=4 * 2**30)

@@ -20,7 +20,7 @@ QUICK = {"resolution": 512, "texture_size": 1024}
 
 @pytest.fixture
 def flow(extension: ModuleType, disc_file: Path) -> Iterator[Flow]:  # noqa: F811
-    yield Flow(disc_file)
+    return Flow(disc_file)
 
 
 class Flow:

@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 import subprocess
 from collections.abc import Iterator
+from io import RawIOBase
 from pathlib import Path
 from typing import Any
 
@@ -33,16 +34,19 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", place], check=True)
 
 
+def write_on(file: RawIOBase, size: int) -> None:
+    while file.write(b"x" * size):
+        pass
+
+
 def fill(disk: Path) -> Path:
     """The file that takes all that is left."""
     filler = disk / "filler"
     with filler.open("ab", buffering=0) as file:
         for size in (1 << 16, 1 << 12, 1):
-            try:
-                while file.write(b"x" * size):
-                    pass
-            except OSError as error:
-                assert is_full(error)
+            with pytest.raises(OSError, match="No space") as caught:
+                write_on(file, size)
+            assert is_full(caught.value)
     return filler
 
 

@@ -198,8 +198,8 @@ def test_only_what_a_resolution_needs_comes_from_a_mirror(mirror: Mirror, tmp_pa
 def test_password_in_an_address_is_not_written_down(mirror: Mirror, tmp_path: Path) -> None:
     address, stages = mirror.url.replace("//", "//studio:secret@"), []
     mirror.rate = 1e4
+    part = Progress(lambda stage, share: stages.append(stage), lambda: bool(list(tmp_path.rglob("*.part.json"))))
     with pytest.raises(Cancelled):
-        part = Progress(lambda stage, share: stages.append(stage), lambda: bool(list(tmp_path.rglob("*.part.json"))))
         fetch(tmp_path / "weights", ["core"], address, progress=part)
     assert "secret" not in "".join(p.read_text(errors="replace") for p in tmp_path.rglob("*.json")) + str(stages)
     mirror.rate = 0
