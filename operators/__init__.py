@@ -1,6 +1,7 @@
 """Blender's buttons over the library: each operator is a few lines that call it.
 
 generate        starting generations: the panel's button, a dropped file, a script's call
+placing         where new assets come to stand
 sources         pictures into the panel from everywhere
 mask            how the picture is cut out, and a mask to paint on
 seed            the lock beside the seed

@@ -6,6 +6,9 @@ templates   an English sentence of the library, said in another language
 progress    progress and cancelling, handed in to whatever takes long
 event       something that happens, told to all who asked to hear of it
 folders     where this package lies, and where it keeps things on the user's machine
+addresses   web addresses as people write them
+output      files where somebody asked for them: tried before the work, written whole or not
+disk        telling a full disk from all else
 keys        where the API key is found; it is never written down by us
 locks       locks between processes, which the system lets go of however their holder ends
 processes   other programs, started without a console window, and ended

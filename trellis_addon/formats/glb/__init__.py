@@ -1,6 +1,7 @@
 """GLB files: reading, checking and writing them.
 
 check           what a damaged or hostile file could do to Blender is stopped here
+scenes          the nodes of the one scene that it shows
 textured_mesh   parts and materials of a mesh in one list
 read            a GLB to a textured mesh, and back
 write           one mesh, one material and its textures to a GLB
