@@ -36,6 +36,9 @@ os.environ["TRELLIS2_HOME"] = str(_HOME / "jobs")
 for variable in ("RUNWARE_API_KEY", "TRELLIS2_SERVICE_TOKEN"):
     os.environ.pop(variable, None)
 
+# seconds after which a test takes what it waits for as never coming; no test is timed, and some machines are slow
+PATIENCE = 300.0
+
 QUICK = {"resolution": 512, "texture_size": 1024}
 DRAFT_SEED = 2**63 - 2  # one that no float and no 32-bit number can hold
 
@@ -174,7 +177,7 @@ def sentence(error: BaseException) -> str:
     return text
 
 
-def run_python(*arguments: str, timeout: float = 120, **environment: str) -> subprocess.CompletedProcess[str]:
+def run_python(*arguments: str, timeout: float = PATIENCE, **environment: str) -> subprocess.CompletedProcess[str]:
     """Another Python that finds the package, as a shell would start it."""
     return subprocess.run(
         [sys.executable, *arguments],

@@ -17,6 +17,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
+from conftest import PATIENCE
 
 bpy = pytest.importorskip("bpy")
 
@@ -48,7 +49,7 @@ def window(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], bool]], No
         monkeypatch.setattr(module, "bpy", SimpleNamespace(app=app, context=bpy.context))
 
     def until(holds: Callable[[], bool]) -> None:
-        give_up = time.monotonic() + 30
+        give_up = time.monotonic() + PATIENCE
         while not holds():
             assert time.monotonic() < give_up, "it did not come to be"
             queue._pump()
@@ -452,7 +453,7 @@ def test_a_look_in_a_thread_reaches_the_preferences_and_the_newest_counts(
     real, gate = setup.look, threading.Event()
 
     def held(chosen: Any) -> Any:
-        gate.wait(30)
+        gate.wait(PATIENCE)
         return real(chosen)
 
     monkeypatch.setattr(setup, "look", held)

@@ -15,6 +15,7 @@ from typing import Any
 import faults as f
 import httpx
 import pytest
+from conftest import PATIENCE
 from fault_server import ANY, DETAILS, FILE, FOREVER, POLL, SUBMIT, FaultServer, small_glb
 from service_tools import PIXEL
 
@@ -41,7 +42,7 @@ class Caller:
         """Until the task is done, without a request."""
         record = self.server.service.tasks.get(self.uuid)
         assert record is not None
-        end = time.monotonic() + 5
+        end = time.monotonic() + PATIENCE
         while not record.done and time.monotonic() < end:
             time.sleep(0.002)
         assert record.done
@@ -187,14 +188,14 @@ def test_delayed_and_late() -> None:
         thread.start()
         time.sleep(0.15)
         assert not caller.knows()
-        thread.join(5)
+        thread.join(PATIENCE)
         assert answer[0].status_code == 200
     with serving(f.late(0.3, SUBMIT)) as caller:
         thread = threading.Thread(target=lambda: answer.append(caller.submit()))
         thread.start()
         time.sleep(0.15)
         assert caller.knows() and len(answer) == 1
-        thread.join(5)
+        thread.join(PATIENCE)
         assert answer[1].json()["data"]
 
 

@@ -23,7 +23,7 @@ from typing import Any
 
 import httpx
 import pytest
-from conftest import disc, encoded
+from conftest import PATIENCE, disc, encoded
 from hostile_tools import (
     MIB,
     Target,
@@ -590,7 +590,7 @@ def test_slow_picture_servers_do_not_take_all_threads(target: Target) -> None:
     gate = threading.Event()
 
     def answer(handler: Any) -> None:
-        gate.wait(20)
+        gate.wait(PATIENCE)
         handler.send_response(404)
         handler.end_headers()
 

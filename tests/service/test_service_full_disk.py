@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import PATIENCE
 from service_tools import PIXEL, Running, only_error, task
 
 from trellis_addon.core.disk import is_full
@@ -67,7 +68,7 @@ def test_a_real_disk_gets_full(disk: Path, monkeypatch: pytest.MonkeyPatch) -> N
         run.engine.gate.clear()
         caught, waiting = task(seed=2, numberResults=2), task(seed=5, deliveryMethod="sync")
         assert run.post(caught).status_code == 200
-        assert run.engine.began.wait(5)
+        assert run.engine.began.wait(PATIENCE)
         filler = fill(disk)
         for _ in range(3):
             refused_for_room(run, task())

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT, sentence
+from conftest import PATIENCE, ROOT, sentence
 from weights_mirror import Mirror, Request, serving
 
 from trellis_addon.cli import weights as weights_cli
@@ -245,7 +245,7 @@ def test_cancelled_and_killed_fetches_go_on(copy: Path, mirror: Mirror, tmp_path
     code = "import sys; from trellis_addon.cli.weights import main; sys.exit(main(sys.argv[1:]))"
     arguments = ["fetch", "--weights", str(folder), "--source", mirror.url, "--mask", "--texturing"]
     with subprocess.Popen([sys.executable, "-c", code, *arguments], cwd=ROOT, stdout=subprocess.DEVNULL) as child:
-        end = time.monotonic() + 30
+        end = time.monotonic() + PATIENCE
         while not in_the_middle():
             assert time.monotonic() < end and child.poll() is None
             time.sleep(0.01)
