@@ -11,7 +11,6 @@ each knows only those below it, which a linter checks:
 
 core        errors, progress, folders, locks: what everything stands on
 task        what is asked for, each setting once
-cutout      a studio background is removed
 images      pictures in: upright, with their subject cut out
 formats     GLB files, and what is kept to go on from
 transfer    files from the web, gone on with after a break

@@ -23,7 +23,8 @@ from conftest import ROOT, build
 pytestmark = pytest.mark.checkout
 
 # The top of the repository that users do not need; a new folder belongs here or into the build's CONTENTS.
-NOT_SHIPPED = {".ci", ".gitignore", "benchmarks", "devtools", "docs", "examples", "pyproject.toml", "tests", "tools"}
+NOT_SHIPPED = {".ci", ".github", ".gitignore", "CHANGELOG.md", "CONTRIBUTING.md", "pyproject.toml"}
+NOT_SHIPPED |= {"benchmarks", "devtools", "docs", "examples", "tests", "tools"}
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,9 @@ import tomllib
 from pathlib import Path
 
 import dev
+import make_architecture
 import pytest
+import set_version
 
 from trellis_addon.core.version import VERSION
 from trellis_addon.task.settings import FIELDS
@@ -22,9 +24,35 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_one_version() -> None:
-    manifest = tomllib.loads((ROOT / "blender_manifest.toml").read_text(encoding="utf-8"))
+    """The manifest's; the library's file is written from it, and pyproject.toml reads that."""
+    text = (ROOT / "blender_manifest.toml").read_text(encoding="utf-8")
+    assert tomllib.loads(text)["version"] == VERSION
+    written = (ROOT / "trellis_addon" / "core" / "version.py").read_text(encoding="utf-8")
+    assert written == set_version.version_file(text), "run tools/set_version.py"
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    assert manifest["version"] == project["project"]["version"] == VERSION
+    assert project["project"]["dynamic"] == ["version"] and "version" not in project["project"]
+    assert project["tool"]["setuptools"]["dynamic"]["version"]["attr"] == "trellis_addon.core.version.VERSION"
+
+
+def test_the_picture_of_the_floors_shows_every_floor() -> None:
+    """That it is up to date to the line is nobody's worry; a floor that came or went is."""
+    drawn = re.findall(r'<text x="\d+" y="\d+">([^<]+)</text>', (ROOT / "docs" / "architecture.svg").read_text())
+    now = re.findall(r'<text x="\d+" y="\d+">([^<]+)</text>', make_architecture.picture(ROOT))
+    assert drawn == now, "run tools/make_architecture.py"
+
+
+def test_the_documents_name_files_that_are_there() -> None:
+    missing = []
+    for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")):
+        text = page.read_text(encoding="utf-8")
+        named = re.findall(r"`((?:tools|tests|benchmarks|devtools|docs|examples)/[\w/.-]+\.(?:py|txt|md))`", text)
+        missing += [f"{page.name}: {name}" for name in named if not (ROOT / name).exists()]
+        missing += [
+            f"{page.name}: {link}"
+            for link in re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", text)
+            if not (page.parent / link).exists()
+        ]
+    assert missing == []
 
 
 def test_the_manifest_keeps_the_rules_of_the_platform() -> None:

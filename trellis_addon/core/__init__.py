@@ -2,7 +2,7 @@
 
 version     the version of this package
 errors      every error that is raised on purpose, as one small tree
-templates   an English sentence of the library, said in another language
+messages    sentences as templates with their values, so that they can be said in another language
 progress    progress and cancelling, handed in to whatever takes long
 event       something that happens, told to all who asked to hear of it
 folders     where this package lies, and where it keeps things on the user's machine
