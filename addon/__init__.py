@@ -9,6 +9,7 @@ service_answers    what came of asking a service whether it is there
 local_words        words for the state of the local backend
 translations       the interface in other languages
 loaded             a look at what is loaded, without loading it
+name               what Blender calls this extension
 logs               what the console shows
 """
 

@@ -29,13 +29,13 @@ def _look_again(self: LocalProperties, context: bpy.types.Context) -> None:
 class LocalProperties:
     """Mixed into the extension's preferences."""
 
-    local_folder: StringProperty(  # type: ignore[valid-type]
+    local_folder: StringProperty(
         name="Folder",
         description="Everything that the local backend brings goes here, and nothing anywhere else",
         subtype="DIR_PATH",
         update=_use_folders,
     )
-    local_resolutions: EnumProperty(  # type: ignore[valid-type]
+    local_resolutions: EnumProperty(
         name="Resolutions",
         description="What assets shall be made at; the weights for it are downloaded",
         items=[
@@ -47,12 +47,12 @@ class LocalProperties:
         options={"ENUM_FLAG"},
         update=_look_again,
     )
-    local_mask: BoolProperty(  # type: ignore[valid-type]
+    local_mask: BoolProperty(
         name="Cut Out Busy Backgrounds",
         description="Also download BiRefNet, for pictures without transparency whose background is not plain",
         update=_look_again,
     )
-    local_source: EnumProperty(  # type: ignore[valid-type]
+    local_source: EnumProperty(
         name="Weights From",
         description="Where the weights are downloaded from",
         items=[
@@ -62,21 +62,21 @@ class LocalProperties:
         ],
         update=_look_again,
     )
-    local_mirror: StringProperty(  # type: ignore[valid-type]
+    local_mirror: StringProperty(
         name="Address", description="Address of the mirror, such as http://files.studio/trellis2", update=_look_again
     )
-    local_copy: StringProperty(  # type: ignore[valid-type]
+    local_copy: StringProperty(
         name="Copy", description="The folder with the copy of the weights", subtype="DIR_PATH", update=_look_again
     )
-    accept_dinov3: BoolProperty(  # type: ignore[valid-type]
+    accept_dinov3: BoolProperty(
         name="I Accept the DINOv3 License",
         description="The part that looks at the picture, DINOv3 by Meta, comes under terms of its own",
     )
-    show_local_expert: BoolProperty(  # type: ignore[valid-type]
+    show_local_expert: BoolProperty(
         name="Expert Options",
         description="Another build of PyTorch, packages from a folder, your own environment",
     )
-    local_build: EnumProperty(  # type: ignore[valid-type]
+    local_build: EnumProperty(
         name="PyTorch For",
         description="Which build of PyTorch is installed",
         items=[
@@ -89,19 +89,19 @@ class LocalProperties:
         ],
         update=_look_again,
     )
-    local_wheels: StringProperty(  # type: ignore[valid-type]
+    local_wheels: StringProperty(
         name="Packages",
         description="A folder with the packages as wheel files: nothing is taken from the package index then",
         subtype="DIR_PATH",
         update=_look_again,
     )
-    local_python: StringProperty(  # type: ignore[valid-type]
+    local_python: StringProperty(
         name="Own Python",
         description="The Python of an environment of your own, used in place of what is installed here",
         subtype="FILE_PATH",
         update=_use_folders,
     )
-    weights: StringProperty(  # type: ignore[valid-type]
+    weights: StringProperty(
         name="Own Weights",
         description="A folder with a copy of microsoft/TRELLIS.2-4B, used in place of the downloaded one",
         subtype="DIR_PATH",

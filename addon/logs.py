@@ -13,7 +13,7 @@ LEVELS = [
 ]
 
 
-class _Console(logging.StreamHandler):  # type: ignore[type-arg]
+class _Console(logging.StreamHandler):
     """Our own handler, to be told from others': Python's own shows warnings only."""
 
 

@@ -54,7 +54,7 @@ def _set_log_level(self: Preferences, context: bpy.types.Context) -> None:
 class Preferences(LocalProperties):
     """Mixed into the class that Blender knows, which also draws them (`ui/preferences.py`)."""
 
-    page: EnumProperty(  # type: ignore[valid-type]
+    page: EnumProperty(
         name="Page",
         items=[
             ("LOCAL", "Local GPU", "TRELLIS.2 on this computer"),
@@ -65,26 +65,26 @@ class Preferences(LocalProperties):
         ],
     )
 
-    api_key: StringProperty(  # type: ignore[valid-type]
+    api_key: StringProperty(
         name="API Key",
         description="Your Runware API key; empty takes the environment variable RUNWARE_API_KEY",
         subtype="PASSWORD",
     )
-    service_url: StringProperty(  # type: ignore[valid-type]
+    service_url: StringProperty(
         name="Service",
         description="Address of a service of your own, such as http://gpu-box:8000/v1",
         update=_tidy_service_url,
     )
-    service_token: StringProperty(  # type: ignore[valid-type]
+    service_token: StringProperty(
         name="Token", description="The token that your service was started with", subtype="PASSWORD"
     )
-    data_folder: StringProperty(  # type: ignore[valid-type]
+    data_folder: StringProperty(
         name="Data Folder",
         description="Where jobs and their files are kept, even without the extension; empty takes your data folder",
         subtype="DIR_PATH",
         update=_use_data_folder,
     )
-    height: FloatProperty(  # type: ignore[valid-type]
+    height: FloatProperty(
         name="Height",
         description="How tall new assets stand, in scenes where no other height is set",
         default=1.0,
@@ -92,7 +92,7 @@ class Preferences(LocalProperties):
         max=1000.0,
         unit="LENGTH",
     )
-    drop_place: EnumProperty(  # type: ignore[valid-type]
+    drop_place: EnumProperty(
         name="Dropped Pictures",
         description="Where the asset of a picture comes to stand that is dropped onto the viewport",
         items=[
@@ -100,24 +100,24 @@ class Preferences(LocalProperties):
             ("CURSOR", "At 3D Cursor", "At the 3D cursor, wherever the picture was dropped"),
         ],
     )
-    collection: StringProperty(  # type: ignore[valid-type]
+    collection: StringProperty(
         name="Collection",
         description="Collection that new assets come into, made when it is needed; empty takes the scene's own",
     )
-    auto_mark: BoolProperty(  # type: ignore[valid-type]
+    auto_mark: BoolProperty(
         name="Mark as Asset", description="Mark each new asset for the Asset Browser, with preview, tags and licence"
     )
-    asset_library: EnumProperty(  # type: ignore[valid-type]
+    asset_library: EnumProperty(
         name="Library", description="The asset library that new assets are kept in", items=_library_items
     )
-    asset_catalog: StringProperty(  # type: ignore[valid-type]
+    asset_catalog: StringProperty(
         name="Catalog", description="The catalog that new assets are filed under", default="TRELLIS.2"
     )
-    show_developer: BoolProperty(  # type: ignore[valid-type]
+    show_developer: BoolProperty(
         name="Developer Options",
         description="Show what programs need beside the asset: where results are delivered, and how",
     )
-    log_level: EnumProperty(  # type: ignore[valid-type]
+    log_level: EnumProperty(
         name="Console Shows",
         description="What this extension writes to the console",
         items=logs.LEVELS,
@@ -128,6 +128,13 @@ class Preferences(LocalProperties):
 def preferences() -> Preferences | None:
     addon = bpy.context.preferences.addons.get(EXTENSION)
     return addon.preferences if addon else None
+
+
+def enabled_preferences() -> Preferences:
+    """The preferences, for an operator whose `poll` has made sure that the extension is enabled."""
+    stored = preferences()
+    assert stored is not None
+    return stored
 
 
 def service_url() -> str:

@@ -73,7 +73,7 @@ def _ask_device(self: bpy.types.PropertyGroup, context: bpy.types.Context) -> No
 class TRELLIS2_PG_image(bpy.types.PropertyGroup):
     """What a picture keeps of how it is cut out, whichever scene it is used in."""
 
-    cutout: EnumProperty(  # type: ignore[valid-type]
+    cutout: EnumProperty(
         name="Cutout",
         description="How the subject is told from its background",
         items=[
@@ -83,7 +83,7 @@ class TRELLIS2_PG_image(bpy.types.PropertyGroup):
         ],
         update=_look_again,
     )
-    mask: PointerProperty(  # type: ignore[valid-type]
+    mask: PointerProperty(
         type=bpy.types.Image,
         name="Mask",
         description="Image of the picture's proportions whose transparency, or else brightness, is the subject",
@@ -94,10 +94,10 @@ class TRELLIS2_PG_image(bpy.types.PropertyGroup):
 class TRELLIS2_PG_scene(bpy.types.PropertyGroup):
     """What the panel keeps in the scene; nothing secret."""
 
-    image: PointerProperty(  # type: ignore[valid-type]
+    image: PointerProperty(
         type=bpy.types.Image, name="Image", description="The picture to make an asset of", update=_look_again
     )
-    backend: EnumProperty(  # type: ignore[valid-type]
+    backend: EnumProperty(
         name="Run On",
         description="Where the asset is made",
         items=[
@@ -108,8 +108,8 @@ class TRELLIS2_PG_scene(bpy.types.PropertyGroup):
         ],
         update=_ask_device,
     )
-    asset_name: StringProperty(name="Name", description="Name of the asset; empty takes the image's")  # type: ignore[valid-type]
-    height: FloatProperty(  # type: ignore[valid-type]
+    asset_name: StringProperty(name="Name", description="Name of the asset; empty takes the image's")
+    height: FloatProperty(
         name="Height",
         description="How tall the asset stands",
         min=0.001,
@@ -118,12 +118,12 @@ class TRELLIS2_PG_scene(bpy.types.PropertyGroup):
         get=_height,
         set=_set_height,
     )
-    face_view: BoolProperty(  # type: ignore[valid-type]
+    face_view: BoolProperty(
         name="Face the View",
         description="New assets are turned towards the view, in steps of 90 degrees, so that they show their front",
         default=True,
     )
-    settings: PointerProperty(type=TRELLIS2_PG_settings)  # type: ignore[valid-type]
+    settings: PointerProperty(type=TRELLIS2_PG_settings)
 
 
 def is_locked(group: bpy.types.PropertyGroup) -> bool:

@@ -20,11 +20,11 @@ from PIL import Image, ImageDraw
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from trellis_addon.core.progress import Progress  # noqa: E402
-from trellis_addon.engines.draft import ReliefEngine  # noqa: E402
-from trellis_addon.engines.draft.mask import Domain, build_domain, cut_out  # noqa: E402
-from trellis_addon.engines.draft.poisson import masked, solve  # noqa: E402
-from trellis_addon.task.settings import Settings  # noqa: E402
+from trellis_addon.core.progress import Progress
+from trellis_addon.engines.draft import ReliefEngine
+from trellis_addon.engines.draft.mask import Domain, build_domain, cut_out
+from trellis_addon.engines.draft.poisson import masked, solve
+from trellis_addon.task.settings import Settings
 
 STAGES = ("mask", "height", "mesh", "texture", "material", "glb")
 LIMIT = 5.0  # seconds that an artist waits for a draft of a 1024 x 1024 picture at the default settings

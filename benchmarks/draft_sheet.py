@@ -20,14 +20,14 @@ from PIL import Image, ImageDraw
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from trellis_addon.core.errors import ImageError  # noqa: E402
-from trellis_addon.core.progress import Progress  # noqa: E402
-from trellis_addon.engines.draft import ReliefEngine  # noqa: E402
-from trellis_addon.formats.glb import preview  # noqa: E402
-from trellis_addon.formats.glb.read import read_glb  # noqa: E402
-from trellis_addon.formats.glb.textured_mesh import TexturedMesh  # noqa: E402
-from trellis_addon.images import WHOLE, find_images, load_image  # noqa: E402
-from trellis_addon.task.settings import Settings  # noqa: E402
+from trellis_addon.core.errors import ImageError
+from trellis_addon.core.progress import Progress
+from trellis_addon.engines.draft import ReliefEngine
+from trellis_addon.formats.glb import preview
+from trellis_addon.formats.glb.read import read_glb
+from trellis_addon.formats.glb.textured_mesh import TexturedMesh
+from trellis_addon.images import WHOLE, find_images, load_image
+from trellis_addon.task.settings import Settings
 
 # Degrees around the asset, 0 is in front of it and 90 on its own left, and above the ground.
 VIEWS = {

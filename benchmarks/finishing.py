@@ -25,10 +25,10 @@ from numpy.typing import NDArray
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from finishing_peer import finish_as_reference  # noqa: E402
+from finishing_peer import finish_as_reference
 
-from trellis_addon.core.progress import Progress  # noqa: E402
-from trellis_addon.geometry.finish.finish import DenseAsset, FinishedAsset, finish  # noqa: E402
+from trellis_addon.core.progress import Progress
+from trellis_addon.geometry.finish.finish import DenseAsset, FinishedAsset, finish
 
 F = NDArray[np.float64]
 

@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from devtools.geometry.glb_write import write_glb_scene  # noqa: E402
-from trellis_addon.formats.glb.textured_mesh import SurfaceMaterial, Texture, TexturedMesh  # noqa: E402
+import itertools
+
+from devtools.geometry.glb_write import write_glb_scene
+from trellis_addon.formats.glb.textured_mesh import SurfaceMaterial, Texture, TexturedMesh
 
 F = NDArray[np.float64]
 Shape = Callable[[F, F], F]  # (s, t) in about 0..1 -> (..., 3)
@@ -232,7 +234,7 @@ def ring(centre: tuple[float, float, float], big: float, small: float, axis: int
 def profile(points: list[tuple[float, float]], centre: tuple[float, float, float] = (0, 0, 0)) -> list[Shape]:
     """A turned body round Y: one patch for each straight piece (radius, height), from the bottom up, sharp between."""
     shapes = []
-    for (r0, y0), (r1, y1) in zip(points[:-1], points[1:], strict=True):
+    for (r0, y0), (r1, y1) in itertools.pairwise(points):
 
         def shape(s: F, t: F, r0: float = r0, y0: float = y0, r1: float = r1, y1: float = y1) -> F:
             radius, angle = np.maximum(r0 + (r1 - r0) * t, 0), -2 * np.pi * s

@@ -24,31 +24,31 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from trellis_addon.core.errors import EngineError  # noqa: E402
-from trellis_addon.core.progress import Progress  # noqa: E402
-from trellis_addon.geometry.voxels.dual_grid import dual_grid_to_mesh  # noqa: E402
-from trellis_addon.pipeline import costs  # noqa: E402
-from trellis_addon.pipeline.denoise import Denoising, denoise_latent, denoise_structure  # noqa: E402
-from trellis_addon.pipeline.memory import GB, RESERVE, TYPICAL, Budget, device_budget, largest_resolution  # noqa: E402
-from trellis_addon.pipeline.networks import attention  # noqa: E402
-from trellis_addon.pipeline.networks.attention import Layout  # noqa: E402
-from trellis_addon.pipeline.networks.dinov3 import DinoConfig, DINOv3  # noqa: E402
-from trellis_addon.pipeline.networks.latent_flow import SLatFlowModel  # noqa: E402
-from trellis_addon.pipeline.networks.network import Network, full_size  # noqa: E402
-from trellis_addon.pipeline.networks.sparse import SparseTensor, VoxelGrid, _search  # noqa: E402
-from trellis_addon.pipeline.networks.sparse_conv import SubmanifoldConv3d  # noqa: E402
-from trellis_addon.pipeline.networks.structure_decoder import (  # noqa: E402
+from trellis_addon.core.errors import EngineError
+from trellis_addon.core.progress import Progress
+from trellis_addon.geometry.voxels.dual_grid import dual_grid_to_mesh
+from trellis_addon.pipeline import costs
+from trellis_addon.pipeline.denoise import Denoising, denoise_latent, denoise_structure
+from trellis_addon.pipeline.memory import GB, RESERVE, TYPICAL, Budget, device_budget, largest_resolution
+from trellis_addon.pipeline.networks import attention
+from trellis_addon.pipeline.networks.attention import Layout
+from trellis_addon.pipeline.networks.dinov3 import DinoConfig, DINOv3
+from trellis_addon.pipeline.networks.latent_flow import SLatFlowModel
+from trellis_addon.pipeline.networks.network import Network, full_size
+from trellis_addon.pipeline.networks.sparse import SparseTensor, VoxelGrid, _search
+from trellis_addon.pipeline.networks.sparse_conv import SubmanifoldConv3d
+from trellis_addon.pipeline.networks.structure_decoder import (
     SparseStructureDecoder,
     StructureDecoderConfig,
     occupied_voxels,
 )
-from trellis_addon.pipeline.networks.structure_flow import SparseStructureFlowModel  # noqa: E402
-from trellis_addon.pipeline.networks.vae_decoder import DecoderConfig, FlexiDualGridVaeDecoder, SparseUnetVaeDecoder  # noqa: E402
-from trellis_addon.pipeline.numerics import OUT_OF_MEMORY, exactly  # noqa: E402
-from trellis_addon.pipeline.pipeline import Noise, Pipeline  # noqa: E402
-from trellis_addon.pipeline.repository import IMAGE_MODEL, Normalization, PipelineConfig, Sampler  # noqa: E402
-from trellis_addon.pipeline.samplers import SamplerSettings, sample, sparse_spread  # noqa: E402
-from trellis_addon.pipeline.store import ModelStore, Outline, choose_device  # noqa: E402
+from trellis_addon.pipeline.networks.structure_flow import SparseStructureFlowModel
+from trellis_addon.pipeline.networks.vae_decoder import DecoderConfig, FlexiDualGridVaeDecoder, SparseUnetVaeDecoder
+from trellis_addon.pipeline.numerics import OUT_OF_MEMORY, exactly
+from trellis_addon.pipeline.pipeline import Noise, Pipeline
+from trellis_addon.pipeline.repository import IMAGE_MODEL, Normalization, PipelineConfig, Sampler
+from trellis_addon.pipeline.samplers import SamplerSettings, sample, sparse_spread
+from trellis_addon.pipeline.store import ModelStore, Outline, choose_device
 
 REFERENCE = {512: 3, 1024: 17, 1536: 60}  # seconds on an H100, as published by the authors
 OPERATIONS = {512: 0.56e15, 1024: 2.1e15, 1536: 5.8e15}  # of a whole run: the arithmetic limit

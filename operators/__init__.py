@@ -1,4 +1,24 @@
-"""Blender's buttons over the library: each operator is a few lines that call it."""
+"""Blender's buttons over the library: each operator is a few lines that call it.
+
+generate        starting generations: the panel's button, a dropped file, a script's call
+placing         where new assets come to stand
+sources         pictures into the panel from everywhere
+mask            how the picture is cut out, and a mask to paint on
+seed            the lock beside the seed
+queue           the buttons beside a line of the queue
+jobs            the history: place, repeat, fetch, remove
+money           the key, and limits of what is spent
+assets          import a GLB, repeat, open the right preferences
+asset_tools     measure, height, levels of detail, textures, asset library, original
+rework          texture the selected asset again, finish it again
+rebake          remesh and rebake what is selected
+export_stages   the voxels or the dense mesh of the selected asset
+service         what can be asked of where the work is done
+local           the local backend: install, weights, worker, test, remove
+folders         the folder of the jobs
+mixin           what the mixins of operators stand on
+commands        the command line, inside Blender
+"""
 
 from . import (
     asset_tools,

@@ -14,6 +14,7 @@ from bpy.props import BoolProperty, EnumProperty, FloatProperty, FloatVectorProp
 from ..trellis_addon.core.errors import TrellisError
 from ..trellis_addon.scene.words import translate
 from .assets import OnAsset
+from .mixin import Mixin
 
 if TYPE_CHECKING:
     from ..trellis_addon.core.progress import Progress
@@ -22,7 +23,7 @@ _CATALOG = "TRELLIS.2"
 _MOST_LEVELS = 6
 
 
-class _OnMesh:
+class _OnMesh(Mixin):
     """What the tools share: they work on the active mesh object; each one's `run(obj)` does it and says what it did."""
 
     bl_options = {"REGISTER", "UNDO"}
@@ -31,21 +32,21 @@ class _OnMesh:
     def poll(cls, context: bpy.types.Context) -> bool:
         obj = context.object
         if obj is None or obj.type != "MESH":
-            cls.poll_message_set("Select a mesh object")  # type: ignore[attr-defined]
+            cls.poll_message_set("Select a mesh object")
             return False
         if obj.mode != "OBJECT" or obj.data.is_editmode:
-            cls.poll_message_set("Go to Object Mode first")  # type: ignore[attr-defined]
+            cls.poll_message_set("Go to Object Mode first")
             return False
         if not obj.is_editable or not obj.data.is_editable or obj.override_library is not None:
-            cls.poll_message_set("It is linked from another file: make it local first")  # type: ignore[attr-defined]
+            cls.poll_message_set("It is linked from another file: make it local first")
             return False
         return True
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         try:
-            self.report({"INFO"}, self.run(context.object))  # type: ignore[attr-defined]
+            self.report({"INFO"}, self.run(context.object))
         except TrellisError as error:
-            self.report({"ERROR"}, translate(error))  # type: ignore[attr-defined]
+            self.report({"ERROR"}, translate(error))
             return {"CANCELLED"}
         return {"FINISHED"}
 
@@ -91,7 +92,7 @@ class TRELLIS2_OT_set_height(_OnMesh, bpy.types.Operator):
     bl_idname = "trellis2.set_height"
     bl_label = "Set Height"
 
-    height: FloatProperty(  # type: ignore[valid-type]
+    height: FloatProperty(
         name="Height", description="How tall it shall stand", default=1.0, min=0.001, max=1000.0, unit="LENGTH"
     )
 
@@ -116,10 +117,8 @@ class TRELLIS2_OT_make_lods(_OnMesh, bpy.types.Operator):
     bl_idname = "trellis2.make_lods"
     bl_label = "Levels of Detail"
 
-    levels: IntProperty(  # type: ignore[valid-type]
-        name="Levels", description="How many levels the chain has", default=3, min=1, max=_MOST_LEVELS
-    )
-    ratios: FloatVectorProperty(  # type: ignore[valid-type]
+    levels: IntProperty(name="Levels", description="How many levels the chain has", default=3, min=1, max=_MOST_LEVELS)
+    ratios: FloatVectorProperty(
         name="Triangles",
         description="Share of the triangles that each level keeps, in percent, each smaller than the one before",
         size=_MOST_LEVELS,
@@ -128,7 +127,7 @@ class TRELLIS2_OT_make_lods(_OnMesh, bpy.types.Operator):
         max=100.0,
         precision=1,
     )
-    arrange: EnumProperty(  # type: ignore[valid-type]
+    arrange: EnumProperty(
         name="Arrange",
         description="Where the levels stand",
         items=[
@@ -174,7 +173,7 @@ class TRELLIS2_OT_shrink_textures(_OnMesh, bpy.types.Operator):
     bl_idname = "trellis2.shrink_textures"
     bl_label = "Shrink Textures"
 
-    size: EnumProperty(  # type: ignore[valid-type]
+    size: EnumProperty(
         name="Size",
         description="Pixels on the longer side",
         items=[(size, size, "") for size in ("4096", "2048", "1024", "512")],
@@ -198,14 +197,14 @@ class TRELLIS2_OT_shrink_textures(_OnMesh, bpy.types.Operator):
 class _InLibrary(_OnMesh):
     """What is asked for an asset of Blender's asset browser."""
 
-    catalog: StringProperty(  # type: ignore[valid-type]
+    catalog: StringProperty(
         name="Catalog", description="Where in the asset browser, with slashes between the parts", default=_CATALOG
     )
-    author: StringProperty(name="Author", default="TRELLIS.2 for Blender")  # type: ignore[valid-type]
-    licence: StringProperty(  # type: ignore[valid-type]
+    author: StringProperty(name="Author", default="TRELLIS.2 for Blender")
+    licence: StringProperty(
         name="Licence", description="A note on the licence; empty tells what is known: weights and picture"
     )
-    tags: StringProperty(name="Tags", description="More tags, with commas between them")  # type: ignore[valid-type]
+    tags: StringProperty(name="Tags", description="More tags, with commas between them")
 
     def described(self) -> dict[str, Any]:
         tags = [tag.strip() for tag in self.tags.split(",") if tag.strip()]
@@ -243,8 +242,8 @@ class TRELLIS2_OT_save_to_library(_InLibrary, bpy.types.Operator):
     bl_label = "Save to Library"
     bl_options = {"REGISTER"}  # this file stays as it is
 
-    library: EnumProperty(name="Library", description="One of the preferences' asset libraries", items=_library_items)  # type: ignore[valid-type]
-    folder: StringProperty(  # type: ignore[valid-type]
+    library: EnumProperty(name="Library", description="One of the preferences' asset libraries", items=_library_items)
+    folder: StringProperty(
         name="Folder", description="Folder to save into instead", subtype="DIR_PATH", options={"SKIP_SAVE"}
     )
 
@@ -280,10 +279,10 @@ class TRELLIS2_OT_export_original(OnAsset, _OnMesh, bpy.types.Operator):
     bl_label = "Export Original GLB"
     bl_options = {"REGISTER"}
 
-    filepath: StringProperty(name="File", subtype="FILE_PATH", options={"SKIP_SAVE"})  # type: ignore[valid-type]
-    filter_glob: StringProperty(default="*.glb", options={"HIDDEN"})  # type: ignore[valid-type]
-    check_existing: BoolProperty(default=True, options={"HIDDEN"})  # type: ignore[valid-type]
-    overwrite: BoolProperty(  # type: ignore[valid-type]
+    filepath: StringProperty(name="File", subtype="FILE_PATH", options={"SKIP_SAVE"})
+    filter_glob: StringProperty(default="*.glb", options={"HIDDEN"})
+    check_existing: BoolProperty(default=True, options={"HIDDEN"})
+    overwrite: BoolProperty(
         name="Overwrite", description="Replace a file of this name that is there", options={"SKIP_SAVE"}
     )
 

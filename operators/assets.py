@@ -11,9 +11,10 @@ from ..addon.preferences import PAGE_OF, preferences
 from ..addon.properties import write_settings
 from ..trellis_addon.core.errors import TrellisError
 from ..trellis_addon.scene.words import translate
+from .mixin import Mixin
 
 
-class OnAsset:
+class OnAsset(Mixin):
     """For operators on an object whose making is known."""
 
     @classmethod
@@ -33,8 +34,8 @@ class TRELLIS2_OT_import_glb(bpy.types.Operator):
     bl_label = "Import TRELLIS.2 Asset"
     bl_options = {"REGISTER", "UNDO"}
 
-    filepath: StringProperty(name="File", subtype="FILE_PATH", options={"SKIP_SAVE"})  # type: ignore[valid-type]
-    filter_glob: StringProperty(default="*.glb", options={"HIDDEN"})  # type: ignore[valid-type]
+    filepath: StringProperty(name="File", subtype="FILE_PATH", options={"SKIP_SAVE"})
+    filter_glob: StringProperty(default="*.glb", options={"HIDDEN"})
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         context.window_manager.fileselect_add(self)

@@ -51,10 +51,10 @@ class TRELLIS2_OT_export_stages(OnAsset, bpy.types.Operator):
     bl_label = "Export Voxels"
     bl_options = {"REGISTER"}
 
-    filepath: StringProperty(name="File", subtype="FILE_PATH", options={"SKIP_SAVE"})  # type: ignore[valid-type]
-    filter_glob: StringProperty(default="*.vxz;*.npz;*.glb;*.ply", options={"HIDDEN"})  # type: ignore[valid-type]
-    check_existing: BoolProperty(default=True, options={"HIDDEN"})  # type: ignore[valid-type]
-    kind: EnumProperty(  # type: ignore[valid-type]
+    filepath: StringProperty(name="File", subtype="FILE_PATH", options={"SKIP_SAVE"})
+    filter_glob: StringProperty(default="*.vxz;*.npz;*.glb;*.ply", options={"HIDDEN"})
+    check_existing: BoolProperty(default=True, options={"HIDDEN"})
+    kind: EnumProperty(
         name="Format",
         description="What is written, where the file's name does not say it",
         items=[
@@ -64,7 +64,7 @@ class TRELLIS2_OT_export_stages(OnAsset, bpy.types.Operator):
             ("ply", "Dense Mesh (.ply)", "The same, with metalness and roughness as well"),
         ],
     )
-    overwrite: BoolProperty(  # type: ignore[valid-type]
+    overwrite: BoolProperty(
         name="Overwrite", description="Replace a file of this name that is there", options={"SKIP_SAVE"}
     )
 

@@ -24,6 +24,7 @@ from ..addon.properties import read_settings, write_settings
 from ..trellis_addon.core.errors import TrellisError
 from ..trellis_addon.images import EXTENSIONS, OTHER_EXTENSIONS
 from ..trellis_addon.scene.words import translate
+from .mixin import Mixin
 from .placing import free_ground, select_cards, target_here, turn_to_view
 from .sources import is_over_sidebar
 
@@ -32,33 +33,33 @@ if TYPE_CHECKING:
     from ..trellis_addon.images import PreparedImage
 
 
-class _Generate:
+class _Generate(Mixin):
     """What every way to begin a generation shares."""
 
     # Nothing that is undone: one generation is one step, the asset's arrival, and the card comes back where an undo
     # takes it away. Not REGISTER: changing a value in the panel of the last operation would generate, and pay, again.
     bl_options: set[str] = set()
 
-    filepath: StringProperty(  # type: ignore[valid-type]
+    filepath: StringProperty(
         name="Image File",
         description="Picture to use instead of the panel's",
         subtype="FILE_PATH",
         options={"SKIP_SAVE"},
     )
-    directory: StringProperty(subtype="DIR_PATH", options={"SKIP_SAVE", "HIDDEN"})  # type: ignore[valid-type]
-    files: CollectionProperty(type=bpy.types.OperatorFileListElement, options={"SKIP_SAVE", "HIDDEN"})  # type: ignore[valid-type]
-    location: FloatVectorProperty(  # type: ignore[valid-type]
+    directory: StringProperty(subtype="DIR_PATH", options={"SKIP_SAVE", "HIDDEN"})
+    files: CollectionProperty(type=bpy.types.OperatorFileListElement, options={"SKIP_SAVE", "HIDDEN"})
+    location: FloatVectorProperty(
         name="Location",
         description="Where the asset stands; the 3D cursor where nothing is given",
         subtype="TRANSLATION",
         options={"SKIP_SAVE"},
     )
-    beside: BoolProperty(  # type: ignore[valid-type]
+    beside: BoolProperty(
         name="On Free Ground",
         description="Beside what stands at the location; otherwise exactly there",
         options={"SKIP_SAVE"},
     )
-    turn: FloatProperty(  # type: ignore[valid-type]
+    turn: FloatProperty(
         name="Turn", description="About the vertical", subtype="ANGLE", unit="ROTATION", options={"SKIP_SAVE"}
     )
 
@@ -166,8 +167,8 @@ class TRELLIS2_OT_generate_file(_Generate, bpy.types.Operator):
     bl_idname = "trellis2.generate_file"
     bl_label = "3D Asset from Picture (TRELLIS.2)"
 
-    filter_image: BoolProperty(default=True, options={"HIDDEN"})  # type: ignore[valid-type]
-    filter_folder: BoolProperty(default=True, options={"HIDDEN"})  # type: ignore[valid-type]
+    filter_image: BoolProperty(default=True, options={"HIDDEN"})
+    filter_folder: BoolProperty(default=True, options={"HIDDEN"})
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         self.beside = True
@@ -197,7 +198,7 @@ class TRELLIS2_OT_unset(bpy.types.Operator):
     bl_label = "Reset"
     bl_options = {"INTERNAL", "UNDO"}
 
-    field: StringProperty()  # type: ignore[valid-type]
+    field: StringProperty()
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         context.scene.trellis2.settings.property_unset(self.field)
@@ -238,7 +239,7 @@ class TRELLIS2_OT_preset(bpy.types.Operator):
     bl_label = "Load Preset"
     bl_options = {"REGISTER", "UNDO"}
 
-    preset: EnumProperty(name="Preset", items=_preset_items)  # type: ignore[valid-type]
+    preset: EnumProperty(name="Preset", items=_preset_items)
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         from ..trellis_addon.task.presets import shipped

@@ -13,6 +13,7 @@ from ..addon.preferences import backend_for_job, backend_of
 from ..trellis_addon.core.errors import TrellisError
 from ..trellis_addon.scene.words import translate
 from .assets import OnAsset
+from .mixin import Mixin
 from .placing import target_in_view
 
 if TYPE_CHECKING:
@@ -21,12 +22,12 @@ if TYPE_CHECKING:
     from ..trellis_addon.task.settings import Settings
 
 
-class _OnJob:
+class _OnJob(Mixin):
     """What the buttons beside a job share; each one's `run(context, job, store)` does the work."""
 
     bl_options = {"INTERNAL"}
 
-    job: StringProperty(options={"SKIP_SAVE"})  # type: ignore[valid-type]
+    job: StringProperty(options={"SKIP_SAVE"})
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         from ..trellis_addon.jobs.store import JobStore
@@ -103,7 +104,7 @@ class TRELLIS2_OT_more_like_this(OnAsset, bpy.types.Operator):
     bl_label = "More Like This"
     bl_options = {"UNDO"}
 
-    count: IntProperty(name="Variations", default=4, min=1, max=10, options={"SKIP_SAVE"})  # type: ignore[valid-type]
+    count: IntProperty(name="Variations", default=4, min=1, max=10, options={"SKIP_SAVE"})
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         from ..trellis_addon.jobs.store import JobStore
@@ -165,7 +166,7 @@ class TRELLIS2_OT_job_fetch(bpy.types.Operator):
     bl_label = "Fetch by Task UUID"
     bl_options = {"REGISTER"}
 
-    uuid: StringProperty(name="Task UUID", options={"SKIP_SAVE"})  # type: ignore[valid-type]
+    uuid: StringProperty(name="Task UUID", options={"SKIP_SAVE"})
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         return context.window_manager.invoke_props_dialog(self)

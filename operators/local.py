@@ -15,12 +15,13 @@ from bpy.props import BoolProperty, StringProperty
 from ..addon.loaded import loaded, worker_status
 from ..addon.local_properties import choices
 from ..addon.local_words import gigabytes, group_words
-from ..addon.preferences import preferences
+from ..addon.preferences import enabled_preferences, preferences
 from ..trellis_addon.core.errors import TrellisError
 from ..trellis_addon.scene.words import translate
+from .mixin import Mixin
 
 
-class _Work:
+class _Work(Mixin):
     """What the buttons share that begin a work: one at a time, and errors as sentences."""
 
     bl_options = {"INTERNAL"}
@@ -28,10 +29,10 @@ class _Work:
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         if preferences() is None:
-            cls.poll_message_set("The extension is not enabled")  # type: ignore[attr-defined]
+            cls.poll_message_set("The extension is not enabled")
             return False
         if _is_running():
-            cls.poll_message_set("Something is being done already: wait, or cancel it")  # type: ignore[attr-defined]
+            cls.poll_message_set("Something is being done already: wait, or cancel it")
             return False
         return cls.why_not()
 
@@ -43,7 +44,7 @@ class _Work:
         try:
             self.begin()
         except TrellisError as error:
-            self.report({"ERROR"}, translate(error))  # type: ignore[attr-defined]
+            self.report({"ERROR"}, translate(error))
             return {"CANCELLED"}
         return {"FINISHED"}
 
@@ -60,7 +61,7 @@ class TRELLIS2_OT_local_look(_Work, bpy.types.Operator):
     def begin(self) -> None:
         from ..trellis_addon.scene.setup import local_setup
 
-        local_setup.look_later(choices(preferences()))
+        local_setup.look_later(choices(enabled_preferences()))
 
 
 class TRELLIS2_OT_local_install(_Work, bpy.types.Operator):
@@ -69,13 +70,13 @@ class TRELLIS2_OT_local_install(_Work, bpy.types.Operator):
     bl_idname = "trellis2.local_install"
     bl_label = "Install and Download"
 
-    weights: BoolProperty(  # type: ignore[valid-type]
+    weights: BoolProperty(
         name="Weights", description="Download the weights of the chosen resolutions as well", default=True
     )
 
     @classmethod
     def why_not(cls) -> bool:
-        stored = preferences()
+        stored = enabled_preferences()
         if not _may_download(cls, stored, is_local=bool(stored.local_wheels.strip())):
             return False
         found = _found()
@@ -87,7 +88,7 @@ class TRELLIS2_OT_local_install(_Work, bpy.types.Operator):
     def begin(self) -> None:
         from ..trellis_addon.scene.setup import local_setup
 
-        local_setup.install(choices(preferences()), weights=self.weights)
+        local_setup.install(choices(enabled_preferences()), weights=self.weights)
 
 
 class TRELLIS2_OT_local_cancel(bpy.types.Operator):
@@ -116,13 +117,13 @@ class TRELLIS2_OT_local_weights(_Work, bpy.types.Operator):
 
     @classmethod
     def why_not(cls) -> bool:
-        stored = preferences()
+        stored = enabled_preferences()
         return _may_download(cls, stored, is_local=stored.local_source == "FOLDER")
 
     def begin(self) -> None:
         from ..trellis_addon.scene.setup import local_setup
 
-        local_setup.fetch_weights(choices(preferences()))
+        local_setup.fetch_weights(choices(enabled_preferences()))
 
 
 class TRELLIS2_OT_local_remove_weights(_Work, bpy.types.Operator):
@@ -131,7 +132,7 @@ class TRELLIS2_OT_local_remove_weights(_Work, bpy.types.Operator):
     bl_idname = "trellis2.local_remove_weights"
     bl_label = "Remove Weights"
 
-    group: StringProperty(options={"SKIP_SAVE"})  # type: ignore[valid-type]
+    group: StringProperty(options={"SKIP_SAVE"})
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         found = _found()
@@ -149,7 +150,7 @@ class TRELLIS2_OT_local_remove_weights(_Work, bpy.types.Operator):
     def begin(self) -> None:
         from ..trellis_addon.scene.setup import local_setup
 
-        local_setup.remove_weights(self.group, choices(preferences()))
+        local_setup.remove_weights(self.group, choices(enabled_preferences()))
 
 
 class TRELLIS2_OT_local_licence(bpy.types.Operator):
@@ -159,7 +160,7 @@ class TRELLIS2_OT_local_licence(bpy.types.Operator):
     bl_label = "Read the Licence"
     bl_options = {"INTERNAL"}
 
-    address: StringProperty(options={"SKIP_SAVE"})  # type: ignore[valid-type]
+    address: StringProperty(options={"SKIP_SAVE"})
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         if not self.address.startswith("https://"):
@@ -184,7 +185,7 @@ class TRELLIS2_OT_worker_start(_Work, bpy.types.Operator):
     def begin(self) -> None:
         from ..trellis_addon.scene.setup import local_setup
 
-        local_setup.start_worker(choices(preferences()))
+        local_setup.start_worker(choices(enabled_preferences()))
 
 
 class TRELLIS2_OT_worker_stop(bpy.types.Operator):
@@ -214,14 +215,12 @@ class TRELLIS2_OT_local_doctor(_Work, bpy.types.Operator):
     bl_idname = "trellis2.local_doctor"
     bl_label = "Examine"
 
-    selftest: BoolProperty(  # type: ignore[valid-type]
-        name="Self-Test", description="Compute something on the device as well", default=True
-    )
+    selftest: BoolProperty(name="Self-Test", description="Compute something on the device as well", default=True)
 
     def begin(self) -> None:
         from ..trellis_addon.scene.setup import local_setup
 
-        local_setup.examine(choices(preferences()), selftest=self.selftest)
+        local_setup.examine(choices(enabled_preferences()), selftest=self.selftest)
         report = local_setup.report()
         if bpy.app.background and report is not None:
             self.report({"WARNING"} if report.problems else {"INFO"}, str(report))
@@ -256,7 +255,7 @@ class TRELLIS2_OT_local_remove(_Work, bpy.types.Operator):
     bl_idname = "trellis2.local_remove"
     bl_label = "Remove Everything..."
 
-    keep_weights: BoolProperty(  # type: ignore[valid-type]
+    keep_weights: BoolProperty(
         name="Keep the Weights",
         description="They are the largest part, and need not be downloaded again then",
         options={"SKIP_SAVE"},
@@ -280,7 +279,7 @@ class TRELLIS2_OT_local_remove(_Work, bpy.types.Operator):
     def begin(self) -> None:
         from ..trellis_addon.scene.setup import local_setup
 
-        local_setup.remove(choices(preferences()), keep_weights=self.keep_weights)
+        local_setup.remove(choices(enabled_preferences()), keep_weights=self.keep_weights)
 
 
 def _may_download(cls, stored, *, is_local: bool) -> bool:  # type: ignore[no-untyped-def]

@@ -6,15 +6,16 @@ import bpy
 
 from ..trellis_addon.core.errors import TrellisError
 from ..trellis_addon.scene.words import translate
+from .mixin import Mixin
 
 
-class _OnImage:
+class _OnImage(Mixin):
     """What the operators share: they work on the panel's image."""
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         if context.scene.trellis2.image is None:
-            cls.poll_message_set("Choose an image first")  # type: ignore[attr-defined]
+            cls.poll_message_set("Choose an image first")
             return False
         return True
 
@@ -71,9 +72,9 @@ class TRELLIS2_OT_mask_open(_OnImage, bpy.types.Operator):
     bl_label = "Open Mask"
     bl_options = {"REGISTER", "UNDO"}
 
-    filepath: bpy.props.StringProperty(name="Mask File", subtype="FILE_PATH", options={"SKIP_SAVE"})  # type: ignore[valid-type]
-    filter_image: bpy.props.BoolProperty(default=True, options={"HIDDEN"})  # type: ignore[valid-type]
-    filter_folder: bpy.props.BoolProperty(default=True, options={"HIDDEN"})  # type: ignore[valid-type]
+    filepath: bpy.props.StringProperty(name="Mask File", subtype="FILE_PATH", options={"SKIP_SAVE"})
+    filter_image: bpy.props.BoolProperty(default=True, options={"HIDDEN"})
+    filter_folder: bpy.props.BoolProperty(default=True, options={"HIDDEN"})
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         context.window_manager.fileselect_add(self)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import bpy
 from bpy.props import EnumProperty, FloatProperty
 
-from ..addon.preferences import backend_of, preferences, remote_key_source
+from ..addon.preferences import backend_of, enabled_preferences, preferences, remote_key_source
 from ..trellis_addon.core.errors import TrellisError
 from ..trellis_addon.scene.words import translate
 
@@ -54,7 +54,7 @@ class TRELLIS2_OT_key_to_keyring(bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> set[str]:
         from ..trellis_addon.core.keys import keep_in_keyring
 
-        stored = preferences()
+        stored = enabled_preferences()
         keep_in_keyring(stored.api_key)
         stored.api_key = ""
         return {"FINISHED"}
@@ -67,10 +67,10 @@ class TRELLIS2_OT_spending_limit(bpy.types.Operator):
     bl_label = "Spending Limit"
     bl_options = {"REGISTER"}
 
-    period: EnumProperty(  # type: ignore[valid-type]
+    period: EnumProperty(
         name="Period", items=[("day", "A Day", "By local time"), ("month", "A Month", "By local time")]
     )
-    amount: FloatProperty(  # type: ignore[valid-type]
+    amount: FloatProperty(
         name="US Dollars", description="The most to spend; below 0 takes the limit away", default=5.0, min=-1.0, step=50
     )
 

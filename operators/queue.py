@@ -19,7 +19,7 @@ from .placing import largest_view, target_in_view
 class _OnGeneration:
     bl_options = {"INTERNAL"}
 
-    generation: StringProperty(options={"SKIP_SAVE"})  # type: ignore[valid-type]
+    generation: StringProperty(options={"SKIP_SAVE"})
 
     def find(self):  # type: ignore[no-untyped-def]
         from ..trellis_addon.scene.session import queue
@@ -62,7 +62,7 @@ class TRELLIS2_OT_keep_results(_OnGeneration, bpy.types.Operator):
     bl_label = "Keep Results"
     bl_options = {"INTERNAL", "UNDO"}
 
-    results: StringProperty(  # type: ignore[valid-type]
+    results: StringProperty(
         name="Results",
         description="Their numbers, as in 1,3; empty for those that are ticked, or all",
         options={"SKIP_SAVE"},
@@ -99,7 +99,7 @@ class TRELLIS2_OT_pick_result(_OnGeneration, bpy.types.Operator):
     bl_idname = "trellis2.pick_result"
     bl_label = "Pick"
 
-    result: IntProperty(options={"SKIP_SAVE"})  # type: ignore[valid-type]
+    result: IntProperty(options={"SKIP_SAVE"})
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         if generation := self.find():

@@ -29,19 +29,19 @@ class TRELLIS2_OT_rebake(bpy.types.Operator):
     bl_label = "Remesh and Rebake Selected"
     bl_options = {"REGISTER"}  # the scene changes later, in an undo step of its own
 
-    resolution: EnumProperty(  # type: ignore[valid-type]
+    resolution: EnumProperty(
         name="Resolution",
         description="Voxels along the longest side",
         items=[("256", "256", ""), ("512", "512", ""), ("1024", "1024", ""), ("1536", "1536", "")],
         default="1024",
     )
-    texture_size: EnumProperty(  # type: ignore[valid-type]
+    texture_size: EnumProperty(
         name="Texture Size",
         description="Texels along each side of the textures",
         items=[("1024", "1024", ""), ("2048", "2048", ""), ("4096", "4096", "")],
         default="2048",
     )
-    faces: IntProperty(  # type: ignore[valid-type]
+    faces: IntProperty(
         name="Triangles", description="The most triangles of the result", default=100_000, min=1000, max=1_000_000
     )
 

@@ -51,7 +51,7 @@ class _Rework(OnAsset):
         from ..trellis_addon.scene import rework
 
         if why := rework.why_not(context.object, texture_again=cls.texture_again):
-            cls.poll_message_set(pgettext_rpt(WHY_NOT[why]))  # type: ignore[attr-defined]
+            cls.poll_message_set(pgettext_rpt(WHY_NOT[why]))
             return False
         return True
 
@@ -71,13 +71,13 @@ class _Rework(OnAsset):
         try:
             changes, store = Settings(self.changes()), JobStore()
             key = backend_for_job(source_of(asset, store)[0]).key
-            _start(context, obj, asset, uuid, changes, self.texture_again, self.keep_old, key)  # type: ignore[attr-defined]
+            _start(context, obj, asset, uuid, changes, self.texture_again, self.keep_old, key)
         except TrellisError as error:
             waiting.unmark(uuid)
-            self.report({"ERROR"}, translate(error))  # type: ignore[attr-defined]
+            self.report({"ERROR"}, translate(error))
             return {"CANCELLED"}
-        if bpy.app.background and not self.keep_old and rework.keeps_old_levels([obj]):  # type: ignore[attr-defined]
-            self.report({"WARNING"}, pgettext_rpt(arrival.LEVELS_STAY))  # type: ignore[attr-defined]
+        if bpy.app.background and not self.keep_old and rework.keeps_old_levels([obj]):
+            self.report({"WARNING"}, pgettext_rpt(arrival.LEVELS_STAY))
         return {"FINISHED"}
 
 
@@ -164,10 +164,10 @@ class TRELLIS2_OT_texture_again(_Rework, bpy.types.Operator):
     bl_label = "Texture Again"
     texture_again = True
 
-    seed: StringProperty(  # type: ignore[valid-type]
+    seed: StringProperty(
         name="Seed", description="Another seed paints another surface; empty draws one at random", options={"SKIP_SAVE"}
     )
-    steps: IntProperty(  # type: ignore[valid-type]
+    steps: IntProperty(
         name=_STEPS.label,
         description=_STEPS.description,
         default=_STEPS.effective_default,
@@ -175,7 +175,7 @@ class TRELLIS2_OT_texture_again(_Rework, bpy.types.Operator):
         max=int(_STEPS.maximum or 0),
         options={"SKIP_SAVE"},
     )
-    guidance: FloatProperty(  # type: ignore[valid-type]
+    guidance: FloatProperty(
         name=_GUIDANCE.label,
         description=_GUIDANCE.description,
         default=_GUIDANCE.effective_default,
@@ -183,7 +183,7 @@ class TRELLIS2_OT_texture_again(_Rework, bpy.types.Operator):
         max=float(_GUIDANCE.maximum or 0),
         options={"SKIP_SAVE"},
     )
-    keep_old: BoolProperty(  # type: ignore[valid-type]
+    keep_old: BoolProperty(
         name="Keep Old", description="The new asset comes beside the old one, not in its place", options={"SKIP_SAVE"}
     )
 
@@ -221,7 +221,7 @@ class TRELLIS2_OT_finish_again(_Rework, bpy.types.Operator):
     bl_idname = "trellis2.finish_again"
     bl_label = "Finish Again"
 
-    decimation_target: IntProperty(  # type: ignore[valid-type]
+    decimation_target: IntProperty(
         name=_FACES.label,
         description=_FACES.description,
         default=_FACES.default,
@@ -230,17 +230,15 @@ class TRELLIS2_OT_finish_again(_Rework, bpy.types.Operator):
         step=10_000,
         options={"SKIP_SAVE"},
     )
-    texture_size: EnumProperty(  # type: ignore[valid-type]
+    texture_size: EnumProperty(
         name=_SIZE.label,
         description=_SIZE.description,
         items=[(str(size), str(size), "") for size in _SIZE.values],
         default=str(_SIZE.default),
         options={"SKIP_SAVE"},
     )
-    remesh: BoolProperty(  # type: ignore[valid-type]
-        name=_REMESH.label, description=_REMESH.description, default=True, options={"SKIP_SAVE"}
-    )
-    texture_format: EnumProperty(  # type: ignore[valid-type]
+    remesh: BoolProperty(name=_REMESH.label, description=_REMESH.description, default=True, options={"SKIP_SAVE"})
+    texture_format: EnumProperty(
         name="Texture Format",
         description="File format of the textures inside the GLB",
         items=[
@@ -249,7 +247,7 @@ class TRELLIS2_OT_finish_again(_Rework, bpy.types.Operator):
         ],
         options={"SKIP_SAVE"},
     )
-    keep_old: BoolProperty(  # type: ignore[valid-type]
+    keep_old: BoolProperty(
         name="Keep Old", description="The new asset comes beside the old one, not in its place", options={"SKIP_SAVE"}
     )
 

@@ -13,18 +13,19 @@ from ..trellis_addon.core.errors import TrellisError
 from ..trellis_addon.core.messages import reason_of
 from ..trellis_addon.images import EXTENSIONS
 from ..trellis_addon.scene.words import translate
+from .mixin import Mixin
 
 
-class _Source:
+class _Source(Mixin):
     """What the operators share: each one's `take(context)` gives the datablock that becomes the panel's image."""
 
     bl_options = {"REGISTER", "UNDO"}
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         try:
-            image = self.take(context)  # type: ignore[attr-defined]
+            image = self.take(context)
         except TrellisError as error:
-            self.report({"ERROR"}, translate(error))  # type: ignore[attr-defined]
+            self.report({"ERROR"}, translate(error))
             return {"CANCELLED"}
         if image is not None:  # else it is being fetched
             _use(context.scene, image)
@@ -37,11 +38,11 @@ class TRELLIS2_OT_image_open(_Source, bpy.types.Operator):
     bl_idname = "trellis2.image_open"
     bl_label = "Set TRELLIS.2 Image"
 
-    filepath: StringProperty(name="Image File", subtype="FILE_PATH", options={"SKIP_SAVE"})  # type: ignore[valid-type]
-    directory: StringProperty(subtype="DIR_PATH", options={"SKIP_SAVE", "HIDDEN"})  # type: ignore[valid-type]
-    files: CollectionProperty(type=bpy.types.OperatorFileListElement, options={"SKIP_SAVE", "HIDDEN"})  # type: ignore[valid-type]
-    filter_image: BoolProperty(default=True, options={"HIDDEN"})  # type: ignore[valid-type]
-    filter_folder: BoolProperty(default=True, options={"HIDDEN"})  # type: ignore[valid-type]
+    filepath: StringProperty(name="Image File", subtype="FILE_PATH", options={"SKIP_SAVE"})
+    directory: StringProperty(subtype="DIR_PATH", options={"SKIP_SAVE", "HIDDEN"})
+    files: CollectionProperty(type=bpy.types.OperatorFileListElement, options={"SKIP_SAVE", "HIDDEN"})
+    filter_image: BoolProperty(default=True, options={"HIDDEN"})
+    filter_folder: BoolProperty(default=True, options={"HIDDEN"})
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         if _paths(self) or self.filepath:  # dropped
@@ -77,7 +78,7 @@ class TRELLIS2_OT_image_address(_Source, bpy.types.Operator):
     bl_idname = "trellis2.image_address"
     bl_label = "Image from Address"
 
-    text: StringProperty(name="Address", options={"SKIP_SAVE"})  # type: ignore[valid-type]
+    text: StringProperty(name="Address", options={"SKIP_SAVE"})
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         return context.window_manager.invoke_props_dialog(self, width=400)
@@ -129,19 +130,19 @@ class TRELLIS2_OT_image_render(_Source, bpy.types.Operator):
         return render_result_image()
 
 
-class _Several:
+class _Several(Mixin):
     """What the operators share: each one's `pictures()` gives the files that become an asset each."""
 
     bl_options = {"REGISTER"}
 
-    directory: StringProperty(subtype="DIR_PATH", options={"SKIP_SAVE", "HIDDEN"})  # type: ignore[valid-type]
-    filter_image: BoolProperty(default=True, options={"HIDDEN"})  # type: ignore[valid-type]
-    filter_folder: BoolProperty(default=True, options={"HIDDEN"})  # type: ignore[valid-type]
+    directory: StringProperty(subtype="DIR_PATH", options={"SKIP_SAVE", "HIDDEN"})
+    filter_image: BoolProperty(default=True, options={"HIDDEN"})
+    filter_folder: BoolProperty(default=True, options={"HIDDEN"})
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         for obstacle in obstacles(context.scene.trellis2):
-            cls.poll_message_set(obstacle.text)  # type: ignore[attr-defined]
+            cls.poll_message_set(obstacle.text)
             return False
         return True
 
@@ -152,7 +153,7 @@ class _Several:
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         try:
-            paths = self.pictures()  # type: ignore[attr-defined]
+            paths = self.pictures()
             files = [{"name": path.name} for path in paths]
             # a person is asked first where it costs much, a script never
             mode = "INVOKE_DEFAULT" if getattr(self, "is_asked", False) else "EXEC_DEFAULT"
@@ -160,7 +161,7 @@ class _Several:
         except (TrellisError, RuntimeError) as error:
             # what the other operator has reported is in the artist's language already
             told = error if isinstance(error, TrellisError) else str(error).removeprefix("Error: ").strip()
-            self.report({"ERROR"}, translate(told))  # type: ignore[attr-defined]
+            self.report({"ERROR"}, translate(told))
             return {"CANCELLED"}
 
 
@@ -170,7 +171,7 @@ class TRELLIS2_OT_generate_files(_Several, bpy.types.Operator):
     bl_idname = "trellis2.generate_files"
     bl_label = "Generate from Files"
 
-    files: CollectionProperty(type=bpy.types.OperatorFileListElement, options={"SKIP_SAVE", "HIDDEN"})  # type: ignore[valid-type]
+    files: CollectionProperty(type=bpy.types.OperatorFileListElement, options={"SKIP_SAVE", "HIDDEN"})
 
     def pictures(self) -> list[Path]:
         from ..trellis_addon.core.errors import ImageError

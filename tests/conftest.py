@@ -26,6 +26,7 @@ if str(ROOT) not in sys.path:  # `pytest` alone does not put the current folder 
 sys.path.append(str(ROOT / "tools"))
 # what one test module makes, others use: by its name, whichever folder each lies in
 sys.path.extend(str(folder) for folder in sorted(Path(__file__).parent.iterdir()) if folder.is_dir())
+touches_blender = importlib.import_module("touches_blender").touches_blender
 build = importlib.import_module("build")  # an import statement would be sorted by whether there is a build folder
 
 # At import, because bpy reads its folder when a test module imports it, which is before any fixture runs.
@@ -34,6 +35,9 @@ os.environ["BLENDER_USER_RESOURCES"] = str(_HOME / "blender")
 os.environ["TRELLIS2_HOME"] = str(_HOME / "jobs")
 for variable in ("RUNWARE_API_KEY", "TRELLIS2_SERVICE_TOKEN"):
     os.environ.pop(variable, None)
+
+# seconds after which a test takes what it waits for as never coming; no test is timed, and some machines are slow
+PATIENCE = 300.0
 
 QUICK = {"resolution": 512, "texture_size": 1024}
 DRAFT_SEED = 2**63 - 2  # one that no float and no 32-bit number can hold
@@ -49,13 +53,20 @@ def _end_services() -> Iterator[None]:
 
 # What `tools/dev.py matrix` runs the suite on: an installed zip, in a copy of the tests beside it, without a checkout.
 ZIP = os.environ.get("TRELLIS2_TEST_ZIP")
+# "blender": only what touches Blender, where another run in the same Python has the rest
+SCOPE = os.environ.get("TRELLIS2_TEST_SCOPE")
 # What the local GPU backend needs and no zip brings: tests that import one of these are skipped there.
 LOCAL_EXTRA = {"array_api_compat", "fast_simplification", "onnxruntime", "safetensors"}
 LOCAL_EXTRA |= {"scipy", "torch", "warp"}
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "checkout: about the sources, the documents or the tools, not the extension")
+    for marker in (
+        "checkout: about the sources, the documents or the tools, not the extension",
+        "once: takes long and is the same in every Blender and Python; runs on the checkout alone",
+        "blender: touches Blender where neither names nor scripts tell (see touches_blender.py)",
+    ):
+        config.addinivalue_line("markers", marker)
 
 
 class ZipModule(pytest.Module):
@@ -91,10 +102,16 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    left_out: set[pytest.Item] = set()
     if PASSED_FROM and Path(PASSED_FROM).is_file():
         done = set(Path(PASSED_FROM).read_text(encoding="utf-8").splitlines())
-        config.hook.pytest_deselected(items=[item for item in items if item.nodeid in done])
-        items[:] = [item for item in items if item.nodeid not in done]
+        left_out |= {item for item in items if item.nodeid in done}
+    if ZIP:
+        left_out |= {item for item in items if item.get_closest_marker("once")}
+    if SCOPE == "blender":
+        left_out |= {item for item in items if not touches_blender(item)}
+    config.hook.pytest_deselected(items=[item for item in items if item in left_out])
+    items[:] = [item for item in items if item not in left_out]
     if ZIP:
         for item in items:
             if item.get_closest_marker("checkout"):
@@ -160,7 +177,7 @@ def sentence(error: BaseException) -> str:
     return text
 
 
-def run_python(*arguments: str, timeout: float = 120, **environment: str) -> subprocess.CompletedProcess[str]:
+def run_python(*arguments: str, timeout: float = PATIENCE, **environment: str) -> subprocess.CompletedProcess[str]:
     """Another Python that finds the package, as a shell would start it."""
     return subprocess.run(
         [sys.executable, *arguments],

@@ -45,100 +45,104 @@ class Mirror:
         return [request for request in self.requests if request.path.partition("?")[0] == path]
 
 
+class _Handler(BaseHTTPRequestHandler):
+    mirror: Mirror
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        request = Request(self.path[1:], {name.lower(): value for name, value in self.headers.items()})
+        with self.mirror._lock:
+            self.mirror.requests.append(request)
+            self.mirror._active += 1
+            self.mirror.most_at_once = max(self.mirror.most_at_once, self.mirror._active)
+            refusal = self.mirror.refusals.pop(0) if self.mirror.refusals else None
+        try:
+            if refusal:
+                self._answer(refusal[0], refusal[1])
+            elif self.mirror.redirect:
+                self._answer(302, {"Location": self.mirror.redirect + self.path})
+            else:
+                self._file(request)
+        except OSError:  # the other side has gone
+            self.close_connection = True
+        finally:
+            with self.mirror._lock:
+                self.mirror._active -= 1
+
+    def _answer(self, status: int, headers: dict[str, str]) -> None:
+        self.send_response(status)
+        for name, value in {"Content-Length": "0", **headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+
+    def _file(self, request: Request) -> None:
+        path = request.path.partition("?")[0]
+        body = self.mirror.files.get(path)
+        if body is None:
+            self._answer(404, {})
+            return
+        tag = self.mirror.tag(body)
+        start = self._start(request, len(body), tag)
+        if start > len(body) or (start == len(body) and start):
+            self._answer(416, {"Content-Range": f"bytes */{len(body)}"})
+            return
+        with self.mirror._lock:
+            cut = self.mirror.cuts.pop(0) if self.mirror.cuts else len(body)
+            if turned := self.mirror.damaged.get(path, 0) > 0:
+                self.mirror.damaged[path] -= 1
+        rest = bytearray(body[start:])
+        if turned:
+            rest[len(rest) // 2] ^= 1
+        self.send_response(206 if start else 200)
+        self.send_header("Content-Length", str(len(rest)))
+        if tag:
+            self.send_header("ETag", tag)
+        if start:
+            self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
+        for name, value in self.mirror.headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self._send(request, bytes(rest), cut)
+
+    def _start(self, request: Request, size: int, tag: str) -> int:
+        asked = request.headers.get("range", "")
+        if not self.mirror.ranges or not asked or request.headers.get("if-range", tag) != tag:
+            return 0
+        return int(asked.removeprefix("bytes=").removesuffix("-"))
+
+    def _send(self, request: Request, rest: bytes, cut: int) -> None:
+        began = time.monotonic()
+        piece = max(1, min(PIECE, int(self.mirror.rate / 20))) if self.mirror.rate else PIECE
+        for place in range(0, min(cut, len(rest)), piece):
+            while self.mirror.stall.is_set() and place:
+                time.sleep(0.01)
+            sent = rest[place : min(place + piece, cut)]
+            self.wfile.write(sent)
+            self.wfile.flush()
+            request.sent += len(sent)
+            if self.mirror.rate:
+                time.sleep(max(0.0, request.sent / self.mirror.rate - (time.monotonic() - began)))
+        if cut < len(rest):
+            self.close_connection = True
+            self.connection.shutdown(2)
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        pass
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        pass
+
+
 @contextlib.contextmanager
 def serving(mirror: Mirror) -> Iterator[Mirror]:
     """Serve it on a free port of this machine."""
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_GET(self) -> None:
-            request = Request(self.path[1:], {name.lower(): value for name, value in self.headers.items()})
-            with mirror._lock:
-                mirror.requests.append(request)
-                mirror._active += 1
-                mirror.most_at_once = max(mirror.most_at_once, mirror._active)
-                refusal = mirror.refusals.pop(0) if mirror.refusals else None
-            try:
-                if refusal:
-                    self._answer(refusal[0], refusal[1])
-                elif mirror.redirect:
-                    self._answer(302, {"Location": mirror.redirect + self.path})
-                else:
-                    self._file(request)
-            except OSError:  # the other side has gone
-                self.close_connection = True
-            finally:
-                with mirror._lock:
-                    mirror._active -= 1
-
-        def _answer(self, status: int, headers: dict[str, str]) -> None:
-            self.send_response(status)
-            for name, value in {"Content-Length": "0", **headers}.items():
-                self.send_header(name, value)
-            self.end_headers()
-
-        def _file(self, request: Request) -> None:
-            path = request.path.partition("?")[0]
-            body = mirror.files.get(path)
-            if body is None:
-                self._answer(404, {})
-                return
-            tag = mirror.tag(body)
-            start = self._start(request, len(body), tag)
-            if start > len(body) or (start == len(body) and start):
-                self._answer(416, {"Content-Range": f"bytes */{len(body)}"})
-                return
-            with mirror._lock:
-                cut = mirror.cuts.pop(0) if mirror.cuts else len(body)
-                if turned := mirror.damaged.get(path, 0) > 0:
-                    mirror.damaged[path] -= 1
-            rest = bytearray(body[start:])
-            if turned:
-                rest[len(rest) // 2] ^= 1
-            self.send_response(206 if start else 200)
-            self.send_header("Content-Length", str(len(rest)))
-            if tag:
-                self.send_header("ETag", tag)
-            if start:
-                self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
-            for name, value in mirror.headers.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self._send(request, bytes(rest), cut)
-
-        def _start(self, request: Request, size: int, tag: str) -> int:
-            asked = request.headers.get("range", "")
-            if not mirror.ranges or not asked or request.headers.get("if-range", tag) != tag:
-                return 0
-            return int(asked.removeprefix("bytes=").removesuffix("-"))
-
-        def _send(self, request: Request, rest: bytes, cut: int) -> None:
-            began = time.monotonic()
-            piece = max(1, min(PIECE, int(mirror.rate / 20))) if mirror.rate else PIECE
-            for place in range(0, min(cut, len(rest)), piece):
-                while mirror.stall.is_set() and place:
-                    time.sleep(0.01)
-                sent = rest[place : min(place + piece, cut)]
-                self.wfile.write(sent)
-                self.wfile.flush()
-                request.sent += len(sent)
-                if mirror.rate:
-                    time.sleep(max(0.0, request.sent / mirror.rate - (time.monotonic() - began)))
-            if cut < len(rest):
-                self.close_connection = True
-                self.connection.shutdown(2)
-
-        def log_message(self, format: str, *arguments: object) -> None:
-            pass
-
-    class Server(ThreadingHTTPServer):
-        daemon_threads = True
-
-        def handle_error(self, request: object, client_address: object) -> None:
-            pass
-
-    server = Server(("127.0.0.1", 0), Handler)
+    handler = type("Handler", (_Handler,), {"mirror": mirror})
+    server = _Server(("127.0.0.1", 0), handler)
     mirror.url = f"http://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()

@@ -28,22 +28,30 @@ STARTED = time.monotonic()
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    commands = parser.add_subparsers(required=True)
-    commands.add_parser("demo").set_defaults(run=demo)
-    test_parser = commands.add_parser("test")
-    test_parser.add_argument("arguments", nargs=argparse.REMAINDER, help="handed to pytest")
-    test_parser.set_defaults(run=test)
-    matrix_parser = commands.add_parser("matrix")
-    matrix_parser.add_argument("releases", nargs="*", choices=[[], *suites.RELEASES], help="which (default: all)")
-    matrix_parser.set_defaults(run=matrix)
-    options = parser.parse_args()
+    options = parse(sys.argv[1:])
     os.chdir(ROOT)
     try:
         options.run(options)
     except subprocess.CalledProcessError as error:
         return error.returncode or 1
     return 0
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """`run` is what to do; `arguments` what `test` hands to pytest, whether options or files."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(required=True)
+    commands.add_parser("demo").set_defaults(run=demo)
+    commands.add_parser("test", usage="%(prog)s [what is handed to pytest ...]").set_defaults(run=test)
+    matrix_parser = commands.add_parser("matrix")
+    matrix_parser.add_argument("releases", nargs="*", choices=[[], *suites.RELEASES], help="which (default: all)")
+    matrix_parser.set_defaults(run=matrix)
+    # not argparse.REMAINDER, which refuses an option as the first of what remains
+    options, rest = parser.parse_known_args(arguments)
+    options.arguments = rest
+    if options.arguments and options.run is not test:
+        parser.error(f"unrecognized arguments: {' '.join(options.arguments)}")
+    return options
 
 
 def demo(options: argparse.Namespace) -> None:
@@ -60,10 +68,11 @@ def test(options: argparse.Namespace) -> None:
     install_uv(python)
     install_torch(python)
     install_fast(python, ".[blender,dev,local]", helper=python)
-    stage("ruff and mypy")
+    stage("ruff, the order of imports, mypy")
     run(python, "-m", "ruff", "check", ".")
     run(python, "-m", "ruff", "format", "--check", ".")
-    run(python, "-m", "mypy")
+    run(python, "tools/lint_imports.py")
+    run(python, "tools/check_types.py")
     if options.arguments:
         stage("pytest")
         run(python, "-m", "pytest", *options.arguments)

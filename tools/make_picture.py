@@ -23,8 +23,8 @@ def main() -> None:
     bpy.ops.wm.read_homefile(use_empty=True)
     obj = trellis_addon.scene.import_asset(asset)
     sheet = Image.new("RGB", (4 * SIDE, SIDE), (226, 227, 229))
-    with Image.open(picture) as original:
-        original = original.convert("RGBA").resize((SIDE, SIDE), Image.Resampling.LANCZOS)
+    with Image.open(picture) as opened:
+        original = opened.convert("RGBA").resize((SIDE, SIDE), Image.Resampling.LANCZOS)
         sheet.paste(original, (0, 0), original)
     with tempfile.TemporaryDirectory() as folder:
         for place, view in enumerate(("three_quarter", "side", "back"), 1):

@@ -1,4 +1,8 @@
-"""The whole suite against the built zip, as a user's Blender has it, under each release of Blender.
+"""The tests against the built zip, as a user's Blender has it, under each release of Blender.
+
+What touches Blender runs in every release (the tests themselves tell: `tests/touches_blender.py`), the rest once for
+each Python: on the checkout for 3.11, in the release with the newest for 3.13. What is marked `once` runs on the
+checkout alone.
 
 For every release there is an environment with that `bpy`, pytest, and nothing else. Blender itself installs the zip
 there, with its bundled wheels; the installed folder and a copy of the tests go into a temporary folder, away from the
@@ -32,7 +36,8 @@ RELEASES: dict[str, tuple[tuple[str, ...], tuple[int, int]]] = {
     "5.2": (("bpy==5.2.3",), (3, 13)),
 }
 SAME_AS_CHECKOUT = "5.0"  # the release that the main environment has
-BESIDE = ("tests", "tools", "docs", "examples")  # of the checkout: what the tests read
+WHOLE = "5.2"  # where the library's own tests run too, for its Python
+BESIDE = ("tests", "tools", "devtools", "docs", "examples")  # of the checkout: what the tests read
 LOGS = ROOT / "build" / "logs"
 LONGEST = 45 * 60  # seconds for one suite: an add-on that is not taken back can make Blender hang at its end
 LITTLE_DISK = 6e9  # bytes; an environment has one
@@ -95,7 +100,7 @@ def run_all(archive: Path, helper: str, releases: Sequence[str], checkout: bool)
 def zip_and_checkout(archive: Path, helper: str, environment: dict[str, str]) -> list[Outcome]:
     """The zip in the Blender that the checkout's environment has too, and then on the checkout what is left to do.
 
-    What has passed on the zip is not repeated; that is all but what needs the sources or the `local` extra.
+    What has passed on the zip is not repeated.
     """
     with tempfile.TemporaryDirectory() as folder:
         passed = str(Path(folder, "passed.txt"))
@@ -118,7 +123,8 @@ def suite(release: str, archive: Path, helper: str, environment: dict[str, str])
         with tempfile.TemporaryDirectory(prefix=f"trellis2-{name}-", ignore_cleanup_errors=True) as temporary:
             root = install_zip(python, archive, Path(temporary))
             _say(f"{name}: installed in {time.monotonic() - started:.0f} s")
-            return [pytest(name, python, root, {**environment, "TRELLIS2_TEST_ZIP": str(archive)})]
+            scope = {"TRELLIS2_TEST_SCOPE": "" if release == WHOLE else "blender"}
+            return [pytest(name, python, root, {**environment, **scope, "TRELLIS2_TEST_ZIP": str(archive)})]
     except (subprocess.CalledProcessError, OSError) as error:
         said = getattr(error, "stderr", None) or ""
         (LOGS / f"{name}.log").write_text(f"{said}\n{error}\n", encoding="utf-8")

@@ -8,8 +8,10 @@ import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 
+from import_graph import path_of, unreachable
+
 FILES = {"LICENSE", "README.md", "THIRD_PARTY.md", "__init__.py", "blender_manifest.toml"}
-LITTER = re.compile(r"(^|/)(__pycache__|tests?|benchmarks?|devtools|golden|\.[^/]+)(/|$)|\.pyc$")
+LITTER = re.compile(r"(^|/)(__pycache__|tests?|benchmarks?|devtools|golden|tools|\.[^/]+)(/|$)|\.pyc$")
 WEIGHTS = re.compile(r"\.(safetensors|onnx|ckpt|pt|pth|gguf|bin|npz|h5)$")
 # Installed by the user where the local GPU backend is wanted; far too large to bring along.
 HEAVY_WHEELS = re.compile(r"wheels/(torch|triton|nvidia|onnxruntime|scipy|warp|numpy)\b")
@@ -29,6 +31,7 @@ def check(archive: Path, sources: Iterable[Path], root: Path) -> None:
 def faults(archive: Path, sources: Iterable[Path], root: Path) -> list[str]:
     found: list[str] = []
     expected = {path.relative_to(root).as_posix() for path in sources}
+    not_reached = {path_of(module, root) for module in unreachable(root)}
     with zipfile.ZipFile(archive) as opened:
         names = opened.namelist()
         found += [f"{name} is missing" for name in sorted((expected | FILES) - set(names))]
@@ -39,6 +42,8 @@ def faults(archive: Path, sources: Iterable[Path], root: Path) -> list[str]:
                 found.append(f"{name} is no file of the extension")
             if LITTER.search(name) or WEIGHTS.search(name) or HEAVY_WHEELS.search(name):
                 found.append(f"{name} does not belong there")
+            if name in not_reached:
+                found.append(f"{name} is reached by nothing of the product: it belongs into devtools/")
             if ours and info.file_size > LARGEST_FILE:
                 found.append(f"{name} has {info.file_size / 1e6:.1f} MB")
             if SECRET_FILE.search(name) or (ours and _has_secret(opened.read(name))):

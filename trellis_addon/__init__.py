@@ -5,6 +5,31 @@
     trellis_addon.scene.import_asset(asset, height=1.8)      # where there is bpy
 
 Importing this package costs nothing: each name is loaded when it is first used.
+
+A picture becomes a task, a task a job, a job a GLB, and that an object in the scene. The floors, from the ground up;
+each knows only those below it, which a linter checks:
+
+core        errors, progress, folders, locks: what everything stands on
+task        what is asked for, each setting once
+images      pictures in: upright, with their subject cut out
+formats     GLB files, and what is kept to go on from
+transfer    files from the web, gone on with after a break
+runtime     processes of ours, and the local backend's folder
+weights     the weights of TRELLIS.2 on this machine
+geometry    voxels to a clean, light, textured mesh, and back
+pipeline    TRELLIS.2 in PyTorch: a picture to voxels
+engines     a picture to a GLB: TRELLIS.2, or a draft without weights
+service     answering: our own server of the task protocol
+client      asking: the remote API, or a service of ours
+jobs        a task from wanting it to having its files, whatever happens in between
+local       the local backend: installing, estimates, doctor
+api         the ways in: from a picture to an asset
+stages      ... and on from what was kept of one
+scene       the only one with `bpy`: a GLB becomes an object
+batch       a folder of pictures to one .blend
+cli         the command line
+
+ovoxel      a developers' alias, in a checkout only
 """
 
 from __future__ import annotations
@@ -41,7 +66,7 @@ _HOMES = {
     "TrellisError": ".core.errors",
     "load_image": ".images",
 }
-_MODULES = ("errors", "scene")
+_MODULES = {"errors": ".core.errors", "scene": ".scene"}
 
 __all__ = [
     "Asset",
@@ -67,7 +92,7 @@ def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name], __package__), name)
     if name in _MODULES:
-        return importlib.import_module(f".{name}", __package__)
+        return importlib.import_module(_MODULES[name], __package__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

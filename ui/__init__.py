@@ -1,4 +1,16 @@
-"""What the artist sees: panels, the page in the preferences, and what is drawn over the viewport."""
+"""What the artist sees: panels, the page in the preferences, and what is drawn over the viewport.
+
+panels        the N-panel
+picture       the picture in it, and how it will be cut out
+presets       settings under a name
+job_panels    the queue of this session, and the history
+asset_panel   the selected asset
+preferences   the page in the preferences
+local_setup   the local backend in it
+overlay       what is drawn over the cards in the viewport
+layout        what the panels share
+thumbnails    small pictures of jobs as icons
+"""
 
 from . import asset_panel, job_panels, local_setup, overlay, panels, picture, preferences, presets, thumbnails
 

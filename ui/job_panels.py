@@ -188,8 +188,8 @@ class TRELLIS2_PT_history(SubPanel, bpy.types.Panel):
             wrapped(layout, notice, context, icon="ERROR", alert=True)
         for job in known.jobs if known else ():
             split = layout.box().split(factor=0.22)
-            if icon := icon_of(job.uuid, job.thumbnail):
-                split.template_icon(icon_value=icon, scale=2.6)
+            if thumbnail := icon_of(job.uuid, job.thumbnail):
+                split.template_icon(icon_value=thumbnail, scale=2.6)
             else:
                 split.label(icon="IMAGE_DATA")
             box = split.column()

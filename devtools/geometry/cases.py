@@ -175,7 +175,7 @@ def octree_case(case: Arrays, name: str) -> Result:
 
 def content_case(case: Arrays, name: str) -> Result:
     """`vxz_content`: written and read again in every filter, compression and interleaving that is at hand."""
-    coords, order = _sorted(case["coords"])
+    coords, _ = _sorted(case["coords"])
     if coords is None:
         return _failed("a voxel is listed twice")
     attributes = _attributes(case)

@@ -1,0 +1,6 @@
+"""The networks against numbers computed by the reference.
+
+check        `python -m devtools.pipeline.check FOLDER`
+golden       what is computed for each of the reference's files
+make_small   a small model with random weights in the layout of the published one
+"""

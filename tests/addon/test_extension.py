@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from conftest import PATIENCE
 
 bpy = pytest.importorskip("bpy")
 
@@ -216,7 +217,7 @@ def test_the_queue_imports_on_the_main_thread(extension: ModuleType, disc_file: 
 
     generation = queue.start("two", make, target)
     assert not bpy.data.objects
-    give_up = time.monotonic() + 60
+    give_up = time.monotonic() + PATIENCE
     while generation.state == "running" and time.monotonic() < give_up:
         queue._pump()
         time.sleep(0.02)
@@ -235,7 +236,7 @@ def test_a_cancelled_generation_imports_nothing(extension: ModuleType, disc_file
     )
     generation = queue.start("never", lambda progress, report: api.generate(disc_file, progress=progress), target)
     queue.cancel(generation)
-    give_up = time.monotonic() + 30
+    give_up = time.monotonic() + PATIENCE
     while generation.state == "running" and time.monotonic() < give_up:
         queue._pump()
         time.sleep(0.02)
@@ -253,7 +254,7 @@ def test_an_asset_whose_file_was_closed_is_kept_not_imported(extension: ModuleTy
         return api.generate(disc_file, resolution=512, texture_size=1024, progress=progress)
 
     generation = queue.start("kept", make, target)
-    give_up = time.monotonic() + 60
+    give_up = time.monotonic() + PATIENCE
     while generation.state == "running" and time.monotonic() < give_up:
         queue._pump()
         time.sleep(0.02)
@@ -279,7 +280,7 @@ def test_a_job_of_a_former_session_goes_on_by_itself(extension: ModuleType, disc
     job = api.prepare_task(disc_file, backend, settings).write_down(store, backend, target=target.to_json())
 
     resume.go_on(lambda job: backend)
-    give_up = time.monotonic() + 60
+    give_up = time.monotonic() + PATIENCE
     while not store.get(job.uuid).delivered and time.monotonic() < give_up:
         queue._pump()
         time.sleep(0.02)
@@ -332,7 +333,7 @@ def test_disabling_the_extension_gives_no_job_up(clean: object, disc_file: Path)
             raise
 
     generation = queue.start("left", make, target)
-    give_up = time.monotonic() + 30
+    give_up = time.monotonic() + PATIENCE
     while not generation.stage.startswith("Gen") and time.monotonic() < give_up:
         queue._pump()
         time.sleep(0.01)

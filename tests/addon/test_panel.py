@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import disc, encoded, photo, sentence
+from conftest import PATIENCE, disc, encoded, photo, sentence
 from PIL import Image, ImageDraw
 
 bpy = pytest.importorskip("bpy")
@@ -225,7 +225,7 @@ def test_looking_in_a_thread_reaches_the_panel(extension: ModuleType) -> None:  
         image = use(picture)
         preview.look_later(image)
         assert preview.is_under_way(image)
-        give_up = time.monotonic() + 30
+        give_up = time.monotonic() + PATIENCE
         while preview.known(image) is None and time.monotonic() < give_up:
             queue._pump()
             time.sleep(0.02)
@@ -245,7 +245,7 @@ def test_of_two_looks_the_later_one_counts(extension: ModuleType, monkeypatch: p
     slow, gate = preview._look, threading.Event()
 
     def held(load: Any) -> Any:
-        gate.wait(30)
+        gate.wait(PATIENCE)
         return slow(load)
 
     monkeypatch.setattr(preview, "_look", held)
@@ -255,7 +255,7 @@ def test_of_two_looks_the_later_one_counts(extension: ModuleType, monkeypatch: p
     mask.pack()
     preview.look_later(image)
     gate.set()
-    give_up = time.monotonic() + 30
+    give_up = time.monotonic() + PATIENCE
     while queue.threads_at_work() and time.monotonic() < give_up:
         queue._pump()
         time.sleep(0.02)

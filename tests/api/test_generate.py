@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from conftest import QUICK, ROOT, disc, encoded, photo, run_python, sentence
+from conftest import PATIENCE, QUICK, ROOT, disc, encoded, photo, run_python, sentence
 from PIL import Image
 
 from trellis_addon import generate
@@ -57,7 +57,7 @@ def service() -> Iterator[str]:
         yield json.loads(process.stdout.readline())["url"]
     finally:
         process.terminate()
-        assert process.wait(10) == 0
+        assert process.wait(PATIENCE) == 0
 
 
 @pytest.fixture
@@ -451,7 +451,7 @@ def test_of_two_programs_one_is_told(store: JobStore, job: Any) -> None:
     ]  # fmt: skip
     for program in programs:
         assert program.stdout is not None and program.stdout.readline() == "ready\n"
-    said = sorted(program.communicate("go\n", timeout=30)[0].strip() for program in programs)
+    said = sorted(program.communicate("go\n", timeout=PATIENCE)[0].strip() for program in programs)
     assert said.count("moved") == 1
     assert [line for line in said if line != "moved"] == ['The job "X" is being worked on by another program.'] * 2
     assert store.get(job.uuid).state is State.SENDING

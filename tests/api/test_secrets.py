@@ -105,6 +105,7 @@ bpy.ops.wm.save_as_mainfile(filepath=sys.argv[2], compress=False, copy=True)
 """
 
 
+@pytest.mark.once
 def test_whole_runs(place: Place) -> None:
     place.server.add(f.lost_answer(SUBMIT), f.truncated(FILE))
     place.generate()
@@ -120,6 +121,7 @@ def test_whole_runs(place: Place) -> None:
     assert place.search() > 15
 
 
+@pytest.mark.once
 def test_runs_that_fail(place: Place) -> None:
     place.generate(key=WRONG_KEY, ending=1)
     place.trellis2("account", key=WRONG_KEY, ending=1)

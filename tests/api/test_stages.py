@@ -15,7 +15,7 @@ import bpy
 import numpy as np
 import pytest
 import service_tools
-from conftest import QUICK, disc, encoded, sentence
+from conftest import PATIENCE, QUICK, disc, encoded, sentence
 from fault_server import small_glb
 from service_tools import FakeEngine, Running, only_error, png, task
 from test_extension import extension, part  # noqa: F401  (a fixture)
@@ -663,7 +663,7 @@ class Line:
     def run(self) -> str:
         import time
 
-        give_up = time.monotonic() + 60
+        give_up = time.monotonic() + PATIENCE
         while self.generation.state in ("running", "ready") and time.monotonic() < give_up:
             self.queue._pump()
             time.sleep(0.02)
@@ -719,7 +719,7 @@ def test_a_rework_of_a_former_session_goes_on(made: Any, tmp_path: Path) -> None
     bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "scene.blend"))
     bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "scene.blend"))
     resume.go_on(lambda job: backend)
-    give_up = time.monotonic() + 60
+    give_up = time.monotonic() + PATIENCE
     while not store.get(uuid).delivered and time.monotonic() < give_up:
         queue._pump()
         time.sleep(0.02)

@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from conftest import ROOT, run_python
+from conftest import PATIENCE, ROOT, run_python
 from PIL import Image
 
 from trellis_addon.core.version import VERSION
@@ -208,6 +208,7 @@ def test_a_batch_runs_once(tmp_path: Path, write_folder: Write, clean: Any) -> N
     assert set(first) < set(_contents(clean, output)) and len(_contents(clean, output)) == 6
 
 
+@pytest.mark.once
 def test_the_same_picture_twice_in_a_folder(tmp_path: Path, write_folder: Write, clean: Any) -> None:
     """Copies lie in many folders: each gets its object, none fails, and they are generated once."""
     folder, output, home = tmp_path / "pictures", tmp_path / "set.blend", tmp_path / "home"
@@ -237,13 +238,14 @@ def _start_batch(folder: Path, output: Path, home: Path) -> subprocess.Popen[str
 
 
 def _wait_for(jobs: int, state: State, store: JobStore, process: subprocess.Popen[str]) -> None:
-    end = time.monotonic() + 60
+    end = time.monotonic() + PATIENCE
     while sum(job.state is state for job in store.recent()) < jobs:
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < end
         time.sleep(0.01)
 
 
+@pytest.mark.once
 @pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
 @pytest.mark.parametrize(("jobs", "state"), [(1, State.RUNNING), (2, State.READY)])
 def test_a_killed_batch_goes_on(jobs: int, state: State, tmp_path: Path, write_folder: Write, clean: Any) -> None:
@@ -264,6 +266,7 @@ def test_a_killed_batch_goes_on(jobs: int, state: State, tmp_path: Path, write_f
     assert [name for name, *_ in _contents(clean, output)] == ["apple", "brick", "cup", "drum"]
 
 
+@pytest.mark.once
 @pytest.mark.skipif(os.name != "posix", reason="needs signals")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_batch_saves_what_is_there(
@@ -276,7 +279,7 @@ def test_a_stopped_batch_saves_what_is_there(
     while "made" not in process.stderr.readline():
         assert process.poll() is None
     process.send_signal(number)
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130 and "Stopped" in errors and "Traceback" not in errors, errors
     stood = _contents(clean, output)
     assert 1 <= len(stood) <= 4
@@ -338,7 +341,7 @@ def test_serve_answers_until_it_is_ended(given: str) -> None:
             reply = httpx.post(ready["url"], json=task, headers={"Authorization": f"Bearer {token}"}, trust_env=False)
             assert reply.status_code == status
         process.send_signal(signal.SIGTERM)
-        assert process.wait(10) == 0
+        assert process.wait(PATIENCE) == 0
     finally:
         process.kill()
         process.communicate()

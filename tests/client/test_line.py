@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from conftest import disc, encoded, sentence  # first: it is what finds the package
+from conftest import PATIENCE, disc, encoded, sentence  # first: it is what finds the package
 
 # isort: split
 import faults as f
@@ -99,7 +99,7 @@ def test_the_thread_of_a_request_that_was_left_ends(server: FaultServer) -> None
         begun = time.monotonic()
         with pytest.raises(Cancelled):
             client.poll("x", Progress(is_cancelled=lambda: time.monotonic() > begun + 0.3))
-        end = time.monotonic() + 5
+        end = time.monotonic() + PATIENCE
         while (left := _lines(before)) and time.monotonic() < end:
             time.sleep(0.02)
         assert not left

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT, disc, encoded, sentence
+from conftest import PATIENCE, ROOT, disc, encoded, sentence
 from service_tools import TOKEN
 
 from trellis_addon import generate
@@ -33,7 +33,7 @@ from trellis_addon.task.task import Task
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="the stand-in for a Python is a shell script")
 
-once = pytest.mark.checkout  # what takes long, and is the same in every Blender
+once = pytest.mark.once
 PICTURE = encoded(disc(64))
 
 
@@ -204,7 +204,7 @@ def test_a_stopped_one_stays_stopped_until_somebody_asks(desk: Desk) -> None:
     pid = worker_status().pid
     stop_worker()
     assert worker_status().state == "stopped" and not is_alive(pid)
-    job.thread.join(30)
+    job.thread.join(PATIENCE)
     assert isinstance(job.error, ServiceError) and "stopped" in sentence(job.error)
     desk.go()
     (kept,) = desk.store.recent()
@@ -368,7 +368,7 @@ def test_one_started_by_hand_is_started_again_as_well(tmp_path: Path) -> None:
     (again,) = map(int, children.read_text().split())
     assert again != pid
     keeper.terminate()
-    _, said = keeper.communicate(timeout=10)
+    _, said = keeper.communicate(timeout=PATIENCE)
     assert keeper.returncode == 0 and not is_alive(again)
     assert "The service ended: it was ended by force" in said and "it is started again" in said and TOKEN not in said
 

@@ -128,7 +128,7 @@ REAL: list[tuple[Callable[[Path], Any], tuple[str, ...]]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("go_wrong, wanted", REAL)
+@pytest.mark.parametrize(("go_wrong", "wanted"), REAL)
 def test_a_real_error_is_said_in_chinese(
     go_wrong: Callable[[Path], Any], wanted: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -290,6 +290,13 @@ def test_an_error_within_an_error_keeps_its_own_template() -> None:
     assert caused.values["what"].template == "left"
 
 
+def raise_again(error: BackendError) -> None:
+    try:
+        raise error
+    except BackendError as first:
+        raise EngineError("{reason}", reason=first) from first
+
+
 def test_every_error_can_be_copied_and_pickled() -> None:
     made = [
         FieldError("settings.seed", "x" * 100, "give another", code="invalidSeed", constraint={"min": 1}),
@@ -303,13 +310,9 @@ def test_every_error_can_be_copied_and_pickled() -> None:
             assert type(twin) is type(error) and str(twin) == str(error)
             assert twin.template == error.template and twin.values == error.values
             assert {**twin.__dict__} == {**error.__dict__}
-    try:
-        try:
-            raise made[1]
-        except BackendError as first:
-            raise EngineError("{reason}", reason=first) from first
-    except EngineError as second:
-        assert second.__cause__ is made[1] and str(second) == "a is away"
+    with pytest.raises(EngineError) as second:
+        raise_again(made[1])
+    assert second.value.__cause__ is made[1] and str(second.value) == "a is away"
 
 
 @pytest.mark.parametrize("language", sorted(LANGUAGES))

@@ -85,7 +85,7 @@ def test_the_form_stands_upright_and_shows_the_voxels_colours(ring: FinishedAsse
 
 @pytest.mark.checkout
 @pytest.mark.parametrize("texture_format", ["webp", "png"])
-@pytest.mark.parametrize("normal_map, occlusion, alpha", [(True, True, 1.0), (False, False, 0.4)])
+@pytest.mark.parametrize(("normal_map", "occlusion", "alpha"), [(True, True, 1.0), (False, False, 0.4)])
 def test_the_khronos_validator_agrees(
     texture_format: str, normal_map: bool, occlusion: bool, alpha: float, tmp_path: Path
 ) -> None:

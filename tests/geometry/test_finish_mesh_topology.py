@@ -57,7 +57,7 @@ def test_edges_are_half_edges_by_their_two_vertices(faces: np.ndarray) -> None:
         assert edges.with_count(count).tolist() == [row for row in found if len(row) == count]
 
 
-@pytest.mark.parametrize("nodes, links", [(0, 0), (5, 0), (50, 30), (1000, 900), (1000, 5000)])
+@pytest.mark.parametrize(("nodes", "links"), [(0, 0), (5, 0), (50, 30), (1000, 900), (1000, 5000)])
 def test_groups_are_scipys(nodes: int, links: int) -> None:
     pairs = np.random.default_rng(nodes + links).integers(0, max(nodes, 1), (links, 2))
     graph = coo_matrix((np.ones(links), pairs.T), shape=(nodes, nodes)) if nodes else None

@@ -128,7 +128,7 @@ def test_a_box_is_cut_into_its_sides() -> None:
     assert all(charts[2 * k] == charts[2 * k + 1] for k in range(6))
 
 
-@pytest.mark.parametrize("shape, most", [(sphere(), 14), (torus(), 30), (plane(), 1)])
+@pytest.mark.parametrize(("shape", "most"), [(sphere(), 14), (torus(), 30), (plane(), 1)])
 def test_charts_are_few_connected_and_seen_from_outside(shape: Shape, most: int) -> None:
     charts = cut_into_charts(*shape)
     surface = ChartedSurface.of(*shape)
@@ -448,7 +448,7 @@ def test_normals_break_at_creases_only() -> None:
 
 
 @pytest.mark.parametrize(
-    "alpha, expected",
+    ("alpha", "expected"),
     [
         (np.full(1000, 250), "OPAQUE"),
         (np.repeat([255, 0, 100], [900, 90, 10]), "MASK"),

@@ -27,7 +27,7 @@ from trellis_addon.geometry.voxelise.texels import Pyramid
 from trellis_addon.geometry.voxelise.voxelise import OVoxel, voxelise
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
-import models  # noqa: E402
+import models
 
 
 def sheet(material: SurfaceMaterial, uv_scale: float = 1.0, **options: Any) -> TexturedMesh:
@@ -219,9 +219,9 @@ def test_files_that_cannot_be_read_say_so(tmp_path: Path) -> None:
         read_glb(b"not a glb at all, but long enough")
     with pytest.raises(DamagedFileError):
         read_glb(tmp_path / "nowhere.glb")
+    line = {"meshes": [{"primitives": [{"attributes": {"POSITION": 0}, "mode": 1}]}], "nodes": [{"mesh": 0}]}
+    accessor = {"bufferView": 0, "componentType": 5126, "count": 2, "type": "VEC3"}
     with pytest.raises(InputError, match="no triangles"):
-        line = {"meshes": [{"primitives": [{"attributes": {"POSITION": 0}, "mode": 1}]}], "nodes": [{"mesh": 0}]}
-        accessor = {"bufferView": 0, "componentType": 5126, "count": 2, "type": "VEC3"}
         read_glb(glb({**line, "accessors": [accessor], "bufferViews": [{"buffer": 0, "byteLength": 24}]}, bytes(24)))
 
 

@@ -64,7 +64,7 @@ GROUNDS = {"hedge": hedge, "planks": planks, "horizon": horizon}
 
 def scene(ground: Image.Image, mask: Image.Image) -> Image.Image:
     """The lamp before it, with shading and noise."""
-    y, x = np.mgrid[: mask.height, : mask.width]
+    _, x = np.mgrid[: mask.height, : mask.width]
     share = np.asarray(mask, float)[..., None] / 255
     subject = np.array([190, 40, 45]) * (0.75 + 0.35 * np.sin(x / mask.width * 6)[..., None])
     mixed = share * subject + (1 - share) * np.asarray(ground, float)

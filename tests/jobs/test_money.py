@@ -12,7 +12,7 @@ from typing import Any
 
 import faults as f
 import pytest
-from conftest import ROOT, disc, encoded, sentence
+from conftest import PATIENCE, ROOT, disc, encoded, sentence
 from fault_server import FOREVER, POLL, SUBMIT, FaultServer
 from service_tools import PIXEL
 
@@ -373,7 +373,7 @@ def test_programs_at_once_stay_within_the_limit(tmp_path: Path) -> None:
         assert program.stdin is not None
         program.stdin.write("go\n")
         program.stdin.flush()
-    assert sum(int(program.communicate(timeout=30)[0]) for program in programs) == 7
+    assert sum(int(program.communicate(timeout=PATIENCE)[0]) for program in programs) == 7
     assert spent(store, "day") == pytest.approx(7 * MOST)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from conftest import disc, encoded, sentence  # first: it is what finds the package
+from conftest import PATIENCE, disc, encoded, sentence  # first: it is what finds the package
 
 # isort: split
 import faults as f
@@ -260,7 +260,7 @@ def test_a_line_that_goes_between_two_attempts(server: FaultServer, store: JobSt
     def sleep(seconds: float) -> None:
         if not waits:
             server._server.should_exit = server._server.force_exit = True
-            server._thread.join(5)
+            server._thread.join(PATIENCE)
         waits.append(seconds)
 
     with Client(server.url, server.token, sleep=sleep) as client:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import filelock
 import pytest
-from conftest import ROOT, run_python, sentence
+from conftest import PATIENCE, ROOT, run_python, sentence
 from tiny_index import TinyIndex, make_wheel, tiny_index
 from weights_mirror import Mirror, serving
 
@@ -149,7 +149,7 @@ def test_install_use_and_remove(
     ask += "; print(tempfile.gettempdir()); print(os.path.expanduser('~'))"
     (folder.code() / "trellis_addon" / "asked.py").write_text(f"def main(arguments):\n    {ask}\n")
     child = start_child(".asked", [], is_local=True, stdout=subprocess.PIPE)
-    lines = child.communicate(timeout=30)[0].splitlines()
+    lines = child.communicate(timeout=PATIENCE)[0].splitlines()
     assert child.returncode == 0 and all(line.startswith(str(chosen)) for line in lines) and len(lines) == 4, lines
     # compiled files belong into cache: those of the library, and those of the Python that others use as well
     assert not list(folder.code().rglob("__pycache__")) and not list(folder.env.rglob("__pycache__"))
@@ -214,7 +214,7 @@ def test_a_killed_installation_goes_on(index: Mirror, machine: Machine, chosen: 
     )
     process = subprocess.Popen([sys.executable, "-c", program, str(chosen), str(lock.LOCK_FILE)], cwd=ROOT)
     folder = chosen_folder(chosen)
-    end = time.monotonic() + 30
+    end = time.monotonic() + PATIENCE
     while sum(path.stat().st_size for path in folder.downloads.glob("torch*.part")) < 300_000:
         assert process.poll() is None and time.monotonic() < end
         time.sleep(0.02)
@@ -237,12 +237,12 @@ def test_ctrl_c_on_the_command_line(index: Mirror, chosen: Path) -> None:
         [*command, "--folder", str(chosen)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     folder = chosen_folder(chosen)
-    end = time.monotonic() + 30
+    end = time.monotonic() + PATIENCE
     while not any(path.stat().st_size for path in folder.downloads.glob("torch*.part")):
         assert process.poll() is None and time.monotonic() < end
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130 and "Run the same command again to go on" in errors and "Traceback" not in errors
     state = folder.state()
     assert state is not None and not state.complete and any(folder.downloads.glob("torch*.part"))
@@ -469,7 +469,7 @@ def test_what_a_killed_installation_started_is_waited_for(chosen: Path) -> None:
     process.wait()
     with pytest.raises(EngineError, match="Another program is installing"):
         remove(folder)
-    end = time.monotonic() + 20
+    end = time.monotonic() + PATIENCE
     while True:
         try:
             remove(folder)

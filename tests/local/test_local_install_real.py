@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import disc
+from conftest import PATIENCE, disc
 from test_local_install import tree
 
 from trellis_addon import generate
@@ -79,7 +79,7 @@ def make_an_asset(folder: LocalFolder, outside: Path, monkeypatch: pytest.Monkey
     monkeypatch.setenv("TRELLIS2_HOME", str(outside / "jobs"))
     mirror, picture = outside / "mirror", outside / "disc.png"
     child = start_child(".pipeline.make_small", [str(mirror)], is_local=True, stderr=subprocess.PIPE)
-    _, errors = child.communicate(timeout=120)
+    _, errors = child.communicate(timeout=PATIENCE)
     assert child.returncode == 0, errors
     write_manifest(mirror, make_manifest(mirror, "Small model"))
     fetch(folder.weights, needed([512]), str(mirror), ["dinov3"])
@@ -125,7 +125,7 @@ def test_the_real_environment_comes_and_goes(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setenv("TRELLIS2_LOCAL", str(chosen))
     (folder.code() / "trellis_addon" / "used.py").write_text(_USE)
     child = start_child(".used", [], is_local=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    told, errors = child.communicate(timeout=120)
+    told, errors = child.communicate(timeout=PATIENCE)
     assert child.returncode == 0, errors
 
     answer = json.loads(told.splitlines()[-1])

@@ -13,6 +13,7 @@ from email.message import Message
 from pathlib import Path
 from typing import Any
 
+import import_graph
 import pytest
 import repository
 import wheel_licences
@@ -22,7 +23,8 @@ from conftest import ROOT, build
 pytestmark = pytest.mark.checkout
 
 # The top of the repository that users do not need; a new folder belongs here or into the build's CONTENTS.
-NOT_SHIPPED = {".ci", ".gitignore", "benchmarks", "docs", "examples", "pyproject.toml", "tests", "tools"}
+NOT_SHIPPED = {".ci", ".github", ".gitignore", "CHANGELOG.md", "CONTRIBUTING.md", "pyproject.toml"}
+NOT_SHIPPED |= {"benchmarks", "devtools", "docs", "examples", "tests", "tools"}
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +50,7 @@ def blender_ext(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_all_of_the_extension_is_inside(names: set[str]) -> None:
     for folder in ("trellis_addon", "operators", "ui", "presets"):
         files = {path.relative_to(ROOT).as_posix() for path in (ROOT / folder).rglob("*") if path.is_file()}
-        files = {name for name in files if "__pycache__" not in name}
+        files = {name for name in files if "__pycache__" not in name and not name.startswith(build.ALIASES)}
         assert files and files <= names, files - names
     assert {"__init__.py", "blender_manifest.toml", "LICENSE", "README.md", "THIRD_PARTY.md"} <= names
 
@@ -149,6 +151,10 @@ def test_the_pythons_of_wheels(wheels: list[str], versions: list[str]) -> None:
         ("trellis_addon/__pycache__/task.cpython-311.pyc", b"", "does not belong"),
         ("trellis_addon/pipeline/flow.safetensors", b"", "does not belong"),
         ("wheels/torch-2.13.0-cp311-none-any.whl", b"", "does not belong"),
+        ("trellis_addon/pipeline/golden/runs.py", b"", "does not belong"),
+        ("devtools/geometry/check.py", b"", "does not belong"),
+        ("trellis_addon/pipeline/make_small.py", b"", "reached by nothing of the product"),
+        ("trellis_addon/ovoxel/check.py", b"", "reached by nothing of the product"),
         ("trellis_addon/large.json", bytes(zip_check.LARGEST_FILE + 1), "3.0 MB"),
         ("trellis_addon/.env", b"", "may hold a secret"),
         ("trellis_addon/hub.py", b"token = 'hf_" + b"a1B2" * 9 + b"'", "may hold a secret"),
@@ -164,6 +170,36 @@ def test_what_must_not_be_inside_is_found(
     assert zip_check.faults(tmp_path / "good.zip", [], ROOT) == []
     build.write_zip(tmp_path / "bad.zip", {**good, name: data})
     assert any(fault in text and name in text for text in zip_check.faults(tmp_path / "bad.zip", [], ROOT))
+
+
+def test_everything_in_the_zip_is_reached_from_an_entry_of_the_product(names: set[str]) -> None:
+    """From what Blender, a shell and our own processes begin with; what waits for an entry is listed."""
+    left_out = {import_graph.path_of(module, ROOT) for module in import_graph.unreachable(ROOT)}
+    assert left_out and not left_out & names
+    assert all(path.startswith(build.ALIASES) for path in left_out), left_out
+    graph = import_graph.read_graph(ROOT)
+    for module, reason in import_graph.WAITING.items():
+        assert reason and not [name for name, imported in graph.items() if module in imported], (
+            f"{module} has its entry"
+        )
+
+
+def test_a_module_that_nobody_imports_is_found(tmp_path: Path) -> None:
+    for name, text in {
+        "__init__.py": "from . import ui\n",
+        "ui/__init__.py": "",
+        "trellis_addon/__init__.py": "HOMES = {'api': '.api'}\n",
+        "trellis_addon/api.py": "def run():\n    from .core import deep\n    return start('.core.child')\n",
+        "trellis_addon/core/__init__.py": "",
+        "trellis_addon/core/deep.py": "SCRIPT = 'from trellis_addon.core.script import main'\n",
+        "trellis_addon/core/child.py": "import trellis_addon.core.plain\n",
+        "trellis_addon/core/script.py": "",
+        "trellis_addon/core/plain.py": "",
+        "trellis_addon/core/orphan.py": "from . import deep\n",
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert import_graph.unreachable(tmp_path) == {"trellis_addon.core.orphan"}
 
 
 def test_a_file_that_is_missing_ends_the_build(tmp_path: Path) -> None:

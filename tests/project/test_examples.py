@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, disc, run_python
+from conftest import PATIENCE, ROOT, disc, run_python
 
 pytest.importorskip("bpy")
 
@@ -38,13 +38,14 @@ def test_batch_import_makes_a_file_and_goes_on(tmp_path: Path) -> None:
     assert len([obj for obj in bpy.data.objects if "trellis2_lod_level" in obj]) >= 4
 
 
+@pytest.mark.once
 def test_farm_nodes_share_the_work(tmp_path: Path) -> None:
     pictures(tmp_path / "in", "apple", "brick")
     (tmp_path / "in" / "bad.png").write_bytes(b"\x89PNG broken")
     command = [sys.executable, str(ROOT / "examples" / "render_farm_node.py"), str(tmp_path)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     nodes = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    said = [node.communicate(timeout=120)[0] for node in nodes]
+    said = [node.communicate(timeout=PATIENCE)[0] for node in nodes]
     assert [node.returncode for node in nodes] == [0, 0]
     assert "".join(said).count(": done") == 2, "each once"
     made = {path.name for path in (tmp_path / "out").iterdir()}
@@ -53,6 +54,7 @@ def test_farm_nodes_share_the_work(tmp_path: Path) -> None:
     assert not list((tmp_path / "in").iterdir()) and not list((tmp_path / "work").iterdir())
 
 
+@pytest.mark.once
 def test_the_studio_gets_versions_in_its_catalog(tmp_path: Path, disc_file: Path) -> None:
     library = tmp_path / "library"
     for number in (1, 2):

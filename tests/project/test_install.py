@@ -100,7 +100,7 @@ repo = preferences.extensions.repos.new(name="Ours", module="ours", remote_url=u
 name, where = "bl_ext.ours.trellis2", {"repo_directory": repo.directory}
 
 def version():
-    return sys.modules[name + ".trellis_addon.version"].VERSION if name in sys.modules else None
+    return sys.modules[name + ".trellis_addon.core.version"].VERSION if name in sys.modules else None
 
 def sync():
     bpy.ops.extensions.repo_sync(**where)
@@ -108,7 +108,7 @@ def sync():
 sync()
 bpy.ops.extensions.package_install(pkg_id="trellis2", enable_on_install=True, **where)
 import importlib
-importlib.import_module(name + ".trellis_addon.version")
+importlib.import_module(name + ".trellis_addon.core.version")
 FACTS["installed"] = version()
 FACTS["enabled"] = [a.module for a in preferences.addons if "trellis2" in a.module]
 addon_utils.disable(name, default_set=True)
@@ -118,7 +118,7 @@ addon_utils.enable(name, default_set=True)
 os.replace(newer, index)
 sync()
 bpy.ops.extensions.package_upgrade_all()
-importlib.import_module(name + ".trellis_addon.version")
+importlib.import_module(name + ".trellis_addon.core.version")
 FACTS["upgraded"] = version()
 FACTS["classes"] = "TRELLIS2_OT_generate" in dir(bpy.types)
 
@@ -179,7 +179,7 @@ def release(archive: Path, folder: Path, version: str) -> Path:
     with zipfile.ZipFile(archive) as old, zipfile.ZipFile(target, "w") as new:
         for entry in old.infolist():
             data = old.read(entry)
-            if entry.filename in ("blender_manifest.toml", "trellis_addon/version.py"):
+            if entry.filename in ("blender_manifest.toml", "trellis_addon/core/version.py"):
                 assert data.count(f'"{VERSION}"'.encode()) == 1
                 data = data.replace(f'"{VERSION}"'.encode(), f'"{version}"'.encode())
             new.writestr(entry, data)

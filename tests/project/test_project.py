@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
+import dev
+import make_architecture
 import pytest
+import set_version
 
 from trellis_addon.core.version import VERSION
 from trellis_addon.task.settings import FIELDS
@@ -19,9 +24,35 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_one_version() -> None:
-    manifest = tomllib.loads((ROOT / "blender_manifest.toml").read_text(encoding="utf-8"))
+    """The manifest's; the library's file is written from it, and pyproject.toml reads that."""
+    text = (ROOT / "blender_manifest.toml").read_text(encoding="utf-8")
+    assert tomllib.loads(text)["version"] == VERSION
+    written = (ROOT / "trellis_addon" / "core" / "version.py").read_text(encoding="utf-8")
+    assert written == set_version.version_file(text), "run tools/set_version.py"
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    assert manifest["version"] == project["project"]["version"] == VERSION
+    assert project["project"]["dynamic"] == ["version"] and "version" not in project["project"]
+    assert project["tool"]["setuptools"]["dynamic"]["version"]["attr"] == "trellis_addon.core.version.VERSION"
+
+
+def test_the_picture_of_the_floors_shows_every_floor() -> None:
+    """That it is up to date to the line is nobody's worry; a floor that came or went is."""
+    drawn = re.findall(r'<text x="\d+" y="\d+">([^<]+)</text>', (ROOT / "docs" / "architecture.svg").read_text())
+    now = re.findall(r'<text x="\d+" y="\d+">([^<]+)</text>', make_architecture.picture(ROOT))
+    assert drawn == now, "run tools/make_architecture.py"
+
+
+def test_the_documents_name_files_that_are_there() -> None:
+    missing = []
+    for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")):
+        text = page.read_text(encoding="utf-8")
+        named = re.findall(r"`((?:tools|tests|benchmarks|devtools|docs|examples)/[\w/.-]+\.(?:py|txt|md))`", text)
+        missing += [f"{page.name}: {name}" for name in named if not (ROOT / name).exists()]
+        missing += [
+            f"{page.name}: {link}"
+            for link in re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", text)
+            if not (page.parent / link).exists()
+        ]
+    assert missing == []
 
 
 def test_the_manifest_keeps_the_rules_of_the_platform() -> None:
@@ -50,8 +81,33 @@ def test_descriptions_are_tooltips() -> None:
 def test_the_readme_begins_with_the_two_commands() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     blocks = re.findall(r"^```\w*\n(.*?)^```", text, re.M | re.S)
-    for block, command in zip(blocks, ("demo", "test"), strict=False):
-        assert block.strip() == f"python3 tools/dev.py {command}"
+    assert [block.strip() for block in blocks[:2]] == ["python3 tools/dev.py demo", "python3 tools/dev.py test"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a script for a POSIX shell")
+@pytest.mark.parametrize("before", ["", "```sh\nmake coffee\n```\n"])
+def test_ci_runs_the_command_that_the_readme_marks(before: str, tmp_path: Path) -> None:
+    """Wherever it stands among other fences; without the mark it fails, and runs nothing."""
+    (tmp_path / ".ci").mkdir()
+    script = Path(shutil.copy(ROOT / ".ci" / "run", tmp_path / ".ci"))
+    (tmp_path / "python3").write_text('#!/bin/sh\necho "asked for: $*"\n')
+    (tmp_path / "python3").chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
+    text = before + (ROOT / "README.md").read_text(encoding="utf-8")
+    for readme, said in ((text, ["asked for: tools/dev.py test"]), (text.replace("<!-- ci -->", ""), [])):
+        (tmp_path / "README.md").write_text(readme, encoding="utf-8")
+        done = subprocess.run([str(script)], env=environment, capture_output=True, text=True)
+        assert [line for line in done.stdout.splitlines() if line.startswith("asked for")] == said
+        assert (done.returncode == 0) == bool(said)
+
+
+def test_what_follows_test_is_handed_to_pytest() -> None:
+    for arguments in ([], ["-k", "cutout"], ["tests/images/test_cutout.py", "-x", "--lf"]):
+        options = dev.parse(["test", *arguments])
+        assert options.run is dev.test and options.arguments == arguments
+    assert dev.parse(["matrix", "4.2", "5.2"]).releases == ["4.2", "5.2"]
+    with pytest.raises(SystemExit):
+        dev.parse(["demo", "-k", "cutout"])
 
 
 def test_importing_the_library_loads_none_of_its_dependencies() -> None:
@@ -67,3 +123,10 @@ def test_there_is_one_door_to_http() -> None:
     files = [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
     found = {path.relative_to(ROOT).as_posix() for path in files if made.search(path.read_text(encoding="utf-8"))}
     assert found == {"trellis_addon/transfer/client.py"}
+
+
+def test_every_name_of_the_library_can_be_had() -> None:
+    import trellis_addon
+
+    for name in trellis_addon.__all__:
+        assert getattr(trellis_addon, name) is not None, name

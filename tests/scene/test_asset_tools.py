@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import ROOT, sentence
+from conftest import PATIENCE, ROOT, sentence
 from PIL import Image
 
 bpy = pytest.importorskip("bpy")
@@ -556,7 +556,7 @@ def test_many_at_once_lose_no_line(tmp_path: Path) -> None:
             thread.start()
         for thread in threads:
             thread.join()
-    assert other.wait(60) == 0
+    assert other.wait(PATIENCE) == 0
     assert set(blender.catalogs_in(tmp_path)) == (
         {"A", "B"} | {f"A/{n}" for n in range(30)} | {f"B/{n}" for n in range(20)}
     )

@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from conftest import PATIENCE
 from fault_server import SUBMIT, FaultServer
 from test_extension import extension, part  # noqa: F401  (a fixture)
 
@@ -20,7 +21,7 @@ QUICK = {"resolution": 512, "texture_size": 1024}
 
 @pytest.fixture
 def flow(extension: ModuleType, disc_file: Path) -> Iterator[Flow]:  # noqa: F811
-    yield Flow(disc_file)
+    return Flow(disc_file)
 
 
 class Flow:
@@ -55,7 +56,7 @@ class Flow:
         return self.queue.start("Blue Disc", make, target)
 
     def until(self, happened: Callable[[], Any], what: str = "it did not happen") -> None:
-        give_up = time.monotonic() + 60
+        give_up = time.monotonic() + PATIENCE
         while not happened():
             assert time.monotonic() < give_up, what
             self.queue._pump()

@@ -35,7 +35,7 @@ def pile(extension: ModuleType) -> Iterator[list[object]]:  # noqa: F811
         obj.data.materials.append(material)
         obj.name = name
         made.append(obj)
-    yield made
+    return made
 
 
 def test_a_pile_becomes_one_closed_asset_in_its_place(pile: list[object]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -233,10 +233,10 @@ WAYS = ("excluded", "hidden with the eye", "hidden in viewports", "not selectabl
 
 
 @pytest.fixture
-def props(flow: Flow) -> Iterator[Any]:  # noqa: F811
+def props(flow: Flow) -> Any:  # noqa: F811
     collection = bpy.data.collections.new("Props")
     bpy.context.scene.collection.children.link(collection)
-    yield collection
+    return collection
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -84,7 +84,7 @@ def test_what_is_made_again_keeps_its_size(glb: Path) -> None:
     assert metres(obj, scene) == pytest.approx(1.8, rel=1e-5)
 
 
-@pytest.mark.parametrize("scale", (1.0, 0.01))
+@pytest.mark.parametrize("scale", [1.0, 0.01])
 def test_what_is_sent_to_be_rebuilt_comes_back_in_its_size(scale: float, glb: Path, tmp_path: Path) -> None:
     scene = scene_in(scale)
     obj = blender.import_asset(glb, height=1.8, location=(3 / scale, 0, 0))

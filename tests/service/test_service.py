@@ -17,6 +17,7 @@ from typing import Any
 
 import httpx
 import pytest
+from conftest import PATIENCE
 from service_tools import (
     PIXEL,
     ROOT,
@@ -173,7 +174,7 @@ def test_async_life_of_a_task(run: Running) -> None:
     response = run.post(asked)
     assert response.status_code == 200
     assert response.json() == {"data": [{"taskType": "3dInference", "taskUUID": asked["taskUUID"]}]}
-    assert run.engine.began.wait(5)
+    assert run.engine.began.wait(PATIENCE)
     (item,) = run.poll(asked["taskUUID"])["data"]
     identity = {"taskType": "3dInference", "taskUUID": asked["taskUUID"]}
     assert item == {**identity, "status": "processing", "progress": 42, "stage": "begin"}
@@ -207,13 +208,13 @@ def test_waiting_sync_requests_do_not_block_others(run: Running) -> None:
     threads = [threading.Thread(target=wait) for _ in range(50)]
     for thread in threads:
         thread.start()
-    assert run.engine.began.wait(5)
+    assert run.engine.began.wait(PATIENCE)
     began = time.monotonic()
     assert run.post({"taskType": "ping"}).status_code == 200
     assert time.monotonic() - began < 1
     run.engine.gate.set()
     for thread in threads:
-        thread.join(15)
+        thread.join(PATIENCE)
     assert len(replies) == 50 and all(reply["data"][0]["status"] == "success" for reply in replies)
 
 
@@ -232,7 +233,7 @@ def test_results_are_there_as_soon_as_they_are_ready(run: Running) -> None:
     run.engine.gate.clear()
     asked = task(numberResults=2)
     run.post(asked)
-    assert run.engine.began.wait(5)
+    assert run.engine.began.wait(PATIENCE)
     first, second = run.poll(asked["taskUUID"])["data"]
     assert [(item["resultIndex"], item["progress"]) for item in (first, second)] == [(0, 42), (1, 0)]
     original = run.engine.generate
@@ -244,7 +245,7 @@ def test_results_are_there_as_soon_as_they_are_ready(run: Running) -> None:
     run.engine.generate = hold_the_second  # type: ignore[method-assign]
     run.engine.began.clear()
     run.engine.gate.set()
-    assert run.engine.began.wait(5)
+    assert run.engine.began.wait(PATIENCE)
     first, second = run.poll(asked["taskUUID"])["data"]
     assert (first["status"], second["status"]) == ("success", "processing")
     run.engine.gate.set()
@@ -453,14 +454,14 @@ def test_cancelling_a_running_and_a_waiting_task(run: Running) -> None:
     run.engine.gate.clear()
     running, waiting, last = task(numberResults=2), task(), task()
     run.post(running, waiting, last)
-    assert run.engine.began.wait(5)
+    assert run.engine.began.wait(PATIENCE)
     for asked in (waiting, running):
         (item,) = run.post({"taskType": "cancelTask", "taskUUID": asked["taskUUID"]}).json()["data"]
         assert item == {"taskType": "cancelTask", "taskUUID": asked["taskUUID"], "cancelled": True}
         body = run.poll(asked["taskUUID"])
         assert body["data"] == [] and {e["code"] for e in body["errors"]} == {"taskCancelled"}
         assert {e["status"] for e in body["errors"]} == {"error"}
-    assert run.engine.stopped.wait(5)
+    assert run.engine.stopped.wait(PATIENCE)
     run.engine.gate.set()
     assert run.settle(last["taskUUID"])["data"][0]["status"] == "success"
     assert len(run.engine.seeds) == 2  # neither the second result nor the task that waited was begun
@@ -512,7 +513,7 @@ def test_workers_share_one_queue_first_come_first_served() -> None:
         running.engine.gate.clear()
         asked = [task(seed=seed) for seed in range(7)]
         running.post(*asked)
-        end = time.monotonic() + 5
+        end = time.monotonic() + PATIENCE
         while len(running.engine.seeds) < 3 and time.monotonic() < end:
             time.sleep(0.005)
         time.sleep(0.05)
@@ -715,7 +716,7 @@ def test_the_process_ends_with_its_parent(tmp_path: Path) -> None:
                 assert folder.stat().st_mode & 0o777 == 0o700
             began = time.monotonic()
             process.stdin.close()
-            assert process.wait(5) == 0
+            assert process.wait(PATIENCE) == 0
             assert time.monotonic() - began < 4
     assert list(tmp_path.iterdir()) == []
     assert process.stdout is not None and process.stderr is not None
@@ -740,7 +741,7 @@ def test_the_draft_engine_behind_the_process(tmp_path: Path) -> None:
         client.post(url, json=[task(inputs={"image": picture}, settings=largest)])
         time.sleep(0.2)
         process.stdin.close()
-        assert process.wait(5) == 0
+        assert process.wait(PATIENCE) == 0
     assert list(tmp_path.iterdir()) == []
     assert process.stderr is not None and "Traceback" not in process.stderr.read()
 
@@ -755,7 +756,7 @@ def test_signals_end_the_process_cleanly(tmp_path: Path) -> None:
         with httpx.Client(headers={"Authorization": f"Bearer {TOKEN}"}) as client:
             assert client.get(line["url"]).status_code == 200
             process.send_signal(number)
-            output, log = process.communicate(timeout=6)
+            output, log = process.communicate(timeout=PATIENCE)
         assert process.returncode == 0 and output == "" and TOKEN not in log and "Traceback" not in log
         assert list(tmp_path.iterdir()) == []
 
@@ -771,7 +772,7 @@ def test_a_token_is_made_up_for_a_person(tmp_path: Path) -> None:
     assert len(token) >= 32
     assert httpx.get(line["url"], headers={"Authorization": f"Bearer {token}"}).status_code == 200
     process.terminate()
-    output, _ = process.communicate(timeout=6)
+    output, _ = process.communicate(timeout=PATIENCE)
     assert token not in output
 
 
@@ -802,4 +803,4 @@ def test_other_hosts_are_welcome_where_it_was_opened_to_them() -> None:
     reply = httpx.post(f"http://127.0.0.1:{port}/v1", headers=headers, json=upload)
     assert reply.json()["data"][0]["imageURL"].startswith("http://workstation:8000/files/")
     process.terminate()
-    process.communicate(timeout=6)
+    process.communicate(timeout=PATIENCE)

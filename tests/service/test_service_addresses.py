@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
+from conftest import PATIENCE
 from service_tools import PIXEL, TOKEN, Running, local_server, only_error, picture_server, png, ready, start, task
 
 from trellis_addon.core.errors import ImageError
@@ -159,7 +160,7 @@ def test_deliveries_look_again(monkeypatch: pytest.MonkeyPatch, caplog: pytest.L
         Delivery(first_wait=0.001, policy=AddressPolicy(is_public)).post_item(url + "/?key=hook-secret", {})
         for thread in threading.enumerate():
             if thread.name == "trellis-webhookURL":
-                thread.join(5)
+                thread.join(PATIENCE)
     assert asked_for == [] and "AddressRefused" in caplog.text and "hook-secret" not in caplog.text
 
 
@@ -193,7 +194,7 @@ def test_who_is_guarded_by_default(options: dict[str, Any], status: int) -> None
         assert httpx.post(f"http://127.0.0.1:{port}/v1", headers=dry, json=[asked]).status_code == status
     finally:
         process.terminate()
-        process.communicate(timeout=6)
+        process.communicate(timeout=PATIENCE)
 
 
 def resolve(monkeypatch: pytest.MonkeyPatch, names: dict[str, Any]) -> None:

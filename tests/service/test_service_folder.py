@@ -17,6 +17,7 @@ from typing import Any
 
 import httpx
 import pytest
+from conftest import PATIENCE
 from service_tools import ROOT, TOKEN, Mailbox, Running, local_server, only_error, png, ready, start, task
 
 from trellis_addon.service.worker import MOST_STARTS
@@ -84,12 +85,12 @@ def test_a_killed_service_goes_on_where_it_was(folder: Path, tmp_path: Path) -> 
         assert client.post(url, json=[by_uuid]).status_code == 200
         assert settled(client, url, by_uuid["taskUUID"])
         process.terminate()
-        process.communicate(timeout=6)
+        process.communicate(timeout=PATIENCE)
     assert not list((folder / "pictures").iterdir())  # those of finished tasks are not kept
 
 
 def settled(client: httpx.Client, url: str, task_uuid: str) -> list[dict[str, Any]]:
-    end = time.monotonic() + 20
+    end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
         body = client.post(url, json=[{"taskType": "getResponse", "taskUUID": task_uuid}]).json()
         assert "errors" not in body, body
@@ -187,7 +188,7 @@ def test_expired_files_go_while_nobody_asks(folder: Path, monkeypatch: pytest.Mo
         run.post(asked)
         run.settle(asked["taskUUID"])
         run.clock.now += 61
-        end = time.monotonic() + 5
+        end = time.monotonic() + PATIENCE
         while list(run.service.files.folder.iterdir()) and time.monotonic() < end:
             time.sleep(0.01)
         assert not list(run.service.files.folder.iterdir())
@@ -223,7 +224,7 @@ def test_a_task_that_ends_the_process_is_given_up_in_the_end(folder: Path) -> No
     with running(folder) as run:
         run.engine.gate.clear()
         run.post(asked)
-        assert run.engine.began.wait(5)
+        assert run.engine.began.wait(PATIENCE)
     # an orderly end says nothing against the task, only an end by force counts
     with sqlite3.connect(folder / "service.sqlite") as database:
         assert database.execute("SELECT starts FROM tasks").fetchall() == [(0,)]
@@ -284,7 +285,7 @@ def test_the_command_line(folder: Path) -> None:
     assert answer["errors"][0]["code"] == "forbiddenAddress"
     assert (folder / "service.sqlite").exists()
     process.terminate()
-    process.communicate(timeout=6)
+    process.communicate(timeout=PATIENCE)
 
 
 # Whose folder it is
@@ -333,5 +334,5 @@ def test_what_dead_services_left_behind_is_removed(tmp_path: Path) -> None:
     assert sum(lock.exists() for lock in young) == 1
     for process in (alive, third, fourth):
         process.terminate()
-        process.communicate(timeout=6)
+        process.communicate(timeout=PATIENCE)
     assert [path.name for path in tmp_path.iterdir()] == ["trellis-service-of-somebody-else"]

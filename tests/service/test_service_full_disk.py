@@ -8,10 +8,12 @@ import shutil
 import sqlite3
 import subprocess
 from collections.abc import Iterator
+from io import RawIOBase
 from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import PATIENCE
 from service_tools import PIXEL, Running, only_error, task
 
 from trellis_addon.core.disk import is_full
@@ -33,16 +35,19 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", place], check=True)
 
 
+def write_on(file: RawIOBase, size: int) -> None:
+    while file.write(b"x" * size):
+        pass
+
+
 def fill(disk: Path) -> Path:
     """The file that takes all that is left."""
     filler = disk / "filler"
     with filler.open("ab", buffering=0) as file:
         for size in (1 << 16, 1 << 12, 1):
-            try:
-                while file.write(b"x" * size):
-                    pass
-            except OSError as error:
-                assert is_full(error)
+            with pytest.raises(OSError, match="No space") as caught:
+                write_on(file, size)
+            assert is_full(caught.value)
     return filler
 
 
@@ -63,7 +68,7 @@ def test_a_real_disk_gets_full(disk: Path, monkeypatch: pytest.MonkeyPatch) -> N
         run.engine.gate.clear()
         caught, waiting = task(seed=2, numberResults=2), task(seed=5, deliveryMethod="sync")
         assert run.post(caught).status_code == 200
-        assert run.engine.began.wait(5)
+        assert run.engine.began.wait(PATIENCE)
         filler = fill(disk)
         for _ in range(3):
             refused_for_room(run, task())

@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
+from conftest import PATIENCE
 from service_tools import PIXEL, TOKEN, Running, ready, start, task
 from starlette.websockets import WebSocketDisconnect
 
@@ -37,7 +38,7 @@ def client(run: Running, hosts: list[str] | None = None) -> Any:
 
 
 def settle(socket: Any, task_uuid: str) -> dict[str, Any]:
-    end = time.monotonic() + 10
+    end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
         socket.send_json([{"taskType": "getResponse", "taskUUID": task_uuid}])
         body = socket.receive_json()
@@ -135,7 +136,7 @@ def served() -> Iterator[str]:
         yield ready(process)["url"]
     finally:
         process.terminate()
-        process.communicate(timeout=6)
+        process.communicate(timeout=PATIENCE)
 
 
 def test_over_a_real_connection(served: str) -> None:

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from conftest import ROOT, sentence
+from conftest import PATIENCE, ROOT, sentence
 from service_tools import TOKEN, FakeEngine, Running, local_server, task
 
 from trellis_addon.client.backends import Backend, connect
@@ -100,7 +100,7 @@ def test_a_long_task_does_not_keep_another_program_waiting() -> None:
     try:
         running.engine.gate.clear()
         running.post(task(seed=10, numberResults=4), headers={CLIENT_HEADER: "one"})
-        assert running.engine.began.wait(5)
+        assert running.engine.began.wait(PATIENCE)
         running.post(*(task(seed=seed) for seed in (20, 30)), headers={CLIENT_HEADER: "one"})
         last = task(seed=40)
         running.post(last, headers={CLIENT_HEADER: "two"})
@@ -133,7 +133,7 @@ class Devices:
         return self.engines[-1]
 
     def wait(self, count: int) -> None:
-        end = time.monotonic() + 5
+        end = time.monotonic() + PATIENCE
         while sum(engine.began.is_set() for engine in self.engines) < count:
             assert time.monotonic() < end, self.made
             time.sleep(0.005)
@@ -220,7 +220,7 @@ def test_idle_engines_let_go_of_the_device_once(monkeypatch: pytest.MonkeyPatch)
             asked = task()
             running.post(asked)
             running.settle(asked["taskUUID"])
-            end = time.monotonic() + 5
+            end = time.monotonic() + PATIENCE
             while len(released) < count and time.monotonic() < end:
                 time.sleep(0.01)
             time.sleep(0.25)
@@ -409,7 +409,7 @@ def test_a_service_that_has_moved_is_found_with_its_files(tmp_path: Path) -> Non
             client.ping()
             assert not moved
             first.close()
-            first.thread.join(5)
+            first.thread.join(PATIENCE)
             client.ping()
             assert len(moved) == 1 and client.url == f"{second.base}/v1"
             here = f"{second.base}/files/abc/x.glb"
@@ -446,7 +446,7 @@ def test_what_another_machine_must_enter(tmp_path: Path) -> None:
     port = json.loads(process.stdout.readline())["url"].rpartition(":")[2].partition("/")[0]
     line = process.stderr.readline()
     process.terminate()
-    process.communicate(timeout=6)
+    process.communicate(timeout=PATIENCE)
     assert re.search(rf"http://[\w.-]+:{port}", line) and "0.0.0.0" not in line and TOKEN not in line
 
 

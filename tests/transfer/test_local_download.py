@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT, sentence
+from conftest import PATIENCE, ROOT, sentence
 from weights_mirror import Mirror, Request, serving
 
 from trellis_addon.core.errors import Cancelled, NetworkSettingsError
@@ -157,7 +157,7 @@ def test_killed_process_leaves_what_another_goes_on_with(mirror: Mirror, target:
         part = download_part.part_of(target)
         wait_until(lambda: part.is_file() and part.stat().st_size > 60_000)
         child.send_signal(getattr(signal, ends))
-        assert child.wait(20) != 0
+        assert child.wait(PATIENCE) != 0
     have = part.stat().st_size
     assert 60_000 < have < len(BODY)
     mirror.rate = 0
@@ -491,7 +491,7 @@ def test_proxy_of_the_environment_is_used(mirror: Mirror, target: Path, monkeypa
 
 
 def wait_until(is_so: Callable[[], bool]) -> None:
-    end = time.monotonic() + 20
+    end = time.monotonic() + PATIENCE
     while not is_so():
         assert time.monotonic() < end
         time.sleep(0.005)

@@ -1,4 +1,16 @@
-"""Asking: the task protocol over HTTP, to the remote API or to our own service."""
+"""Asking: the task protocol over HTTP, to the remote API or to our own service.
+
+backends         where a task is run: the remote API, a service on this machine, or one at an address
+client           submit, poll, upload
+line             a request that can be left at any moment
+replies          every shape of a reply that has been seen
+download         a finished file, resumed, checked, put in its place
+local_service    our own services on this machine
+supervisor       keeping one of them alive
+worker_process   one of them in a process of its own
+worker_home      its lasting folder, its log, and who else uses it
+asking           short questions to it, outside of any job
+"""
 
 from .backends import BACKENDS, Backend, connect
 from .client import Client

@@ -1,3 +1,3 @@
-"""The version, as `blender_manifest.toml` and `pyproject.toml` state it (a test holds the three together)."""
+"""The version, of blender_manifest.toml: written by tools/set_version.py."""
 
 VERSION = "0.1.0"

@@ -1,6 +1,16 @@
 """O-Voxel: sparse voxels that carry a surface and its material, and the way between them and triangle meshes.
 
-`dual_grid` makes the mesh, `from_mesh` and `attributes` make the voxels, `sampling` reads colours back,
-`vxz` stores them; `voxelise` does all of it for a textured mesh and `finish` makes the asset. Nothing is
-imported here: what is not used costs nothing.
+From voxels to an asset, in this order (`finish` calls the others):
+
+voxels     the voxels themselves, their file, and the dense mesh that they say
+mesh       cleaning a raw mesh, and questions to it: topology, closest points
+remesh     one clean outer shell in place of what the voxels say
+simplify   fewer faces for the same shape
+unwrap     charts in the unit square
+bake       textures from the dense surface
+finish     all of it, from voxels to a GLB, and its quality in numbers
+voxelise   the way back, from any textured mesh to voxels
+arrays     arrays on Warp's devices
+
+Nothing is imported here: what is not used costs nothing.
 """

@@ -2,15 +2,26 @@
 
 To read in this order:
 
-sources   what was given (a path, bytes, a web address, a data URI, Base64) to a file's bytes; `web` fetches,
-          `folder` lists, `names` makes a name of it
-decoding  the bytes to upright pixels, RGBA of 8 bits in sRGB; `formats` names what cannot be used, `png` reads what
-          Pillow does not of a PNG, `colour` has profiles and depths, `profiles` makes profiles of other descriptions
-cutout    a plain background removed, or a mask put in its place; `pixels` has what is done to arrays
-marks     a subject that was marked by a box or strokes, cut out of any background: `segmentation` tells it from that,
-          `matting` softens its outline
-subject   where the subject is, by its alpha
-preparing all of it: a picture ready for a task, or a sentence
+sources        what was given (a path, bytes, a web address, a data URI, Base64) to a file's bytes
+web            ... a picture behind a web address
+folder         ... the pictures of a folder
+names          names for what comes of a picture
+
+limits         how much of a picture is taken, and how much can be used
+formats        what a file is that cannot be used
+decoding       the bytes to upright pixels, RGBA of 8 bits in sRGB
+png            ... what Pillow does not read of a PNG
+colour         ... colours of every model, depth and profile
+profiles       ... profiles of colours that are told in other ways
+
+cutout         a plain background removed, or a mask put in its place
+marks          a subject that was marked by a box or strokes, cut out of any background
+segmentation   ... told from its background by their colours
+matting        ... its soft outline
+pixels         what is done to pixels as arrays
+subject        where the subject is, by its alpha
+
+preparing      all of it: a picture ready for a task, or a sentence
 
 Blender's image datablocks come in through `scene.images`. Everything that would waste a job is refused
 here, with a sentence.

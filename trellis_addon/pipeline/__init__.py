@@ -46,8 +46,9 @@ sizes, costs           what fits, and how long it takes: arithmetic without torc
 numerics               no TF32, no 16-bit sums
 mask                   finding the subject in a picture without transparency
 
-In a checkout, `check` compares with numbers computed by the reference, and `make_small` makes a small model with random
-weights to try everything out; both are in `devtools/`.
+In a checkout, aliases of what is in `devtools/pipeline/`:
+check                  compares with numbers computed by the reference
+make_small             makes a small model with random weights, to try everything out
 
 Importing this package loads nothing heavy; its modules import torch.
 """

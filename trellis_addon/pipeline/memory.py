@@ -36,9 +36,9 @@ __all__ = [
     "Budget",
     "Typical",
     "decoder_bytes",
+    "device_budget",
     "flow_bytes",
     "largest_resolution",
-    "device_budget",
 ]
 
 

@@ -1,0 +1,7 @@
+"""Processes of ours on this machine, and the folder that the local backend lives in.
+
+layout    what lies where in that folder, and what it says about itself
+code      the library's own code in the folder, by version
+running   which processes run from the folder
+child     another Python process that finds this package
+"""

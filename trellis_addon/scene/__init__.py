@@ -1,6 +1,36 @@
 """The last stop, and the only one with `bpy`: a GLB becomes an object that is ready to use.
 
 Each name is loaded when it is first used, so that a panel that only looks at an object loads nothing else.
+
+sources          where a picture can come from, in Blender
+images           Blender's image datablocks as pictures for a task
+masks            a mask to paint on
+cutout_preview   how a picture will be cut out, before it is used
+
+session          the queue of a session with everybody who listens to it
+queue            generations that run while the artist works
+target           where a finished asset belongs, told at the start
+free_ground      room for something new, beside what stands there
+placeholder      the card that stands there until it comes
+waiting          objects whose asset is being made again
+rework           going on from what was kept of an object
+previews         small pictures of results to choose from
+arrival          the end of a generation: its results into the scene
+showing          where an asset can be seen
+resume           after a crash or in another file, what was begun goes on
+history          what the panel shows of earlier jobs and of the account
+device           the device that a local generation would run on
+
+importing        from a GLB to one clean object
+asset            what can be done with it afterwards
+setup            what the preferences show and do about this machine
+
+guards           what stands in the way of reading or changing an object
+units            metres, and units of Blender
+colour           colour spaces by what they are for
+render           a studio picture of one object
+files            whole .blend files, for scripts
+words            the library's sentences in the language of the interface
 """
 
 from __future__ import annotations

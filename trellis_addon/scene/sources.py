@@ -233,7 +233,7 @@ def _drawn(
     context: bpy.types.Context, space: bpy.types.SpaceView3D, region: bpy.types.Region, crop: Matrix, size: int
 ) -> np.ndarray:
     """The viewport's pixels, (size, size, 4) in 0..1; `crop` goes from its device coordinates to those wanted."""
-    import gpu  # type: ignore[import-not-found]
+    import gpu
 
     offscreen = gpu.types.GPUOffScreen(size, size)
     try:

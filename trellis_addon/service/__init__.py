@@ -2,23 +2,25 @@
 
 A process of its own: the add-on starts it and talks to it exactly as it talks to the remote API.
 
-    main        start, the ready line, the ways to end
-    app         the HTTP edges: who may ask, how large, which route
-    websocket   the same over a WebSocket, where one can be had
-    handlers    one method a task type
-    protocol    reading requests, writing replies and errors
-    openapi     the service's description of itself
-    tasks       what is known about each task
-    turns       whose result is made next
-    worker      the threads that generate
-    keeper      starting a service again that was started by hand and has died
-    presence    what a worker and the programs that share it leave for each other
-    addresses   web addresses in tasks, and where they may not lead
-    media       pictures that come in
-    files       results and uploads behind addresses that cannot be guessed
-    folder      where all of that lies, for a run or for good
-    journal     what is written down, so that it survives the process
-    delivery    webhooks and uploads of finished files
+main          start, the ready line, the ways to end
+edge          requests coming in, over HTTP and WebSocket: who may ask, how large, how slowly
+limits        how much anybody may ask for at once
+protocol      reading requests, writing replies and errors
+handshake     what the two sides must agree on
+handlers      one method a task type
+media         pictures and latents that come in
+addresses     web addresses in tasks, and where they may not lead
+tasks         what is known about each task
+records       tasks and files as plain data
+schedule      whose result is made next
+worker        the threads that generate
+files         results and uploads behind addresses that cannot be guessed
+folder        where all of that lies, for a run or for good
+journal       what is written down, so that it survives the process
+delivery      webhooks and uploads of finished files
+presence      what a worker and the programs that share it leave for each other
+watchdog      starting a service again that was started by hand and has died
+exit_causes   why one has ended, in words for the artist
 """
 
 from __future__ import annotations

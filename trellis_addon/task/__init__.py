@@ -1,0 +1,6 @@
+"""What is asked for: one task of the protocol, and what came of it.
+
+settings   every field of the task, defined once; panel, command line, documents and checks are made of it
+task       the task as data, and its results
+presets    settings under a name, as Blender's own presets (`examples.json` has the published ones)
+"""

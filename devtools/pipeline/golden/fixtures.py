@@ -45,7 +45,7 @@ class Fixture:
     def setting(self, name: str, kind: type) -> Any:
         """A value of the JSON."""
         value = self.config.get(name)
-        if not isinstance(value, kind) or isinstance(value, bool) and kind is not bool:
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
             raise Mismatch(f'{self.name}.json has no usable "{name}"')
         return value
 

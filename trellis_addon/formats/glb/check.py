@@ -378,18 +378,22 @@ class _Checker:
             raise _damaged(message("a mesh is of an unknown kind"))
         used = count
         if "indices" in primitive:
-            accessor = accessors[self._index(primitive["indices"], "accessors", "a mesh's indices")]
-            if accessor["type"] != "SCALAR" or accessor["componentType"] not in (5121, 5123, 5125):
-                raise _damaged(message("a mesh's indices are of the wrong type"))
-            used = accessor["count"]
-            indices = self._values(accessor)
-            if indices is not None and int(indices.max()) >= count:
-                raise _damaged(message("a triangle refers to a vertex that is not there"))
-            if indices is None and not draco:
-                raise _damaged(message("a mesh's indices have no data"))
+            used = self._check_indices(primitive["indices"], count, is_packed=draco is not None)
         if mode == 4 and used % 3:
             raise _damaged(message("its last triangle is incomplete"))
         return count, used // 3 if mode == 4 else max(used - 2, 0) if mode in (5, 6) else 0
+
+    def _check_indices(self, index: Any, vertices: int, *, is_packed: bool) -> int:
+        """How many indices there are; `is_packed` where an extension holds their values."""
+        accessor = self._items("accessors")[self._index(index, "accessors", "a mesh's indices")]
+        if accessor["type"] != "SCALAR" or accessor["componentType"] not in (5121, 5123, 5125):
+            raise _damaged(message("a mesh's indices are of the wrong type"))
+        indices = self._values(accessor)
+        if indices is not None and int(indices.max()) >= vertices:
+            raise _damaged(message("a triangle refers to a vertex that is not there"))
+        if indices is None and not is_packed:
+            raise _damaged(message("a mesh's indices have no data"))
+        return int(accessor["count"])
 
     def _check_positions(self, accessor: Mapping[str, Any]) -> None:
         if accessor["type"] != "VEC3":

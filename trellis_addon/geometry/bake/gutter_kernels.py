@@ -1,5 +1,4 @@
 # Kernels are not Python to a type checker, and in them int(0) is a variable where 0 is a constant.
-# ruff: noqa: UP018
 # mypy: ignore-errors
 """Warp kernels of the gutters: the nearest filled texel by columns, then by rows among the columns' answers."""
 
@@ -46,7 +45,7 @@ def nearest_in_row(
         source[y, x] = y * width + x
         return
     best = float(best_y - y) * float(best_y - y)
-    step = int(1)
+    step = 1
     while step < width and float(step) * float(step) < best:
         if x >= step:
             there = row[y, x - step]

@@ -1,0 +1,10 @@
+"""From voxels and their dense mesh to a clean, light, textured GLB.
+
+finish            all the steps in their order
+normals           smooth over curves, broken at creases
+mesh              the finished mesh with its textures, and its file
+quality           an asset's quality as one flat table of numbers
+quality_mesh      the numbers of its mesh
+quality_texture   the numbers of its unwrapping and its colours
+roundtrip         any textured GLB to one clean asset in its place, as a program of its own
+"""

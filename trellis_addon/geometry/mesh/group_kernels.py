@@ -1,5 +1,4 @@
 # Kernels are not Python to a type checker, and in them int(0) is a variable where 0 is a constant.
-# ruff: noqa: UP018
 # mypy: ignore-errors
 """Warp kernels that find what hangs together (R. Tarjan, "Efficiency of a good but not linear set union algorithm",
 1975), for the CPU and one thread.
@@ -72,7 +71,7 @@ def join_edges(
 @wp.kernel
 def number_groups(above: wp.array(dtype=wp.int32), label: wp.array(dtype=wp.int32), number: wp.array(dtype=wp.int32)):
     """One thread: groups (N,) numbered by their lowest node; `number` (1,) gets how many there are."""
-    groups = int(0)
+    groups = 0
     for i in range(above.shape[0]):
         root = root_of(above, i)
         if root == i:
@@ -90,7 +89,7 @@ def number_groups(above: wp.array(dtype=wp.int32), label: wp.array(dtype=wp.int3
 def turned_root_of(above: wp.array(dtype=wp.int32), face: int) -> int:
     """Twice the root, and 1 if the face is wound differently."""
     at = int(face)
-    turn = int(0)
+    turn = 0
     while above[at] >> 1 != at:
         step = above[at]
         further = above[step >> 1]
@@ -135,7 +134,7 @@ def number_windings(
     label: wp.array(dtype=wp.int32),
 ):
     """One thread: 1 for faces (M,) wound differently from the lowest of their group, -1 in torn ones; and the group."""
-    groups = int(0)
+    groups = 0
     for f in range(above.shape[0]):
         root = turned_root_of(above, f)
         if root >> 1 == f:

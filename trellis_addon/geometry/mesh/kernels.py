@@ -1,5 +1,4 @@
 # Kernels are not Python to a type checker, and in them int(0) is a variable where 0 is a constant.
-# ruff: noqa: UP018
 # mypy: ignore-errors
 """Warp kernels of edges, corners and places, for the CPU: those of one thread walk along whole arrays, in order.
 
@@ -75,9 +74,9 @@ def list_edges(
     number: wp.array(dtype=wp.int32),
 ):
     """One thread: where in `order` (3 M,) another edge starts; `number` (1,) gets how many there are."""
-    last_low = int(-1)
-    last_high = int(-1)
-    edges = int(0)
+    last_low = -1
+    last_high = -1
+    edges = 0
     for i in range(order.shape[0]):
         a = faces[order[i]]
         b = faces[next_corner(order[i])]
@@ -179,7 +178,7 @@ def closed_fans(
     """A thread for each vertex: whether a walk round it comes back when it has seen all of its faces."""
     v = wp.tid()
     at = int(corner[v])
-    steps = int(0)
+    steps = 0
     walking = bool(degree[v] > 0)
     while walking:
         at = twin[next_corner(next_corner(at))]
@@ -223,7 +222,7 @@ def cell_keys(
 @wp.kernel
 def count_lowest(faces: wp.array(dtype=wp.int32), count: wp.array(dtype=wp.int32), unsorted: wp.array(dtype=wp.bool)):
     """One thread: how many faces have each vertex (N,) as their lowest; `unsorted` (1,): whether that ever falls."""
-    last = int(-1)
+    last = -1
     for f in range(faces.shape[0] / 3):
         v = wp.min(faces[3 * f], wp.min(faces[3 * f + 1], faces[3 * f + 2]))
         count[v] += 1

@@ -1,0 +1,12 @@
+"""The environment with PyTorch: chosen, planned, installed, removed.
+
+builds         which of PyTorch's builds fits a machine, and why
+python         a Python that it can be made with
+lock           which wheels it is made of (`wheels.json`)
+plan           what an installation would do, and what stands in its way
+pip_settings   where this machine gets its packages from
+index          where wheels lie
+virtual        making the environment, and filling it
+install        all of it, and going on with what was broken off
+remove         taking it away: everything of ours, and nothing else
+"""

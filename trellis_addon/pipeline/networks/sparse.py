@@ -40,7 +40,7 @@ class Subdivision:
 
     def groups(self, rows: int) -> Iterator[tuple[slice, Tensor | slice]]:
         """Slices of at most `rows` coarse rows, each with the fine rows below it."""
-        starts = list(range(0, self.coarse_size, rows)) + [self.coarse_size]
+        starts = [*range(0, self.coarse_size, rows), self.coarse_size]
         if len(starts) == 2:
             yield slice(0, self.coarse_size), slice(None)
             return

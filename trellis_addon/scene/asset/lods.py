@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -119,7 +120,7 @@ def _check(obj: bpy.types.Object, ratios: Sequence[float], arrange: str) -> None
         raise InputError('"{name}" is a level of detail itself; choose the object that it was made of.', name=obj.name)
     _home_of(obj)
     require_own(lods_of(obj))
-    falling = all(a > b for a, b in zip(ratios, ratios[1:], strict=False))
+    falling = all(a > b for a, b in itertools.pairwise(ratios))
     if not ratios or not falling or not all(0 < ratio <= 1 for ratio in ratios):
         raise FieldError("ratios", list(ratios), "give shares above 0 and up to 1, each smaller than the one before")
     if arrange not in ARRANGEMENTS:

@@ -1,0 +1,8 @@
+"""From a GLB to one clean object in the scene.
+
+importer     the steps below in their order
+staging      a place to import into: whole or not at all
+materials    materials as a TRELLIS.2 asset needs them
+placement    one tidy object, standing where it is wanted
+provenance   where it came from, kept on the object
+"""
