@@ -17,9 +17,8 @@ from fault_server import SUBMIT, FaultServer, small_glb
 
 from trellis_addon.api import copy_out, generate
 from trellis_addon.cli import main
-from trellis_addon.client.backends import REMOTE_URL_VARIABLE
+from trellis_addon.core.configuration import HOME_VARIABLE, REMOTE_URL_VARIABLE
 from trellis_addon.core.errors import FieldError, OutputError
-from trellis_addon.core.folders import HOME_VARIABLE
 from trellis_addon.core.output import put_in_place, try_places
 from trellis_addon.jobs.job import Asset
 from trellis_addon.jobs.store import JobStore

@@ -23,10 +23,10 @@ from trellis_addon import generate, rework  # noqa: E402
 from trellis_addon.cli import main  # noqa: E402
 from trellis_addon.client.client import Client  # noqa: E402
 from trellis_addon.client.local_service import start_service  # noqa: E402
+from trellis_addon.core.configuration import DEVICE_VARIABLE, WEIGHTS_VARIABLE  # noqa: E402
 from trellis_addon.core.errors import DeviceMemoryError, EngineError, TrellisError  # noqa: E402
 from trellis_addon.core.progress import Progress  # noqa: E402
 from trellis_addon.engines import registry  # noqa: E402
-from trellis_addon.engines.devices import DEVICE_VARIABLE  # noqa: E402
 from trellis_addon.engines.export import export_latents  # noqa: E402
 from trellis_addon.engines.trellis2 import Trellis2Engine  # noqa: E402
 from trellis_addon.formats.glb.check import check_glb  # noqa: E402
@@ -37,7 +37,6 @@ from trellis_addon.pipeline.pipeline import Pipeline  # noqa: E402
 from trellis_addon.stages import export_stages  # noqa: E402
 from trellis_addon.task.settings import Settings  # noqa: E402
 from trellis_addon.task.task import Task  # noqa: E402
-from trellis_addon.weights.place import WEIGHTS_VARIABLE  # noqa: E402
 
 FEW = {"sparse_structure_steps": 2, "shape_slat_steps": 2, "tex_slat_steps": 2}
 

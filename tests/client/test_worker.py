@@ -22,8 +22,8 @@ from trellis_addon import generate
 from trellis_addon.client import local_service as workers
 from trellis_addon.client.client import Client
 from trellis_addon.client.local_service import local_service, start_worker, stop_worker, worker_status
+from trellis_addon.core.configuration import HOME_VARIABLE
 from trellis_addon.core.errors import EngineError, ServiceError
-from trellis_addon.core.folders import HOME_VARIABLE
 from trellis_addon.core.progress import Progress
 from trellis_addon.jobs.job import Asset, State
 from trellis_addon.jobs.store import JobStore

@@ -15,11 +15,10 @@ pytest.importorskip("fast_simplification")
 
 from trellis_addon import generate  # noqa: E402
 from trellis_addon.client.local_service import start_service  # noqa: E402
+from trellis_addon.core.configuration import DEVICE_VARIABLE, MEMORY_VARIABLE, WEIGHTS_VARIABLE  # noqa: E402
 from trellis_addon.core.errors import EngineError, TrellisError  # noqa: E402
 from trellis_addon.engines import registry  # noqa: E402
-from trellis_addon.engines.devices import DEVICE_VARIABLE, MEMORY_VARIABLE  # noqa: E402
 from trellis_addon.formats.glb.check import check_glb_file  # noqa: E402
-from trellis_addon.weights.place import WEIGHTS_VARIABLE  # noqa: E402
 
 
 @pytest.fixture(scope="module")

@@ -19,10 +19,9 @@ from service_tools import PIXEL
 
 from trellis_addon.api import fetch, resume
 from trellis_addon.cli import main
-from trellis_addon.client.backends import REMOTE_URL_VARIABLE
 from trellis_addon.client.client import Client
+from trellis_addon.core.configuration import HOME_VARIABLE, REMOTE_URL_VARIABLE
 from trellis_addon.core.errors import StoreError, TimedOutError
-from trellis_addon.core.folders import HOME_VARIABLE
 from trellis_addon.jobs.job import REMOTE, Job, State
 from trellis_addon.jobs.money import limits, move_to_sending, set_limit, spent
 from trellis_addon.jobs.runner import run_job

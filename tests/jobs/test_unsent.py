@@ -17,8 +17,9 @@ import pytest
 from fault_server import DETAILS, FOREVER, POLL, SUBMIT, UPLOAD, FaultServer
 
 from trellis_addon.api import fetch, finish, generate, prepare_task, resume, retry
-from trellis_addon.client.backends import REMOTE_URL_VARIABLE, Backend, connect
+from trellis_addon.client.backends import Backend, connect
 from trellis_addon.client.client import Client
+from trellis_addon.core.configuration import REMOTE_URL_VARIABLE
 from trellis_addon.core.errors import Cancelled, JobError, NetworkError, TrellisError, UnsentError
 from trellis_addon.core.progress import Progress
 from trellis_addon.jobs.job import Job, State

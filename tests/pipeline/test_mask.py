@@ -20,6 +20,7 @@ from trellis_addon import generate
 from trellis_addon.api import prepare_task
 from trellis_addon.client.backends import Backend
 from trellis_addon.client.local_service import start_service
+from trellis_addon.core.configuration import MASK_MODEL_VARIABLE, WEIGHTS_VARIABLE
 from trellis_addon.core.errors import EngineError, ImageError
 from trellis_addon.engines.engine import Made
 from trellis_addon.formats.glb.check import check_glb_file
@@ -27,7 +28,6 @@ from trellis_addon.images import LATER, WHOLE, load_image
 from trellis_addon.pipeline import mask as masks
 from trellis_addon.pipeline.mask import BiRefNetMask, StudioMask, find_mask, model_file
 from trellis_addon.task.settings import Settings
-from trellis_addon.weights.place import WEIGHTS_VARIABLE
 
 MODELS = Path(__file__).parents[1] / "data" / "mask"
 ACCELERATOR = "CoreMLExecutionProvider"
@@ -36,14 +36,14 @@ ACCELERATOR = "CoreMLExecutionProvider"
 @pytest.fixture(autouse=True)
 def no_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv(WEIGHTS_VARIABLE, str(tmp_path))
-    monkeypatch.delenv(masks.MODEL_VARIABLE, raising=False)
+    monkeypatch.delenv(MASK_MODEL_VARIABLE, raising=False)
 
 
 @pytest.fixture
 def model(monkeypatch: pytest.MonkeyPatch) -> Path:
     pytest.importorskip("onnxruntime")
     path = MODELS / "threshold.onnx"
-    monkeypatch.setenv(masks.MODEL_VARIABLE, str(path))
+    monkeypatch.setenv(MASK_MODEL_VARIABLE, str(path))
     return path
 
 
@@ -158,7 +158,7 @@ def test_the_file_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     (tmp_path / "birefnet.onnx").rename(tmp_path / "birefnet" / "onnx" / "model.onnx")
     (tmp_path / "birefnet" / "README.md").touch()
     assert model_file() == tmp_path / "birefnet" / "onnx" / "model.onnx"
-    monkeypatch.setenv(masks.MODEL_VARIABLE, str(MODELS / "logits_half.onnx"))
+    monkeypatch.setenv(MASK_MODEL_VARIABLE, str(MODELS / "logits_half.onnx"))
     assert model_file() == MODELS / "logits_half.onnx", "what is named comes first"
 
 
@@ -211,8 +211,8 @@ def test_a_damaged_file_is_named(damage: str, tmp_path: Path) -> None:
 
 
 def test_a_missing_file_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv(masks.MODEL_VARIABLE, str(tmp_path / "gone.onnx"))
-    with pytest.raises(EngineError, match=masks.MODEL_VARIABLE) as caught:
+    monkeypatch.setenv(MASK_MODEL_VARIABLE, str(tmp_path / "gone.onnx"))
+    with pytest.raises(EngineError, match=MASK_MODEL_VARIABLE) as caught:
         find_mask(lamp())
     assert "gone.onnx" in sentence(caught.value)
 
@@ -269,7 +269,7 @@ def test_where_an_accelerator_fails_the_processor_takes_over(fails_at: str, monk
 
 def test_the_service_says_whether_it_has_one(run: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     assert run.http.get("/v1").json()["maskModel"] is False
-    monkeypatch.setenv(masks.MODEL_VARIABLE, str(MODELS / "threshold.onnx"))
+    monkeypatch.setenv(MASK_MODEL_VARIABLE, str(MODELS / "threshold.onnx"))
     assert run.http.get("/v1").json()["maskModel"] is True
 
 
@@ -287,7 +287,7 @@ def test_the_service_cuts_a_picture_out(run: Running, model: Path) -> None:
 
 
 def test_pictures_that_need_no_model_do_not_meet_it(run: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(masks.MODEL_VARIABLE, "there-is-none.onnx")
+    monkeypatch.setenv(MASK_MODEL_VARIABLE, "there-is-none.onnx")
     cut = lamp()
     cut.putalpha(Image.fromarray(np.where(subject(), 255, 0).astype(np.uint8)))
     plain = Image.new("RGB", cut.size, (30, 30, 34))
@@ -309,12 +309,12 @@ def test_a_task_fails_with_what_is_wrong_with_the_model(
 ) -> None:
     path = tmp_path / "cut short.onnx"
     path.write_bytes(model.read_bytes()[:200])
-    monkeypatch.setenv(masks.MODEL_VARIABLE, str(path))
+    monkeypatch.setenv(MASK_MODEL_VARIABLE, str(path))
     request = task(inputs={"image": text(lamp())})
     run.post(request)
     (error,) = run.settle(request["taskUUID"])["errors"]
     assert error["code"] == "inferenceError" and str(path) in error["message"]
-    monkeypatch.setenv(masks.MODEL_VARIABLE, str(model))
+    monkeypatch.setenv(MASK_MODEL_VARIABLE, str(model))
     after = task(inputs={"image": text(lamp())})
     run.post(after)
     assert run.settle(after["taskUUID"])["data"][0]["status"] == "success", "the worker goes on"

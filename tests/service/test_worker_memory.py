@@ -15,9 +15,9 @@ pytest.importorskip("fast_simplification")
 
 from conftest import disc, sentence  # noqa: E402
 
+from trellis_addon.core.configuration import DEVICE_VARIABLE  # noqa: E402
 from trellis_addon.core.errors import DeviceMemoryError  # noqa: E402
 from trellis_addon.core.progress import Progress  # noqa: E402
-from trellis_addon.engines.devices import DEVICE_VARIABLE  # noqa: E402
 from trellis_addon.engines.trellis2 import Trellis2Engine  # noqa: E402
 from trellis_addon.pipeline.pipeline import Pipeline  # noqa: E402
 from trellis_addon.task.settings import Settings  # noqa: E402

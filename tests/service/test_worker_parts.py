@@ -19,10 +19,11 @@ from service_tools import TOKEN, FakeEngine, Running, local_server, task
 
 from trellis_addon.client.backends import Backend, connect
 from trellis_addon.client.client import Client
+from trellis_addon.core.configuration import DEVICE_VARIABLE
 from trellis_addon.core.errors import DeviceMemoryError, EngineError, FieldError, ServiceError
 from trellis_addon.core.progress import Progress
 from trellis_addon.engines import registry
-from trellis_addon.engines.devices import DEVICE_VARIABLE, local_devices
+from trellis_addon.engines.devices import local_devices
 from trellis_addon.engines.engine import Made
 from trellis_addon.engines.faults import is_out_of_memory, why_lost
 from trellis_addon.engines.retry import at_lower_resolution

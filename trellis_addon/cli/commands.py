@@ -24,6 +24,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..core.configuration import configuration, overrule
 from ..core.errors import Cancelled, FieldError, OutputError, TrellisError
 from ..core.output import try_places
 from ..core.version import VERSION
@@ -296,23 +297,13 @@ def _batch(options: argparse.Namespace, key: str, allow_network: bool) -> int:
 
 
 def _serve(options: argparse.Namespace, key: str, allow_network: bool) -> int:
-    from ..client.backends import TOKEN_VARIABLE
-    from ..engines.devices import DEVICE_VARIABLE, MEMORY_VARIABLE
     from ..service import serve
-    from ..service.worker import IDLE_VARIABLE
-    from ..weights.place import WEIGHTS_VARIABLE
 
     # Whoever makes an engine finds these where a user may set them as well.
-    for variable, value in (
-        (WEIGHTS_VARIABLE, options.weights),
-        (DEVICE_VARIABLE, options.device),
-        (MEMORY_VARIABLE, options.memory),
-        (IDLE_VARIABLE, options.idle),
-    ):
-        if value is not None:
-            os.environ[variable] = str(value)
+    wishes = {"weights": options.weights, "device": options.device, "memory": options.memory, "idle": options.idle}
+    overrule(**{field: str(value) for field, value in wishes.items() if value is not None})
     # from the variable it is in no list of processes, and in no shell's history
-    token = options.token or (None if options.token_stdin else os.environ.get(TOKEN_VARIABLE) or None)
+    token = options.token or (None if options.token_stdin else configuration().service_token or None)
     return serve(
         host=options.host,
         port=options.port,

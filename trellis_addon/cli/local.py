@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ..core.configuration import LOCAL_VARIABLE
+
 
 def add_local_commands(commands: Any, common: argparse.ArgumentParser) -> None:
     """Add `local` with its own commands to argparse's sub-parsers."""
@@ -161,7 +163,7 @@ def _agreed(options: argparse.Namespace, question: str) -> bool:
 
 
 def _print_variable(options: argparse.Namespace) -> None:
-    from ..runtime.layout import LOCAL_VARIABLE, chosen_folder, local_folder
+    from ..runtime.layout import chosen_folder, local_folder
 
     if options.folder is not None and chosen_folder(options.folder) != local_folder():
         print(f"To use it, set {LOCAL_VARIABLE}={options.folder.absolute()}, or the folder in Blender's preferences.")

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from ..core.addresses import complete, has_login, is_this_machine, is_web_address, without_login
+from ..core.configuration import KEY_VARIABLE, REMOTE_URL_VARIABLE, TOKEN_VARIABLE, configuration
 from ..core.errors import ApiKeyError, FieldError, OfflineError, ServiceError
-from ..core.keys import KEY_VARIABLE, find_key
+from ..core.keys import find_key
 from ..core.messages import message
 from ..core.progress import Progress
 from ..service.handshake import mismatch
@@ -20,8 +20,6 @@ from .local_service import lasting_service, local_service
 
 BACKENDS = ("remote", "local", "draft")
 REMOTE_URL = "https://api.runware.ai/v1"
-REMOTE_URL_VARIABLE = "RUNWARE_BASE_URL"  # for tests, and for a proxy of one's own
-TOKEN_VARIABLE = "TRELLIS2_SERVICE_TOKEN"  # of a service of one's own
 
 
 @dataclass(frozen=True)
@@ -95,7 +93,7 @@ def connect(backend: Backend, progress: Progress | None = None) -> Iterator[Clie
             )
     else:
         # The key of the remote API goes to the remote API only; another service has a token of its own.
-        key = backend.key or os.environ.get(TOKEN_VARIABLE, "")
+        key = backend.key or configuration().service_token
     with Client(url, key, remote=backend.is_remote) as client:
         if not backend.is_remote:
             problem = mismatch(client.about(progress), message("The service at {url}", url=url))
@@ -141,7 +139,7 @@ def _looks_like_address(text: str) -> bool:
 
 def _remote_url() -> str:
     """Where the remote API is; raises `FieldError` for a variable that names no address."""
-    text = os.environ.get(REMOTE_URL_VARIABLE, "").strip()
+    text = configuration().remote_url
     url = complete(text) if text else REMOTE_URL
     if has_login(url) or not is_web_address(url):
         raise FieldError(

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
+from ..core.configuration import configuration
 from ..core.errors import EngineError
 from ..core.folders import default_folder
 from ..core.locks import take_lock
@@ -24,7 +25,6 @@ from ..service.folder import PREFIX
 
 _PATIENCE = 90.0  # seconds that another program may take to start the worker
 # What a worker takes over from the environment of whoever starts it.
-_VARIABLES = ("TRELLIS2_WEIGHTS", "TRELLIS2_DEVICE", "TRELLIS2_MEMORY", "TRELLIS2_IDLE")
 
 
 class Home(Protocol):
@@ -100,7 +100,8 @@ class SharedHome:
             log = default_folder() / "worker" / "worker.log"
         if name:
             folder = folder.with_name(f"{folder.name}-{name}")
-        wishes = [local_python(), *(os.environ.get(variable, "") for variable in _VARIABLES)]
+        config = configuration()
+        wishes = [local_python(), config.weights, config.device, config.memory, config.idle]
         return folder, log, hashlib.sha256("\n".join(wishes).encode()).hexdigest()[:16]
 
     def is_outdated(self) -> bool:

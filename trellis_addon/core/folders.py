@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
-HOME_VARIABLE = "TRELLIS2_HOME"
+from .configuration import configuration
+
 PACKAGE = Path(__file__).resolve().parents[1]  # whatever it is called in this process
 EXTENSION = PACKAGE.parent  # the checkout, or what Blender made of the zip
 
@@ -14,4 +14,4 @@ def default_folder() -> Path:
     """Where jobs and their files live: outlasts Blender's versions and the extension's removal."""
     import platformdirs
 
-    return Path(os.environ.get(HOME_VARIABLE) or platformdirs.user_data_path("trellis2-blender", appauthor=False))
+    return Path(configuration().home or platformdirs.user_data_path("trellis2-blender", appauthor=False))

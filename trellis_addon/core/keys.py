@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import functools
-import os
 from typing import Any
 
+from .configuration import configuration
 from .errors import ApiKeyError
 
-KEY_VARIABLE = "RUNWARE_API_KEY"
 _SERVICE, _USER = "trellis2-blender", "runware"
 
 
@@ -16,7 +15,7 @@ def find_key(given: str = "") -> tuple[str, str]:
     """(key, where it comes from): what was given, the environment, or the system's keyring; ("", "") if none."""
     if given.strip():
         return given.strip(), "given"
-    if found := os.environ.get(KEY_VARIABLE, "").strip():
+    if found := configuration().api_key:
         return found, "environment"
     if found := _from_keyring():
         return found, "keyring"

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
+from ..core.configuration import configuration
 
-DEVICE_VARIABLE = "TRELLIS2_DEVICE"  # auto, cuda, cuda:1, mps or cpu
-MEMORY_VARIABLE = "TRELLIS2_MEMORY"  # GiB that it may take of the device
 # Of the largest card's memory: one that has less would make other resolutions than was asked for.
 _ENOUGH = 0.5
 
@@ -15,7 +13,7 @@ def local_devices() -> list[str]:
 
     Where `TRELLIS2_DEVICE` names one it is that, and elsewhere the best there is. Loads PyTorch, which takes seconds.
     """
-    named = os.environ.get(DEVICE_VARIABLE, "").strip()
+    named = configuration().device
     if named not in ("", "auto", "cuda"):
         return [named]
     try:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..core.configuration import MEMORY_VARIABLE, configuration
 from ..core.errors import EngineError, FieldError
 from ..core.progress import Progress
 from ..formats.latents import Kept, check_latents, describe_making
 from ..task.settings import TRELLIS2_MODEL, Settings
-from .devices import DEVICE_VARIABLE, MEMORY_VARIABLE
 from .engine import Made
 from .retry import at_lower_resolution
 
@@ -129,7 +128,7 @@ class Trellis2Engine:
 
         return Pipeline.from_folder(
             self._weights,
-            device=self._device or os.environ.get(DEVICE_VARIABLE) or "auto",
+            device=self._device or configuration().device or "auto",
             memory_budget=memory_budget(),
         )
 
@@ -196,7 +195,7 @@ def _name_of(pipeline: Pipeline) -> str:
 
 def memory_budget() -> int | None:
     """The bytes that `TRELLIS2_MEMORY` allows of the device; None is all that is free."""
-    text = os.environ.get(MEMORY_VARIABLE, "").strip()
+    text = configuration().memory
     if not text:
         return None
     try:

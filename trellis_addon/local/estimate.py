@@ -14,6 +14,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ..core.configuration import configuration
 from ..core.messages import message
 from ..pipeline.configs import DecoderConfig
 from ..pipeline.costs import PUBLISHED_DECODER, PUBLISHED_FLOW, PUBLISHED_SAMPLERS, stage_costs
@@ -195,7 +196,7 @@ def _budget(device: Card | None, ours: int) -> Budget | None:
 def _allowed() -> int:
     """The bytes that TRELLIS2_MEMORY, in GiB, allows; 0 without it. What is no number is refused by the engine."""
     try:
-        gibibytes = float(os.environ.get("TRELLIS2_MEMORY", "").strip() or 0)
+        gibibytes = float(configuration().memory or 0)
     except ValueError:
         return 0
     return int(gibibytes * GB) if 1.0 <= gibibytes <= 10_000 else 0

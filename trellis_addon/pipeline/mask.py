@@ -8,7 +8,6 @@ onnxruntime from an ONNX file: a graph of known operators, with no code that cam
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ..core.configuration import MASK_MODEL_VARIABLE, configuration
 from ..core.errors import EngineError, ImageError
 from ..images.cutout import ADVICE
 from ..weights.place import weights_folder
@@ -29,7 +29,6 @@ log = logging.getLogger(__name__)
 
 Floats = NDArray[np.float32]
 
-MODEL_VARIABLE = "TRELLIS2_MASK_MODEL"  # an ONNX file
 MODEL_NAME, MODEL_FILE = "onnx-community/BiRefNet-ONNX", "onnx/model.onnx"  # where it is published, 0.9 GB
 SIDE = 1024  # of what BiRefNet was trained on; for files that leave it open
 
@@ -71,7 +70,9 @@ class BiRefNetMask:
     def __init__(self, path: Path, providers: Sequence[str] | None = None) -> None:
         if not path.is_file():
             raise EngineError(
-                "There is no mask model {path}; download it, or correct {variable}.", path=path, variable=MODEL_VARIABLE
+                "There is no mask model {path}; download it, or correct {variable}.",
+                path=path,
+                variable=MASK_MODEL_VARIABLE,
             )
         self._path = path
         available = _onnxruntime(path).get_available_providers()
@@ -136,7 +137,7 @@ def model_file() -> Path | None:
     Among the weights it is `birefnet.onnx`, or the first ONNX file in the folder `birefnet`; or what was
     fetched from Hugging Face into the downloads' folder that the weights are in.
     """
-    if named := os.environ.get(MODEL_VARIABLE):
+    if named := configuration().mask_model:
         return Path(named)  # also where it is not there: that is to be told, not passed over
     folder = weights_folder()
     if folder is None:

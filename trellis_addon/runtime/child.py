@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable
 from typing import Any
 
+from ..core.configuration import PYTHON_VARIABLE, configuration
 from ..core.errors import EngineError
 from ..core.folders import PACKAGE
 from ..core.messages import message, reason_of
@@ -26,14 +26,13 @@ sys.exit(importlib.import_module("trellis_addon" + module).main(arguments))
 
 
 # The Python that has PyTorch and what else the local backend needs; Blender's own has not.
-PYTHON_VARIABLE = "TRELLIS2_PYTHON"
 
 _LOOK = 0.1  # seconds between two looks at whether a child is to stop
 
 
 def local_python() -> str:
     """The Python of the local backend: what the variable names, or else the installed one, or else this one."""
-    named = os.environ.get(PYTHON_VARIABLE)
+    named = configuration().python
     if named:
         return named
     folder = local_folder()
@@ -49,7 +48,7 @@ def start_child(module: str, arguments: list[str], *, is_local: bool = False, **
     """
     python = local_python() if is_local else sys.executable
     folder = local_folder()
-    is_installed = is_local and not os.environ.get(PYTHON_VARIABLE) and python == str(folder.python)
+    is_installed = is_local and not configuration().python and python == str(folder.python)
     command = [python, "-I"]
     if is_installed:
         from .code import ensure_code
@@ -58,6 +57,7 @@ def start_child(module: str, arguments: list[str], *, is_local: bool = False, **
         command += ["-X", f"pycache_prefix={folder.pycache}"]
         streams["env"] = folder.environment(streams.get("env"))
     else:
+        streams.setdefault("env", dict(configuration().variables))  # with what was chosen in this process
         paths = [str(PACKAGE.parent)]
         if python == sys.executable:
             paths = [*filter(None, sys.path), *paths]

@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..core.configuration import LOCAL_VARIABLE, configuration
 from ..core.errors import EngineError
 from ..core.folders import default_folder
 from ..core.messages import reason_of
 from ..core.version import VERSION
 
-LOCAL_VARIABLE = "TRELLIS2_LOCAL"
 STATE_FILE = "trellis2-local.json"
 LOCK_FILE = "trellis2-local.lock"
 # Everything that is ours in the folder; what else lies there was put there by somebody else.
@@ -148,7 +148,7 @@ class LocalFolder:
             ) from error
 
     def environment(self, base: Mapping[str, str] | None = None) -> dict[str, str]:
-        """The variables of a process that runs from here, of `os.environ` or `base`: whatever it writes on its own
+        """The variables of a process that runs from here, of this one or `base`: whatever it writes on its own
         account (home, temporary files, caches) lies in `cache`, and no other Python's settings reach it.
 
         Makes the home and the temporary folder, because programs fall back to the system's where theirs is missing.
@@ -156,7 +156,11 @@ class LocalFolder:
         if self.root.is_dir():
             for place in ("home", "tmp"):
                 (self.cache / place).mkdir(parents=True, exist_ok=True)
-        kept = {name: value for name, value in (os.environ if base is None else base).items() if not _leaks(name)}
+        kept = {
+            name: value
+            for name, value in (configuration().variables if base is None else base).items()
+            if not _leaks(name)
+        }
         return (
             kept
             | {name: str(self.cache / place) for name, place in _CONFINED.items()}
@@ -169,7 +173,7 @@ class LocalFolder:
 
 def local_folder() -> LocalFolder:
     """The folder in use: what `TRELLIS2_LOCAL` names, or `local` in the data folder."""
-    named = os.environ.get(LOCAL_VARIABLE)
+    named = configuration().local
     return chosen_folder(Path(named)) if named else LocalFolder(default_folder() / "local")
 
 

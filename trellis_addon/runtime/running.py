@@ -13,10 +13,11 @@ from pathlib import Path
 
 import filelock
 
+from ..core.configuration import configuration
 from ..core.errors import EngineError
 from ..core.folders import PACKAGE
 from ..core.locks import take_lock
-from .layout import LOCAL_VARIABLE, LOCK_FILE, LocalFolder
+from .layout import LOCK_FILE, LocalFolder
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Running:
 
 def hold() -> filelock.FileLock | None:
     """Say that this process runs from its folder, for as long as the result is kept; None where it does not."""
-    named = os.environ.get(LOCAL_VARIABLE)
+    named = configuration().local
     code = PACKAGE.parent
     if not named or code.parent != Path(named).resolve() / "code":
         return None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import sqlite3
 import threading
 import time
@@ -12,6 +11,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from ..core.configuration import IDLE_VARIABLE, configuration
 from ..core.disk import is_full
 from ..core.errors import Cancelled, EngineError, FieldError, ImageError, LatentsError, TrellisError
 from ..core.messages import all_to_wire, message
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-IDLE_VARIABLE = "TRELLIS2_IDLE"  # minutes after which engines that have nothing to do release the device; 0: never
 DEFAULT_IDLE = 5.0
 MOST_STARTS = 2  # a task that takes the process down with it must not do so for ever
 _KEPT_PICTURES = 8  # of tasks that have had a turn and wait for another
@@ -42,7 +41,7 @@ _KEPT_PICTURES = 8  # of tasks that have had a turn and wait for another
 
 def idle_minutes() -> float:
     """What `TRELLIS2_IDLE` says, or its default; raises `FieldError`."""
-    text = os.environ.get(IDLE_VARIABLE, "").strip()
+    text = configuration().idle
     try:
         minutes = float(text or DEFAULT_IDLE)
     except ValueError:

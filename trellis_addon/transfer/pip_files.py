@@ -8,10 +8,12 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from ..core.configuration import configuration
+
 
 def pip_setting(name: str) -> str:
     """A setting that pip's files name, such as "cert"; empty where none does."""
-    return read_pip_files(pip_files(os.environ)).get(name, "")
+    return read_pip_files(pip_files(configuration().variables)).get(name, "")
 
 
 def read_pip_files(files: Sequence[Path]) -> dict[str, str]:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from urllib.parse import unquote
 
 from ..core.addresses import as_number, is_host, is_this_machine, split_place
+from ..core.configuration import configuration
 from ..core.errors import NetworkSettingsError
 from ..core.messages import message
 
@@ -55,7 +56,7 @@ class Proxies:
         to_the_letter: bool = False,
     ) -> None:
         self._to_the_letter = to_the_letter
-        variables = os.environ if environment is None else environment
+        variables = configuration().variables if environment is None else environment
         self._named: dict[str, tuple[str, str]] = {}  # by the scheme of what is asked for: variable, value
         self._is_system = False
         if always:

@@ -12,6 +12,7 @@ import re
 import ssl
 from pathlib import Path
 
+from ..core.configuration import configuration
 from ..core.errors import NetworkSettingsError
 from ..core.messages import message
 from .pip_files import pip_setting
@@ -35,11 +36,11 @@ def trust(certificate: str = "") -> ssl.SSLContext:
 
     Raises `NetworkSettingsError` for the first variable that names what are no certificates, or what cannot be written.
     """
-    named = [("PIP_CERT", certificate), *((name, os.environ.get(name, "")) for name in VARIABLES)]
+    named = [("PIP_CERT", certificate), *((name, configuration().variables.get(name, "")) for name in VARIABLES)]
     if not any(value for name, value in named if name == "PIP_CERT"):
         named.append((_PIP_FILES, pip_setting("cert")))
     given = tuple((name, value.strip()) for name, value in named if value.strip())
-    return _context(given, os.environ.get(_KEY_LOG, ""))
+    return _context(given, configuration().variables.get(_KEY_LOG, ""))
 
 
 @functools.lru_cache(maxsize=4)  # a tenth of a second and a megabyte each, which holds up every other thread

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
+
+from ..core.configuration import configuration
 
 HUB = "https://huggingface.co"
 ENDPOINT_VARIABLE = "HF_ENDPOINT"
@@ -12,15 +13,15 @@ TOKEN_VARIABLES = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 
 def endpoint() -> str:
     """The hub's address, or that of the mirror that `HF_ENDPOINT` names."""
-    return (os.environ.get(ENDPOINT_VARIABLE) or HUB).rstrip("/")
+    return (configuration().variables.get(ENDPOINT_VARIABLE) or HUB).rstrip("/")
 
 
 def token() -> str:
     """The user's access token of the hub, of a variable or as its own tools keep it; "" without one."""
     for variable in TOKEN_VARIABLES:
-        if text := os.environ.get(variable, "").strip():
+        if text := configuration().variables.get(variable, "").strip():
             return _clean(text)
-    path = Path(os.environ.get("HF_TOKEN_PATH") or hub_home() / "token")
+    path = Path(configuration().variables.get("HF_TOKEN_PATH") or hub_home() / "token")
     try:
         return _clean(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -29,13 +30,13 @@ def token() -> str:
 
 def hub_home() -> Path:
     """Where the hub's own tools keep things on this machine."""
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("HF_HOME") or Path(cache) / "huggingface").expanduser()
+    cache = configuration().variables.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(configuration().variables.get("HF_HOME") or Path(cache) / "huggingface").expanduser()
 
 
 def hub_cache() -> Path:
     """Where the hub's own tools put what they download."""
-    return Path(os.environ.get("HF_HUB_CACHE") or hub_home() / "hub").expanduser()
+    return Path(configuration().variables.get("HF_HUB_CACHE") or hub_home() / "hub").expanduser()
 
 
 def _clean(text: str) -> str:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from ..core.configuration import configuration
 from ..core.folders import default_folder
 from ..core.progress import Progress
 from ..runtime.layout import local_folder
-
-WEIGHTS_VARIABLE = "TRELLIS2_WEIGHTS"  # a folder
 
 
 def weights_folder() -> Path | None:
@@ -19,7 +17,7 @@ def weights_folder() -> Path | None:
     `TRELLIS2_WEIGHTS` names the folder; without it, it is `weights` in the local backend's folder, or in the data
     folder.
     """
-    named = os.environ.get(WEIGHTS_VARIABLE)
+    named = configuration().weights
     folders = [Path(named)] if named else [local_folder().weights, default_folder() / "weights"]
     return next((folder for folder in folders if (folder / "pipeline.json").is_file()), None)
 

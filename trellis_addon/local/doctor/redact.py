@@ -10,6 +10,8 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from ...core.configuration import configuration
+
 HIDDEN = "***"
 
 _SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASS|PWD|AUTH|COOKIE|CREDENTIAL", re.IGNORECASE)
@@ -42,7 +44,7 @@ _PATTERNS = (
 
 def redacted(text: str, environment: Mapping[str, str] | None = None) -> str:
     """The text without secrets and without who and where the user is."""
-    variables = os.environ if environment is None else environment
+    variables = configuration().variables if environment is None else environment
     secrets = {value for name, value in variables.items() if _SECRET_NAME.search(name) and len(value.strip()) >= 6}
     for secret in sorted(secrets, key=len, reverse=True):
         if not os.path.isabs(secret):  # SSH_AUTH_SOCK and the like say where, not what

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from ...core.configuration import configuration
 from ...core.errors import Cancelled, NetworkSettingsError, TrellisError
 from ...core.messages import message
 from ...core.progress import Progress
@@ -173,7 +174,7 @@ def _installation(found: _Findings) -> Iterator[str]:
     folder = found.folder
     yield str(folder.root)
     state = folder.state()
-    named = os.environ.get("TRELLIS2_PYTHON")
+    named = configuration().python
     if named:
         yield f"TRELLIS2_PYTHON names another Python: {named}"
         if not Path(named).is_file():
@@ -208,7 +209,7 @@ def _weights(found: _Findings) -> Iterator[str]:
     named = weights_folder()
     folder = named or found.folder.weights
     yield str(folder)
-    if os.environ.get("TRELLIS2_WEIGHTS"):
+    if configuration().weights:
         yield "TRELLIS2_WEIGHTS names this folder"
     wanted = needed()
     missing, damaged, first = [], [], ""
@@ -262,7 +263,7 @@ def _selftest(found: _Findings) -> Iterator[str]:
 
     from ...weights.place import weights_folder
 
-    if not found.folder.is_installed and not os.environ.get("TRELLIS2_PYTHON") and find_spec("torch") is None:
+    if not found.folder.is_installed and not configuration().python and find_spec("torch") is None:
         yield "left out: there is no PyTorch yet"
         return
     device = ""
@@ -340,13 +341,13 @@ def _network(found: _Findings) -> Iterator[str]:
     from ...transfer.trust import trust
 
     for name in _PROXIES:
-        value = os.environ.get(name) or os.environ.get(name.lower())
+        value = configuration().variables.get(name) or configuration().variables.get(name.lower())
         if value and name == "NO_PROXY":
             yield f"NO_PROXY is set, {len(value.split(','))} entries"
         elif value:
             yield f"{name}: {_host(value)}"
     for name in CERTIFICATES:
-        value = os.environ.get(name)
+        value = configuration().variables.get(name)
         if value:
             places = [Path(place) for place in value.split(os.pathsep)]
             yield f"{name}: {value} {'is there' if all(place.exists() for place in places) else 'is not there'}"
@@ -359,18 +360,20 @@ def _network(found: _Findings) -> Iterator[str]:
         except NetworkSettingsError as error:
             what, _, cure = str(error).rpartition("; ")
             found.problem(f"{what}.", cure[:1].upper() + cure[1:])
-    endpoint = os.environ.get("HF_ENDPOINT")
+    endpoint = configuration().variables.get("HF_ENDPOINT")
     if endpoint:
         yield f"HF_ENDPOINT: {_host(endpoint)}"
-    if not any(os.environ.get(name) or os.environ.get(name.lower()) for name in _PROXIES):
+    if not any(configuration().variables.get(name) or configuration().variables.get(name.lower()) for name in _PROXIES):
         yield "no proxy is set"
 
 
 def _variables(found: _Findings) -> Iterator[str]:
-    names = sorted(name for name in os.environ if name.startswith(("TRELLIS2_", "CUDA_VISIBLE", "HIP_VISIBLE")))
+    names = sorted(
+        name for name in configuration().variables if name.startswith(("TRELLIS2_", "CUDA_VISIBLE", "HIP_VISIBLE"))
+    )
     for name in names:
         hide = re.search(r"TOKEN|KEY|SECRET|PASS", name)
-        yield f"{name}={'***' if hide else os.environ[name]}"
+        yield f"{name}={'***' if hide else configuration().variables[name]}"
     if not names:
         yield "none of ours is set"
 

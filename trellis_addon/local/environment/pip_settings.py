@@ -6,11 +6,11 @@ of uv, and pip's configuration files where pip itself looks for them. A variable
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...core.configuration import configuration
 from ...transfer.pip_files import pip_files, read_pip_files
 
 PUBLIC_INDEX = "https://pypi.org/simple"
@@ -31,7 +31,7 @@ class PipSettings:
 
 def pip_settings(environment: Mapping[str, str] | None = None, files: list[Path] | None = None) -> PipSettings:
     """The settings in force for whoever runs this."""
-    variables = os.environ if environment is None else environment
+    variables = configuration().variables if environment is None else environment
     told = read_pip_files(pip_files(variables) if files is None else files)
 
     def setting(name: str, *others: str) -> str:

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...core.configuration import configuration
 from ...core.messages import message
 from ...core.processes import ask
 from ..machine.hardware import Machine
@@ -207,7 +208,7 @@ _PATTERNS = (
 
 def _on_path(name: str) -> Iterator[str]:
     """All of this name on the path, not only the first: a shim may lie before a real one."""
-    for folder in os.environ.get("PATH", os.defpath).split(os.pathsep):
+    for folder in configuration().variables.get("PATH", os.defpath).split(os.pathsep):
         if folder and (found := shutil.which(name, path=folder)):
             yield found
 

@@ -11,6 +11,7 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from ...core.configuration import configuration
 from ...core.errors import EngineError
 from ...core.messages import message, message_of, reason_of
 from ...core.processes import HIDDEN
@@ -50,7 +51,7 @@ def fetch_python(uv: Path, version: str, folder: LocalFolder, settings: PipSetti
     """Download a Python of its own into the folder, from where uv has them; returns its path."""
     command = [str(uv), "python", "install", version, "--install-dir", str(folder.managed_python), "--no-bin"]
     command += ["--no-registry", "--no-config"]
-    passed_on = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    passed_on = {name: configuration().variables[name] for name in _PASSED_ON if name in configuration().variables}
     if settings.proxy:
         passed_on |= {"HTTPS_PROXY": settings.proxy, "HTTP_PROXY": settings.proxy}
     if settings.certificate:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import csv
 import ctypes
-import os
 import platform
 import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...core.configuration import configuration
 from ...core.processes import ask
 
 _TIMEOUT = 10.0  # seconds; a driver that wakes up takes a few
@@ -82,7 +82,8 @@ def free_disk(path: Path) -> int:
 
 def _nvidia() -> list[Card]:
     tool = shutil.which("nvidia-smi") or _if_there(
-        Path(os.environ.get("SYSTEMROOT", "")) / "System32" / "nvidia-smi.exe", Path("/usr/lib/wsl/lib/nvidia-smi")
+        Path(configuration().variables.get("SYSTEMROOT", "")) / "System32" / "nvidia-smi.exe",
+        Path("/usr/lib/wsl/lib/nvidia-smi"),
     )
     if tool is None:
         return []

@@ -6,7 +6,6 @@ main thread, so that drawing reads finished things only.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import bpy
 
+from ...core.configuration import configuration
 from ...core.errors import TrellisError
 from ...core.progress import Progress
-from ...runtime.child import PYTHON_VARIABLE
-from ...weights.place import WEIGHTS_VARIABLE
 from .. import queue
 from . import local_work
 
@@ -171,8 +169,8 @@ def look(choices: Choices) -> Setup:
         is_ready=_is_ready(folder),
         plan=plan,
         weights=_weights(folder, choices),
-        own_python=os.environ.get(PYTHON_VARIABLE, ""),
-        own_weights=os.environ.get(WEIGHTS_VARIABLE, ""),
+        own_python=configuration().python,
+        own_weights=configuration().weights,
         terms=_terms(folder, choices),
         origins=origins(folder.weights),
         credits=_credits(folder),
@@ -344,4 +342,4 @@ def _fetch(choices: Choices, progress: Progress) -> None:
 
 def _is_ready(folder: LocalFolder) -> bool:
     """Whether there is a Python with all that is needed: ours, or one of the user's own."""
-    return folder.is_installed or bool(os.environ.get(PYTHON_VARIABLE))
+    return folder.is_installed or bool(configuration().python)
