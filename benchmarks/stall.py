@@ -127,7 +127,7 @@ class Run:
         ours, bare = [], []
         for _ in range(3):
             began = time.perf_counter()
-            self.library("scene.importer").import_asset(job.assets[0])
+            self.library("scene.importing.importer").import_asset(job.assets[0])
             ours.append(time.perf_counter() - began)
             began = time.perf_counter()
             bpy.ops.import_scene.gltf(filepath=path, merge_vertices=True)

@@ -45,9 +45,9 @@ state = bpy.context.scene.trellis2
 def part(module):
     return importlib.import_module(f'{name}.trellis_addon.{module}')
 def found():
-    return part('scene.local_setup').known()
+    return part('scene.setup.local_setup').known()
 def work():
-    return part('scene.local_work').current()
+    return part('scene.setup.local_work').current()
 """
 
 # The asset in the middle of the view.
@@ -286,7 +286,7 @@ class Tour:
         self.window.wait_for("work().state == 'done'", timeout=120.0)
         self.press(EXAMINE, "work().kind == 'doctor'")
         self.window.wait_for("work().state != 'running'", timeout=180.0)
-        told = self.window.value("str(part('scene.local_setup').report())")
+        told = self.window.value("str(part('scene.setup.local_setup').report())")
         assert "Self-test" in told, told
         self.window.point(*ASIDE)
         self.shot("doctor", 1140)

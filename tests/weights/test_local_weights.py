@@ -105,8 +105,8 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Mirror]:
                 small.append(WeightFile(**{**vars(file), **known}))
             variants.append(tuple(small))
         groups.append(weights_list.Group(**{**vars(group), "variants": tuple(variants)}))
-    for place in ("weights_list", "weights_state"):
-        monkeypatch.setattr(f"trellis_addon.local.{place}.GROUPS", tuple(groups))
+    for place in ("published", "state"):
+        monkeypatch.setattr(f"trellis_addon.weights.{place}.GROUPS", tuple(groups))
     monkeypatch.setattr(weights_list, "BY_KEY", {group.key: group for group in groups})
     for repository, revision in weights_list.REVISIONS.items():
         start = f"{repository}/resolve/{revision}/"

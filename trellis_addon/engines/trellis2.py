@@ -43,7 +43,7 @@ class Trellis2Engine:
     def generate(
         self, image: Image | None, settings: Settings, seed: int, progress: Progress, *, latents: bytes | None = None
     ) -> Made:
-        """A GLB of the picture's subject; see `engines.base.Engine`.
+        """A GLB of the picture's subject; see `engines.engine.Engine`.
 
         The longest side of the model's cube is 1, its centre the origin; its front faces +Z, up is +Y. Where the
         device's memory does not suffice for the resolution, a lower one is made, and the file says so in

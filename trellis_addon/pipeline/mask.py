@@ -218,7 +218,7 @@ def _as_shares(output: NDArray[Any], path: Path) -> Floats:
             "The file {path} gives no usable mask but {dtype} of shape {shape}; use the ONNX file of BiRefNet.",
             path=path,
             dtype=output.dtype,
-            shape=output.shape,
+            shape=str(output.shape),
         )
     found = found.reshape(found.shape[-2:])
     if found.min() < -1e-3 or found.max() > 1 + 1e-3:  # room for the rounding of half precision

@@ -43,7 +43,7 @@ class ReliefEngine:
     def generate(
         self, image: Image | None, settings: Settings, seed: int, progress: Progress, *, latents: bytes | None = None
     ) -> Made:
-        """A GLB of the picture's subject; see `engines.base.Engine`.
+        """A GLB of the picture's subject; see `engines.engine.Engine`.
 
         The form's longest side is 1, its centre the origin; its front faces +Z, up is +Y. Of the
         settings, `resolution` sets the finest grid, `texture_size` the textures, and `decimation_target`,
