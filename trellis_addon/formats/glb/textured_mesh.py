@@ -97,7 +97,7 @@ class TexturedMesh:
         for corners, width in ((self.uvs, 2), (self.uvs_1, 2), (self.normals, 3), (self.colours, 4)):
             if corners is not None and corners.shape != (count, 3, width):
                 raise InputError(
-                    "Values at the corners must be (F, 3, {width}), not {shape}.", width=width, shape=corners.shape
+                    "Values at the corners must be (F, 3, {width}), not {shape}.", width=width, shape=str(corners.shape)
                 )
         if not self.materials:
             raise InputError("A mesh needs at least one material.")
