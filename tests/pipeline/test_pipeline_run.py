@@ -14,7 +14,7 @@ pytest.importorskip("safetensors")
 pytest.importorskip("array_api_compat")
 
 from devtools.pipeline.make_small import make_small  # noqa: E402
-from trellis_addon.core.errors import Cancelled, EngineError, ImageError  # noqa: E402
+from trellis_addon.core.errors import Cancelled, DeviceMemoryError, EngineError, ImageError  # noqa: E402
 from trellis_addon.core.progress import Progress  # noqa: E402
 from trellis_addon.pipeline import pipeline as module  # noqa: E402
 from trellis_addon.pipeline.memory import GB, Budget  # noqa: E402
@@ -211,22 +211,27 @@ def test_a_budget_that_nothing_fits_into_is_a_sentence(
         pipeline.run(picture, Settings(resolution=512, **FEW))
 
 
-def test_running_out_of_memory_is_tried_again_with_less(
+def test_running_out_of_memory_is_told_at_once_and_leaves_nothing_on_the_device(
     pipeline: Pipeline, picture: Image.Image, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """What is tried next is the engine's: `tests/service/test_worker_memory.py`."""
     budgets: list[int] = []
     generate = Pipeline._generate
 
     def short(self: Pipeline, *arguments: Any) -> PipelineResult:
         budgets.append(self.store.budget.total)
-        if len(budgets) < 3:
+        if len(budgets) < 2:
             raise torch.cuda.OutOfMemoryError("out of memory")
         return generate(self, *arguments)
 
     monkeypatch.setattr(Pipeline, "_generate", short)
     monkeypatch.setattr(pipeline, "_measure", lambda: Budget(8 * GB))
+    with pytest.raises(DeviceMemoryError, match="8.0 GB were planned with"):
+        pipeline.run(picture, Settings(resolution=512, **FEW), seed=5)
+    assert not pipeline.store.resident
+    monkeypatch.setattr(pipeline, "memory_share", 0.75)
     pipeline.run(picture, Settings(resolution=512, **FEW), seed=5)
-    assert budgets == [8 * GB, 6 * GB, int(4.5 * GB)] and pipeline.store.budget.total == 8 * GB
+    assert budgets == [8 * GB, 6 * GB] and pipeline.store.budget.total == 8 * GB
     del budgets[:]
 
     def never(self: Pipeline, *_: Any) -> None:
@@ -234,6 +239,6 @@ def test_running_out_of_memory_is_tried_again_with_less(
         raise RuntimeError("MPS backend out of memory (MPS allocated: 7.9 GB)")
 
     monkeypatch.setattr(Pipeline, "encode_image", never)
-    with pytest.raises(EngineError, match="ran out of memory"):
+    with pytest.raises(DeviceMemoryError, match="ran out of memory"):
         pipeline.run(picture, Settings(resolution=512, **FEW), seed=5)
-    assert len(budgets) == 3
+    assert len(budgets) == 1

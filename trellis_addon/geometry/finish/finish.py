@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...core.errors import Cancelled, EngineError, FieldError, InputError
+from ...core.errors import EngineError, FieldError, InputError
 from ...core.messages import message
 from ...core.progress import Progress
 from ...formats.glb.tangents import tangents
@@ -217,15 +217,7 @@ def texture_again(
 
 def _named(progress: Progress, stage: str) -> Progress:
     """A handle that reports all stages within this one under its name."""
-
-    def stopped() -> bool:
-        try:
-            progress.check()
-        except Cancelled:
-            return True
-        return False
-
-    return Progress(lambda _, fraction: progress.update(stage, fraction), stopped)
+    return Progress(lambda _, fraction: progress.update(stage, fraction), progress.is_cancelled)
 
 
 def _volume(dense: DenseAsset, device: str) -> Volume:
