@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+# What the pipeline and the finishing import, beyond what the extension brings along. (A cutout's own model says for
+# itself what it lacks: `pipeline.mask`.)
+PACKAGES = ("torch", "safetensors", "array_api_compat", "scipy", "fast_simplification", "warp")
 _GIB = 2**30
 # What sampling takes of the whole, as it is on a GPU.
 _SAMPLING = 0.7
@@ -40,6 +43,7 @@ class Trellis2Engine:
         self._weights = weights
         self._device = device
         self._pipeline: Pipeline | None = None
+        self._memory_share = 1.0  # of what is free, to plan with
 
     def generate(
         self, image: Image | None, settings: Settings, seed: int, progress: Progress, *, latents: bytes | None = None
@@ -73,8 +77,8 @@ class Trellis2Engine:
         """With the settings of the attempt, whose notes say what is done otherwise than `asked`."""
         from ..geometry.finish.finish import finish
 
-        settings, progress = attempt.settings, attempt.progress
-        result = self.voxels(image, settings, seed, progress.part(0.0, _SAMPLING), latents, attempt.share)
+        settings, progress, self._memory_share = attempt.settings, attempt.progress, attempt.share
+        result = self.voxels(image, settings, seed, progress.part(0.0, _SAMPLING), latents)
         notes = (kept.notes if kept is not None else ()) + attempt.notes + result.notes
         for note in attempt.notes + result.notes:
             log.warning("%s", note)
@@ -87,6 +91,7 @@ class Trellis2Engine:
             "resolution": result.resolution,
             "notes": list(notes),
         }
+        # On the processor, whatever the device: there the same seed gives the same bytes on every machine.
         finished = finish(
             dense_asset(result),
             decimation_target=settings.value("decimation_target"),
@@ -114,15 +119,14 @@ class Trellis2Engine:
         seed: int,
         progress: Progress,
         latents: bytes | None = None,
-        memory_share: float = 1.0,
     ) -> PipelineResult:
         """What finishing starts from: sampled of a picture, or of kept latents, with their texture sampled again where
-        there is a picture as well. `memory_share` of the free memory is planned with. Raises as `generate` does, and
-        `DeviceMemoryError` at once where the memory does not suffice."""
+        there is a picture as well. Raises as `generate` does, and `DeviceMemoryError` at once where the memory does not
+        suffice."""
         progress.update("Loading the model", 0.0)
         if self._pipeline is None:
             self._pipeline = self._load()
-        self._pipeline.memory_share = memory_share
+        self._pipeline.memory_share = self._memory_share
         with _device_of(self._pipeline):
             return _voxels(self._pipeline, image, settings, seed, progress, latents)
 
