@@ -20,7 +20,7 @@ from trellis_addon.pipeline import pipeline as module  # noqa: E402
 from trellis_addon.pipeline.memory import GB, Budget  # noqa: E402
 from trellis_addon.pipeline.numerics import exactly  # noqa: E402
 from trellis_addon.pipeline.pipeline import Noise, Pipeline  # noqa: E402
-from trellis_addon.pipeline.preprocess import preprocess_image, subject_box  # noqa: E402
+from trellis_addon.pipeline.preprocess import preprocess_image, subject_square  # noqa: E402
 from trellis_addon.pipeline.result import Latents, PipelineResult  # noqa: E402
 from trellis_addon.task.settings import Settings  # noqa: E402
 
@@ -187,7 +187,7 @@ def test_preprocessing_crops_on_black() -> None:
     assert prepared.mode == "RGB" and prepared.size == (20, 20)
     pixels = np.asarray(prepared)
     assert pixels[0].max() == 0 and tuple(pixels[10, 10]) == (200, 100, 50)
-    assert subject_box(np.asarray(image)[:, :, 3]) == (10, 0, 30, 20)
+    assert subject_square(np.asarray(image)[:, :, 3]) == (10, 0, 30, 20)
     large = Image.new("RGBA", (3000, 1500))
     large.paste((1, 2, 3, 255), (500, 300, 2500, 1200))
     assert max(preprocess_image(large).size) <= 1024

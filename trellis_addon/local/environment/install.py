@@ -29,7 +29,7 @@ from . import virtual
 from .index import Finder, Found
 from .lock import Wanted, installer, load_lock, lock_id, select, wanted_by
 from .pip_settings import pip_settings
-from .plan import Plan, downloaded_bytes, make_plan, megabytes, unpacked_bytes
+from .plan import Plan, downloaded_bytes, make_plan, unpacked_bytes
 from .python import VERSIONS, Python, look_at
 from .remove import delete, give_folder_up, holds_anything
 
@@ -245,8 +245,8 @@ def _demand_room(plan: Plan, wanted: Sequence[Wanted], found: Sequence[Found]) -
         raise EngineError(
             "The installation needs {needed} and {free} are free on the disk of {folder}; free some space, or "
             "choose another folder.",
-            needed=megabytes(needed),
-            free=megabytes(free),
+            needed=size_words(needed),
+            free=size_words(free),
             folder=plan.folder.root,
         )
 
