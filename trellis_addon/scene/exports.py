@@ -42,15 +42,15 @@ def start(name: str, do: Callable[[Progress], T], words: Callable[[T], str]) -> 
     _exports.insert(0, export)
 
     def work() -> Callable[[], None]:
-        came = perform(export, do, queue.later)
+        outcome = perform(export, do, queue.later)
 
         def end() -> None:
-            if isinstance(came, Cancelled):
+            if isinstance(outcome, Cancelled):
                 forget(export, at_once=True)
-            elif isinstance(came, TrellisError):
-                export.state, export.message = "failed", came.message
+            elif isinstance(outcome, TrellisError):
+                export.state, export.message = "failed", outcome.message
             else:
-                export.state, export.share, export.message = "done", 1.0, words(came)
+                export.state, export.share, export.message = "done", 1.0, words(outcome)
 
         return end
 

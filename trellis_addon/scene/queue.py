@@ -234,17 +234,17 @@ def _work(generation: Generation, make: Make, is_resumed: bool) -> None:
             progress.update("Preparing", 0.0)
             return make(progress, report)
 
-    came = perform(generation, do, later, is_cancelled)
-    if isinstance(came, Interrupted):
-        log.info("%s", came)
-    elif isinstance(came, Cancelled):
+    outcome = perform(generation, do, later, is_cancelled)
+    if isinstance(outcome, Interrupted):
+        log.info("%s", outcome)
+    elif isinstance(outcome, Cancelled):
         later(lambda: _cancelled(generation))
-    elif isinstance(came, TrellisError):
-        _fail(generation, came)
-        if is_resumed and isinstance(came, TakenError):
+    elif isinstance(outcome, TrellisError):
+        _fail(generation, outcome)
+        if is_resumed and isinstance(outcome, TakenError):
             later(lambda: forget_line(generation))
     else:
-        later(lambda: _finish(generation, came))
+        later(lambda: _finish(generation, outcome))
 
 
 def _fail(generation: Generation, error: TrellisError) -> None:

@@ -28,10 +28,10 @@ def keep_running(options: Options) -> int:
     if problem:
         print(problem, file=sys.stderr, flush=True)
         return CANNOT_START
-    return _Keeper(options).run()
+    return _Watchdog(options).run()
 
 
-class _Keeper:
+class _Watchdog:
     def __init__(self, options: Options) -> None:
         self._options = options
         self._token = options.token or secrets.token_urlsafe(24)

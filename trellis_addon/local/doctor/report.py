@@ -423,5 +423,5 @@ def _date(seconds: float) -> str:
 
 
 def _gb(size: float) -> str:
-    """Memory, which is counted in binary steps, as cards are sold; disks and downloads are not: `core.sizes.size_words`."""
+    """Memory, which is counted in binary steps, as cards are sold; disks and downloads are not: `core.sizes`."""
     return f"{size / 2**30:.1f} GB" if size >= 2**30 else f"{size / 2**20:.0f} MB"

@@ -71,17 +71,17 @@ def start(
     work = _current.work = Work(kind)
 
     def run() -> Callable[[], None]:
-        came = background.perform(work, do, queue.later)
+        outcome = background.perform(work, do, queue.later)
 
         def on_main() -> None:
-            if isinstance(came, Cancelled):
+            if isinstance(outcome, Cancelled):
                 work.state = "cancelled"
-            elif isinstance(came, TrellisError):
-                work.state, work.message = "failed", came.message
+            elif isinstance(outcome, TrellisError):
+                work.state, work.message = "failed", outcome.message
             else:
                 work.state, work.share = "done", 1.0
                 if then is not None:
-                    then(came)
+                    then(outcome)
             if ended is not None:
                 ended()
 
