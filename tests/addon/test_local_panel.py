@@ -280,24 +280,24 @@ def test_the_estimate_stands_beside_generate(preferences: Any, monkeypatch: pyte
 
     holders = (part("trellis_addon.local.machine.gpu_memory").Holder(os.getpid(), "blender", 15 * 2**30),)
     state.settings.resolution = "1024"
-    monkeypatch.setattr(device._kept, "known", device.Known(machine(card())))
+    monkeypatch.setattr(device._kept, "known", device.DeviceFacts(machine(card())))
     (line,) = backend.expectations(state)
     assert line.text.startswith("About ") and "of 24 GB" in line.text and "a first guess" in line.text
 
     state.settings.resolution = "1536"
-    monkeypatch.setattr(device._kept, "known", device.Known(machine(card(total=6 * 2**30, free=5 * 2**30))))
+    monkeypatch.setattr(device._kept, "known", device.DeviceFacts(machine(card(total=6 * 2**30, free=5 * 2**30))))
     _, warning = (line.text for line in backend.expectations(state))
     assert "1536 usually needs" in warning and "will be made" in warning
 
     full = card(free=4 * 2**30)
-    monkeypatch.setattr(device._kept, "known", device.Known(machine(full), holders))
+    monkeypatch.setattr(device._kept, "known", device.DeviceFacts(machine(full), holders))
     assert "Blender holds" in backend.expectations(state)[1].text
 
     run = part("trellis_addon.local.runs").PastRun
     settings = part("trellis_addon.task.settings").Settings(resolution=1024)
     runs = tuple(run("microsoft:trellis-2@4b", "NVIDIA GeForce RTX 4090", settings, 30.0) for _ in range(4))
     state.settings.resolution = "1024"
-    monkeypatch.setattr(device._kept, "known", device.Known(machine(card()), (), runs))
+    monkeypatch.setattr(device._kept, "known", device.DeviceFacts(machine(card()), (), runs))
     assert "learned from 4 runs" in backend.expectations(state)[0].text
     state.settings.seed = "no number"
     assert backend.expectations(state) == [], "pressing the button says what is wrong"
@@ -311,7 +311,7 @@ def test_what_a_generation_took_is_learned(preferences: Any, monkeypatch: pytest
     generation = queue.Generation("one", None)
     queue.update(generation, state="done")
     assert not asked, "nobody has ever asked for the device"
-    monkeypatch.setattr(device._kept, "known", device.Known(machine()))
+    monkeypatch.setattr(device._kept, "known", device.DeviceFacts(machine()))
     queue.update(generation, state="done")
     assert asked == [1]
 
