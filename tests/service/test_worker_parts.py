@@ -19,8 +19,10 @@ from service_tools import TOKEN, FakeEngine, Running, local_server, task
 
 from trellis_addon.client.backends import Backend, connect
 from trellis_addon.client.client import Client
+from trellis_addon.client.replies import read_reply
 from trellis_addon.core.device_faults import is_out_of_memory, why_lost
 from trellis_addon.core.errors import Cancelled, DeviceMemoryError, EngineError, FieldError, ServiceError
+from trellis_addon.core.messages import translated
 from trellis_addon.core.progress import Progress
 from trellis_addon.engines import registry
 from trellis_addon.engines.devices import DEVICE_VARIABLE, local_devices
@@ -380,6 +382,19 @@ def test_progress_never_falls_and_says_what_is_tried(room: int) -> None:
     again = ["Not enough memory: trying 1024 again", "Not enough memory: trying 512"] if room < 1024 else []
     rest = ["Painting", "Building the mesh"] if room else []
     assert stages == ["Looking at the image", "Shaping", *again, *rest]
+
+
+def test_what_is_tried_can_be_translated_where_it_is_shown() -> None:
+    """A stage with its value keeps its template on the way from the worker to the panel."""
+    device = Scarce(512)
+    device.run(1024)
+    stage = next(stage for stage, _ in device.told if stage == "Not enough memory: trying 512")
+    slot = Slot(stage=stage)
+    item = json.loads(json.dumps({"taskUUID": "u", "status": "processing", **slot.news()}))
+    told = read_reply({"data": [item]}, "u").stage
+    assert told == stage and told.template == "Not enough memory: trying {resolution}"
+    assert translated(told, {told.template: "Zu wenig Speicher: jetzt {resolution}"}.__getitem__).endswith("jetzt 512")
+    assert "stageTemplate" not in Slot(stage="Shaping").news()
 
 
 def test_a_cancelled_attempt_is_not_taken_for_one_without_memory() -> None:

@@ -59,8 +59,8 @@ def make_within_memory(
     ]
     if lower is not None:
         note = message("Made at {lower} instead of {asked}: the device ran out of memory.", lower=lower, asked=asked)
-        stage = message("Not enough memory: trying {resolution}", resolution=lower)
-        plan.append((settings.replace(resolution=lower), THRIFT, stage, (note,)))
+        words = message("Not enough memory: trying {resolution}", resolution=lower)
+        plan.append((settings.replace(resolution=lower), THRIFT, words, (note,)))
     for chosen, share, stage, notes in plan:
         attempt = Attempt(chosen, course.attempt(stage), share, notes)
         try:
