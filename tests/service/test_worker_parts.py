@@ -405,8 +405,8 @@ def test_a_cancelled_attempt_is_not_taken_for_one_without_memory() -> None:
         stopped.set()
         raise MemoryError
 
+    progress = Progress(is_cancelled=stopped.is_set)
     with pytest.raises(Cancelled):
-        progress = Progress(is_cancelled=stopped.is_set)
         make_within_memory(fill, Settings(resolution=1536), progress, lambda: None)
 
 
