@@ -8,6 +8,7 @@ from typing import Any
 
 from bpy.app.translations import pgettext_iface
 
+from ..trellis_addon.core.sizes import size_words
 from ..trellis_addon.scene.words import translate
 
 # What the library calls the steps of its work -> words for people.
@@ -21,6 +22,7 @@ STEPS = {
     "Installing": "Installing",
     "Trying it": "Trying It",
     "Copying the library": "Copying the Library",
+    "Compiling for this computer": "Compiling for This Computer",
     "Installed": "Installed",
     "Removing": "Removing",
 }
@@ -38,7 +40,7 @@ GROUPS = {
 }
 # "Downloading 1.2 of 16.1 GB, 38 MB/s, 6 min left"
 _DOWNLOAD = re.compile(
-    r"(?P<what>\D+) (?P<done>[\d.]+) of (?P<total>[\d.]+ \wB)(, (?P<speed>[^,]+)/s)?(, (?P<left>.+) left)?"
+    r"(?P<what>\D+) (?P<done>[\d.]+) of (?P<total>[\d.]+ \w?B)(, (?P<speed>[^,]+)/s)?(, (?P<left>.+) left)?"
 )
 _MANY_CARDS = 4
 _UNTOLD = ("", "auto")  # a worker that has had nothing to do yet
@@ -59,7 +61,7 @@ def computer_lines(found: Any) -> list[tuple[str, str]]:
     elif found.state is not None and found.state.complete:
         text = pgettext_iface("PyTorch {torch} is installed, with Python {python}")
         lines.append((text.format(torch=found.state.torch, python=found.state.python), "CHECKMARK"))
-    text = pgettext_iface("{size} free on the disk").format(size=gigabytes(found.free))
+    text = pgettext_iface("{size} free on the disk").format(size=size_words(found.free))
     return [*lines, (text, "BLANK1")]
 
 
@@ -80,9 +82,9 @@ def needs_words(found: Any, has_wheels: bool) -> str:
     """What one press of the button downloads and takes, and from where."""
     packages = found.plan.download if found.plan is not None else 0
     values = {
-        "packages": gigabytes(packages),
-        "weights": gigabytes(found.to_fetch),
-        "disk": gigabytes((found.plan.disk if found.plan is not None else 0) + found.to_fetch),
+        "packages": size_words(packages),
+        "weights": size_words(found.to_fetch),
+        "disk": size_words((found.plan.disk if found.plan is not None else 0) + found.to_fetch),
     }
     if has_wheels:
         text = pgettext_iface(
@@ -102,7 +104,7 @@ def room_words(found: Any) -> str:
     if not found.free or needed <= found.free:
         return ""
     text = pgettext_iface("It needs {needed}, and {free} are free: free some space, or choose another folder")
-    return text.format(needed=gigabytes(needed), free=gigabytes(found.free))
+    return text.format(needed=size_words(needed), free=size_words(found.free))
 
 
 def group_words(label: str) -> str:
@@ -171,15 +173,6 @@ def duration(seconds: float) -> str:
     if seconds < 5400:
         return pgettext_iface("{minutes} min").format(minutes=round(seconds / 60))
     return pgettext_iface("{hours} h").format(hours=round(seconds / 3600))
-
-
-def gigabytes(size: float) -> str:
-    """Bytes in words, as disks and downloads count them."""
-    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if size >= 0.95 * scale:
-            digits = 1 if unit == "GB" and size < 1e11 else 0
-            return f"{size / scale:.{digits}f} {unit}"
-    return f"{size:.0f} B"
 
 
 def step_words(stage: str) -> str:

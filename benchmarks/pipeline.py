@@ -24,6 +24,7 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from trellis_addon.core.device_faults import is_out_of_memory
 from trellis_addon.core.errors import EngineError
 from trellis_addon.core.progress import Progress
 from trellis_addon.geometry.voxels.dual_grid import dual_grid_to_mesh
@@ -44,7 +45,7 @@ from trellis_addon.pipeline.networks.structure_decoder import (
 )
 from trellis_addon.pipeline.networks.structure_flow import SparseStructureFlowModel
 from trellis_addon.pipeline.networks.vae_decoder import DecoderConfig, FlexiDualGridVaeDecoder, SparseUnetVaeDecoder
-from trellis_addon.pipeline.numerics import OUT_OF_MEMORY, exactly
+from trellis_addon.pipeline.numerics import exactly
 from trellis_addon.pipeline.pipeline import Noise, Pipeline
 from trellis_addon.pipeline.repository import IMAGE_MODEL, Normalization, PipelineConfig, Sampler
 from trellis_addon.pipeline.samplers import SamplerSettings, sample, sparse_spread
@@ -279,7 +280,9 @@ def full_size_tables(device: torch.device, resolutions: list[int], memory: list[
                 print(f"{cap:<10g}{resolution:>12}{time.perf_counter() - start:>10.2f}{peak:>10.2f}")
             except EngineError:
                 print(f"{cap:<10g}{resolution:>12}{'planned lower':>22}")
-            except OUT_OF_MEMORY:
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
                 print(f"{cap:<10g}{resolution:>12}{'OUT OF MEMORY':>22}")
             pipeline.store.clear()
 

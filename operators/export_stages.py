@@ -5,9 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
-import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import bpy
 from bpy.app.translations import pgettext_rpt
@@ -18,30 +16,6 @@ from ..trellis_addon.runtime.child import local_python
 from ..trellis_addon.scene.words import translate
 from .assets import OnAsset
 from .rework import WHY_NOT, is_draft
-
-if TYPE_CHECKING:
-    from ..trellis_addon.jobs.job import Asset
-
-
-class _Work:
-    """One export; apart from the operator, which Blender may free before the thread has ended."""
-
-    def __init__(self, asset: Asset, path: Path, overwrite: bool) -> None:
-        self.asset, self.path, self.overwrite = asset, path, overwrite
-        self.stop, self.is_over = threading.Event(), threading.Event()
-        self.problem: Exception | None = None
-
-    def run(self) -> None:
-        from ..trellis_addon.core.progress import Progress
-        from ..trellis_addon.stages import export_stages
-
-        progress = Progress(is_cancelled=self.stop.is_set)
-        try:
-            export_stages(self.asset, self.path, overwrite=self.overwrite, progress=progress)
-        except (TrellisError, OSError) as error:
-            self.problem = error
-        finally:
-            self.is_over.set()
 
 
 class TRELLIS2_OT_export_stages(OnAsset, bpy.types.Operator):
@@ -94,42 +68,33 @@ class TRELLIS2_OT_export_stages(OnAsset, bpy.types.Operator):
         return {"RUNNING_MODAL"}
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        from ..trellis_addon.scene import rework
+        from ..trellis_addon.core.progress import Progress
+        from ..trellis_addon.scene import exports, rework
+        from ..trellis_addon.stages import export_stages
 
-        work = _Work(rework.asset_of(context.object), self._path(), self.overwrite)
-        if bpy.app.background:
-            work.run()
-            return self._tell(work)
-        self._work = work
-        threading.Thread(target=work.run, daemon=True).start()
-        self._timer = context.window_manager.event_timer_add(0.2, window=context.window)
-        context.window_manager.modal_handler_add(self)
-        self.report({"INFO"}, pgettext_rpt("Exporting to {path}").format(path=work.path))
-        return {"RUNNING_MODAL"}
+        asset, path, overwrite = rework.asset_of(context.object), self._path(), self.overwrite
 
-    def modal(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        """The artist goes on working; the end of it is told."""
-        if event.type != "TIMER" or not self._work.is_over.is_set():
-            return {"PASS_THROUGH"}
-        context.window_manager.event_timer_remove(self._timer)
-        return self._tell(self._work)
+        def export(progress: Progress) -> Path:
+            return export_stages(asset, path, overwrite=overwrite, progress=progress)
 
-    def cancel(self, context: bpy.types.Context) -> None:
-        """Another file is opened, or Blender ends."""
-        self._work.stop.set()
-        context.window_manager.event_timer_remove(self._timer)
-
-    def _tell(self, work: _Work) -> set[str]:
-        if work.problem is not None:
-            self.report({"ERROR"}, translate(work.problem))
+        if not bpy.app.background:
+            exports.start(path.name, export, _told)
+            return {"FINISHED"}
+        try:
+            self.report({"INFO"}, _told(export(Progress())))
+        except (TrellisError, OSError) as error:
+            self.report({"ERROR"}, translate(error))
             return {"CANCELLED"}
-        self.report({"INFO"}, pgettext_rpt("Exported to {path}").format(path=work.path))
         return {"FINISHED"}
 
     def _path(self) -> Path:
         path = Path(bpy.path.abspath(self.filepath))
         known = (".vxz", ".npz", ".glb", ".ply")
         return path if path.suffix.lower() in known else path.with_name(f"{path.name}.{self.kind}")
+
+
+def _told(path: Path) -> str:
+    return pgettext_rpt("Exported to {path}").format(path=path)
 
 
 register, unregister = bpy.utils.register_classes_factory((TRELLIS2_OT_export_stages,))

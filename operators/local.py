@@ -14,9 +14,10 @@ from bpy.props import BoolProperty, StringProperty
 
 from ..addon.loaded import loaded, worker_status
 from ..addon.local_properties import choices
-from ..addon.local_words import gigabytes, group_words
+from ..addon.local_words import group_words
 from ..addon.preferences import enabled_preferences, preferences
 from ..trellis_addon.core.errors import TrellisError
+from ..trellis_addon.core.sizes import size_words
 from ..trellis_addon.scene.words import translate
 from .mixin import Mixin
 
@@ -143,7 +144,7 @@ class TRELLIS2_OT_local_remove_weights(_Work, bpy.types.Operator):
             self,
             event,
             title=pgettext_iface("Remove {name}?").format(name=group_words(line.label)),
-            message=pgettext_iface("{size} of disk become free").format(size=gigabytes(line.here)),
+            message=pgettext_iface("{size} of disk become free").format(size=size_words(line.here)),
             confirm_text=pgettext_iface("Remove"),
         )
 
@@ -271,7 +272,7 @@ class TRELLIS2_OT_local_remove(_Work, bpy.types.Operator):
         if found is not None:
             column = self.layout.column(align=True)
             weights = sum(line.here for line in found.weights) if self.keep_weights else 0
-            text = pgettext_iface("{size} will be deleted in").format(size=gigabytes(max(found.used - weights, 0)))
+            text = pgettext_iface("{size} will be deleted in").format(size=size_words(max(found.used - weights, 0)))
             column.label(text=text, translate=False, icon="TRASH")
             column.label(text=str(found.folder.root), translate=False, icon="BLANK1")
         self.layout.prop(self, "keep_weights")
@@ -307,14 +308,6 @@ def _is_running() -> bool:
 def _found() -> Any:
     setup = loaded("scene.setup.local_setup")
     return setup.known() if setup else None
-
-
-def _redraw() -> None:
-    """Draw anew what shows the local backend."""
-    for window in bpy.context.window_manager.windows:
-        for area in window.screen.areas:
-            if area.type in ("VIEW_3D", "PREFERENCES"):
-                area.tag_redraw()
 
 
 def _worker_state() -> str:
@@ -355,8 +348,10 @@ def _watch() -> float:
     """
     status = worker_status()
     if status != _shown.worker:
+        from ..trellis_addon.scene.background import redraw
+
         _shown.worker = status
-        _redraw()
+        redraw()
     state = getattr(bpy.context.scene, "trellis2", None)
     if state is not None and state.backend == "local":
         from ..trellis_addon.scene.session import device

@@ -38,6 +38,8 @@ class TRELLIS2_OT_cancel(_OnGeneration, bpy.types.Operator):
 
         if generation := self.find():
             queue.cancel(generation)
+        elif (exports := loaded("scene.exports")) and (export := exports.find(self.generation)):
+            exports.cancel(export)
         return {"FINISHED"}
 
 
@@ -52,6 +54,8 @@ class TRELLIS2_OT_forget(_OnGeneration, bpy.types.Operator):
 
         if generation := self.find():
             queue.forget(generation)
+        elif (exports := loaded("scene.exports")) and (export := exports.find(self.generation)):
+            exports.forget(export)
         return {"FINISHED"}
 
 
@@ -247,6 +251,8 @@ def unregister() -> None:
     if bpy.app.timers.is_registered(_wake):
         bpy.app.timers.unregister(_wake)
     # Only what was used has anything to end.
+    if (exports := loaded("scene.exports")) is not None:
+        exports.stop_all()
     if (queue := loaded("scene.queue")) is not None:
         queue.stop_all()
     if (services := loaded("client.local_service")) is not None:

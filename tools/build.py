@@ -43,6 +43,8 @@ CONTENTS = (
 # Names of developers' commands in a checkout, whose code is in devtools/
 ALIASES = ("trellis_addon/ovoxel", "trellis_addon/pipeline/check.py", "trellis_addon/pipeline/make_small.py")
 REQUIREMENTS = Path(__file__).with_name("wheels.txt")
+# What some systems get besides, by the first word of the platform's name.
+MORE = {name: Path(__file__).with_name(f"wheels-{name}.txt") for name in ("windows", "macos")}
 
 # Blender's name of a platform -> the wheel tags that run there, the oldest system first.
 PLATFORMS = {
@@ -105,12 +107,14 @@ def build(target_platform: str, pythons: tuple[str, ...], folder: Path) -> Path:
 
 
 def download(folder: Path, target_platform: str, python: str) -> None:
-    """The wheels of `wheels.txt` for a platform and a Python, unmodified."""
+    """The wheels of `wheels.txt`, and of the system's own list, for a platform and a Python, unmodified."""
     tags = [argument for tag in PLATFORMS[target_platform] for argument in ("--platform", tag)]
     # twice quiet: errors are still shown
     command = [sys.executable, "-m", "pip", "download", "-qq", "--no-deps", "--only-binary=:all:"]
     command += ["--dest", str(folder), "--python-version", python, "--implementation", "cp", *tags]
-    subprocess.run([*command, "--requirement", str(REQUIREMENTS)], check=True)
+    more = MORE.get(target_platform.partition("-")[0])
+    lists = [REQUIREMENTS] if more is None else [REQUIREMENTS, more]
+    subprocess.run([*command, *(f"--requirement={path}" for path in lists)], check=True)
 
 
 def sources() -> list[Path]:

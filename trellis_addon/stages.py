@@ -163,7 +163,8 @@ def export_stages(
         source = latents_of(Asset.from_file(Path(asset)), store or JobStore())
     progress = progress or Progress()
     progress.update("Decoding", 0.0)
-    what = run_child(".engines.export", [str(source.resolve()), str(path.resolve())], progress.check)
+    arguments = [str(source.resolve()), str(path.resolve()), "--report"]
+    what = run_child(".engines.export", arguments, progress.check, progress.update)
     if what:
         raise EngineError("{name} could not be made: {what}", name=path.name, what=what)
     return path

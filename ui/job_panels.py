@@ -66,6 +66,8 @@ STAGES = {
     "Building the surface": "Building the Surface",
     "Colouring the surface": "Colouring the Surface",
     "Building the mesh": "Building the Mesh",
+    "Decoding": "Decoding",
+    "Writing the file": "Writing the File",
     # finishing
     "voxels": "Making Voxels",
     "colours": "Reading Colours",
@@ -88,16 +90,23 @@ class TRELLIS2_PT_queue(SubPanel, bpy.types.Panel):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return bool(_generations())
+        return bool(_generations() or _exports())
 
     def draw(self, context: bpy.types.Context) -> None:
+        for export in _exports():
+            box = self.layout.box()
+            row = box.row(align=True)
+            if export.state == "running":
+                _draw_bar(box, row, export, context)
+                continue
+            row.label(text=export.name, icon=_ICONS[export.state], translate=False)
+            row.operator("trellis2.forget", text="", icon="X").generation = export.id
+            wrapped(box, export.message, context)
         for generation in _generations():
             box = self.layout.box()
             row = box.row(align=True)
             if generation.state == "running":
-                row.progress(factor=generation.share, text=generation.name)
-                row.operator("trellis2.cancel", text="", icon="X").generation = generation.id
-                wrapped(box, progress_words(generation), context)
+                _draw_bar(box, row, generation, context)
                 wrapped(box, generation.message, context)
                 continue
             row.label(text=generation.name, icon=_ICONS[generation.state])
@@ -116,6 +125,13 @@ class TRELLIS2_PT_queue(SubPanel, bpy.types.Panel):
         if generation.details:
             row.operator("trellis2.copy_details", text="", icon="COPYDOWN").generation = generation.id
         row.operator("trellis2.forget", text="", icon="X").generation = generation.id
+
+
+def _draw_bar(box: bpy.types.UILayout, row: bpy.types.UILayout, work: Any, context: bpy.types.Context) -> None:
+    """How far it is, and the button that stops it."""
+    row.progress(factor=work.share, text=work.name)
+    row.operator("trellis2.cancel", text="", icon="X").generation = work.id
+    wrapped(box, progress_words(work), context)
 
 
 def draw_results(layout: bpy.types.UILayout, generation: Any, context: bpy.types.Context) -> None:
@@ -146,7 +162,7 @@ def draw_results(layout: bpy.types.UILayout, generation: Any, context: bpy.types
 
 
 def progress_words(generation: Any) -> str:
-    """How far a generation is, in one line."""
+    """How far a generation, or an export, is, in one line."""
     if generation.state == "failed":
         return pgettext_iface("Failed: see the queue")
     if generation.state == "cancelled":
@@ -221,6 +237,12 @@ def _generations() -> list[Any]:
     """The queue, if anything was ever generated: drawing alone loads nothing."""
     queue = loaded("scene.queue")
     return queue.generations() if queue else []
+
+
+def _exports() -> list[Any]:
+    """What is written out of the scene, if anything ever was."""
+    exports = loaded("scene.exports")
+    return exports.exports() if exports else []
 
 
 def _known() -> Any:

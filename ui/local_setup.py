@@ -12,7 +12,6 @@ from ..addon.loaded import loaded, worker_status
 from ..addon.local_properties import choices
 from ..addon.local_words import (
     computer_lines,
-    gigabytes,
     group_words,
     needs_words,
     room_words,
@@ -22,6 +21,7 @@ from ..addon.local_words import (
 )
 from ..addon.preferences import preferences
 from ..addon.variables import LOCAL_FOLDER, LOCAL_PYTHON, WEIGHTS
+from ..trellis_addon.core.sizes import size_words
 from .layout import wrapped
 
 _SHARE = 0.94  # of the region's width, inside a box
@@ -212,7 +212,7 @@ def _draw_weights(layout, stored, found, is_busy, context) -> None:  # type: ign
     if _is_offline(stored, found):
         wrapped(box, pgettext_iface("Online access is off"), context, _SHARE, icon="ERROR")
         box.operator("trellis2.online_access", icon="PREFERENCES")
-    text = pgettext_iface("Download {size}").format(size=gigabytes(found.to_fetch))
+    text = pgettext_iface("Download {size}").format(size=size_words(found.to_fetch))
     if work is not None and work.state in ("failed", "cancelled"):
         text = pgettext_iface("Go On")
     row = box.row()
@@ -227,7 +227,7 @@ def _draw_group(table, line, is_busy) -> None:  # type: ignore[no-untyped-def]
     icon = _GROUP_ICONS.get(line.state) or ("IMPORT" if line.is_needed else "BLANK1")
     split.label(text=group_words(line.label), translate=False, icon=icon)
     split = split.split(factor=0.2, align=True)
-    split.label(text=gigabytes(line.size), translate=False)
+    split.label(text=size_words(line.size), translate=False)
     split = split.split(factor=0.5, align=True)
     split.operator("trellis2.local_licence", text=line.licence, translate=False, emboss=False).address = line.address
     split.label(text=weights_words(line), translate=False)
@@ -275,12 +275,12 @@ def _draw_remove(layout, found, is_busy, context) -> None:  # type: ignore[no-un
     if work is not None:
         text = work.message
         if work.state == "done":
-            freed = gigabytes(loaded("scene.setup.local_setup").freed())
+            freed = size_words(loaded("scene.setup.local_setup").freed())
             text = pgettext_iface("{size} were freed").format(size=freed)
         wrapped(box, text, context, _SHARE, icon="CHECKMARK" if work.state == "done" else "ERROR")
     if found.state is None:
         return
-    text = pgettext_iface("{size} in {folder}").format(size=gigabytes(found.used), folder=found.folder.root)
+    text = pgettext_iface("{size} in {folder}").format(size=size_words(found.used), folder=found.folder.root)
     wrapped(box, text, context, _SHARE, icon="BLANK1")
     box.operator("trellis2.local_remove", icon="TRASH")
 

@@ -17,6 +17,7 @@ from ..addon.preferences import (
 )
 from ..addon.service_answers import answer_of
 from ..addon.variables import DATA_FOLDER
+from ..trellis_addon.core.keys import has_keyring
 from ..trellis_addon.scene.words import translate
 from . import local_setup
 
@@ -51,7 +52,8 @@ class TRELLIS2_AP_preferences(Preferences, bpy.types.AddonPreferences):
             layout.label(text=text, translate=False, icon="CHECKMARK")
         row = layout.row(align=True)
         row.operator("trellis2.test_key", icon="KEYINGSET")
-        row.operator("trellis2.key_to_keyring")
+        if has_keyring():
+            row.operator("trellis2.key_to_keyring")
         row.operator("trellis2.spending_limit")
         history = loaded("scene.history")
         if history is None:

@@ -32,6 +32,7 @@ from trellis_addon.pipeline.networks.transformer import FlowConfig
 from trellis_addon.pipeline.networks.vae_decoder import DecoderConfig, FlexiDualGridVaeDecoder, SparseUnetVaeDecoder
 from trellis_addon.pipeline.networks.vae_encoder import EncoderConfig, FlexiDualGridVaeEncoder
 from trellis_addon.pipeline.repository import MODELS, TEXTURING_MODELS
+from trellis_addon.task.settings import SAMPLER_DEFAULTS
 
 FILES = {
     "sparse_structure_flow_model": "ckpts/ss_flow_img_dit_1_3B_64_bf16",
@@ -43,11 +44,6 @@ FILES = {
     "tex_slat_flow_model_1024": "ckpts/slat_flow_imgshape2tex_dit_1_3B_1024_bf16",
     "tex_slat_decoder": "ckpts/tex_dec_next_dc_f16c32_fp16",
     "shape_slat_encoder": "ckpts/shape_enc_next_dc_f16c32_fp16",
-}
-SAMPLERS = {  # steps, guidance strength, rescale, interval, rescale_t: the published values
-    "sparse_structure": (12, 7.5, 0.7, (0.6, 1.0), 5.0),
-    "shape_slat": (12, 7.5, 0.5, (0.6, 1.0), 3.0),
-    "tex_slat": (12, 1.0, 0.0, (0.6, 0.9), 3.0),
 }
 LATENT = 4  # channels of all latents
 COND = 64  # channels of the image features: one head of DINOv3
@@ -199,14 +195,14 @@ def _write_pipelines(folder: Path) -> None:
             "name": "FlowEulerGuidanceIntervalSampler",
             "args": {"sigma_min": 1e-5},
             "params": {
-                "steps": steps,
-                "guidance_strength": strength,
-                "guidance_rescale": rescale,
-                "guidance_interval": interval,
-                "rescale_t": rescale_t,
+                "steps": own.steps,
+                "guidance_strength": own.guidance_strength,
+                "guidance_rescale": own.guidance_rescale,
+                "guidance_interval": own.guidance_interval,
+                "rescale_t": own.rescale_t,
             },
         }
-        for name, (steps, strength, rescale, interval, rescale_t) in SAMPLERS.items()
+        for name, own in SAMPLER_DEFAULTS.items()
     }
     common = {
         "shape_slat_normalization": {"mean": [0.5, -0.5, 0.25, 0.0], "std": [2.0, 1.5, 1.0, 2.5]},

@@ -232,7 +232,7 @@ def test_durations_and_sizes_are_short(preferences: Any) -> None:
     assert words_of.duration_range(24, 26) == "25 s"
     assert words_of.duration_range(20, 200) == "20 s to 3 min"
     assert words_of.duration_range(3600, 18000) == "60 min to 5 h"
-    assert [words_of.gigabytes(size) for size in (512, 97_000, 38e6, 2.61e9, 412e9)] == [
+    assert [words_of.size_words(size) for size in (512, 97_000, 38e6, 2.61e9, 412e9)] == [
         "512 B",
         "97 kB",
         "38 MB",

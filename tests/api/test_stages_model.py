@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -138,6 +140,7 @@ def test_voxels_and_the_dense_mesh_are_exported(
     store: JobStore,  # noqa: F811
     disc_file: Path,
     tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     asset = generate(disc_file, backend=model_service.url, seed=3, **FEW, **QUICK)
     assert main(["export", str(asset.provenance["task_uuid"]), "--output", str(tmp_path / "disc.vxz")]) == 0
@@ -153,11 +156,52 @@ def test_voxels_and_the_dense_mesh_are_exported(
     assert len(load_ovoxel(tmp_path / "disc.npz").coords) == len(voxels.coords)
     with pytest.raises(RuntimeError, match="is there already"):
         bpy.ops.trellis2.export_stages(filepath=str(tmp_path / "disc.npz"))
+    export_from_a_window(obj, tmp_path, monkeypatch)
     broken = tmp_path / "broken.safetensors"
     broken.write_bytes(b"\x80\x04")
     with pytest.raises(TrellisError, match="pickle"):
         export_stages(broken, tmp_path / "none.vxz")
     assert not (tmp_path / "none.vxz").exists()
+
+
+def export_from_a_window(obj: Any, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The artist goes on: a line of the queue has the bar, the end, and the way to stop."""
+    exports, queue = part("trellis_addon.scene.exports"), part("trellis_addon.scene.queue")
+    operator = part("operators.export_stages")
+    app = SimpleNamespace(background=False)
+    monkeypatch.setattr(operator, "bpy", SimpleNamespace(app=app, path=bpy.path, data=bpy.data))
+    seen: list[tuple[str, float]] = []
+
+    def begin(name: str) -> Any:
+        assert bpy.ops.trellis2.export_stages(filepath=str(folder / name)) == {"FINISHED"}
+        (export, *_) = exports.exports()
+        assert export.name == name and export.state == "running"
+        return export
+
+    def wait(export: Any, until: Any) -> None:
+        end = time.monotonic() + 60
+        while not until():
+            assert time.monotonic() < end, (export.state, export.stage)
+            queue._pump()
+            seen.append((export.stage, export.share))
+            time.sleep(0.01)
+
+    done = begin("again.npz")
+    wait(done, lambda: done.state != "running")
+    assert done.state == "done" and str(folder / "again.npz") in done.message and (folder / "again.npz").is_file()
+    assert len({share for _, share in seen}) > 3, "the bar moves while the process works"
+    assert bpy.ops.trellis2.forget(generation=done.id) == {"FINISHED"} and not exports.exports()
+
+    stopped = begin("never.npz")
+    wait(stopped, lambda: stopped.share > 0 or stopped.stage)
+    assert bpy.ops.trellis2.cancel(generation=stopped.id) == {"FINISHED"} and stopped.is_stopping
+    wait(stopped, lambda: not exports.exports())
+    assert not list(folder.glob("*never*"))
+
+    refused = begin("again.npz")
+    wait(refused, lambda: refused.state != "running")
+    assert refused.state == "failed" and "is there already" in refused.message
+    exports.forget(refused)
 
 
 def test_latents_of_another_model_are_refused(model_service: Any) -> None:

@@ -109,7 +109,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
     monkeypatch.setenv(HOME_VARIABLE, str(found.home))
     monkeypatch.setenv("TRELLIS2_PYTHON", str(python))
     monkeypatch.setenv("TRELLIS2_TEST_FOLDER", str(tmp_path))
-    monkeypatch.setattr("trellis_addon.client.supervisor.WAITS", (0.0, 0.0, 0.1, 0.1, 0.1))
+    monkeypatch.setattr("trellis_addon.service.restarts.WAITS", (0.0, 0.0, 0.1, 0.1, 0.1))
     monkeypatch.setattr("trellis_addon.client.supervisor._ASK", 0.2)
     yield found
     found.go()
@@ -138,7 +138,7 @@ def is_alive(pid: int) -> bool:
 
 
 def test_killed_in_mid_step_and_both_jobs_arrive(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trellis_addon.client.supervisor.WAITS", (1.5, 1.5))
+    monkeypatch.setattr("trellis_addon.service.restarts.WAITS", (1.5, 1.5))
     desk.hold(11)
     first = desk.start(10, number_results=2)
     wait_for(lambda: "begin 11" in desk.events())

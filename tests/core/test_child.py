@@ -18,6 +18,15 @@ def main(arguments):
     if arguments[0] == "wait":
         open(arguments[1], "w").write(str(os.getpid()))
         time.sleep(60)
+    if arguments[0] == "report":
+        from trellis_addon.runtime.child import parent_progress
+        progress = parent_progress()
+        print("Something else")
+        print("[1, 2, 3]")
+        progress.update("Decoding", 0.25)
+        time.sleep(0.6)
+        progress.part(0.5, 1.0).update("Writing the file", 0.5)
+        time.sleep(0.6)
     if arguments[0] == "fail":
         print("Warning: nothing.\\nThe disk is full.", file=sys.stderr)
         return 3
@@ -46,6 +55,12 @@ def test_what_it_complains_of_is_its_last_line() -> None:
 
 def test_a_talkative_one_does_not_wait_for_a_reader() -> None:
     assert run("talk") == ""
+
+
+def test_it_reports_how_far_it_is() -> None:
+    told: list[tuple[str, float]] = []
+    assert child.run_child("trellis_addon_helper", ["report"], lambda: None, lambda *report: told.append(report)) == ""
+    assert told == [("Decoding", 0.25), ("Writing the file", 0.75)]
 
 
 def test_it_is_stopped_at_once(tmp_path: Path) -> None:

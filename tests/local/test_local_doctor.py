@@ -21,8 +21,7 @@ from trellis_addon.local.doctor import report as doctor
 from trellis_addon.local.doctor.redact import redacted
 from trellis_addon.local.machine.hardware import Card, Machine
 from trellis_addon.runtime import child
-from trellis_addon.runtime.layout import Installation as Installed
-from trellis_addon.runtime.layout import LocalFolder
+from trellis_addon.runtime.layout import Installation, LocalFolder
 from trellis_addon.task.settings import Settings
 from trellis_addon.task.task import Task
 
@@ -86,10 +85,10 @@ def test_weights_that_are_not_whole_are_named(folder: LocalFolder) -> None:
 
 
 def test_an_installation_that_broke_off_and_one_that_lost_its_python(folder: LocalFolder) -> None:
-    folder.write_state(Installed(build="cuda", python="3.11.7", torch="2.13.0"))
+    folder.write_state(Installation(build="cuda", python="3.11.7", torch="2.13.0"))
     whats = [problem.what for problem in doctor.report(folder, selftest=False).problems]
     assert "The installation is not complete." in whats
-    folder.write_state(Installed(build="cuda", python="3.11.7", torch="2.13.0", complete=True, installed=1.8e9))
+    folder.write_state(Installation(build="cuda", python="3.11.7", torch="2.13.0", complete=True, installed=1.8e9))
     found = doctor.report(folder.root, selftest=False)
     assert "The environment's Python is gone." in [problem.what for problem in found.problems]
     assert "build cuda, Python 3.11.7, PyTorch 2.13.0" in found.text and "installed 2027-01-15" in found.text
@@ -107,7 +106,7 @@ def test_no_secret_is_in_the_report(folder: LocalFolder, monkeypatch: pytest.Mon
     place.logs.mkdir(parents=True)
     for name in ("install.log", "worker.log"):
         (place.logs / name).write_text(LOG + f"ERROR {home}/secret of Heidi on IVANS-LAPTOP\n", encoding="utf-8")
-    place.write_state(Installed(build=SECRETS["HF_TOKEN"], complete=False))
+    place.write_state(Installation(build=SECRETS["HF_TOKEN"], complete=False))
     store = JobStore(Path(os.environ["TRELLIS2_HOME"]))
     job = store.add(Task("A" * 80, Settings()), name="frog", backend="https://judy:servicepass@gpu.example/v1")
     job = store.move(job, State.SENDING)

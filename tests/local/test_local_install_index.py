@@ -7,18 +7,19 @@ import importlib
 import itertools
 import json
 import os
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
 import httpx
 import pytest
-from conftest import sentence
+from conftest import ROOT, sentence
 from tiny_index import make_wheel
 from weights_mirror import Mirror, serving
 
 from trellis_addon.core.errors import Cancelled, EngineError
 from trellis_addon.core.progress import Progress
-from trellis_addon.local.environment import index
+from trellis_addon.local.environment import default_index, index
 from trellis_addon.local.environment.builds import BUILDS, TORCH_VERSION, TorchBuild
 from trellis_addon.local.environment.index import Finder
 from trellis_addon.local.environment.lock import (
@@ -203,6 +204,31 @@ def test_pips_files_are_found_where_pip_finds_them(tmp_path: Path, monkeypatch: 
     assert pip_settings({}).indexes[0] == "https://user"
     assert pip_settings({"PIP_CONFIG_FILE": str(named)}).indexes[0] == "https://named"
     assert pip_settings({"PIP_CONFIG_FILE": os.devnull}).indexes == (PUBLIC_INDEX,)
+
+
+def test_the_index_that_nobody_names_is_pips_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    public = pytest.importorskip("pip._internal.models.index").PyPI.simple_url
+    default_index._asked.cache_clear()
+    monkeypatch.setenv("PIP_INDEX_URL", "https://elsewhere/simple")
+    assert default_index.default_index() == public
+
+    brought = [way for way in default_index._pips() if way[-1].endswith(".whl/pip")]
+    for ways in (brought, []):  # of a Python without pip, and of one that does not even bring it along
+        default_index._asked.cache_clear()
+        monkeypatch.setattr(default_index, "_pips", lambda ways=ways: iter([["no-such-program"], *ways]))
+        if ways:
+            assert default_index.default_index() == public
+    with pytest.raises(EngineError, match="PIP_INDEX_URL") as caught:
+        default_index.default_index()
+    sentence(caught.value)
+    default_index._asked.cache_clear()
+
+
+@pytest.mark.checkout
+def test_no_line_names_the_host_of_a_package_registry() -> None:
+    host = ".".join(("pypi", "org"))
+    listed = subprocess.run(["git", "ls-files", "*.py", "*.md", "*.toml"], cwd=ROOT, capture_output=True, text=True)
+    assert not [name for name in listed.stdout.split() if host in (ROOT / name).read_text(encoding="utf-8")]
 
 
 # --- indexes ---

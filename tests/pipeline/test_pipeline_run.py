@@ -14,13 +14,13 @@ pytest.importorskip("safetensors")
 pytest.importorskip("array_api_compat")
 
 from devtools.pipeline.make_small import make_small  # noqa: E402
-from trellis_addon.core.errors import Cancelled, EngineError, ImageError  # noqa: E402
+from trellis_addon.core.errors import Cancelled, DeviceMemoryError, EngineError, ImageError  # noqa: E402
 from trellis_addon.core.progress import Progress  # noqa: E402
 from trellis_addon.pipeline import pipeline as module  # noqa: E402
 from trellis_addon.pipeline.memory import GB, Budget  # noqa: E402
 from trellis_addon.pipeline.numerics import exactly  # noqa: E402
 from trellis_addon.pipeline.pipeline import Noise, Pipeline  # noqa: E402
-from trellis_addon.pipeline.preprocess import preprocess_image, subject_box  # noqa: E402
+from trellis_addon.pipeline.preprocess import preprocess_image, subject_square  # noqa: E402
 from trellis_addon.pipeline.result import Latents, PipelineResult  # noqa: E402
 from trellis_addon.task.settings import Settings  # noqa: E402
 
@@ -187,7 +187,7 @@ def test_preprocessing_crops_on_black() -> None:
     assert prepared.mode == "RGB" and prepared.size == (20, 20)
     pixels = np.asarray(prepared)
     assert pixels[0].max() == 0 and tuple(pixels[10, 10]) == (200, 100, 50)
-    assert subject_box(np.asarray(image)[:, :, 3]) == (10, 0, 30, 20)
+    assert subject_square(np.asarray(image)[:, :, 3]) == (10, 0, 30, 20)
     large = Image.new("RGBA", (3000, 1500))
     large.paste((1, 2, 3, 255), (500, 300, 2500, 1200))
     assert max(preprocess_image(large).size) <= 1024
@@ -211,22 +211,27 @@ def test_a_budget_that_nothing_fits_into_is_a_sentence(
         pipeline.run(picture, Settings(resolution=512, **FEW))
 
 
-def test_running_out_of_memory_is_tried_again_with_less(
+def test_running_out_of_memory_is_told_at_once_and_leaves_nothing_on_the_device(
     pipeline: Pipeline, picture: Image.Image, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """What is tried next is the engine's: `tests/service/test_worker_memory.py`."""
     budgets: list[int] = []
     generate = Pipeline._generate
 
     def short(self: Pipeline, *arguments: Any) -> PipelineResult:
         budgets.append(self.store.budget.total)
-        if len(budgets) < 3:
+        if len(budgets) < 2:
             raise torch.cuda.OutOfMemoryError("out of memory")
         return generate(self, *arguments)
 
     monkeypatch.setattr(Pipeline, "_generate", short)
     monkeypatch.setattr(pipeline, "_measure", lambda: Budget(8 * GB))
+    with pytest.raises(DeviceMemoryError, match="8.0 GB were planned with"):
+        pipeline.run(picture, Settings(resolution=512, **FEW), seed=5)
+    assert not pipeline.store.resident
+    monkeypatch.setattr(pipeline, "memory_share", 0.75)
     pipeline.run(picture, Settings(resolution=512, **FEW), seed=5)
-    assert budgets == [8 * GB, 6 * GB, int(4.5 * GB)] and pipeline.store.budget.total == 8 * GB
+    assert budgets == [8 * GB, 6 * GB] and pipeline.store.budget.total == 8 * GB
     del budgets[:]
 
     def never(self: Pipeline, *_: Any) -> None:
@@ -234,6 +239,6 @@ def test_running_out_of_memory_is_tried_again_with_less(
         raise RuntimeError("MPS backend out of memory (MPS allocated: 7.9 GB)")
 
     monkeypatch.setattr(Pipeline, "encode_image", never)
-    with pytest.raises(EngineError, match="ran out of memory"):
+    with pytest.raises(DeviceMemoryError, match="ran out of memory"):
         pipeline.run(picture, Settings(resolution=512, **FEW), seed=5)
-    assert len(budgets) == 3
+    assert len(budgets) == 1

@@ -19,6 +19,8 @@ import repository
 import wheel_licences
 import zip_check
 from conftest import ROOT, build
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 pytestmark = pytest.mark.checkout
 
@@ -76,6 +78,21 @@ def test_the_wheels_are_those_of_both_pythons(names: set[str], manifest: dict[st
     assert {name.partition("-")[0].lower() for name in wheels} == wanted
     assert {name.split("-")[2] for name in wheels if name.startswith("pillow")} == {"cp311", "cp313"}
     assert manifest["platforms"] == [build.this_platform()]
+
+
+@pytest.mark.parametrize(("name", "system"), [("windows-x64", "win32"), ("macos-arm64", "darwin")])
+def test_a_keyring_comes_along_with_all_that_it_needs(tmp_path: Path, name: str, system: str) -> None:
+    build.download(tmp_path, name, "3.11")
+    wheels = {canonicalize_name(path.name.partition("-")[0]): path for path in tmp_path.iterdir()}
+    assert "keyring" in wheels and ("pywin32-ctypes" in wheels) == (system == "win32")
+    there = {*wheels, "certifi", "idna", "numpy"}  # Blender's own
+    environment = {"sys_platform": system, "platform_system": "", "python_version": "3.11", "extra": ""}
+    for path in wheels.values():
+        for line in wheel_licences.read_metadata(path).get_all("Requires-Dist", []):
+            wanted = Requirement(line)
+            if wanted.marker is None or wanted.marker.evaluate(environment):
+                assert canonicalize_name(wanted.name) in there, f"{path.name}: {line}"
+    assert "| keyring | " in wheel_licences.third_party(list(wheels.values()))
 
 
 def test_the_same_sources_give_the_same_bytes(

@@ -54,7 +54,6 @@ def scarce(monkeypatch: pytest.MonkeyPatch, too_large: int) -> list[int]:
         return original(self, shape, coords, cond, side, *more)
 
     monkeypatch.setattr(Pipeline, "sample_texture", paint)
-    monkeypatch.setattr("trellis_addon.pipeline.pipeline.RETRIES", 0)  # what the pipeline does by itself has its tests
     return tried
 
 
@@ -65,8 +64,16 @@ def extras(glb: bytes) -> dict[str, Any]:
 
 def test_a_lower_resolution_is_made_and_told(engine: Trellis2Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     tried = scarce(monkeypatch, 1024)
-    made = engine.generate(disc(64), SETTINGS.replace(resolution=1024), 3, Progress())
-    assert tried == [1024, 512]
+    told: list[tuple[str, float]] = []
+    made = engine.generate(
+        disc(64), SETTINGS.replace(resolution=1024), 3, Progress(lambda *update: told.append(update))
+    )
+    assert tried == [1024, 1024, 512]
+    shares = [share for _, share in told]
+    assert shares == sorted(shares) and shares[-1] == pytest.approx(1.0)
+    stages = list(dict.fromkeys(stage for stage, _ in told))
+    asked = [stage for stage in stages if stage.startswith("Not enough memory")]
+    assert asked == ["Not enough memory: trying 1024 again", "Not enough memory: trying 512"]
     note = "Made at 512 instead of 1024: the device ran out of memory."
     assert made.facts["resolution"] == 512 and made.facts["notes"] == [note]
     assert extras(made.glb)["notes"] == [note] and extras(made.glb)["resolution"] == 512
@@ -82,5 +89,27 @@ def test_when_that_does_not_suffice_the_cure_is_told(engine: Trellis2Engine, mon
     with pytest.raises(DeviceMemoryError) as caught:
         engine.generate(disc(64), SETTINGS.replace(resolution=1024), 3, Progress())
     assert "at 1024, and again at 512" in sentence(caught.value) and "close other programs" in str(caught.value)
-    assert tried == [1024, 512]
+    assert tried == [1024, 1024, 512]
     assert engine._pipeline is not None and not engine._pipeline.store.resident, "it lets go of the device"
+
+
+def test_what_is_left_of_the_work_is_tried_again_too(engine: Trellis2Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Finishing, on the processor; and another texture on a kept shape, whose resolution is settled."""
+    from trellis_addon.geometry.finish import finish
+
+    real, resolutions = finish.finish, []
+
+    def crowded(dense: Any, **options: Any) -> Any:
+        resolutions.append(dense.resolution)
+        if len(resolutions) == 1:
+            raise MemoryError
+        return real(dense, **options)
+
+    monkeypatch.setattr(finish, "finish", crowded)
+    made = engine.generate(disc(64), SETTINGS.replace(resolution=512), 3, Progress())
+    assert resolutions == [512, 512] and made.facts["notes"] == []
+
+    tried = scarce(monkeypatch, 512)
+    with pytest.raises(DeviceMemoryError) as caught:
+        engine.generate(disc(64), SETTINGS, 4, Progress(), latents=made.latents)
+    assert tried == [512, 512] and "twice" in sentence(caught.value)

@@ -19,14 +19,16 @@ from service_tools import TOKEN, FakeEngine, Running, local_server, task
 
 from trellis_addon.client.backends import Backend, connect
 from trellis_addon.client.client import Client
+from trellis_addon.client.replies import read_reply
 from trellis_addon.core.configuration import DEVICE_VARIABLE
-from trellis_addon.core.errors import DeviceMemoryError, EngineError, FieldError, ServiceError
+from trellis_addon.core.device_faults import is_out_of_memory, why_lost
+from trellis_addon.core.errors import Cancelled, DeviceMemoryError, EngineError, FieldError, ServiceError
+from trellis_addon.core.messages import translated
 from trellis_addon.core.progress import Progress
 from trellis_addon.engines import registry
 from trellis_addon.engines.devices import local_devices
 from trellis_addon.engines.engine import Made
-from trellis_addon.engines.faults import is_out_of_memory, why_lost
-from trellis_addon.engines.retry import at_lower_resolution
+from trellis_addon.engines.memory_policy import Attempt, make_within_memory
 from trellis_addon.service.exit_causes import cause_of, tail_of
 from trellis_addon.service.handshake import CLIENT_HEADER, PROTOCOL, SERVICE_NAME, mismatch
 from trellis_addon.service.main import for_others, shorten_log
@@ -322,46 +324,117 @@ def test_only_the_last_process_counts(tmp_path: Path) -> None:
 
 
 class Scarce:
-    """A device that has room for one resolution."""
+    """A device that has room for one resolution, and is full at 0.6 of the work: `tried` is what it went through."""
 
-    def __init__(self, room: int) -> None:
+    def __init__(self, room: int, *, crowded: int = 0) -> None:
         self.room = room
+        self.crowded = crowded  # attempts for which others hold its memory
         self.tried: list[Any] = []
+        self.shares: list[float] = []
+        self.told: list[tuple[str, float]] = []
 
-    def make(self, settings: Settings, notes: tuple[str, ...]) -> Made:
-        self.tried.append(settings.value("resolution"))
-        if settings.value("resolution") > self.room:
+    def make(self, attempt: Attempt) -> Made:
+        self.tried.append(attempt.settings.value("resolution"))
+        self.shares.append(attempt.share)
+        self.crowded -= 1
+        attempt.progress.update("Looking at the image", 0.1)
+        attempt.progress.update("Shaping", 0.6)
+        if self.crowded >= 0 or attempt.settings.value("resolution") > self.room:
             raise RuntimeError("CUDA out of memory. Tried to allocate 3.00 GiB.")
-        return Made(b"glTF", facts={"notes": list(notes)})
+        attempt.progress.update("Painting", 0.8)
+        attempt.progress.update("Building the mesh", 1.0)
+        return Made(b"glTF", facts={"notes": list(attempt.notes)})
 
     def release(self) -> None:
         self.tried.append("released")
 
+    def run(self, resolution: int, **options: Any) -> Made:
+        progress = Progress(lambda *told: self.told.append(told))
+        return make_within_memory(self.make, Settings(resolution=resolution), progress, self.release, **options)
 
-def test_out_of_memory_is_answered_by_the_next_lower_resolution() -> None:
+
+def test_out_of_memory_is_answered_by_one_more_try_and_then_the_next_lower_resolution() -> None:
     device = Scarce(1024)
-    made = at_lower_resolution(device.make, Settings(resolution=1536), device.release)
-    assert device.tried == [1536, "released", 1024]
+    made = device.run(1536)
+    assert device.tried == [1536, "released", 1536, "released", 1024] and device.shares == [1.0, 0.75, 0.75]
     assert made.facts["notes"] == ["Made at 1024 instead of 1536: the device ran out of memory."]
-    assert at_lower_resolution(Scarce(1536).make, Settings(resolution=1536), device.release).facts["notes"] == []
+    assert Scarce(1536).run(1536).facts["notes"] == []
+
+
+def test_one_more_try_suffices_where_others_held_the_memory() -> None:
+    device = Scarce(1024, crowded=1)
+    assert device.run(1024).facts["notes"] == [], "nothing is made otherwise than asked"
+    assert device.tried == [1024, "released", 1024]
+    assert "Not enough memory: trying 1024 again" in [stage for stage, _ in device.told]
+
+
+@pytest.mark.parametrize("room", [0, 512, 1024])
+def test_progress_never_falls_and_says_what_is_tried(room: int) -> None:
+    device = Scarce(room)
+    if room:
+        device.run(1024)
+    else:
+        with pytest.raises(DeviceMemoryError):
+            device.run(1024)
+    shares = [share for _, share in device.told]
+    assert shares == sorted(shares) and all(0 <= share <= 1 for share in shares)
+    assert (shares[-1] == 1.0) == bool(room)
+    stages = list(dict.fromkeys(stage for stage, _ in device.told))
+    again = ["Not enough memory: trying 1024 again", "Not enough memory: trying 512"] if room < 1024 else []
+    rest = ["Painting", "Building the mesh"] if room else []
+    assert stages == ["Looking at the image", "Shaping", *again, *rest]
+
+
+def test_what_is_tried_can_be_translated_where_it_is_shown() -> None:
+    """A stage with its value keeps its template on the way from the worker to the panel."""
+    device = Scarce(512)
+    device.run(1024)
+    stage = next(stage for stage, _ in device.told if stage == "Not enough memory: trying 512")
+    slot = Slot(stage=stage)
+    item = json.loads(json.dumps({"taskUUID": "u", "status": "processing", **slot.news()}))
+    told = read_reply({"data": [item]}, "u").stage
+    assert told == stage and told.template == "Not enough memory: trying {resolution}"
+    assert translated(told, {told.template: "Zu wenig Speicher: jetzt {resolution}"}.__getitem__).endswith("jetzt 512")
+    assert "stageTemplate" not in Slot(stage="Shaping").news()
+
+
+def test_a_cancelled_attempt_is_not_taken_for_one_without_memory() -> None:
+    stopped = threading.Event()
+
+    def fill(attempt: Attempt) -> None:
+        assert not attempt.progress.is_cancelled()
+        stopped.set()
+        raise MemoryError
+
+    progress = Progress(is_cancelled=stopped.is_set)
+    with pytest.raises(Cancelled):
+        make_within_memory(fill, Settings(resolution=1536), progress, lambda: None)
 
 
 @pytest.mark.parametrize(
-    ("resolution", "tried"), [(1536, [1536, "released", 1024, "released"]), (512, [512, "released"])]
+    ("resolution", "may_lower", "tried"),
+    [
+        (1536, True, [1536, "released", 1536, "released", 1024, "released"]),
+        (1024, True, [1024, "released", 1024, "released", 512, "released"]),
+        (512, True, [512, "released", 512, "released"]),
+        (1536, False, [1536, "released", 1536, "released"]),
+    ],
 )
-def test_one_retry_and_then_the_cure(resolution: int, tried: list[Any]) -> None:
+def test_when_nothing_suffices_the_cure_is_told(resolution: int, may_lower: bool, tried: list[Any]) -> None:
     device = Scarce(0)
     with pytest.raises(DeviceMemoryError) as caught:
-        at_lower_resolution(device.make, Settings(resolution=resolution), device.release)
+        device.run(resolution, may_lower=may_lower)
     assert device.tried == tried and "close other programs" in sentence(caught.value)
+    can_lower = resolution == 1536 and may_lower
+    assert ("choose a lower resolution" in str(caught.value)) == can_lower, "only where there is one left"
 
 
 def test_other_failures_are_not_tried_again() -> None:
-    def fail(settings: Settings, notes: tuple[str, ...]) -> Made:
+    def fail(attempt: Attempt) -> Made:
         raise EngineError("No subject.")
 
     with pytest.raises(EngineError, match="No subject"):
-        at_lower_resolution(fail, Settings(resolution=1536), lambda: pytest.fail("released"))
+        make_within_memory(fail, Settings(resolution=1536), Progress(), lambda: pytest.fail("released"))
 
 
 # Who may talk to whom

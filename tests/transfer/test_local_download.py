@@ -21,9 +21,10 @@ from weights_mirror import Mirror, Request, serving
 
 from trellis_addon.core.errors import Cancelled, NetworkSettingsError
 from trellis_addon.core.progress import Progress
+from trellis_addon.core.sizes import progress_words, size_words
 from trellis_addon.transfer import file as download_file
 from trellis_addon.transfer import part as download_part
-from trellis_addon.transfer.board import Board, progress_words, size_words, time_words
+from trellis_addon.transfer.board import Board, time_words
 from trellis_addon.transfer.download import DownloadError, Remote, fetch_all, fetch_file
 from trellis_addon.transfer.errors import retry_after
 from trellis_addon.transfer.trust import VARIABLES, trust
@@ -462,6 +463,8 @@ def test_words_of_the_progress(monkeypatch: pytest.MonkeyPatch) -> None:
     assert board.report()[0] == "Checking 1.2 of 16.1 GB"
     assert (size_words(999), size_words(999_600), size_words(2_584_574_424)) == ("1 kB", "1 MB", "2.6 GB")
     assert progress_words(5_000_000, None) == "5 MB"
+    assert (size_words(512), size_words(412e9)) == ("512 B", "412 GB")
+    assert progress_words(2e9, 412e9) == "2.0 of 412 GB"
     assert (time_words(0.1), time_words(61), time_words(400), time_words(7500)) == ("1 s", "61 s", "7 min", "2 h 5 min")
 
 

@@ -96,8 +96,8 @@ def _add_folder(command: argparse.ArgumentParser) -> None:
 def _install(options: argparse.Namespace, key: str, allow_network: bool) -> int:
     from ..core.errors import EngineError
     from ..core.progress import Progress
+    from ..core.sizes import size_words
     from ..local.environment.install import install, make_plan
-    from ..local.environment.plan import megabytes
     from ..local.machine.hardware import find_machine
 
     machine = find_machine()
@@ -116,7 +116,7 @@ def _install(options: argparse.Namespace, key: str, allow_network: bool) -> int:
     print(f"Python    {plan.target.version} {f'({plan.python})' if plan.python else '(is downloaded)'}")
     print(f"Folder    {plan.folder.root}")
     if not plan.is_done:
-        print(f"Download  {megabytes(plan.download)}; needs {megabytes(plan.disk)} of disk while installing")
+        print(f"Download  {size_words(plan.download)}; needs {size_words(plan.disk)} of disk while installing")
     for note in plan.notes:
         print(f"          {note}")
     if plan.obstacles:
@@ -135,20 +135,20 @@ def _install(options: argparse.Namespace, key: str, allow_network: bool) -> int:
 
 def _remove(options: argparse.Namespace, key: str, allow_network: bool) -> int:
     from ..core.progress import Progress
-    from ..local.environment.plan import megabytes
+    from ..core.sizes import size_words
     from ..local.environment.remove import remove, size_of
     from ..runtime.layout import chosen_folder, local_folder
 
     folder = local_folder() if options.folder is None else chosen_folder(options.folder)
     if folder.state() is not None:
         kept = ", the weights stay" if options.keep_weights else ""
-        print(f"Folder    {folder.root}\nHolds     {megabytes(size_of(folder))}{kept}")
+        print(f"Folder    {folder.root}\nHolds     {size_words(size_of(folder))}{kept}")
         if not _agreed(options, "Remove?"):
             return 1
     line = _Line()
     with line:
         freed = remove(folder, keep_weights=options.keep_weights, progress=Progress(line.show))
-    print(f"Removed: {megabytes(freed)} are free again.")
+    print(f"Removed: {size_words(freed)} are free again.")
     return 0
 
 

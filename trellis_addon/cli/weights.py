@@ -10,8 +10,8 @@ from typing import Any
 
 from ..core.errors import EngineError, FieldError
 from ..core.progress import Progress
+from ..core.sizes import size_words
 from ..runtime.layout import LocalFolder, chosen_folder, local_folder
-from ..transfer.board import size_words
 from ..weights.fetching import disk_use, fetch, missing_bytes, origins, remove, status, verify
 from ..weights.licences import LICENCES, accepted
 from ..weights.manifest import make_manifest, write_manifest

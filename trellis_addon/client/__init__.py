@@ -7,6 +7,7 @@ replies          every shape of a reply that has been seen
 download         a finished file, resumed, checked, put in its place
 local_service    our own services on this machine
 supervisor       keeping one of them alive
+worker_status    how one of them is, and what may follow what
 worker_process   one of them in a process of its own
 worker_home      its lasting folder, its log, and who else uses it
 asking           short questions to it, outside of any job

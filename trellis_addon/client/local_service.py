@@ -11,9 +11,10 @@ import threading
 
 from ..core.errors import EngineError, ServiceError
 from ..core.progress import Progress
-from .supervisor import Supervisor, WorkerStatus
+from .supervisor import Supervisor
 from .worker_home import PrivateHome, SharedHome
 from .worker_process import LocalService, start_process
+from .worker_status import WorkerStatus
 
 __all__ = [
     "LocalService",

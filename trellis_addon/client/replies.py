@@ -55,14 +55,16 @@ def read_reply(body: Any, task_uuid: str) -> Reply:
     results: dict[str, Result] = {}
     errors = [e for e in _errors_of(body) if _is_for(e, task_uuid)]
     progress: list[int] = []
-    stage = ""
+    stage: str = ""
     known = bool(errors)
     pending = False
     for item in _listed(body.get("data")):
         if not _is_for(item, task_uuid):
             continue
         known = True
-        stage = str(item.get("stage") or stage)
+        if told := item.get("stage"):
+            words = item.get("stageTemplate")
+            stage = from_wire(str(told), words if isinstance(words, Mapping) else {})
         if item.get("status") == "error" or isinstance(item.get("error"), Mapping):
             errors.append(_flat_error(item))
             continue

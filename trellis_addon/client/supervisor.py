@@ -14,16 +14,15 @@ from ..core.messages import message
 from ..core.progress import Progress
 from ..core.version import VERSION
 from ..service import presence
-from ..service.exit_causes import cause_of, oom_kills, tail_of
 from ..service.handshake import mismatch
+from ..service.restarts import Restarts
 from .asking import ask_service, ask_to_stop
 from .worker_home import Home
 from .worker_process import STOP_TIMEOUT, LocalService, end_process, start_process
+from .worker_status import WorkerState, WorkerStatus
 
 log = logging.getLogger(__name__)
 
-WAITS = (0.0, 1.0, 5.0, 15.0, 30.0)  # seconds before it is started again, after so many ends in a row
-_ROW = 600.0  # seconds in which ends are in a row
 _LOOK = 0.05  # seconds between two looks at whether it is there again
 _ASK = 3.0  # seconds between two questions how it is
 _GRACE = 1.5  # seconds in which whoever started it may do so again
@@ -31,31 +30,10 @@ _LEAVING = 2.0  # seconds that the end of this program may wait for the service'
 _CLOSING = 8.0  # seconds that one which is ending may still hold its folder
 
 
-@dataclass(frozen=True)
-class WorkerStatus:
-    """How a service is.
-
-    `state` is "stopped", "starting" (also: again), "running" or "failed". `since` is in Unix seconds. `cause` says in
-    words why it ended the last time, and with "failed" in a whole sentence; `restarts` is how often it was started
-    again. `device` names what it computes on, once a task has needed it. `waiting` tasks are not finished.
-    """
-
-    state: str = "stopped"
-    url: str = ""
-    pid: int = 0
-    version: str = ""
-    device: str = ""
-    since: float = 0.0
-    cause: str = ""
-    restarts: int = 0
-    waiting: int = 0
-
-
 @dataclass
 class _Run:
     """The time from one start on somebody's word to the end of it, through all restarts."""
 
-    began: float
     stop: threading.Event
     wake: threading.Event
 
@@ -72,7 +50,7 @@ class Supervisor:
         self._facts: dict[str, Any] = {}  # what it has told of itself
         self._run: _Run | None = None
         self._was_stopped = False  # by this program
-        self._oom_kills = 0
+        self._restarts = Restarts(lambda: (home.folder if home.folder.name else None, home.log))
 
     def service(self, progress: Progress, *, go_on: bool = False) -> LocalService:
         """The service when it runs; started where it does not, and waited for where it is being started again.
@@ -83,16 +61,16 @@ class Supervisor:
         while True:
             progress.check()
             status, service = self.status, self._service
-            if status.state == "running" and service is not None:
+            if status.state is WorkerState.RUNNING and service is not None:
                 if self._is_there(service, go_on):
                     if go_on or not self._should_be_another():
                         return service
                     self._renew(service)
                     return self._service or service
-            elif status.state == "starting":
+            elif status.state is WorkerState.STARTING:
                 if status.cause:
                     progress.say(message("The worker ended: {cause}; it is started again", cause=status.cause))
-            elif go_on and status.state == "failed":
+            elif go_on and status.state is WorkerState.FAILED:
                 raise EngineError(status.cause)
             elif go_on and self._was_stopped:
                 raise ServiceError("The local worker was stopped; run the job again to go on with it.")
@@ -117,7 +95,7 @@ class Supervisor:
             if service is not None:
                 self._end(service, for_all)
             self._home.leave()
-            self.status = WorkerStatus(cause=self.status.cause, restarts=self.status.restarts)
+            self._set(WorkerStatus(cause=self.status.cause, restarts=self.status.restarts))
         finally:
             self._lock.release()
 
@@ -126,21 +104,22 @@ class Supervisor:
     def _begin(self) -> None:
         """Start it on somebody's word."""
         with self._lock:
-            if self.status.state in ("starting", "running"):
+            if self.status.state in (WorkerState.STARTING, WorkerState.RUNNING):
                 return
             self._was_stopped = False
-            self.status = WorkerStatus("starting", since=time.time(), restarts=self.status.restarts)
-            run = _Run(time.time(), threading.Event(), threading.Event())
+            self._set(WorkerStatus(WorkerState.STARTING, since=time.time(), restarts=self.status.restarts))
+            self._restarts.asked_for()
+            run = _Run(threading.Event(), threading.Event())
             try:
                 self._home.enter()
                 self._find_or_start()
             except EngineError as error:
                 self._home.leave()
-                self.status = replace(self.status, state="failed", cause=error.message)
+                self._set(replace(self.status, state=WorkerState.FAILED, cause=error.message))
                 raise
             except BaseException:
                 self._home.leave()
-                self.status = WorkerStatus()
+                self._set(WorkerStatus())
                 raise
             self._run = run
         threading.Thread(target=self._watch, args=(run,), name="trellis-watch", daemon=True).start()
@@ -155,11 +134,11 @@ class Supervisor:
                     self._take(LocalService(told["url"], told["token"], pid=int(told["pid"])), facts, told)
                     return
                 if facts is None and told["pid"] not in {end["pid"] for end in presence.ends(self._home.folder)}:
-                    self._note_end(int(told["pid"]), None)
+                    self._restarts.has_ended(int(told["pid"]), None)
             former = self._service
             # The same port, so that addresses of files hold; a new token, as who knows who answered there meanwhile.
             url = told.get("url") or (former.url if former is not None else "")
-            self._oom_kills = oom_kills()
+            self._restarts.begins()
             service = self._start(urlsplit(url).port or 0)
             self._take(service, {}, self._home.found() or {"mark": self._home.mark})
 
@@ -190,7 +169,8 @@ class Supervisor:
 
     def _take(self, service: LocalService, facts: dict[str, Any], told: dict[str, Any]) -> None:
         self._service, self._facts = service, dict(told)
-        self.status = replace(self.status, state="running", url=service.url, pid=service.pid, since=time.time())
+        running = replace(self.status, state=WorkerState.RUNNING, url=service.url, pid=service.pid, since=time.time())
+        self._set(running)
         self._learn(service, facts or ask_service(service.url, service.token) or {})
 
     # Watching
@@ -203,7 +183,7 @@ class Supervisor:
             cause = message(
                 "The local service cannot be watched ({kind}); the console says more.", kind=type(error).__name__
             )
-            self._give_up(run, replace(self.status, state="failed", cause=cause))
+            self._give_up(run, replace(self.status, state=WorkerState.FAILED, cause=cause))
 
     def _keep_up(self, run: _Run) -> None:
         while (service := self._service) is not None:
@@ -216,7 +196,7 @@ class Supervisor:
                 return
             log.warning("The local service ended: %s.", cause)
             restarts = self.status.restarts + 1
-            again = WorkerStatus("starting", since=time.time(), cause=cause, restarts=restarts)
+            again = WorkerStatus(WorkerState.STARTING, since=time.time(), cause=cause, restarts=restarts)
             if not self._tell(run, again) or not self._start_again(run):
                 return
 
@@ -246,38 +226,31 @@ class Supervisor:
         folder = self._home.folder
         if service.process is not None:
             code = service.process.returncode
-            return "" if code == 0 else self._note_end(service.pid, code)
+            return "" if code == 0 else self._restarts.has_ended(service.pid, code)
         told = self._home.found()
         if not told:
             return ""
         time.sleep(_GRACE)
         known = {end["pid"]: str(end["cause"]) for end in presence.ends(folder)}
-        return known.get(service.pid) or self._note_end(service.pid, None)
-
-    def _note_end(self, pid: int, code: int | None) -> str:
-        said = tail_of(self._home.log) if self._home.log is not None else ""
-        cause = cause_of(code, said, oom_kills() - self._oom_kills)
-        presence.note_end(self._home.folder, pid, cause)
-        return cause
+        return known.get(service.pid) or self._restarts.has_ended(service.pid, None)
 
     def _start_again(self, run: _Run) -> bool:
         """Whether it runs again, after a while."""
         while True:
-            since = max(run.began, time.time() - _ROW)
-            row = sum(end["time"] >= since for end in presence.ends(self._home.folder))
-            if row > len(WAITS):
+            wait = self._restarts.wait()
+            if wait is None:
                 sentence = message(
                     "The local worker ended {count} times in a row and is not started again by itself. The last time: "
                     "{cause}"
                     if self.status.cause.endswith(".")
                     else "The local worker ended {count} times in a row and is not started again by itself. The last "
                     "time: {cause}.",
-                    count=row,
+                    count=self._restarts.in_a_row(),
                     cause=self.status.cause,
                 )
-                self._give_up(run, replace(self.status, state="failed", cause=sentence))
+                self._give_up(run, replace(self.status, state=WorkerState.FAILED, cause=sentence))
                 return False
-            if run.stop.wait(WAITS[max(row, 1) - 1]):
+            if run.stop.wait(wait):
                 return False
             try:
                 with self._lock:
@@ -288,15 +261,19 @@ class Supervisor:
                 return True
             except EngineError as error:
                 log.warning("%s", error)
-                presence.note_end(self._home.folder, -row, str(error).rstrip("."))
+                self._restarts.has_not_started(str(error).rstrip("."))
                 self._tell(run, replace(self.status, cause=error.message))
 
     def _tell(self, run: _Run, status: WorkerStatus) -> bool:
         """Whether this is still to be told: what has been stopped meanwhile stays so."""
         with self._lock:
             if not run.stop.is_set():
-                self.status = status
+                self._set(status)
             return not run.stop.is_set()
+
+    def _set(self, status: WorkerStatus) -> None:
+        assert self.status.may_become(status), f"from {self.status.state} to {status.state}"
+        self.status = status
 
     def _give_up(self, run: _Run, status: WorkerStatus) -> None:
         with self._lock:
@@ -358,7 +335,7 @@ class Supervisor:
         """Take over what it says of itself."""
         devices, waiting = facts.get("devices"), facts.get("unfinished")
         with self._lock:
-            if facts and service is self._service and self.status.state == "running":
+            if facts and service is self._service and self.status.state is WorkerState.RUNNING:
                 self.status = replace(
                     self.status,
                     version=str(facts.get("version") or ""),

@@ -1,16 +1,18 @@
 """What every floor above stands on; nothing here knows anything of pictures, tasks or Blender.
 
-version     the version of this package
-errors      every error that is raised on purpose, as one small tree
-messages    sentences as templates with their values, so that they can be said in another language
-progress    progress and cancelling, handed in to whatever takes long
-event       something that happens, told to all who asked to hear of it
-folders     where this package lies, and where it keeps things on the user's machine
-addresses   web addresses as people write them
-output      files where somebody asked for them: tried before the work, written whole or not
-disk        telling a full disk from all else
-keys        where the API key is found; it is never written down by us
-locks       locks between processes, which the system lets go of however their holder ends
-processes   other programs, started without a console window, and ended
-parallel    a few things at the same time, each as it gets ready
+version         the version of this package
+errors          every error that is raised on purpose, as one small tree
+messages        sentences as templates with their values, so that they can be said in another language
+progress        progress and cancelling, handed in to whatever takes long
+event           something that happens, told to all who asked to hear of it
+folders         where this package lies, and where it keeps things on the user's machine
+addresses       web addresses as people write them
+output          files where somebody asked for them: tried before the work, written whole or not
+disk            telling a full disk from all else
+sizes           numbers of bytes in words
+device_faults   what the errors of a device mean, whatever class they come in
+keys            where the API key is found; it is never written down by us
+locks           locks between processes, which the system lets go of however their holder ends
+processes       other programs, started without a console window, and ended
+parallel        a few things at the same time, each as it gets ready
 """

@@ -35,8 +35,12 @@ class Progress:
 
     def check(self) -> None:
         """Raise `Cancelled` when the work should stop here."""
-        if self._is_cancelled():
+        if self.is_cancelled():
             raise Cancelled("Cancelled.")
+
+    def is_cancelled(self) -> bool:
+        """Whether the work should stop here, where it is not to be broken off by an error."""
+        return self._is_cancelled()
 
     def part(self, start: float, end: float) -> Progress:
         """A handle whose 0..1 is the span `start`..`end` of this one: for a step that reports on its own."""

@@ -1,13 +1,12 @@
 """What turns a picture into a GLB: one small interface, and the engines behind it.
 
-engine     the interface: one method from a picture to a `Made`
-registry   which engines there are here, and which answers for which model
-draft      the engine without weights: a textured relief of the picture
-trellis2   the pipeline makes voxels of a picture, finishing makes a GLB of them
-devices    the devices that TRELLIS.2 can run on
-faults     what the errors of a device mean
-retry      one more attempt at a lower resolution, when memory has run out
-export     kept latents as voxels or as the dense mesh, as a program of its own
+engine          the interface: one method from a picture to a `Made`
+registry        which engines there are here, and which answers for which model
+draft           the engine without weights: a textured relief of the picture
+trellis2        the pipeline makes voxels of a picture, finishing makes a GLB of them
+devices         the devices that TRELLIS.2 can run on
+memory_policy   what is tried when a device runs out of memory
+export          kept latents as voxels or as the dense mesh, as a program of its own
 """
 
 from .engine import Engine, Made

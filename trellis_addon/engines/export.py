@@ -23,12 +23,14 @@ from ..core.messages import message, reason_of
 from ..core.progress import Progress
 from ..formats.glb.write import GENERATOR
 from ..formats.latents import FILE_LIMIT, check_latents
+from ..runtime.child import parent_progress
 from ..task.settings import TRELLIS2_MODEL, Settings
 
 if TYPE_CHECKING:
     from ..pipeline.result import PipelineResult
 
 FORMATS = (".vxz", ".npz", ".glb", ".ply")
+_DECODING = 0.9  # of the work; the rest is writing
 
 
 def check_target(target: Path) -> Path:
@@ -60,7 +62,9 @@ def export_latents(source: Path, target: Path, progress: Progress | None = None)
     check_latents(data)
     engine = create_engine(TRELLIS2_MODEL)
     assert isinstance(engine, Trellis2Engine)
-    result = engine.voxels(None, Settings(), 0, progress or Progress(), data)
+    progress = progress or Progress()
+    result = engine.voxels(None, Settings(), 0, progress.part(0.0, _DECODING), data)
+    progress.update("Writing the file", _DECODING)
     part = target.with_name(f".{target.stem}.part{target.suffix.lower()}")
     try:
         _write(result, part)
@@ -178,9 +182,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m trellis_addon.engines.export", description=__doc__)
     parser.add_argument("source", type=Path, metavar="LATENTS", help="a latents.safetensors of a job's folder")
     parser.add_argument("target", type=Path, metavar="FILE", help=f"ends in {', '.join(FORMATS)}")
+    parser.add_argument("--report", action="store_true", help="print how far it is, as lines of JSON")
     options = parser.parse_args(arguments)
     try:
-        export_latents(options.source, options.target)
+        export_latents(options.source, options.target, parent_progress() if options.report else None)
     except TrellisError as error:
         print(error, file=sys.stderr)
         return 1

@@ -26,9 +26,9 @@ def create_engine(model: str, device: str = "") -> Engine:
 
         return ReliefEngine()
     if model == TRELLIS2_MODEL and (weights := weights_folder()) is not None:
-        from .trellis2 import Trellis2Engine, check_packages
+        from .trellis2 import PACKAGES, Trellis2Engine, check_packages
 
-        check_packages("torch", "safetensors", "scipy", "fast_simplification")
+        check_packages(*PACKAGES)
         return Trellis2Engine(weights, device)
     raise EngineError(
         "The engine for {model} is not installed on this machine; use the draft engine or the remote API.", model=model

@@ -14,7 +14,7 @@ from ..core.progress import Progress
 from ..formats.latents import Kept, check_latents, describe_making
 from ..task.settings import TRELLIS2_MODEL, Settings
 from .engine import Made
-from .retry import at_lower_resolution
+from .memory_policy import Attempt, make_within_memory
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+# What the pipeline and the finishing import, beyond what the extension brings along. (A cutout's own model says for
+# itself what it lacks: `pipeline.mask`.)
+PACKAGES = ("torch", "safetensors", "array_api_compat", "scipy", "fast_simplification", "warp")
 _GIB = 2**30
 # What sampling takes of the whole, as it is on a GPU.
 _SAMPLING = 0.7
@@ -39,6 +42,7 @@ class Trellis2Engine:
         self._weights = weights
         self._device = device
         self._pipeline: Pipeline | None = None
+        self._memory_share = 1.0  # of what is free, to plan with
 
     def generate(
         self, image: Image | None, settings: Settings, seed: int, progress: Progress, *, latents: bytes | None = None
@@ -46,37 +50,36 @@ class Trellis2Engine:
         """A GLB of the picture's subject; see `engines.engine.Engine`.
 
         The longest side of the model's cube is 1, its centre the origin; its front faces +Z, up is +Y. Where the
-        device's memory does not suffice for the resolution, a lower one is made, and the file says so in
-        `asset.extras.notes`. Settings that the latents were made with hold where none are given. Raises `EngineError`,
-        `LatentsError`, `Cancelled`.
+        device's memory does not suffice it is tried again, as `memory_policy` says; a lower resolution is told in the
+        file's `asset.extras.notes`. Settings that the latents were made with hold where none are given. Raises
+        `EngineError`, `LatentsError`, `Cancelled`.
         """
         kept = None if latents is None else check_latents(latents)
         if kept is not None:
             settings = kept.settings.replace(**settings)
-            return self._make(image, settings, settings, seed, progress, latents, kept, ())
 
-        def make(lowered: Settings, notes: tuple[str, ...]) -> Made:
-            return self._make(image, lowered, settings, seed, progress, None, None, notes)
+        def make(attempt: Attempt) -> Made:
+            return self._make(image, attempt, settings, seed, latents, kept)
 
-        return at_lower_resolution(make, settings, self.release)
+        # The resolution of kept latents is settled.
+        return make_within_memory(make, settings, progress, self.release, may_lower=kept is None)
 
     def _make(
         self,
         image: Image | None,
-        settings: Settings,
+        attempt: Attempt,
         asked: Settings,
         seed: int,
-        progress: Progress,
         latents: bytes | None,
         kept: Kept | None,
-        changes: tuple[str, ...],
     ) -> Made:
-        """With `settings`, and `changes` are sentences about what is done otherwise than `asked`."""
+        """With the settings of the attempt, whose notes say what is done otherwise than `asked`."""
         from ..geometry.finish.finish import finish
 
+        settings, progress, self._memory_share = attempt.settings, attempt.progress, attempt.share
         result = self.voxels(image, settings, seed, progress.part(0.0, _SAMPLING), latents)
-        notes = (kept.notes if kept is not None else ()) + changes + result.notes
-        for note in changes + result.notes:
+        notes = (kept.notes if kept is not None else ()) + attempt.notes + result.notes
+        for note in attempt.notes + result.notes:
             log.warning("%s", note)
         first_seed = seed if kept is None else kept.seed if kept.shape_seed is None else kept.shape_seed
         provenance = {
@@ -87,6 +90,7 @@ class Trellis2Engine:
             "resolution": result.resolution,
             "notes": list(notes),
         }
+        # On the processor, whatever the device: there the same seed gives the same bytes on every machine.
         finished = finish(
             dense_asset(result),
             decimation_target=settings.value("decimation_target"),
@@ -108,13 +112,20 @@ class Trellis2Engine:
         return Made(finished.glb, result.latents.to_bytes(made=made), facts)
 
     def voxels(
-        self, image: Image | None, settings: Settings, seed: int, progress: Progress, latents: bytes | None = None
+        self,
+        image: Image | None,
+        settings: Settings,
+        seed: int,
+        progress: Progress,
+        latents: bytes | None = None,
     ) -> PipelineResult:
         """What finishing starts from: sampled of a picture, or of kept latents, with their texture sampled again where
-        there is a picture as well. Raises as `generate` does."""
+        there is a picture as well. Raises as `generate` does, and `DeviceMemoryError` at once where the memory does not
+        suffice."""
         progress.update("Loading the model", 0.0)
         if self._pipeline is None:
             self._pipeline = self._load()
+        self._pipeline.memory_share = self._memory_share
         with _device_of(self._pipeline):
             return _voxels(self._pipeline, image, settings, seed, progress, latents)
 

@@ -1,5 +1,6 @@
 """What lies in files, read and written without anything of Blender.
 
-glb       the finished asset
-latents   what is kept of a generation to go on from it, checked byte by byte
+glb           the finished asset
+safetensors   the header of a file of tensors, read without trusting it
+latents       what is kept of a generation to go on from it, checked byte by byte
 """

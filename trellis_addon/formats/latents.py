@@ -1,17 +1,18 @@
 """Kept latents as a file: what it must look like, checked byte by byte before any engine sees it.
 
-The file is a safetensors one: eight bytes with the header's length, a JSON header, the tensors' bytes. It holds the
-sparse coordinates of the latents, the shape's and the texture's values, and in the header's metadata what they were
-made with. A file from elsewhere is not trusted; nothing here needs PyTorch.
+The file is a safetensors one (`formats.safetensors`). It holds the sparse coordinates of the latents, the shape's and
+the texture's values, and in the header's metadata what they were made with. A file from elsewhere is not trusted;
+nothing here needs PyTorch.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeGuard
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from ..core.errors import FieldError, LatentsError, TrellisError
 from ..core.messages import all_from_wire, all_to_wire, message
 from ..task.settings import BY_NAME, SEED_MAX, Settings
+from .safetensors import Entry, Fault, Header, HeaderError, end_of, entry_of, read_header
 
 MOST_TOKENS = 49152  # as many as the model takes
 MOST_CHANNELS = 64
@@ -35,6 +37,13 @@ RESOLUTIONS: Mapping[str, tuple[int, ...]] = {
 }
 _TYPES = {"I32": np.dtype("<i4"), "F32": np.dtype("<f4")}
 _TENSORS = {"coords": "I32", "shape": "F32", "texture": "F32"}
+_FAULTS = {
+    Fault.PICKLE: message("it is a pickle or an archive, and only a safetensors file is read"),
+    Fault.NOT_WHOLE: message("it is no safetensors file, or not a whole one"),
+    Fault.TOO_LARGE: message("it is no safetensors file, or not a whole one"),
+    Fault.NO_JSON: message("its header is no JSON"),
+    Fault.NO_OBJECT: message("its header is no JSON object"),
+}
 _MOST_NOTES = 8
 _LONGEST_NOTE = 500  # characters
 
@@ -70,12 +79,12 @@ def check_latents(data: bytes) -> Kept:
     """What the file says, once it is certain that it is a sound one; `LatentsError` says what is wrong with it."""
     if len(data) > FILE_LIMIT:
         raise _refused(message("it is larger than the {limit} MB that latents can have", limit=FILE_LIMIT // 2**20))
-    header, body = _header(data)
-    metadata = header.pop("__metadata__", {})
+    header = _header(data)
+    metadata = header.metadata
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise _refused(message("its metadata are not texts"))
     resolution, kind = _grid(metadata)
-    tensors = _tensors(header, data, body)
+    tensors = _tensors(header, data)
     _check_coords(tensors["coords"], resolution // SHRINK)
     for name in ("shape", "texture"):
         values = tensors[name]
@@ -123,20 +132,11 @@ def fixed_field(name: str, value: Any, what: str = "shape") -> FieldError:
     return FieldError(path, value, message=sentence)
 
 
-def _header(data: bytes) -> tuple[dict[str, Any], int]:
-    """The JSON header, and where the tensors' bytes begin."""
-    if data[:2] == b"PK" or data[:1] == b"\x80":
-        raise _refused(message("it is a pickle or an archive, and only a safetensors file is read"))
-    length = int.from_bytes(data[:8], "little")
-    if len(data) < 8 or not 2 <= length <= min(HEADER_LIMIT, len(data) - 8):
-        raise _refused(message("it is no safetensors file, or not a whole one"))
+def _header(data: bytes) -> Header:
     try:
-        header = json.loads(data[8 : 8 + length], parse_constant=_no_constant)
-    except (ValueError, RecursionError):
-        raise _refused(message("its header is no JSON")) from None
-    if not isinstance(header, dict):
-        raise _refused(message("its header is no JSON object"))
-    return header, 8 + length
+        return read_header(io.BytesIO(data), len(data), HEADER_LIMIT)
+    except HeaderError as error:
+        raise _refused(_FAULTS[error.fault]) from None
 
 
 def _no_constant(name: str) -> Any:
@@ -151,49 +151,40 @@ def _grid(metadata: Mapping[str, str]) -> tuple[int, str]:
     return known[0], kind
 
 
-def _tensors(header: Mapping[str, Any], data: bytes, body: int) -> dict[str, NDArray[Any]]:
+def _tensors(header: Header, data: bytes) -> dict[str, NDArray[Any]]:
     """Views of the bytes: the tensors that there must be and no other, side by side without a gap or an overlap."""
-    if set(header) != set(_TENSORS):
+    if set(header.tensors) != set(_TENSORS):
         raise _refused(message("it does not hold {names} and nothing else", names=list(_TENSORS)))
-    places = []
-    for name, entry in header.items():
-        dtype, shape, span = _entry(name, entry)
-        size = math.prod(shape) * dtype.itemsize
-        if span[1] - span[0] != size:
-            raise _refused(message("its {name} has another size than its shape", name=name))
-        places.append((span[0], span[1], name, dtype, shape))
-    places.sort(key=lambda place: place[0])
-    starts = [0, *(place[1] for place in places)]
-    if starts[:-1] != [place[0] for place in places] or body + starts[-1] != len(data):
+    entries = {name: _entry(name, told) for name, told in header.tensors.items()}
+    end = end_of(entries.values())
+    if end is None or header.body + end != len(data):
         raise _refused(message("its tensors do not lie side by side, or it is not whole"))
     return {
-        name: np.frombuffer(data, dtype, math.prod(shape), body + start).reshape(shape)
-        for start, _, name, dtype, shape in places
+        name: np.frombuffer(data, _TYPES[entry.dtype], math.prod(entry.shape), header.body + entry.begin).reshape(
+            entry.shape
+        )
+        for name, entry in entries.items()
     }
 
 
-def _entry(name: str, entry: Any) -> tuple[np.dtype[Any], tuple[int, int], tuple[int, int]]:
-    """dtype, shape (rows, columns) and span of one tensor of the header."""
-    found = entry if isinstance(entry, dict) else {}
-    shape, span = found.get("shape"), found.get("data_offsets")
-    if found.get("dtype") != _TENSORS[name]:
+def _entry(name: str, told: Any) -> Entry:
+    """One tensor of the header, as it has to be here."""
+    if not isinstance(told, dict) or told.get("dtype") != _TENSORS[name]:
         raise _refused(message("its {name} is not stored as {dtype}", name=name, dtype=_TENSORS[name]))
-    if not (_is_pair(shape) and _is_pair(span)):
+    entry = entry_of(told)
+    if entry is None or len(entry.shape) != 2:
         raise _refused(message("its {name} has no shape of two dimensions", name=name))
-    if not 1 <= shape[0] <= MOST_TOKENS:
+    rows, columns = entry.shape
+    if not 1 <= rows <= MOST_TOKENS:
         raise _refused(
-            message(
-                "its {name} has {rows} rows; there can be 1 to {limit}", name=name, rows=shape[0], limit=MOST_TOKENS
-            )
+            message("its {name} has {rows} rows; there can be 1 to {limit}", name=name, rows=rows, limit=MOST_TOKENS)
         )
-    columns = (4, 4) if name == "coords" else (1, MOST_CHANNELS)
-    if not columns[0] <= shape[1] <= columns[1]:
-        raise _refused(message("its {name} has {columns} columns", name=name, columns=shape[1]))
-    return _TYPES[_TENSORS[name]], (shape[0], shape[1]), (span[0], span[1])
-
-
-def _is_pair(value: Any) -> TypeGuard[list[int]]:
-    return isinstance(value, list) and len(value) == 2 and all(type(number) is int and number >= 0 for number in value)
+    fewest, most = (4, 4) if name == "coords" else (1, MOST_CHANNELS)
+    if not fewest <= columns <= most:
+        raise _refused(message("its {name} has {columns} columns", name=name, columns=columns))
+    if not entry.fits:
+        raise _refused(message("its {name} has another size than its shape", name=name))
+    return entry
 
 
 def _check_coords(coords: NDArray[np.int32], side: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..core.progress import Progress
+from ..task.settings import SAMPLER_DEFAULTS
 from .configs import FlowConfig, SamplerSettings
 from .request import Request
 from .sizes import TYPICAL, Typical, usual_tokens
@@ -25,9 +26,8 @@ PUBLISHED_FLOW = FlowConfig(
 )
 PUBLISHED_DECODER = ((1024, 512, 256, 128, 64), (4, 16, 8, 4, 0))  # channels and blocks of each level
 PUBLISHED_SAMPLERS = {
-    "sparse_structure": SamplerSettings(12, 7.5, 0.7, (0.6, 1.0), 5.0),
-    "shape_slat": SamplerSettings(12, 7.5, 0.5, (0.6, 1.0), 3.0),
-    "tex_slat": SamplerSettings(12, 1.0, 0.0, (0.6, 0.9), 3.0),
+    name: SamplerSettings(own.steps, own.guidance_strength, own.guidance_rescale, own.guidance_interval, own.rescale_t)
+    for name, own in SAMPLER_DEFAULTS.items()
 }
 
 

@@ -5,7 +5,7 @@ image -> features -> sparse structure -> shape latent (-> finer voxels -> shape 
 
 from __future__ import annotations
 
-import contextlib
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ..core.device_faults import is_out_of_memory
 from ..core.errors import DeviceMemoryError, EngineError, LatentsError
 from ..core.messages import message
 from ..core.progress import Progress
@@ -38,13 +39,15 @@ from .networks.sparse import SparseTensor, VoxelGrid, unique_rows
 from .networks.structure_decoder import SparseStructureDecoder, occupied_voxels
 from .networks.structure_flow import SparseStructureFlowModel
 from .networks.vae_decoder import FlexiDualGridVaeDecoder, SparseUnetVaeDecoder, to_material
-from .numerics import OUT_OF_MEMORY, exactly
+from .numerics import exactly
 from .preprocess import preprocess_image
 from .repository import IMAGE_MODEL, PipelineConfig, Repository
 from .request import Request, request_of
 from .result import Latents, PipelineResult, on_cpu, to_numpy
 from .samplers import SamplerSettings
 from .store import FolderSource, ModelStore, choose_device
+
+log = logging.getLogger(__name__)
 
 N = TypeVar("N", bound=Network)
 R = TypeVar("R")
@@ -57,7 +60,6 @@ LOWEST = 1024  # resolution of a cascade, below which it is not one
 STEP = 128  # by which a cascade's resolution falls
 DENSER = 2  # than usual, an object may be for its number of tokens
 FEWEST_VOXELS = 1 << 20  # that are tried even where hardly any memory is
-RETRIES = 2  # with less memory, after the device ran out of it
 
 
 class Pipeline:
@@ -69,6 +71,8 @@ class Pipeline:
         self.config = config
         self.device = store.device
         self._measure = measure or (lambda: store.budget)
+        self.memory_share = 1.0
+        """Of the budget, what a run plans with: less than all of it where a run has come out of memory."""
 
     @classmethod
     def from_folder(
@@ -124,13 +128,13 @@ class Pipeline:
             parts = stage_parts(request, progress or Progress())
             return self._generate(self.encode_image(picture, sides, parts["image"]), request, seed, parts)
 
-        return self._with_retries(attempt)
+        return self._within_budget(attempt)
 
     def generate(
         self, features: Features, request: Request, seed: int = 42, progress: Progress | None = None
     ) -> PipelineResult:
         """The asset of image features: those at 512 always, those at 1024 unless the type is "512"."""
-        return self._with_retries(
+        return self._within_budget(
             lambda: self._generate(features, request, seed, stage_parts(request, progress or Progress()))
         )
 
@@ -158,12 +162,12 @@ class Pipeline:
             texture = self.sample_texture(shape, coords, cond, side, request.texture, noise, parts["texture"])
             return self._decode(replace(latents, texture=on_cpu(texture)), (), parts["decode"])
 
-        return self._with_retries(attempt)
+        return self._within_budget(attempt)
 
     def decode(self, latents: Latents, progress: Progress | None = None) -> PipelineResult:
         """The asset of latents that were kept, without sampling."""
         self._check_latents(latents)
-        return self._with_retries(lambda: self._decode(latents, (), progress or Progress()))
+        return self._within_budget(lambda: self._decode(latents, (), progress or Progress()))
 
     def request(self, settings: Mapping[str, Any] | Request | None) -> Request:
         """The arguments of a run for settings of the API, over the model's own defaults."""
@@ -393,21 +397,29 @@ class Pipeline:
                 side=side,
             )
 
-    def _with_retries(self, attempt: Callable[[], R]) -> R:
-        """The attempt's result. When the device runs out of memory, again with all dropped and a smaller budget."""
-        given = self.store.budget = self._measure()
+    def _within_budget(self, attempt: Callable[[], R]) -> R:
+        """The attempt's result, planned within this run's share of the budget.
+
+        Raises `DeviceMemoryError` where the device runs out of memory all the same, and leaves nothing on it then; what
+        is tried next is up to the engine (`engines/memory_policy.py`).
+        """
+        given = self._measure()
+        planned = self.store.budget = Budget(int(self.memory_share * given.total))
         try:
-            for _ in range(1 + RETRIES):
-                with contextlib.suppress(*OUT_OF_MEMORY), exactly():
-                    return attempt()
-                self.store.clear()
-                self.store.budget = Budget(int(0.75 * self.store.budget.total))
+            with exactly():
+                return attempt()
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            log.warning("Out of memory: %s", error)
         finally:
             self.store.budget = given
+        # Outside of the handler, whose error holds on to everything that the attempt had on the device.
+        self.store.clear()
         raise DeviceMemoryError(
             "The device ran out of memory, of which {memory:.1f} GB were planned with; close other programs that "
             "use it, or choose a lower resolution.",
-            memory=given.total / GB,
+            memory=planned.total / GB,
         )
 
 

@@ -22,7 +22,7 @@ def preprocess_image(image: Image.Image) -> Image.Image:
     if scale < 1:
         size = (max(1, int(image.width * scale)), max(1, int(image.height * scale)))
         image = image.resize(size, Image.Resampling.LANCZOS)
-    image = image.crop(subject_box(np.asarray(image)[:, :, 3]))
+    image = image.crop(subject_square(np.asarray(image)[:, :, 3]))
     pixels = np.asarray(image, np.float32) / 255
     return Image.fromarray((pixels[:, :, :3] * pixels[:, :, 3:] * 255).astype(np.uint8))
 
@@ -32,7 +32,7 @@ def has_useful_alpha(image: Image.Image) -> bool:
     return image.mode == "RGBA" and bool((np.asarray(image)[:, :, 3] < 255).any())
 
 
-def subject_box(alpha: np.ndarray) -> tuple[float, float, float, float]:
+def subject_square(alpha: np.ndarray) -> tuple[float, float, float, float]:
     """The square (left, top, right, bottom) around what is clearly opaque; it may reach beyond the picture."""
     rows, columns = (np.flatnonzero((alpha > SUBJECT).any(axis)) for axis in (1, 0))
     if not len(rows):

@@ -113,7 +113,7 @@ class TexturingPipeline(Pipeline):
             progress.update("Colouring the surface", 1)
             return TexturedVoxels(coords, attributes, resolution, matrix)
 
-        return self._with_retries(attempt)
+        return self._within_budget(attempt)
 
     def _decoder_facts(self) -> tuple[Any, int, int]:
         outline = self.store.outline("tex_slat_decoder")

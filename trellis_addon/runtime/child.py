@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
-from typing import Any
+from typing import IO, Any
 
 from ..core.configuration import PYTHON_VARIABLE, configuration
 from ..core.errors import EngineError
 from ..core.folders import PACKAGE
 from ..core.messages import message, reason_of
+from ..core.progress import Progress
 from .layout import local_folder
 
 # Blender's Python runs isolated and ignores PYTHONPATH: the child takes its paths from its arguments.
@@ -79,15 +81,26 @@ def start_child(module: str, arguments: list[str], *, is_local: bool = False, **
         ) from error
 
 
-def run_child(module: str, arguments: list[str], check: Callable[[], None]) -> str:
+def run_child(
+    module: str, arguments: list[str], check: Callable[[], None], tell: Callable[[str, float], None] | None = None
+) -> str:
     """`start_child` in the local backend's Python, and wait for its end: what it complained of if it failed, else "".
 
-    `check` is called all the while; what it raises ends the process. Raises `EngineError` as `start_child` does.
+    `check` is called all the while; what it raises ends the process. `tell` hears a stage and how much is done (0..1)
+    of a process that reports to its parent (`parent_progress`). Raises `EngineError` as `start_child` does.
     """
-    child = start_child(module, arguments, is_local=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    streams = {"stdout": subprocess.DEVNULL if tell is None else subprocess.PIPE, "stderr": subprocess.PIPE}
+    child = start_child(module, arguments, is_local=True, **streams)
+    told: list[tuple[str, float]] = []  # the last one, until it is handed on
+    if child.stdout is not None:
+        # read here, and not by `communicate`, which hands it out at the end
+        lines, child.stdout = child.stdout, None
+        threading.Thread(target=_listen, args=(lines, told), daemon=True).start()
     try:
         while True:
             check()
+            while tell is not None and told:
+                tell(*told.pop())
             try:
                 _, said = child.communicate(timeout=_LOOK)  # reads on, or a talkative child would wait for ever
                 break
@@ -99,5 +112,21 @@ def run_child(module: str, arguments: list[str], check: Callable[[], None]) -> s
         raise
     if not child.returncode:
         return ""
-    lines = said.strip().splitlines()
-    return lines[-1] if lines else message("it ended with {exit_code}.", exit_code=child.returncode)
+    complaints = said.strip().splitlines()
+    return complaints[-1] if complaints else message("it ended with {exit_code}.", exit_code=child.returncode)
+
+
+def parent_progress() -> Progress:
+    """For a process that was started with `run_child`: a handle whose reports go to its parent, by standard output."""
+    return Progress(lambda stage, share: print(json.dumps([stage, share]), flush=True))
+
+
+def _listen(lines: IO[str], told: list[tuple[str, float]]) -> None:
+    """Keep the last report; whatever else the process prints is not for us."""
+    with lines:
+        for line in lines:
+            try:
+                stage, share = json.loads(line)
+                told[:] = [(str(stage), float(share))]
+            except (ValueError, TypeError):
+                continue

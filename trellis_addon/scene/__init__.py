@@ -8,6 +8,7 @@ masks            a mask to paint on
 cutout_preview   how a picture will be cut out, before it is used
 
 session          the queue of a session with everybody who listens to it
+background       the frame of whatever goes on in a thread: a bar, an end, a way to stop
 queue            generations that run while the artist works
 target           where a finished asset belongs, told at the start
 free_ground      room for something new, beside what stands there
@@ -19,6 +20,7 @@ arrival          the end of a generation: its results into the scene
 showing          where an asset can be seen
 resume           after a crash or in another file, what was begun goes on
 history          what the panel shows of earlier jobs and of the account
+exports          what is written out and takes long, with a line in the queue
 device           the device that a local generation would run on
 
 importing        from a GLB to one clean object

@@ -12,8 +12,6 @@ import json
 import logging
 import queue
 import threading
-import time
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -37,6 +35,7 @@ from ..core.parallel import IN_FLIGHT
 from ..core.progress import Progress
 from ..jobs.job import Asset, Job, notes_in
 from . import placeholder, waiting
+from .background import Work, perform, redraw
 from .target import Target
 
 log = logging.getLogger(__name__)
@@ -49,26 +48,22 @@ WAITS = ("running", "ready", "choose")
 
 
 @dataclass(eq=False)
-class Generation:
+class Generation(Work):
     """One line of the queue in the panel.
 
     `state`: "running"; "ready", its files here, to be imported as soon as the artist's hands are free; "choose",
     several results of which the artist takes some; "kept", finished, but the place it was meant for is not there,
     so that it waits for the artist's word; "done", "failed" or "cancelled".
     `said` is what the picture gave rise to warn of, `picture` the file of what its card shows.
-    `stop` is the artist's word to give it up; `is_left` says that Blender ends, and it does not.
+    `is_left` says that Blender ends, and it does not.
     `refused_field` is the path of the setting that the service does not take, `details` its raw reply, for a report.
     `picked` are the numbers of the results that the artist has ticked, `previews` their pictures as they get ready.
     `made` are the names that its objects came into the scene with, `has_card` says whether a card stood for it.
-    `usual` is how many seconds such a job has taken before, where there was one.
     """
 
     name: str
     target: Target
-    state: str = "running"
-    stage: str = "Waiting"
-    share: float = 0.0
-    message: str = ""
+    stage: str = field(default="Waiting", kw_only=True)
     refused_field: str = ""
     details: str = ""
     said: str = ""
@@ -76,23 +71,9 @@ class Generation:
     assets: tuple[Asset, ...] = ()
     picked: set[int] = field(default_factory=set)
     previews: dict[int, Path] = field(default_factory=dict)
-    usual: float | None = None
-    begun: float | None = None
     made: tuple[str, ...] = ()
     has_card: bool = False
-    id: str = field(default_factory=lambda: uuid.uuid4().hex)
-    stop: threading.Event = field(default_factory=threading.Event)
     is_left: bool = False
-
-    @property
-    def seconds_left(self) -> float | None:
-        """How long it will still take, from its own pace, or from how long others took; None while nobody knows."""
-        if self.state != "running" or self.begun is None:
-            return None
-        elapsed = time.monotonic() - self.begun
-        if self.share >= 0.1:
-            return elapsed * (1 - self.share) / self.share
-        return max(self.usual - elapsed, 0.0) or None if self.usual else None
 
 
 Report = Callable[..., None]  # sentences for the artist to read, while it goes on
@@ -236,9 +217,6 @@ def stop_all() -> None:
 
 
 def _work(generation: Generation, make: Make, is_resumed: bool) -> None:
-    def on_update(stage: str, share: float) -> None:
-        later(lambda: _update(generation, stage=stage, share=share))
-
     def report(*told: str) -> None:
         def tell() -> None:
             words = sentences(*told)
@@ -251,22 +229,22 @@ def _work(generation: Generation, make: Make, is_resumed: bool) -> None:
             raise Interrupted("{name}: goes on with the next session.", name=generation.name)
         return generation.stop.is_set()
 
-    progress = Progress(on_update, is_cancelled)
-    try:
+    def do(progress: Progress) -> Asset:
         with _IN_FLIGHT:
             progress.update("Preparing", 0.0)
-            asset = make(progress, report)
-        later(lambda: _finish(generation, asset))
-    except Interrupted as pause:
-        log.info("%s", pause)
-    except Cancelled:
+            return make(progress, report)
+
+    outcome = perform(generation, do, later, is_cancelled)
+    if isinstance(outcome, Interrupted):
+        log.info("%s", outcome)
+    elif isinstance(outcome, Cancelled):
         later(lambda: _cancelled(generation))
-    except TrellisError as error:
-        _fail(generation, error)
-        if is_resumed and isinstance(error, TakenError):
+    elif isinstance(outcome, TrellisError):
+        _fail(generation, outcome)
+        if is_resumed and isinstance(outcome, TakenError):
             later(lambda: forget_line(generation))
-    except Exception as error:
-        _fail(generation, unforeseen(error))
+    else:
+        later(lambda: _finish(generation, outcome))
 
 
 def _fail(generation: Generation, error: TrellisError) -> None:
@@ -296,7 +274,7 @@ def _pump() -> float | None:
         guarded(ready, on_turn.tell)
         changed = changed or (ready.state, ready.message) != before
     if changed:
-        _attempt(_redraw)
+        _attempt(redraw)
     is_at_work = any(g.state in ("running", "ready") for g in _generations)
     return INTERVAL if is_at_work or threads_at_work() else None
 
@@ -362,11 +340,7 @@ def update(generation: Generation, **changes: object) -> None:
 
 
 def _update(generation: Generation, **changes: object) -> None:
-    if generation.stop.is_set():  # it is being cancelled until it is over, whatever its thread still says
-        changes.pop("stage", None)
     if generation.state == "running":  # what comes late says nothing any more
-        if generation.begun is None and changes.get("share"):
-            generation.begun = time.monotonic()
         update(generation, **changes)
 
 
@@ -376,10 +350,3 @@ def _finish(generation: Generation, asset: Asset) -> None:
     # such as that less came than was asked for
     generation.said = sentences(generation.said, *notes_in(asset.provenance))
     guarded(generation, on_results.tell)
-
-
-def _redraw() -> None:
-    for window in bpy.context.window_manager.windows:
-        for area in window.screen.areas:
-            if area.type in ("VIEW_3D", "PREFERENCES"):
-                area.tag_redraw()

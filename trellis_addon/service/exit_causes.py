@@ -8,8 +8,8 @@ import signal
 import sys
 from pathlib import Path
 
+from ..core.device_faults import MEMORY_WORDS, lost_device
 from ..core.messages import message
-from ..engines.faults import MEMORY_WORDS, lost_device
 from .presence import LOG_BEGINS
 
 LOST = 75  # how the service says itself that it can use its device no more

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..core.messages import to_wire
 from ..task.settings import TASK_TYPE, Settings
 from .protocol import JsonObject
 
@@ -30,7 +31,11 @@ class Slot:
     def news(self) -> JsonObject:
         """How far it is; `stage` is the engine's word for what it does, once it has said one."""
         found: JsonObject = {"progress": self.progress}
-        return found | {"stage": self.stage} if self.stage else found
+        if self.stage:
+            found["stage"] = self.stage
+        if words := to_wire(self.stage):
+            found["stageTemplate"] = words
+        return found
 
 
 @dataclass

@@ -12,12 +12,12 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from ..core.configuration import IDLE_VARIABLE, configuration
+from ..core.device_faults import is_out_of_memory, why_lost
 from ..core.disk import is_full
 from ..core.errors import Cancelled, EngineError, FieldError, ImageError, LatentsError, TrellisError
 from ..core.messages import all_to_wire, message
 from ..core.progress import Progress
 from ..engines.devices import local_devices
-from ..engines.faults import is_out_of_memory, why_lost
 from ..task.settings import TRELLIS2_MODEL
 from ..task.task import result_seed
 from .addresses import AddressPolicy

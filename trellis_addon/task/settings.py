@@ -169,7 +169,29 @@ class Field:
         )
 
 
-def _sampler(group: str, what: str, steps: int, strength: float, rescale: float, rescale_t: float) -> tuple[Field, ...]:
+@dataclass(frozen=True)
+class SamplerDefaults:
+    """A sampler's own values, as they are published with the model.
+
+    Guidance is on within `guidance_interval`, of the time that runs from 1 (noise) to 0.
+    """
+
+    steps: int
+    guidance_strength: float
+    guidance_rescale: float
+    rescale_t: float
+    guidance_interval: tuple[float, float]
+
+
+# By their Python names.
+SAMPLER_DEFAULTS: Mapping[str, SamplerDefaults] = {
+    "sparse_structure": SamplerDefaults(12, 7.5, 0.7, 5.0, (0.6, 1.0)),
+    "shape_slat": SamplerDefaults(12, 7.5, 0.5, 3.0, (0.6, 1.0)),
+    "tex_slat": SamplerDefaults(12, 1.0, 0.0, 3.0, (0.6, 0.9)),
+}
+
+
+def _sampler(group: str, own: SamplerDefaults, what: str) -> tuple[Field, ...]:
     """The four fields that each of the model's three samplers has."""
     return (
         Field(
@@ -177,7 +199,7 @@ def _sampler(group: str, what: str, steps: int, strength: float, rescale: float,
             int,
             "Steps",
             f"Denoising steps for {what}; more is slower and, up to a point, cleaner",
-            model_default=steps,
+            model_default=own.steps,
             minimum=1,
             maximum=50,
         ),
@@ -186,7 +208,7 @@ def _sampler(group: str, what: str, steps: int, strength: float, rescale: float,
             float,
             "Guidance",
             f"How closely {what} follows the image; 1 turns guidance off",
-            model_default=strength,
+            model_default=own.guidance_strength,
             minimum=1,
             maximum=10,
         ),
@@ -195,7 +217,7 @@ def _sampler(group: str, what: str, steps: int, strength: float, rescale: float,
             float,
             "Guidance Rescale",
             "Damps the oversaturation that strong guidance brings: 0 corrects nothing, higher corrects more",
-            model_default=rescale,
+            model_default=own.guidance_rescale,
             minimum=0,
             maximum=1,
         ),
@@ -204,7 +226,7 @@ def _sampler(group: str, what: str, steps: int, strength: float, rescale: float,
             float,
             "Time Rescale",
             "Bends the sampling schedule: above 1, more of the steps go to the coarse, early part",
-            model_default=rescale_t,
+            model_default=own.rescale_t,
             minimum=1,
             maximum=6,
         ),
@@ -284,9 +306,9 @@ FIELDS: tuple[Field, ...] = (
         step=1024,
         unit=message("pixels"),
     ),
-    *_sampler("sparseStructure", message("the rough shape"), 12, 7.5, 0.7, 5.0),
-    *_sampler("shapeSlat", message("the detailed shape"), 12, 7.5, 0.5, 3.0),
-    *_sampler("texSlat", message("the surface's colours and materials"), 12, 1.0, 0.0, 3.0),
+    *_sampler("sparseStructure", SAMPLER_DEFAULTS["sparse_structure"], message("the rough shape")),
+    *_sampler("shapeSlat", SAMPLER_DEFAULTS["shape_slat"], message("the detailed shape")),
+    *_sampler("texSlat", SAMPLER_DEFAULTS["tex_slat"], message("the surface's colours and materials")),
 )
 
 # The sub-objects of `settings`, in order, with a heading for each.

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 
 from ..core.errors import Cancelled
 from ..core.messages import message
+from ..core.sizes import progress_words, size_words
 
 _WINDOW = 6.0  # seconds over which the speed is taken
-_UNITS = (("GB", 1e9), ("MB", 1e6), ("kB", 1e3))
 
 
 @dataclass
@@ -102,31 +102,9 @@ class Board:
         return (received - before) / (now - since) if now - since > 0.5 else 0.0
 
 
-def size_words(size: float) -> str:
-    """Bytes as people say them: "2.6 GB", "38 MB", "340 kB"."""
-    unit, scale = _unit(size)
-    return f"{_number(size / scale, unit)} {unit}"
-
-
-def progress_words(done: int, total: int | None) -> str:
-    """ "1.2 of 16.1 GB", in the unit of the whole; what is done alone where the whole is not known."""
-    if total is None:
-        return size_words(done)
-    unit, scale = _unit(total)
-    return f"{_number(done / scale, unit)} of {_number(total / scale, unit)} {unit}"
-
-
 def time_words(seconds: float) -> str:
     """ "40 s", "6 min", "2 h 5 min"."""
     if seconds < 90:
         return f"{max(seconds, 1):.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
-
-
-def _unit(size: float) -> tuple[str, float]:
-    return next(((unit, scale) for unit, scale in _UNITS if size >= 0.9995 * scale), _UNITS[-1])
-
-
-def _number(value: float, unit: str) -> str:
-    return f"{value:.1f}" if unit == "GB" else f"{value:.0f}"

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..core.progress import Progress
-from .board import Board, size_words
+from ..core.sizes import size_words
+from .board import Board
 from .errors import DownloadError
 from .file import FileDownload, Remote
 from .part import part_of

@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 import filelock
 import httpx
 
-from .board import Row, size_words
+from ..core.sizes import size_words
+from .board import Row
 from .errors import (
     LASTING,
     BrokenOff,

@@ -15,7 +15,7 @@ from pathlib import Path
 from ..core.errors import EngineError
 from ..core.messages import message
 from ..core.progress import Progress
-from ..transfer.board import progress_words, size_words
+from ..core.sizes import progress_words, size_words
 from ..transfer.errors import disk_trouble
 from ..transfer.part import CHUNK, Remote, fits, hash_file, leftovers_of, part_of
 from . import licences

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import json
-import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from ..core.messages import message, reason_of
+from ..formats.safetensors import HeaderError, end_of, read_header
+from ..formats.safetensors import entry_of as entry_of_tensor
 from ..transfer.part import part_of
 from .manifest import Entry, Manifest, read_manifest
 from .published import BY_KEY, GROUP_OF_PATH, GROUPS, Group, WeightFile
@@ -89,20 +89,19 @@ def whats_wrong(path: Path, wanted: WeightFile) -> str:
 
 
 def bad_head(path: Path, size: int) -> str:
-    """What is wrong with the head of a safetensors file: its length in 8 bytes, then JSON with all places."""
+    """What is wrong with the head of a safetensors file, as far as it tells; "" for nothing."""
     try:
         with path.open("rb") as file:
-            length = struct.unpack("<Q", file.read(8))[0]
-            if not 2 <= length <= min(size - 8, _MAX_HEADER):
-                return message("it is no safetensors file")
-            head = json.loads(file.read(length))
-        ends = [tensor["data_offsets"][1] for key, tensor in head.items() if key != "__metadata__"]
-        if max(ends, default=0) != size - 8 - length:
-            return message("its tensors do not fill it")
-    except (struct.error, ValueError, RecursionError, KeyError, IndexError, TypeError, AttributeError):
+            header = read_header(file, size, _MAX_HEADER)
+    except HeaderError:
         return message("it is no safetensors file")
     except OSError as error:
         return message("it cannot be read ({reason})", reason=reason_of(error))
+    entries = [entry_of_tensor(told) for told in header.tensors.values()]
+    if not all(entries):
+        return message("it is no safetensors file")
+    if end_of(filter(None, entries)) != size - header.body:
+        return message("its tensors do not fill it")
     return ""
 
 

@@ -45,7 +45,7 @@ def nearest_in_row(
         source[y, x] = y * width + x
         return
     best = float(best_y - y) * float(best_y - y)
-    step = 1
+    step = int(1)
     while step < width and float(step) * float(step) < best:
         if x >= step:
             there = row[y, x - step]

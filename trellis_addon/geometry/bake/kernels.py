@@ -1,5 +1,4 @@
 # Kernels are not Python to a type checker, and in them int(0) is a variable where 0 is a constant.
-# ruff: noqa: UP018
 # mypy: ignore-errors
 """Warp kernels of the bake: where a texel lies on the mesh, the dense surface's normal as that place sees it, sparse
 trilinear sampling, and ambient occlusion."""

@@ -6,5 +6,6 @@ mesh              the finished mesh with its textures, and its file
 quality           an asset's quality as one flat table of numbers
 quality_mesh      the numbers of its mesh
 quality_texture   the numbers of its unwrapping and its colours
+warm_up           finishing something small, so that what is compiled is there
 roundtrip         any textured GLB to one clean asset in its place, as a program of its own
 """

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...core.errors import Cancelled, EngineError, FieldError, InputError
+from ...core.errors import EngineError, FieldError, InputError
 from ...core.messages import message
 from ...core.progress import Progress
 from ...formats.glb.tangents import tangents
@@ -109,9 +109,11 @@ def finish(
 
     `remesh` makes one clean outer shell, otherwise the surface keeps its topology and is only cleaned. `transparency`
     is "OPAQUE", "MASK" or "BLEND" where that is known; otherwise the texels decide. `provenance` (JSON data) goes into
-    the file beside the quality figures. With a `placement` the mesh leaves the cube at last, in the file too. `device`
-    is Warp's: "cpu", or "cuda:0" for baking there. Raises `InputError` for arrays and options that cannot be,
-    `EngineError` when nothing is left to finish, and `Cancelled`.
+    the file beside the quality figures. With a `placement` the mesh leaves the cube at last, in the file too. Raises
+    `InputError` for arrays and options that cannot be, `EngineError` when nothing is left to finish, and `Cancelled`.
+
+    `device` is Warp's, for unwrapping and baking. On "cpu" the same input gives the same bytes on every machine, which
+    engines promise for the same seed: what the product makes is made there. "cuda:0" adds sums in another order.
     """
     progress = progress or Progress()
     _check(dense, decimation_target, texture_size, texture_format)
@@ -217,15 +219,7 @@ def texture_again(
 
 def _named(progress: Progress, stage: str) -> Progress:
     """A handle that reports all stages within this one under its name."""
-
-    def stopped() -> bool:
-        try:
-            progress.check()
-        except Cancelled:
-            return True
-        return False
-
-    return Progress(lambda _, fraction: progress.update(stage, fraction), stopped)
+    return Progress(lambda _, fraction: progress.update(stage, fraction), progress.is_cancelled)
 
 
 def _volume(dense: DenseAsset, device: str) -> Volume:

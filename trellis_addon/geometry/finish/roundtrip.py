@@ -19,6 +19,7 @@ from ...core.errors import TrellisError
 from ...core.progress import Progress
 from ...formats.glb.read import read_glb
 from ...formats.glb.textured_mesh import TexturedMesh
+from ...runtime.child import parent_progress
 from ..voxelise.voxelise import OVoxel, voxelise
 from .finish import DenseAsset, FinishedAsset, Placement, finish
 
@@ -86,6 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--faces", type=int, default=100_000, help="the most triangles of the result (default 100000)")
     parser.add_argument("--keep-topology", action="store_true", help="clean the surface, but do not remesh it")
     parser.add_argument("--format", choices=("webp", "png"), default="webp", help="of the textures (default webp)")
+    parser.add_argument("--report", action="store_true", help="print how far it is, as lines of JSON")
     options = parser.parse_args(arguments)
     start = time.perf_counter()
     try:
@@ -97,6 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             remesh=not options.keep_topology,
             texture_format=options.format,
             name=options.source.stem,
+            progress=parent_progress() if options.report else None,
         )
         options.target.write_bytes(asset.glb)
     except (TrellisError, OSError) as error:

@@ -42,9 +42,7 @@ class Surface:
     numbers that do not exist. Vertices that are not finite make their faces unreachable.
     """
 
-    def __init__(
-        self, vertices: ArrayLike, faces: ArrayLike, *, device: str | None = None, warp: bool | None = None
-    ) -> None:
+    def __init__(self, vertices: ArrayLike, faces: ArrayLike, *, device: str = "cpu", warp: bool | None = None) -> None:
         self.vertices: F32 = np.ascontiguousarray(vertices, np.float32).reshape(-1, 3)
         self.faces: I32 = np.ascontiguousarray(faces, np.int32).reshape(-1, 3)
         if not len(self.faces):

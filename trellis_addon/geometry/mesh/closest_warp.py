@@ -15,11 +15,11 @@ _FAR = 1.0e15
 
 
 class WarpTriangles:
-    """Triangles in a bounding volume hierarchy on one of Warp's devices (the CPU when none is named)."""
+    """Triangles in a bounding volume hierarchy on one of Warp's devices."""
 
-    def __init__(self, vertices: NDArray[np.float32], faces: NDArray[np.int32], device: str | None) -> None:
+    def __init__(self, vertices: NDArray[np.float32], faces: NDArray[np.int32], device: str = "cpu") -> None:
         start_warp()
-        self._device = device or "cpu"
+        self._device = device
         self._mesh = wp.Mesh(
             points=on_device(vertices, wp.vec3, self._device),
             indices=on_device(faces.reshape(-1), wp.int32, self._device),

@@ -71,7 +71,7 @@ def join_edges(
 @wp.kernel
 def number_groups(above: wp.array(dtype=wp.int32), label: wp.array(dtype=wp.int32), number: wp.array(dtype=wp.int32)):
     """One thread: groups (N,) numbered by their lowest node; `number` (1,) gets how many there are."""
-    groups = 0
+    groups = int(0)
     for i in range(above.shape[0]):
         root = root_of(above, i)
         if root == i:
@@ -89,7 +89,7 @@ def number_groups(above: wp.array(dtype=wp.int32), label: wp.array(dtype=wp.int3
 def turned_root_of(above: wp.array(dtype=wp.int32), face: int) -> int:
     """Twice the root, and 1 if the face is wound differently."""
     at = int(face)
-    turn = 0
+    turn = int(0)
     while above[at] >> 1 != at:
         step = above[at]
         further = above[step >> 1]
@@ -134,7 +134,7 @@ def number_windings(
     label: wp.array(dtype=wp.int32),
 ):
     """One thread: 1 for faces (M,) wound differently from the lowest of their group, -1 in torn ones; and the group."""
-    groups = 0
+    groups = int(0)
     for f in range(above.shape[0]):
         root = turned_root_of(above, f)
         if root >> 1 == f:

@@ -74,9 +74,9 @@ def list_edges(
     number: wp.array(dtype=wp.int32),
 ):
     """One thread: where in `order` (3 M,) another edge starts; `number` (1,) gets how many there are."""
-    last_low = -1
-    last_high = -1
-    edges = 0
+    last_low = int(-1)
+    last_high = int(-1)
+    edges = int(0)
     for i in range(order.shape[0]):
         a = faces[order[i]]
         b = faces[next_corner(order[i])]
@@ -178,7 +178,7 @@ def closed_fans(
     """A thread for each vertex: whether a walk round it comes back when it has seen all of its faces."""
     v = wp.tid()
     at = int(corner[v])
-    steps = 0
+    steps = int(0)
     walking = bool(degree[v] > 0)
     while walking:
         at = twin[next_corner(next_corner(at))]
@@ -222,7 +222,7 @@ def cell_keys(
 @wp.kernel
 def count_lowest(faces: wp.array(dtype=wp.int32), count: wp.array(dtype=wp.int32), unsorted: wp.array(dtype=wp.bool)):
     """One thread: how many faces have each vertex (N,) as their lowest; `unsorted` (1,): whether that ever falls."""
-    last = -1
+    last = int(-1)
     for f in range(faces.shape[0] / 3):
         v = wp.min(faces[3 * f], wp.min(faces[3 * f + 1], faces[3 * f + 2]))
         count[v] += 1

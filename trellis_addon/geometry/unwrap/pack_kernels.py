@@ -1,5 +1,4 @@
 # Kernels are not Python to a type checker, and in them int(0) is a variable where 0 is a constant.
-# ruff: noqa: UP018
 # mypy: ignore-errors
 """The packer's inner loops, as Warp kernels for the CPU: shapes on a grid of cells, and their places in a strip.
 
@@ -114,10 +113,10 @@ def list_spans(
     if kind == 1:
         bit = wp.uint8(RIM)
     at = first[c, r, kind]
-    most = 0
+    most = int(0)
     for y in range(size[c, r][1]):
         row = start[c, r] + wp.int64(y * width)
-        begun = -1
+        begun = int(-1)
         for x in range(width):  # the last cell of a row is never set
             inside = (cells[row + wp.int64(x)] & bit) != wp.uint8(0)
             if inside and begun < 0:
@@ -127,7 +126,7 @@ def list_spans(
                 if kind == 1 and x - begun > most:
                     most = x - begun
                     longest[c, r] = at
-                begun = -1
+                begun = int(-1)
                 at += 1
 
 
@@ -158,7 +157,7 @@ def leftmost(
     if widest[y + key[0]] < key[2] - key[1]:
         return -1
     lead = int(longest)
-    x = 0
+    x = int(0)
     while x + width <= run.shape[1]:
         jump = obstacle(run, spans[lead], x, y)
         k = int(first)
@@ -212,18 +211,18 @@ def place_shapes(
             height = size[c, r][1]
             class_w = size_class(width)
             class_h = size_class(height)
-            y = 0
+            y = int(0)
             if n >= patience:
                 # A shape of about this size found nothing below: nor, most likely, will this one.
                 y = int(floor[class_w, class_h])
             # Up in strides to the first fit, then down from there by single cells.
-            x = -1
+            x = int(-1)
             while x < 0 and width <= strip and y + height <= run.shape[0] and float(y) + reach[c, r] < best:
                 x = leftmost(run, spans, longest[c, r], first[c, r, 1], end[c, r, 1], widest, width, y)
                 y += stride
             if x >= 0:
                 y -= stride
-                lower = 1
+                lower = int(1)
                 while lower < stride and y > 0:
                     below = leftmost(run, spans, longest[c, r], first[c, r, 1], end[c, r, 1], widest, width, y - 1)
                     if below >= 0:
@@ -246,7 +245,7 @@ def place_shapes(
 @wp.func
 def occupy(run: wp.array2d(dtype=wp.int32), y: int, x0: int, x1: int) -> None:
     """Cells x0 up to x1 of a row are taken; what lies to the left is told."""
-    value = 0
+    value = int(0)
     if x1 < run.shape[1]:
         value = wp.min(run[y, x1], 0)
     x = x1 - 1
@@ -261,7 +260,7 @@ def occupy(run: wp.array2d(dtype=wp.int32), y: int, x0: int, x1: int) -> None:
                 run[y, x] = value
                 x -= 1
         else:
-            value = 0
+            value = int(0)
             while x >= 0 and run[y, x] > 0:
                 value += 1
                 run[y, x] = value
@@ -271,8 +270,8 @@ def occupy(run: wp.array2d(dtype=wp.int32), y: int, x0: int, x1: int) -> None:
 @wp.func
 def widest_run(run: wp.array2d(dtype=wp.int32), y: int) -> int:
     """The most free cells next to each other in a row."""
-    most = 0
-    x = 0
+    most = int(0)
+    x = int(0)
     while x < run.shape[1]:
         cells = run[y, x]
         most = wp.max(most, cells)

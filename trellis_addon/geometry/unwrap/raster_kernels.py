@@ -1,5 +1,4 @@
 # Kernels are not Python to a type checker, and in them int(0) is a variable where 0 is a constant.
-# ruff: noqa: UP018
 # mypy: ignore-errors
 """Warp kernels of the rasteriser; they run on the CPU and on a GPU and give the same on both."""
 

@@ -25,9 +25,9 @@ from ...core.configuration import configuration
 from ...core.errors import Cancelled, NetworkSettingsError, TrellisError
 from ...core.messages import message
 from ...core.progress import Progress
+from ...core.sizes import size_words
 from ...core.version import VERSION
 from ...runtime.layout import LocalFolder, chosen_folder, local_folder
-from ..environment.plan import megabytes
 from .redact import redacted
 
 _SELFTEST_SECONDS = 60.0  # with loading PyTorch from a cold disk
@@ -160,10 +160,10 @@ def _devices(found: _Findings) -> Iterator[str]:
         yield f"held by {holder.name} (process {holder.pid}): {_gb(holder.used)}"
     yield f"main memory {_gb(machine.memory)}, {_gb(machine.memory_free)} free; {os.cpu_count()} threads"
     disk = free_disk(found.folder.root)
-    yield f"disk of the folder: {megabytes(disk)} free"
+    yield f"disk of the folder: {size_words(disk)} free"
     if 0 < disk < _LEAST_DISK:
         found.problem(
-            message("Only {free} of the folder's disk are free.", free=megabytes(disk)),
+            message("Only {free} of the folder's disk are free.", free=size_words(disk)),
             message("Make room, or choose another folder."),
         )
     build = choose_build(machine)
@@ -217,9 +217,9 @@ def _weights(found: _Findings) -> Iterator[str]:
         key = group.group.key
         why = group.problem.rstrip(".") if group.have else ""
         if group.have or key in wanted:
-            have = megabytes(group.size)
+            have = size_words(group.size)
             if group.have != group.size:
-                have = f"{megabytes(group.have)} of {have}"
+                have = f"{size_words(group.have)} of {have}"
             yield f"{key}: {group.state}, {have}{'; ' + why if why else ''}"
         if why:
             damaged.append(key)
@@ -426,5 +426,5 @@ def _date(seconds: float) -> str:
 
 
 def _gb(size: float) -> str:
-    """Memory, which is counted in binary steps, as cards are sold; disks and downloads are not: `plan.megabytes`."""
+    """Memory, which is counted in binary steps, as cards are sold; disks and downloads are not: `core.sizes`."""
     return f"{size / 2**30:.1f} GB" if size >= 2**30 else f"{size / 2**20:.0f} MB"

@@ -20,6 +20,7 @@ from ...core.progress import Progress
 from ...transfer.errors import PASSING, BrokenOff, DownloadError
 from ...transfer.failures import explain, is_lasting, short
 from .builds import TorchBuild
+from .default_index import default_index
 from .lock import Wanted, Wheel, best_wheel
 from .pip_settings import PipSettings
 from .python import Python
@@ -90,7 +91,8 @@ class Finder:
         """The folders and addresses to look at, the nearest first."""
         if self.folder is not None:
             return [str(self.folder)]
-        pages = [f"{index.rstrip('/')}/{wanted.name}/" for index in self.settings.indexes]
+        indexes = [index or default_index() for index in self.settings.indexes]
+        pages = [f"{index.rstrip('/')}/{wanted.name}/" for index in indexes]
         if build.index and (wanted.wheel is None or "+" in wanted.version):
             pages.append(f"{build.index.rstrip('/')}/{wanted.name}/")
         return [*self.settings.find_links, *pages]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING
 from ...core.errors import Cancelled, EngineError, OfflineError
 from ...core.messages import reason_of
 from ...core.progress import Progress
+from ...core.sizes import size_words
 from ...core.version import VERSION
 from ...runtime.code import ensure_code
 from ...runtime.layout import Installation, LocalFolder
@@ -29,12 +31,14 @@ from . import virtual
 from .index import Finder, Found
 from .lock import Wanted, installer, load_lock, lock_id, select, wanted_by
 from .pip_settings import pip_settings
-from .plan import Plan, downloaded_bytes, make_plan, megabytes, unpacked_bytes
+from .plan import Plan, downloaded_bytes, make_plan, unpacked_bytes
 from .python import VERSIONS, Python, look_at
 from .remove import delete, give_folder_up, holds_anything
 
 if TYPE_CHECKING:
     import httpx
+
+log = logging.getLogger(__name__)
 
 __all__ = ["Plan", "ensure_code", "install", "is_outdated", "make_plan"]
 
@@ -63,6 +67,17 @@ except Exception as error:
     device = "cpu"
 with open(sys.argv[1], "w", encoding="utf-8") as answer:
     json.dump({"python": platform.python_version(), "torch": torch.__version__, "device": device}, answer)
+"""
+
+# Every kernel of the finishing, into the environment's own cache.
+_COMPILATION = """
+import sys, warnings
+warnings.simplefilter("ignore")
+sys.path.append(sys.argv[1])
+import warp
+warp.config.quiet = True
+from trellis_addon.geometry.finish.warm_up import warm_up
+warm_up()
 """
 
 
@@ -118,9 +133,11 @@ def _install(plan: Plan, progress: Progress, allow_network: bool) -> Installatio
     virtual.make_environment(new, python, uv, folder, progress)
     virtual.fill_environment(new, wheels, python, uv, folder, progress.part(0.73, 0.92))
     progress.update("Trying it", 0.92)
-    tried = _try(new, folder, progress.part(0.92, 0.98))
-    progress.update("Copying the library", 0.98)
-    ensure_code(folder)
+    tried = _try(new, folder, progress.part(0.92, 0.95))
+    progress.update("Copying the library", 0.95)
+    code = ensure_code(folder)
+    progress.update("Compiling for this computer", 0.96)
+    _compile(new, code, folder, progress.part(0.96, 0.99))
     _swap(new, folder)
     state = Installation(
         version=VERSION,
@@ -245,8 +262,8 @@ def _demand_room(plan: Plan, wanted: Sequence[Wanted], found: Sequence[Found]) -
         raise EngineError(
             "The installation needs {needed} and {free} are free on the disk of {folder}; free some space, or "
             "choose another folder.",
-            needed=megabytes(needed),
-            free=megabytes(free),
+            needed=size_words(needed),
+            free=size_words(free),
             folder=plan.folder.root,
         )
 
@@ -265,6 +282,17 @@ def _try(env: Path, folder: LocalFolder, progress: Progress) -> dict[str, str]:
         raise EngineError("The new environment gave no answer when it was tried; install again.") from error
     finally:
         answer.unlink(missing_ok=True)
+
+
+def _compile(env: Path, code: Path, folder: LocalFolder, progress: Progress) -> None:
+    """Finish something small, while there is a wait anyway: else the first asset has to wait for what it compiles.
+
+    Whatever goes wrong there is told with that asset, and does not undo an installation.
+    """
+    try:
+        virtual.run_in(env, _COMPILATION, [str(code)], folder, progress)
+    except EngineError as error:
+        log.warning("Nothing was compiled beforehand: %s", error)
 
 
 def _swap(new: Path, folder: LocalFolder) -> None:

@@ -13,12 +13,13 @@ from pathlib import Path
 from ...core.configuration import configuration
 from ...transfer.pip_files import pip_files, read_pip_files
 
-PUBLIC_INDEX = "https://pypi.org/simple"
+PUBLIC_INDEX = ""  # pip's own, whose address pip itself knows: `default_index`
 
 
 @dataclass(frozen=True)
 class PipSettings:
-    """`indexes` are addresses of simple indexes, the first one asked first; `find_links` folders or pages of links.
+    """`indexes` are addresses of simple indexes, the first one asked first, pip's own where one is empty; `find_links`
+    are folders or pages of links.
 
     `certificate` is a file of certificates to trust besides the system's, `proxy` the address of a proxy; "" for none.
     """

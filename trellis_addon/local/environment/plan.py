@@ -10,6 +10,7 @@ from pathlib import Path
 from ...core.errors import EngineError
 from ...core.folders import EXTENSION
 from ...core.messages import message
+from ...core.sizes import size_words
 from ...runtime.layout import LocalFolder, chosen_folder, local_folder
 from ...runtime.running import running
 from ...transfer.part import part_of
@@ -90,7 +91,7 @@ def make_plan(
         disk = download + unpacked_bytes(wanted, chosen) + _SPARE
         if there:
             notes.append(
-                message("An installation was broken off here: {done} are downloaded already.", done=megabytes(there))
+                message("An installation was broken off here: {done} are downloaded already.", done=size_words(there))
             )
     except EngineError as error:
         if not obstacles:
@@ -101,8 +102,8 @@ def make_plan(
             message(
                 "The installation needs {needed} and {free} are free on the disk of {folder}; free some "
                 "space, or choose another folder.",
-                needed=megabytes(disk),
-                free=megabytes(free),
+                needed=size_words(disk),
+                free=size_words(free),
                 folder=place.root,
             )
         )
@@ -138,11 +139,6 @@ def downloaded_bytes(folder: LocalFolder, wheel: Wheel) -> int:
     """The bytes of a wheel that an earlier attempt has downloaded."""
     target = folder.downloads / wheel.file
     return sum(path.stat().st_size for path in (target, part_of(target)) if path.is_file())
-
-
-def megabytes(size: int) -> str:
-    """Bytes as they are shown: 812 MB, 2.6 GB."""
-    return f"{size / 1e9:.1f} GB" if size >= 0.9995e9 else f"{size / 1e6:.0f} MB"
 
 
 def _about_folder(folder: LocalFolder, machine: Machine) -> list[str]:

@@ -73,9 +73,9 @@ def rebuild(
     Raises `EngineError` with what the process said, `Cancelled`.
     """
     arguments = [str(source), str(target), "--resolution", str(resolution)]
-    arguments += ["--texture-size", str(texture_size), "--faces", str(faces)]
+    arguments += ["--texture-size", str(texture_size), "--faces", str(faces), "--report"]
     progress.update("Rebuilding", 0.0)
-    what = run_child(".geometry.finish.roundtrip", arguments, progress.check)
+    what = run_child(".geometry.finish.roundtrip", arguments, progress.check, progress.update)
     if what:
         raise EngineError("The objects could not be rebuilt: {what}", what=what)
 

@@ -5,43 +5,27 @@ It runs in a thread that never touches `bpy`; what is drawn of it is changed on 
 
 from __future__ import annotations
 
-import logging
-import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import bpy
 
 from ...core.errors import Cancelled, TrellisError
-from ...core.messages import message
 from ...core.progress import Progress
-from .. import queue
-
-log = logging.getLogger(__name__)
+from .. import background, queue
 
 _STOP_WAIT = 8.0  # seconds that the extension's going waits for the work to put down its tools
 
 
 @dataclass(eq=False)
-class Work:
+class Work(background.Work):
     """`kind` is "install", "weights", "remove_weights", "worker", "remove" or "doctor".
 
-    `state` is "running", "done", "failed" or "cancelled"; `message` is the sentence of a failure. `stage` says in the
-    library's words what is done, of a download also its size, speed and the time left.
+    Of a download `stage` says its size, speed and the time left as well.
     """
 
     kind: str
-    state: str = "running"
-    stage: str = ""
-    share: float = 0.0
-    message: str = ""
-    stop: threading.Event = field(default_factory=threading.Event)
-    ended: threading.Event = field(default_factory=threading.Event)
-
-    @property
-    def is_stopping(self) -> bool:
-        return self.state == "running" and self.stop.is_set()
 
 
 @dataclass
@@ -87,10 +71,17 @@ def start(
     work = _current.work = Work(kind)
 
     def run() -> Callable[[], None]:
-        finish = _do(work, do, then)
+        outcome = background.perform(work, do, queue.later)
 
         def on_main() -> None:
-            finish()
+            if isinstance(outcome, Cancelled):
+                work.state = "cancelled"
+            elif isinstance(outcome, TrellisError):
+                work.state, work.message = "failed", outcome.message
+            else:
+                work.state, work.share = "done", 1.0
+                if then is not None:
+                    then(outcome)
             if ended is not None:
                 ended()
 
@@ -117,44 +108,3 @@ def stop_all() -> None:
     if work is not None and work.state == "running":
         work.stop.set()
         work.ended.wait(_STOP_WAIT)
-
-
-def _do(work: Work, do: Callable[[Progress], Any], then: Callable[[Any], None] | None) -> Callable[[], None]:
-    """In a thread: the work itself; returns what the main thread is to do afterwards."""
-    told: list[tuple[str, float]] = []  # what the main thread has not shown yet: a download reports more than that
-
-    def show() -> None:
-        work.stage, work.share = told[-1]
-        told.clear()
-
-    def on_update(stage: str, share: float) -> None:
-        told.append((stage, share))
-        if len(told) == 1:
-            queue.later(show)
-
-    def finish(state: str, message: str = "") -> Callable[[], None]:
-        def end() -> None:
-            work.state, work.message = state, message
-
-        return end
-
-    try:
-        result = do(Progress(on_update, work.stop.is_set))
-    except Cancelled:
-        return finish("cancelled")
-    except TrellisError as error:
-        return finish("failed", error.message)
-    except Exception as error:
-        log.exception("The work on the local backend failed")
-        return finish(
-            "failed", message("Unexpected problem ({kind}); the console has the details.", kind=type(error).__name__)
-        )
-    finally:
-        work.ended.set()
-
-    def succeed() -> None:
-        work.state, work.share = "done", 1.0
-        if then is not None:
-            then(result)
-
-    return succeed

@@ -168,6 +168,7 @@ def _replies() -> dict[str, JsonObject]:
                 "status": {"enum": ["processing", "success"]},
                 "progress": {**_COUNT, "maximum": 100},
                 "stage": {**_TEXT, "description": "The engine's word for what it does just now."},
+                "stageTemplate": {"type": "object", "description": "What that is made of, where it has values."},
                 "resultIndex": {**_COUNT, "description": "Which of several results."},
                 "seed": _COUNT,
                 "cost": {"const": 0},

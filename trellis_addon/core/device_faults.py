@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..core.errors import DeviceMemoryError
-from ..core.messages import message
+from .errors import DeviceMemoryError
+from .messages import message
 
 # In lower case. CUDA and ROCm, cuBLAS and cuDNN, Metal, then main memory on Linux and on Windows.
 MEMORY_WORDS = (
