@@ -7,6 +7,7 @@ loads its names late (".api"), for a process of its own (".engines.export"), or 
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,6 +35,7 @@ def read_graph(root: Path, *, named: bool = True) -> dict[str, set[str]]:
     return {name: set(_imports(name, path, files, named)) - {name} for name, path in files.items() if path.is_file()}
 
 
+@functools.cache
 def unreachable(root: Path) -> set[str]:
     """The modules that no entry of the product reaches, but for those that are waiting for one."""
     graph = read_graph(root)
