@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
@@ -19,6 +20,7 @@ import pytest
 HERE = Path(__file__).resolve().parent
 # Names, attributes and texts that stand for Blender in the tests
 _WORDS = re.compile(r"\bbpy\b|\.blend\b|\bblender\b(?!\.svg)|bl_ext|\bscene\b|TRELLIS2_OT_", re.I)
+_HAS_DOCSTRING = 0x4000000  # of a code's flags, from Python 3.13 on
 _FIXTURES = {"clean", "extension_zip"}
 
 
@@ -60,11 +62,19 @@ def _reaches(thing: Any, seen: set[int]) -> bool:
 
 def _code_reaches(code: CodeType, names: dict[str, Any], seen: set[int]) -> bool:
     for name in code.co_names:
-        if _WORDS.fullmatch(name) or (name in names and _reaches(names[name], seen)):
+        if _reaches(names[name], seen) if name in names else _WORDS.fullmatch(name):
             return True
     inner = [part for part in code.co_consts if isinstance(part, CodeType)]
-    texts = [part for part in code.co_consts if isinstance(part, (str, tuple, frozenset))]
+    constants = code.co_consts[1:] if _has_docstring(code) else code.co_consts
+    texts = [part for part in constants if isinstance(part, (str, tuple, frozenset))]
     return any(_reaches(text, seen) for text in texts) or any(_code_reaches(part, names, seen) for part in inner)
+
+
+def _has_docstring(code: CodeType) -> bool:
+    """Whether its first constant only tells about it. Before Python 3.13 a function without has None there."""
+    if sys.version_info >= (3, 13):
+        return bool(code.co_flags & _HAS_DOCSTRING)
+    return bool(code.co_consts) and isinstance(code.co_consts[0], str)
 
 
 def _is_ours(thing: Any) -> bool:

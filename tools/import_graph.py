@@ -7,6 +7,7 @@ loads its names late (".api"), for a process of its own (".engines.export"), or 
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,16 +22,20 @@ WAITING = {
 _IN_A_STRING = re.compile(r"(?:^|(?<=[\s\"']))(\.[a-z_]\w*(?:\.\w+)*|trellis_addon(?:\.\w+)+)(?=$|[\s\"';])")
 
 
-def read_graph(root: Path) -> dict[str, set[str]]:
-    """The modules by their dotted names ("" is the extension's own `__init__`), each with those that it imports."""
+def read_graph(root: Path, *, named: bool = True) -> dict[str, set[str]]:
+    """The modules by their dotted names ("" is the extension's own `__init__`), each with those that it imports.
+
+    `named` takes in those that are only named in a string.
+    """
     files = {"": root / "__init__.py"}
     for top in TOPS:
         for path in sorted((root / top).rglob("*.py")):
             parts = path.relative_to(root).with_suffix("").parts
             files[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
-    return {name: set(_imports(name, path, files)) - {name} for name, path in files.items() if path.is_file()}
+    return {name: set(_imports(name, path, files, named)) - {name} for name, path in files.items() if path.is_file()}
 
 
+@functools.cache
 def unreachable(root: Path) -> set[str]:
     """The modules that no entry of the product reaches, but for those that are waiting for one."""
     graph = read_graph(root)
@@ -55,15 +60,19 @@ def _packages_of(name: str, known: dict[str, set[str]]) -> list[str]:
     return [above for end in range(1, len(parts)) if (above := ".".join(parts[:end])) in known]
 
 
-def _imports(name: str, path: Path, known: dict[str, Path]) -> Iterator[str]:
+def _imports(name: str, path: Path, known: dict[str, Path], named_too: bool) -> Iterator[str]:
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    told = {
+        id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)
+    }  # docstrings name, and load nothing
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             candidates = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             base = _from(package, node)
             candidates = [base, *(f"{base}.{alias.name}".removeprefix(".") for alias in node.names)]
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+        elif named_too and isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in told:
             named = [found.strip() for found in _IN_A_STRING.findall(node.value)]
             candidates = [one for one in named if one[0] != "."]
             candidates += [f"{above}{one}" for one in named if one[0] == "." for above in {package, "trellis_addon"}]

@@ -40,7 +40,7 @@ def floors(root: Path) -> list[list[str]]:
 
 def picture(root: Path) -> str:
     """The SVG."""
-    graph, order = read_graph(root), floors(root)
+    graph, order = read_graph(root, named=False), floors(root)
     home = {name: number for number, floor in enumerate(order) for name in floor}
 
     def floor_of(module: str) -> int | None:

@@ -10,10 +10,10 @@ A picture becomes a task, a task a job, a job a GLB, and that an object in the s
 each knows only those below it, which a linter checks:
 
 core        errors, progress, folders, locks: what everything stands on
+transfer    files from the web, gone on with after a break
 task        what is asked for, each setting once
 images      pictures in: upright, with their subject cut out
 formats     GLB files, and what is kept to go on from
-transfer    files from the web, gone on with after a break
 runtime     processes of ours, and the local backend's folder
 weights     the weights of TRELLIS.2 on this machine
 geometry    voxels to a clean, light, textured mesh, and back
