@@ -251,7 +251,7 @@ class Supervisor:
         if not told:
             return ""
         time.sleep(_GRACE)
-        known = {end["pid"]: str(end["cause"]) for end in presence.ends(folder)}
+        known = {end["pid"]: end["cause"] for end in presence.ends(folder)}
         return known.get(service.pid) or self._note_end(service.pid, None)
 
     def _note_end(self, pid: int, code: int | None) -> str:
