@@ -323,3 +323,39 @@ def test_every_template_of_a_language_takes_the_values(language: str) -> None:
         if names and words:
             said = message(template, **dict.fromkeys(names, 1))
             assert translated(said, lambda _, words=words: words) == words.format(**dict.fromkeys(names, 1))
+
+
+ASIAN = re.compile("[\u3000-\u303f\uff00-\uffef\u4e00-\u9fff]")  # letters and punctuation
+
+
+@pytest.mark.parametrize("go_wrong", [go_wrong for go_wrong, _ in REAL])
+def test_a_real_error_is_said_in_german(
+    go_wrong: Callable[[Path], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RUNWARE_API_KEY", raising=False)
+    with pytest.raises(TrellisError) as raised:
+        go_wrong(tmp_path)
+    said = said_in("de_DE", raised.value)
+    assert said != str(raised.value) and not ASIAN.search(said)
+
+
+def test_punctuation_is_the_languages() -> None:
+    german = {
+        "The job {name} failed: {reason}": "Der Auftrag „{name}“ ist fehlgeschlagen: {reason}",
+        "The image is {kind}; use {formats}.": "Das Bild ist {kind}; {formats} benutzen.",
+        ", ": " / ",
+        "{others} and {last}": "{others} und {last}",
+    }
+    image = ImageError("The image is {kind}; use {formats}.", kind="big", formats=enumeration(["PNG", "JPEG", "WebP"]))
+    both = sentences(message("The job {name} failed: {reason}", name="lamp", reason=image), "So.")
+    assert both == "The job lamp failed: The image is big; use PNG, JPEG and WebP. So."
+    said = translated(both, lambda template: german.get(template, template))
+    assert said == "Der Auftrag „lamp“ ist fehlgeschlagen: Das Bild ist big; PNG / JPEG und WebP benutzen. So."
+    sides = images.prepare(disc(100).crop((20, 20, 80, 80))).warnings[0]
+    assert "links, rechts, oben und unten" in said_in("de_DE", sides)
+
+
+def test_no_word_of_one_language_is_in_another() -> None:
+    for name, known in LANGUAGES.items():
+        found = [words for words in known.values() if ASIAN.search(words)]
+        assert bool(found) == (name == "zh_HANS")

@@ -231,7 +231,7 @@ class Supervisor:
         if not told:
             return ""
         time.sleep(_GRACE)
-        known = {end["pid"]: str(end["cause"]) for end in presence.ends(folder)}
+        known = {end["pid"]: end["cause"] for end in presence.ends(folder)}
         return known.get(service.pid) or self._restarts.has_ended(service.pid, None)
 
     def _start_again(self, run: _Run) -> bool:

@@ -60,7 +60,7 @@ def fetch(url: str, transport: httpx.BaseTransport | None = None) -> bytes:
         raise ImageError(str(error)) from error
     except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
         if (told := explain(error)) is not None:
-            raise ImageError(str(told)) from error
+            raise ImageError(told.message) from error
         raise ImageError(
             "The image at {url} cannot be fetched ({kind}); check the address and the network.",
             url=shown,

@@ -146,7 +146,7 @@ def _run(listener: socket.socket, options: Options, parent: int | None) -> int:
     except sqlite3.Error as error:
         return _refuse(message("The service's folder cannot be read ({reason}); choose another folder.", reason=error))
     except TrellisError as error:
-        return _refuse(str(error))
+        return _refuse(error.message)
     guard = Guard(options.limits)
     config = uvicorn.Config(
         create_app(service, _own_hosts(host, port) if is_this_machine(host) else None, options.limits),
@@ -271,7 +271,7 @@ def cannot_start(options: Options) -> str:
     try:
         idle_minutes()
     except TrellisError as error:
-        return str(error)
+        return error.message
     if workers is not None and not 1 <= workers <= MOST_WORKERS:
         return message(
             "{workers} workers cannot be; choose a number from 1 to {limit}.", workers=workers, limit=MOST_WORKERS

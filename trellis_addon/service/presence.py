@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ..core.locks import take_lock
+from ..core.messages import from_wire, to_wire
 
 WORKER = "worker.json"
 CLIENTS = "clients"
@@ -50,20 +51,23 @@ def note_end(folder: Path, pid: int, cause: str) -> None:
     """Write down that the worker `pid` has ended unasked."""
     known = [end for end in ends(folder) if end["pid"] != pid]
     with contextlib.suppress(OSError):  # on a full disk it is only not known later; whoever watches goes on
-        _write(folder / ENDS, [*known, {"pid": pid, "time": time.time(), "cause": cause}][-_KEPT_ENDS:])
+        _write(
+            folder / ENDS, [*known, {"pid": pid, "time": time.time(), "cause": cause, **to_wire(cause)}][-_KEPT_ENDS:]
+        )
 
 
 def ends(folder: Path) -> list[dict[str, Any]]:
     """The last ends, the oldest first: `pid`, `time` in Unix seconds, `cause` in words."""
     told = _read(folder / ENDS)
     listed = told if isinstance(told, list) else []
-    return [end for end in listed if isinstance(end, dict) and {"pid", "time", "cause"} <= end.keys()]
+    known = [end for end in listed if isinstance(end, dict) and {"pid", "time", "cause"} <= end.keys()]
+    return [{**end, "cause": from_wire(str(end["cause"]), end)} for end in known]
 
 
 def last_end(folder: Path) -> str:
     """The cause of the last end; empty where none is known."""
     known = ends(folder)
-    return str(known[-1]["cause"]) if known else ""
+    return known[-1]["cause"] if known else ""
 
 
 class WorkerUser:

@@ -124,7 +124,7 @@ def shown(url: str) -> str:
 def broken_line(name: str, host: str, error: Exception) -> DownloadError:
     """The error of a connection that was not made, or did not hold."""
     if (told := explain(error, host)) is not None:
-        return DownloadError(str(told)) if is_lasting(error) else BrokenOff(str(told))
+        return DownloadError(told.message) if is_lasting(error) else BrokenOff(told.message)
     reason = short(error)
     if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
         return BrokenOff(

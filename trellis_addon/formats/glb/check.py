@@ -184,7 +184,8 @@ class _Checker:
             items = _list(self.document.get(kind), kind)
             if len(items) > MAX_ITEMS:
                 raise _damaged(message("it has too many {kind}: {items}", kind=kind, items=len(items)))
-            self._known[kind] = [_object(item, message("one of its {kind}", kind=kind)) for item in items]
+            what = message("one of its {kind}", kind=kind)
+            self._known[kind] = [_object(item, what) for item in items]
         return self._known[kind]
 
     def _index(self, value: Any, kind: str, what: str) -> int:

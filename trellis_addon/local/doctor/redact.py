@@ -9,8 +9,10 @@ import platform
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from ...core.configuration import configuration
+from ...core.messages import Message, message
 
 HIDDEN = "***"
 
@@ -40,6 +42,21 @@ _PATTERNS = (
     # somebody's folder, also of another user or another machine
     (re.compile(r"(?:[A-Za-z]:)?[\\/]+(?:home|Users)[\\/]+[^\\/\s:\"',;]+"), "~"),
 )
+
+
+def redacted_message(said: str) -> Message:
+    """The same of a message, which keeps its template where that says no more than the text may."""
+    text = redacted(said)
+    made = _without_secrets(said)
+    return made if isinstance(made, Message) and made == text else message(text)
+
+
+def _without_secrets(value: Any) -> Any:
+    if isinstance(value, Message) and value.values:
+        return message(value.template, **{name: _without_secrets(each) for name, each in value.values.items()})
+    if isinstance(value, tuple):
+        return tuple(map(_without_secrets, value))
+    return value if isinstance(value, Message) or not isinstance(value, str) else redacted(value)
 
 
 def redacted(text: str, environment: Mapping[str, str] | None = None) -> str:

@@ -28,7 +28,7 @@ from ...core.progress import Progress
 from ...core.sizes import size_words
 from ...core.version import VERSION
 from ...runtime.layout import LocalFolder, chosen_folder, local_folder
-from .redact import redacted
+from .redact import redacted, redacted_message
 
 _SELFTEST_SECONDS = 60.0  # with loading PyTorch from a cold disk
 _LEAST_DISK = 2 * 2**30  # bytes
@@ -84,7 +84,7 @@ def report(
         found.progress.update(message("Examining: {title}", title=title), share)
         found.section(title, lines)
     found.progress.update(message("Examining"), 1.0)
-    problems = tuple(Problem(redacted(each.what), redacted(each.cure)) for each in found.problems)
+    problems = tuple(Problem(redacted_message(each.what), redacted_message(each.cure)) for each in found.problems)
     head = [f"TRELLIS.2 for Blender {VERSION}: report of {datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC", ""]
     head += [f"PROBLEM  {problem.what}\n         {problem.cure}" for problem in problems] or ["No problem was found."]
     return Report(redacted("\n".join([*head, *found.lines])) + "\n", problems)
@@ -215,12 +215,12 @@ def _weights(found: _Findings) -> Iterator[str]:
     missing, damaged, first = [], [], ""
     for group in status(folder):
         key = group.group.key
-        why = group.problem.rstrip(".") if group.have else ""
+        why = group.problem if group.have else ""
         if group.have or key in wanted:
             have = size_words(group.size)
             if group.have != group.size:
                 have = f"{size_words(group.have)} of {have}"
-            yield f"{key}: {group.state}, {have}{'; ' + why if why else ''}"
+            yield f"{key}: {group.state}, {have}{'; ' + why.rstrip('.') if why else ''}"
         if why:
             damaged.append(key)
             first = first or why
@@ -228,7 +228,7 @@ def _weights(found: _Findings) -> Iterator[str]:
             missing.append(key)
     if damaged:
         found.problem(
-            message("Weights are not the published ones ({damaged}): {first}.", damaged=damaged, first=first),
+            message("Weights are not the published ones ({damaged}): {first}", damaged=damaged, first=first),
             message("Download them again."),
         )
     if missing:

@@ -157,7 +157,7 @@ class Finder:
             ) from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             if (told := explain(error)) is not None:
-                raise DownloadError(str(told)) if is_lasting(error) else BrokenOff(str(told)) from None
+                raise DownloadError(told.message) if is_lasting(error) else BrokenOff(told.message) from None
             raise BrokenOff(
                 "{index} cannot be reached ({reason}); check the connection, or name your proxy in HTTPS_PROXY or "
                 "your own index in PIP_INDEX_URL.",

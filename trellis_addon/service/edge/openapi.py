@@ -148,6 +148,8 @@ def _replies() -> dict[str, JsonObject]:
             {
                 "code": _TEXT,
                 "message": {**_TEXT, "description": "One sentence: the fact, and what can be done."},
+                "template": {**_TEXT, "description": "What the message is made of, to say it in another language."},
+                "values": {"type": "object", "description": "What stands for the names in the template."},
                 "parameter": {**_TEXT, "description": "The field that is wrong, such as settings.resolution."},
                 "type": _TEXT,
                 "allowedValues": {"type": "array"},
@@ -190,6 +192,11 @@ def _replies() -> dict[str, JsonObject]:
                     "type": "array",
                     "items": _TEXT,
                     "description": "Sentences about what was done otherwise than asked.",
+                },
+                "noteTemplates": {
+                    "type": "array",
+                    "items": {"type": "object"},
+                    "description": "The `template` and `values` of each note that has some.",
                 },
                 "outputs": _open({"files": {"type": "array", "items": file}}, ["files"]),
                 "request": {"type": "array", "items": {"type": "object"}},
