@@ -144,7 +144,10 @@ class Service:
         cause = last_end(self.folder.path) or message("it was ended by force, or the machine was switched off")
         if record.starts >= MOST_STARTS:
             sentence = message(
-                "The worker ended {count} times in the middle of this task, which is given up. The last time: {cause}.",
+                "The worker ended twice in the middle of this task, which is given up. The last time: {cause}."
+                if record.starts == 2
+                else "The worker ended {count} times in the middle of this task, which is given up. The last time: "
+                "{cause}.",
                 count=record.starts,
                 cause=cause,
             )
