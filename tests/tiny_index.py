@@ -92,9 +92,7 @@ def tiny_index(ballast: int = 0) -> TinyIndex:
         assert spec is not None and spec.origin is not None
         folder = Path(spec.origin).parent
         sources = sorted(folder.rglob("*.py"))  # with packages inside, as newer filelocks have
-        index.add(
-            name, "9.9", {path.relative_to(folder.parent).as_posix(): path.read_bytes() for path in sources}
-        )
+        index.add(name, "9.9", {path.relative_to(folder.parent).as_posix(): path.read_bytes() for path in sources})
     return index
 
 
