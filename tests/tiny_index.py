@@ -91,7 +91,8 @@ def tiny_index(ballast: int = 0) -> TinyIndex:
         spec = find_spec(name)
         assert spec is not None and spec.origin is not None
         folder = Path(spec.origin).parent
-        index.add(name, "9.9", {f"{name}/{path.name}": path.read_bytes() for path in sorted(folder.glob("*.py"))})
+        sources = sorted(folder.rglob("*.py"))  # with packages inside, as newer filelocks have
+        index.add(name, "9.9", {path.relative_to(folder.parent).as_posix(): path.read_bytes() for path in sources})
     return index
 
 

@@ -1,4 +1,4 @@
-"""Write trellis_addon/local/wheels.json: which wheels the local backend is made of, by version, size and hash.
+"""Write trellis_addon/local/environment/wheels.json: the wheels of the local backend, by version, size and hash.
 
     python tools/make_lock.py                            newest versions that pyproject.toml allows
     python tools/make_lock.py --torch-wheels DIR         also the hashes of PyTorch's other builds that lie there
@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-TARGET = ROOT / "trellis_addon" / "local" / "wheels.json"
+TARGET = ROOT / "trellis_addon" / "local" / "environment" / "wheels.json"
 sys.path.insert(0, str(ROOT))
 
 from trellis_addon.local.environment.builds import TORCH_VERSION  # noqa: E402

@@ -74,7 +74,7 @@ answer = {"python": platform.python_version(), "torch": "2.13.0+cpu", "device": 
 open(sys.argv[1], "w").write(json.dumps(answer))
 """
 QUICK = f"""
-from trellis_addon.local import install as installing, virtual
+from trellis_addon.local.environment import install as installing, virtual
 virtual.fill_environment = lambda *arguments: None
 installing._TRIAL = {QUICK_TRIAL!r}
 """
@@ -458,7 +458,7 @@ def test_what_a_killed_installation_started_is_waited_for(chosen: Path) -> None:
         "from trellis_addon.runtime.layout import LocalFolder; from trellis_addon.runtime import running\n"
         "from trellis_addon.local.environment import virtual\n"
         "folder = LocalFolder(Path(sys.argv[1]))\n"
-        "with running.alone(folder): virtual._run(['sh', '-c', 'echo begun; sleep 1.5'], folder, Progress())"
+        "with running.exclusive(folder): virtual._run(['sh', '-c', 'echo begun; sleep 1.5'], folder, Progress())"
     )
     process = subprocess.Popen([sys.executable, "-c", program, str(chosen)], cwd=ROOT)
     log = folder.logs / "install.log"
@@ -523,7 +523,7 @@ def test_the_library_is_copied_by_version(tmp_path: Path, monkeypatch: pytest.Mo
     folder.claim()
     (folder.code("0.0.9") / "trellis_addon").mkdir(parents=True)
     place = ensure_code(folder)
-    assert place == folder.code() and (place / "trellis_addon" / "cli.py").is_file()
+    assert place == folder.code() and (place / "trellis_addon" / "cli" / "__init__.py").is_file()
     assert not folder.code("0.0.9").exists()
     (place / "mark").touch()
     assert ensure_code(folder) == place and (place / "mark").exists(), "what is there is not copied again"

@@ -24,7 +24,6 @@ from ..service import presence
 from ..service.folder import PREFIX
 
 _PATIENCE = 90.0  # seconds that another program may take to start the worker
-# What a worker takes over from the environment of whoever starts it.
 
 
 class Home(Protocol):

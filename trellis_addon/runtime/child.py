@@ -26,14 +26,14 @@ held = importlib.import_module("trellis_addon.runtime.running").hold() if is_ins
 sys.exit(importlib.import_module("trellis_addon" + module).main(arguments))
 """
 
-
-# The Python that has PyTorch and what else the local backend needs; Blender's own has not.
-
 _LOOK = 0.1  # seconds between two looks at whether a child is to stop
 
 
 def local_python() -> str:
-    """The Python of the local backend: what the variable names, or else the installed one, or else this one."""
+    """The Python of the local backend, which has PyTorch and what else that needs, as Blender's own has not.
+
+    It is what the variable names, or else the installed one, or else this one.
+    """
     named = configuration().python
     if named:
         return named

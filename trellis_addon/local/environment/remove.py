@@ -66,7 +66,7 @@ def drop_root(folder: LocalFolder) -> None:
 
 
 def give_folder_up(folder: LocalFolder) -> None:
-    """Make the folder nobody's; `running.alone` takes it away then."""
+    """Make the folder nobody's; `running.exclusive` takes it away then."""
     for path in (folder.state_file.with_suffix(".new"), folder.state_file):
         for _ in delete(path):
             pass

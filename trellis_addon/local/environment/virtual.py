@@ -204,7 +204,7 @@ def _run(
                 stderr=subprocess.STDOUT,
                 env=environment,
                 creationflags=HIDDEN,
-                close_fds=os.name == "nt",  # see `running.alone`
+                close_fds=os.name == "nt",  # see `running.exclusive`
             )
         except OSError as error:
             raise _Failed(
