@@ -37,6 +37,7 @@ from . import (
     seed,
     service,
     sources,
+    subject,
 )
 
 _modules = (
@@ -48,6 +49,7 @@ _modules = (
     asset_tools,
     sources,
     mask,
+    subject,
     seed,
     service,
     local,

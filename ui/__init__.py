@@ -12,7 +12,18 @@ layout        what the panels share
 thumbnails    small pictures of jobs as icons
 """
 
-from . import asset_panel, job_panels, local_setup, overlay, panels, picture, preferences, presets, thumbnails
+from . import (
+    asset_panel,
+    job_panels,
+    local_setup,
+    marking_overlay,
+    overlay,
+    panels,
+    picture,
+    preferences,
+    presets,
+    thumbnails,
+)
 
 _modules = (
     thumbnails,
@@ -24,6 +35,7 @@ _modules = (
     job_panels,
     asset_panel,
     overlay,
+    marking_overlay,
 )
 
 
