@@ -104,13 +104,13 @@ class TRELLIS2_PG_image(bpy.types.PropertyGroup):
         description="Image of the picture's proportions whose transparency, or else brightness, is the subject",
         update=_look_again,
     )
-    subject: FloatVectorProperty(  # type: ignore[valid-type]
+    subject: FloatVectorProperty(
         name="Subject",
         description="The box around the subject: left, top, right, bottom in the picture's pixels from its upper left",
         size=4,
         update=_look_again,
     )
-    strokes: StringProperty(  # type: ignore[valid-type]
+    strokes: StringProperty(
         name="Strokes",
         description="What was drawn over the picture to correct what the box gives",
         options={"HIDDEN"},

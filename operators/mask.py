@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bpy
+from bpy.app.translations import pgettext_rpt
 
 from ..trellis_addon.core.errors import TrellisError
 from ..trellis_addon.scene.words import translate
@@ -85,7 +86,7 @@ class TRELLIS2_OT_mask_paint(OnImage, bpy.types.Operator):
         from ..trellis_addon.scene.image_editor import show_beside
 
         if bpy.app.background:
-            self.report({"ERROR"}, "Painting needs a window")
+            self.report({"ERROR"}, pgettext_rpt("Painting needs a window"))
             return {"CANCELLED"}
         show_beside(context, context.scene.trellis2.image.trellis2.mask, "PAINT")
         return {"FINISHED"}

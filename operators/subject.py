@@ -25,7 +25,7 @@ class TRELLIS2_OT_mark_subject(OnImage, bpy.types.Operator):
     bl_label = "Mark the Subject..."
     bl_options = {"REGISTER", "UNDO"}
 
-    box: FloatVectorProperty(  # type: ignore[valid-type]
+    box: FloatVectorProperty(
         name="Box",
         description="Left, top, right and bottom in the picture's pixels, from its upper left",
         size=4,
