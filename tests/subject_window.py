@@ -54,6 +54,14 @@ def on_screen(x, y):
     r, size = region(areas('IMAGE_EDITOR')[0], 'WINDOW'), state().image.size
     u, v = r.view2d.view_to_region(x / size[0], 1 - y / size[1], clip=False)
     return [r.x + u, window().height - (r.y + v)]
+def is_seen(obj):
+    'Whether all of it lies in what the sidebar leaves of the viewport.'
+    from bpy_extras.view3d_utils import location_3d_to_region_2d
+    from mathutils import Vector
+    area = viewport()
+    r, r3d, sidebar = region(area, 'WINDOW'), area.spaces.active.region_3d, region(area, 'UI')
+    found = [location_3d_to_region_2d(r, r3d, obj.matrix_world @ Vector(c)) for c in obj.bound_box]
+    return all(p is not None and 0 < p.x < sidebar.x - r.x and 0 < p.y < r.height for p in found)
 def press(operator, **values):
     area = viewport()
     with bpy.context.temp_override(window=window(), area=area, region=region(area, 'UI')):
@@ -163,6 +171,8 @@ def marked_with_the_mouse_and_generated(window: Window, pictures: Path) -> None:
     assert window.value("len(ours()), len(cards())") == [1, 0]
     sides = window.value("list(ours()[0].dimensions)")
     assert sides[0] < 0.7 * sides[2], "the lantern, not the photograph"
+    assert window.value("[o.name for o in window().view_layer.objects if o.select_get()] == [ours()[0].name]")
+    assert window.value("is_seen(ours()[0])"), "beside the cube, and not behind the sidebar"
 
 
 def escape_leaves_all_as_it_was(window: Window, pictures: Path) -> None:
