@@ -190,10 +190,21 @@ def escape_leaves_all_as_it_was(window: Window, pictures: Path) -> None:
     assert window.value("marking()") is False, "a click elsewhere is the end of it"
 
 
+def the_preview_follows_what_is_painted_on_a_mask(window: Window, pictures: Path) -> None:
+    window.run(f"bpy.ops.trellis2.mark_subject(box={_BOX})\nbpy.ops.trellis2.mask_new()\npress('mask_paint')")
+    window.wait_for("areas('IMAGE_EDITOR') and areas('IMAGE_EDITOR')[0].spaces.active.mode == 'PAINT'")
+    window.wait_for("look() and look().cutout == 'mask'")
+    time.sleep(1.0)
+    before = window.value("list(look().subject)")
+    _drag(window, (120, 700), (320, 700))
+    window.wait_for(f"look() and look().subject[0] > {before[0] + 100}", timeout=30.0)
+
+
 TESTS: tuple[Callable[[Window, Path], None], ...] = (
     a_photograph_is_no_dead_end,
     marked_with_the_mouse_and_generated,
     escape_leaves_all_as_it_was,
+    the_preview_follows_what_is_painted_on_a_mask,
 )
 
 if __name__ == "__main__":
