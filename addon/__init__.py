@@ -5,6 +5,7 @@ local_properties   what the preferences keep about the local backend
 variables          what the preferences say of this machine, told to the library
 properties         the task's settings as properties of the scene
 backend_state      what the artist should know of a backend before it is asked
+picture_state      whether the panel's picture can be used there
 service_answers    what came of asking a service whether it is there
 local_words        words for the state of the local backend
 translations       the interface in other languages

@@ -8,7 +8,15 @@ from __future__ import annotations
 from typing import Any
 
 import bpy
-from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, PointerProperty, StringProperty
+from bpy.props import (
+    BoolProperty,
+    EnumProperty,
+    FloatProperty,
+    FloatVectorProperty,
+    IntProperty,
+    PointerProperty,
+    StringProperty,
+)
 
 from ..trellis_addon.task.settings import INT32_MAX, SETTABLE, Field, Settings
 from .preferences import preferences
@@ -77,9 +85,16 @@ class TRELLIS2_PG_image(bpy.types.PropertyGroup):
         name="Cutout",
         description="How the subject is told from its background",
         items=[
-            ("AUTO", "Automatic", "By the picture's transparency; without any, a plain background is removed"),
-            ("MASK", "Mask", "By another image: white, or opaque, is the subject"),
-            ("WHOLE", "Whole Picture", "Nothing is cut out; the background becomes part of the asset"),
+            # the numbers are what a .blend keeps
+            ("AUTO", "Automatic", "By the picture's transparency; without any, a plain background is removed", 0),
+            (
+                "MARKED",
+                "Marked Subject",
+                "By a box around the subject, and strokes: out of a background of any kind",
+                3,
+            ),
+            ("MASK", "Mask", "By another image: white, or opaque, is the subject", 1),
+            ("WHOLE", "Whole Picture", "Nothing is cut out; the background becomes part of the asset", 2),
         ],
         update=_look_again,
     )
@@ -88,6 +103,17 @@ class TRELLIS2_PG_image(bpy.types.PropertyGroup):
         name="Mask",
         description="Image of the picture's proportions whose transparency, or else brightness, is the subject",
         update=_look_again,
+    )
+    subject: FloatVectorProperty(
+        name="Subject",
+        description="The box around the subject: left, top, right, bottom in the picture's pixels from its upper left",
+        size=4,
+        update=_look_again,
+    )
+    strokes: StringProperty(
+        name="Strokes",
+        description="What was drawn over the picture to correct what the box gives",
+        options={"HIDDEN"},
     )
 
 
@@ -101,10 +127,10 @@ class TRELLIS2_PG_scene(bpy.types.PropertyGroup):
         name="Run On",
         description="Where the asset is made",
         items=[
-            ("draft", "Draft", "A quick relief, made on this computer without any weights"),
-            ("local", "Local GPU", "TRELLIS.2 on this computer; the draft where its weights are not installed"),
-            ("remote", "Remote", "TRELLIS.2 at Runware; needs an API key and costs a few cents"),
-            ("service", "Service", "A service of your own, at the address in the preferences"),
+            ("draft", "Draft", "A quick relief, made on this computer without any weights", 0),
+            ("local", "Local GPU", "TRELLIS.2 on this computer; the draft where its weights are not installed", 1),
+            ("remote", "Remote", "TRELLIS.2 at Runware; needs an API key and costs a few cents", 2),
+            ("service", "Service", "A service of your own, at the address in the preferences", 3),
         ],
         update=_ask_device,
     )

@@ -4,6 +4,7 @@ generate        starting generations: the panel's button, a dropped file, a scri
 placing         where new assets come to stand
 sources         pictures into the panel from everywhere
 mask            how the picture is cut out, and a mask to paint on
+subject         the subject of a picture, marked by hand
 seed            the lock beside the seed
 queue           the buttons beside a line of the queue
 jobs            the history: place, repeat, fetch, remove
@@ -37,6 +38,7 @@ from . import (
     seed,
     service,
     sources,
+    subject,
 )
 
 _modules = (
@@ -48,6 +50,7 @@ _modules = (
     asset_tools,
     sources,
     mask,
+    subject,
     seed,
     service,
     local,

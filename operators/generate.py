@@ -19,6 +19,7 @@ from bpy.props import (
 )
 
 from ..addon.backend_state import price_of
+from ..addon.picture_state import refusal
 from ..addon.preferences import backend_of, preferences, remote_key_source, service_url
 from ..addon.properties import read_settings, write_settings
 from ..trellis_addon.core.errors import TrellisError
@@ -135,6 +136,8 @@ class _Generate(Mixin):
         image = state.image
         if image is None:
             raise ImageError("There is no image: choose one in the panel, or drop a file onto the viewport.")
+        if problem := refusal(state):  # before there is a card of it, or a job
+            raise ImageError(problem)
         return [(clean_name(name_of(image)), loader_of(image, may_leave=True))]
 
 

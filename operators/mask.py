@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import bpy
+from bpy.app.translations import pgettext_rpt
 
 from ..trellis_addon.core.errors import TrellisError
 from ..trellis_addon.scene.words import translate
 from .mixin import Mixin
 
 
-class _OnImage(Mixin):
+class OnImage(Mixin):
     """What the operators share: they work on the panel's image."""
 
     @classmethod
@@ -20,7 +21,7 @@ class _OnImage(Mixin):
         return True
 
 
-class TRELLIS2_OT_image_check(_OnImage, bpy.types.Operator):
+class TRELLIS2_OT_image_check(OnImage, bpy.types.Operator):
     """Look at the picture again, after it or its mask was painted on"""
 
     bl_idname = "trellis2.image_check"
@@ -43,7 +44,7 @@ class TRELLIS2_OT_image_check(_OnImage, bpy.types.Operator):
         return {"FINISHED"}
 
 
-class TRELLIS2_OT_mask_new(_OnImage, bpy.types.Operator):
+class TRELLIS2_OT_mask_new(OnImage, bpy.types.Operator):
     """Make a mask to paint on in the Image Editor: white is the subject, black is left out"""
 
     bl_idname = "trellis2.mask_new"
@@ -65,7 +66,33 @@ class TRELLIS2_OT_mask_new(_OnImage, bpy.types.Operator):
         return {"FINISHED"}
 
 
-class TRELLIS2_OT_mask_open(_OnImage, bpy.types.Operator):
+class TRELLIS2_OT_mask_paint(OnImage, bpy.types.Operator):
+    """Paint on the mask in an Image Editor beside the panel: white is the subject, black is left out"""
+
+    bl_idname = "trellis2.mask_paint"
+    bl_label = "Paint Mask"
+    bl_options = {"INTERNAL"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        if not super().poll(context):
+            return False
+        if context.scene.trellis2.image.trellis2.mask is None:
+            cls.poll_message_set("There is no mask yet: make or choose one")
+            return False
+        return True
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        from ..trellis_addon.scene.image_editor import show_beside
+
+        if bpy.app.background:
+            self.report({"ERROR"}, pgettext_rpt("Painting needs a window"))
+            return {"CANCELLED"}
+        show_beside(context, context.scene.trellis2.image.trellis2.mask, "PAINT")
+        return {"FINISHED"}
+
+
+class TRELLIS2_OT_mask_open(OnImage, bpy.types.Operator):
     """Take a picture file for the mask: its transparency, or else its brightness, is what the subject is"""
 
     bl_idname = "trellis2.mask_open"
@@ -98,5 +125,5 @@ class TRELLIS2_OT_mask_open(_OnImage, bpy.types.Operator):
 
 
 register, unregister = bpy.utils.register_classes_factory(
-    (TRELLIS2_OT_image_check, TRELLIS2_OT_mask_new, TRELLIS2_OT_mask_open)
+    (TRELLIS2_OT_image_check, TRELLIS2_OT_mask_new, TRELLIS2_OT_mask_paint, TRELLIS2_OT_mask_open)
 )

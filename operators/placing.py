@@ -49,13 +49,22 @@ def target_in_view(context: bpy.types.Context, uuid: str = "", name: str = "") -
 
 def free_ground(context: bpy.types.Context, wanted: Sequence[float]) -> Location:
     """The nearest place to the one wanted where nothing stands that is to be seen; it is looked for to the right."""
-    from ..trellis_addon.scene.free_ground import eye_of, free_place, right_of
+    from ..trellis_addon.scene.free_ground import eye_of, frame_of, free_place, right_of
 
     height = context.scene.trellis2.height
-    view = _view(context)
-    if view is None:
+    area = _viewport(context)
+    if area is None:
         return free_place(context.view_layer, wanted, height, height)
-    return free_place(context.view_layer, wanted, height, height, right_of(view), eye_of(view))
+    view = area.spaces.active.region_3d
+    return free_place(
+        context.view_layer,
+        wanted,
+        height,
+        height,
+        right_of(view),
+        eye_of(view),
+        None if bpy.app.background else frame_of(area),
+    )
 
 
 def turn_to_view(context: bpy.types.Context, place: Sequence[float]) -> float:
@@ -99,9 +108,14 @@ def _filing() -> dict[str, str]:
 
 
 def _view(context: bpy.types.Context) -> bpy.types.RegionView3D | None:
-    """The 3D view that is looked at: the one under the mouse, or else the window's largest."""
-    area = context.area if context.area is not None and context.area.type == "VIEW_3D" else largest_view(context)
+    """The 3D view that is looked at."""
+    area = _viewport(context)
     return area.spaces.active.region_3d if area is not None else None
+
+
+def _viewport(context: bpy.types.Context) -> bpy.types.Area | None:
+    """The viewport that is looked at: the one under the mouse, or else the window's largest."""
+    return context.area if context.area is not None and context.area.type == "VIEW_3D" else largest_view(context)
 
 
 def largest_view(context: bpy.types.Context) -> bpy.types.Area | None:

@@ -1,18 +1,32 @@
 """What the artist sees: panels, the page in the preferences, and what is drawn over the viewport.
 
-panels        the N-panel
-picture       the picture in it, and how it will be cut out
-presets       settings under a name
-job_panels    the queue of this session, and the history
-asset_panel   the selected asset
-preferences   the page in the preferences
-local_setup   the local backend in it
-overlay       what is drawn over the cards in the viewport
-layout        what the panels share
-thumbnails    small pictures of jobs as icons
+panels           the N-panel
+picture          the picture in it, and how it will be cut out
+presets          settings under a name
+job_panels       the queue of this session, and the history
+asset_panel      the selected asset
+preferences      the page in the preferences
+local_setup      the local backend in it
+overlay          what is drawn over the cards in the viewport
+marking_overlay  what is drawn over a picture while its subject is marked
+mask_painting    the preview follows what is painted on a mask
+layout           what the panels share
+thumbnails       small pictures of jobs as icons
 """
 
-from . import asset_panel, job_panels, local_setup, overlay, panels, picture, preferences, presets, thumbnails
+from . import (
+    asset_panel,
+    job_panels,
+    local_setup,
+    marking_overlay,
+    mask_painting,
+    overlay,
+    panels,
+    picture,
+    preferences,
+    presets,
+    thumbnails,
+)
 
 _modules = (
     thumbnails,
@@ -24,6 +38,8 @@ _modules = (
     job_panels,
     asset_panel,
     overlay,
+    marking_overlay,
+    mask_painting,
 )
 
 

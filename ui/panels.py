@@ -6,6 +6,7 @@ import bpy
 from bpy.app.translations import pgettext_iface
 
 from ..addon.backend_state import Line, counts, expectations, is_draft, price_of, problems, state_lines
+from ..addon.picture_state import refusal
 from ..addon.preferences import preferences
 from ..addon.properties import is_locked
 from ..trellis_addon.task.settings import SAMPLERS, SETTABLE, Field
@@ -35,7 +36,7 @@ class TRELLIS2_PT_main(Panel, bpy.types.Panel):
         _draw_lines(layout, problems(state), context)
         button = layout.column()
         button.scale_y = 1.6
-        button.enabled = state.image is not None
+        button.enabled = state.image is not None and refusal(state) is None
         button.operator("trellis2.generate", text=_button_text(state), translate=False, icon="MESH_MONKEY")
         if price := price_of(state):
             wrapped(layout, pgettext_iface("About {price}").format(price=price), context)

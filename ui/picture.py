@@ -10,66 +10,97 @@ from bpy.app.handlers import persistent
 from bpy.app.translations import pgettext_iface
 
 from ..addon.loaded import loaded
+from ..addon.picture_state import cuts_out, look_of
 from .layout import wrapped
 
-_KEPT = 64  # previews, before they are made anew
+_KEPT = 32  # previews, before they are made anew
+_PREVIEW = 9.0  # its height, in rows
 _previews: bpy.utils.previews.ImagePreviewCollection | None = None
 
 
 def draw_picture(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
-    """The image with its preview, where else to take one from, and its cutout."""
+    """The picture's choice in one row, what will be used of it, and how it is cut out."""
     image = context.scene.trellis2.image
-    column = layout.column(align=True)
-    column.template_ID_preview(
-        context.scene.trellis2, "image", open="trellis2.image_open", rows=3, cols=5, hide_buttons=False
-    )
-    column.menu("TRELLIS2_MT_sources", icon="IMAGE_DATA")
+    row = layout.row(align=True)
+    row.template_ID(context.scene.trellis2, "image", open="trellis2.image_open")
     if image is None:
+        layout.menu("TRELLIS2_MT_sources", icon="IMAGE_DATA")
         wrapped(layout, pgettext_iface("Choose a picture, or drop one here"), context, icon="INFO")
-    elif image.type != "RENDER_RESULT":
+        return
+    row.menu("TRELLIS2_MT_sources", text="", icon="IMAGE_DATA")
+    if image.type != "RENDER_RESULT":
         _draw_cutout(layout, context, image)
 
 
 def draw_warnings(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
-    """What is wrong with the picture, or will make a poor asset of it."""
-    image = context.scene.trellis2.image
-    found = _known(image) if image is not None else None
+    """What is wrong with the picture and what can be done, or what will make a poor asset of it."""
+    state = context.scene.trellis2
+    found = look_of(state.image)
     if found is None:
         return
-    if found.error and found.is_for_model and context.scene.trellis2.backend == "remote":
-        wrapped(
-            layout, pgettext_iface("The picture is sent as it is: Remote cuts its subject out"), context, icon="INFO"
-        )
+    if found.is_for_model:
+        _draw_untold(layout, context, cuts_out(state))
     elif found.error:
         wrapped(layout, found.error, context, icon="ERROR", alert=True)
     for warning in found.warnings:
         wrapped(layout, warning, context, icon="ERROR")
 
 
+def _draw_untold(layout: bpy.types.UILayout, context: bpy.types.Context, is_cut_there: bool | None) -> None:
+    """A photograph: who can tell its subject, and what tells it here."""
+    backend = context.scene.trellis2.backend
+    if is_cut_there:
+        wrapped(
+            layout,
+            pgettext_iface("The picture is sent as it is: Remote cuts its subject out")
+            if backend == "remote"
+            else pgettext_iface("The picture goes as it is: the mask model cuts its subject out"),
+            context,
+            icon="INFO",
+        )
+        return
+    if is_cut_there is None:
+        wrapped(
+            layout, pgettext_iface("Only a service with a mask model takes this picture as it is"), context, icon="INFO"
+        )
+    else:
+        text = pgettext_iface("The subject cannot be told from this background: mark it, or take the picture whole")
+        wrapped(layout, text, context, icon="ERROR", alert=True)
+    buttons = layout.column(align=True)
+    buttons.operator("trellis2.mark_subject", icon="SELECT_SET")
+    buttons.operator("trellis2.take_whole", icon="IMAGE_PLANE")
+    if is_cut_there is False:
+        wrapped(layout, pgettext_iface("Remote cuts it out by itself"), context, icon="INFO")
+
+
 def _draw_cutout(layout: bpy.types.UILayout, context: bpy.types.Context, image: bpy.types.Image) -> None:
     """What will be used of the picture, and other ways to cut it out."""
-    found = _known(image)
-    has_preview = found is not None and found.preview
-    around = layout
-    if has_preview:
-        layout = layout.split(factor=0.36)
-        layout.template_icon(icon_value=_icon_of(image, found), scale=4.4)
+    found = look_of(image)
+    if icon := _icon_of(image, found or _latest(image)):
+        layout.template_icon(icon_value=icon, scale=_PREVIEW)
     column = layout.column()
     column.enabled = image.is_editable
     row = column.row(align=True)
-    row.prop(image.trellis2, "cutout", text="")
+    choice = row.row(align=True)
+    choice.use_property_split = True
+    choice.use_property_decorate = False
+    choice.prop(image.trellis2, "cutout")
     row.operator("trellis2.image_check", text="", icon="FILE_REFRESH")
-    wrapped(column, _status(image, found), context, 0.75 if has_preview else 1.0)
     if image.trellis2.cutout == "MASK":
-        around.template_ID(image.trellis2, "mask", new="trellis2.mask_new", open="trellis2.mask_open")
+        row = column.row(align=True)
+        row.template_ID(image.trellis2, "mask", new="trellis2.mask_new", open="trellis2.mask_open")
+        if image.trellis2.mask is not None:
+            row.operator("trellis2.mask_paint", text="", icon="BRUSH_DATA")
+    elif image.trellis2.cutout == "MARKED":
+        column.operator("trellis2.mark_subject", icon="SELECT_SET")
+    if found is None or not found.error:
+        wrapped(column, _status(image, found), context)
 
 
 def _status(image: bpy.types.Image, found: Any) -> str:
     """How the picture is cut out, in words."""
     if found is None:
         return pgettext_iface("Looking ...") if _is_under_way(image) else pgettext_iface("Not looked at yet")
-    if found.error:
-        return pgettext_iface("No cutout")
     words = {
         "alpha": pgettext_iface("Its own transparency is used"),
         "studio": pgettext_iface("No transparency: the plain background was removed"),
@@ -82,28 +113,31 @@ def _status(image: bpy.types.Image, found: Any) -> str:
 
 
 def _icon_of(image: bpy.types.Image, found: Any) -> int:
-    """The icon value of what was found, made when it is first shown."""
+    """The icon value of what was found, made when it is first shown; 0 where there is nothing to show."""
     global _previews
+    shown = (found.preview or found.picture) if found is not None else b""
+    if not shown:
+        return 0
     if _previews is None:
         _previews = bpy.utils.previews.new()
-    key = f"{image.session_uid} {hash(found.preview)}"
+    key = f"{image.session_uid} {hash(shown)}"
     if key not in _previews:
         import numpy as np
 
         if len(_previews) >= _KEPT:
             _previews.clear()
         preview = _previews.new(key)
-        side = round((len(found.preview) / 4) ** 0.5)
+        side = round((len(shown) / 4) ** 0.5)
         preview.image_size = (side, side)
-        pixels = np.frombuffer(found.preview, np.uint8).astype(np.float32) / 255.0
+        pixels = np.frombuffer(shown, np.uint8).astype(np.float32) / 255.0
         preview.image_pixels_float.foreach_set(pixels)
     return _previews[key].icon_id
 
 
-def _known(image: bpy.types.Image) -> Any:
-    """What was found, if anything was ever looked at: drawing alone loads nothing."""
+def _latest(image: bpy.types.Image) -> Any:
+    """What was found before the choice that is being looked at: the panel keeps its form meanwhile."""
     module = _module()
-    return module.known(image) if module else None
+    return module.latest(image) if module else None
 
 
 def _is_under_way(image: bpy.types.Image) -> bool:

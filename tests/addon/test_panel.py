@@ -210,11 +210,23 @@ def test_what_the_panel_tells_of_a_picture(extension: ModuleType) -> None:  # no
 def test_the_preview_shows_the_cutout_the_right_way_up(extension: ModuleType) -> None:  # noqa: F811
     preview = part("trellis_addon.scene.cutout_preview")
     picture = Image.new("RGBA", (SIDE, SIDE), (0, 255, 0, 0))
-    picture.paste((255, 0, 0, 255), (0, 0, SIDE, SIDE // 2))  # red above, nothing below
+    picture.paste((255, 0, 0, 255), (0, 0, SIDE // 2, SIDE // 2))  # red above
+    picture.paste((0, 0, 255, 255), (0, SIDE // 2, SIDE // 2, SIDE))  # blue below, and nothing to the right
     found = preview.look(use(picture)).preview
-    pixels = np.frombuffer(found, np.uint8).reshape(preview.SIDE, preview.SIDE, 4)
-    assert (pixels[preview.SIDE // 2 + 4 :, :, :3] == (255, 0, 0)).all()
-    assert (pixels[: preview.SIDE // 2 - 4, :, 0] < 100).all() and (pixels[..., 3] == 255).all()
+    side = preview.SIDE
+    pixels = np.frombuffer(found, np.uint8).reshape(side, side, 4)
+    subject = pixels[:, side // 4 + 12 : side * 3 // 4 - 12, :3]
+    assert (subject[side // 2 + 4 :] == (255, 0, 0)).all() and (subject[: side // 2 - 4] == (0, 0, 255)).all()
+    assert (np.ptp(pixels[:, : side // 4 - 12, :3], axis=-1) == 0).all(), "grey squares, not what is hidden by alpha"
+    assert (pixels[..., 3] == 255).all()
+
+
+def test_a_small_subject_fills_the_preview(extension: ModuleType) -> None:  # noqa: F811
+    preview = part("trellis_addon.scene.cutout_preview")
+    picture = Image.new("RGBA", (SIDE * 4, SIDE * 4), (0, 0, 0, 0))
+    picture.paste((255, 0, 0, 255), (1000, 40, 1100, 140))
+    pixels = np.frombuffer(preview.look(use(picture)).preview, np.uint8).reshape(preview.SIDE, preview.SIDE, 4)
+    assert ((pixels[..., :3] == (255, 0, 0)).all(axis=-1)).mean() > 0.8
 
 
 def test_looking_in_a_thread_reaches_the_panel(extension: ModuleType) -> None:  # noqa: F811

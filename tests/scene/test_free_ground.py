@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 
 bpy = pytest.importorskip("bpy")
@@ -13,7 +14,7 @@ bpy = pytest.importorskip("bpy")
 from mathutils import Matrix, Quaternion, Vector  # noqa: E402
 
 from trellis_addon.scene import placeholder  # noqa: E402
-from trellis_addon.scene.free_ground import eye_of, free_place, right_of, turn_towards  # noqa: E402
+from trellis_addon.scene.free_ground import Frame, eye_of, free_place, right_of, turn_towards  # noqa: E402
 
 HERE = (0.0, 0.0, 0.0)
 
@@ -102,6 +103,20 @@ def test_cards_and_instances_take_room() -> None:
     user.location = (-50, 20, 0)
     bpy.context.scene.collection.objects.link(user)
     assert find((0.0, 20.0, 0.0)) != (0.0, 20.0, 0.0), "the part stands at the instance's place"
+
+
+def test_it_is_seen_whole_where_that_can_be_had_nearby() -> None:
+    """Looked at from above, 10 units are half of the window's width; a sidebar lies over its right part."""
+    above = Matrix(((0.1, 0, 0, 0), (0, 0.1, 0, 0), (0, 0, -0.01, 0), (0, 0, 0, 1)))
+    box((2, 2, 2))
+    assert find()[0] > 1.0, "to the right of what stands there"
+    frame = Frame(np.array(above), (-1.0, -1.0), (0.15, 1.0))
+    x, y, _ = find(frame=frame)
+    assert x < -1.0 and abs(y) < 1.5 and frame.holds((x, y, 0.0), 0.5, 1.0)
+    far = Frame(np.array(above), (0.9, 0.9), (1.0, 1.0))
+    assert find(frame=far) == find(), "not far from where it was wanted"
+    behind = Frame(-np.array(above), (-1.0, -1.0), (1.0, 1.0))
+    assert not behind.holds(HERE, 0.5, 1.0)
 
 
 def test_nothing_stands_between_it_and_the_eye() -> None:

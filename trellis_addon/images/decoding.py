@@ -21,6 +21,7 @@ _SIGNATURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF")
 _JPEG_END = b"\xff\xd9"
 _FILLING = bytes(range(1, 255)) * 17  # of every kind but markers
 # where Pillow looks for how to turn a picture
+_ORIENTATION = 0x0112  # in EXIF
 _ORIENTED_BY = ("exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif")
 
 
@@ -69,6 +70,18 @@ def decode_sized(data: bytes, max_pixels: int = MAX_PIXELS) -> tuple[Image, tupl
         raise ImageError(
             "The image is damaged or cut off and cannot be read to its end; save or download it again."
         ) from error
+
+
+def orientation_of(data: bytes) -> int:
+    """How a picture file wants to be turned to be upright, 1..8 as in EXIF; `decode` has done so."""
+    from PIL import Image as PILImage
+
+    try:
+        with PILImage.open(io.BytesIO(data)) as file:
+            found = file.getexif().get(_ORIENTATION, 1)
+    except Exception:  # what is wrong with it, `decode` says
+        return 1
+    return found if found in range(1, 9) else 1
 
 
 def _unpacked(data: bytes, max_pixels: int) -> tuple[Image, tuple[int, int]]:

@@ -5,6 +5,8 @@ Each name is loaded when it is first used, so that a panel that only looks at an
 sources          where a picture can come from, in Blender
 images           Blender's image datablocks as pictures for a task
 masks            a mask to paint on
+marking          what was marked of a picture's subject
+image_editor     an Image Editor beside what the artist looks at
 cutout_preview   how a picture will be cut out, before it is used
 
 session          the queue of a session with everybody who listens to it

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import bpy
 import numpy as np
@@ -16,11 +17,51 @@ _SOLID = {"MESH", "CURVE", "CURVES", "SURFACE", "FONT", "META", "POINTCLOUD", "V
 _MARGIN = 0.1  # of its own width, on every side
 _STEP = 0.25  # of its own width, from one place that is looked at to the next
 _FARTHEST = 60.0  # widths; beyond that it stands where it was wanted
+_NEARBY = 8.0  # widths in which it is looked for where it is seen whole
 _GROUND = 6.0  # widths: what is that much larger, and has the place within its outline, is a floor, a room, a sky
 _STEEP = 0.95  # of a look straight down, from which on "in front" is what is below on the screen
 # Towards these sides it is looked for, as turns in degrees from the right of the view, and how much farther than it is
 # each counts: right, left, then before what stands there, then behind it.
 _SIDES = {0: 1.0, 180: 1.05, -45: 1.5, -135: 1.55, 45: 1.6, 135: 1.65, -90: 1.9, 90: 2.2}
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What of the world is seen in a viewport.
+
+    `matrix` (4, 4) takes it to where the window is -1 to 1; `low` and `high` are the lowest and highest x and y there
+    which no toolbar lies over.
+    """
+
+    matrix: np.ndarray
+    low: tuple[float, float]
+    high: tuple[float, float]
+
+    def holds(self, place: Sequence[float], half: float, height: float) -> bool:
+        """Whether all of what stands there is seen."""
+        around = itertools.product((-half, half), (-half, half), (0.0, height))
+        corners = np.array([(*(np.add(place, offset)), 1.0) for offset in around]) @ self.matrix.T
+        if (corners[:, 3] <= 0).any():  # behind the eye
+            return False
+        seen = corners[:, :2] / corners[:, 3:]
+        return bool((seen > self.low).all() and (seen < self.high).all())
+
+
+def frame_of(area: bpy.types.Area) -> Frame | None:
+    """What is seen in a 3D viewport; None where it has no room."""
+    window = next(region for region in area.regions if region.type == "WINDOW")
+    left, right = window.x, window.x + window.width
+    for region in area.regions:
+        if region.type in ("UI", "TOOLS") and region.width > 1:
+            if region.alignment == "RIGHT":
+                right = min(right, region.x)
+            elif region.alignment == "LEFT":
+                left = max(left, region.x + region.width)
+    if right <= left or window.width < 2:
+        return None
+    share = ((left - window.x) / window.width, (right - window.x) / window.width)
+    matrix = np.array(area.spaces.active.region_3d.perspective_matrix)
+    return Frame(matrix, (2 * share[0] - 1, -1.0), (2 * share[1] - 1, 1.0))
 
 
 def free_place(
@@ -30,12 +71,13 @@ def free_place(
     height: float,
     right: Sequence[float] = (1.0, 0.0),
     eye: Sequence[float] | None = None,
+    frame: Frame | None = None,
 ) -> tuple[float, float, float]:
     """The nearest place to `wanted` where something so wide and tall stands free; `wanted` where there is none.
 
     All in the scene's units. `right` (x, y) is where it is looked for first. From `eye`, where there is one, nothing
-    stands before it, if that can be had. What is hidden takes no room, and neither does what lies flat below, such as a
-    floor.
+    stands before it, and it is seen whole in `frame`, if that can be had nearby. What is hidden takes no room, and
+    neither does what lies flat below, such as a floor.
     """
     low, high = _boxes(layer)
     x, y, z = wanted
@@ -45,15 +87,20 @@ def free_place(
     is_ground = around & ((high[:, :2] - low[:, :2]).min(axis=1) > _GROUND * width)
     low, high = low[stands & ~is_ground], high[stands & ~is_ground]
     reach = half + _MARGIN * width
-    first = None
+    first = unhidden = None
     for place in _places((x, y), width, right):
         if ((low[:, :2] < place + reach) & (high[:, :2] > place - reach)).all(axis=1).any():
             continue
         found = (float(place[0]), float(place[1]), float(z))
-        if eye is None or not _is_hidden(np.array(found), half, height, np.asarray(eye), low, high):
-            return found
         first = first or found
-    return first or (float(x), float(y), float(z))
+        if eye is not None and _is_hidden(np.array(found), half, height, np.asarray(eye), low, high):
+            continue
+        unhidden = unhidden or found
+        if frame is None or frame.holds(found, half, height):
+            return found
+        if math.dist(found[:2], (x, y)) > _NEARBY * width:
+            return unhidden
+    return unhidden or first or (float(x), float(y), float(z))
 
 
 def right_of(view: bpy.types.RegionView3D) -> tuple[float, float]:

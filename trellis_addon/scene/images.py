@@ -6,6 +6,7 @@ import hashlib
 import io
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ import numpy as np
 
 from ..core.errors import ImageError
 from ..images import EXTENSIONS, WHOLE, PreparedImage, decode, prepare, read_image_bytes, readable
+from ..images.decoding import orientation_of
 from ..images.profiles import ACES_AP1, REC2020, to_srgb_matrix
 
 if TYPE_CHECKING:
@@ -22,6 +24,17 @@ if TYPE_CHECKING:
     from ..images.marks import Marks
 
 
+# What EXIF's orientations take to be upright, and back, in Pillow's terms.
+_UPRIGHT = {
+    2: "FLIP_LEFT_RIGHT",
+    3: "ROTATE_180",
+    4: "FLIP_TOP_BOTTOM",
+    5: "TRANSPOSE",
+    6: "ROTATE_270",
+    7: "TRANSVERSE",
+    8: "ROTATE_90",
+}
+_AS_STORED = _UPRIGHT | {6: "ROTATE_90", 8: "ROTATE_270"}
 _SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"RIFF")  # of PNG, JPEG and WebP files
 
 
@@ -32,30 +45,43 @@ def datablock_loader(
     marks: Marks | None = None,
     whole: bool = False,
     may_leave: bool = False,
+    upright: bool = True,
 ) -> Callable[[], PreparedImage]:
     """What makes a picture of the datablock, edits included.
 
     `mask`: a datablock whose transparency, or else brightness, says what the subject is; `whole`
     cuts nothing out; `marks`: what was marked of the subject, in the datablock's pixels with the first row at
-    the top, which is cut out of a background of any kind; `may_leave` as in `images.prepare`. To be called on
-    the main thread, where the pixels are taken; the function that it returns does the slow part and may run in
-    any thread. Raises `ImageError` when there are no pixels.
+    the top, which is cut out of a background of any kind; `may_leave` as in `images.prepare`. Both are those of the
+    picture as Blender shows it, which turns no photograph upright: that is done afterwards, but not without
+    `upright`. To be called on the main thread, where the pixels are taken; the function that it returns does the
+    slow part and may run in any thread. Raises `ImageError` when there are no pixels.
     """
     name = name_of(image)
-    read = datablock_reader(image)
+    read = _reader(image)
     read_mask = datablock_reader(mask) if mask is not None and not whole else None
 
+    placed_here = not whole and (marks is not None or mask is not None)
     side = max(image.size)
 
     def load() -> PreparedImage:
-        picture, sha256 = read()
+        picture, sha256, orientation = read()
+        is_turned = orientation in _UPRIGHT and (placed_here or not upright)
+        if is_turned:
+            picture = _transposed(picture, _AS_STORED[orientation])
         # a large JPEG is reduced while it is unpacked
         scale = max(picture.size) / side if side else 1.0
         placed = marks.scaled(scale, scale) if marks is not None and not whole else None
         given = WHOLE if whole else read_mask()[0] if read_mask else None
-        return prepare(picture, name=name, sha256=sha256, mask=given, marks=placed, may_leave=may_leave)
+        found = prepare(picture, name=name, sha256=sha256, mask=given, marks=placed, may_leave=may_leave)
+        return replace(found, rgba=_transposed(found.rgba, _UPRIGHT[orientation])) if is_turned and upright else found
 
     return load
+
+
+def _transposed(picture: Picture, how: str) -> Picture:
+    from PIL import Image
+
+    return picture.transpose(Image.Transpose[how])
 
 
 def png_of_file(path: Path) -> bytes:
@@ -86,10 +112,16 @@ def name_of(image: bpy.types.Image) -> str:
 
 
 def datablock_reader(image: bpy.types.Image) -> Callable[[], tuple[Picture, str]]:
-    """What unpacks a datablock, in any thread, to RGBA in sRGB and the SHA-256 of what it was.
+    """What unpacks a datablock, in any thread, to upright RGBA in sRGB and the SHA-256 of what it was.
 
     Raises `ImageError`, now or then, for one without pixels.
     """
+    read = _reader(image)
+    return lambda: read()[:2]
+
+
+def _reader(image: bpy.types.Image) -> Callable[[], tuple[Picture, str, int]]:
+    """As `datablock_reader`, and how the file wanted to be turned, as in EXIF: Blender shows it without."""
     if image.type == "RENDER_RESULT":
         from .sources import render_result_bytes
 
@@ -121,7 +153,7 @@ def datablock_reader(image: bpy.types.Image) -> Callable[[], tuple[Picture, str]
     return lambda: _from_pixels(_encoded(pixels.reshape(shape), is_associated, matrix))
 
 
-def _unpacked(data: bytes, mark: str = "STRAIGHT") -> tuple[Picture, str]:
+def _unpacked(data: bytes, mark: str = "STRAIGHT") -> tuple[Picture, str, int]:
     """The file's picture, with its alpha as the datablock is marked: Blender's `alpha_mode`."""
     from PIL import Image
 
@@ -130,7 +162,8 @@ def _unpacked(data: bytes, mark: str = "STRAIGHT") -> tuple[Picture, str]:
         picture = Image.frombytes("RGBa", picture.size, picture.tobytes()).convert("RGBA")
     elif mark == "NONE":
         picture.putalpha(255)
-    return picture, hashlib.sha256(data + mark.encode() * (mark != "STRAIGHT")).hexdigest()
+    sha256 = hashlib.sha256(data + mark.encode() * (mark != "STRAIGHT")).hexdigest()
+    return picture, sha256, orientation_of(data)
 
 
 def _working_space() -> np.ndarray | None:
@@ -157,7 +190,7 @@ def _encoded(pixels: np.ndarray, is_associated: bool, matrix: np.ndarray | None)
     return np.concatenate([encoded, alpha], axis=-1)
 
 
-def _from_pixels(pixels: np.ndarray) -> tuple[Picture, str]:
+def _from_pixels(pixels: np.ndarray) -> tuple[Picture, str, int]:
     """`pixels`: (height, width, channels) float, straight, in sRGB, the first row at the bottom."""
     from PIL import Image
 
@@ -166,4 +199,4 @@ def _from_pixels(pixels: np.ndarray) -> tuple[Picture, str]:
         picture = Image.fromarray(data[..., 0], "L")
     else:
         picture = Image.fromarray(data, {2: "LA", 3: "RGB"}.get(data.shape[-1], "RGBA"))
-    return picture.convert("RGBA"), hashlib.sha256(data.tobytes()).hexdigest()
+    return picture.convert("RGBA"), hashlib.sha256(data.tobytes()).hexdigest(), 1

@@ -7,16 +7,18 @@ import numpy as np
 
 from ..core.errors import ImageError
 from .images import datablock_loader
+from .marking import marks_of
 
 
 def new_mask(image: bpy.types.Image) -> bpy.types.Image:
-    """A mask of the picture's size with its automatic cutout, or all white where there is none."""
+    """A mask of the picture's size with its marked subject, or its automatic cutout, or all white without either."""
     width, height = image.size
     if not width or not height:
         raise ImageError('The image "{name}" has no pixels; reload it or choose another.', name=image.name)
     shares = np.ones((height, width), np.float32)
     try:
-        alpha = datablock_loader(image)().rgba.getchannel("A")
+        marks = marks_of(image) if image.trellis2.cutout == "MARKED" else None
+        alpha = datablock_loader(image, marks=marks, upright=False)().rgba.getchannel("A")
     except ImageError:
         alpha = None  # what cannot be told apart is for the artist to paint
     # of a large picture the loader gives the subject alone, which is no mask for the whole of it

@@ -1,0 +1,216 @@
+"""The subject of a picture, marked by hand: a box around it, and strokes where the box alone is not enough."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import bpy
+from bpy.props import FloatVectorProperty
+
+from ..trellis_addon.core.errors import TrellisError
+from ..trellis_addon.scene.words import translate
+from .mask import OnImage
+
+if TYPE_CHECKING:
+    from ..trellis_addon.scene.marking import Drag, Session
+
+_BRUSH = 9  # pixels of the screen, before the interface's scale
+_LEAST_DRAG = 6  # pixels of the screen: less is a click
+
+
+class TRELLIS2_OT_mark_subject(OnImage, bpy.types.Operator):
+    """Draw a box around the subject, in an Image Editor beside the panel; it is cut out of any background"""
+
+    bl_idname = "trellis2.mark_subject"
+    bl_label = "Mark the Subject..."
+    bl_options = {"REGISTER", "UNDO"}
+
+    box: FloatVectorProperty(
+        name="Box",
+        description="Left, top, right and bottom in the picture's pixels, from its upper left",
+        size=4,
+        options={"SKIP_SAVE"},
+    )
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        from ..trellis_addon.scene.guards import require_own
+        from ..trellis_addon.scene.image_editor import show_beside
+
+        if self.properties.is_property_set("box"):
+            return self.execute(context)
+        image = context.scene.trellis2.image
+        try:
+            require_own(image)
+        except TrellisError as error:
+            self.report({"ERROR"}, translate(error))
+            return {"CANCELLED"}
+        show_beside(context, image, then=lambda: bpy.ops.trellis2.mark_in_editor("INVOKE_DEFAULT"))
+        return {"CANCELLED"}  # nothing has changed yet, so that there is nothing to undo
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        from ..trellis_addon.scene import marking
+        from ..trellis_addon.scene.guards import require_own
+
+        image = context.scene.trellis2.image
+        try:
+            require_own(image)
+            marking.set_box(image, self.box)
+        except TrellisError as error:
+            self.report({"ERROR"}, translate(error))
+            return {"CANCELLED"}
+        return {"FINISHED"}
+
+
+class TRELLIS2_OT_mark_in_editor(OnImage, bpy.types.Operator):
+    """Draw a box around the subject, then strokes over what belongs to it, or with Ctrl over what does not"""
+
+    bl_idname = "trellis2.mark_in_editor"
+    bl_label = "Mark the Subject"
+    bl_options = {"INTERNAL", "UNDO"}
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        from ..trellis_addon.scene import marking
+
+        if context.area is None or context.area.type != "IMAGE_EDITOR" or marking.session() is not None:
+            return {"CANCELLED"}
+        image = context.scene.trellis2.image
+        self._marks = marking.begin(image)
+        self._first = marking.take_down(image)
+        context.window_manager.modal_handler_add(self)
+        context.area.tag_redraw()
+        return {"RUNNING_MODAL"}
+
+    def modal(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        from ..trellis_addon.scene import marking
+
+        marks = self._marks
+        image = context.scene.trellis2.image
+        is_over = context.area is None or context.area.type != "IMAGE_EDITOR" or marking.session() is not marks
+        if is_over or image is None or image.name != marks.image or context.space_data.image != image:
+            return self._end(context, {"FINISHED", "PASS_THROUGH"})
+        if marks.drag is not None:
+            return self._drag(context, event, image, marks)
+        if event.type in ("RET", "NUMPAD_ENTER") and event.value == "PRESS":
+            return self._end(context, {"FINISHED"})
+        if event.type == "ESC" and event.value == "PRESS":
+            marking.put_back(image, self._first)
+            return self._end(context, {"CANCELLED"})
+        is_here = _is_over_picture(context, event)
+        if event.type == "LEFTMOUSE" and event.value in ("PRESS", "DOUBLE_CLICK"):
+            if not is_here:
+                # a click elsewhere is the end of it, as of typing into a field; but not one into the editor's own tools
+                return {"PASS_THROUGH"} if _is_in(context.area, event) else self._end(context, _DONE)
+            is_box = event.shift or (marking.box_of(image) is None and not event.ctrl)
+            side = 0 if is_box else -1 if event.ctrl else 1
+            radius = _BRUSH * context.preferences.system.ui_scale * _pixels_per_point(context, image)
+            marks.drag = marking.Drag(side, radius, [_pixel(context, event, image)])
+            return {"RUNNING_MODAL"}
+        if event.type == "Z" and event.ctrl and event.value == "PRESS" and is_here and marks.before:
+            marking.put_back(image, marks.before.pop())
+            context.area.tag_redraw()
+            return {"RUNNING_MODAL"}
+        return {"PASS_THROUGH"}
+
+    def cancel(self, context: bpy.types.Context) -> None:
+        from ..trellis_addon.scene import marking
+
+        marking.end()
+
+    def _drag(
+        self, context: bpy.types.Context, event: bpy.types.Event, image: bpy.types.Image, marks: Session
+    ) -> set[str]:
+        drag = marks.drag
+        assert drag is not None
+        context.area.tag_redraw()
+        if event.type == "ESC":
+            marks.drag = None
+        elif event.type in ("MOUSEMOVE", "INBETWEEN_MOUSEMOVE"):
+            point = _pixel(context, event, image)
+            drag.points = [drag.points[0], point] if drag.side == 0 else [*drag.points, point]
+        elif event.type == "LEFTMOUSE" and event.value == "RELEASE":
+            marks.drag = None
+            self._mark(context, image, marks, drag)
+        return {"RUNNING_MODAL"}
+
+    def _mark(self, context: bpy.types.Context, image: bpy.types.Image, marks: Session, drag: Drag) -> None:
+        from ..trellis_addon.scene import marking
+
+        before = marking.take_down(image)
+        try:
+            if drag.side:
+                marking.add_stroke(image, marking.Stroke(drag.side, drag.radius, tuple(drag.points)))
+            else:
+                (left, top), (right, bottom) = drag.points[0], drag.points[-1]
+                least = _LEAST_DRAG * _pixels_per_point(context, image)
+                if abs(right - left) < least or abs(bottom - top) < least:
+                    return
+                marking.set_box(image, (left, top, right, bottom))
+        except TrellisError as error:
+            self.report({"WARNING"}, translate(error))
+            return
+        marks.before.append(before)
+
+    def _end(self, context: bpy.types.Context, result: set[str]) -> set[str]:
+        from ..trellis_addon.scene import marking
+
+        if marking.session() is self._marks:
+            marking.end()
+        for area in context.screen.areas if context.screen else ():
+            area.tag_redraw()
+        return result
+
+
+_DONE = {"FINISHED", "PASS_THROUGH"}
+
+
+class TRELLIS2_OT_take_whole(OnImage, bpy.types.Operator):
+    """Cut nothing out: the background becomes part of the asset"""
+
+    bl_idname = "trellis2.take_whole"
+    bl_label = "Take It Whole"
+    bl_options = {"REGISTER", "UNDO"}
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        from ..trellis_addon.scene.guards import require_own
+
+        image = context.scene.trellis2.image
+        try:
+            require_own(image)
+        except TrellisError as error:
+            self.report({"ERROR"}, translate(error))
+            return {"CANCELLED"}
+        image.trellis2.cutout = "WHOLE"
+        return {"FINISHED"}
+
+
+def _pixel(context: bpy.types.Context, event: bpy.types.Event, image: bpy.types.Image) -> tuple[float, float]:
+    """The picture's pixel under the mouse, from its upper left."""
+    region = context.region
+    x, y = region.view2d.region_to_view(event.mouse_x - region.x, event.mouse_y - region.y)
+    return x * image.size[0], (1.0 - y) * image.size[1]
+
+
+def _pixels_per_point(context: bpy.types.Context, image: bpy.types.Image) -> float:
+    """How many of the picture's pixels one of the screen's is wide."""
+    view = context.region.view2d
+    return float(abs(view.region_to_view(100, 0)[0] - view.region_to_view(0, 0)[0]) / 100 * image.size[0])
+
+
+def _is_over_picture(context: bpy.types.Context, event: bpy.types.Event) -> bool:
+    """Whether the mouse is over the editor itself, not its toolbars, which may lie over it."""
+    over = [region.type for region in context.area.regions if _is_in(region, event)]
+    return over == ["WINDOW"]
+
+
+def _is_in(place: bpy.types.Area | bpy.types.Region, event: bpy.types.Event) -> bool:
+    return bool(
+        place.width > 1
+        and place.height > 1
+        and place.x <= event.mouse_x < place.x + place.width
+        and place.y <= event.mouse_y < place.y + place.height
+    )
+
+
+register, unregister = bpy.utils.register_classes_factory(
+    (TRELLIS2_OT_mark_subject, TRELLIS2_OT_mark_in_editor, TRELLIS2_OT_take_whole)
+)

@@ -1,0 +1,57 @@
+"""The panel's preview follows what is painted on a mask: Blender tells nobody of a stroke, but it draws it."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import bpy
+
+_PAUSE = 0.6  # seconds after the last stroke
+_MOST = 2048 * 2048  # pixels: a larger mask takes too long to read while somebody paints
+
+
+class _State:
+    handle: Any = None
+    drawn = 0.0
+
+
+_state = _State()
+
+
+def register() -> None:
+    if not bpy.app.background:
+        _state.handle = bpy.types.SpaceImageEditor.draw_handler_add(_draw, (), "WINDOW", "POST_PIXEL")
+
+
+def unregister() -> None:
+    if _state.handle is not None:
+        bpy.types.SpaceImageEditor.draw_handler_remove(_state.handle, "WINDOW")
+        _state.handle = None
+    if bpy.app.timers.is_registered(_look):
+        bpy.app.timers.unregister(_look)
+
+
+def _draw() -> None:
+    context = bpy.context
+    space, image = context.space_data, context.scene.trellis2.image
+    if space.mode != "PAINT" or image is None or image.trellis2.cutout != "MASK":
+        return
+    mask = image.trellis2.mask
+    if mask is None or space.image != mask or not mask.is_dirty or mask.size[0] * mask.size[1] > _MOST:
+        return
+    _state.drawn = time.monotonic()
+    if not bpy.app.timers.is_registered(_look):
+        bpy.app.timers.register(_look, first_interval=_PAUSE)
+
+
+def _look() -> float | None:
+    left = _state.drawn + _PAUSE - time.monotonic()
+    if left > 0:
+        return left
+    image = bpy.context.scene.trellis2.image
+    if image is not None:
+        from ..trellis_addon.scene import cutout_preview
+
+        cutout_preview.look_later(image)
+    return None
