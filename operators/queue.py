@@ -15,6 +15,8 @@ from ..trellis_addon.core.messages import message
 from ..trellis_addon.scene.words import translate
 from .placing import largest_view, target_in_view
 
+_OVER = ("done", "cancelled")  # the states of lines that nobody has to look at any more
+
 
 class _OnGeneration:
     bl_options = {"INTERNAL"}
@@ -56,6 +58,30 @@ class TRELLIS2_OT_forget(_OnGeneration, bpy.types.Operator):
             queue.forget(generation)
         elif (exports := loaded("scene.exports")) and (export := exports.find(self.generation)):
             exports.forget(export)
+        return {"FINISHED"}
+
+
+class TRELLIS2_OT_clear_done(bpy.types.Operator):
+    """Take every line off the list whose asset has arrived, or that was cancelled; the assets and files stay"""
+
+    bl_idname = "trellis2.clear_done"
+    bl_label = "Clear What Is Done"
+    bl_options = {"INTERNAL"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        queue = loaded("scene.queue")
+        if queue is None or not any(generation.state in _OVER for generation in queue.generations()):
+            cls.poll_message_set("Nothing on the list is done")
+            return False
+        return True
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        from ..trellis_addon.scene.session import queue
+
+        for generation in queue.generations():
+            if generation.state in _OVER:
+                queue.forget(generation)
         return {"FINISHED"}
 
 
@@ -198,6 +224,7 @@ class TRELLIS2_OT_copy_details(_OnGeneration, bpy.types.Operator):
 _classes = (
     TRELLIS2_OT_cancel,
     TRELLIS2_OT_forget,
+    TRELLIS2_OT_clear_done,
     TRELLIS2_OT_keep_results,
     TRELLIS2_OT_pick_result,
     TRELLIS2_OT_retry,

@@ -79,41 +79,64 @@ STAGES = {
     "encode": "Packing Textures",
     "quality": "Checking the Result",
 }
+_MOST_DONE = 3  # lines of what is done: more would push the selected asset out of sight
 # The jobs' backends -> words for people; a service of one's own is shown by its address.
 BACKENDS = {"draft": "Draft", "local": "Local GPU", "remote": "Remote"}
 
 
 class TRELLIS2_PT_queue(SubPanel, bpy.types.Panel):
     bl_label = "Queue"
-    bl_order = 0
+    bl_order = 3
     bl_options: set[str] = set()
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         return bool(_generations() or _exports())
 
+    def draw_header_preset(self, context: bpy.types.Context) -> None:
+        self.layout.operator("trellis2.clear_done", text="", icon="TRASH", emboss=False)
+
     def draw(self, context: bpy.types.Context) -> None:
-        for export in _exports():
-            box = self.layout.box()
-            row = box.row(align=True)
-            if export.state == "running":
-                _draw_bar(box, row, export, context)
-                continue
-            row.label(text=export.name, icon=_ICONS[export.state], translate=False)
-            row.operator("trellis2.forget", text="", icon="X").generation = export.id
-            wrapped(box, export.message, context)
+        """Each line keeps its height while it goes on: what stands below does not move."""
+        done = 0
         for generation in _generations():
+            if generation.state == "done":
+                done += 1
+                if done <= _MOST_DONE:
+                    self._draw_done(generation, context)
+                continue
             box = self.layout.box()
             row = box.row(align=True)
             if generation.state == "running":
-                _draw_bar(box, row, generation, context)
+                _draw_bar(box, row, generation)
                 wrapped(box, generation.message, context)
                 continue
-            row.label(text=generation.name, icon=_ICONS[generation.state])
+            row.label(text=generation.name, icon=_ICONS[generation.state], translate=False)
             self._draw_buttons(row, generation)
             wrapped(box, generation.message, context)
             if generation.state in ("choose", "kept") and len(generation.assets) > 1:
                 draw_results(box, generation, context)
+        if done > _MOST_DONE:
+            words = pgettext_iface("{count} more are done").format(count=done - _MOST_DONE)
+            self.layout.label(text=words, icon="CHECKMARK", translate=False)
+        for export in _exports():
+            box = self.layout.box()
+            row = box.row(align=True)
+            if export.state == "running":
+                _draw_bar(box, row, export)
+                continue
+            row.label(text=export.name, icon=_ICONS[export.state], translate=False)
+            row.operator("trellis2.forget", text="", icon="X").generation = export.id
+            wrapped(box, export.message, context)
+
+    def _draw_done(self, generation: Any, context: bpy.types.Context) -> None:
+        """One line, and what there is to say of it beside its engine, which the asset itself tells."""
+        column = self.layout.column(align=True)
+        row = column.row(align=True)
+        row.label(text=generation.name, icon=_ICONS["done"], translate=False)
+        self._draw_buttons(row, generation)
+        if generation.has_news:
+            wrapped(column, generation.message, context, icon="BLANK1")
 
     def _draw_buttons(self, row: bpy.types.UILayout, generation: Any) -> None:
         if generation.state == "done":
@@ -127,11 +150,14 @@ class TRELLIS2_PT_queue(SubPanel, bpy.types.Panel):
         row.operator("trellis2.forget", text="", icon="X").generation = generation.id
 
 
-def _draw_bar(box: bpy.types.UILayout, row: bpy.types.UILayout, work: Any, context: bpy.types.Context) -> None:
+def _draw_bar(box: bpy.types.UILayout, row: bpy.types.UILayout, work: Any) -> None:
     """How far it is, and the button that stops it."""
     row.progress(factor=work.share, text=work.name)
     row.operator("trellis2.cancel", text="", icon="X").generation = work.id
-    wrapped(box, progress_words(work), context)
+    column = box.column(align=True)
+    column.scale_y = 0.75
+    column.label(text=stage_name(work.stage), translate=False)
+    column.label(text=pace_words(work), translate=False)
 
 
 def draw_results(layout: bpy.types.UILayout, generation: Any, context: bpy.types.Context) -> None:
@@ -171,9 +197,12 @@ def progress_words(generation: Any) -> str:
         return pgettext_iface("Ready")
     if generation.state == "choose":
         return pgettext_iface("{count} results: choose in the queue").format(count=len(generation.assets))
-    words = [stage_name(generation.stage)]
-    if generation.share > 0:
-        words.append(f"{generation.share:.0%}")
+    return ", ".join(filter(None, (stage_name(generation.stage), pace_words(generation))))
+
+
+def pace_words(generation: Any) -> str:
+    """How far it is and how long it will still take, as far as that is known."""
+    words = [f"{generation.share:.0%}"] if generation.share > 0 else []
     left = generation.seconds_left
     if left is not None:
         words.append(pgettext_iface("{time} left").format(time=duration(left)))
