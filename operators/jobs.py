@@ -12,8 +12,8 @@ from bpy.props import IntProperty, StringProperty
 from ..addon.preferences import backend_for_job, backend_of
 from ..trellis_addon.core.errors import TrellisError
 from ..trellis_addon.scene.words import translate
-from .assets import OnAsset
 from .mixin import Mixin
+from .assets import OnGenerated
 from .placing import target_in_view
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class TRELLIS2_OT_job_retry(_OnJob, bpy.types.Operator):
         make_again(context, job, store)
 
 
-class TRELLIS2_OT_more_like_this(OnAsset, bpy.types.Operator):
+class TRELLIS2_OT_more_like_this(OnGenerated, bpy.types.Operator):
     """Make variations of the selected asset: its picture and settings, with other seeds; the remote API is paid"""
 
     bl_idname = "trellis2.more_like_this"

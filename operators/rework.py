@@ -191,7 +191,8 @@ class TRELLIS2_OT_texture_again(_Rework, bpy.types.Operator):
         former = _former(context.object)
         self.steps = former.value("tex_slat_steps")
         self.guidance = former.value("tex_slat_guidance_strength")
-        return context.window_manager.invoke_props_dialog(self, width=320)
+        words = "Make the Draft Anew" if is_draft(context.object) else "Paint It Anew"
+        return context.window_manager.invoke_props_dialog(self, width=320, confirm_text=pgettext_iface(words))
 
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout
@@ -257,7 +258,8 @@ class TRELLIS2_OT_finish_again(_Rework, bpy.types.Operator):
         self.texture_size = str(former.value("texture_size"))
         self.remesh = former.value("remesh")
         self.texture_format = former.value("texture_format")
-        return context.window_manager.invoke_props_dialog(self, width=320)
+        words = "Make the Draft Anew" if is_draft(context.object) else "Make Mesh and Textures Anew"
+        return context.window_manager.invoke_props_dialog(self, width=320, confirm_text=pgettext_iface(words))
 
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout

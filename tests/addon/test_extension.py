@@ -105,7 +105,8 @@ def test_the_seed_keeps_63_bits_and_refuses_more(extension: ModuleType) -> None:
 def test_presets_set_just_what_they_name(extension: ModuleType) -> None:
     properties, presets = part("addon.properties"), part("trellis_addon.task.presets")
     group = bpy.context.scene.trellis2.settings
-    assert {"Draft", "Standard", "High", "Ornate Dragon Figurine"} <= set(presets.shipped())
+    assert {"Quick Look (512)", "Everyday (1024)", "Finest (1536)"} <= set(presets.shipped())
+    assert "Example - Ornate Dragon Figurine" in presets.shipped()
     for name, settings in presets.shipped().items():
         group.ttl = 60
         assert bpy.ops.trellis2.preset(preset=name) == {"FINISHED"}
@@ -121,6 +122,26 @@ def test_presets_set_just_what_they_name(extension: ModuleType) -> None:
         assert properties.read_settings(group) == settings
     bpy.ops.trellis2.preset(preset="DEFAULT")
     assert dict(properties.read_settings(group)) == {}
+
+
+def test_the_presets_of_0_1_0_are_known_by_their_names(extension: ModuleType) -> None:
+    properties, group = part("addon.properties"), bpy.context.scene.trellis2.settings
+    for name, resolution in (
+        ("Draft", 512),
+        ("Standard", 1024),
+        ("High", 1536),
+        ("Orc Character Bust", 1024),
+        ("Hero Product Figurine", 1536),
+        ("Ornate Fantasy Helmet", 1536),
+        ("Ornate Dragon Figurine", 1536),
+    ):
+        bpy.ops.trellis2.preset(preset="DEFAULT")
+        assert bpy.ops.trellis2.preset(preset=name) == {"FINISHED"}
+        assert properties.read_settings(group)["resolution"] == resolution
+    with pytest.raises(RuntimeError, match="preset.*Drafty.*Quick Look"):
+        bpy.ops.trellis2.preset(preset="Drafty")
+    assert properties.read_settings(group)["resolution"] == 1536, "what is set stays"
+    bpy.ops.trellis2.preset(preset="DEFAULT")
 
 
 def test_the_user_keeps_presets_of_their_own(extension: ModuleType) -> None:

@@ -33,11 +33,11 @@ HIGHEST_COST = 100.0  # US dollars for one result; what is told beyond it is a m
 class Reply:
     """What a reply says of one task.
 
-    `progress` is in percent where told, of what is under way still: the mean of those results, with 0 for one of several
-    that says nothing; `stage` is that of the one furthest on. `pending` is True when the reply says that something of the
-    task is under way still. `is_history` marks what `getTaskDetails` told. `known` is False when the
-    reply holds nothing about the task at all, which means neither lost nor failed: the platform
-    answers so while it is busy.
+    `progress` is in percent where told, of what is under way still: the mean of those results, with 0
+    for one of several that says nothing; `stage` is that of the one furthest on. `pending` is True when
+    the reply says that something of the task is under way still. `is_history` marks what
+    `getTaskDetails` told. `known` is False when the reply holds nothing about the task at all, which
+    means neither lost nor failed: the platform answers so while it is busy.
     """
 
     results: tuple[Result, ...] = ()
