@@ -137,6 +137,48 @@ class TRELLIS2_OT_pick_result(_OnGeneration, bpy.types.Operator):
         return {"FINISHED"}
 
 
+class TRELLIS2_OT_look_at_result(_OnGeneration, bpy.types.Operator):
+    """Look at this result closely, from all around"""
+
+    bl_idname = "trellis2.look_at_result"
+    bl_label = "Look at Result"
+
+    result: IntProperty(options={"SKIP_SAVE"})  # type: ignore[valid-type]
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        if generation := self.find():
+            generation.shown = self.result % max(len(generation.assets), 1)
+        return {"FINISHED"}
+
+
+class TRELLIS2_OT_look_at_all(_OnGeneration, bpy.types.Operator):
+    """Look at all results, side by side"""
+
+    bl_idname = "trellis2.look_at_all"
+    bl_label = "All Results"
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        if generation := self.find():
+            generation.shown = None
+        return {"FINISHED"}
+
+
+class TRELLIS2_OT_turn_result(_OnGeneration, bpy.types.Operator):
+    """Turn this result, to see it from another side"""
+
+    bl_idname = "trellis2.turn_result"
+    bl_label = "Turn"
+
+    step: IntProperty(default=1, options={"SKIP_SAVE"})  # type: ignore[valid-type]
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        from ..trellis_addon.scene.previews import VIEWS
+
+        if generation := self.find():
+            generation.view = (generation.view + self.step) % VIEWS
+        return {"FINISHED"}
+
+
 class TRELLIS2_OT_retry(_OnGeneration, bpy.types.Operator):
     """Make it once more in the same place; on the remote API it is paid again"""
 
@@ -227,6 +269,9 @@ _classes = (
     TRELLIS2_OT_clear_done,
     TRELLIS2_OT_keep_results,
     TRELLIS2_OT_pick_result,
+    TRELLIS2_OT_look_at_result,
+    TRELLIS2_OT_look_at_all,
+    TRELLIS2_OT_turn_result,
     TRELLIS2_OT_retry,
     TRELLIS2_OT_show,
     TRELLIS2_OT_copy_details,

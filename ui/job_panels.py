@@ -11,9 +11,9 @@ from ..addon.loaded import loaded
 from ..addon.local_words import duration
 from ..trellis_addon.core.addresses import without_login
 from ..trellis_addon.scene.words import translate
-from .layout import SubPanel, wrapped
+from .layout import SubPanel, fact, wrapped
 from .preferences import spent_line
-from .thumbnails import icon_of
+from .thumbnails import icon_of, large_icon_of
 
 _ICONS = {
     "done": "CHECKMARK",
@@ -161,30 +161,78 @@ def _draw_bar(box: bpy.types.UILayout, row: bpy.types.UILayout, work: Any) -> No
 
 
 def draw_results(layout: bpy.types.UILayout, generation: Any, context: bpy.types.Context) -> None:
-    """The results side by side, to tick those that are wanted."""
-    grid = layout.grid_flow(row_major=True, columns=2, even_columns=True, even_rows=True, align=False)
-    for number, asset in enumerate(generation.assets):
-        cell = grid.column(align=True)
-        picture = generation.previews.get(number)
-        icon = icon_of(f"{asset.path}", picture) if picture else 0
-        if icon:
-            cell.template_icon(icon_value=icon, scale=5.0)
-        else:
-            cell.label(text="", icon="IMAGE_DATA")
-        is_picked = number in generation.picked
-        button = cell.operator(
-            "trellis2.pick_result",
-            text=f"{number + 1}",
-            icon="CHECKBOX_HLT" if is_picked else "CHECKBOX_DEHLT",
-            depress=is_picked,
-            translate=False,
-        )
-        button.generation, button.result = generation.id, number
+    """The results side by side, or one of them large and from all around, to tick those that are wanted."""
+    if generation.shown is None:
+        grid = layout.grid_flow(row_major=True, columns=2, even_columns=True, even_rows=True, align=False)
+        for number, asset in enumerate(generation.assets):
+            cell = grid.column(align=True)
+            picture = generation.previews.get(number)
+            _draw_icon(cell, icon_of(f"{asset.path}", picture) if picture else 0, 5.0)
+            row = cell.row(align=True)
+            _draw_tick(row, generation, number, f"{number + 1}")
+            button = row.operator("trellis2.look_at_result", text="", icon="VIEWZOOM")
+            button.generation, button.result = generation.id, number
+    else:
+        _draw_closely(layout, generation, context)
     row = layout.row(align=True)
     picked = len(generation.picked)
     words = pgettext_iface("Keep {count}").format(count=picked) if picked else pgettext_iface("Keep All")
     row.operator("trellis2.keep_results", text=words, icon="IMPORT", translate=False).generation = generation.id
     row.operator("trellis2.forget", text="Drop All", icon="TRASH").generation = generation.id
+
+
+def _draw_closely(layout: bpy.types.UILayout, generation: Any, context: bpy.types.Context) -> None:
+    """One result as large as the sidebar is wide, with arrows to turn it and to go to the next."""
+    number, count = generation.shown, len(generation.assets)
+    row = layout.row(align=True)
+    _draw_step(row, "trellis2.look_at_result", "TRIA_LEFT", generation, result=(number - 1) % count)
+    words = pgettext_iface("Result {number} of {count}").format(number=number + 1, count=count)
+    _draw_tick(row, generation, number, words)
+    _draw_step(row, "trellis2.look_at_result", "TRIA_RIGHT", generation, result=(number + 1) % count)
+    row.separator()
+    row.operator("trellis2.look_at_all", text="", icon="IMGDISPLAY").generation = generation.id
+    turns = generation.turns.get(number)
+    picture = turns[generation.view] if turns else generation.previews.get(number)
+    width = (context.region.width / context.preferences.system.ui_scale - 70) / 20
+    _draw_icon(layout.column(), large_icon_of(picture) if picture else 0, min(max(width, 6.0), 19.2))
+    row = layout.row(align=True)
+    row.enabled = bool(turns)
+    _draw_step(row, "trellis2.turn_result", "LOOP_BACK", generation, step=-1)
+    middle = row.row(align=True)
+    middle.alignment = "CENTER"
+    degrees = 360 * generation.view // len(turns) if turns else 0
+    middle.label(text=f"{degrees}°" if turns else pgettext_iface("Looking ..."), translate=False)
+    _draw_step(row, "trellis2.turn_result", "LOOP_FORWARDS", generation, step=1)
+    column = layout.column(align=True)
+    fact(column, pgettext_iface("Seed"), generation.assets[number].seed, context)
+    triangles = generation.triangles.get(number)
+    fact(column, pgettext_iface("Triangles"), f"{triangles:,}" if triangles else "", context)
+
+
+def _draw_icon(layout: bpy.types.UILayout, icon: int, scale: float) -> None:
+    if icon:
+        layout.template_icon(icon_value=icon, scale=scale)
+    else:
+        layout.label(text="", icon="IMAGE_DATA")
+
+
+def _draw_tick(layout: bpy.types.UILayout, generation: Any, number: int, words: str) -> None:
+    is_picked = number in generation.picked
+    button = layout.operator(
+        "trellis2.pick_result",
+        text=words,
+        icon="CHECKBOX_HLT" if is_picked else "CHECKBOX_DEHLT",
+        depress=is_picked,
+        translate=False,
+    )
+    button.generation, button.result = generation.id, number
+
+
+def _draw_step(layout: bpy.types.UILayout, operator: str, icon: str, generation: Any, **values: int) -> None:
+    button = layout.operator(operator, text="", icon=icon)
+    button.generation = generation.id
+    for name, value in values.items():
+        setattr(button, name, value)
 
 
 def progress_words(generation: Any) -> str:

@@ -64,7 +64,7 @@ def _settle(generation: Generation) -> None:
     else:
         queue.update(generation, state="ready", message="")
     if len(generation.assets) > 1 and generation.state != "ready":
-        previews.make(generation)
+        previews.make(generation, partial(previews.make_turns, generation))
 
 
 @queue.on_turn
