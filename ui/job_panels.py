@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import bpy
@@ -279,6 +280,10 @@ class TRELLIS2_PT_history(SubPanel, bpy.types.Panel):
         known = _known()
         for notice in known.notices[-3:] if known else ():
             wrapped(layout, notice, context, icon="ERROR", alert=True)
+        if known:
+            layout.prop(context.window_manager, "trellis2_search", text="", icon="VIEWZOOM")
+        if known and known.search and not known.jobs:
+            layout.label(text="None is named so", icon="INFO")
         for job in known.jobs if known else ():
             split = layout.box().split(factor=0.22)
             if thumbnail := icon_of(job.uuid, job.thumbnail):
@@ -287,15 +292,10 @@ class TRELLIS2_PT_history(SubPanel, bpy.types.Panel):
                 split.label(icon="IMAGE_DATA")
             box = split.column()
             row = box.row(align=True)
-            row.label(text=job.name, icon=_ICONS.get(job.state, "SORTTIME"))
-            for operator, icon in (
-                ("trellis2.job_import", "IMPORT"),
-                ("trellis2.job_retry", "FILE_REFRESH"),
-                ("trellis2.job_reveal", "FILE_FOLDER"),
-                ("trellis2.job_details", "COPYDOWN"),
-                ("trellis2.job_delete", "TRASH"),
-            ):
-                row.operator(operator, text="", icon=icon, emboss=False).job = job.uuid
+            row.label(text=job.name, translate=False, icon=_ICONS.get(job.state, "SORTTIME"))
+            row.operator("trellis2.job_import", text="", icon="IMPORT", emboss=False).job = job.uuid
+            row.operator("trellis2.job_menu", text="", icon="DOWNARROW_HLT", emboss=False).job = job.uuid
+            wrapped(box, _made_line(job), context, 0.75)
             wrapped(box, _job_line(job), context, 0.75)
             if job.error:
                 wrapped(box, job.error, context, 0.75)
@@ -325,6 +325,19 @@ def _exports() -> list[Any]:
 def _known() -> Any:
     history = loaded("scene.history")
     return history.known if history else None
+
+
+def _made_line(job: Any) -> str:
+    """When it was begun, how many results it has, and with which seed: the first one's, from which the others count."""
+    count = len(job.assets) or job.settings.value("number_results")
+    results = pgettext_iface("1 result") if count == 1 else pgettext_iface("{count} results").format(count=count)
+    seed = job.assets[0].seed if job.assets else job.settings.get("seed")
+    words = pgettext_iface("seed {seed}").format(seed=seed) if seed is not None else ""
+    try:
+        date = time.strftime("%Y-%m-%d %H:%M", time.localtime(job.created))
+    except (OverflowError, ValueError, OSError):  # a clock that was wrong, and a system that knows no such year
+        date = ""
+    return ", ".join(filter(None, (date, results, words)))
 
 
 def _job_line(job: Any) -> str:

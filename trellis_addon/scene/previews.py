@@ -64,6 +64,8 @@ def make_turns(generation: Generation) -> None:
         triangles = {number: check_glb_file(asset.path).triangles for number, asset in here}
         queue.later(partial(generation.triangles.update, triangles))
         for number, asset in here:  # one after the other: the first can be looked at while the next is rendered
+            if generation.state not in ("choose", "kept") or queue.find(generation.id) is None:
+                break  # it has been chosen
             if not _all_there(asset):
                 render([asset.path], [asset.path.with_suffix(".turn.png")], VIEWS)
             if _all_there(asset):
