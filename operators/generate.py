@@ -234,7 +234,7 @@ class TRELLIS2_OT_preset(bpy.types.Operator):
     bl_label = "Load Preset"
     bl_options = {"REGISTER", "UNDO"}
 
-    preset: StringProperty(  # type: ignore[valid-type]
+    preset: StringProperty(
         name="Preset", description="Its name; DEFAULT sets nothing, so that the service decides", search=_preset_names
     )
 

@@ -12,8 +12,8 @@ from bpy.props import IntProperty, StringProperty
 from ..addon.preferences import backend_for_job, backend_of
 from ..trellis_addon.core.errors import TrellisError
 from ..trellis_addon.scene.words import translate
-from .mixin import Mixin
 from .assets import OnGenerated
+from .mixin import Mixin
 from .placing import target_in_view
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class TRELLIS2_OT_job_menu(bpy.types.Operator):
     bl_label = "Job"
     bl_options = {"INTERNAL"}
 
-    job: StringProperty(options={"SKIP_SAVE"})  # type: ignore[valid-type]
+    job: StringProperty(options={"SKIP_SAVE"})
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         uuid = self.job

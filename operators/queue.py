@@ -143,7 +143,7 @@ class TRELLIS2_OT_look_at_result(_OnGeneration, bpy.types.Operator):
     bl_idname = "trellis2.look_at_result"
     bl_label = "Look at Result"
 
-    result: IntProperty(options={"SKIP_SAVE"})  # type: ignore[valid-type]
+    result: IntProperty(options={"SKIP_SAVE"})
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         if generation := self.find():
@@ -169,7 +169,7 @@ class TRELLIS2_OT_turn_result(_OnGeneration, bpy.types.Operator):
     bl_idname = "trellis2.turn_result"
     bl_label = "Turn"
 
-    step: IntProperty(default=1, options={"SKIP_SAVE"})  # type: ignore[valid-type]
+    step: IntProperty(default=1, options={"SKIP_SAVE"})
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         from ..trellis_addon.scene.previews import VIEWS
