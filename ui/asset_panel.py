@@ -42,18 +42,18 @@ class TRELLIS2_PT_asset(SubPanel, bpy.types.Panel):
         _draw_engine(layout, obj, context)
         if is_mesh:
             kept = _draw_verdict(layout, obj, context)
-            if kept is not None and (body := _part(layout, "statistics", "Statistics")):
+            if kept is not None and (body := _part(layout, "statistics", pgettext_iface("Statistics"))):
                 _draw_statistics(body, obj, kept, context)
-            if body := _part(layout, "stages", "Stages"):
+            if body := _part(layout, "stages", pgettext_iface("Stages")):
                 _draw_stages(body, obj, context)
-        if body := _part(layout, "provenance", "Where It Came From"):
+        if body := _part(layout, "provenance", pgettext_iface("Where It Came From")):
             _draw_provenance(body, obj, context)
 
 
 def _part(layout: bpy.types.UILayout, name: str, label: str) -> Any:
     """A part of the panel that is closed at first; what to draw in where it is open."""
     header, body = layout.panel(f"trellis2_asset_{name}", default_closed=True)
-    header.label(text=label)
+    header.label(text=label, translate=False)
     return body
 
 
