@@ -78,6 +78,14 @@ def _ask_device(self: bpy.types.PropertyGroup, context: bpy.types.Context) -> No
         device.ask_later()
 
 
+def _search(self: bpy.types.WindowManager, context: bpy.types.Context) -> None:
+    """Have the history read for the jobs of this name, in a thread."""
+    if not bpy.app.background:
+        from ..trellis_addon.scene.session import history
+
+        history.search(self.trellis2_search)
+
+
 class TRELLIS2_PG_image(bpy.types.PropertyGroup):
     """What a picture keeps of how it is cut out, whichever scene it is used in."""
 
@@ -191,9 +199,13 @@ def register() -> None:
         bpy.utils.register_class(cls)
     bpy.types.Image.trellis2 = PointerProperty(type=TRELLIS2_PG_image)
     bpy.types.Scene.trellis2 = PointerProperty(type=TRELLIS2_PG_scene)
+    bpy.types.WindowManager.trellis2_search = StringProperty(
+        name="Search", description="Part of a name", options={"TEXTEDIT_UPDATE", "SKIP_SAVE"}, update=_search
+    )
 
 
 def unregister() -> None:
+    del bpy.types.WindowManager.trellis2_search
     del bpy.types.Scene.trellis2
     del bpy.types.Image.trellis2
     for cls in reversed(_classes):

@@ -27,6 +27,21 @@ class OnAsset(Mixin):
         return True
 
 
+class OnGenerated(OnAsset):
+    """For operators that go on from the picture and settings that an object was generated with."""
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        from ..trellis_addon.scene.importing.provenance import was_generated
+
+        if not super().poll(context):
+            return False
+        if not was_generated(context.object):
+            cls.poll_message_set("It was not generated of a picture, so there is nothing to repeat")
+            return False
+        return True
+
+
 class TRELLIS2_OT_import_glb(bpy.types.Operator):
     """Import a GLB as one clean object, standing at the 3D cursor"""
 
@@ -59,7 +74,7 @@ class TRELLIS2_OT_import_glb(bpy.types.Operator):
         return {"FINISHED"}
 
 
-class TRELLIS2_OT_repeat(OnAsset, bpy.types.Operator):
+class TRELLIS2_OT_repeat(OnGenerated, bpy.types.Operator):
     """Put the settings and the seed that made the selected asset back into the panel"""
 
     bl_idname = "trellis2.repeat"

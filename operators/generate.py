@@ -12,7 +12,6 @@ from bpy.app.translations import pgettext_iface, pgettext_rpt
 from bpy.props import (
     BoolProperty,
     CollectionProperty,
-    EnumProperty,
     FloatProperty,
     FloatVectorProperty,
     StringProperty,
@@ -22,7 +21,8 @@ from ..addon.backend_state import price_of
 from ..addon.picture_state import refusal
 from ..addon.preferences import backend_of, preferences, remote_key_source, service_url
 from ..addon.properties import read_settings, write_settings
-from ..trellis_addon.core.errors import TrellisError
+from ..trellis_addon.core.errors import FieldError, TrellisError
+from ..trellis_addon.core.messages import message
 from ..trellis_addon.images import EXTENSIONS, OTHER_EXTENSIONS
 from ..trellis_addon.scene.words import translate
 from .mixin import Mixin
@@ -221,18 +221,13 @@ def _loader_of_file(path: Path) -> Callable[[], PreparedImage]:
         return partial(load_image, path)  # which says what is wrong with it, in its own line of the queue
 
 
-def _preset_items(self: Any, context: bpy.types.Context | None) -> list[tuple[str, str, str]]:
-    global _kept_items  # Blender does not keep the strings alive itself
-    if not _kept_items:
-        from ..trellis_addon.task.presets import shipped
+def _preset_names(self: Any, context: bpy.types.Context | None, text: str) -> list[str]:
+    from ..trellis_addon.task.presets import shipped
 
-        _kept_items = [(name, name, "") for name in shipped()]
-        _kept_items.append(("", "", ""))
-        _kept_items.append(("DEFAULT", "Defaults", "Nothing set: the service decides"))
-    return _kept_items
+    return [*shipped(), NO_PRESET]
 
 
-_kept_items: list[tuple[str, str, str]] = []
+NO_PRESET = "DEFAULT"  # nothing set: the service decides
 
 
 class TRELLIS2_OT_preset(bpy.types.Operator):
@@ -242,13 +237,20 @@ class TRELLIS2_OT_preset(bpy.types.Operator):
     bl_label = "Load Preset"
     bl_options = {"REGISTER", "UNDO"}
 
-    preset: EnumProperty(name="Preset", items=_preset_items)
+    preset: StringProperty(
+        name="Preset", description="Its name; DEFAULT sets nothing, so that the service decides", search=_preset_names
+    )
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        from ..trellis_addon.task.presets import shipped
+        from ..trellis_addon.task.presets import preset, shipped
         from ..trellis_addon.task.settings import Settings
 
-        write_settings(context.scene.trellis2.settings, shipped().get(self.preset, Settings()))
+        found = Settings() if self.preset == NO_PRESET else preset(self.preset)
+        if found is None:
+            problem = FieldError("preset", self.preset, message("choose one of {names}", names=", ".join(shipped())))
+            self.report({"ERROR"}, translate(problem))
+            return {"CANCELLED"}
+        write_settings(context.scene.trellis2.settings, found)
         return {"FINISHED"}
 
 

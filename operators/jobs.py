@@ -12,7 +12,7 @@ from bpy.props import IntProperty, StringProperty
 from ..addon.preferences import backend_for_job, backend_of
 from ..trellis_addon.core.errors import TrellisError
 from ..trellis_addon.scene.words import translate
-from .assets import OnAsset
+from .assets import OnGenerated
 from .mixin import Mixin
 from .placing import target_in_view
 
@@ -69,6 +69,36 @@ def make_again(
     resume.finish_into(again, backend_for_job(again), target)
 
 
+class TRELLIS2_OT_job_menu(bpy.types.Operator):
+    """What can be done with this job"""
+
+    bl_idname = "trellis2.job_menu"
+    bl_label = "Job"
+    bl_options = {"INTERNAL"}
+
+    job: StringProperty(options={"SKIP_SAVE"})
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        uuid = self.job
+
+        def draw(menu: bpy.types.UIPopupMenu, context: bpy.types.Context) -> None:
+            menu.layout.operator_context = "INVOKE_DEFAULT"  # so that deleting asks first
+            for operator, icon in _ACTIONS:
+                menu.layout.operator(operator, icon=icon).job = uuid
+
+        context.window_manager.popup_menu(draw)
+        return {"FINISHED"}
+
+
+_ACTIONS = (
+    ("trellis2.job_import", "IMPORT"),
+    ("trellis2.job_retry", "FILE_REFRESH"),
+    ("trellis2.job_reveal", "FILE_FOLDER"),
+    ("trellis2.job_details", "COPYDOWN"),
+    ("trellis2.job_delete", "TRASH"),
+)
+
+
 class TRELLIS2_OT_job_import(_OnJob, bpy.types.Operator):
     """Place this asset at the 3D cursor; what is not here yet is asked for, and not paid again"""
 
@@ -97,7 +127,7 @@ class TRELLIS2_OT_job_retry(_OnJob, bpy.types.Operator):
         make_again(context, job, store)
 
 
-class TRELLIS2_OT_more_like_this(OnAsset, bpy.types.Operator):
+class TRELLIS2_OT_more_like_this(OnGenerated, bpy.types.Operator):
     """Make variations of the selected asset: its picture and settings, with other seeds; the remote API is paid"""
 
     bl_idname = "trellis2.more_like_this"
@@ -204,6 +234,7 @@ class TRELLIS2_OT_history_refresh(bpy.types.Operator):
 
 register, unregister = bpy.utils.register_classes_factory(
     (
+        TRELLIS2_OT_job_menu,
         TRELLIS2_OT_job_import,
         TRELLIS2_OT_job_retry,
         TRELLIS2_OT_more_like_this,

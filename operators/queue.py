@@ -15,6 +15,8 @@ from ..trellis_addon.core.messages import message
 from ..trellis_addon.scene.words import translate
 from .placing import largest_view, target_in_view
 
+_OVER = ("done", "cancelled")  # the states of lines that nobody has to look at any more
+
 
 class _OnGeneration:
     bl_options = {"INTERNAL"}
@@ -56,6 +58,30 @@ class TRELLIS2_OT_forget(_OnGeneration, bpy.types.Operator):
             queue.forget(generation)
         elif (exports := loaded("scene.exports")) and (export := exports.find(self.generation)):
             exports.forget(export)
+        return {"FINISHED"}
+
+
+class TRELLIS2_OT_clear_done(bpy.types.Operator):
+    """Take every line off the list whose asset has arrived, or that was cancelled; the assets and files stay"""
+
+    bl_idname = "trellis2.clear_done"
+    bl_label = "Clear What Is Done"
+    bl_options = {"INTERNAL"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        queue = loaded("scene.queue")
+        if queue is None or not any(generation.state in _OVER for generation in queue.generations()):
+            cls.poll_message_set("Nothing on the list is done")
+            return False
+        return True
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        from ..trellis_addon.scene.session import queue
+
+        for generation in queue.generations():
+            if generation.state in _OVER:
+                queue.forget(generation)
         return {"FINISHED"}
 
 
@@ -108,6 +134,48 @@ class TRELLIS2_OT_pick_result(_OnGeneration, bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> set[str]:
         if generation := self.find():
             generation.picked ^= {self.result}
+        return {"FINISHED"}
+
+
+class TRELLIS2_OT_look_at_result(_OnGeneration, bpy.types.Operator):
+    """Look at this result closely, from all around"""
+
+    bl_idname = "trellis2.look_at_result"
+    bl_label = "Look at Result"
+
+    result: IntProperty(options={"SKIP_SAVE"})
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        if generation := self.find():
+            generation.shown = self.result % max(len(generation.assets), 1)
+        return {"FINISHED"}
+
+
+class TRELLIS2_OT_look_at_all(_OnGeneration, bpy.types.Operator):
+    """Look at all results, side by side"""
+
+    bl_idname = "trellis2.look_at_all"
+    bl_label = "All Results"
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        if generation := self.find():
+            generation.shown = None
+        return {"FINISHED"}
+
+
+class TRELLIS2_OT_turn_result(_OnGeneration, bpy.types.Operator):
+    """Turn this result, to see it from another side"""
+
+    bl_idname = "trellis2.turn_result"
+    bl_label = "Turn"
+
+    step: IntProperty(default=1, options={"SKIP_SAVE"})
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        from ..trellis_addon.scene.previews import VIEWS
+
+        if generation := self.find():
+            generation.view = (generation.view + self.step) % VIEWS
         return {"FINISHED"}
 
 
@@ -198,8 +266,12 @@ class TRELLIS2_OT_copy_details(_OnGeneration, bpy.types.Operator):
 _classes = (
     TRELLIS2_OT_cancel,
     TRELLIS2_OT_forget,
+    TRELLIS2_OT_clear_done,
     TRELLIS2_OT_keep_results,
     TRELLIS2_OT_pick_result,
+    TRELLIS2_OT_look_at_result,
+    TRELLIS2_OT_look_at_all,
+    TRELLIS2_OT_turn_result,
     TRELLIS2_OT_retry,
     TRELLIS2_OT_show,
     TRELLIS2_OT_copy_details,

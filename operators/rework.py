@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import bpy
-from bpy.app.translations import pgettext_iface, pgettext_rpt
+from bpy.app.translations import pgettext_iface, pgettext_n, pgettext_rpt
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, StringProperty
 
 from ..addon.preferences import backend_for_job
@@ -34,6 +34,7 @@ WHY_NOT = {
     "latents": "What it was decoded from is not kept on this computer: generate it again to have it kept",
     "draft": "A draft is made without voxels: export its GLB",
 }
+_DRAFT_ANEW = pgettext_n("Make the Draft Anew")
 _FACES, _SIZE, _REMESH = (BY_NAME[name] for name in ("decimation_target", "texture_size", "remesh"))
 _STEPS, _GUIDANCE = (BY_NAME[f"tex_slat_{name}"] for name in ("steps", "guidance_strength"))
 
@@ -191,7 +192,8 @@ class TRELLIS2_OT_texture_again(_Rework, bpy.types.Operator):
         former = _former(context.object)
         self.steps = former.value("tex_slat_steps")
         self.guidance = former.value("tex_slat_guidance_strength")
-        return context.window_manager.invoke_props_dialog(self, width=320)
+        words = _DRAFT_ANEW if is_draft(context.object) else pgettext_n("Paint It Anew")
+        return context.window_manager.invoke_props_dialog(self, width=320, confirm_text=pgettext_iface(words))
 
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout
@@ -257,7 +259,8 @@ class TRELLIS2_OT_finish_again(_Rework, bpy.types.Operator):
         self.texture_size = str(former.value("texture_size"))
         self.remesh = former.value("remesh")
         self.texture_format = former.value("texture_format")
-        return context.window_manager.invoke_props_dialog(self, width=320)
+        words = _DRAFT_ANEW if is_draft(context.object) else pgettext_n("Make Mesh and Textures Anew")
+        return context.window_manager.invoke_props_dialog(self, width=320, confirm_text=pgettext_iface(words))
 
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout

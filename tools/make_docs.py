@@ -52,6 +52,8 @@ def preset_files() -> dict[Path, str]:
 
 
 if __name__ == "__main__":
+    for former in set((ROOT / "presets" / SUBDIR).glob("*.py")) - set(preset_files()):
+        former.unlink()
     for path, text in {TARGET: settings_page(), **preset_files()}.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")

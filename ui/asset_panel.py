@@ -11,7 +11,7 @@ import bpy
 from bpy.app.translations import pgettext_iface
 
 from .job_panels import backend_name
-from .layout import SubPanel, wrapped
+from .layout import SubPanel, fact, wrapped
 
 if TYPE_CHECKING:
     from ..trellis_addon.scene import Statistics
@@ -31,30 +31,34 @@ class TRELLIS2_PT_asset(SubPanel, bpy.types.Panel):
         return context.object is not None and "trellis2_provenance" in context.object
 
     def draw(self, context: bpy.types.Context) -> None:
+        """What can be done comes first: it is to be reached without scrolling."""
         layout, obj = self.layout, context.object
-        _draw_provenance(layout, obj, context)
+        is_mesh = obj.type == "MESH"
         row = layout.row(align=True)
         row.operator("trellis2.repeat", text="Repeat", icon="FILE_REFRESH")
         row.operator("trellis2.more_like_this", text="More Like This", icon="DUPLICATE")
-        if obj.type != "MESH":
-            return
-        kept = _draw_verdict(layout, obj, context)
-        if kept is not None:
-            header, body = layout.panel("trellis2_asset_statistics", default_closed=True)
-            header.label(text="Statistics")
-            if body:
+        if is_mesh:
+            _draw_tools(layout)
+        _draw_engine(layout, obj, context)
+        if is_mesh:
+            kept = _draw_verdict(layout, obj, context)
+            if kept is not None and (body := _part(layout, "statistics", pgettext_iface("Statistics"))):
                 _draw_statistics(body, obj, kept, context)
-        header, body = layout.panel("trellis2_asset_stages", default_closed=True)
-        header.label(text="Stages")
-        if body:
-            _draw_stages(body, obj)
-        header, body = layout.panel("trellis2_asset_tools")
-        header.label(text="Tools")
-        if body:
-            _draw_tools(body)
+            if body := _part(layout, "stages", pgettext_iface("Stages")):
+                _draw_stages(body, obj, context)
+        if body := _part(layout, "provenance", pgettext_iface("Where It Came From")):
+            _draw_provenance(body, obj, context)
 
 
-def _draw_provenance(layout: bpy.types.UILayout, obj: bpy.types.Object, context: bpy.types.Context) -> None:
+def _part(layout: bpy.types.UILayout, name: str, label: str) -> Any:
+    """A part of the panel that is closed at first; what to draw in where it is open."""
+    header, body = layout.panel(f"trellis2_asset_{name}", default_closed=True)
+    header.label(text=label, translate=False)
+    return body
+
+
+def _draw_engine(layout: bpy.types.UILayout, obj: bpy.types.Object, context: bpy.types.Context) -> None:
+    """What has made it, and what was done otherwise than asked."""
     from ..trellis_addon.jobs.job import notes_in
     from ..trellis_addon.scene.importing.provenance import read_provenance
     from ..trellis_addon.scene.words import engine_name
@@ -63,17 +67,23 @@ def _draw_provenance(layout: bpy.types.UILayout, obj: bpy.types.Object, context:
     engine = str(known.get("engine", ""))
     is_draft = engine.startswith("draft:")
     layout.label(text=engine_name(engine), icon="INFO" if is_draft else "CHECKMARK", translate=False)
-    column = layout.column(align=True)
-    cost = known.get("cost_usd")
-    _row(column, pgettext_iface("Image"), known.get("image"))
-    _row(column, pgettext_iface("Seed"), known.get("seed"))
-    _row(column, pgettext_iface("Backend"), backend_name(str(known.get("backend", ""))))
-    _row(column, pgettext_iface("Cost"), pgettext_iface("{cost} US dollars").format(cost=f"{cost:.4f}") if cost else "")
-    _row(column, pgettext_iface("Made"), str(known.get("created", "")).replace("T", " ")[:16])
-    if "trellis2_lod_level" in obj:
-        _row(column, pgettext_iface("Level of Detail"), obj["trellis2_lod_level"])
     for note in notes_in(known):
         wrapped(layout, note, context, icon="INFO")
+
+
+def _draw_provenance(layout: bpy.types.UILayout, obj: bpy.types.Object, context: bpy.types.Context) -> None:
+    from ..trellis_addon.scene.importing.provenance import read_provenance
+
+    known = read_provenance(obj)
+    column = layout.column(align=True)
+    cost = known.get("cost_usd")
+    price = pgettext_iface("{cost} US dollars").format(cost=f"{cost:.4f}") if cost else ""
+    fact(column, pgettext_iface("Image"), known.get("image"), context)
+    fact(column, pgettext_iface("Seed"), known.get("seed"), context)
+    fact(column, pgettext_iface("Backend"), backend_name(str(known.get("backend", ""))), context)
+    fact(column, pgettext_iface("Cost"), price, context)
+    fact(column, pgettext_iface("Made"), str(known.get("created", "")).replace("T", " ")[:16], context)
+    fact(column, pgettext_iface("Level of Detail"), obj.get("trellis2_lod_level"), context)
 
 
 def _draw_verdict(layout: bpy.types.UILayout, obj: bpy.types.Object, context: bpy.types.Context) -> Statistics | None:
@@ -100,25 +110,26 @@ def _draw_statistics(
 ) -> None:
     column = layout.column(align=True)
     surface = found.surface
-    _row(column, pgettext_iface("Triangles"), f"{surface.triangles:,}")
-    _row(column, pgettext_iface("Vertices"), f"{surface.vertices:,}")
-    _row(column, pgettext_iface("Parts"), f"{surface.components:,}")
-    _row(column, pgettext_iface("Open Edges"), f"{surface.open_edges:,}")
-    _row(column, pgettext_iface("Non-Manifold"), f"{surface.non_manifold_edges:,}")
-    _row(column, pgettext_iface("Size"), _size(obj, context))
-    _row(column, pgettext_iface("Textures"), _textures(found))
-    _row(column, pgettext_iface("Alpha"), pgettext_iface(_ALPHA[found.alpha]))
+    fact(column, pgettext_iface("Triangles"), f"{surface.triangles:,}", context)
+    fact(column, pgettext_iface("Vertices"), f"{surface.vertices:,}", context)
+    fact(column, pgettext_iface("Parts"), f"{surface.components:,}", context)
+    fact(column, pgettext_iface("Open Edges"), f"{surface.open_edges:,}", context)
+    fact(column, pgettext_iface("Non-Manifold"), f"{surface.non_manifold_edges:,}", context)
+    fact(column, pgettext_iface("Size"), _size(obj, context), context)
+    fact(column, pgettext_iface("Textures"), _textures(found), context)
+    fact(column, pgettext_iface("Alpha"), pgettext_iface(_ALPHA[found.alpha]), context)
     if surface.uv_area is not None:
-        _row(column, pgettext_iface("UV Area"), f"{surface.uv_area:.0%}")
+        fact(column, pgettext_iface("UV Area"), f"{surface.uv_area:.0%}", context)
 
 
-def _draw_stages(layout: bpy.types.UILayout, obj: bpy.types.Object) -> None:
+def _draw_stages(layout: bpy.types.UILayout, obj: bpy.types.Object, context: bpy.types.Context) -> None:
     """What can be made of what was kept; the buttons say themselves why they are off."""
     from ..trellis_addon.scene.importing.provenance import read_provenance
 
     source = read_provenance(obj).get("source")
     if isinstance(source, dict):
-        _row(layout.column(align=True), pgettext_iface("Made Again"), pgettext_iface(_STAGES[_stage_of(source)]))
+        stage = pgettext_iface(_STAGES[_stage_of(source)])
+        fact(layout.column(align=True), pgettext_iface("Made Again"), stage, context)
     column = layout.column(align=True)
     column.operator("trellis2.texture_again", text="Texture Again...", icon="BRUSH_DATA")
     column.operator("trellis2.finish_again", text="Finish Again...", icon="MOD_REMESH")
@@ -139,14 +150,6 @@ def _draw_tools(layout: bpy.types.UILayout) -> None:
     column.operator("trellis2.mark_asset", icon="ASSET_MANAGER")
     column.operator("trellis2.save_to_library", text="Save to Library...", icon="FILE_TICK")
     column.operator("trellis2.export_original", text="Export Original GLB...", icon="EXPORT")
-
-
-def _row(layout: bpy.types.UILayout, label: str, value: Any) -> None:
-    if value in (None, ""):
-        return
-    split = layout.split(factor=0.4)
-    split.label(text=label, translate=False)
-    split.label(text=str(value), translate=False)
 
 
 def _size(obj: bpy.types.Object, context: bpy.types.Context) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import bpy
@@ -11,9 +12,9 @@ from ..addon.loaded import loaded
 from ..addon.local_words import duration
 from ..trellis_addon.core.addresses import without_login
 from ..trellis_addon.scene.words import translate
-from .layout import SubPanel, wrapped
+from .layout import SubPanel, fact, wrapped
 from .preferences import spent_line
-from .thumbnails import icon_of
+from .thumbnails import icon_of, large_icon_of
 
 _ICONS = {
     "done": "CHECKMARK",
@@ -79,41 +80,64 @@ STAGES = {
     "encode": "Packing Textures",
     "quality": "Checking the Result",
 }
+_MOST_DONE = 3  # lines of what is done: more would push the selected asset out of sight
 # The jobs' backends -> words for people; a service of one's own is shown by its address.
 BACKENDS = {"draft": "Draft", "local": "Local GPU", "remote": "Remote"}
 
 
 class TRELLIS2_PT_queue(SubPanel, bpy.types.Panel):
     bl_label = "Queue"
-    bl_order = 0
+    bl_order = 3
     bl_options: set[str] = set()
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         return bool(_generations() or _exports())
 
+    def draw_header_preset(self, context: bpy.types.Context) -> None:
+        self.layout.operator("trellis2.clear_done", text="", icon="TRASH", emboss=False)
+
     def draw(self, context: bpy.types.Context) -> None:
-        for export in _exports():
-            box = self.layout.box()
-            row = box.row(align=True)
-            if export.state == "running":
-                _draw_bar(box, row, export, context)
-                continue
-            row.label(text=export.name, icon=_ICONS[export.state], translate=False)
-            row.operator("trellis2.forget", text="", icon="X").generation = export.id
-            wrapped(box, export.message, context)
+        """Each line keeps its height while it goes on: what stands below does not move."""
+        done = 0
         for generation in _generations():
+            if generation.state == "done":
+                done += 1
+                if done <= _MOST_DONE:
+                    self._draw_done(generation, context)
+                continue
             box = self.layout.box()
             row = box.row(align=True)
             if generation.state == "running":
-                _draw_bar(box, row, generation, context)
+                _draw_bar(box, row, generation)
                 wrapped(box, generation.message, context)
                 continue
-            row.label(text=generation.name, icon=_ICONS[generation.state])
+            row.label(text=generation.name, icon=_ICONS[generation.state], translate=False)
             self._draw_buttons(row, generation)
             wrapped(box, generation.message, context)
             if generation.state in ("choose", "kept") and len(generation.assets) > 1:
                 draw_results(box, generation, context)
+        if done > _MOST_DONE:
+            words = pgettext_iface("{count} more are done").format(count=done - _MOST_DONE)
+            self.layout.label(text=words, icon="CHECKMARK", translate=False)
+        for export in _exports():
+            box = self.layout.box()
+            row = box.row(align=True)
+            if export.state == "running":
+                _draw_bar(box, row, export)
+                continue
+            row.label(text=export.name, icon=_ICONS[export.state], translate=False)
+            row.operator("trellis2.forget", text="", icon="X").generation = export.id
+            wrapped(box, export.message, context)
+
+    def _draw_done(self, generation: Any, context: bpy.types.Context) -> None:
+        """One line, and what there is to say of it beside its engine, which the asset itself tells."""
+        column = self.layout.column(align=True)
+        row = column.row(align=True)
+        row.label(text=generation.name, icon=_ICONS["done"], translate=False)
+        self._draw_buttons(row, generation)
+        if generation.has_news:
+            wrapped(column, generation.message, context, icon="BLANK1")
 
     def _draw_buttons(self, row: bpy.types.UILayout, generation: Any) -> None:
         if generation.state == "done":
@@ -127,38 +151,89 @@ class TRELLIS2_PT_queue(SubPanel, bpy.types.Panel):
         row.operator("trellis2.forget", text="", icon="X").generation = generation.id
 
 
-def _draw_bar(box: bpy.types.UILayout, row: bpy.types.UILayout, work: Any, context: bpy.types.Context) -> None:
+def _draw_bar(box: bpy.types.UILayout, row: bpy.types.UILayout, work: Any) -> None:
     """How far it is, and the button that stops it."""
     row.progress(factor=work.share, text=work.name)
     row.operator("trellis2.cancel", text="", icon="X").generation = work.id
-    wrapped(box, progress_words(work), context)
+    column = box.column(align=True)
+    column.scale_y = 0.75
+    column.label(text=stage_name(work.stage), translate=False)
+    column.label(text=pace_words(work), translate=False)
 
 
 def draw_results(layout: bpy.types.UILayout, generation: Any, context: bpy.types.Context) -> None:
-    """The results side by side, to tick those that are wanted."""
-    grid = layout.grid_flow(row_major=True, columns=2, even_columns=True, even_rows=True, align=False)
-    for number, asset in enumerate(generation.assets):
-        cell = grid.column(align=True)
-        picture = generation.previews.get(number)
-        icon = icon_of(f"{asset.path}", picture) if picture else 0
-        if icon:
-            cell.template_icon(icon_value=icon, scale=5.0)
-        else:
-            cell.label(text="", icon="IMAGE_DATA")
-        is_picked = number in generation.picked
-        button = cell.operator(
-            "trellis2.pick_result",
-            text=f"{number + 1}",
-            icon="CHECKBOX_HLT" if is_picked else "CHECKBOX_DEHLT",
-            depress=is_picked,
-            translate=False,
-        )
-        button.generation, button.result = generation.id, number
+    """The results side by side, or one of them large and from all around, to tick those that are wanted."""
+    if generation.shown is None:
+        grid = layout.grid_flow(row_major=True, columns=2, even_columns=True, even_rows=True, align=False)
+        for number, asset in enumerate(generation.assets):
+            cell = grid.column(align=True)
+            picture = generation.previews.get(number)
+            _draw_icon(cell, icon_of(f"{asset.path}", picture) if picture else 0, 5.0)
+            row = cell.row(align=True)
+            _draw_tick(row, generation, number, f"{number + 1}")
+            button = row.operator("trellis2.look_at_result", text="", icon="VIEWZOOM")
+            button.generation, button.result = generation.id, number
+    else:
+        _draw_closely(layout, generation, context)
     row = layout.row(align=True)
     picked = len(generation.picked)
     words = pgettext_iface("Keep {count}").format(count=picked) if picked else pgettext_iface("Keep All")
     row.operator("trellis2.keep_results", text=words, icon="IMPORT", translate=False).generation = generation.id
     row.operator("trellis2.forget", text="Drop All", icon="TRASH").generation = generation.id
+
+
+def _draw_closely(layout: bpy.types.UILayout, generation: Any, context: bpy.types.Context) -> None:
+    """One result as large as the sidebar is wide, with arrows to turn it and to go to the next."""
+    number, count = generation.shown, len(generation.assets)
+    row = layout.row(align=True)
+    _draw_step(row, "trellis2.look_at_result", "TRIA_LEFT", generation, result=(number - 1) % count)
+    words = pgettext_iface("Result {number} of {count}").format(number=number + 1, count=count)
+    _draw_tick(row, generation, number, words)
+    _draw_step(row, "trellis2.look_at_result", "TRIA_RIGHT", generation, result=(number + 1) % count)
+    row.separator()
+    row.operator("trellis2.look_at_all", text="", icon="IMGDISPLAY").generation = generation.id
+    turns = generation.turns.get(number)
+    picture = turns[generation.view] if turns else generation.previews.get(number)
+    width = (context.region.width / context.preferences.system.ui_scale - 70) / 20
+    _draw_icon(layout.column(), large_icon_of(picture) if picture else 0, min(max(width, 6.0), 19.2))
+    row = layout.row(align=True)
+    row.enabled = bool(turns)
+    _draw_step(row, "trellis2.turn_result", "LOOP_BACK", generation, step=-1)
+    middle = row.row(align=True)
+    middle.alignment = "CENTER"
+    degrees = 360 * generation.view // len(turns) if turns else 0
+    middle.label(text=f"{degrees}°" if turns else pgettext_iface("Looking ..."), translate=False)
+    _draw_step(row, "trellis2.turn_result", "LOOP_FORWARDS", generation, step=1)
+    column = layout.column(align=True)
+    fact(column, pgettext_iface("Seed"), generation.assets[number].seed, context)
+    triangles = generation.triangles.get(number)
+    fact(column, pgettext_iface("Triangles"), f"{triangles:,}" if triangles else "", context)
+
+
+def _draw_icon(layout: bpy.types.UILayout, icon: int, scale: float) -> None:
+    if icon:
+        layout.template_icon(icon_value=icon, scale=scale)
+    else:
+        layout.label(text="", icon="IMAGE_DATA")
+
+
+def _draw_tick(layout: bpy.types.UILayout, generation: Any, number: int, words: str) -> None:
+    is_picked = number in generation.picked
+    button = layout.operator(
+        "trellis2.pick_result",
+        text=words,
+        icon="CHECKBOX_HLT" if is_picked else "CHECKBOX_DEHLT",
+        depress=is_picked,
+        translate=False,
+    )
+    button.generation, button.result = generation.id, number
+
+
+def _draw_step(layout: bpy.types.UILayout, operator: str, icon: str, generation: Any, **values: int) -> None:
+    button = layout.operator(operator, text="", icon=icon)
+    button.generation = generation.id
+    for name, value in values.items():
+        setattr(button, name, value)
 
 
 def progress_words(generation: Any) -> str:
@@ -171,9 +246,12 @@ def progress_words(generation: Any) -> str:
         return pgettext_iface("Ready")
     if generation.state == "choose":
         return pgettext_iface("{count} results: choose in the queue").format(count=len(generation.assets))
-    words = [stage_name(generation.stage)]
-    if generation.share > 0:
-        words.append(f"{generation.share:.0%}")
+    return ", ".join(filter(None, (stage_name(generation.stage), pace_words(generation))))
+
+
+def pace_words(generation: Any) -> str:
+    """How far it is and how long it will still take, as far as that is known."""
+    words = [f"{generation.share:.0%}"] if generation.share > 0 else []
     left = generation.seconds_left
     if left is not None:
         words.append(pgettext_iface("{time} left").format(time=duration(left)))
@@ -202,6 +280,10 @@ class TRELLIS2_PT_history(SubPanel, bpy.types.Panel):
         known = _known()
         for notice in known.notices[-3:] if known else ():
             wrapped(layout, notice, context, icon="ERROR", alert=True)
+        if known:
+            layout.prop(context.window_manager, "trellis2_search", text="", icon="VIEWZOOM")
+        if known and known.search and not known.jobs:
+            layout.label(text="None is named so", icon="INFO")
         for job in known.jobs if known else ():
             split = layout.box().split(factor=0.22)
             if thumbnail := icon_of(job.uuid, job.thumbnail):
@@ -210,15 +292,10 @@ class TRELLIS2_PT_history(SubPanel, bpy.types.Panel):
                 split.label(icon="IMAGE_DATA")
             box = split.column()
             row = box.row(align=True)
-            row.label(text=job.name, icon=_ICONS.get(job.state, "SORTTIME"))
-            for operator, icon in (
-                ("trellis2.job_import", "IMPORT"),
-                ("trellis2.job_retry", "FILE_REFRESH"),
-                ("trellis2.job_reveal", "FILE_FOLDER"),
-                ("trellis2.job_details", "COPYDOWN"),
-                ("trellis2.job_delete", "TRASH"),
-            ):
-                row.operator(operator, text="", icon=icon, emboss=False).job = job.uuid
+            row.label(text=job.name, translate=False, icon=_ICONS.get(job.state, "SORTTIME"))
+            row.operator("trellis2.job_import", text="", icon="IMPORT", emboss=False).job = job.uuid
+            row.operator("trellis2.job_menu", text="", icon="DOWNARROW_HLT", emboss=False).job = job.uuid
+            wrapped(box, _made_line(job), context, 0.75)
             wrapped(box, _job_line(job), context, 0.75)
             if job.error:
                 wrapped(box, job.error, context, 0.75)
@@ -248,6 +325,19 @@ def _exports() -> list[Any]:
 def _known() -> Any:
     history = loaded("scene.history")
     return history.known if history else None
+
+
+def _made_line(job: Any) -> str:
+    """When it was begun, how many results it has, and with which seed: the first one's, from which the others count."""
+    count = len(job.assets) or job.settings.value("number_results")
+    results = pgettext_iface("1 result") if count == 1 else pgettext_iface("{count} results").format(count=count)
+    seed = job.assets[0].seed if job.assets else job.settings.get("seed")
+    words = pgettext_iface("seed {seed}").format(seed=seed) if seed is not None else ""
+    try:
+        date = time.strftime("%Y-%m-%d %H:%M", time.localtime(job.created))
+    except (OverflowError, ValueError, OSError):  # a clock that was wrong, and a system that knows no such year
+        date = ""
+    return ", ".join(filter(None, (date, results, words)))
 
 
 def _job_line(job: Any) -> str:

@@ -38,12 +38,41 @@ def wrapped(
     A sentence of the library's is said in the artist's language, so that what shows one need not think of it.
     `share` is how much of the width the layout has; `alert` shows the text in red.
     """
-    width = int(share * context.region.width / (7 * context.preferences.system.ui_scale)) - 6 - (4 if icon else 0)
+    width = _columns_of(context, share) - (4 if icon else 0)
     column = layout.column(align=True)
     column.scale_y = 0.75
     column.alert = alert
     for number, line in enumerate(lines_of(translate(text), max(width, 12))):
         column.label(text=line, translate=False, icon=(icon if number == 0 else "BLANK1") if icon else "NONE")
+
+
+def setting(layout: bpy.types.UILayout, group: bpy.types.bpy_struct, name: str, **options: str) -> None:
+    """A property with its name in full: a number's stands in its field, a text's and a choice's have half of the row.
+
+    Blender's own way gives names two fifths, which cuts them off at the sidebar's usual width.
+    """
+    found = group.bl_rna.properties[name]
+    if found.type not in ("ENUM", "STRING"):
+        layout.prop(group, name)
+        return
+    row = layout.row(align=True).split(factor=0.5, align=True)
+    row.label(text=found.name)
+    row.prop(group, name, text="", **options)
+
+
+def fact(layout: bpy.types.UILayout, label: str, value: object, context: bpy.types.Context) -> None:
+    """What is known, with its name before it, or above it where one line does not hold both."""
+    if value in (None, ""):
+        return
+    text, width = str(value), _columns_of(context, 1.0)
+    needed = _columns(label) + 2
+    if needed + _columns(text) > width:
+        wrapped(layout, label, context)
+        wrapped(layout, f"{text}", context, icon="BLANK1")
+        return
+    row = layout.split(factor=min(max(needed / width, 0.4), 0.9))
+    row.label(text=label, translate=False)
+    row.label(text=text, translate=False)
 
 
 def lines_of(text: str, width: int) -> list[str]:
@@ -58,6 +87,11 @@ def lines_of(text: str, width: int) -> list[str]:
             lines.append(line[:width])
             line = line[width:]
     return [*lines, line.rstrip()] if line.strip() else lines
+
+
+def _columns_of(context: bpy.types.Context, share: float) -> int:
+    """How many columns of text a part of the region's width holds."""
+    return int(share * context.region.width / (7 * context.preferences.system.ui_scale)) - 6
 
 
 def _columns(text: str) -> int:

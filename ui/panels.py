@@ -1,4 +1,7 @@
-"""The N-panel. Drawing reads; it never changes anything."""
+"""The N-panel. Drawing reads; it never changes anything.
+
+What changes by itself, the queue above all, stands below what does not: no button goes away from under the mouse.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from ..addon.preferences import preferences
 from ..addon.properties import is_locked
 from ..trellis_addon.task.settings import SAMPLERS, SETTABLE, Field
 from .job_panels import refused_fields
-from .layout import Panel, SubPanel, wrapped
+from .layout import Panel, SubPanel, setting, wrapped
 from .picture import draw_picture, draw_warnings
 from .presets import TRELLIS2_PT_presets
 
@@ -45,7 +48,7 @@ class TRELLIS2_PT_main(Panel, bpy.types.Panel):
 
 class TRELLIS2_PT_settings(SubPanel, bpy.types.Panel):
     bl_label = "Settings"
-    bl_order = 1
+    bl_order = 0
 
     def draw_header_preset(self, context: bpy.types.Context) -> None:
         TRELLIS2_PT_presets.draw_panel_header(self.layout)
@@ -56,22 +59,20 @@ class TRELLIS2_PT_settings(SubPanel, bpy.types.Panel):
 
 class TRELLIS2_PT_placement(SubPanel, bpy.types.Panel):
     bl_label = "Placement"
-    bl_order = 2
+    bl_order = 1
 
     def draw(self, context: bpy.types.Context) -> None:
-        layout = self.layout
-        layout.use_property_split = True
-        layout.use_property_decorate = False
-        layout.prop(context.scene.trellis2, "asset_name", placeholder="From the image")
-        layout.prop(context.scene.trellis2, "height")
-        layout.prop(context.scene.trellis2, "face_view")
+        state, column = context.scene.trellis2, self.layout.column()
+        setting(column, state, "asset_name", placeholder="From the image")
+        setting(column, state, "height")
+        setting(column, state, "face_view")
 
 
 class TRELLIS2_PT_delivery(SubPanel, bpy.types.Panel):
     """For programs that are told of results, or sent them: nothing of it is needed to have an asset in the scene."""
 
     bl_label = "Delivery"
-    bl_order = 3
+    bl_order = 2
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
@@ -123,8 +124,6 @@ def _draw_lines(layout: bpy.types.UILayout, lines: list[Line], context: bpy.type
 
 def _draw_fields(layout: bpy.types.UILayout, context: bpy.types.Context, fields: list[Field]) -> None:
     """Settings, each with an arrow that takes it back to not set."""
-    layout.use_property_split = True
-    layout.use_property_decorate = False
     group = context.scene.trellis2.settings
     minded = refused_fields()
     for field in fields:
@@ -133,11 +132,11 @@ def _draw_fields(layout: bpy.types.UILayout, context: bpy.types.Context, fields:
         row = layout.row(align=True)
         row.alert = field.path in minded
         if field.name == "seed":
-            row.prop(group, "seed", placeholder="Random")
+            setting(row, group, "seed", placeholder="Random")
             row.operator("trellis2.seed_lock", text="", icon="LOCKED" if is_locked(group) else "UNLOCKED", emboss=False)
             continue
         is_set = group.is_property_set(field.name)
-        row.prop(group, field.name)
+        setting(row, group, field.name)
         arrow = row.row(align=True)
         arrow.enabled = is_set
         arrow.operator(

@@ -21,6 +21,8 @@ from ..trellis_addon.core.keys import has_keyring
 from ..trellis_addon.scene.words import translate
 from . import local_setup
 
+KEY_SITE = "https://runware.ai/"  # where accounts and keys are made
+
 
 class TRELLIS2_AP_preferences(Preferences, bpy.types.AddonPreferences):
     bl_idname = EXTENSION
@@ -44,6 +46,7 @@ class TRELLIS2_AP_preferences(Preferences, bpy.types.AddonPreferences):
 
     def _draw_remote(self, layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
         layout.prop(self, "api_key")
+        layout.operator("wm.url_open", text="Get a Key at runware.ai", icon="URL").url = KEY_SITE
         source = remote_key_source()
         if source not in ("", "preferences"):
             text = pgettext_iface("The key from the environment is used")

@@ -22,6 +22,29 @@ def icon_of(key: str, path: Path) -> int:
     return _previews[key].icon_id
 
 
+def large_icon_of(path: Path) -> int:
+    """The icon value for a picture file in its own size, where `icon_of` has 256 pixels at most; 0 where there is none.
+
+    Read here and now: for the one picture that is looked at.
+    """
+    global _previews
+    if _previews is None:
+        _previews = bpy.utils.previews.new()
+    key = f"large {path}"
+    if key not in _previews:
+        if not path.is_file():
+            return 0
+        import numpy as np
+        from PIL import Image
+
+        with Image.open(path) as picture:
+            pixels = np.asarray(picture.convert("RGBA").transpose(Image.Transpose.FLIP_TOP_BOTTOM), np.float32) / 255
+        preview = _previews.new(key)
+        preview.image_size = pixels.shape[1::-1]
+        preview.image_pixels_float.foreach_set(pixels.reshape(-1))
+    return _previews[key].icon_id
+
+
 def register() -> None:
     pass
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -105,7 +107,8 @@ def test_the_seed_keeps_63_bits_and_refuses_more(extension: ModuleType) -> None:
 def test_presets_set_just_what_they_name(extension: ModuleType) -> None:
     properties, presets = part("addon.properties"), part("trellis_addon.task.presets")
     group = bpy.context.scene.trellis2.settings
-    assert {"Draft", "Standard", "High", "Ornate Dragon Figurine"} <= set(presets.shipped())
+    assert {"Quick Look (512)", "Everyday (1024)", "Finest (1536)"} <= set(presets.shipped())
+    assert "Example - Ornate Dragon Figurine" in presets.shipped()
     for name, settings in presets.shipped().items():
         group.ttl = 60
         assert bpy.ops.trellis2.preset(preset=name) == {"FINISHED"}
@@ -121,6 +124,26 @@ def test_presets_set_just_what_they_name(extension: ModuleType) -> None:
         assert properties.read_settings(group) == settings
     bpy.ops.trellis2.preset(preset="DEFAULT")
     assert dict(properties.read_settings(group)) == {}
+
+
+def test_the_presets_of_0_1_0_are_known_by_their_names(extension: ModuleType) -> None:
+    properties, group = part("addon.properties"), bpy.context.scene.trellis2.settings
+    for name, resolution in (
+        ("Draft", 512),
+        ("Standard", 1024),
+        ("High", 1536),
+        ("Orc Character Bust", 1024),
+        ("Hero Product Figurine", 1536),
+        ("Ornate Fantasy Helmet", 1536),
+        ("Ornate Dragon Figurine", 1536),
+    ):
+        bpy.ops.trellis2.preset(preset="DEFAULT")
+        assert bpy.ops.trellis2.preset(preset=name) == {"FINISHED"}
+        assert properties.read_settings(group)["resolution"] == resolution
+    with pytest.raises(RuntimeError, match="preset.*Drafty.*Quick Look"):
+        bpy.ops.trellis2.preset(preset="Drafty")
+    assert properties.read_settings(group)["resolution"] == 1536, "what is set stays"
+    bpy.ops.trellis2.preset(preset="DEFAULT")
 
 
 def test_the_user_keeps_presets_of_their_own(extension: ModuleType) -> None:
@@ -310,6 +333,28 @@ def test_the_history_places_repeats_and_deletes(extension: ModuleType, disc_file
     assert store.get(uuid) is None and not job.folder.exists()
     with pytest.raises(RuntimeError, match="not in the list"):
         bpy.ops.trellis2.job_import(job=uuid)
+
+
+def test_the_history_tells_when_how_many_and_is_searched(extension: ModuleType, disc_file: Path) -> None:
+    api, panel, history = part("trellis_addon.api"), part("ui.job_panels"), part("trellis_addon.scene.history")
+    queue, store = part("trellis_addon.scene.queue"), part("trellis_addon.jobs.store").JobStore()
+    api.generate(disc_file, name="Grüne Ärmel", resolution=512, texture_size=1024, seed=5, number_results=2)
+    api.generate(disc_file, name="Lantern", resolution=512, texture_size=1024, seed=7)
+    lantern, sleeves = store.recent(2)
+    date = time.strftime("%Y-%m-%d")
+    assert panel._made_line(lantern).startswith(date) and panel._made_line(lantern).endswith("1 result, seed 7")
+    assert panel._made_line(sleeves).endswith("2 results, seed 5")
+    wrong = dataclasses.replace(lantern, created=1e300)
+    assert panel._made_line(wrong) == "1 result, seed 7"
+
+    for asked, found in (("", [lantern, sleeves]), ("ÄRM", [sleeves]), ("tern", [lantern]), ("%", []), ("_", [])):
+        history.search(asked)
+        while queue.threads_at_work():
+            queue._pump()
+            time.sleep(0.02)
+        assert [job.uuid for job in history.known.jobs][: len(found)] == [job.uuid for job in found]
+        assert asked == "" or len(history.known.jobs) == len(found)
+    assert bpy.ops.trellis2.job_menu.poll()
 
 
 def test_disabling_the_extension_gives_no_job_up(clean: object, disc_file: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
@@ -500,3 +501,18 @@ def test_the_token_goes_to_its_service_however_its_address_is_written(preference
     ):
         job = SimpleNamespace(backend=address, is_paid=False)
         assert module.backend_for_job(job).key == key
+
+
+def test_what_was_not_generated_is_not_repeated(extension: ModuleType) -> None:  # noqa: F811
+    """Remesh and Rebake, or a file that was only imported, has no picture and no settings to go on with."""
+    mesh = bpy.data.objects.new("Rebuilt", bpy.data.meshes.new("Rebuilt"))
+    bpy.context.scene.collection.objects.link(mesh)
+    bpy.context.view_layer.objects.active = mesh
+    for provenance in ({"engine": "trellis2:rebuild@1", "settings": {"resolution": 256}}, {"name": "Imported"}):
+        mesh["trellis2_provenance"] = json.dumps(provenance)
+        for name in ("repeat", "more_like_this"):
+            assert not getattr(bpy.ops.trellis2, name).poll()
+            with pytest.raises(RuntimeError, match="not generated of a picture"):
+                getattr(bpy.ops.trellis2, name)()
+    mesh["trellis2_provenance"] = json.dumps({"task_uuid": "1", "settings": {}})
+    assert bpy.ops.trellis2.repeat.poll() and bpy.ops.trellis2.more_like_this.poll()

@@ -165,6 +165,18 @@ def test_progress(value: Any, read: int | None) -> None:
         assert read_reply({"data": [{**PROCESSING, "progress": strange}]}, U).progress is None
 
 
+def test_progress_of_several_is_that_of_what_is_under_way() -> None:
+    """The one that works is told, not the ones that wait behind it."""
+    waiting = [{**PROCESSING, "resultIndex": i, "progress": 0, "stage": "Cutting the subject out"} for i in (2, 3)]
+    working = {**PROCESSING, "resultIndex": 1, "progress": 60, "stage": "Shaping"}
+    for items in ([item(0, resultIndex=0), working, *waiting], [*waiting, working]):
+        reply = read_reply({"data": items}, U)
+        assert (reply.progress, reply.stage) == (20, "Shaping")
+    silent = {name: value for name, value in PROCESSING.items() if name != "progress"}
+    assert read_reply({"data": [{**PROCESSING, "progress": 80}, silent]}, U).progress == 40
+    assert read_reply({"data": [silent, silent]}, U).progress is None
+
+
 def test_details() -> None:
     asked = {"taskType": "getTaskDetails", "taskUUID": U, "request": [{"taskUUID": U, "seed": 7}]}
     for response in ({"data": [ITEM]}, {"data": ITEM}, [ITEM]):

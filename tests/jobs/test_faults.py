@@ -29,7 +29,7 @@ from conftest import disc, encoded, sentence  # first: it is what finds the pack
 import faults as f
 import numpy as np
 import pytest
-from fault_server import DETAILS, FILE, FOREVER, POLL, SUBMIT, UPLOAD, Fault, FaultServer, small_glb
+from fault_server import DETAILS, FILE, FOREVER, POLL, SUBMIT, UPLOAD, FastEngine, Fault, FaultServer, small_glb
 from PIL import Image
 
 from trellis_addon.api import finish, prepare_task
@@ -54,6 +54,7 @@ from trellis_addon.core.errors import (
 )
 from trellis_addon.core.parallel import as_ready
 from trellis_addon.core.progress import Progress
+from trellis_addon.engines.engine import Made
 from trellis_addon.jobs.job import Job, State
 from trellis_addon.jobs.runner import run_job
 from trellis_addon.jobs.store import JobStore
@@ -490,6 +491,42 @@ def test_a_picture_refused_at_its_upload(world: World) -> None:
     job = world.job(large_picture())
     world.fail(job, ContentError)
     assert world.state(job) is State.FAILED and not world.submissions
+
+
+# --- how far it is ---
+
+
+class StepByStep(FastEngine):
+    """Goes on with the next stage when this one has been seen."""
+
+    seen = 0.0
+
+    def generate(self, image: Any, settings: Settings, seed: int, progress: Progress, **more: Any) -> Any:
+        for fraction in (0.4, 0.8):
+            progress.update("Shaping", fraction)
+            told = time.monotonic()
+            while self.seen < told + 0.05 and time.monotonic() < told + 5:
+                time.sleep(0.01)
+        return Made(small_glb(seed))
+
+
+def test_several_results_move_the_bar_from_the_first_stage_on(tmp_path: Path) -> None:
+    with FaultServer(workers=1) as server:
+        server.engine = engine = StepByStep()
+        world = World(server, JobStore(tmp_path))
+        told: list[float] = []
+
+        def see(stage: str, share: float) -> None:
+            if stage == "Shaping":
+                told.append(share)
+                engine.seen = time.monotonic()
+
+        assert len(world.run(world.job(number_results=4), Progress(see)).assets) == 4
+    assert told == sorted(told), "the bar never goes back"
+    for result in range(4):
+        for fraction in (0.4, 0.8):
+            share = 0.9 * (result + fraction) / 4  # the last tenth is for fetching the files
+            assert any(abs(share - seen) < 0.01 for seen in told), (result, fraction, sorted(set(told)))
 
 
 # --- jobs that are stopped, over, damaged or somebody else's ---

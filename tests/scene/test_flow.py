@@ -285,6 +285,17 @@ def test_several_results_are_chosen_from(flow: Flow) -> None:
         covered = sum(alpha > 0 for alpha in picture.getchannel("A").tobytes()) / (picture.width * picture.height)
         assert picture.size == (256, 256) and 0.2 < covered < 0.9
 
+    # each can be looked at closely, from all around
+    flow.until(lambda: generation.turns)
+    assert all(len(set(views)) == 8 and all(path.is_file() for path in views) for views in generation.turns.values())
+    assert all(1000 < triangles <= 50_000 for triangles in generation.triangles.values())
+    bpy.ops.trellis2.look_at_result(generation=generation.id, result=1)
+    for view in (7, 0, 1):
+        bpy.ops.trellis2.turn_result(generation=generation.id, step=-1 if view == 7 else 1)
+        assert (generation.shown, generation.view) == (1, view)
+    bpy.ops.trellis2.look_at_all(generation=generation.id)
+    assert generation.shown is None
+
     bpy.ops.trellis2.pick_result(generation=generation.id, result=0)
     bpy.ops.trellis2.pick_result(generation=generation.id, result=2)
     assert bpy.ops.trellis2.keep_results(generation=generation.id) == {"FINISHED"}

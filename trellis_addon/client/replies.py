@@ -33,10 +33,11 @@ HIGHEST_COST = 100.0  # US dollars for one result; what is told beyond it is a m
 class Reply:
     """What a reply says of one task.
 
-    `progress` is in percent where told. `pending` is True when the reply says that something of the
-    task is under way still. `is_history` marks what `getTaskDetails` told. `known` is False when the
-    reply holds nothing about the task at all, which means neither lost nor failed: the platform
-    answers so while it is busy.
+    `progress` is in percent where told, of what is under way still: the mean of those results, with 0
+    for one of several that says nothing; `stage` is that of the one furthest on. `pending` is True when
+    the reply says that something of the task is under way still. `is_history` marks what
+    `getTaskDetails` told. `known` is False when the reply holds nothing about the task at all, which
+    means neither lost nor failed: the platform answers so while it is busy.
     """
 
     results: tuple[Result, ...] = ()
@@ -54,17 +55,15 @@ def read_reply(body: Any, task_uuid: str) -> Reply:
         return Reply()
     results: dict[str, Result] = {}
     errors = [e for e in _errors_of(body) if _is_for(e, task_uuid)]
-    progress: list[int] = []
+    progress: list[int | None] = []
     stage: str = ""
+    furthest = -1
     known = bool(errors)
     pending = False
     for item in _listed(body.get("data")):
         if not _is_for(item, task_uuid):
             continue
         known = True
-        if told := item.get("stage"):
-            words = item.get("stageTemplate")
-            stage = from_wire(str(told), words if isinstance(words, Mapping) else {})
         if item.get("status") == "error" or isinstance(item.get("error"), Mapping):
             errors.append(_flat_error(item))
             continue
@@ -73,10 +72,20 @@ def read_reply(body: Any, task_uuid: str) -> Reply:
             results.setdefault(result.key, result)
         if not found:
             pending = True  # whatever its status is called
-            percent = as_number(item.get("progress"))
-            progress += [] if percent is None else [min(max(int(percent), 0), 100)]
+            progress.append(_percent(item))
+            if (told := item.get("stage")) and (progress[-1] or 0) > furthest:
+                words = item.get("stageTemplate")
+                stage = from_wire(str(told), words if isinstance(words, Mapping) else {})
+                furthest = progress[-1] or 0
     ordered = tuple(sorted(results.values(), key=lambda r: r.index))
-    return Reply(ordered, tuple(errors), min(progress) if progress else None, stage, known, pending)
+    is_told = any(percent is not None for percent in progress)
+    mean = round(sum(percent or 0 for percent in progress) / len(progress)) if is_told else None
+    return Reply(ordered, tuple(errors), mean, stage, known, pending)
+
+
+def _percent(item: Mapping[str, Any]) -> int | None:
+    told = as_number(item.get("progress"))
+    return None if told is None else min(max(int(told), 0), 100)
 
 
 def read_details(body: Any, task_uuid: str) -> Reply | None:

@@ -336,6 +336,7 @@ class _Runner:
         silence = SILENCE if self.client.remote else 0.0
         heard = news = self.clock()  # the last word about the task, the last result of it
         out_of_order = 0
+        share = 0.0
         while True:
             before = len(results)
             results.update((result.key, result) for result in reply.results)
@@ -382,7 +383,9 @@ class _Runner:
                     "be asked for again.",
                     minutes=self.limit / 60,
                 )
-            progress.update(reply.stage or "Generating", (reply.progress or 0) / 100)
+            over = min((len(results) + len(failures)) / wanted, 1.0)
+            share = max(share, over + (1.0 - over) * (reply.progress or 0) / 100)
+            progress.update(reply.stage or "Generating", share)
             self.client.pause(min(max(0.1 * (self.clock() - began), shortest), longest), progress)
             reply = self.client.poll(self.job.uuid, progress)
         return _in_order(results.values())[:wanted]

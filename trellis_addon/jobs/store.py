@@ -285,9 +285,15 @@ class JobStore:
         """The job of this taskUUID; None where there is none, or its row cannot be read."""
         return next(iter(self._select("WHERE uuid = ?", (uuid,))), None)
 
-    def recent(self, limit: int = 50) -> list[Job]:
-        """The newest jobs first, for a list: without their pictures, which are megabytes each."""
-        return self._select("ORDER BY created DESC LIMIT ?", (limit,), with_picture=False)
+    def recent(self, limit: int = 50, name: str = "") -> list[Job]:
+        """The newest jobs first, for a list: without their pictures, which are megabytes each.
+
+        `name` is a part of theirs, whatever the case of its letters.
+        """
+        newest = "ORDER BY created DESC LIMIT ?"
+        if not name:
+            return self._select(newest, (limit,), with_picture=False)
+        return self._select(f"WHERE instr(casefold(name), ?) {newest}", (name.casefold(), limit), with_picture=False)
 
     def unfinished(self) -> list[Job]:
         """What was begun and is not over, oldest first: after a crash, this goes on."""
@@ -366,6 +372,7 @@ class JobStore:
         connection = sqlite3.connect(self._database, timeout=BUSY_TIMEOUT)
         try:
             connection.row_factory = sqlite3.Row
+            connection.create_function("casefold", 1, lambda text: str(text).casefold())  # SQLite's knows ASCII only
             with connection:  # commits, or rolls back on an exception
                 yield connection
         finally:

@@ -64,7 +64,7 @@ def _settle(generation: Generation) -> None:
     else:
         queue.update(generation, state="ready", message="")
     if len(generation.assets) > 1 and generation.state != "ready":
-        previews.make(generation)
+        previews.make(generation, partial(previews.make_turns, generation))
 
 
 @queue.on_turn
@@ -107,7 +107,7 @@ def take(generation: Generation, picked: Collection[int], target: Target) -> lis
     for more in filter(None, (generation.said, elsewhere, levels)):
         words = message("{first}. {second}", first=words, second=more)
     made_as = tuple(obj.name for obj in made)
-    queue.update(generation, state="done", share=1.0, message=words, made=made_as)
+    queue.update(generation, state="done", share=1.0, message=words, made=made_as, has_news=words != engine)
     return made
 
 

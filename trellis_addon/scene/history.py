@@ -20,13 +20,17 @@ SHOWN = 12
 
 @dataclass
 class StoreFacts:
-    """The last that was read: newest jobs, money in US dollars, what is wrong with the list, the account's answer."""
+    """The last that was read: newest jobs, money in US dollars, what is wrong with the list, the account's answer.
+
+    `search` is the part of a name that the jobs were asked for by.
+    """
 
     jobs: list[Job] = field(default_factory=list)
     spent: dict[str, float] = field(default_factory=dict)
     limits: dict[str, float] = field(default_factory=dict)
     notices: tuple[str, ...] = ()
     account: str = ""
+    search: str = ""
 
 
 known = StoreFacts()
@@ -35,18 +39,28 @@ known = StoreFacts()
 def read_store() -> None:
     """Read the store in a thread; the panel shows it as soon as it is there."""
 
+    search = known.search
+
     def work() -> Callable[[], None]:
         store = JobStore()
-        jobs = store.recent(SHOWN)
+        jobs = store.recent(SHOWN, search)
         money = {period: spent(store, period) for period in ("day", "month")}
         allowed = limits(store)
 
         def show() -> None:
-            known.jobs, known.spent, known.limits, known.notices = jobs, money, allowed, notices()
+            known.spent, known.limits, known.notices = money, allowed, notices()
+            if known.search == search:  # else a later question is under way
+                known.jobs = jobs
 
         return show
 
     queue.in_thread(work)
+
+
+def search(name: str) -> None:
+    """Show the jobs whose names contain this; all of them for an empty text."""
+    known.search = name.strip()
+    read_store()
 
 
 @queue.on_begin

@@ -58,6 +58,9 @@ class Generation(Work):
     `is_left` says that Blender ends, and it does not.
     `refused_field` is the path of the setting that the service does not take, `details` its raw reply, for a report.
     `picked` are the numbers of the results that the artist has ticked, `previews` their pictures as they get ready.
+    `turns` are their pictures from all around, `triangles` how many they have; `shown` is the one that is looked at
+    closely, from its view number `view`.
+    `has_news` says that its message, now that it is done, is more than the name of what has made it.
     `made` are the names that its objects came into the scene with, `has_card` says whether a card stood for it.
     """
 
@@ -71,7 +74,12 @@ class Generation(Work):
     assets: tuple[Asset, ...] = ()
     picked: set[int] = field(default_factory=set)
     previews: dict[int, Path] = field(default_factory=dict)
+    turns: dict[int, tuple[Path, ...]] = field(default_factory=dict)
+    triangles: dict[int, int] = field(default_factory=dict)
+    shown: int | None = None
+    view: int = 0
     made: tuple[str, ...] = ()
+    has_news: bool = False
     has_card: bool = False
     is_left: bool = False
 

@@ -9,18 +9,27 @@ from .task import presets as example_presets
 
 SUBDIR = "trellis2"
 
-# Our own, beside the published examples: the quickest look, what the model's authors use, and all it has.
+# Our own: the quickest look, what the model's authors use, and all it has. What each is for is its name.
 OWN = {
-    "Draft": Settings(resolution=512, texture_size=1024, decimation_target=100_000),
-    "Standard": Settings(resolution=1024, texture_size=2048),
-    "High": Settings(resolution=1536, texture_size=4096, decimation_target=1_000_000),
+    "Quick Look (512)": Settings(resolution=512, texture_size=1024, decimation_target=100_000),
+    "Everyday (1024)": Settings(resolution=1024, texture_size=2048),
+    "Finest (1536)": Settings(resolution=1536, texture_size=4096, decimation_target=1_000_000),
 }
+_EXAMPLE = "Example - {name}"  # the settings of the published requests, found by those who look for these
+# The names of 0.1.0, which scripts go on using.
+FORMER = {"Draft": "Quick Look (512)", "Standard": "Everyday (1024)", "High": "Finest (1536)"}
 
 
 def shipped() -> dict[str, Settings]:
     """Every preset that comes with the extension, by name. A seed belongs to a picture, not to a preset."""
-    examples = {name: settings.replace(seed=None) for name, settings in example_presets().items()}
+    examples = {_EXAMPLE.format(name=name): settings.replace(seed=None) for name, settings in example_presets().items()}
     return {**OWN, **examples}
+
+
+def preset(name: str) -> Settings | None:
+    """The preset of this name, which may be its former one; None where there is none."""
+    known = shipped()
+    return known.get(FORMER.get(name, name)) or known.get(_EXAMPLE.format(name=name))
 
 
 def preset_script(settings: Settings) -> str:

@@ -1,6 +1,8 @@
 """A small picture of a GLB without Blender: quick, textured, on transparent ground.
 
-    python -m trellis_addon.formats.glb.preview ASSET.glb PICTURE.png [ASSET.glb PICTURE.png ...]
+    python -m trellis_addon.formats.glb.preview [--views N] ASSET.glb PICTURE.png [ASSET.glb PICTURE.png ...]
+
+With several views it is seen from all around, from its front on and to its left, in PICTURE-1.png to PICTURE-N.png.
 
 Points are strewn over the triangles, a few for every pixel that a triangle covers, and the nearest wins. That
 is one pass over arrays, whatever the mesh looks like.
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from .textured_mesh import TexturedMesh
 
 SIZE = 256
+LARGE = 320  # of each of several views, which are looked at closely
 # Worked on at this many times the size: what is averaged afterwards has smooth edges.
 _OVERSAMPLING = 2
 # Points per pixel of a triangle's area: few enough to be quick, enough to leave no holes.
@@ -31,20 +34,31 @@ _LIGHT = np.array([-0.45, 0.75, 0.6]) / np.linalg.norm([-0.45, 0.75, 0.6])
 _AROUND, _ABOVE = np.radians(35.0), np.radians(16.0)
 
 
-def write_previews(pairs: list[tuple[Path, Path]], size: int = SIZE) -> None:
-    """Render each GLB to its PNG; raises `DamagedFileError` for a file that cannot be read."""
+def view_paths(picture: Path, views: int) -> list[Path]:
+    """Where the views of an asset lie: at `picture` itself where there is one, else beside it with their numbers."""
+    return [picture] if views == 1 else [picture.with_stem(f"{picture.stem}-{view + 1}") for view in range(views)]
+
+
+def write_previews(pairs: list[tuple[Path, Path]], size: int = SIZE, views: int = 1) -> None:
+    """Render each GLB to its PNG, or its `views` PNGs; raises `DamagedFileError` for a file that cannot be read."""
     from .read import read_glb
 
     for asset, picture in pairs:
-        part = picture.with_suffix(".part")
-        render_preview(read_glb(asset), size).save(part, "PNG")
-        part.replace(picture)
+        mesh = read_glb(asset)
+        for view, path in enumerate(view_paths(picture, views)):
+            part = path.with_suffix(".part")
+            turn = None if views == 1 else view / views
+            render_preview(mesh, size, turn).save(part, "PNG")
+            part.replace(path)
 
 
-def render_preview(mesh: TexturedMesh, size: int = SIZE) -> Image:
-    """The mesh seen from the front's right and a little above, in parallel projection; RGBA, `size` x `size`."""
+def render_preview(mesh: TexturedMesh, size: int = SIZE, turn: float | None = None) -> Image:
+    """The mesh seen from the front's right and a little above, in parallel projection; RGBA, `size` x `size`.
+
+    Or, at a `turn` of a turntable: 0 is its front, 0.25 its left side, and all turns have one scale.
+    """
     fine = size * _OVERSAMPLING
-    corners = _in_view(mesh, fine)
+    corners = _in_view(mesh, fine, turn)
     face, weights = _strew(corners[..., :2])
     points = np.einsum("nk,nkc->nc", weights, corners[face])
     column, row = np.clip(points[:, :2].astype(np.int64), 0, fine - 1).T
@@ -60,16 +74,24 @@ def render_preview(mesh: TexturedMesh, size: int = SIZE) -> Image:
     return _smaller(canvas.reshape(fine, fine, 4), size)
 
 
-def _in_view(mesh: TexturedMesh, fine: int) -> NDArray[np.float32]:
+def _in_view(mesh: TexturedMesh, fine: int, turn: float | None) -> NDArray[np.float32]:
     """The corners (F, 3, 3) in pixels, y down, with the nearness as the third coordinate."""
     up = mesh.vertices.astype(np.float32) if mesh.up == "Y" else mesh.vertices[:, [0, 2, 1]] * (1, 1, -1)
-    right = np.array([np.cos(_AROUND), 0.0, -np.sin(_AROUND)])
-    towards = np.array([np.sin(_AROUND) * np.cos(_ABOVE), np.sin(_ABOVE), np.cos(_AROUND) * np.cos(_ABOVE)])
+    around = _AROUND if turn is None else 2 * np.pi * turn
+    right = np.array([np.cos(around), 0.0, -np.sin(around)])
+    towards = np.array([np.sin(around) * np.cos(_ABOVE), np.sin(_ABOVE), np.cos(around) * np.cos(_ABOVE)])
     seen = (up @ np.stack([right, -np.cross(towards, right), towards]).T).astype(np.float32)
-    used = seen[np.unique(mesh.faces)]
-    low, high = used.min(0), used.max(0)
-    scale = 0.94 * fine / max(float((high - low)[:2].max()), 1e-12)
-    seen[:, :2] = (seen[:, :2] - (low + high)[:2] / 2) * scale + fine / 2
+    numbers = np.unique(mesh.faces)
+    low, high = seen[numbers].min(0), seen[numbers].max(0)
+    middle, extent = (low + high)[:2] / 2, float((high - low)[:2].max())
+    if turn is not None:  # what holds it at every turn
+        bottom, top = up[numbers].min(0), up[numbers].max(0)
+        axis = (bottom + top) / 2
+        across = 2 * float(np.hypot(*(up[numbers] - axis)[:, [0, 2]].T).max())
+        extent = max(across, float(top[1] - bottom[1]) * np.cos(_ABOVE) + across * np.sin(_ABOVE))
+        middle = np.array([axis @ right, axis @ -np.cross(towards, right)])
+    scale = 0.94 * fine / max(extent, 1e-12)
+    seen[:, :2] = (seen[:, :2] - middle) * scale + fine / 2
     return seen[mesh.faces]
 
 
@@ -137,12 +159,15 @@ def _smaller(canvas: NDArray[np.float32], size: int) -> Image:
 def main(arguments: list[str]) -> int:
     from ...core.errors import TrellisError
 
+    views = 1
+    if arguments[:1] == ["--views"] and len(arguments) > 1 and arguments[1].isdigit():
+        views, arguments = max(int(arguments[1]), 1), arguments[2:]
     if not arguments or len(arguments) % 2:
         print(__doc__, file=sys.stderr)
         return 2
     paths = [Path(argument) for argument in arguments]
     try:
-        write_previews(list(zip(paths[::2], paths[1::2], strict=True)))
+        write_previews(list(zip(paths[::2], paths[1::2], strict=True)), SIZE if views == 1 else LARGE, views)
     except (TrellisError, OSError) as error:
         print(error, file=sys.stderr)
         return 1

@@ -31,6 +31,11 @@ def read_provenance(obj: bpy.types.Object | None) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
+def was_generated(obj: bpy.types.Object) -> bool:
+    """Whether a task has made it of a picture: what was only imported, or remeshed and rebaked, has none."""
+    return bool(read_provenance(obj).get("task_uuid"))
+
+
 def fingerprints() -> set[str]:
     """The fingerprints of the pictures whose assets are in the open file."""
     return {str(read_provenance(obj).get("fingerprint", "")) for obj in bpy.data.objects} - {""}
