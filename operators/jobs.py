@@ -123,6 +123,15 @@ class TRELLIS2_OT_job_retry(_OnJob, bpy.types.Operator):
     bl_label = "Generate Again"
     bl_options = {"INTERNAL", "UNDO"}
 
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        """It stands in a menu, where one press too many must not cost anything."""
+        from ..trellis_addon.jobs.store import JobStore
+
+        job = JobStore().get(self.job)
+        if job is not None and job.is_paid:
+            return context.window_manager.invoke_confirm(self, event)
+        return self.execute(context)
+
     def run(self, context, job, store) -> None:  # type: ignore[no-untyped-def]
         make_again(context, job, store)
 

@@ -295,8 +295,8 @@ class TRELLIS2_PT_history(SubPanel, bpy.types.Panel):
             row.label(text=job.name, translate=False, icon=_ICONS.get(job.state, "SORTTIME"))
             row.operator("trellis2.job_import", text="", icon="IMPORT", emboss=False).job = job.uuid
             row.operator("trellis2.job_menu", text="", icon="DOWNARROW_HLT", emboss=False).job = job.uuid
-            wrapped(box, _made_line(job), context, 0.75)
-            wrapped(box, _job_line(job), context, 0.75)
+            for line in (_date(job), _results_line(job), _job_line(job)):
+                wrapped(box, line, context, 0.75)
             if job.error:
                 wrapped(box, job.error, context, 0.75)
         if known:
@@ -327,17 +327,21 @@ def _known() -> Any:
     return history.known if history else None
 
 
-def _made_line(job: Any) -> str:
-    """When it was begun, how many results it has, and with which seed: the first one's, from which the others count."""
+def _date(job: Any) -> str:
+    """When it was begun, by the clock on the wall."""
+    try:
+        return time.strftime("%Y-%m-%d %H:%M", time.localtime(job.created))
+    except (OverflowError, ValueError, OSError):  # a clock that was wrong, and a system that knows no such year
+        return ""
+
+
+def _results_line(job: Any) -> str:
+    """How many results it has, and with which seed: the first one's, from which the others count."""
     count = len(job.assets) or job.settings.value("number_results")
     results = pgettext_iface("1 result") if count == 1 else pgettext_iface("{count} results").format(count=count)
     seed = job.assets[0].seed if job.assets else job.settings.get("seed")
     words = pgettext_iface("seed {seed}").format(seed=seed) if seed is not None else ""
-    try:
-        date = time.strftime("%Y-%m-%d %H:%M", time.localtime(job.created))
-    except (OverflowError, ValueError, OSError):  # a clock that was wrong, and a system that knows no such year
-        date = ""
-    return ", ".join(filter(None, (date, results, words)))
+    return ", ".join(filter(None, (results, words)))
 
 
 def _job_line(job: Any) -> str:

@@ -342,10 +342,9 @@ def test_the_history_tells_when_how_many_and_is_searched(extension: ModuleType, 
     api.generate(disc_file, name="Lantern", resolution=512, texture_size=1024, seed=7)
     lantern, sleeves = store.recent(2)
     date = time.strftime("%Y-%m-%d")
-    assert panel._made_line(lantern).startswith(date) and panel._made_line(lantern).endswith("1 result, seed 7")
-    assert panel._made_line(sleeves).endswith("2 results, seed 5")
-    wrong = dataclasses.replace(lantern, created=1e300)
-    assert panel._made_line(wrong) == "1 result, seed 7"
+    assert panel._date(lantern).startswith(date) and panel._results_line(lantern) == "1 result, seed 7"
+    assert panel._results_line(sleeves) == "2 results, seed 5"
+    assert panel._date(dataclasses.replace(lantern, created=1e300)) == "", "a clock that was wrong stops no panel"
 
     for asked, found in (("", [lantern, sleeves]), ("ÄRM", [sleeves]), ("tern", [lantern]), ("%", []), ("_", [])):
         history.search(asked)

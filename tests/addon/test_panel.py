@@ -516,3 +516,37 @@ def test_what_was_not_generated_is_not_repeated(extension: ModuleType) -> None: 
                 getattr(bpy.ops.trellis2, name)()
     mesh["trellis2_provenance"] = json.dumps({"task_uuid": "1", "settings": {}})
     assert bpy.ops.trellis2.repeat.poll() and bpy.ops.trellis2.more_like_this.poll()
+
+
+def test_what_changes_by_itself_stands_below_what_does_not(extension: ModuleType) -> None:  # noqa: F811
+    names = ("settings", "placement", "delivery", "queue", "asset", "history")
+    panels = [getattr(bpy.types, f"TRELLIS2_PT_{name}") for name in names]
+    assert [panel.bl_order for panel in panels] == list(range(len(names)))
+
+
+def test_a_fact_is_shown_whole(extension: ModuleType) -> None:  # noqa: F811
+    """Beside its name where the row holds both, below it where not."""
+    layout = part("ui.layout")
+    shown: list[str] = []
+
+    class Layout(SimpleNamespace):
+        def label(self, text: str = "", **_: Any) -> None:
+            shown.append(text)
+
+        def split(self, **_: Any) -> Layout:
+            return self
+
+        column = row = split
+
+    context = SimpleNamespace(
+        region=SimpleNamespace(width=250), preferences=SimpleNamespace(system=SimpleNamespace(ui_scale=1.0))
+    )
+    layout.fact(Layout(), "Seed", 2485715779, context)
+    assert shown == ["Seed", "2485715779"]
+    shown.clear()
+    layout.fact(Layout(), "Size", "0.412 m × 0.391 m × 1.000 m, rather", context)
+    assert shown[0] == "Size" and "".join(shown[1:]).replace(" ", "") == "0.412m×0.391m×1.000m,rather"
+    assert all(len(line) <= 30 for line in shown)
+    shown.clear()
+    layout.fact(Layout(), "Cost", "", context)
+    assert not shown

@@ -336,6 +336,17 @@ def test_more_like_this_makes_others_of_the_same_picture(flow: Flow) -> None:
     assert all(provenance["settings"]["settings"]["resolution"] == 512 for provenance in found)
 
 
+def test_what_is_done_is_cleared_at_once(flow: Flow) -> None:
+    assert not bpy.ops.trellis2.clear_done.poll()
+    done = flow.begin()
+    flow.end(done)
+    waiting = flow.begin(number_results=2)
+    flow.until(lambda: waiting.state == "choose")
+    assert bpy.ops.trellis2.clear_done() == {"FINISHED"}
+    assert flow.queue.generations() == [waiting] and len(meshes()) == 1, "what is still to be chosen stays"
+    assert not done.has_news, "its engine is all that there is to say"
+
+
 def test_cancelling_takes_the_card_away(flow: Flow) -> None:
     generation = flow.begin(hold=Gate())
     flow.until(lambda: generation.picture is not None)

@@ -70,6 +70,7 @@ def _expect(generation: queue.Generation) -> None:
     generation.usual = statistics.median(times) if times else None
 
 
+@queue.on_dismissed
 @queue.on_end
 def _read_again(generation: queue.Generation) -> None:
     read_store()
