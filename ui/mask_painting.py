@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import bpy
 
-_PAUSE = 0.6  # seconds after the last stroke
+_PAUSE = 0.8  # seconds from what was drawn to the look at it
 _MOST = 2048 * 2048  # pixels: a larger mask takes too long to read while somebody paints
 
 
 class _State:
     handle: Any = None
-    drawn = 0.0
 
 
 _state = _State()
@@ -40,18 +38,17 @@ def _draw() -> None:
     mask = image.trellis2.mask
     if mask is None or space.image != mask or not mask.is_dirty or mask.size[0] * mask.size[1] > _MOST:
         return
-    _state.drawn = time.monotonic()
     if not bpy.app.timers.is_registered(_look):
         bpy.app.timers.register(_look, first_interval=_PAUSE)
 
 
 def _look() -> float | None:
-    left = _state.drawn + _PAUSE - time.monotonic()
-    if left > 0:
-        return left
-    image = bpy.context.scene.trellis2.image
-    if image is not None:
-        from ..trellis_addon.scene import cutout_preview
+    from ..trellis_addon.scene import cutout_preview
 
-        cutout_preview.look_later(image)
+    image = bpy.context.scene.trellis2.image
+    if image is None:
+        return None
+    if cutout_preview.is_under_way(image):
+        return _PAUSE
+    cutout_preview.look_later(image)
     return None
