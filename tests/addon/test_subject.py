@@ -86,12 +86,13 @@ def test_what_nobody_can_use_is_refused_everywhere(extension: ModuleType) -> Non
 
 def test_generate_begins_nothing_of_what_is_known_to_fail(extension: ModuleType) -> None:  # noqa: F811
     cards, store = part("trellis_addon.scene.placeholder").all_cards, part("trellis_addon.jobs.store").JobStore()
-    before = len(bpy.data.objects)
+    before, jobs = len(bpy.data.objects), [job.uuid for job in store.recent()]
     image = use(photo())
     for _ in range(2):  # without anybody having looked, and known before
         with pytest.raises(RuntimeError, match="no transparency"):
             bpy.ops.trellis2.generate()
-        assert not cards() and not store.recent() and len(bpy.data.objects) == before
+        assert not cards() and [job.uuid for job in store.recent()] == jobs
+        assert len(bpy.data.objects) == before
         preview().look(image)
     assert bpy.ops.trellis2.take_whole() == {"FINISHED"}
     assert image.trellis2.cutout == "WHOLE" and refusal() is None
