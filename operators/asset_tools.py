@@ -81,7 +81,7 @@ class TRELLIS2_OT_measure(_OnMesh, bpy.types.Operator):
 
 def _metres(obj: bpy.types.Object) -> float:
     """What a length of the interface is in metres: it is in the units of the object's scene."""
-    from ..trellis_addon.scene.units import metres_per_unit, scene_of
+    from ..trellis_addon.scene.rules.units import metres_per_unit, scene_of
 
     return metres_per_unit(scene_of(obj))
 

@@ -58,8 +58,8 @@ class TRELLIS2_OT_import_glb(bpy.types.Operator):
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         from ..trellis_addon.scene import arrival, import_asset, remember
-        from ..trellis_addon.scene.showing import join_local_views
-        from ..trellis_addon.scene.units import metres_per_unit
+        from ..trellis_addon.scene.place.showing import join_local_views
+        from ..trellis_addon.scene.rules.units import metres_per_unit
 
         height = context.scene.trellis2.height * metres_per_unit(context.scene)
         try:

@@ -52,8 +52,8 @@ class TRELLIS2_OT_mask_new(OnImage, bpy.types.Operator):
     bl_options = {"REGISTER", "UNDO"}
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        from ..trellis_addon.scene.guards import require_own
         from ..trellis_addon.scene.masks import new_mask
+        from ..trellis_addon.scene.rules.guards import require_own
 
         image = context.scene.trellis2.image
         try:
@@ -110,7 +110,7 @@ class TRELLIS2_OT_mask_open(OnImage, bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> set[str]:
         from pathlib import Path
 
-        from ..trellis_addon.scene.guards import require_own
+        from ..trellis_addon.scene.rules.guards import require_own
         from ..trellis_addon.scene.sources import image_of_file
 
         image = context.scene.trellis2.image

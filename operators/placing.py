@@ -26,8 +26,8 @@ def target_here(
 
     With a taskUUID, in a window, a card with this name is stood there.
     """
+    from ..trellis_addon.scene.rules.units import metres_per_unit
     from ..trellis_addon.scene.target import SESSION, Target
-    from ..trellis_addon.scene.units import metres_per_unit
 
     scene = context.scene
     height = scene.trellis2.height * metres_per_unit(scene)
@@ -49,7 +49,7 @@ def target_in_view(context: bpy.types.Context, uuid: str = "", name: str = "") -
 
 def free_ground(context: bpy.types.Context, wanted: Sequence[float]) -> Location:
     """The nearest place to the one wanted where nothing stands that is to be seen; it is looked for to the right."""
-    from ..trellis_addon.scene.free_ground import eye_of, frame_of, free_place, right_of
+    from ..trellis_addon.scene.place.free_ground import eye_of, frame_of, free_place, right_of
 
     height = context.scene.trellis2.height
     area = _viewport(context)
@@ -69,7 +69,7 @@ def free_ground(context: bpy.types.Context, wanted: Sequence[float]) -> Location
 
 def turn_to_view(context: bpy.types.Context, place: Sequence[float]) -> float:
     """The turn about Z that shows the view its front, where the panel says so."""
-    from ..trellis_addon.scene.free_ground import turn_towards
+    from ..trellis_addon.scene.place.free_ground import turn_towards
 
     view = _view(context)
     return turn_towards(view, place) if view is not None and context.scene.trellis2.face_view else 0.0
@@ -80,7 +80,7 @@ def select_cards(context: bpy.types.Context, uuids: Iterable[str]) -> None:
 
     Not while something is being edited, whose selection is another one.
     """
-    from ..trellis_addon.scene import placeholder
+    from ..trellis_addon.scene.place import placeholder
 
     context.view_layer.update()  # only then it knows the cards
     cards = [card for uuid in uuids for card in placeholder.find(uuid) if card.name in context.view_layer.objects]

@@ -190,7 +190,8 @@ class TRELLIS2_OT_retry(_OnGeneration, bpy.types.Operator):
         from ..addon.preferences import backend_for_job
         from ..trellis_addon.api import retry
         from ..trellis_addon.jobs.store import JobStore
-        from ..trellis_addon.scene import placeholder, resume, waiting
+        from ..trellis_addon.scene import resume
+        from ..trellis_addon.scene.place import placeholder, waiting
         from ..trellis_addon.scene.session import queue
         from ..trellis_addon.task.task import new_uuid
 

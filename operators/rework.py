@@ -61,7 +61,8 @@ class _Rework(OnAsset):
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         from ..trellis_addon.jobs.store import JobStore
-        from ..trellis_addon.scene import rework, waiting
+        from ..trellis_addon.scene import rework
+        from ..trellis_addon.scene.place import waiting
         from ..trellis_addon.scene.session import arrival
         from ..trellis_addon.stages import source_of
         from ..trellis_addon.task.settings import Settings
@@ -95,7 +96,7 @@ def _start(
     """Begin it, or without a window see it to its end."""
     from ..trellis_addon.api import finish
     from ..trellis_addon.jobs.store import JobStore
-    from ..trellis_addon.scene import waiting
+    from ..trellis_addon.scene.place import waiting
     from ..trellis_addon.scene.session import arrival, queue
     from ..trellis_addon.stages import prepare_rework
 
@@ -130,7 +131,8 @@ def _in_place(context: bpy.types.Context, obj: bpy.types.Object, uuid: str) -> A
 
 def _beside(context: bpy.types.Context, obj: bpy.types.Object, uuid: str, name: str) -> Any:
     """A place at its right, in a window with a card there, which is an undo step."""
-    from ..trellis_addon.scene import height_of, placeholder, rework
+    from ..trellis_addon.scene import height_of, rework
+    from ..trellis_addon.scene.place import placeholder
 
     height, place = height_of(obj), rework.place_beside(obj)
     target = dataclasses.replace(target_here(context, location=place), height=height)

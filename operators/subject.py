@@ -33,8 +33,8 @@ class TRELLIS2_OT_mark_subject(OnImage, bpy.types.Operator):
     )
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        from ..trellis_addon.scene.guards import require_own
         from ..trellis_addon.scene.image_editor import show_beside
+        from ..trellis_addon.scene.rules.guards import require_own
 
         if self.properties.is_property_set("box"):
             return self.execute(context)
@@ -49,7 +49,7 @@ class TRELLIS2_OT_mark_subject(OnImage, bpy.types.Operator):
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         from ..trellis_addon.scene import marking
-        from ..trellis_addon.scene.guards import require_own
+        from ..trellis_addon.scene.rules.guards import require_own
 
         image = context.scene.trellis2.image
         try:
@@ -171,7 +171,7 @@ class TRELLIS2_OT_take_whole(OnImage, bpy.types.Operator):
     bl_options = {"REGISTER", "UNDO"}
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        from ..trellis_addon.scene.guards import require_own
+        from ..trellis_addon.scene.rules.guards import require_own
 
         image = context.scene.trellis2.image
         try:

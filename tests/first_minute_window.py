@@ -44,7 +44,7 @@ def states():
 def ours():
     return sorted((o for o in bpy.data.objects if 'trellis2_provenance' in o), key=lambda o: o.name)
 def cards():
-    return part('trellis_addon.scene.placeholder').all_cards()
+    return part('trellis_addon.scene.place.placeholder').all_cards()
 def selected():
     return [o.name for o in window().view_layer.objects if o.select_get(view_layer=window().view_layer)]
 def on_screen(obj):

@@ -46,7 +46,7 @@ def states():
 def ours():
     return [o for o in bpy.data.objects if 'trellis2_provenance' in o]
 def cards():
-    return part('trellis_addon.scene.placeholder').all_cards()
+    return part('trellis_addon.scene.place.placeholder').all_cards()
 def marking():
     return part('trellis_addon.scene.marking').session() is not None
 def on_screen(x, y):

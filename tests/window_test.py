@@ -39,7 +39,7 @@ def states():
 def meshes(scene=None):
     return sorted(o.name for o in (scene or bpy.context.scene).objects if o.type == 'MESH')
 def cards():
-    return len(part('scene.placeholder').all_cards())
+    return len(part('scene.place.placeholder').all_cards())
 """
 MIDDLE = (500, 450)  # over the viewport
 

@@ -85,7 +85,7 @@ def test_what_nobody_can_use_is_refused_everywhere(extension: ModuleType) -> Non
 
 
 def test_generate_begins_nothing_of_what_is_known_to_fail(extension: ModuleType) -> None:  # noqa: F811
-    cards, store = part("trellis_addon.scene.placeholder").all_cards, part("trellis_addon.jobs.store").JobStore()
+    cards, store = part("trellis_addon.scene.place.placeholder").all_cards, part("trellis_addon.jobs.store").JobStore()
     before, jobs = len(bpy.data.objects), [job.uuid for job in store.recent()]
     image = use(photo())
     for _ in range(2):  # without anybody having looked, and known before

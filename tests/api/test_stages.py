@@ -546,7 +546,7 @@ def test_a_rework_takes_the_old_ones_place(made: Any, store: JobStore) -> None:
     assert known["seed"] == 5 and known["source"]["stage"] == "finish"
     job = store.get(known["task_uuid"])
     assert job is not None and job.delivered and job.source["task_uuid"] == known["source"]["task_uuid"]
-    assert part("trellis_addon.scene.waiting").MARK not in made
+    assert part("trellis_addon.scene.place.waiting").MARK not in made
 
 
 def test_what_the_old_one_alone_had_goes(drafted: Any) -> None:
@@ -626,7 +626,7 @@ def test_a_refusal_leaves_the_old_one_as_it_is(made: Any, store: JobStore) -> No
     mesh, count = made.data, len(store.recent())
     with pytest.raises(RuntimeError, match="seed"):
         bpy.ops.trellis2.texture_again(seed="many")
-    assert made.data == mesh and part("trellis_addon.scene.waiting").MARK not in made
+    assert made.data == mesh and part("trellis_addon.scene.place.waiting").MARK not in made
     assert len(store.recent()) == count
 
 
@@ -638,7 +638,7 @@ class Line:
 
         self.obj, self.id, self.gate = obj, new_uuid(), threading.Event()
         self.queue, self.rework = part("trellis_addon.scene.session").queue, part("trellis_addon.scene.rework")
-        self.waiting = part("trellis_addon.scene.waiting")
+        self.waiting = part("trellis_addon.scene.place.waiting")
         stages, target = part("trellis_addon.stages"), part("trellis_addon.scene.target")
         store = part("trellis_addon.jobs.store").JobStore()
         prepared, backend = stages.prepare_rework(
@@ -711,7 +711,7 @@ def test_a_rework_of_a_former_session_goes_on(made: Any, tmp_path: Path) -> None
         rework_module.asset_of(made), part("trellis_addon.task.settings").Settings(remesh=False), store
     )
     uuid = prepared.task.uuid
-    waiting = part("trellis_addon.scene.waiting")
+    waiting = part("trellis_addon.scene.place.waiting")
     waiting.mark(made, uuid)
     where = target.Target(bpy.context.scene.name, "elsewhere.blend", (0, 0, 0), 1.0, "another session", uuid)
     prepared.write_down(store, backend, target=where.to_json())

@@ -28,7 +28,7 @@ class Flow:
     """Generations as the button begins them in a window; the pump, which timers would call, is turned by hand."""
 
     def __init__(self, picture: Path) -> None:
-        self.queue, self.placeholder = part("trellis_addon.scene.queue"), part("trellis_addon.scene.placeholder")
+        self.queue, self.placeholder = part("trellis_addon.scene.queue"), part("trellis_addon.scene.place.placeholder")
         self.arrival, self.resume = part("trellis_addon.scene.arrival"), part("trellis_addon.scene.resume")
         self.api, self.store = part("trellis_addon.api"), part("trellis_addon.jobs.store").JobStore()
         self.target, self.task = part("trellis_addon.scene.target"), part("trellis_addon.task.task")

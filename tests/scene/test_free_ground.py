@@ -13,8 +13,8 @@ bpy = pytest.importorskip("bpy")
 
 from mathutils import Matrix, Quaternion, Vector  # noqa: E402
 
-from trellis_addon.scene import placeholder  # noqa: E402
-from trellis_addon.scene.free_ground import Frame, eye_of, free_place, right_of, turn_towards  # noqa: E402
+from trellis_addon.scene.place import placeholder  # noqa: E402
+from trellis_addon.scene.place.free_ground import Frame, eye_of, free_place, right_of, turn_towards  # noqa: E402
 
 HERE = (0.0, 0.0, 0.0)
 

@@ -17,7 +17,8 @@ from test_scene import write  # noqa: E402
 from trellis_addon import scene as blender  # noqa: E402
 from trellis_addon.core.errors import InputError  # noqa: E402
 from trellis_addon.jobs.job import Asset  # noqa: E402
-from trellis_addon.scene import placeholder, rework  # noqa: E402
+from trellis_addon.scene import rework  # noqa: E402
+from trellis_addon.scene.place import placeholder  # noqa: E402
 from trellis_addon.scene.target import SESSION, Target  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("clean")

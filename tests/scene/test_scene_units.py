@@ -17,8 +17,10 @@ from test_scene import write  # noqa: E402
 from trellis_addon import scene as blender  # noqa: E402
 from trellis_addon.formats.glb.check import check_glb, split_glb  # noqa: E402
 from trellis_addon.jobs.job import Asset  # noqa: E402
-from trellis_addon.scene import placeholder, rework, units  # noqa: E402
+from trellis_addon.scene import rework  # noqa: E402
 from trellis_addon.scene.asset import rebuilding  # noqa: E402
+from trellis_addon.scene.place import placeholder  # noqa: E402
+from trellis_addon.scene.rules import units  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("clean")
 SCALES = (1.0, 0.01, 0.001, 1000.0)

@@ -13,25 +13,20 @@ session          the queue of a session with everybody who listens to it
 background       the frame of whatever goes on in a thread: a bar, an end, a way to stop
 queue            generations that run while the artist works
 target           where a finished asset belongs, told at the start
-free_ground      room for something new, beside what stands there
-placeholder      the card that stands there until it comes
-waiting          objects whose asset is being made again
 rework           going on from what was kept of an object
 previews         small pictures of results to choose from
 arrival          the end of a generation: its results into the scene
-showing          where an asset can be seen
 resume           after a crash or in another file, what was begun goes on
 history          what the panel shows of earlier jobs and of the account
 exports          what is written out and takes long, with a line in the queue
 device           the device that a local generation would run on
 
+place            where an asset comes to stand, and what stands there until it comes
 importing        from a GLB to one clean object
 asset            what can be done with it afterwards
 setup            what the preferences show and do about this machine
 
-guards           what stands in the way of reading or changing an object
-units            metres, and units of Blender
-colour           colour spaces by what they are for
+rules            what Blender, as people have set it up, asks: modes and links, metres, colour spaces
 render           a studio picture of one object
 files            whole .blend files, for scripts
 words            the library's sentences in the language of the interface

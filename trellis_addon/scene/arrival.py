@@ -16,13 +16,14 @@ from ..core.messages import message
 from ..core.progress import Progress
 from ..jobs.job import Asset
 from ..jobs.store import JobStore
-from . import placeholder, previews, queue, rework, waiting
+from . import previews, queue, rework
 from .asset.library import mark_asset, save_to_library
 from .asset.statistics import measure, measure_surface, read_mesh, remember
 from .importing.importer import give_collection, import_asset
+from .place import placeholder, waiting
+from .place.showing import join_local_views, open_home
 from .previews import picture_of
 from .queue import Generation, Make
-from .showing import join_local_views, open_home
 from .target import Target
 from .words import engine_name
 

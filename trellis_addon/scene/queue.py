@@ -20,22 +20,14 @@ from pathlib import Path
 import bpy
 from bpy.app.translations import pgettext_rpt
 
-from ..core.errors import (
-    BackendError,
-    Cancelled,
-    FieldError,
-    Interrupted,
-    TakenError,
-    TrellisError,
-    unforeseen,
-)
+from ..core.errors import BackendError, Cancelled, FieldError, Interrupted, TakenError, TrellisError, unforeseen
 from ..core.event import Event
 from ..core.messages import sentences
 from ..core.parallel import IN_FLIGHT
 from ..core.progress import Progress
 from ..jobs.job import Asset, Job, notes_in
-from . import placeholder, waiting
 from .background import Work, perform, redraw
+from .place import placeholder, waiting
 from .target import Target
 
 log = logging.getLogger(__name__)

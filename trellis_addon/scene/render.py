@@ -12,9 +12,9 @@ from mathutils import Matrix, Vector
 
 from ..core.errors import FieldError, TrellisError
 from ..core.messages import message
-from .colour import set_plain_view
-from .guards import require_mesh, write_back
 from .importing.placement import world_bounds
+from .rules.colour import set_plain_view
+from .rules.guards import require_mesh, write_back
 
 # Where the camera stands: degrees around the object (0 is in front) and above the ground.
 VIEWS = {"front": (0.0, 8.0), "three_quarter": (35.0, 16.0), "side": (90.0, 8.0), "back": (180.0, 8.0)}

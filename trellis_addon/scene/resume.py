@@ -11,7 +11,7 @@ from ..client.backends import Backend
 from ..core.progress import Progress
 from ..jobs.job import Asset, Job, State
 from ..jobs.store import JobStore
-from . import placeholder
+from .place import placeholder
 from .session import arrival, queue
 from .target import SESSION, Target
 

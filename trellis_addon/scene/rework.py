@@ -13,11 +13,11 @@ from ..stages import obstacle
 from . import queue
 from .asset.lods import is_level, lods_of
 from .asset.statistics import PROPERTY as STATISTICS
-from .guards import is_edited, require_not_edited, require_own
 from .importing.importer import import_asset
 from .importing.placement import bounds, world_bounds
 from .importing.provenance import read_provenance, write_provenance
-from .waiting import MARK
+from .place.waiting import MARK
+from .rules.guards import is_edited, require_not_edited, require_own
 
 BESIDE = 1.15  # widths from one to the next, as for several results
 

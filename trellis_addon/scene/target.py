@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass, fields
 
 import bpy
 
-from . import placeholder, waiting
-from .guards import require_own
-from .showing import open_home
+from .place import placeholder, waiting
+from .place.showing import open_home
+from .rules.guards import require_own
 
 SESSION = uuid.uuid4().hex
 

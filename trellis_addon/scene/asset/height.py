@@ -6,9 +6,9 @@ import bpy
 from mathutils import Matrix
 
 from ...core.errors import InputError
-from ..guards import require_mesh, require_not_edited, require_own
 from ..importing.placement import world_bounds
-from ..units import metres_per_unit, scene_of
+from ..rules.guards import require_mesh, require_not_edited, require_own
+from ..rules.units import metres_per_unit, scene_of
 from .lods import lods_of
 
 

@@ -17,10 +17,10 @@ from mathutils import Matrix
 from ...core.errors import InputError, TrellisError
 from ...core.messages import reason_of
 from ...images import clean_name
-from .. import guards
 from ..importing.placement import bounds, world_bounds
 from ..importing.provenance import read_provenance
 from ..render import render_object
+from ..rules import guards
 from .catalog import CATALOG, catalog_id, ensure_catalog, folder_of_this_file
 
 log = logging.getLogger(__name__)

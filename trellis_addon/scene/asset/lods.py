@@ -12,9 +12,9 @@ from mathutils import Matrix
 from ...core.errors import FieldError, InputError
 from ...core.messages import message
 from ...core.progress import Progress
-from ..guards import is_edited, require_own, require_surface, write_back
 from ..importing.placement import world_bounds
 from ..importing.staging import staging_scene
+from ..rules.guards import is_edited, require_own, require_surface, write_back
 from .decimate import applied, decimated
 from .statistics import PROPERTY
 

@@ -19,10 +19,10 @@ from ...formats.glb.scenes import scaled
 from ...formats.glb.write import GENERATOR
 from ...jobs.job import Asset
 from ...runtime.child import run_child
-from ..guards import require_not_edited
 from ..importing.importer import import_asset, without_hooks
 from ..importing.placement import world_bounds
-from ..units import metres_per_unit
+from ..rules.guards import require_not_edited
+from ..rules.units import metres_per_unit
 
 ENGINE = "trellis2:rebuild@1"  # as an asset's provenance has it
 

@@ -9,10 +9,10 @@ from dataclasses import asdict, dataclass
 import bpy
 import numpy as np
 
-from ..guards import mesh_as_it_is, require_mesh, require_own
 from ..importing.materials import images_of, principled_of
 from ..importing.placement import bounds, positions
-from ..units import metres_per_unit, scene_of
+from ..rules.guards import mesh_as_it_is, require_mesh, require_own
+from ..rules.units import metres_per_unit, scene_of
 
 PROPERTY = "trellis2_statistics"
 

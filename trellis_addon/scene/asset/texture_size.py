@@ -14,9 +14,9 @@ from ...core.errors import FieldError
 from ...core.messages import message
 from ...core.progress import Progress
 from ...images import clean_name
-from ..colour import take_space
-from ..guards import require_mesh, require_own
 from ..importing.materials import images_behind, images_of, principled_of
+from ..rules.colour import take_space
+from ..rules.guards import require_mesh, require_own
 
 if TYPE_CHECKING:
     from PIL.Image import Image

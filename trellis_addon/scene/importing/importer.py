@@ -18,8 +18,8 @@ from ...formats.glb.check import GlbInfo, check_glb
 from ...formats.glb.scenes import one_scene
 from ...images import clean_name
 from ...jobs.job import Asset
-from ..guards import require_own
-from ..units import metres_per_unit
+from ..rules.guards import require_own
+from ..rules.units import metres_per_unit
 from .materials import wire_materials
 from .placement import clean_mesh_object, place
 from .provenance import write_provenance

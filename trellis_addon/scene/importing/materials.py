@@ -7,7 +7,7 @@ from collections import Counter
 import bpy
 
 from ...formats.glb.alpha import BLEND, OPAQUE, material_alpha
-from .. import colour
+from ..rules import colour
 
 
 def wire_materials(obj: bpy.types.Object, glb: bytes) -> None:

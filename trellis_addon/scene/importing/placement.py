@@ -9,7 +9,7 @@ import numpy as np
 from mathutils import Matrix, Vector
 
 from ...core.errors import DamagedFileError
-from ..guards import mesh_as_it_is
+from ..rules.guards import mesh_as_it_is
 
 
 def clean_mesh_object(scene: bpy.types.Scene, name: str) -> bpy.types.Object:

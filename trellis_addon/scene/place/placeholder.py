@@ -15,9 +15,9 @@ from pathlib import Path
 import bpy
 from mathutils import Matrix, Vector
 
-from .guards import require_own
+from ..rules.guards import require_own
+from ..rules.units import metres_per_unit, scene_of
 from .showing import join_local_views
-from .units import metres_per_unit, scene_of
 
 PROPERTY = "trellis2_card"
 _LABEL = "trellis2_card_label"  # the name it was given: another one now is the artist's, and the asset's

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import bpy
 
-from ..core.errors import InputError, TrellisError
+from ...core.errors import InputError, TrellisError
 
 # Blender holds the mesh elsewhere while these last, and puts it back when they end.
 _HELD_ELSEWHERE = ("EDIT", "SCULPT")

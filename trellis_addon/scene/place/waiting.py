@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import bpy
 
-from .asset.lods import is_level
+from ..asset.lods import is_level
 
 MARK = "trellis2_rework"
 

@@ -1,0 +1,7 @@
+"""Where an asset comes to stand, and what stands there until it comes.
+
+free_ground   room for something new, beside what stands there
+showing       where an asset can be seen
+placeholder   the card that stands there until it comes
+waiting       objects whose asset is being made again
+"""

@@ -1,0 +1,6 @@
+"""What Blender, as people have set it up, asks of everything that is done to a scene.
+
+guards   what stands in the way of reading or changing an object: modes, linked data
+units    metres, and units of Blender
+colour   colour spaces by what they are for, in any configuration
+"""
