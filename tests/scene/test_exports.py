@@ -75,7 +75,7 @@ def test_a_line_with_a_bar_and_its_end(pump: Callable[..., None]) -> None:
     pump(lambda: export.share)
     panel = Panel()
     assert panel.is_shown and panel.bars == [("lamp.vxz", 0.4)] and panel.operators == ["trellis2.cancel"]
-    assert panel.texts[0].startswith("Decoding, 40%")
+    assert panel.texts[0] == "Decoding" and panel.texts[1].startswith("40%")
     gate.set()
     pump(lambda: export.state == "done")
     panel = Panel()
