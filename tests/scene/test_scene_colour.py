@@ -64,7 +64,7 @@ import json, sys
 import bpy
 from pathlib import Path
 from trellis_addon import scene
-from trellis_addon.scene import colour
+from trellis_addon.scene.rules import colour
 from trellis_addon.scene.importing.materials import images_behind, principled_of
 bpy.ops.wm.read_homefile(use_empty=True)
 obj = scene.import_asset(sys.argv[1])
