@@ -80,9 +80,10 @@ def run_all(archive: Path, helper: str, releases: Sequence[str], checkout: bool)
     jobs: list[Callable[[], list[Outcome]]] = []
     if checkout:
         jobs.append(partial(zip_and_checkout, archive, helper, environment))
+    # the newest first: with another Python it has the most to do, and must not be what everything waits for at the end
     jobs += [
         partial(suite, release, archive, helper, environment)
-        for release in releases
+        for release in reversed(releases)
         if not (checkout and release == SAME_AS_CHECKOUT)
     ]
     with ThreadPoolExecutor(at_once) as pool:
