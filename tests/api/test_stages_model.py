@@ -189,7 +189,7 @@ def export_from_a_window(obj: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
     done = begin("again.npz")
     wait(done, lambda: done.state != "running")
     assert done.state == "done" and str(folder / "again.npz") in done.message and (folder / "again.npz").is_file()
-    assert len({share for _, share in seen}) > 3, "the bar moves while the process works"
+    assert any(0.0 < share < 1.0 for _, share in seen), "the bar moves while the process works"
     assert bpy.ops.trellis2.forget(generation=done.id) == {"FINISHED"} and not exports.exports()
 
     stopped = begin("never.npz")

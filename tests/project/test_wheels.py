@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import re
 from pathlib import Path
@@ -16,8 +17,23 @@ from trellis_addon.formats.glb.check import check_glb
 pytestmark = pytest.mark.blender
 
 LINES = (ROOT / "tools" / "wheels.txt").read_text(encoding="utf-8").splitlines()
-# What pytest itself needs lies in the environment as well, in a version of its own choice, and is found first.
-OF_PYTEST = {re.match(r"[\w.-]+", line)[0] for line in importlib.metadata.requires("pytest") or []}  # type: ignore[index]
+
+
+def needed_by(*names: str) -> set[str]:
+    """These packages and all that they need, by their names in the index."""
+    found: set[str] = set()
+    waiting = list(names)
+    while waiting:
+        name = waiting.pop().lower().replace("_", "-")
+        if name in found:
+            continue
+        found.add(name)
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            for line in importlib.metadata.requires(name) or []:
+                waiting += re.findall(r"^[\w.-]+", line) if "extra ==" not in line else []
+    return found
+
+
 BROUGHT = dict(line.split("==") for line in LINES if "==" in line)
 
 
@@ -26,7 +42,8 @@ BROUGHT = dict(line.split("==") for line in LINES if "==" in line)
 def test_what_is_brought_is_what_is_imported(name: str) -> None:
     (brought,) = importlib.metadata.distributions(name=name, path=[str(ROOT / "site")])
     assert brought.version == BROUGHT[name]
-    if name not in OF_PYTEST:
+    # what pytest and bpy need lies in the environment as well, in a version of its own, and is found first
+    if name.lower().replace("_", "-") not in needed_by("pytest", "bpy"):
         found = importlib.metadata.distribution(name)
         assert Path(str(found.locate_file(""))).resolve() == (ROOT / "site").resolve()
 
