@@ -182,13 +182,12 @@ def after_undo() -> None:
 
     Beginning is no step of its own, so an undo of what was done before takes the card along.
     """
-    for card in _forgotten:
-        placeholder.remove(placeholder.find(card))
+    over = _forgotten | {line.target.card for line in _generations if line.state in ("done", "cancelled")}
+    # looked for once: a file may have very many objects
+    placeholder.remove([card for card in placeholder.all_cards() if card[placeholder.PROPERTY] in over])
     for generation in _generations:
         target = generation.target
-        if generation.state in ("done", "cancelled"):
-            placeholder.remove(placeholder.find(target.card))
-        elif generation.state in WAITS and generation.has_card and target.has_scene and not target.is_open:
+        if generation.state in WAITS and generation.has_card and target.has_scene and not target.is_open:
             _attempt(partial(target.stand_card, generation.name))
     look_again()
 

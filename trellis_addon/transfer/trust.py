@@ -36,11 +36,12 @@ def trust(certificate: str = "") -> ssl.SSLContext:
 
     Raises `NetworkSettingsError` for the first variable that names what are no certificates, or what cannot be written.
     """
-    named = [("PIP_CERT", certificate), *((name, configuration().variables.get(name, "")) for name in VARIABLES)]
+    variables = configuration().variables
+    named = [("PIP_CERT", certificate), *((name, variables.get(name, "")) for name in VARIABLES)]
     if not any(value for name, value in named if name == "PIP_CERT"):
         named.append((_PIP_FILES, pip_setting("cert")))
     given = tuple((name, value.strip()) for name, value in named if value.strip())
-    return _context(given, configuration().variables.get(_KEY_LOG, ""))
+    return _context(given, variables.get(_KEY_LOG, ""))
 
 
 @functools.lru_cache(maxsize=4)  # a tenth of a second and a megabyte each, which holds up every other thread

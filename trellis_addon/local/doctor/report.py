@@ -340,14 +340,15 @@ def _network(found: _Findings) -> Iterator[str]:
     from ...transfer.trust import VARIABLES as CERTIFICATES
     from ...transfer.trust import trust
 
+    variables = configuration().variables
     for name in _PROXIES:
-        value = configuration().variables.get(name) or configuration().variables.get(name.lower())
+        value = variables.get(name) or variables.get(name.lower())
         if value and name == "NO_PROXY":
             yield f"NO_PROXY is set, {len(value.split(','))} entries"
         elif value:
             yield f"{name}: {_host(value)}"
     for name in CERTIFICATES:
-        value = configuration().variables.get(name)
+        value = variables.get(name)
         if value:
             places = [Path(place) for place in value.split(os.pathsep)]
             yield f"{name}: {value} {'is there' if all(place.exists() for place in places) else 'is not there'}"
@@ -360,20 +361,19 @@ def _network(found: _Findings) -> Iterator[str]:
         except NetworkSettingsError as error:
             what, _, cure = str(error).rpartition("; ")
             found.problem(f"{what}.", cure[:1].upper() + cure[1:])
-    endpoint = configuration().variables.get("HF_ENDPOINT")
+    endpoint = variables.get("HF_ENDPOINT")
     if endpoint:
         yield f"HF_ENDPOINT: {_host(endpoint)}"
-    if not any(configuration().variables.get(name) or configuration().variables.get(name.lower()) for name in _PROXIES):
+    if not any(variables.get(name) or variables.get(name.lower()) for name in _PROXIES):
         yield "no proxy is set"
 
 
 def _variables(found: _Findings) -> Iterator[str]:
-    names = sorted(
-        name for name in configuration().variables if name.startswith(("TRELLIS2_", "CUDA_VISIBLE", "HIP_VISIBLE"))
-    )
+    variables = configuration().variables
+    names = sorted(name for name in variables if name.startswith(("TRELLIS2_", "CUDA_VISIBLE", "HIP_VISIBLE")))
     for name in names:
         hide = re.search(r"TOKEN|KEY|SECRET|PASS", name)
-        yield f"{name}={'***' if hide else configuration().variables[name]}"
+        yield f"{name}={'***' if hide else variables[name]}"
     if not names:
         yield "none of ours is set"
 

@@ -51,7 +51,8 @@ def fetch_python(uv: Path, version: str, folder: LocalFolder, settings: PipSetti
     """Download a Python of its own into the folder, from where uv has them; returns its path."""
     command = [str(uv), "python", "install", version, "--install-dir", str(folder.managed_python), "--no-bin"]
     command += ["--no-registry", "--no-config"]
-    passed_on = {name: configuration().variables[name] for name in _PASSED_ON if name in configuration().variables}
+    variables = configuration().variables
+    passed_on = {name: variables[name] for name in _PASSED_ON if name in variables}
     if settings.proxy:
         passed_on |= {"HTTPS_PROXY": settings.proxy, "HTTP_PROXY": settings.proxy}
     if settings.certificate:
