@@ -101,10 +101,10 @@ class _Generate(Mixin):
             settings = read_settings(state.settings)
             backend = backend_of(state.backend)
             begun = []
-            for place, (label, load) in enumerate(pictures):
+            for place, (label, load, source) in enumerate(pictures):
                 name = state.asset_name if len(pictures) == 1 and state.asset_name else label
                 location = self._location(context, place)
-                begun.append(_start(context, name, load, backend, settings, location, self.turn))
+                begun.append(_start(context, name, load, source, backend, settings, location, self.turn))
             select_cards(context, begun)
         except TrellisError as error:
             self.report({"ERROR"}, translate(error))
@@ -118,8 +118,8 @@ class _Generate(Mixin):
         wanted = (x + place * 1.5 * context.scene.trellis2.height, y, z)
         return free_ground(context, wanted) if self.beside else wanted
 
-    def _pictures(self, state: bpy.types.PropertyGroup) -> list[tuple[str, Callable[[], PreparedImage]]]:
-        """(name, loader) of each picture asked for: the given files, or else the panel's image.
+    def _pictures(self, state: bpy.types.PropertyGroup) -> list[tuple[str, Callable[[], PreparedImage], Path | None]]:
+        """(name, loader, file where it is one) of each picture asked for: the given files, or else the panel's image.
 
         What cannot be cut out here may be by the service: `prepare_task` asks it, and refuses where it cannot.
         """
@@ -132,13 +132,13 @@ class _Generate(Mixin):
         if not paths and self.filepath:
             paths = [Path(bpy.path.abspath(self.filepath))]
         if paths:
-            return [(clean_name(path.stem), _loader_of_file(path)) for path in paths]
+            return [(clean_name(path.stem), _loader_of_file(path), path) for path in paths]
         image = state.image
         if image is None:
             raise ImageError("There is no image: choose one in the panel, or drop a file onto the viewport.")
         if problem := refusal(state):  # before there is a card of it, or a job
             raise ImageError(problem)
-        return [(clean_name(name_of(image)), loader_of(image, may_leave=True))]
+        return [(clean_name(name_of(image)), loader_of(image, may_leave=True), None)]
 
 
 class TRELLIS2_OT_generate(_Generate, bpy.types.Operator):
@@ -258,6 +258,7 @@ def _start(
     context: bpy.types.Context,
     name: str,
     load: Callable[[], PreparedImage],
+    source: Path | None,
     backend: Any,
     settings: Any,
     location: tuple[float, float, float],
@@ -281,7 +282,7 @@ def _start(
         queue.show_picture(uuid, job.thumbnail)
         return finish(job, backend, store, progress)
 
-    arrival.run(name, make, target)
+    arrival.run(name, make, target, source=source)
     return uuid
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import bpy
-from bpy.props import FloatVectorProperty
+from bpy.props import FloatVectorProperty, StringProperty
 
 from ..trellis_addon.core.errors import TrellisError
 from ..trellis_addon.scene.words import translate
@@ -183,6 +183,33 @@ class TRELLIS2_OT_take_whole(OnImage, bpy.types.Operator):
         return {"FINISHED"}
 
 
+class TRELLIS2_OT_mark_failed(bpy.types.Operator):
+    """Put this picture into the panel, and draw a box around its subject"""
+
+    bl_idname = "trellis2.mark_failed"
+    bl_label = "Mark the Subject..."
+    bl_options = {"INTERNAL", "UNDO"}
+
+    generation: StringProperty(options={"SKIP_SAVE"})
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        from ..trellis_addon.scene.session import queue
+        from ..trellis_addon.scene.sources import image_of_file
+
+        line = queue.find(self.generation)
+        if line is None or line.source is None:
+            return {"CANCELLED"}
+        try:
+            context.scene.trellis2.image = image_of_file(line.source)
+        except TrellisError as error:
+            self.report({"ERROR"}, translate(error))
+            return {"CANCELLED"}
+        queue.forget(line)  # it begins anew with Generate
+        if not bpy.app.background:
+            bpy.ops.trellis2.mark_subject("INVOKE_DEFAULT")
+        return {"FINISHED"}
+
+
 def _pixel(context: bpy.types.Context, event: bpy.types.Event, image: bpy.types.Image) -> tuple[float, float]:
     """The picture's pixel under the mouse, from its upper left."""
     region = context.region
@@ -212,5 +239,5 @@ def _is_in(place: bpy.types.Area | bpy.types.Region, event: bpy.types.Event) -> 
 
 
 register, unregister = bpy.utils.register_classes_factory(
-    (TRELLIS2_OT_mark_subject, TRELLIS2_OT_mark_in_editor, TRELLIS2_OT_take_whole)
+    (TRELLIS2_OT_mark_subject, TRELLIS2_OT_mark_in_editor, TRELLIS2_OT_mark_failed, TRELLIS2_OT_take_whole)
 )

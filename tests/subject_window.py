@@ -190,6 +190,21 @@ def escape_leaves_all_as_it_was(window: Window, pictures: Path) -> None:
     assert window.value("marking()") is False, "a click elsewhere is the end of it"
 
 
+def a_photograph_that_was_dropped_is_marked_from_its_line(window: Window, pictures: Path) -> None:
+    window.run("state().image = None")
+    window.run(f"press('generate', directory='{window.inside}', files=[{{'name': 'photo.jpg'}}])")
+    window.wait_for("states() == ['failed']")
+    time.sleep(1.0)
+    window.shot(pictures / "dropped.png")
+    window.run("press('mark_failed', generation=part('trellis_addon.scene.queue').generations()[0].id)")
+    window.wait_for("marking()")
+    assert window.value("len(cards()), len(states()), state().image is not None") == [0, 0, True]
+    _drag(window, _BOX[:2], _BOX[2:])
+    window.wait_for("look() and look().cutout == 'marked'")
+    window.key("Return")
+    assert window.value("refusal()") is None
+
+
 def the_preview_follows_what_is_painted_on_a_mask(window: Window, pictures: Path) -> None:
     window.run(f"bpy.ops.trellis2.mark_subject(box={_BOX})\nbpy.ops.trellis2.mask_new()\npress('mask_paint')")
     window.wait_for("areas('IMAGE_EDITOR') and areas('IMAGE_EDITOR')[0].spaces.active.mode == 'PAINT'")
@@ -204,6 +219,7 @@ TESTS: tuple[Callable[[Window, Path], None], ...] = (
     a_photograph_is_no_dead_end,
     marked_with_the_mouse_and_generated,
     escape_leaves_all_as_it_was,
+    a_photograph_that_was_dropped_is_marked_from_its_line,
     the_preview_follows_what_is_painted_on_a_mask,
 )
 

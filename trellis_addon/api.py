@@ -16,6 +16,7 @@ from .client.backends import BACKENDS, Backend, connect
 from .client.client import Account
 from .core.errors import (
     ApiKeyError,
+    BackgroundError,
     Cancelled,
     FieldError,
     ImageError,
@@ -153,7 +154,7 @@ def prepare_task(
     else:
         raise ImageError("The image was prepared already; give the subject to load_image.")
     if prepared.cutout == LATER and not _cuts_out(backend):
-        raise ImageError(prepared.problem)
+        raise BackgroundError(prepared.problem)
     label = clean_name(name) if name else prepared.name
     for warning in prepared.warnings:
         log.warning("%s: %s", label, warning)

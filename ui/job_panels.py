@@ -13,6 +13,7 @@ from ..addon.local_words import duration
 from ..trellis_addon.core.addresses import without_login
 from ..trellis_addon.scene.words import translate
 from .layout import SubPanel, fact, wrapped
+from .picture import UNTOLD
 from .preferences import spent_line
 from .thumbnails import icon_of, large_icon_of
 
@@ -114,7 +115,11 @@ class TRELLIS2_PT_queue(SubPanel, bpy.types.Panel):
                 continue
             row.label(text=generation.name, icon=_ICONS[generation.state], translate=False)
             self._draw_buttons(row, generation)
-            wrapped(box, generation.message, context)
+            if generation.is_unmarked and generation.source is not None:
+                wrapped(box, pgettext_iface(UNTOLD), context)
+                box.operator("trellis2.mark_failed", icon="SELECT_SET").generation = generation.id
+            else:
+                wrapped(box, generation.message, context)
             if generation.state in ("choose", "kept") and len(generation.assets) > 1:
                 draw_results(box, generation, context)
         if done > _MOST_DONE:

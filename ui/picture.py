@@ -7,13 +7,14 @@ from typing import Any
 import bpy
 import bpy.utils.previews
 from bpy.app.handlers import persistent
-from bpy.app.translations import pgettext_iface
+from bpy.app.translations import pgettext_iface, pgettext_n
 
 from ..addon.loaded import loaded
 from ..addon.picture_state import cuts_out, look_of
 from .layout import wrapped
 
 _KEPT = 32  # previews, before they are made anew
+UNTOLD = pgettext_n("The subject cannot be told from this background: mark it, or take the picture whole")
 _PREVIEW = 9.0  # its height, in rows
 _previews: bpy.utils.previews.ImagePreviewCollection | None = None
 
@@ -64,8 +65,7 @@ def _draw_untold(layout: bpy.types.UILayout, context: bpy.types.Context, is_cut_
             layout, pgettext_iface("Only a service with a mask model takes this picture as it is"), context, icon="INFO"
         )
     else:
-        text = pgettext_iface("The subject cannot be told from this background: mark it, or take the picture whole")
-        wrapped(layout, text, context, icon="ERROR", alert=True)
+        wrapped(layout, pgettext_iface(UNTOLD), context, icon="ERROR", alert=True)
     buttons = layout.column(align=True)
     buttons.operator("trellis2.mark_subject", icon="SELECT_SET")
     buttons.operator("trellis2.take_whole", icon="IMAGE_PLANE")

@@ -10,9 +10,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 from conftest import PATIENCE
 from fault_server import SUBMIT, FaultServer
+from PIL import Image
 from test_extension import extension, part  # noqa: F401  (a fixture)
 
 bpy = pytest.importorskip("bpy")
@@ -364,6 +366,34 @@ def test_a_failed_job_leaves_its_card_and_can_be_tried_again(flow: Flow) -> None
     assert not flow.cards() and len(meshes()) == 1
     uuid = part("trellis_addon.scene").read_provenance(meshes()[0])["task_uuid"]
     assert uuid != before, "paid again is asked for again"
+
+
+def test_a_photograph_that_was_dropped_can_be_marked_from_its_line(
+    flow: Flow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo = tmp_path / "busy.jpg"
+    noise = np.random.default_rng(1).integers(0, 255, (200, 240, 3)).astype(np.uint8)
+    Image.fromarray(noise).resize((480, 400)).save(photo)
+    monkeypatch.setattr(flow.arrival, "run", flow.arrival.queue.start)  # as in a window, where it is not waited for
+    with pytest.raises(RuntimeError, match="image"):
+        bpy.ops.trellis2.generate()  # the panel has no picture
+    bpy.ops.trellis2.generate(directory=f"{tmp_path}", files=[{"name": photo.name}])
+    (line,) = flow.queue.generations()
+    flow.end(line, "failed")
+    assert line.is_unmarked and line.source == photo and "mark the subject" in line.message
+    assert bpy.ops.trellis2.mark_failed(generation=line.id) == {"FINISHED"}
+    image = bpy.context.scene.trellis2.image
+    assert image.size[:] == (480, 400) and image.packed_file is not None
+    assert not flow.queue.generations() and not flow.cards(), "what failed is out of the way"
+
+
+def test_another_failure_offers_no_marking(flow: Flow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flow.arrival, "run", flow.arrival.queue.start)
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    bpy.ops.trellis2.generate(filepath=f"{tmp_path / 'broken.png'}")
+    (line,) = flow.queue.generations()
+    flow.end(line, "failed")
+    assert not line.is_unmarked
 
 
 def test_nothing_arrives_while_the_artist_edits(flow: Flow) -> None:

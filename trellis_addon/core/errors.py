@@ -116,6 +116,10 @@ class ImageError(InputError):
     code = "invalidImage"
 
 
+class BackgroundError(ImageError):
+    """The subject cannot be told from the picture's background: to be marked, or the picture taken whole."""
+
+
 class LatentsError(InputError):
     code = "invalidLatents"
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..core.errors import ImageError
+from ..core.errors import BackgroundError, ImageError
 from ..core.messages import message
 from .pixels import Floats, Mask, box_mean, connected, grown, shrunk, strongest, to_lab
 
@@ -46,7 +46,7 @@ def remove_studio_background(image: Image) -> Image:
         )
     background, share = _fit_background(rgb)
     if share < _BORDER_SHARE:
-        raise ImageError(
+        raise BackgroundError(
             "The image has no transparency, and its background is not uniform enough to be removed here; {advice}.",
             advice=ADVICE,
         )
@@ -71,7 +71,7 @@ def remove_studio_background(image: Image) -> Image:
     alpha = _drop_specks(alpha)
     subject = float((alpha > 0.5).mean())
     if not _SUBJECT_SHARE[0] <= subject <= _SUBJECT_SHARE[1]:
-        raise ImageError(
+        raise BackgroundError(
             "The image has no transparency, and no subject can be told from its background; {advice}.", advice=ADVICE
         )
     soft = np.maximum(alpha, 0.05)[..., None]

@@ -20,7 +20,16 @@ from pathlib import Path
 import bpy
 from bpy.app.translations import pgettext_rpt
 
-from ..core.errors import BackendError, Cancelled, FieldError, Interrupted, TakenError, TrellisError, unforeseen
+from ..core.errors import (
+    BackendError,
+    BackgroundError,
+    Cancelled,
+    FieldError,
+    Interrupted,
+    TakenError,
+    TrellisError,
+    unforeseen,
+)
 from ..core.event import Event
 from ..core.messages import sentences
 from ..core.parallel import IN_FLIGHT
@@ -47,6 +56,8 @@ class Generation(Work):
     several results of which the artist takes some; "kept", finished, but the place it was meant for is not there,
     so that it waits for the artist's word; "done", "failed" or "cancelled".
     `said` is what the picture gave rise to warn of, `picture` the file of what its card shows.
+    `source` is the picture's file, where it was made of one, and `is_unmarked` that its subject cannot be told from its
+    background, so that it has to be marked.
     `is_left` says that Blender ends, and it does not.
     `refused_field` is the path of the setting that the service does not take, `details` its raw reply, for a report.
     `picked` are the numbers of the results that the artist has ticked, `previews` their pictures as they get ready.
@@ -73,6 +84,8 @@ class Generation(Work):
     made: tuple[str, ...] = ()
     has_news: bool = False
     has_card: bool = False
+    source: Path | None = None
+    is_unmarked: bool = False
     is_left: bool = False
 
 
@@ -105,12 +118,12 @@ def of_card(card: str) -> Generation | None:
     return next((g for g in _generations if card and g.target.card == card), None)
 
 
-def start(name: str, make: Make, target: Target, *, is_resumed: bool = False) -> Generation:
+def start(name: str, make: Make, target: Target, *, source: Path | None = None, is_resumed: bool = False) -> Generation:
     """Begin a generation and return at once. `make` runs in a thread: no `bpy` in it.
 
     One of a former session that another program has taken up meanwhile goes off the list without a word.
     """
-    generation = Generation(name, target, has_card=bool(placeholder.find(target.card)))
+    generation = Generation(name, target, has_card=bool(placeholder.find(target.card)), source=source)
     _generations.insert(0, generation)
     _attempt(partial(on_begin.tell, generation))
     threading.Thread(target=_work, args=(generation, make, is_resumed), daemon=True).start()
@@ -251,7 +264,8 @@ def _fail(generation: Generation, error: TrellisError) -> None:
     details = json.dumps(
         {"error": type(error).__name__, "code": error.code, "message": str(error), "reply": error.raw}, indent=2
     )
-    later(lambda: update(generation, state="failed", message=error.message, refused_field=field_path, details=details))
+    told = {"message": error.message, "refused_field": field_path, "details": details}
+    later(lambda: update(generation, state="failed", is_unmarked=isinstance(error, BackgroundError), **told))
 
 
 def _cancelled(generation: Generation) -> None:
