@@ -24,6 +24,7 @@ from ..bake.maps import FORMATS, alpha_mode, encode_textures
 from ..bake.volume import Volume
 from ..mesh.clean import clean
 from ..mesh.topology import TriMesh
+from ..remesh.remesh import Solidity
 from ..remesh.remesh import remesh as remesh_surface
 from ..simplify.simplify import simplify
 from ..unwrap.unwrap import Unwrapped, unwrap
@@ -95,6 +96,7 @@ def finish(
     decimation_target: int = 500_000,
     texture_size: int = 2048,
     remesh: bool = True,
+    solidity: Solidity = "automatic",
     normal_map: bool = True,
     ambient_occlusion: bool = False,
     texture_format: str = "webp",
@@ -107,7 +109,9 @@ def finish(
 ) -> FinishedAsset:
     """The finished asset of at most about `decimation_target` triangles, with textures of `texture_size` texels a side.
 
-    `remesh` makes one clean outer shell, otherwise the surface keeps its topology and is only cleaned. `transparency`
+    `remesh` makes one clean outer shell, otherwise the surface keeps its topology and is only cleaned. `solidity` says
+    what that shell makes of parts with openings: "solid" closes them, "sheets" leaves them as surfaces without an
+    inside, "automatic" judges each. `transparency`
     is "OPAQUE", "MASK" or "BLEND" where that is known; otherwise the texels decide. `provenance` (JSON data) goes into
     the file beside the quality figures. With a `placement` the mesh leaves the cube at last, in the file too. Raises
     `InputError` for arrays and options that cannot be, `EngineError` when nothing is left to finish, and `Cancelled`.
@@ -129,7 +133,7 @@ def finish(
         seconds[key] = time.perf_counter() - start
 
     with stage("clean") as part:
-        surface = sound_surface(dense, remesh, part)
+        surface = sound_surface(dense, remesh, part, solidity)
     with stage("simplify") as part:
         light = simplify(surface, decimation_target, progress=part)
         if not len(light.faces):
@@ -159,7 +163,7 @@ def finish(
     return FinishedAsset(glb, quality, mesh, seconds)
 
 
-def sound_surface(dense: DenseAsset, remesh: bool, progress: Progress) -> TriMesh:
+def sound_surface(dense: DenseAsset, remesh: bool, progress: Progress, solidity: Solidity = "automatic") -> TriMesh:
     """The dense surface, clean and wound outwards; `EngineError` where nothing is left of it."""
     mesh = TriMesh.of(dense.vertices, dense.faces)
     if remesh:
@@ -169,6 +173,7 @@ def sound_surface(dense: DenseAsset, remesh: bool, progress: Progress) -> TriMes
             resolution=dense.resolution,
             coords=dense.coords if with_voxels else None,
             intersected=dense.intersected if with_voxels else None,
+            solidity=solidity,
             progress=progress,
         ).mesh
     else:

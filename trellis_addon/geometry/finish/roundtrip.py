@@ -20,6 +20,7 @@ from ...core.progress import Progress
 from ...formats.glb.read import read_glb
 from ...formats.glb.textured_mesh import TexturedMesh
 from ...runtime.child import parent_progress
+from ..remesh.remesh import Solidity
 from ..voxelise.voxelise import OVoxel, voxelise
 from .finish import DenseAsset, FinishedAsset, Placement, finish
 
@@ -31,6 +32,7 @@ def round_trip(
     texture_size: int = 2048,
     faces: int = 100_000,
     remesh: bool = True,
+    solidity: Solidity = "automatic",
     normal_map: bool = True,
     texture_format: str = "webp",
     name: str = "Asset",
@@ -49,6 +51,7 @@ def round_trip(
         decimation_target=faces,
         texture_size=texture_size,
         remesh=remesh,
+        solidity=solidity,
         normal_map=normal_map,
         texture_format=texture_format,
         transparency=volume.alpha_mode,
