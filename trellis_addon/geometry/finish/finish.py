@@ -60,6 +60,7 @@ _PARTS = {
     "quality": (0.95, 1.0),
 }
 _OCCLUSION_RAYS = 48
+FEWEST = 4  # triangles: a closed form has no fewer
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ def finish(
     texture_size: int = 2048,
     remesh: bool = True,
     solidity: Solidity = "automatic",
-    normal_map: bool = True,
+    normal_map: bool | None = None,
     ambient_occlusion: bool = False,
     texture_format: str = "webp",
     transparency: str | None = None,
@@ -120,7 +121,11 @@ def finish(
     engines promise for the same seed: what the product makes is made there. "cuda:0" adds sums in another order.
     """
     progress = progress or Progress()
-    _check(dense, decimation_target, texture_size, texture_format)
+    if not len(dense.faces):
+        raise InputError("The voxels have no surface, so there is nothing to finish; try another picture or seed.")
+    if decimation_target < FEWEST:
+        raise FieldError("decimationTarget", decimation_target, "it must be at least 4 triangles")
+    check_textures(texture_size, texture_format)
     if transparency not in (None, "OPAQUE", "MASK", "BLEND"):
         raise FieldError("transparency", transparency, "it must be OPAQUE, MASK or BLEND")
     seconds: dict[str, float] = {}
@@ -147,7 +152,7 @@ def finish(
             flat,
             detail,
             texture_size,
-            normal_map=normal_map,
+            normal_map=normal_map is not False,
             ambient_occlusion=ambient_occlusion,
             transparency=transparency,
             progress=part,
@@ -231,11 +236,8 @@ def _volume(dense: DenseAsset, device: str) -> Volume:
     return Volume(dense.coords, dense.attributes, dense.resolution, device)
 
 
-def _check(dense: DenseAsset, decimation_target: int, texture_size: int, texture_format: str) -> None:
-    if not len(dense.faces):
-        raise InputError("The voxels have no surface, so there is nothing to finish; try another picture or seed.")
-    if decimation_target < 4:
-        raise FieldError("decimationTarget", decimation_target, "it must be at least 4 triangles")
+def check_textures(texture_size: int, texture_format: str) -> None:
+    """Raises `FieldError` for textures that cannot be."""
     if not 16 <= texture_size <= 16384:
         raise FieldError("textureSize", texture_size, "it must be 16 to 16384 texels")
     if texture_format not in FORMATS:
