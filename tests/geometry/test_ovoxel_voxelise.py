@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import json
 import struct
 import sys
@@ -239,22 +238,3 @@ def test_meshes_that_cannot_be_voxelised_say_so() -> None:
         Texture(np.zeros((4, 4), np.uint8))
     with pytest.raises(Cancelled):
         voxelise(mesh, 32, progress=Progress(is_cancelled=lambda: True))
-
-
-@pytest.mark.skipif(
-    any(importlib.util.find_spec(name) is None for name in ("scipy", "warp", "fast_simplification")),
-    reason="finishing needs the local extra",
-)
-def test_a_pile_of_parts_comes_back_as_one_asset_in_its_place(tmp_path: Path) -> None:
-    from trellis_addon.geometry.finish import roundtrip
-
-    mesh = models.build("toolkit", 0.3, 64)
-    mesh = dataclasses.replace(mesh, vertices=mesh.vertices * 3 + np.float32([5, 1, -2]))
-    source, target = tmp_path / "in.glb", tmp_path / "out.glb"
-    source.write_bytes(write_glb_scene(mesh))
-    options = ["--resolution", "48", "--texture-size", "128", "--faces", "2000", "--format", "png"]
-    assert roundtrip.main([str(source), str(target), *options]) == 0
-    made = read_glb(target)
-    assert len(made.materials) == 1 and 500 < len(made.faces) <= 2100
-    assert np.abs(made.bounds() - mesh.bounds()).max() < 3 * 1.5 / 46
-    assert roundtrip.main([str(tmp_path / "nothing.glb"), str(target)]) == 1

@@ -7,5 +7,6 @@ quality           an asset's quality as one flat table of numbers
 quality_mesh      the numbers of its mesh
 quality_texture   the numbers of its unwrapping and its colours
 warm_up           finishing something small, so that what is compiled is there
-roundtrip         any textured GLB to one clean asset in its place, as a program of its own
+roundtrip         any textured mesh to one clean asset in its place
+rebake            the same from file to file, and what can be chosen for it
 """

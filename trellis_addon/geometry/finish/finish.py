@@ -24,6 +24,7 @@ from ..bake.maps import FORMATS, alpha_mode, encode_textures
 from ..bake.volume import Volume
 from ..mesh.clean import clean
 from ..mesh.topology import TriMesh
+from ..remesh.remesh import Solidity
 from ..remesh.remesh import remesh as remesh_surface
 from ..simplify.simplify import simplify
 from ..unwrap.unwrap import Unwrapped, unwrap
@@ -59,6 +60,7 @@ _PARTS = {
     "quality": (0.95, 1.0),
 }
 _OCCLUSION_RAYS = 48
+FEWEST = 4  # triangles: a closed form has no fewer
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,8 @@ def finish(
     decimation_target: int = 500_000,
     texture_size: int = 2048,
     remesh: bool = True,
-    normal_map: bool = True,
+    solidity: Solidity = "automatic",
+    normal_map: bool | None = None,
     ambient_occlusion: bool = False,
     texture_format: str = "webp",
     transparency: str | None = None,
@@ -107,7 +110,9 @@ def finish(
 ) -> FinishedAsset:
     """The finished asset of at most about `decimation_target` triangles, with textures of `texture_size` texels a side.
 
-    `remesh` makes one clean outer shell, otherwise the surface keeps its topology and is only cleaned. `transparency`
+    `remesh` makes one clean outer shell, otherwise the surface keeps its topology and is only cleaned. `solidity` says
+    what that shell makes of parts with openings: "solid" closes them, "sheets" leaves them as surfaces without an
+    inside, "automatic" judges each. `transparency`
     is "OPAQUE", "MASK" or "BLEND" where that is known; otherwise the texels decide. `provenance` (JSON data) goes into
     the file beside the quality figures. With a `placement` the mesh leaves the cube at last, in the file too. Raises
     `InputError` for arrays and options that cannot be, `EngineError` when nothing is left to finish, and `Cancelled`.
@@ -116,7 +121,11 @@ def finish(
     engines promise for the same seed: what the product makes is made there. "cuda:0" adds sums in another order.
     """
     progress = progress or Progress()
-    _check(dense, decimation_target, texture_size, texture_format)
+    if not len(dense.faces):
+        raise InputError("The voxels have no surface, so there is nothing to finish; try another picture or seed.")
+    if decimation_target < FEWEST:
+        raise FieldError("decimationTarget", decimation_target, "it must be at least 4 triangles")
+    check_textures(texture_size, texture_format)
     if transparency not in (None, "OPAQUE", "MASK", "BLEND"):
         raise FieldError("transparency", transparency, "it must be OPAQUE, MASK or BLEND")
     seconds: dict[str, float] = {}
@@ -129,7 +138,7 @@ def finish(
         seconds[key] = time.perf_counter() - start
 
     with stage("clean") as part:
-        surface = sound_surface(dense, remesh, part)
+        surface = sound_surface(dense, remesh, part, solidity)
     with stage("simplify") as part:
         light = simplify(surface, decimation_target, progress=part)
         if not len(light.faces):
@@ -143,7 +152,7 @@ def finish(
             flat,
             detail,
             texture_size,
-            normal_map=normal_map,
+            normal_map=normal_map is not False,
             ambient_occlusion=ambient_occlusion,
             transparency=transparency,
             progress=part,
@@ -159,7 +168,7 @@ def finish(
     return FinishedAsset(glb, quality, mesh, seconds)
 
 
-def sound_surface(dense: DenseAsset, remesh: bool, progress: Progress) -> TriMesh:
+def sound_surface(dense: DenseAsset, remesh: bool, progress: Progress, solidity: Solidity = "automatic") -> TriMesh:
     """The dense surface, clean and wound outwards; `EngineError` where nothing is left of it."""
     mesh = TriMesh.of(dense.vertices, dense.faces)
     if remesh:
@@ -169,6 +178,7 @@ def sound_surface(dense: DenseAsset, remesh: bool, progress: Progress) -> TriMes
             resolution=dense.resolution,
             coords=dense.coords if with_voxels else None,
             intersected=dense.intersected if with_voxels else None,
+            solidity=solidity,
             progress=progress,
         ).mesh
     else:
@@ -226,11 +236,8 @@ def _volume(dense: DenseAsset, device: str) -> Volume:
     return Volume(dense.coords, dense.attributes, dense.resolution, device)
 
 
-def _check(dense: DenseAsset, decimation_target: int, texture_size: int, texture_format: str) -> None:
-    if not len(dense.faces):
-        raise InputError("The voxels have no surface, so there is nothing to finish; try another picture or seed.")
-    if decimation_target < 4:
-        raise FieldError("decimationTarget", decimation_target, "it must be at least 4 triangles")
+def check_textures(texture_size: int, texture_format: str) -> None:
+    """Raises `FieldError` for textures that cannot be."""
     if not 16 <= texture_size <= 16384:
         raise FieldError("textureSize", texture_size, "it must be 16 to 16384 texels")
     if texture_format not in FORMATS:

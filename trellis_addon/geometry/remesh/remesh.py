@@ -8,6 +8,7 @@ shell, and their vertices are the dual grid's own, so nothing is resampled and n
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -28,6 +29,9 @@ _CLOSED_SHARE = 0.05
 _RIM_SHARE = 0.2
 # Holes with so many grid faces round them are closed however coarse the grid is: a few missing voxels.
 _LEAST_HOLE = 24
+
+Solidity = Literal["automatic", "solid", "sheets"]
+_HOLE_PERIMETERS: dict[Solidity, float] = {"automatic": 0.03, "solid": 3.0, "sheets": 0.0}
 
 
 @dataclass(frozen=True)
@@ -105,21 +109,28 @@ def remesh(
     coords: ArrayLike | None = None,
     intersected: ArrayLike | None = None,
     sheets: str = "open",
+    solidity: Solidity = "automatic",
     progress: Progress | None = None,
 ) -> Remeshed:
     """The outer shell of a mesh in the cube [-0.5, 0.5]^3; see `remesh_grid`.
 
     A dual grid's own mesh is not resampled when `coords` (N, 3) say which voxel each of its vertices
     belongs to; its flags are read from the faces unless `intersected` (N, 3) is given. Any other mesh is
-    turned into a dual grid of `resolution` first. Raises `InputError` for such a mesh outside the cube.
+    turned into a dual grid of `resolution` first. `solidity` says whether what has openings is "solid", or "sheets", or
+    to be judged ("automatic"). Raises `InputError` for such a mesh outside the cube.
     """
+    if solidity not in _HOLE_PERIMETERS:
+        raise FieldError("solidity", solidity, "it must be automatic, solid or sheets")
     report = progress or Progress()
+    holes = _HOLE_PERIMETERS[solidity]
     if coords is not None and len(np.asarray(coords)) == len(mesh.vertices):
         voxels = np.asarray(coords).astype(np.int64)
         flags = np.asarray(intersected) if intersected is not None else flags_of_faces(voxels, mesh.faces)
         if flags is not None:
             local = (mesh.vertices + np.float32(0.5)) * np.float32(resolution) - voxels.astype(np.float32)
-            return remesh_grid(voxels, local, flags, resolution=resolution, sheets=sheets, progress=report)
+            return remesh_grid(
+                voxels, local, flags, resolution=resolution, sheets=sheets, hole_perimeter=holes, progress=report
+            )
     from ..voxelise.dual_grid import TEXTURING_WEIGHTS, mesh_to_dual_grid
 
     used = mesh.vertices[mesh.faces]
@@ -136,7 +147,9 @@ def remesh(
         boundary_weight=TEXTURING_WEIGHTS["boundary_weight"],
         regularization_weight=TEXTURING_WEIGHTS["regularization_weight"],
     )
-    return remesh_grid(*grid, resolution=resolution, sheets=sheets, progress=report.part(0.6, 1.0))
+    return remesh_grid(
+        *grid, resolution=resolution, sheets=sheets, hole_perimeter=holes, progress=report.part(0.6, 1.0)
+    )
 
 
 def flags_of_faces(coords: I64, faces: I32) -> Bool | None:

@@ -63,12 +63,7 @@ def voxelise(mesh: TexturedMesh, resolution: int = 512, *, progress: Progress | 
     Raises `InputError` for meshes without extent, `FieldError` for resolutions outside of 8 to 2048.
     """
     progress = progress or Progress()
-    if not MIN_RESOLUTION <= resolution <= MAX_RESOLUTION:
-        raise FieldError(
-            "resolution",
-            resolution,
-            message("it must be from {smallest} to {largest}", smallest=MIN_RESOLUTION, largest=MAX_RESOLUTION),
-        )
+    check_resolution(resolution)
     transform = fitting_transform(mesh, resolution)
     back = np.linalg.inv(transform)
     points = (mesh.vertices.astype(np.float64) @ back[:3, :3].T + back[:3, 3]).astype(np.float32)
@@ -90,6 +85,16 @@ def voxelise(mesh: TexturedMesh, resolution: int = 512, *, progress: Progress | 
     return OVoxel(
         coords, dual_vertices, intersected, attributes, resolution, None, transform, mesh.up, _alpha_mode(mesh)
     )
+
+
+def check_resolution(resolution: int) -> None:
+    """Raises `FieldError` for a resolution that cannot be."""
+    if not MIN_RESOLUTION <= resolution <= MAX_RESOLUTION:
+        raise FieldError(
+            "resolution",
+            resolution,
+            message("it must be from {smallest} to {largest}", smallest=MIN_RESOLUTION, largest=MAX_RESOLUTION),
+        )
 
 
 def fitting_transform(mesh: TexturedMesh, resolution: int) -> NDArray[np.float64]:

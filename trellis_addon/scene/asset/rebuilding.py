@@ -72,10 +72,10 @@ def rebuild(
     `resolution` in voxels along the longest side, `texture_size` in texels a side, `faces` the most triangles.
     Raises `EngineError` with what the process said, `Cancelled`.
     """
-    arguments = [str(source), str(target), "--resolution", str(resolution)]
+    arguments = [str(source), "--output", str(target), "--resolution", str(resolution)]
     arguments += ["--texture-size", str(texture_size), "--faces", str(faces), "--report"]
     progress.update("Rebuilding", 0.0)
-    what = run_child(".geometry.finish.roundtrip", arguments, progress.check, progress.update)
+    what = run_child(".geometry.finish.rebake", arguments, progress.check, progress.update)
     if what:
         raise EngineError("The objects could not be rebuilt: {what}", what=what)
 

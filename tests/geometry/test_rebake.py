@@ -1,0 +1,90 @@
+"""Any GLB to one clean asset: the command, what it refuses before the work, and how it tells a parent how far it is."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("array_api_compat")
+if any(importlib.util.find_spec(name) is None for name in ("scipy", "warp", "fast_simplification")):
+    pytest.skip("finishing needs the local extra", allow_module_level=True)
+
+from devtools.geometry.glb_write import write_glb_scene
+from trellis_addon import cli
+from trellis_addon.formats.glb.read import read_glb
+from trellis_addon.geometry.finish import rebake, roundtrip
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
+import models
+
+SMALL = ["--resolution", "48", "--texture-size", "128", "--faces", "2000"]
+
+
+@pytest.fixture(scope="module")
+def pile(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Tools in each other, of several materials, away from the origin."""
+    mesh = models.build("toolkit", 0.3, 64)
+    mesh = dataclasses.replace(mesh, vertices=mesh.vertices * 3 + np.float32([5, 1, -2]))
+    path = tmp_path_factory.mktemp("rebake") / "in.glb"
+    path.write_bytes(write_glb_scene(mesh))
+    return path
+
+
+def test_a_pile_of_parts_comes_back_as_one_asset_in_its_place(
+    pile: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "new folder" / "out.glb"
+    assert cli.main(["rebake", str(pile), "--output", str(target), *SMALL, "--format", "png", "--report"]) == 0
+    made, source = read_glb(target), read_glb(pile)
+    assert 500 < len(made.faces) <= 2100
+    assert np.abs(made.bounds() - source.bounds()).max() < 3 * 1.5 / 46
+    *reports, last = capsys.readouterr().out.splitlines()
+    assert str(target) in last
+    stages, shares = zip(*map(json.loads, reports), strict=True)
+    assert sorted(shares) == list(shares) and shares[0] < 0.1 and shares[-1] == 1.0
+    assert len(set(stages)) > 5 and len(set(shares)) > 10
+
+
+def test_the_child_of_a_parent_has_the_same_options(pile: Path, tmp_path: Path) -> None:
+    target = tmp_path / "out.glb"
+    options = [*SMALL, "--keep-topology", "--no-normal-map"]
+    assert rebake.main([str(pile), "--output", str(target), *options]) == 0
+    assert all(material.normal is None for material in read_glb(target).materials)
+
+
+@pytest.mark.parametrize(
+    ("source", "output", "options", "said"),
+    [
+        ("nothing.glb", "out.glb", [], "nothing.glb"),
+        ("text.glb", "out.glb", [], "GLB"),
+        ("", "out.obj", [], ".glb"),
+        ("", "a file/out.glb", [], "a file"),
+        ("", "out.glb", ["--resolution", "3"], "resolution: 3"),
+        ("", "out.glb", ["--faces", "1"], "faces: 1"),
+        ("", "out.glb", ["--texture-size", "7"], "textureSize: 7"),
+    ],
+)
+def test_what_cannot_be_is_one_sentence_and_leaves_nothing(
+    pile: Path,
+    tmp_path: Path,
+    source: str,
+    output: str,
+    options: list[str],
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "text.glb").write_text("not a GLB")
+    (tmp_path / "a file").write_text("not a folder")
+    monkeypatch.setattr(roundtrip, "voxelise", lambda *_, **__: pytest.fail("the work had begun"))
+    given = str(tmp_path / source) if source else str(pile)
+    assert cli.main(["rebake", given, "--output", str(tmp_path / output), *options]) == 1
+    complaints = capsys.readouterr().err.strip().splitlines()
+    assert said in complaints[-1] and "Traceback" not in "".join(complaints)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a file", "text.glb"]

@@ -1,0 +1,90 @@
+"""`python -m trellis_addon rebake IN.glb --output OUT.glb`: the options, and the way from a file to a file.
+
+Nothing heavy is imported until the work begins, so that a command line can be built of it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from ...core.errors import FieldError, InputError, TrellisError
+from ...core.messages import reason_of
+from ...core.output import put_in_place, try_places
+
+
+def main(arguments: Sequence[str]) -> int:
+    """The command without the rest of the command line: what a parent starts as its child."""
+    parser = argparse.ArgumentParser(prog="rebake", description="Remesh and rebake a GLB into one clean asset.")
+    add_options(parser)
+    return run(parser.parse_args(arguments))
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The two files, and what can be chosen."""
+    parser.add_argument("source", type=Path, metavar="IN.glb", help="the GLB to start from")
+    parser.add_argument("--output", type=Path, required=True, metavar="OUT.glb", help="the GLB to write")
+    parser.add_argument("--resolution", type=int, default=256, help="voxels along the longest side (default 256)")
+    parser.add_argument("--texture-size", type=int, default=2048, help="texels a side (default 2048)")
+    parser.add_argument("--faces", type=int, default=50_000, help="the most triangles of the result (default 50000)")
+    shell = parser.add_mutually_exclusive_group()
+    shell.add_argument(
+        "--solid", dest="solidity", action="store_const", const="solid", help="close every part, whatever it lacks"
+    )
+    shell.add_argument(
+        "--sheets", dest="solidity", action="store_const", const="sheets", help="keep open parts as sheets"
+    )
+    parser.add_argument("--keep-topology", action="store_true", help="clean the surface, but do not remesh it")
+    parser.add_argument(
+        "--normal-map",
+        action=argparse.BooleanOptionalAction,
+        help="bake a normal map (default: where it brings the shading nearer to the source's)",
+    )
+    parser.add_argument("--format", choices=("webp", "png"), default="webp", help="of the textures (default webp)")
+    parser.add_argument("--report", action="store_true", help="print how far it is, as lines of JSON: [stage, share]")
+    parser.set_defaults(solidity="automatic")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Do it: 0, or 1 with one sentence on standard error."""
+    start = time.perf_counter()
+    try:
+        faces = _rebake(options)
+    except (TrellisError, OSError) as error:
+        print(error if isinstance(error, TrellisError) else reason_of(error), file=sys.stderr)
+        return 1
+    except MemoryError:
+        print("There is not enough memory; take a lower resolution or smaller textures.", file=sys.stderr)
+        return 1
+    print(f"{options.output}: {faces} triangles in {time.perf_counter() - start:.1f} s")
+    return 0
+
+
+def _rebake(options: argparse.Namespace) -> int:
+    """The number of triangles of the file that was written."""
+    if options.output.suffix.lower() != ".glb":
+        raise FieldError("output", str(options.output), "give a file name that ends in .glb")
+    if not options.source.is_file():
+        raise InputError("There is no file {path}; give the GLB to start from.", path=options.source)
+    try_places([options.output])
+    from ...formats.glb.read import read_glb
+    from ...runtime.child import parent_progress
+    from .roundtrip import round_trip
+
+    asset = round_trip(
+        read_glb(options.source),
+        resolution=options.resolution,
+        texture_size=options.texture_size,
+        faces=options.faces,
+        remesh=not options.keep_topology,
+        solidity=options.solidity,
+        normal_map=options.normal_map,
+        texture_format=options.format,
+        name=options.source.stem,
+        progress=parent_progress() if options.report else None,
+    )
+    put_in_place({options.output: asset.glb})
+    return len(asset.mesh.faces)
