@@ -7,6 +7,7 @@ local install, weights, doctor, remove          TRELLIS.2 on this machine
 rework ASSET --output FILE.glb                  texture or finish an asset again from what was kept of it
 export ASSET --output FILE.vxz|npz|glb|ply      its voxels, or its dense mesh
 rebake IN.glb --output OUT.glb                  any GLB remeshed and rebaked into one clean asset
+check FILE.glb --contract FILE                  whether an asset keeps the rules of a production
 jobs, resume, fetch, price, account, limit      what was begun, and what it costs
 
 Every setting of the task is an option, derived from `settings.SETTABLE`.
@@ -30,6 +31,7 @@ from ..core.errors import Cancelled, FieldError, OutputError, TrellisError
 from ..core.output import try_places
 from ..core.version import VERSION
 from ..task.settings import BY_PATH, SAMPLERS, SETTABLE, Field, Settings
+from .check import add_commands as add_check_commands
 from .jobs import add_commands as add_job_commands
 from .local import add_local_commands
 from .rebake import add_commands as add_rebake_command
@@ -111,6 +113,7 @@ def _parser(program: str) -> argparse.ArgumentParser:
     add_job_commands(commands, common)
     add_stage_commands(commands, common)
     add_rebake_command(commands, common)
+    add_check_commands(commands, common)
     add_local_commands(commands, common)
 
     serve = commands.add_parser("serve", parents=[common], help="run our service")

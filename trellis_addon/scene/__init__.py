@@ -40,11 +40,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .asset.catalog import catalogs_in, ensure_catalog, library_folders
+    from .asset.contracts import asset_facts, check_contract, mend
     from .asset.export import export_original, original_of
     from .asset.height import height_of, set_height
     from .asset.judging import verdict
     from .asset.library import lay_out_grid, mark_asset, save_to_library
     from .asset.lods import lods_of, make_lods, remove_lods
+    from .asset.orientation import apply_transform, drop_to_ground, set_front, set_origin, turn
     from .asset.rebuilding import rebake
     from .asset.statistics import Statistics, measure, recall, remember
     from .asset.texture_size import shrink_textures
@@ -54,7 +56,11 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Statistics": ".asset.statistics",
+    "apply_transform": ".asset.orientation",
+    "asset_facts": ".asset.contracts",
     "catalogs_in": ".asset.catalog",
+    "check_contract": ".asset.contracts",
+    "drop_to_ground": ".asset.orientation",
     "ensure_catalog": ".asset.catalog",
     "export_original": ".asset.export",
     "fingerprints": ".importing.provenance",
@@ -66,6 +72,7 @@ _HOMES = {
     "make_lods": ".asset.lods",
     "mark_asset": ".asset.library",
     "measure": ".asset.statistics",
+    "mend": ".asset.contracts",
     "original_of": ".asset.export",
     "read_provenance": ".importing.provenance",
     "rebake": ".asset.rebuilding",
@@ -74,15 +81,22 @@ _HOMES = {
     "remove_lods": ".asset.lods",
     "render_object": ".render",
     "save_to_library": ".asset.library",
+    "set_front": ".asset.orientation",
     "set_height": ".asset.height",
+    "set_origin": ".asset.orientation",
     "settings_of": ".importing.provenance",
     "shrink_textures": ".asset.texture_size",
+    "turn": ".asset.orientation",
     "verdict": ".asset.judging",
 }
 
 __all__ = [
     "Statistics",
+    "apply_transform",
+    "asset_facts",
     "catalogs_in",
+    "check_contract",
+    "drop_to_ground",
     "ensure_catalog",
     "export_original",
     "fingerprints",
@@ -94,6 +108,7 @@ __all__ = [
     "make_lods",
     "mark_asset",
     "measure",
+    "mend",
     "original_of",
     "read_provenance",
     "rebake",
@@ -103,9 +118,12 @@ __all__ = [
     "render_object",
     "require_blender",
     "save_to_library",
+    "set_front",
     "set_height",
+    "set_origin",
     "settings_of",
     "shrink_textures",
+    "turn",
     "verdict",
 ]
 

@@ -74,7 +74,7 @@ class _Reader:
         while waiting:
             number, above = waiting.pop()
             node = nodes[number]
-            place = above @ _matrix(node)
+            place = above @ matrix_of(node)
             if "mesh" in node:
                 found.append((node["mesh"], place))
             waiting += [(child, place) for child in reversed(node.get("children", []))]
@@ -228,7 +228,8 @@ def _drop_unused(parts: Sequence[TexturedMesh], materials: Sequence[SurfaceMater
     )
 
 
-def _matrix(node: Mapping[str, Any]) -> NDArray[np.float64]:
+def matrix_of(node: Mapping[str, Any]) -> NDArray[np.float64]:
+    """(4, 4) of a node in its parent's frame."""
     if "matrix" in node:
         return np.array(node["matrix"], np.float64).reshape(4, 4).T
     out = np.eye(4)

@@ -3,9 +3,11 @@
 statistics     what it is made of, in numbers
 judging        the numbers in plain words
 height         its real-world height
+orientation    which way it stands: front, origin, ground, transforms applied
 lods           levels of detail
 decimate       fewer triangles, without operators
 texture_size   smaller textures
+contracts      held against what a production asks for, and mended
 library        marked as an asset, with a preview, saved, laid out
 catalog        catalogs of Blender's asset browser
 export         the GLB as it was delivered

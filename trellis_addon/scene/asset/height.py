@@ -7,9 +7,9 @@ from mathutils import Matrix
 
 from ...core.errors import InputError
 from ..importing.placement import world_bounds
-from ..rules.guards import require_mesh, require_not_edited, require_own
+from ..rules.guards import require_mesh
 from ..rules.units import metres_per_unit, scene_of
-from .lods import lods_of
+from .orientation import transform_meshes, with_levels
 
 
 def height_of(obj: bpy.types.Object) -> float:
@@ -31,26 +31,9 @@ def set_height(obj: bpy.types.Object, height: float) -> None:
         raise InputError("height: {height} m cannot be used; allowed: from 0.0001 to 100000 m.", height=height)
     if obj.type != "MESH" or not len(obj.data.vertices):
         raise InputError('"{name}" has no surface; choose a mesh object.', name=obj.name)
-    chain = lods_of(obj)
-    together = [member for member in (obj, *(chain.objects if chain else ())) if member.type == "MESH"]
-    require_own(*together, *(member.data for member in together))
-    require_not_edited(*together)
+    together = with_levels(obj)
     bpy.context.view_layer.update()
     current = height_of(obj)
     if not current > 0:
         raise InputError('"{name}" is a single point: it has no height to scale.', name=obj.name)
-    for mesh in dict.fromkeys(member.data for member in together):
-        mine = _own(mesh, together)
-        mine.transform(Matrix.Scale(height / current, 4), shape_keys=True)
-        mine.update()
-
-
-def _own(mesh: bpy.types.Mesh, together: list[bpy.types.Object]) -> bpy.types.Mesh:
-    """The mesh, or where objects outside show it as well, a copy for those inside."""
-    if not any(other.data == mesh for other in bpy.data.objects if other not in together):
-        return mesh
-    copy = mesh.copy()
-    for member in together:
-        if member.data == mesh:
-            member.data = copy
-    return copy
+    transform_meshes(together, Matrix.Scale(height / current, 4))

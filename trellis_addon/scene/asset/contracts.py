@@ -1,0 +1,194 @@
+"""An asset of the scene held against a contract, and what of it can be mended here and now."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import bpy
+import numpy as np
+
+from ...contract.check import Finding, check
+from ...contract.contract import Contract, find_contract
+from ...contract.facts import FRONT, AssetFacts, Image, front_of, parts_of
+from ...core.errors import InputError
+from ...core.progress import Progress
+from ..importing.materials import images_behind, images_of, principled_of
+from ..importing.staging import staging_scene
+from ..rules.guards import mesh_as_it_is, require_own, require_surface
+from ..rules.units import metres_per_unit, scene_of
+from .decimate import decimated
+from .height import set_height
+from .orientation import apply_transform, box_about_origin, set_front, set_origin, with_levels
+from .statistics import measure_surface, read_mesh, texture_of
+from .texture_size import SIZES, shrink_textures
+
+PROPERTY = "trellis2_contract"  # of an object: the contract that it was last held against
+_INPUTS = {
+    "base_colour": ("Base Color",),
+    "metallic_roughness": ("Metallic", "Roughness"),
+    "normal": ("Normal",),
+    "emission": ("Emission Color",),
+}
+# Where a height may be a range, it is made this much of its nearer end, so that rounding does not break it again.
+_INSIDE = 1e-3
+
+
+def asset_facts(obj: bpy.types.Object) -> AssetFacts:
+    """The facts of a mesh object as it stands, without its modifiers; raises `InputError` for anything else."""
+    require_surface(obj)
+    bpy.context.view_layer.update()
+    low, high = box_about_origin(obj)
+    metres = metres_per_unit(scene_of(obj))
+    rotation, scale = parts_of(np.array(obj.matrix_world))
+    used = _materials_in_use(obj)
+    x0, y0, z0 = (low * metres).tolist()
+    x1, y1, z1 = (high * metres).tolist()
+    return AssetFacts(
+        names=(obj.name,),
+        low=(x0, y0, z0),
+        high=(x1, y1, z1),
+        surface=measure_surface(read_mesh(obj)),
+        turns=rotation[None],
+        scales=scale[None],
+        fronts=front_of(rotation, obj.get(FRONT))[None],
+        materials=tuple(material.name if material else "" for material in used),
+        maps=frozenset.intersection(*map(_maps_of, used)) if used else frozenset(),
+        images=tuple(Image(fact.name, fact.width, fact.height) for fact in map(texture_of, images_of(obj))),
+    )
+
+
+def check_contract(
+    obj: bpy.types.Object, contract: str | os.PathLike[str] | Mapping[str, Any] | Contract
+) -> list[Finding]:
+    """What of a contract (a preset's name, a JSON file, or its rules) the object does not keep.
+
+    Raises `InputError` for what has no surface and for a contract that cannot be read.
+    """
+    return check(asset_facts(obj), find_contract(contract))
+
+
+def mend(
+    obj: bpy.types.Object,
+    contract: str | os.PathLike[str] | Mapping[str, Any] | Contract,
+    *,
+    progress: Progress | None = None,
+) -> list[Finding]:
+    """Mend what can be mended without making the asset anew, and return what is left.
+
+    Name, height, front, origin, transforms, the most triangles and the largest texture are; for what needs a new
+    surface or new maps there is *Remesh and Rebake*. Raises `InputError`, `TrellisError` as the tools do.
+    """
+    rules = find_contract(contract)
+    broken = {finding.rule for finding in check_contract(obj, rules)}
+    with_levels(obj)  # which says what stands in the way, before anything is changed
+    for rule, cure in _CURES.items():
+        if rule in broken:
+            cure(obj, rules, progress or Progress())
+    return check_contract(obj, rules)
+
+
+def _mend_name(obj: bpy.types.Object, rules: Contract, progress: Progress) -> None:
+    """By the first pattern with one star: what stands around the star is put around the name."""
+    pattern = next((p for p in rules.names or () if p.count("*") == 1 and not set(p) & set("?[")), None)
+    if pattern is None:
+        return
+    before, after = pattern.split("*")
+    obj.name = before + obj.name.removeprefix(before).removesuffix(after) + after
+
+
+def _mend_height(obj: bpy.types.Object, rules: Contract, progress: Progress) -> None:
+    allowed = rules.height
+    assert allowed is not None
+    slack = min(_INSIDE * allowed.most, (allowed.most - allowed.least) / 2)
+    height = asset_facts(obj).height
+    set_height(obj, allowed.least + slack if height < allowed.least else allowed.most - slack)
+
+
+def _mend_front(obj: bpy.types.Object, rules: Contract, progress: Progress) -> None:
+    front = asset_facts(obj).front
+    if not front:  # it is turned by an odd angle: as it was made is how it was meant
+        apply_rotation = obj.matrix_world.to_euler()
+        obj.rotation_mode = "XYZ"
+        obj.rotation_euler = (apply_rotation.x, apply_rotation.y, 0.0)
+        bpy.context.view_layer.update()
+        front = asset_facts(obj).front
+    if front and rules.front:
+        set_front(obj, front, rules.front)
+
+
+def _mend_triangles(obj: bpy.types.Object, rules: Contract, progress: Progress) -> None:
+    allowed = rules.triangles
+    assert allowed is not None
+    count = asset_facts(obj).surface.triangles
+    most = int(allowed.most)
+    require_own(obj, obj.data)
+    while count > most:
+        progress.check()
+        old, name = obj.data, obj.data.name
+        with staging_scene():  # at whose end goes what nobody uses
+            obj.data = made = decimated(old, max(most / count, 1e-4) * 0.995, obj)
+        if old.users == 0:
+            bpy.data.meshes.remove(old)
+            made.name = name
+        now = asset_facts(obj).surface.triangles
+        if now >= count:
+            return  # nothing more can go
+        count = now
+
+
+def _mend_textures(obj: bpy.types.Object, rules: Contract, progress: Progress) -> None:
+    fitting = [size for size in SIZES if size <= (rules.texture_size or 0)]
+    if fitting:
+        shrink_textures(obj, max(fitting), progress=progress)
+
+
+_CURES: dict[str, Callable[[bpy.types.Object, Contract, Progress], None]] = {
+    "names": _mend_name,
+    "applied": lambda obj, rules, progress: apply_transform(obj),
+    "height": _mend_height,
+    "front": _mend_front,
+    "origin": lambda obj, rules, progress: set_origin(obj, rules.origin or "bottom"),
+    "triangles": _mend_triangles,
+    "texture_size": _mend_textures,
+}
+MENDED = frozenset(_CURES)
+"""The rules that `mend` knows a cure for."""
+
+
+def remember_contract(obj: bpy.types.Object, contract: str) -> None:
+    """Keep on the object what it is held against; raises `InputError` for one of another file."""
+    require_own(obj)
+    if obj.type != "MESH":
+        raise InputError('"{name}" is no mesh; choose a mesh object.', name=obj.name)
+    obj[PROPERTY] = contract
+
+
+def _materials_in_use(obj: bpy.types.Object) -> list[bpy.types.Material | None]:
+    if not obj.material_slots:
+        return [None]
+    with mesh_as_it_is(obj) as mesh:
+        numbers = np.zeros(len(mesh.polygons), np.int32)
+        mesh.polygons.foreach_get("material_index", numbers)
+    last = len(obj.material_slots) - 1
+    return list(dict.fromkeys(obj.material_slots[min(number, last)].material for number in np.unique(numbers)))
+
+
+def _maps_of(material: bpy.types.Material | None) -> frozenset[str]:
+    principled = principled_of(material) if material else None
+    if principled is None or material is None:
+        return frozenset()
+    found = {
+        name
+        for name, inputs in _INPUTS.items()
+        if any(images_behind(principled.inputs[one]) for one in inputs if one in principled.inputs)
+    }
+    if any(node.type == "GROUP" and _has_occlusion(node) for node in material.node_tree.nodes):
+        found.add("occlusion")
+    return frozenset(found)
+
+
+def _has_occlusion(node: bpy.types.Node) -> bool:
+    """Whether it is the group that glTF's exporter and importer keep the occlusion map in."""
+    return "Occlusion" in node.inputs and bool(images_behind(node.inputs["Occlusion"]))
