@@ -8,6 +8,7 @@ from typing import Any
 
 import bpy
 import numpy as np
+from mathutils import Matrix
 
 from ...contract.check import Finding, check
 from ...contract.contract import Contract, find_contract
@@ -109,9 +110,10 @@ def _mend_height(obj: bpy.types.Object, rules: Contract, progress: Progress) -> 
 def _mend_front(obj: bpy.types.Object, rules: Contract, progress: Progress) -> None:
     front = asset_facts(obj).front
     if not front:  # it is turned by an odd angle: as it was made is how it was meant
-        apply_rotation = obj.matrix_world.to_euler()
-        obj.rotation_mode = "XYZ"
-        obj.rotation_euler = (apply_rotation.x, apply_rotation.y, 0.0)
+        place, turned, scale = obj.matrix_world.decompose()
+        about = turned.to_euler()
+        about.z = 0.0
+        obj.matrix_world = Matrix.LocRotScale(place, about, scale)
         bpy.context.view_layer.update()
         front = asset_facts(obj).front
     if front and rules.front:
@@ -146,9 +148,9 @@ def _mend_textures(obj: bpy.types.Object, rules: Contract, progress: Progress) -
 
 _CURES: dict[str, Callable[[bpy.types.Object, Contract, Progress], None]] = {
     "names": _mend_name,
+    "front": _mend_front,
     "applied": lambda obj, rules, progress: apply_transform(obj),
     "height": _mend_height,
-    "front": _mend_front,
     "origin": lambda obj, rules, progress: set_origin(obj, rules.origin or "bottom"),
     "triangles": _mend_triangles,
     "texture_size": _mend_textures,

@@ -51,13 +51,7 @@ def set_front(obj: bpy.types.Object, is_now: str, front: str = OWN_FRONT) -> Non
             raise FieldError(name, value, message("allowed: {allowed}", allowed=list(AXES)))
     require_own(obj)
     turn(obj, "Z", round((_angle(front) - _angle(is_now)) / (math.pi / 2)))
-    turned = obj.matrix_world.to_quaternion().inverted() @ Vector(AXES[front])
-    own = max(AXES, key=lambda axis: turned.dot(Vector(AXES[axis])))
-    if own == OWN_FRONT:
-        if FRONT in obj:
-            del obj[FRONT]
-    else:
-        obj[FRONT] = own
+    _say_front(obj, obj.matrix_world.to_quaternion().inverted() @ Vector(AXES[front]))
 
 
 def drop_to_ground(obj: bpy.types.Object, height: float = 0.0) -> None:
@@ -88,9 +82,7 @@ def apply_transform(obj: bpy.types.Object) -> None:
         obj.matrix_world = place
         for level, before in levels.items():
             level.matrix_world = before @ own.inverted()
-    if FRONT in obj:
-        turned = own.to_quaternion() @ Vector(AXES.get(obj[FRONT], AXES[OWN_FRONT]))
-        obj[FRONT] = max(AXES, key=lambda axis: turned.dot(Vector(AXES[axis])))
+    _say_front(obj, own.to_quaternion() @ Vector(AXES.get(obj.get(FRONT), AXES[OWN_FRONT])))
 
 
 def set_origin(obj: bpy.types.Object, origin: str = "bottom") -> None:
@@ -137,6 +129,15 @@ def with_levels(obj: bpy.types.Object) -> list[bpy.types.Object]:
 def _together(obj: bpy.types.Object) -> list[bpy.types.Object]:
     require_surface(obj)
     return with_levels(obj)
+
+
+def _say_front(obj: bpy.types.Object, direction: Vector) -> None:
+    """Keep which of its own axes an object's front is, by the nearest; the usual one needs no word."""
+    own = max(AXES, key=lambda axis: direction.dot(Vector(AXES[axis])))
+    if own != OWN_FRONT:
+        obj[FRONT] = own
+    elif FRONT in obj:
+        del obj[FRONT]
 
 
 class _children_stay:
