@@ -78,6 +78,12 @@ def _ask_device(self: bpy.types.PropertyGroup, context: bpy.types.Context) -> No
         device.ask_later()
 
 
+def _contracts(self: bpy.types.PropertyGroup, context: bpy.types.Context, text: str) -> list[str]:
+    from ..trellis_addon.contract.presets import PRESETS
+
+    return list(PRESETS)
+
+
 def _search(self: bpy.types.WindowManager, context: bpy.types.Context) -> None:
     """Have the history read for the jobs of this name, in a thread."""
     if not bpy.app.background:
@@ -151,6 +157,12 @@ class TRELLIS2_PG_scene(bpy.types.PropertyGroup):
         unit="LENGTH",
         get=_height,
         set=_set_height,
+    )
+    contract: StringProperty(
+        name="Contract",
+        description="What assets have to keep: one of the presets, or a JSON file of rules",
+        search=_contracts,
+        search_options={"SUGGESTION"},
     )
     face_view: BoolProperty(
         name="Face the View",

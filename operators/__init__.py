@@ -11,6 +11,7 @@ jobs            the history: place, repeat, fetch, remove
 money           the key, and limits of what is spent
 assets          import a GLB, repeat, open the right preferences
 asset_tools     measure, height, levels of detail, textures, asset library, original
+production      which way it stands, and the contract that it is to keep
 rework          texture the selected asset again, finish it again
 rebake          remesh and rebake what is selected
 export_stages   the voxels or the dense mesh of the selected asset
@@ -32,6 +33,7 @@ from . import (
     local,
     mask,
     money,
+    production,
     queue,
     rebake,
     rework,
@@ -48,6 +50,7 @@ _modules = (
     money,
     assets,
     asset_tools,
+    production,
     sources,
     mask,
     subject,

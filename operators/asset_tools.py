@@ -23,7 +23,7 @@ _CATALOG = "TRELLIS.2"
 _MOST_LEVELS = 6
 
 
-class _OnMesh(Mixin):
+class OnMesh(Mixin):
     """What the tools share: they work on the active mesh object; each one's `run(obj)` does it and says what it did."""
 
     bl_options = {"REGISTER", "UNDO"}
@@ -55,7 +55,7 @@ class _OnMesh(Mixin):
 
 
 @contextmanager
-def _busy() -> Iterator[Progress]:
+def busy() -> Iterator[Progress]:
     """The cursor shows how far it is: for what takes seconds."""
     from ..trellis_addon.core.progress import Progress
 
@@ -67,7 +67,7 @@ def _busy() -> Iterator[Progress]:
         manager.progress_end()
 
 
-class TRELLIS2_OT_measure(_OnMesh, bpy.types.Operator):
+class TRELLIS2_OT_measure(OnMesh, bpy.types.Operator):
     """Count triangles, parts, open edges and textures, and say what the asset is good for as it is"""
 
     bl_idname = "trellis2.measure"
@@ -86,7 +86,7 @@ def _metres(obj: bpy.types.Object) -> float:
     return metres_per_unit(scene_of(obj))
 
 
-class TRELLIS2_OT_set_height(_OnMesh, bpy.types.Operator):
+class TRELLIS2_OT_set_height(OnMesh, bpy.types.Operator):
     """Give the asset its real-world height; it stays where it stands, and its scale stays 1"""
 
     bl_idname = "trellis2.set_height"
@@ -111,7 +111,7 @@ class TRELLIS2_OT_set_height(_OnMesh, bpy.types.Operator):
         return pgettext_rpt("{name} is {height} m tall").format(name=obj.name, height=f"{height:.3g}")
 
 
-class TRELLIS2_OT_make_lods(_OnMesh, bpy.types.Operator):
+class TRELLIS2_OT_make_lods(OnMesh, bpy.types.Operator):
     """Make a chain of levels of detail beside the asset, which stays as it is; a former chain is replaced"""
 
     bl_idname = "trellis2.make_lods"
@@ -161,13 +161,13 @@ class TRELLIS2_OT_make_lods(_OnMesh, bpy.types.Operator):
         from ..trellis_addon.scene import make_lods
 
         shares = [ratio / 100 for ratio in self.ratios[: self.levels]]
-        with _busy() as progress:
+        with busy() as progress:
             made = make_lods(obj, shares, arrange=self.arrange, progress=progress)
         counts = ", ".join(f"{level.triangles:,}" for level in made)
         return pgettext_rpt("Triangles of the levels: {counts}").format(counts=counts)
 
 
-class TRELLIS2_OT_shrink_textures(_OnMesh, bpy.types.Operator):
+class TRELLIS2_OT_shrink_textures(OnMesh, bpy.types.Operator):
     """Scale the asset's textures down, never up; what other objects show stays as it is"""
 
     bl_idname = "trellis2.shrink_textures"
@@ -183,7 +183,7 @@ class TRELLIS2_OT_shrink_textures(_OnMesh, bpy.types.Operator):
     def run(self, obj: bpy.types.Object) -> str:
         from ..trellis_addon.scene import recall, remember, shrink_textures
 
-        with _busy() as progress:
+        with busy() as progress:
             done = shrink_textures(obj, int(self.size), progress=progress)
         if not done:
             return pgettext_rpt("No texture is larger than {size} pixels").format(size=self.size)
@@ -194,7 +194,7 @@ class TRELLIS2_OT_shrink_textures(_OnMesh, bpy.types.Operator):
         return text.format(count=len(done), before=f"{before / 2**20:.1f}", after=f"{after / 2**20:.1f}")
 
 
-class _InLibrary(_OnMesh):
+class _InLibrary(OnMesh):
     """What is asked for an asset of Blender's asset browser."""
 
     catalog: StringProperty(
@@ -272,7 +272,7 @@ class TRELLIS2_OT_save_to_library(_InLibrary, bpy.types.Operator):
         return pgettext_rpt("Saved as {path}").format(path=path)
 
 
-class TRELLIS2_OT_export_original(OnAsset, _OnMesh, bpy.types.Operator):
+class TRELLIS2_OT_export_original(OnAsset, OnMesh, bpy.types.Operator):
     """Export the GLB as the service delivered it, byte by byte"""
 
     bl_idname = "trellis2.export_original"

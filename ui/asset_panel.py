@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _LEVEL_ICONS = {"GOOD": "CHECKMARK", "INFO": "INFO", "WARNING": "ERROR"}
 _STAGES = {"texture": "Texture", "finish": "Mesh and Textures", "all": "Everything"}
+# The rules of a contract that a new surface with new maps keeps.
+_MADE_ANEW = frozenset({"watertight", "uvs", "materials", "maps"})
 _ALPHA = {"OPAQUE": "Opaque", "MASK": "Cut Out", "BLEND": "See-Through"}
 
 
@@ -44,6 +46,10 @@ class TRELLIS2_PT_asset(SubPanel, bpy.types.Panel):
             kept = _draw_verdict(layout, obj, context)
             if kept is not None and (body := _part(layout, "statistics", pgettext_iface("Statistics"))):
                 _draw_statistics(body, obj, kept, context)
+            if body := _part(layout, "standing", pgettext_iface("Orientation")):
+                _draw_standing(body)
+            if body := _part(layout, "contract", pgettext_iface("Contract")):
+                _draw_contract(body, obj, context)
             if body := _part(layout, "stages", pgettext_iface("Stages")):
                 _draw_stages(body, obj, context)
         if body := _part(layout, "provenance", pgettext_iface("Where It Came From")):
@@ -134,6 +140,48 @@ def _draw_stages(layout: bpy.types.UILayout, obj: bpy.types.Object, context: bpy
     column.operator("trellis2.texture_again", text="Texture Again...", icon="BRUSH_DATA")
     column.operator("trellis2.finish_again", text="Finish Again...", icon="MOD_REMESH")
     layout.operator("trellis2.export_stages", text="Export Voxels...", icon="EXPORT")
+
+
+def _draw_standing(layout: bpy.types.UILayout) -> None:
+    row = layout.row(align=True)
+    row.label(text="Front Is")
+    for axis in ("+X", "-X", "+Y", "-Y"):
+        row.operator("trellis2.front_is", text=axis, translate=False).axis = axis
+    row = layout.row(align=True)
+    row.label(text="Turn")
+    for axis in "XYZ":
+        row.operator("trellis2.turn", text=axis, translate=False).axis = axis
+    layout.operator_menu_enum("trellis2.set_origin", "origin", icon="OBJECT_ORIGIN")
+    column = layout.column(align=True)
+    column.operator("trellis2.drop_to_ground", icon="TRIA_DOWN_BAR")
+    column.operator("trellis2.apply_transform", icon="CON_TRANSFORM")
+
+
+def _draw_contract(layout: bpy.types.UILayout, obj: bpy.types.Object, context: bpy.types.Context) -> None:
+    """What is asked for, what of it is broken, and the buttons that mend it."""
+    from ..trellis_addon.scene.asset.contracts import MENDED, recall_findings
+
+    chosen = context.scene.trellis2.contract
+    row = layout.row(align=True)
+    row.prop(context.scene.trellis2, "contract", text="")
+    row.operator("trellis2.contract_open", text="", icon="FILEBROWSER")
+    kept = recall_findings(obj, chosen)
+    is_current = kept is not None and kept[1]
+    layout.operator("trellis2.check_contract", icon="FILE_REFRESH" if kept else "CHECKMARK")
+    if kept is None:
+        return
+    found = kept[0]
+    if not is_current:
+        layout.label(text="It has changed since", icon="INFO")
+        return
+    if not found:
+        layout.label(text="It keeps the contract", icon="CHECKMARK")
+    for finding in found:
+        wrapped(layout, finding.sentence, context, icon="ERROR")
+    if any(finding.rule in MENDED for finding in found):
+        layout.operator("trellis2.mend_contract", icon="MODIFIER")
+    if any(finding.rule in _MADE_ANEW for finding in found):
+        layout.operator("trellis2.rebake", icon="MOD_REMESH")
 
 
 def _stage_of(source: dict[str, Any]) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from test_asset_tools import ball, cube, mesh_object
+from test_extension import extension, part  # noqa: F401  (a fixture)
 
 bpy = pytest.importorskip("bpy")
 
@@ -214,3 +215,40 @@ def test_what_cannot_be_is_a_sentence() -> None:
         blender.mend(obj, {"height": 1})
     bpy.ops.object.mode_set(mode="OBJECT")
     assert blender.asset_facts(obj).height == pytest.approx(3)
+
+
+def test_the_buttons(extension: Any, tmp_path: Path) -> None:  # noqa: F811
+    obj = wedge("Old")
+    bpy.context.view_layer.objects.active = obj
+    state = bpy.context.scene.trellis2
+    with pytest.raises(RuntimeError, match="Choose a contract first"):
+        bpy.ops.trellis2.check_contract()
+    (tmp_path / "no.json").write_text("{")
+    with pytest.raises(RuntimeError, match=r"no\.json"):
+        bpy.ops.trellis2.contract_open(filepath=f"{tmp_path / 'no.json'}")
+    (tmp_path / "ours.json").write_text('{"names": "SM_*", "height": 1.5, "maps": ["base_colour"]}')
+    bpy.ops.trellis2.contract_open(filepath=f"{tmp_path / 'ours.json'}")
+    recall = part("trellis_addon.scene.asset.contracts").recall_findings
+    assert recall(obj, state.contract) is None
+    bpy.ops.trellis2.check_contract()
+    found, is_current = recall(obj, state.contract)
+    assert [finding.rule for finding in found] == ["names", "height", "maps"] and is_current
+    assert found[0].sentence.template, "it can be said in any language"
+    obj.scale = (2, 2, 2)
+    bpy.context.view_layer.update()
+    assert not recall(obj, state.contract)[1], "it has changed"
+    bpy.ops.trellis2.mend_contract()
+    found, _ = recall(obj, state.contract)
+    assert [finding.rule for finding in found] == ["maps"] and obj.name == "SM_Old"
+    state.contract = "unity"
+    assert recall(obj, "unity") is None
+    state.contract = "nothing there"
+    with pytest.raises(RuntimeError, match="nothing there"):
+        bpy.ops.trellis2.check_contract()
+
+    assert bpy.ops.trellis2.front_is(axis="+X") == {"FINISHED"}
+    assert bpy.ops.trellis2.turn(axis="X", quarters=1) == {"FINISHED"}
+    assert bpy.ops.trellis2.set_origin(origin="centre") == {"FINISHED"}
+    assert bpy.ops.trellis2.apply_transform() == {"FINISHED"}
+    assert bpy.ops.trellis2.drop_to_ground() == {"FINISHED"}
+    assert world_bounds(obj)[0].z == pytest.approx(0, abs=1e-5)

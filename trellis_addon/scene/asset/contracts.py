@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import bpy
@@ -13,7 +14,7 @@ from mathutils import Matrix
 from ...contract.check import Finding, check
 from ...contract.contract import Contract, find_contract
 from ...contract.facts import FRONT, AssetFacts, Image, front_of, parts_of
-from ...core.errors import InputError
+from ...core.messages import from_store, to_store
 from ...core.progress import Progress
 from ..importing.materials import images_behind, images_of, principled_of
 from ..importing.staging import staging_scene
@@ -22,10 +23,10 @@ from ..rules.units import metres_per_unit, scene_of
 from .decimate import decimated
 from .height import set_height
 from .orientation import apply_transform, box_about_origin, set_front, set_origin, with_levels
-from .statistics import measure_surface, read_mesh, texture_of
+from .statistics import fingerprint, measure_surface, read_mesh, texture_of
 from .texture_size import SIZES, shrink_textures
 
-PROPERTY = "trellis2_contract"  # of an object: the contract that it was last held against
+PROPERTY = "trellis2_contract"  # of an object: what was found when it was last held against one
 _INPUTS = {
     "base_colour": ("Base Color",),
     "metallic_roughness": ("Metallic", "Roughness"),
@@ -159,14 +160,6 @@ MENDED = frozenset(_CURES)
 """The rules that `mend` knows a cure for."""
 
 
-def remember_contract(obj: bpy.types.Object, contract: str) -> None:
-    """Keep on the object what it is held against; raises `InputError` for one of another file."""
-    require_own(obj)
-    if obj.type != "MESH":
-        raise InputError('"{name}" is no mesh; choose a mesh object.', name=obj.name)
-    obj[PROPERTY] = contract
-
-
 def _materials_in_use(obj: bpy.types.Object) -> list[bpy.types.Material | None]:
     if not obj.material_slots:
         return [None]
@@ -194,3 +187,29 @@ def _maps_of(material: bpy.types.Material | None) -> frozenset[str]:
 def _has_occlusion(node: bpy.types.Node) -> bool:
     """Whether it is the group that glTF's exporter and importer keep the occlusion map in."""
     return "Occlusion" in node.inputs and bool(images_behind(node.inputs["Occlusion"]))
+
+
+def remember_findings(obj: bpy.types.Object, contract: str, found: Sequence[Finding]) -> None:
+    """Keep on the object what it does not keep of a contract, where the panel finds it; raises `InputError` for an
+    object of another file."""
+    require_own(obj)
+    rows = [[finding.rule, to_store(finding.sentence)] for finding in found]
+    obj[PROPERTY] = json.dumps({"of": _state_of(obj), "contract": contract, "found": rows})
+
+
+def recall_findings(obj: bpy.types.Object, contract: str) -> tuple[list[Finding], bool] | None:
+    """What was found of this contract, and whether the object still is what was looked at; None where nobody has."""
+    try:
+        kept = json.loads(obj.get(PROPERTY, ""))
+        if kept["contract"] != contract:
+            return None
+        found = [Finding(str(rule), from_store(sentence)) for rule, sentence in kept["found"]]
+        return found, kept["of"] == _state_of(obj)
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
+def _state_of(obj: bpy.types.Object) -> list[Any]:
+    """What changes with nearly everything that a contract asks for, and costs nothing to ask."""
+    place = [round(value, 5) for row in obj.matrix_world.to_3x3() for value in row]
+    return [obj.name, *fingerprint(obj), *place, *(round(value, 5) for corner in obj.bound_box for value in corner)]
