@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import bpy
 from bpy.app.translations import pgettext_rpt
-from bpy.props import EnumProperty, IntProperty, StringProperty
+from bpy.props import BoolProperty, EnumProperty, IntProperty, StringProperty
 
 from ..trellis_addon.core.errors import TrellisError
 from ..trellis_addon.scene.words import translate
 from .asset_tools import OnMesh, busy
 
+_ENDINGS = "*.glb;*.fbx;*.usd;*.usda;*.usdc;*.usdz;*.obj;*.stl;*.3mf"
 _FRONTS = [
     ("+X", "+X", "What looks along +X now is its front", 0),
     ("-X", "-X", "What looks along -X now is its front", 1),
@@ -108,6 +110,74 @@ class TRELLIS2_OT_set_origin(OnMesh, bpy.types.Operator):
         return pgettext_rpt("The origin is moved")
 
 
+class TRELLIS2_OT_export_asset(bpy.types.Operator):
+    """Export the selected meshes for another program, with the switches that it needs"""
+
+    bl_idname = "trellis2.export_asset"
+    bl_label = "Export Selected"
+    bl_options = {"REGISTER"}
+
+    filepath: StringProperty(name="File", subtype="FILE_PATH", options={"SKIP_SAVE"})
+    filter_glob: StringProperty(default=_ENDINGS, options={"HIDDEN"})
+    check_existing: BoolProperty(default=True, options={"HIDDEN"})
+    overwrite: BoolProperty(
+        name="Overwrite", description="Replace a file of this name that is there", options={"SKIP_SAVE"}
+    )
+    engine: EnumProperty(
+        name="For",
+        description="The program that the file is for",
+        items=[
+            ("none", "Any Program", "Pictures as they are, normals as OpenGL has them", 0),
+            ("unreal", "Unreal Engine", "PNG pictures, normals as DirectX has them", 1),
+            ("unity", "Unity", "PNG pictures; scale 1 and no rotation in an FBX", 2),
+            ("godot", "Godot", "Pictures as they are, normals as OpenGL has them", 3),
+        ],
+    )
+    textures: EnumProperty(
+        name="Textures",
+        description="Where the pictures go, for a format that leaves the choice",
+        items=[
+            ("inside", "Inside", "In the file itself, where it can hold them", 0),
+            ("beside", "Beside", "In a folder beside the file", 1),
+        ],
+    )
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        if not any(obj.type == "MESH" for obj in context.selected_objects):
+            cls.poll_message_set("Select at least one mesh object")
+            return False
+        return True
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        from ..trellis_addon.images import clean_name
+
+        folder = Path(bpy.data.filepath).parent if bpy.data.filepath else Path.home()
+        name = (context.object or context.selected_objects[0]).name
+        self.filepath = f"{folder / clean_name(name)}.glb"
+        context.window_manager.fileselect_add(self)
+        return {"RUNNING_MODAL"}
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        from ..trellis_addon.scene import export_asset
+
+        # the file dialog has asked already whether a file may be replaced
+        may_replace = self.overwrite or (not bpy.app.background and self.options.is_invoke)
+        try:
+            written = export_asset(
+                list(context.selected_objects),
+                bpy.path.abspath(self.filepath),
+                engine="" if self.engine == "none" else self.engine,
+                textures=self.textures,
+                overwrite=may_replace,
+            )
+        except TrellisError as error:
+            self.report({"ERROR"}, translate(error))
+            return {"CANCELLED"}
+        self.report({"INFO"}, pgettext_rpt("Exported to {path}").format(path=written[0]))
+        return {"FINISHED"}
+
+
 class TRELLIS2_OT_contract_open(bpy.types.Operator):
     """Choose a JSON file of rules that assets have to keep"""
 
@@ -193,6 +263,7 @@ register, unregister = bpy.utils.register_classes_factory(
         TRELLIS2_OT_drop_to_ground,
         TRELLIS2_OT_apply_transform,
         TRELLIS2_OT_set_origin,
+        TRELLIS2_OT_export_asset,
         TRELLIS2_OT_contract_open,
         TRELLIS2_OT_check_contract,
         TRELLIS2_OT_mend_contract,

@@ -197,7 +197,8 @@ def _draw_tools(layout: bpy.types.UILayout) -> None:
     column = layout.column(align=True)
     column.operator("trellis2.mark_asset", icon="ASSET_MANAGER")
     column.operator("trellis2.save_to_library", text="Save to Library...", icon="FILE_TICK")
-    column.operator("trellis2.export_original", text="Export Original GLB...", icon="EXPORT")
+    column.operator("trellis2.export_asset", text="Export...", icon="EXPORT")
+    column.operator("trellis2.export_original", text="Export Original GLB...", icon="FILE_3D")
 
 
 def _size(obj: bpy.types.Object, context: bpy.types.Context) -> str:

@@ -2,5 +2,6 @@
 
 glb           the finished asset
 safetensors   the header of a file of tensors, read without trusting it
+threemf       3MF, the file of 3D printing
 latents       what is kept of a generation to go on from it, checked byte by byte
 """

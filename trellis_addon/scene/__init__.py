@@ -41,6 +41,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .asset.catalog import catalogs_in, ensure_catalog, library_folders
     from .asset.contracts import asset_facts, check_contract, mend
+    from .asset.delivery import export_asset
     from .asset.export import export_original, original_of
     from .asset.height import height_of, set_height
     from .asset.judging import verdict
@@ -62,6 +63,7 @@ _HOMES = {
     "check_contract": ".asset.contracts",
     "drop_to_ground": ".asset.orientation",
     "ensure_catalog": ".asset.catalog",
+    "export_asset": ".asset.delivery",
     "export_original": ".asset.export",
     "fingerprints": ".importing.provenance",
     "height_of": ".asset.height",
@@ -98,6 +100,7 @@ __all__ = [
     "check_contract",
     "drop_to_ground",
     "ensure_catalog",
+    "export_asset",
     "export_original",
     "fingerprints",
     "height_of",

@@ -10,6 +10,8 @@ texture_size   smaller textures
 contracts      held against what a production asks for, and mended
 library        marked as an asset, with a preview, saved, laid out
 catalog        catalogs of Blender's asset browser
+delivery       files that other programs take as they are
+selection      what an exporter takes
 export         the GLB as it was delivered
 rebuilding     any pile of objects becomes one clean asset
 """

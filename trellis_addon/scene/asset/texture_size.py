@@ -98,7 +98,7 @@ def _is_larger(image: bpy.types.Image, size: int) -> bool:
 def _smaller(image: bpy.types.Image, size: int, has_alpha: bool) -> bpy.types.Image:
     share = size / max(image.size)
     width, height = (max(round(side * share), 1) for side in image.size)
-    picture, kind = _read_file(image)
+    picture, kind = read_picture(image)
     if picture is None:
         return _smaller_pixels(image, width, height)
     data = _encode(resized(picture, (width, height), has_alpha), picture, kind)
@@ -113,7 +113,7 @@ def _smaller(image: bpy.types.Image, size: int, has_alpha: bool) -> bpy.types.Im
     return new
 
 
-def _read_file(image: bpy.types.Image) -> tuple[Image | None, bytes]:
+def read_picture(image: bpy.types.Image) -> tuple[Image | None, bytes]:
     """The image's file, decoded, and its bytes; None where only Blender has the pixels, or more than 8 bits."""
     from PIL import Image as Pillow
 
