@@ -15,6 +15,7 @@ task        what is asked for, each setting once
 images      pictures in: upright, with their subject cut out
 formats     GLB files, and what is kept to go on from
 runtime     processes of ours, and the local backend's folder
+contract    what a production asks of an asset, and whether it keeps it
 weights     the weights of TRELLIS.2 on this machine
 geometry    voxels to a clean, light, textured mesh, and back
 pipeline    TRELLIS.2 in PyTorch: a picture to voxels

@@ -13,11 +13,12 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .api import fingerprint, finish, prepare_task
 from .client.backends import Backend
 from .core.errors import InputError, OutputError, TrellisError
-from .core.messages import message
+from .core.messages import message, message_of
 from .core.output import try_places
 from .core.parallel import IN_FLIGHT, as_ready
 from .core.progress import Progress
@@ -26,6 +27,10 @@ from .jobs.job import Asset, State
 from .jobs.store import JobStore
 from .task.settings import Settings
 
+if TYPE_CHECKING:
+    from .contract.check import Finding
+    from .contract.contract import Contract
+
 log = logging.getLogger(__name__)
 
 
@@ -33,7 +38,8 @@ log = logging.getLogger(__name__)
 class Row:
     """What became of one picture: `state` is "made", "reused", "present" or "failed".
 
-    `source` is the picture as it is used, where that is not the file itself.
+    `source` is the picture as it is used, where that is not the file itself; `broken` is what its assets do not keep of
+    the contract, None where there is none or nobody has looked.
     """
 
     image: Path
@@ -44,6 +50,7 @@ class Row:
     assets: tuple[Asset, ...] = ()
     triangles: int = 0
     message: str = ""
+    broken: tuple[Finding, ...] | None = None
 
     @property
     def is_good(self) -> bool:
@@ -59,13 +66,16 @@ def run_batch(
     model: str | None = None,
     height: float | None = 1.0,
     whole: bool = False,
+    contract: Contract | None = None,
+    mend: bool = False,
     store: JobStore | None = None,
     report: Callable[[Row, str, float], None] = lambda row, stage, share: None,
     is_stopped: Callable[[], bool] = lambda: False,
 ) -> list[Row]:
     """Make an asset of every picture in `folder` and save them all, in a grid, into `output`.
 
-    Needs `bpy`. `whole`: nothing is cut out of any of them. `report(row, stage, share)` is called, from several
+    Needs `bpy`. `whole`: nothing is cut out of any of them. `contract`: each asset is held against it, or with `mend`
+    made to keep it as far as it can be. `report(row, stage, share)` is called, from several
     threads, whenever something moves, and with the stage "Done" at a row's end. When `is_stopped` says so, or on
     KeyboardInterrupt, what is there is saved; rows that did not come to their end have no state.
     """
@@ -81,7 +91,7 @@ def run_batch(
     store = store or JobStore()
     model = backend.check_model(model or backend.default_model)
     with files.alone_with(output):
-        return _run(images, output, backend, settings, model, height, whole, store, report, is_stopped)
+        return _run(images, output, backend, settings, model, height, whole, contract, mend, store, report, is_stopped)
 
 
 def _run(
@@ -92,6 +102,8 @@ def _run(
     model: str,
     height: float | None,
     whole: bool,
+    contract: Contract | None,
+    mend: bool,
     store: JobStore,
     report: Callable[[Row, str, float], None],
     is_stopped: Callable[[], bool],
@@ -134,6 +146,8 @@ def _run(
                 _fail(row, outcome)
             else:
                 _import(row, placed, scene, height)
+                if contract is not None and row.is_good:
+                    _hold(row, placed[row.image.name], scene, contract, mend)
             report(row, "Done", 1.0)
     finally:
         converted.cleanup()
@@ -199,6 +213,17 @@ def _import(row: Row, placed: dict[str, list], scene, height: float | None) -> N
     except Exception as error:
         _fail(row, error)
     row.seconds += time.monotonic() - started
+
+
+def _hold(row: Row, objects: list, scene, contract: Contract, mend: bool) -> None:  # type: ignore[no-untyped-def]
+    """Against the contract; whatever goes wrong with that, the asset is there."""
+    try:
+        look = scene.mend if mend else scene.check_contract
+        row.broken = tuple(finding for obj in objects for finding in look(obj, contract))
+        row.triangles = sum(len(obj.data.polygons) for obj in objects)
+    except Exception as error:
+        log.exception("%s could not be held against the contract", row.image.name)
+        row.message = message("It could not be held against the contract: {reason}", reason=message_of(error))
 
 
 def _lay_out(scene, objects: list) -> None:  # type: ignore[no-untyped-def]

@@ -15,6 +15,7 @@ bpy = pytest.importorskip("bpy")
 
 from trellis_addon import batch  # noqa: E402
 from trellis_addon import scene as blender  # noqa: E402
+from trellis_addon.cli import main  # noqa: E402
 from trellis_addon.client.backends import Backend  # noqa: E402
 from trellis_addon.core.errors import TrellisError  # noqa: E402
 from trellis_addon.scene import files  # noqa: E402
@@ -203,3 +204,24 @@ def test_two_batches_at_once_lose_nothing(pictures: Path, tmp_path: Path) -> Non
     bpy.ops.wm.open_mainfile(filepath=str(output))
     assert 0 in codes.values()
     assert {name for name, code in codes.items() if code == 0} == {obj.name for obj in bpy.data.objects}
+
+
+def test_a_batch_is_held_against_a_contract(pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rules = tmp_path / "rules.json"
+    rules.write_text('{"names": "SM_*", "triangles": 100, "maps": ["emission"]}')
+    command = ["batch", f"{pictures}", "--output", f"{tmp_path / 'a.blend'}", *FLAGS, "--height", "2"]
+    assert main([*command, "--mend"]) == 2 and "--contract" in capsys.readouterr().err
+    assert main([*command, "--contract", "nothing"]) == 2 and not (tmp_path / "a.blend").exists()
+    assert main([*command, "--contract", f"{rules}"]) == 0
+    said = capsys.readouterr().out
+    assert 'names: The name "pot" does not fit' in said, said
+    assert "triangles: It has" in said and "maps: It lacks" in said
+    assert "0 of 1 keep the contract." in said
+
+    command[3] = f"{tmp_path / 'b.blend'}"
+    assert main([*command, "--contract", f"{rules}", "--mend"]) == 0
+    said = capsys.readouterr().out
+    assert "maps: It lacks" in said and "triangles:" not in said and "names:" not in said
+    bpy.ops.wm.open_mainfile(filepath=command[3])
+    (obj,) = [obj for obj in bpy.data.objects if obj.type == "MESH"]
+    assert obj.name == "SM_pot" and len(obj.data.polygons) <= 100 and obj.asset_data is not None

@@ -98,6 +98,10 @@ def _parser(program: str) -> argparse.ArgumentParser:
         "--strict", action="store_true", help="exit with 1 when any picture failed, not only when all did"
     )
     batch.add_argument("--whole", action="store_true", help="cut nothing out of any picture")
+    batch.add_argument(
+        "--contract", metavar="FILE", help="hold every asset against these rules: a JSON file, or a preset as for check"
+    )
+    batch.add_argument("--mend", action="store_true", help="with --contract: mend what can be mended")
     batch.set_defaults(run=_batch, go_on="Run the same command again to go on.")
 
     for command in (generate, batch):
@@ -277,6 +281,13 @@ def _batch(options: argparse.Namespace, key: str, allow_network: bool) -> int:
     settings, backend = _settings(options), _backend(options, key, allow_network)
     _check_output(options.output, (".blend",))
     require_blender()
+    contract = None
+    if options.contract is not None:
+        from ..contract.contract import find_contract
+
+        contract = find_contract(options.contract)  # before anything is made, or paid
+    elif options.mend:
+        raise FieldError("mend", "", message="--mend mends by a contract; give one with --contract.")
     if backend.is_remote:
         _print_price(options.folder, settings)
     bar = _Bar()
@@ -290,6 +301,8 @@ def _batch(options: argparse.Namespace, key: str, allow_network: bool) -> int:
                 model=options.model,
                 height=options.height,
                 whole=options.whole,
+                contract=contract,
+                mend=options.mend,
                 report=bar.report,
                 is_stopped=is_stopped,
             )
@@ -400,8 +413,13 @@ def _print_table(rows: list[Row], output: Path) -> None:
         print(f"{name:<{width}}  {row.state:<8} {numbers}  {engine:<22} {seeds}".rstrip())
         if row.message:
             print(f"    {row.message}")
+        for finding in row.broken or ():
+            print(f"    {finding.rule}: {finding.sentence}")
     good = sum(row.is_good for row in rows)
     print(f"{good} of {len(rows)} pictures are assets in {readable(str(output))}.")
+    held = [row for row in rows if row.broken is not None]
+    if held:
+        print(f"{sum(not row.broken for row in held)} of {len(held)} keep the contract.")
 
 
 class _Bar:
