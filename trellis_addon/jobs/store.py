@@ -23,6 +23,7 @@ import filelock
 
 from ..client.replies import as_number
 from ..core.errors import JobError, StoreError, TakenError
+from ..core.files import move
 from ..core.folders import default_folder
 from ..core.messages import message, to_store
 from ..task.settings import Settings
@@ -432,10 +433,10 @@ class JobStore:
             with contextlib.suppress(sqlite3.Error), self._connected() as connection:
                 records.keep_limits(self.folder, Ledger(connection).limits())
             aside = self._database.with_name(f"jobs.damaged-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.sqlite3")
-            os.replace(self._database, aside)
+            move(self._database, aside)
             for ending in ("-journal", "-wal", "-shm"):
                 with contextlib.suppress(OSError):
-                    os.replace(f"{self._database}{ending}", f"{aside}{ending}")
+                    move(f"{self._database}{ending}", f"{aside}{ending}")
             found = self._prepare()
             _notice(
                 message(

@@ -11,6 +11,7 @@ import shutil
 from pathlib import Path
 
 from ..core.errors import EngineError
+from ..core.files import remove_folder, rename
 from ..core.folders import PACKAGE
 from ..core.messages import reason_of
 from ..core.version import VERSION
@@ -59,9 +60,9 @@ def _copy(source: Path, files: list[Path], target: Path, stamp: str) -> None:
         shutil.copyfile(path, place)
     (temporary / _STAMP).write_text(stamp, encoding="utf-8")
     if target.exists():
-        shutil.rmtree(target)
+        remove_folder(target)
     try:
-        temporary.rename(target)
+        rename(temporary, target)
     except OSError:  # another process was quicker
         if _stamp(target) != stamp:
             raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hmac
 import logging
+import os
 import sqlite3
 import threading
 import time
@@ -15,6 +16,7 @@ from typing import Any
 
 from ..core.disk import is_full
 from ..core.errors import EngineError, FieldError, TrellisError
+from ..core.files import discard
 from ..core.messages import message
 from ..core.version import VERSION
 from ..engines import registry
@@ -189,6 +191,7 @@ class Service:
         return {
             "name": SERVICE_NAME,
             "version": VERSION,
+            "pid": os.getpid(),
             "protocol": PROTOCOL,
             "engine": self.engine,
             "models": models,
@@ -288,7 +291,7 @@ class Service:
             self.tasks.add(record)
         except BaseException:
             for path in record.kept_files():
-                path.unlink(missing_ok=True)
+                discard(path, 0)
             raise
         self._workers.submit(record)
         log.info("Task %s accepted for %s", task.uuid, model)
