@@ -241,7 +241,7 @@ class Supervisor:
     def _start_again(self, run: _Run) -> bool:
         """Whether it runs again, after a while."""
         while True:
-            pause = self._restarts.wait()
+            pause = self._restarts.pause()
             if pause is None:
                 sentence = message(
                     "The local worker ended {count} times in a row and is not started again by itself. The last time: "

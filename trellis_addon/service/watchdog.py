@@ -59,7 +59,7 @@ class _Watchdog:
             if code in (0, CANNOT_START) or self._stopped.is_set():
                 return 0 if self._stopped.is_set() else code
             cause = self._restarts.has_ended(self._pid, code)
-            pause = self._restarts.wait()
+            pause = self._restarts.pause()
             again = message("it is not started again") if pause is None else message("it is started again")
             print(f"The service ended: {cause}; {again}.", file=sys.stderr, flush=True)
             if pause is None:

@@ -62,7 +62,7 @@ class Finder:
                 progress.update("Looking for the packages", number / len(futures))
                 while not wait([future], _BEAT).done:
                     progress.check()
-            return [future.result() for future in futures]
+            return [future.result(0) for future in futures]
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
