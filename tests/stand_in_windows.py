@@ -58,6 +58,7 @@ class Scanner:
 
     def __init__(self, folder: str, times: int = 1) -> None:
         self.times = times
+        self.functions = {"replace", "rename", "unlink", "remove"}
         self.refusals: dict[tuple[str, str], int] = {}
         self._folder = os.path.realpath(folder)
 
@@ -73,7 +74,7 @@ class Scanner:
 
     def _is_held(self, function: str, path: Any) -> bool:
         text = os.path.abspath(os.fsdecode(path))
-        if not text.startswith(self._folder) or not os.path.lexists(text):
+        if function not in self.functions or not text.startswith(self._folder) or not os.path.lexists(text):
             return False
         key = function, text
         self.refusals[key] = self.refusals.get(key, 0) + 1
@@ -155,7 +156,7 @@ def begin_child() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if folder := os.environ.get(FOLDER):
         scanner = Scanner(folder)
-        for name in ("replace", "rename", "unlink", "remove"):
+        for name in scanner.functions:
             setattr(os, name, scanner.wrap(name))
         Names.watch(folder)
 
@@ -247,7 +248,7 @@ def install(monkeypatch: Any, folder: Path, page: str = "cp1252") -> Iterator[Wi
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(sys, "executable", found.python)
     monkeypatch.chdir(found.downloads)
-    for name in ("replace", "rename", "unlink", "remove"):
+    for name in found.scanner.functions:
         monkeypatch.setattr(os, name, found.scanner.wrap(name))
     for name in ("monotonic", "time"):
         monkeypatch.setattr(time, name, getattr(found.clock, name))

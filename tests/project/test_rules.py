@@ -35,7 +35,7 @@ def places(rule: Rule, folders: tuple[str, ...] = SHIPPED, but: str = "") -> lis
 
 
 def called(node: ast.Call) -> str:
-    """What is called, as it stands there ("os.replace"); of what an expression gives only the last name (".replace")."""
+    """What is called, as it stands there ("os.replace"); of what an expression gives, the last name (".replace")."""
     names: list[str] = []
     function: ast.expr = node.func
     while isinstance(function, ast.Attribute):
