@@ -184,6 +184,17 @@ def script(path: Path, text: str) -> Path:
     return path
 
 
+def _defaults(clock: object) -> Iterator[dict[str, Any]]:
+    """Where our functions keep a clock as the default of an option."""
+    for name, module in list(sys.modules.items()):
+        if "trellis_addon" in name.split("."):
+            for value in list(vars(module).values()):
+                function = value.__init__ if isinstance(value, type) else value
+                options = getattr(function, "__kwdefaults__", None)
+                if options and clock in options.values():
+                    yield options
+
+
 # --- all of it ---
 
 
@@ -226,6 +237,10 @@ class Windows:
         """The programs of the current folder that were run."""
         return self._sprung.read_text(encoding="utf-8").splitlines() if self._sprung.exists() else []
 
+    def forgive(self) -> None:
+        """Forget what was run, where that was the test itself."""
+        self._sprung.unlink(missing_ok=True)
+
     def variables(self) -> dict[str, str]:
         path = os.environ["PATH"].split(os.pathsep)
         home = str(self.home)
@@ -251,6 +266,9 @@ def install(monkeypatch: Any, folder: Path, page: str = "cp1252") -> Iterator[Wi
     for name in found.scanner.functions:
         monkeypatch.setattr(os, name, found.scanner.wrap(name))
     for name in ("monotonic", "time"):
+        for options in _defaults(getattr(time, name)):
+            for option in [key for key, value in options.items() if value is getattr(time, name)]:
+                monkeypatch.setitem(options, option, getattr(found.clock, name))
         monkeypatch.setattr(time, name, getattr(found.clock, name))
     Names.watch(str(folder))
     try:

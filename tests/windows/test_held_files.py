@@ -100,9 +100,9 @@ def _accepted(folder: Path, mirror: Mirror) -> bool:
 
 
 def _manifest(folder: Path, mirror: Mirror) -> bool:
-    entry = manifest.Entry("a.bin", 1, "0" * 64, group=next(iter(manifest.BY_KEY)))
+    entry = manifest.Entry("a.safetensors", 1, "0" * 64, group=next(iter(manifest.BY_KEY)))
     manifest.update_manifest(folder, lambda known: manifest.Manifest("ours", (entry,)))
-    written = manifest.read_manifest(folder).files == (entry,)
+    written = [known.path for known in manifest.read_manifest(folder).files] == ["a.safetensors"]
     manifest.update_manifest(folder, lambda known: manifest.Manifest())
     return written and not (folder / manifest.MANIFEST_FILE).exists()
 
