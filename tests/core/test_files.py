@@ -119,6 +119,30 @@ def test_where_a_refusal_is_final_nobody_waits(tmp_path: Path, monkeypatch: pyte
     assert waits == []
 
 
+def test_a_folder_goes_as_far_as_it_can(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One file that is held keeps nothing else from being deleted, and is tried again."""
+    for name in ("a", "b", "c"):
+        (tmp_path / "job" / name).mkdir(parents=True)
+        (tmp_path / "job" / name / f"{name}.glb").touch()
+    real, waits = os.unlink, list[float]()
+
+    def unlink(path: object, **options: object) -> None:
+        if str(path).endswith("b.glb") and len(waits) < tries:
+            raise refused("unlink", path)
+        real(path, **options)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "unlink", unlink)
+        patch.setattr(time, "sleep", waits.append)
+        tries = 10**6
+        assert not files.discard_folder(tmp_path / "job") and files.BRIEF <= sum(waits) < files.BRIEF + 1
+        assert [path.name for path in (tmp_path / "job").iterdir()] == ["b"]
+        waits.clear()
+        tries = 3
+        assert files.discard_folder(tmp_path / "job") and len(waits) == 3
+    assert not (tmp_path / "job").exists()
+
+
 @pytest.mark.parametrize(
     ("path", "longer"),
     [

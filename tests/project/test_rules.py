@@ -73,10 +73,16 @@ def looks_for_a_program(node: ast.Call) -> bool:
 
 def moves_or_deletes(node: ast.Call) -> bool:
     """A virus scanner may hold the file, and a second try is in one place. `Path.replace` has one argument."""
-    if called(node) in ("os.replace", "os.rename", "os.renames", "os.unlink", "os.remove", "shutil.move"):
+    if called(node) in (
+        "os.replace",
+        "os.rename",
+        "os.renames",
+        "os.unlink",
+        "os.remove",
+        "shutil.move",
+        "shutil.rmtree",
+    ):
         return True
-    if called(node) == "shutil.rmtree":
-        return not is_true(option(node, "ignore_errors"))
     arguments = len(node.args) + len(node.keywords)
     return (method(node) in ("replace", "rename") and arguments == len(node.args) == 1) or (
         method(node) == "unlink" and not node.args
@@ -153,7 +159,7 @@ def test_every_text_has_its_encoding() -> None:
             ("os.replace(a, b)", "part.replace(target)", "a.rename(b)", "path.unlink()", "shutil.rmtree(a)")
             + ("(folder / 'x').unlink(missing_ok=True)", "Path(a).replace(b)", "os.remove(a)"),
             ("text.replace('a', 'b')", "replace(job, state=1)", "dataclasses.replace(job, state=1)", "move(a, b)")
-            + ("shutil.rmtree(a, ignore_errors=True)", "objects.unlink(obj)", "now.replace(second=0)"),
+            + ("objects.unlink(obj)", "now.replace(second=0)"),
         ),
         (
             waits_without_an_end,

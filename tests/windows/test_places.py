@@ -157,10 +157,13 @@ def test_adapters_are_found_beyond_gaps_in_their_numbers(monkeypatch: pytest.Mon
     assert found == [("AMD Radeon RX 7900", "amd", 0), ("Intel Arc A770", "intel", 0), ("AMD Radeon Pro", "amd", 1)]
 
 
+@pytest.mark.checkout
 def test_the_checkout_itself_can_be_unpacked_there() -> None:
     """No two files that differ in small and capital letters alone, no device, no name that is too long."""
     told = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=False)
     names = [name for name in told.stdout.decode("utf-8").split("\0") if name]
+    if not names:
+        pytest.skip("no checkout of git's")
     assert len({name.casefold() for name in names}) == len(names)
     parts = {part for name in names for part in name.split("/")}
     assert {

@@ -63,10 +63,25 @@ def discard(path: str | os.PathLike[str], patience: float = BRIEF) -> bool:
     return True
 
 
-def remove_folder(folder: Path) -> None:
-    """Delete a folder with everything in it; raises `OSError`."""
+def remove_folder(folder: Path, patience: float = PATIENCE) -> None:
+    """Delete a folder with everything in it; raises `OSError`, when all has been deleted that can be."""
     with contextlib.suppress(FileNotFoundError):
-        patiently(lambda: shutil.rmtree(extended(folder)), PATIENCE)
+        patiently(lambda: _remove_all(extended(folder)), patience)
+
+
+def discard_folder(folder: Path, patience: float = BRIEF) -> bool:
+    """Delete a folder that does no harm where it stays; returns whether it is gone."""
+    try:
+        remove_folder(folder, patience)
+    except OSError:
+        return False
+    return True
+
+
+def _remove_all(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    if os.path.lexists(folder):
+        shutil.rmtree(folder)  # says why
 
 
 def read_text(path: Path) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ...core.configuration import configuration
 from ...core.errors import EngineError
-from ...core.files import move
+from ...core.files import discard_folder, move
 from ...core.messages import message, message_of, reason_of
 from ...core.processes import kill, start
 from ...core.progress import Progress
@@ -119,7 +119,7 @@ def fill_environment(
             "The packages could not be installed ({reason}); remove what is there and install again.", reason=error
         ) from error
     finally:
-        shutil.rmtree(folder.cache / "uv", ignore_errors=True)
+        discard_folder(folder.cache / "uv")
 
 
 def _fill_by_pip(
