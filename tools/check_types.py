@@ -25,7 +25,7 @@ def main() -> int:
     command = [sys.executable, "-m", "mypy", *(argument for name in packages for argument in ("-p", name))]
     command += [argument for path in sorted(tools.glob("*.py")) for argument in ("-m", path.stem)]
     environment = {**os.environ, "MYPYPATH": os.pathsep.join(map(str, (tools, WHERE, ROOT)))}
-    done = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
+    done = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, encoding="utf-8")
     print(done.stdout.replace(f"{(WHERE / NAME).relative_to(ROOT)}{os.sep}", ""), end="", flush=True)
     return done.returncode
 

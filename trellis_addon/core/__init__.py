@@ -7,13 +7,15 @@ progress        progress and cancelling, handed in to whatever takes long
 event           something that happens, told to all who asked to hear of it
 configuration   what this machine says of how the library is to run; the only reader of the environment
 folders         where this package lies, and where it keeps things on the user's machine
-addresses       web addresses as people write them
+addresses       addresses as people write them, of the web and of files
+files           renaming and deleting, also where another program holds a file for a moment
 output          files where somebody asked for them: tried before the work, written whole or not
 disk            telling a full disk from all else
 sizes           numbers of bytes in words
 device_faults   what the errors of a device mean, whatever class they come in
 keys            where the API key is found; it is never written down by us
 locks           locks between processes, which the system lets go of however their holder ends
-processes       other programs, started without a console window, and ended
+processes       other programs: found, started without a console window, waited for, ended
+streams         standard output and error that take whatever is said
 parallel        a few things at the same time, each as it gets ready
 """

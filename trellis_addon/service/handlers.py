@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hmac
 import logging
+import os
 import shutil
 import sqlite3
 import threading
@@ -16,6 +17,7 @@ from typing import Any
 
 from ..core.disk import is_full
 from ..core.errors import EngineError, FieldError, TrellisError
+from ..core.files import discard
 from ..core.messages import message
 from ..core.version import VERSION
 from ..engines import registry
@@ -193,6 +195,7 @@ class Service:
         return {
             "name": SERVICE_NAME,
             "version": VERSION,
+            "pid": os.getpid(),
             "protocol": PROTOCOL,
             "engine": self.engine,
             "models": models,
@@ -306,7 +309,7 @@ class Service:
             self.tasks.add(record)
         except BaseException:
             for path in record.kept_files():
-                path.unlink(missing_ok=True)
+                discard(path, 0)
             raise
         self._workers.submit(record)
         log.info("Task %s accepted for %s", task.uuid, model)

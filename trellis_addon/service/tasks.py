@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..core.errors import Cancelled, TrellisError
+from ..core.files import discard
 from ..core.messages import message
 from .journal import Journal
 from .metrics import Meter
@@ -142,7 +143,7 @@ class TaskStore:
                 log.error("Result %d of task %s cannot be written down: %s", index, record.uuid, error)
             if record.done:
                 for path in record.kept_files():
-                    path.unlink(missing_ok=True)
+                    discard(path, 0)  # what stays goes with the folder, or at the next start
         self._meter.settled(record, index)
         self._on_settled(record, index)
 

@@ -223,6 +223,7 @@ def _replies() -> dict[str, JsonObject]:
             {
                 "name": _TEXT,
                 "version": _TEXT,
+                "pid": {**_COUNT, "description": "The number of its process, on its machine."},
                 "protocol": {**_COUNT, "description": "The edition of what this service has beyond the protocol."},
                 "engine": _TEXT,
                 "models": {"type": "array", "items": _TEXT},
