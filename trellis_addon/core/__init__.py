@@ -11,9 +11,11 @@ addresses       web addresses as people write them
 output          files where somebody asked for them: tried before the work, written whole or not
 disk            telling a full disk from all else
 sizes           numbers of bytes in words
+memory          how much main memory this machine has
 device_faults   what the errors of a device mean, whatever class they come in
 keys            where the API key is found; it is never written down by us
 locks           locks between processes, which the system lets go of however their holder ends
 processes       other programs, started without a console window, and ended
+awake           keeping the machine from sleep at work, and a clock that does not count sleep
 parallel        a few things at the same time, each as it gets ready
 """

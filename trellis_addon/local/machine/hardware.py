@@ -7,7 +7,6 @@ is never done on Blender's main thread. What nobody tells is 0 or "".
 from __future__ import annotations
 
 import csv
-import ctypes
 import platform
 import shutil
 import sys
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...core.configuration import configuration
+from ...core.memory import machine_memory
 from ...core.processes import ask
 
 _TIMEOUT = 10.0  # seconds; a driver that wakes up takes a few
@@ -53,7 +53,7 @@ def find_machine() -> Machine:
     """This machine; its cards in the order of use: NVIDIA's, AMD's, Apple's, Intel's, each by its number."""
     system = {"win32": "windows", "darwin": "macos"}.get(sys.platform, "linux")
     arch = "arm64" if platform.machine().lower() in ("arm64", "aarch64") else "x86_64"
-    memory, free = _memory(system)
+    memory, free = machine_memory()
     cards = _nvidia()
     if system == "macos":
         cards += _apple(arch, memory, free)
@@ -210,47 +210,6 @@ def _apple(arch: str, memory: int, free: int) -> list[Card]:
         return []
     name = (ask(["/usr/sbin/sysctl", "-n", "machdep.cpu.brand_string"], _TIMEOUT) or "").strip() or "Apple silicon"
     return [Card(name, "apple", 0, memory, free, platform.mac_ver()[0])]
-
-
-# --- memory ---
-
-
-def _memory(system: str) -> tuple[int, int]:
-    if system == "windows":
-        return _windows_memory()
-    if system == "macos":
-        total = _whole(ask(["/usr/sbin/sysctl", "-n", "hw.memsize"], _TIMEOUT) or "")
-        return total, _macos_free()
-    pairs = dict(line.split(":", 1) for line in _read(Path("/proc/meminfo")).splitlines() if ":" in line)
-    total, free = (_whole(pairs.get(name, "").removesuffix("kB")) * 1024 for name in ("MemTotal", "MemAvailable"))
-    return total, free
-
-
-def _macos_free() -> int:
-    lines = (ask(["/usr/bin/vm_stat"], _TIMEOUT) or "").splitlines()
-    page = _whole("".join(filter(str.isdigit, lines[0]))) if lines else 0
-    wanted = ("Pages free", "Pages inactive", "Pages purgeable", "Pages speculative")
-    return page * sum(_whole(line.rpartition(":")[2].strip(" .")) for line in lines if line.startswith(wanted))
-
-
-class _MemoryStatus(ctypes.Structure):
-    """MEMORYSTATUSEX of the Windows API."""
-
-    _fields_ = [
-        ("length", ctypes.c_uint32),
-        ("load", ctypes.c_uint32),
-        *(
-            (name, ctypes.c_uint64)
-            for name in ("total", "free", "page", "page_free", "virtual", "virtual_free", "more")
-        ),
-    ]
-
-
-def _windows_memory() -> tuple[int, int]:
-    status = _MemoryStatus(length=ctypes.sizeof(_MemoryStatus))
-    if sys.platform == "win32":
-        ctypes.windll.kernel32.GlobalMemoryStatusEx(ctypes.byref(status))
-    return int(status.total), int(status.free)
 
 
 # --- small things ---
