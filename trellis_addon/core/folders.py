@@ -47,17 +47,17 @@ def store_package() -> str:
 
 
 def _told_package() -> str:
-    if sys.platform != "win32":
-        return ""
-    import ctypes
+    if sys.platform == "win32":
+        import ctypes
 
-    length = ctypes.c_uint32(256)
-    name = ctypes.create_unicode_buffer(length.value)
-    try:
-        failure = ctypes.windll.kernel32.GetCurrentPackageFamilyName(ctypes.byref(length), name)
-    except (AttributeError, OSError):
-        return ""
-    return "" if failure else name.value
+        length = ctypes.c_uint32(256)
+        name = ctypes.create_unicode_buffer(length.value)
+        try:
+            if ctypes.windll.kernel32.GetCurrentPackageFamilyName(ctypes.byref(length), name) == 0:
+                return name.value
+        except (AttributeError, OSError):  # a Windows before 8
+            pass
+    return ""
 
 
 def _package_in(paths: Iterable[str]) -> str:

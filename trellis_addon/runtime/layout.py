@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import os
+import platform
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +16,7 @@ from ..core.configuration import LOCAL_VARIABLE, configuration
 from ..core.errors import EngineError
 from ..core.folders import default_folder
 from ..core.messages import reason_of
+from ..core.places import is_on_network
 from ..core.version import VERSION
 
 STATE_FILE = "trellis2-local.json"
@@ -78,8 +81,18 @@ class LocalFolder:
 
     @property
     def service(self) -> Path:
-        """The worker's lasting folder."""
-        return self.root / "service"
+        """The worker's lasting folder, with its token and the user's pictures.
+
+        It is `elsewhere` on Windows, whose rights in a folder on another drive let everybody read, and where the folder
+        lies on another machine: SQLite's log cannot be shared there, nor an address of this machine be of use on that.
+        """
+        return (self.elsewhere if os.name == "nt" or is_on_network(self.root) else self.root) / "service"
+
+    @property
+    def elsewhere(self) -> Path:
+        """What belongs to this folder and this machine below the user's own data."""
+        name = f"{os.path.normcase(os.path.abspath(self.root))}\n{platform.node()}"
+        return default_folder() / "workers" / hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
     @property
     def logs(self) -> Path:

@@ -154,7 +154,8 @@ def _devices(found: _Findings) -> Iterator[str]:
         more = ", ".join(
             filter(None, (card.driver and f"driver {card.driver}", card.capability and f"capability {card.capability}"))
         )
-        yield f"{card.kind} {card.index}: {card.name}, {_gb(card.total)}{free}{', ' + more if more else ''}"
+        total = _gb(card.total) if card.total else "memory unknown"
+        yield f"{card.kind} {card.index}: {card.name}, {total}{free}{', ' + more if more else ''}"
     if not machine.cards:
         yield "no graphics card that tells of itself"
     for holder in memory_holders()[:5]:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...core.errors import EngineError
-from ...core.folders import EXTENSION
+from ...core.folders import EXTENSION, store_package
 from ...core.messages import message
+from ...core.places import is_on_network, is_open_to_others, is_removable, synced_by
 from ...core.sizes import size_words
 from ...runtime.layout import LocalFolder, chosen_folder, local_folder
 from ...runtime.running import running
@@ -71,7 +72,8 @@ def make_plan(
         return Plan(
             place, chosen, found.executable, found, 0, 0, (), (message("It is installed already."),), wheels, True
         )
-    obstacles, notes = [*_about_folder(place, machine), *about_build, *about_python], []
+    obstacles = [*_about_folder(place, machine), *about_build, *about_python]
+    notes = _about_place(place.root)
     if not found.executable and not about_python:
         notes.append(
             message(
@@ -170,6 +172,44 @@ def _about_folder(folder: LocalFolder, machine: Machine) -> list[str]:
     if found := running(folder):
         return [message("The worker is running (process {process}); stop it, then install.", process=found[0].pid)]
     return []
+
+
+def _about_place(root: Path) -> list[str]:
+    """What is worth knowing of where a folder lies: it can be installed there all the same."""
+    notes: list[str] = []
+    service = synced_by(root)
+    if service:
+        notes.append(
+            message(
+                "{service} would upload what is installed in {folder}, 25 GB with the weights; a folder outside of it "
+                "is better.",
+                service=service,
+                folder=root,
+            )
+        )
+    if is_on_network(root):
+        notes.append(
+            message("{folder} lies on another machine: everything starts slowly, and not without it.", folder=root)
+        )
+    elif is_removable(root):
+        notes.append(message("{folder} lies on a drive that can be taken out: nothing starts without it.", folder=root))
+    if not service and is_open_to_others(root):
+        notes.append(
+            message(
+                "Other users of this machine may be able to change what lies in {folder}, which runs as you; choose a "
+                "folder in your own where you do not trust them.",
+                folder=root,
+            )
+        )
+    if store_package() and "AppData" in root.parts:
+        notes.append(
+            message(
+                "{folder} is one that only this Blender of the Microsoft Store sees, and that goes with it; a folder "
+                "outside of AppData is better.",
+                folder=root,
+            )
+        )
+    return notes
 
 
 def _build(machine: Machine, key: str) -> tuple[TorchBuild, list[str]]:
