@@ -222,7 +222,7 @@ def _registered(version: str) -> list[str]:
         for root in (winreg.HKEY_CURRENT_USER, winreg.HKEY_LOCAL_MACHINE):
             try:
                 with winreg.OpenKey(root, rf"Software\Python\PythonCore\{version}\InstallPath") as key:
-                    found.append(str(Path(str(winreg.QueryValueEx(key, None)[0])) / "python.exe"))
+                    found.append(str(Path(str(winreg.QueryValueEx(key, "")[0])) / "python.exe"))
             except OSError:
                 continue
     return found
