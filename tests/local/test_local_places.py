@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import platform
 import stat
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from trellis_addon.core import places
+from trellis_addon.core import backups, places
 from trellis_addon.local.environment import plan as planning
 from trellis_addon.local.environment.remove import delete, remove, size_of
 from trellis_addon.runtime import layout
@@ -140,6 +141,22 @@ def test_a_file_system_that_bears_no_log_is_done_without(
     journal = Journal(str(tmp_path / "service.sqlite"))
     assert mode_of(journal) == "delete" and journal.tasks(tmp_path) == []
     journal.close()
+
+
+def test_a_mac_backs_up_and_indexes_nothing_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[list[str]] = []
+    monkeypatch.setattr(backups, "ask", lambda command, timeout: asked.append(command))
+    folder = LocalFolder(tmp_path / "local")
+    folder.claim()
+    monkeypatch.setattr(sys, "platform", "linux")
+    backups.leave_out(folder.root)
+    assert not asked and not (folder.root / ".metadata_never_index").exists()
+    monkeypatch.setattr(sys, "platform", "darwin")
+    backups.leave_out(folder.root)
+    assert asked == [["/usr/bin/tmutil", "addexclusion", str(folder.root)]]
+    assert (folder.root / ".metadata_never_index").is_file()
+    remove(folder)
+    assert not folder.root.exists(), "it goes with the rest"
 
 
 NOTES = {

@@ -8,6 +8,7 @@ event           something that happens, told to all who asked to hear of it
 configuration   what this machine says of how the library is to run; the only reader of the environment
 folders         where this package lies, and where it keeps things on the user's machine
 places          what kind of place a folder is: synchronised, on a network, open to others
+backups         leaving out of a Mac's backups what can be downloaded again
 addresses       web addresses as people write them
 output          files where somebody asked for them: tried before the work, written whole or not
 disk            telling a full disk from all else

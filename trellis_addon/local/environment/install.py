@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...core.awake import awake
+from ...core.backups import leave_out
 from ...core.errors import Cancelled, EngineError, OfflineError
 from ...core.messages import reason_of
 from ...core.progress import Progress
@@ -105,6 +106,7 @@ def install(plan: Plan, progress: Progress | None = None, *, allow_network: bool
         raise OfflineError("Online access is off; switch it on in Preferences > System to install the local backend.")
     demand_idle(plan.folder, "install")
     plan.folder.claim()
+    leave_out(plan.folder.root)
     with exclusive(plan.folder), awake("installing"):
         try:
             return _install(plan, progress, allow_network)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from ...core.backups import NEVER_INDEX
 from ...core.errors import EngineError
 from ...core.messages import message, reason_of
 from ...core.places import is_link
@@ -72,7 +73,7 @@ def drop_root(folder: LocalFolder) -> None:
 
 def give_folder_up(folder: LocalFolder) -> None:
     """Make the folder nobody's; `running.exclusive` takes it away then."""
-    for path in (folder.state_file.with_suffix(".new"), folder.state_file):
+    for path in (folder.root / NEVER_INDEX, folder.state_file.with_suffix(".new"), folder.state_file):
         for _ in delete(path):
             pass
 
