@@ -102,7 +102,7 @@ def build(target_platform: str, pythons: tuple[str, ...], folder: Path) -> Path:
         contents["THIRD_PARTY.md"] = third_party(wheels).encode()
         contents |= {f"wheels/{path.name}": path.read_bytes() for path in wheels}
         write_zip(target, contents)
-    check(target, files, ROOT)
+    check(target, files, ROOT, pythons)
     return target
 
 
