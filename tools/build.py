@@ -8,7 +8,7 @@
 
 The folder dist/ is then a repository: served over HTTP, Blender subscribes to the address of its index.json
 (Preferences, Get Extensions, Repositories, Add Remote Repository) and offers upgrades from there.
-The same sources and wheels always give the same bytes. Needs pip and the package index; nothing of Blender.
+The same sources and wheels always give the same bytes. Needs pip, packaging and the package index; nothing of Blender.
 """
 
 from __future__ import annotations
