@@ -16,7 +16,9 @@ from trellis_addon.local.environment.python import VERSIONS, Python, find_python
 from trellis_addon.local.machine import hardware
 from trellis_addon.local.machine.hardware import Card, Machine, find_machine, free_disk
 
-posix = pytest.mark.skipif(os.name != "posix", reason="the stand-ins are shell scripts")
+posix = pytest.mark.skipif(
+    os.name != "posix", reason="the stand-ins are shell scripts; what Windows tells is read from its registry, below"
+)
 
 
 def script(path: Path, text: str) -> Path:
