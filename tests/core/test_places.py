@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from trellis_addon.core import places
-from trellis_addon.core.places import is_link, is_on_network, is_open_to_others, is_removable, synced_by
+from trellis_addon.core.places import is_flatpak, is_link, is_on_network, is_open_to_others, is_removable, synced_by
 
 DIRECTORY, FILE, LINK = stat.S_IFDIR | 0o755, stat.S_IFREG | 0o644, stat.S_IFLNK | 0o777
 # of Windows' headers: IO_REPARSE_TAG_MOUNT_POINT, _SYMLINK, _CLOUD_6 (OneDrive), _DEDUP, _APPEXECLINK, _WCI
@@ -179,3 +179,9 @@ def test_who_may_change_it(parent: int, root: int | None, is_open: bool, tmp_pat
 def test_who_may_change_it_on_windows(folder: str, is_open: bool, windows: pytest.MonkeyPatch) -> None:
     windows.setattr(Path, "home", lambda: Windows(r"C:\Users\Jo"))
     assert is_open_to_others(Windows(folder)) is is_open
+
+
+def test_flatpaks_sandbox_is_known(tmp_path: Path) -> None:
+    assert not is_flatpak(tmp_path)
+    (tmp_path / ".flatpak-info").write_text("[Application]\nname=org.blender.Blender\n")
+    assert is_flatpak(tmp_path)

@@ -330,6 +330,28 @@ def test_shims_and_blenders_python_are_passed_over(
     assert find_python() is None
 
 
+@pytest.mark.parametrize(
+    ("found", "wanted", "best"),
+    [
+        ({"/opt/homebrew/Cellar/python@3.11/3.11.9/bin/python3.11": "3.11.9", "/usr/bin/python3.12": "3.12.3"}, "",
+         "/usr/bin/python3.12"),
+        ({"/home/jo/.pyenv/versions/3.11.9/bin/python3.11": "3.11.9", "/usr/bin/python3.14": "3.14.0"}, "",
+         "/usr/bin/python3.14"),
+        ({"/usr/bin/python3.12": "3.12.3", "/usr/local/bin/python3.11": "3.11.4"}, "", "/usr/local/bin/python3.11"),
+        ({"/usr/local/bin/python3.11": "3.11.4", "/home/jo/.pyenv/versions/3.12.1/bin/python": "3.12.1"},
+         "3.12", "/home/jo/.pyenv/versions/3.12.1/bin/python"),
+        ({"/home/linuxbrew/.linuxbrew/bin/python3.11": "3.11.4"}, "", "/home/linuxbrew/.linuxbrew/bin/python3.11"),
+    ],
+)  # fmt: skip
+def test_a_python_that_stays_is_preferred(
+    found: dict[str, str], wanted: str, best: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pythons, "_candidates", lambda: iter(found))
+    monkeypatch.setattr(pythons, "look_at", lambda path: Python(path, found[path], (), ()))
+    chosen = find_python(wanted)
+    assert chosen is not None and chosen.executable == best
+
+
 def test_the_wheels_that_a_python_takes() -> None:
     found = find_python()
     machine = find_machine()

@@ -164,6 +164,7 @@ NOTES = {
     "is_on_network": (True, "lies on another machine"),
     "is_removable": (True, "can be taken out"),
     "is_open_to_others": (True, "Other users of this machine"),
+    "is_flatpak": (True, "In Flatpak's sandbox"),
     "store_package": ("Maker.Blender_id", "only this Blender of the Microsoft Store sees"),
 }
 

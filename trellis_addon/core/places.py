@@ -83,6 +83,11 @@ def is_open_to_others(folder: Path) -> bool:
     return False
 
 
+def is_flatpak(root: Path = Path("/")) -> bool:
+    """Whether this program runs in Flatpak's sandbox, which has neither the system's programs nor its Pythons."""
+    return (root / ".flatpak-info").is_file()
+
+
 def _is_in(folder: Path, place: str) -> bool:
     """As the system at hand compares paths: by letters without their case on Windows."""
     path = ntpath if sys.platform == "win32" else os.path

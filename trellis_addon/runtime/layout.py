@@ -135,7 +135,24 @@ class LocalFolder:
     @property
     def is_installed(self) -> bool:
         state = self.state()
-        return state is not None and state.complete and self.python.is_file()
+        return state is not None and state.complete and self.python.is_file() and not self.lost_python
+
+    @property
+    def lost_python(self) -> str:
+        """The folder of the Python that the environment was made from, where it is there no more; else ""."""
+        try:
+            text = (self.env / "pyvenv.cfg").read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return ""
+        facts = {name.strip(): value.strip() for name, _, value in (line.partition("=") for line in text.splitlines())}
+        home = facts.get("home", "")
+        # On Windows the environment's own program only starts the other one; elsewhere it is a link to it.
+        python = Path(home, "python.exe") if os.name == "nt" else self.python
+        return home if home and not python.is_file() else ""
+
+    def packages(self, env: Path, version: str) -> Path:
+        """Where the packages of an environment of ours lie, for a Python of `version` ("3.12")."""
+        return env / "Lib" / "site-packages" if os.name == "nt" else env / "lib" / f"python{version}" / "site-packages"
 
     def claim(self) -> Installation:
         """Make the folder ours before anything is written into it; returns what it says. Raises `EngineError`."""

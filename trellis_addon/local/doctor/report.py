@@ -200,8 +200,11 @@ def _installation(found: _Findings) -> Iterator[str]:
         found.problem(
             message("The installation is not complete."), message("Press Install again: it goes on where it broke off.")
         )
-    elif not folder.python.is_file():
-        found.problem(message("The environment's Python is gone."), message("Install again; the weights are kept."))
+    elif folder.lost_python or not folder.python.is_file():
+        found.problem(
+            message("The environment's Python is gone."),
+            message("Install again: only the environment is made anew where that can be; the weights are kept."),
+        )
 
 
 def _weights(found: _Findings) -> Iterator[str]:
