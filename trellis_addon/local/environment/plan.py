@@ -36,7 +36,7 @@ class Plan:
     what is still to be fetched and `disk` what is needed while installing, both in bytes and both estimates where
     PyTorch's own index has the wheels. With `obstacles`, sentences, it cannot begin; `notes` are worth knowing.
     `wheels` is the folder to take all wheels from, None for the package index. `is_done`: exactly this is installed.
-    `keeps_packages`: it is, but the Python that its environment was made from is gone; another of its version takes them.
+    `keeps_packages`: it is, but the Python that its environment was made from is gone: another takes them over.
     """
 
     folder: LocalFolder
@@ -243,8 +243,8 @@ def _about_place(root: Path) -> list[str]:
     if is_flatpak():
         notes.append(
             message(
-                "In Flatpak's sandbox there are no tools of NVIDIA's and no Pythons of this system's: what a card has free "
-                "is not known, and the machine may fall asleep meanwhile."
+                "In Flatpak's sandbox there are no tools of NVIDIA's and no Pythons of this system's: what a card has "
+                "free is not known, and the machine may fall asleep meanwhile."
             )
         )
     return notes
