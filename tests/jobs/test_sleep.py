@@ -82,3 +82,17 @@ def test_of_the_remote_api_the_limit_holds(
     with pytest.raises(TimedOutError, match="not finished after 45 minutes"):
         run(server, tmp_path, 30.0, monkeypatch, remote=True)
     assert TIME_LIMIT / 30.0 <= len(server.asked(POLL)) <= TIME_LIMIT / 30.0 + 5
+
+
+@pytest.mark.parametrize(("backend", "held"), [("remote", ["making an asset"]), ("draft", [])])
+def test_the_machine_stays_awake_for_what_takes_minutes(
+    backend: str, held: list[str], server: FaultServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr("trellis_addon.core.awake._hold", asked.append)
+    store = JobStore(tmp_path)
+    where = Backend(backend, server.token)
+    job = prepare_task(encoded(disc(64)), where, Settings(seed=7)).write_down(store, where)
+    with Client(server.url, server.token, remote=backend == "remote") as client:
+        assert run_job(job, store, client).state is State.READY
+    assert asked == held

@@ -131,9 +131,11 @@ def base(tmp_path: Path) -> Path:
 def test_a_python_that_went_costs_no_download(
     base: Path, quick: None, index: Mirror, machine: Machine, chosen: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    awake: list[str] = []
+    monkeypatch.setattr("trellis_addon.core.awake._hold", awake.append)
     state = install(make_plan(chosen, machine, python=str(base)))
     folder = LocalFolder(chosen)
-    assert folder.is_installed and folder.lost_python == ""
+    assert folder.is_installed and folder.lost_python == "" and awake == ["installing"]
     packages = folder.packages(folder.env, ".".join(state.python.split(".")[:2]))
     (packages / "large").mkdir()
     (packages / "large" / "__init__.py").write_text("size = 9e9\n")
