@@ -14,13 +14,13 @@ class TRELLIS2_OT_folder_open(bpy.types.Operator):
     bl_options = {"INTERNAL"}
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        from ..trellis_addon.core.folders import default_folder
+        from ..trellis_addon.core.folders import default_folder, shown_folder
 
         folder = default_folder()
         if not folder.is_dir():
             self.report({"INFO"}, pgettext_rpt("There are no jobs yet"))
             return {"CANCELLED"}
-        bpy.ops.wm.path_open(filepath=str(folder))
+        bpy.ops.wm.path_open(filepath=str(shown_folder(folder)))
         return {"FINISHED"}
 
 

@@ -8,7 +8,7 @@
 
 The folder dist/ is then a repository: served over HTTP, Blender subscribes to the address of its index.json
 (Preferences, Get Extensions, Repositories, Add Remote Repository) and offers upgrades from there.
-The same sources and wheels always give the same bytes. Needs pip and the package index; nothing of Blender.
+The same sources and wheels always give the same bytes. Needs pip, packaging and the package index; nothing of Blender.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def build(target_platform: str, pythons: tuple[str, ...], folder: Path) -> Path:
         contents["THIRD_PARTY.md"] = third_party(wheels).encode()
         contents |= {f"wheels/{path.name}": path.read_bytes() for path in wheels}
         write_zip(target, contents)
-    check(target, files, ROOT)
+    check(target, files, ROOT, pythons)
     return target
 
 

@@ -6,6 +6,9 @@
                                    the same without the zip; what follows is handed to pytest
     python3 tools/dev.py matrix    the tests on the built zip only, under Blender 4.2, 4.5, 5.0 and, where Python 3.13
                                    is found, 5.2; `matrix 4.2` for one of them
+    python3 tools/dev.py zips      the zip of every system, each checked against that system
+    python3 tools/dev.py portable 4.5
+                                   the built zip in a portable Blender from blender.org: installed, and an asset made
 
 Inside an active virtual environment everything is installed into it; otherwise into .venv in the checkout.
 """
@@ -46,6 +49,10 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     matrix_parser = commands.add_parser("matrix")
     matrix_parser.add_argument("releases", nargs="*", choices=[[], *suites.RELEASES], help="which (default: all)")
     matrix_parser.set_defaults(run=matrix)
+    commands.add_parser("zips").set_defaults(run=zips)
+    portable_parser = commands.add_parser("portable")
+    portable_parser.add_argument("release", help="of Blender, such as 4.5")
+    portable_parser.set_defaults(run=portable)
     # not argparse.REMAINDER, which refuses an option as the first of what remains
     options, rest = parser.parse_known_args(arguments)
     options.arguments = rest
@@ -85,6 +92,20 @@ def matrix(options: argparse.Namespace) -> None:
     python = environment(PYTHONS)
     install_uv(python)
     run_suites(python, options.releases or list(suites.RELEASES), checkout=False)
+
+
+def zips(options: argparse.Namespace) -> None:
+    python = environment(PYTHONS)
+    install(python, "packaging")
+    run(python, "tools/build.py")
+
+
+def portable(options: argparse.Namespace) -> None:
+    python = environment(PYTHONS)
+    install(python, "packaging")
+    run(python, "tools/build.py", "--platform", "here")
+    (archive,) = Path("dist").glob("*.zip")
+    run(python, "tools/portable.py", options.release, str(archive))
 
 
 def run_suites(python: str, releases: list[str], checkout: bool) -> None:

@@ -90,6 +90,7 @@ def find_python(version: tuple[int, int]) -> str | None:
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
     found = [shutil.which(f"python{number}"), *map(str, sorted(pyenv.glob(f"{number}.*/bin/python")))]
     found += map(str, sorted(FETCHED.glob(f"cpython-{number}*/bin/python{number}")))
+    found += map(str, sorted(FETCHED.glob(f"cpython-{number}*/python.exe")))
     for candidate in filter(None, found):
         # pyenv leaves shims on the path that only say that they are not set up
         if subprocess.run([candidate, "--version"], capture_output=True).returncode == 0:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import re
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from import_graph import path_of, unreachable
+from wheel_check import PYTHONS, wheel_faults
 
 FILES = {"LICENSE", "README.md", "THIRD_PARTY.md", "__init__.py", "blender_manifest.toml"}
 LITTER = re.compile(r"(^|/)(__pycache__|tests?|benchmarks?|devtools|golden|tools|\.[^/]+)(/|$)|\.pyc$")
@@ -21,9 +22,9 @@ SECRET_VARIABLES = ("RUNWARE_API_KEY", "TRELLIS2_SERVICE_TOKEN", "HF_TOKEN")
 LARGEST_FILE = 3_000_000  # bytes, of our own
 
 
-def check(archive: Path, sources: Iterable[Path], root: Path) -> None:
-    """Ends the build with every fault of the zip, one a line."""
-    if found := faults(archive, sources, root):
+def check(archive: Path, sources: Iterable[Path], root: Path, pythons: Sequence[str] = PYTHONS) -> None:
+    """Ends the build with every fault of the zip, one a line; `pythons` are those that it is for."""
+    if found := [*faults(archive, sources, root), *wheel_faults(archive, pythons)]:
         archive.unlink()
         raise SystemExit("\n".join(f"{archive.name}: {fault}" for fault in found))
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from .api import PreparedTask, backend_of, check_output, copy_out, finish
 from .client.backends import Backend
+from .core.awake import awake
 from .core.errors import EngineError, FieldError, InputError, JobError
 from .core.folders import default_folder
 from .core.messages import message
@@ -164,7 +165,8 @@ def export_stages(
     progress = progress or Progress()
     progress.update("Decoding", 0.0)
     arguments = [str(source.resolve()), str(path.resolve()), "--report"]
-    what = run_child(".engines.export", arguments, progress.check, progress.update)
+    with awake("exporting voxels"):
+        what = run_child(".engines.export", arguments, progress.check, progress.update)
     if what:
         raise EngineError("{name} could not be made: {what}", name=path.name, what=what)
     return path

@@ -319,7 +319,10 @@ def test_each_backend_tells_what_stands_in_the_way(preferences: Any, monkeypatch
     assert backend.price_of(state) == ""
 
 
-@pytest.mark.skipif(os.name == "nt", reason="the stand-in is a shell script")
+@pytest.mark.skipif(
+    os.name == "nt",
+    reason="the stand-in is a shell script; on Windows the same words are read, tests/local asks for them",
+)
 def test_the_graphics_card_tells_its_memory(preferences: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     backend, device = part("addon.backend_state"), part("trellis_addon.scene.device")
     monkeypatch.setattr(backend, "trellis2_available", lambda: True)

@@ -283,7 +283,9 @@ generate(image, backend=url, seed=11, resolution=512, texture_size=1024, progres
 """
 
 
-@pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
+@pytest.mark.skipif(
+    os.name != "posix", reason="needs SIGKILL; on Windows TerminateProcess does the same, and the store is no other"
+)
 @pytest.mark.parametrize(
     ("stage", "left", "submissions"),
     [("Sending", State.SENDING, 1), ("Generating", State.RUNNING, 0), ("Downloading", State.RUNNING, 0)],

@@ -246,7 +246,10 @@ def _wait_for(jobs: int, state: State, store: JobStore, process: subprocess.Pope
 
 
 @pytest.mark.once
-@pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
+@pytest.mark.skipif(
+    os.name != "posix",
+    reason="needs SIGKILL; on Windows TerminateProcess does the same, and the batch's file is no other",
+)
 @pytest.mark.parametrize(("jobs", "state"), [(1, State.RUNNING), (2, State.READY)])
 def test_a_killed_batch_goes_on(jobs: int, state: State, tmp_path: Path, write_folder: Write, clean: Any) -> None:
     folder, output, home = tmp_path / "pictures", tmp_path / "set.blend", tmp_path / "home"
@@ -267,7 +270,10 @@ def test_a_killed_batch_goes_on(jobs: int, state: State, tmp_path: Path, write_f
 
 
 @pytest.mark.once
-@pytest.mark.skipif(os.name != "posix", reason="needs signals")
+@pytest.mark.skipif(
+    os.name != "posix",
+    reason="needs signals; on Windows there is Ctrl-C, which raises the same KeyboardInterrupt",
+)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_batch_saves_what_is_there(
     number: signal.Signals, tmp_path: Path, write_folder: Write, clean: Any
@@ -290,7 +296,10 @@ def test_a_stopped_batch_saves_what_is_there(
     assert set(stood) <= set(_contents(clean, output))
 
 
-@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="needs a file that nobody can read")
+@pytest.mark.skipif(
+    not Path("/proc/self/mem").exists(),
+    reason="needs a file that nobody can read; elsewhere names that cannot be opened are tried, in tests/images",
+)
 def test_a_picture_that_cannot_be_read_does_not_stop_the_others(tmp_path: Path, write_folder: Write) -> None:
     folder, home = tmp_path / "pictures", tmp_path / "home"
     write_folder(folder)

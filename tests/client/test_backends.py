@@ -96,3 +96,11 @@ def test_wrong_settings_leave_nothing_to_be_paid_later(monkeypatch: pytest.Monke
             assert name in sentence(caught.value)
     assert [job.state for job in store.recent()] == [State.FAILED] * 2
     assert store.unfinished() == []
+
+
+def test_a_service_at_localhost_is_asked_by_its_number_and_kept_by_its_name() -> None:
+    with serving() as server:
+        backend = Backend(f"localhost:{server.server_port}")
+        with connect(backend) as client:
+            assert client.url == f"http://127.0.0.1:{server.server_port}/v1"
+        assert backend.name == f"http://localhost:{server.server_port}"

@@ -564,3 +564,26 @@ def test_odd_replies_over_a_real_line(server: FaultServer, tmp_path: Path) -> No
     with Client(server.url, server.token, sleep=lambda seconds: None) as asking:
         path = asking.download(finished(server, asking), tmp_path / "x.glb")
     assert path.read_bytes() == small_glb(7)
+
+
+@pytest.mark.parametrize(
+    ("host", "remote", "said"),
+    [
+        ("192.168.7.3", False, "Local Network"),
+        ("renderbox", False, "firewall"),
+        ("127.0.0.1", False, "check the address"),
+        ("gpu.example.org", False, "check the address"),
+        ("192.168.7.3", True, "check the address"),
+    ],
+)
+def test_what_stands_between_machines_of_one_network_is_named(host: str, remote: bool, said: str) -> None:
+    def refuse(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("refused")
+
+    transport = httpx.MockTransport(refuse)
+    with (
+        Client(f"http://{host}:8000/v1", remote=remote, transport=transport, sleep=lambda seconds: None) as client,
+        pytest.raises(NetworkError) as caught,
+    ):
+        client.ping()
+    assert said in sentence(caught.value) and f"http://{host}:8000/v1 cannot be reached" in str(caught.value)

@@ -31,7 +31,10 @@ from trellis_addon.service import presence
 from trellis_addon.task.settings import Settings
 from trellis_addon.task.task import Task
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="the stand-in for a Python is a shell script")
+pytestmark = pytest.mark.skipif(
+    os.name != "posix",
+    reason="the stand-in for a Python is a shell script; on Windows the draft's service lives and ends alike",
+)
 
 once = pytest.mark.once
 PICTURE = encoded(disc(64))
@@ -346,7 +349,10 @@ def test_what_lies_in_its_folder(desk: Desk) -> None:
 
 
 @once
-@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="asks the system for a process's children")
+@pytest.mark.skipif(
+    not Path("/proc/self/task").exists(),
+    reason="Linux alone tells a process's children; elsewhere the tests above start and end alike",
+)
 def test_one_started_by_hand_is_started_again_as_well(tmp_path: Path) -> None:
     arguments = [sys.executable, "-m", "trellis_addon", "serve", "--restart", "--token", TOKEN, "--engine", "draft"]
     arguments += ["--folder", str(tmp_path / "service")]

@@ -6,7 +6,15 @@ import socket
 
 import pytest
 
-from trellis_addon.core.addresses import complete, has_login, is_this_machine, is_web_address, without_login
+from trellis_addon.core.addresses import (
+    by_number,
+    complete,
+    has_login,
+    is_near,
+    is_this_machine,
+    is_web_address,
+    without_login,
+)
 
 
 @pytest.mark.parametrize(
@@ -85,3 +93,47 @@ def test_a_password_is_not_shown() -> None:
     assert without_login("https://host/@me") == "https://host/@me"
     assert has_login("http://bob@host") and has_login("bob:word@host")
     assert not has_login("http://host/@me") and not has_login("host:8000")
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("192.168.1.7", True), ("10.0.0.1", True), ("169.254.3.4", True), ("fe80::1", True), ("[fd00::7]", True),
+        ("renderbox", True), ("renderbox.local.", True), ("nas.LAN", True), ("::ffff:192.168.1.7", True),
+        ("localhost", False), ("127.0.0.1", False), ("::1", False), ("8.8.8.8", False), ("example.org", False),
+        ("local.example", False), ("2606:4700::1111", False),
+    ],
+)  # fmt: skip
+def test_machines_in_ones_own_network(host: str, expected: bool) -> None:
+    assert is_near(host) is expected
+
+
+def listening(host: str) -> tuple[socket.socket, int]:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    server = socket.socket(family)
+    try:
+        server.bind((host, 0))
+    except OSError:
+        pytest.skip(f"{host} is not there on this machine; the other case holds")
+    server.listen()
+    return server, server.getsockname()[1]
+
+
+@pytest.mark.parametrize(("host", "number"), [("127.0.0.1", "127.0.0.1"), ("::1", "[::1]")])
+def test_localhost_is_asked_by_the_number_that_somebody_listens_at(
+    host: str, number: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No name server is asked: Windows' tells ::1 first, and a connection to that takes seconds to fail."""
+    resolve = socket.getaddrinfo
+
+    def getaddrinfo(name: str, *rest: object, **more: object) -> object:
+        assert name != "localhost"
+        return resolve(name, *rest, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    server, port = listening(host)
+    with server:
+        assert by_number(f"http://LocalHost:{port}/v1") == f"http://{number}:{port}/v1"
+    assert by_number(f"http://localhost:{port}/v1") == f"http://localhost:{port}/v1", "nobody listens any more"
+    for address in (f"https://localhost:{port}/v1", "http://example.org/v1", f"http://127.0.0.1:{port}"):
+        assert by_number(address) == address

@@ -241,7 +241,9 @@ def test_file_addresses_of_windows(address: str, path: str) -> None:
     assert path_of_address(address, on_windows=True) == path
 
 
-@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="there every file name is Unicode")
+@pytest.mark.skipif(
+    sys.platform in ("win32", "darwin"), reason="needs names of bytes; on Windows and macOS every file name is Unicode"
+)
 def test_names_that_are_no_unicode(tmp_path: Path) -> None:
     path = os.path.join(os.fsencode(tmp_path), b"caf\xe9.png")
     Path(os.fsdecode(path)).write_bytes(file_of("PNG"))

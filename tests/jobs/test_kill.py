@@ -9,7 +9,9 @@ import pytest
 
 
 @pytest.mark.once
-@pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
+@pytest.mark.skipif(
+    os.name != "posix", reason="needs SIGKILL; on Windows the table of faults breaks jobs off at the same points"
+)
 def test_killed_at_random_moments(tmp_path: Path) -> None:
     pytest.importorskip("bpy")
     import kill_test

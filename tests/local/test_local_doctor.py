@@ -154,6 +154,22 @@ def test_broken_pieces_are_lines(folder: LocalFolder, monkeypatch: pytest.Monkey
     assert len(found.text) < 20_000
 
 
+@pytest.mark.parametrize(
+    ("device", "speed", "is_told"), [("cuda:0", 21.5, True), ("cuda:0", 190.0, False), ("cpu", 21.5, False)]
+)
+def test_a_card_whose_driver_lends_main_memory_is_told_by_its_speed(
+    device: str, speed: float, is_told: bool, folder: LocalFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card = Card("NVIDIA GeForce RTX 4060", "nvidia", total=8 << 30, driver="576.80", capability="8.9")
+    machine = Machine("windows", "x86_64", (card,), 16 << 30)
+    monkeypatch.setattr("trellis_addon.local.machine.hardware.find_machine", lambda: machine)
+    monkeypatch.setenv("TRELLIS2_PYTHON", sys.executable)
+    told = [{"name": "device", "value": device}, {"name": "memory bandwidth", "value": speed, "unit": "GB/s"}]
+    monkeypatch.setattr(doctor, "run_selftest", lambda *_: told)
+    problems = [str(problem) for problem in doctor.report(folder).problems]
+    assert any("Sysmem Fallback Policy" in problem for problem in problems) == is_told
+
+
 def test_a_card_that_pytorch_does_not_see(folder: LocalFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     card = Card("NVIDIA Test", "nvidia", 0, 16 << 30, 15 << 30, "570.86", "8.9")
     monkeypatch.setattr(

@@ -36,7 +36,8 @@ from trellis_addon.runtime.layout import LOCK_FILE, LocalFolder, chosen_folder
 from trellis_addon.runtime.running import running
 
 pytestmark = pytest.mark.skipif(
-    sys.platform != "linux" or find_python() is None, reason="needs a Python 3.11 to 3.14 besides Blender's, on Linux"
+    sys.platform != "linux" or find_python() is None,
+    reason="needs Linux and a Python beside Blender's; elsewhere the plan and its parts are tested one by one",
 )
 BALLAST = 2_000_000  # bytes
 TORCH = "files/torch-2.13.0+cpu-py3-none-any.whl"
@@ -110,6 +111,56 @@ def cancelling(share: float, stage: str = "Downloading") -> Progress:
             reached.set()
 
     return Progress(update, reached.is_set)
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    """A Python that can be taken away: as Homebrew's and pyenv's are by their next upgrade."""
+    real = find_python()
+    assert real is not None
+    place = tmp_path / "upgraded" / "bin"
+    place.mkdir(parents=True)
+    (place / "python3").symlink_to(real.executable)
+    return place / "python3"
+
+
+def test_a_python_that_went_costs_no_download(
+    base: Path, quick: None, index: Mirror, machine: Machine, chosen: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    awake: list[str] = []
+    monkeypatch.setattr("trellis_addon.core.awake._hold", awake.append)
+    state = install(make_plan(chosen, machine, python=str(base)))
+    folder = LocalFolder(chosen)
+    assert folder.is_installed and folder.lost_python == "" and awake == ["installing"]
+    packages = folder.packages(folder.env, ".".join(state.python.split(".")[:2]))
+    (packages / "large").mkdir()
+    (packages / "large" / "__init__.py").write_text("size = 9e9\n")
+    base.unlink()
+    assert not folder.is_installed and folder.lost_python == str(base.parent)
+
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple/")
+    made = make_plan(chosen, machine)
+    assert made.keeps_packages and made.download == 0 and not made.is_done and made.obstacles == ()
+    assert any("is gone" in note and "only the environment" in note for note in made.notes)
+    assert install(made, allow_network=False).complete and folder.is_installed and folder.lost_python == ""
+    assert (packages / "large" / "__init__.py").read_text() == "size = 9e9\n"
+    told = subprocess.run([folder.python, "-c", "import large; print(large.size)"], capture_output=True, text=True)
+    assert told.stdout.strip() == "9000000000.0", told.stderr
+
+
+@pytest.mark.parametrize("why", ["another version", "other wheels", "asked for"])
+def test_or_it_is_installed_anew(
+    why: str, base: Path, quick: None, index: Mirror, machine: Machine, chosen: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = install(make_plan(chosen, machine, python=str(base)))
+    folder = LocalFolder(chosen)
+    if why == "another version":
+        folder.write_state(replace(state, python="3.9.1"))
+    elif why == "other wheels":
+        folder.write_state(replace(state, lock="0123"))
+    base.unlink()
+    made = make_plan(chosen, machine, again=why == "asked for")
+    assert not made.keeps_packages and made.download > 0 and any("is gone" in note for note in made.notes)
 
 
 def test_install_use_and_remove(

@@ -193,7 +193,10 @@ def test_the_settings_of_pip_and_uv(tmp_path: Path) -> None:
     assert pip_settings({}, files).indexes == ("https://a/simple",), "what pip cannot read either is passed over"
 
 
-@pytest.mark.skipif(os.name != "posix", reason="other places on Windows")
+@pytest.mark.skipif(
+    os.name != "posix",
+    reason="pip's files lie in other places on Windows; what is in them is read alike, by the other tests",
+)
 def test_pips_files_are_found_where_pip_finds_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     named = tmp_path / "named.conf"

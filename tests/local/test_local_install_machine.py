@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,9 @@ from trellis_addon.local.environment.python import VERSIONS, Python, find_python
 from trellis_addon.local.machine import hardware
 from trellis_addon.local.machine.hardware import Card, Machine, find_machine, free_disk
 
-posix = pytest.mark.skipif(os.name != "posix", reason="the stand-ins are shell scripts")
+posix = pytest.mark.skipif(
+    os.name != "posix", reason="the stand-ins are shell scripts; what Windows tells is read from its registry, below"
+)
 
 
 def script(path: Path, text: str) -> Path:
@@ -64,7 +67,8 @@ def test_an_old_driver_does_not_know_every_question(tools: Path) -> None:
 @posix
 @pytest.mark.parametrize("does", ["exec sleep 60", "exit 9", "echo 'No devices were found'", "head -c 3000 /dev/zero"])
 def test_a_broken_driver_is_no_card(does: str, tools: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hardware, "_TIMEOUT", 0.5)
+    monkeypatch.setattr(hardware, "_NVIDIA_TIMEOUT", 0.5)
+    monkeypatch.setattr(hardware, "_linux_nvidia", lambda: [])  # what this machine may really have
     script(tools / "nvidia-smi", does)
     machine = find_machine()
     assert [card for card in machine.cards if card.kind == "nvidia"] == []
@@ -91,6 +95,111 @@ def test_what_the_kernel_knows_of_other_cards(tmp_path: Path) -> None:
     assert intel.kind == "intel" and intel.total == 0
     assert amd == Card("Radeon RX 7900 XTX", "amd", 0, 25753026560, 25 * 10**9, "", "gfx1100")
     assert hardware._amd_targets(tmp_path) == ["gfx1100", "gfx90a"]
+
+
+def tree(root: Path, files: dict[str, str]) -> Path:
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text + "\n")
+    return root
+
+
+VERSION = "NVRM version: NVIDIA UNIX x86_64 Kernel Module  570.86.15  Fri Jan 24 21:19:31 UTC 2025\nGCC version: 12.2.0"
+PCI = {
+    "0000:00:02.0/vendor": "0x8086",
+    "0000:00:02.0/class": "0x030000",
+    "0000:01:00.0/vendor": "0x10de",
+    "0000:01:00.0/class": "0x030200",
+    "0000:01:00.1/vendor": "0x10de",
+    "0000:01:00.1/class": "0x040300",
+}
+
+
+@pytest.mark.parametrize("does", ["", "exec sleep 30", "exit 9"], ids=["not there", "asleep", "broken"])
+@posix
+def test_nvidias_card_is_found_where_its_tool_says_nothing(
+    does: str, tools: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in Flatpak's sandbox, with Debian's drivers, and at a Windows' first call."""
+    about = "Model: \t\t NVIDIA GeForce RTX 4070\nIRQ:   \t\t 144\nVideo BIOS: \t 95.04"
+    proc = tree(tmp_path / "proc", {"version": VERSION, "gpus/0000:01:00.0/information": about})
+    monkeypatch.setattr(hardware, "_NVIDIA_TIMEOUT", 0.3)
+    look = hardware._linux_nvidia
+    monkeypatch.setattr(hardware, "_linux_nvidia", lambda: look(proc, tmp_path / "none"))
+    monkeypatch.setattr(hardware, "_linux_others", lambda: [])
+    if does:
+        script(tools / "nvidia-smi", does)
+    machine = replace(find_machine(), system="linux", arch="x86_64")
+    if sys.platform == "linux":
+        assert machine.cards == (Card("NVIDIA GeForce RTX 4070", "nvidia", 0, driver="570.86.15", is_asked=False),)
+        build = choose_build(machine)
+        assert build.key == "cuda12" and "nvidia-smi does not answer" in build.reason
+
+
+@pytest.mark.parametrize(
+    ("driver", "version", "key", "said"),
+    [
+        ("nvidia", VERSION.replace("570.86", "590.10"), "cuda", "whether it is new enough for CUDA 13 is not known"),
+        ("nouveau", "", "cuda", "no driver of NVIDIA's (nouveau): install it"),
+        ("", "", "cuda", "no driver of NVIDIA's (none): install it"),
+    ],
+)
+def test_or_by_what_is_plugged_in(driver: str, version: str, key: str, said: str, tmp_path: Path) -> None:
+    devices = tree(tmp_path / "devices", PCI)
+    if driver:
+        (tmp_path / "drivers" / driver).mkdir(parents=True)
+        try:
+            (devices / "0000:01:00.0" / "driver").symlink_to(tmp_path / "drivers" / driver)
+        except OSError:
+            pytest.skip("links may not be made here, and only Linux has these")
+    proc = tree(tmp_path / "proc", {"version": version})
+    (card,) = hardware._linux_nvidia(proc, devices)
+    assert card.kind == "nvidia" and not card.is_asked
+    build = choose_build(Machine("linux", "x86_64", (card,)))
+    assert build.key == key and said in build.reason
+
+
+ADAPTERS: list[dict[str, object]] = [
+    {"DriverDesc": "Intel(R) UHD Graphics", "ProviderName": "Intel Corporation"},
+    {
+        "DriverDesc": "NVIDIA GeForce RTX 4070",
+        "ProviderName": "NVIDIA",
+        "DriverVersion": "32.0.15.8118",
+        "HardwareInformation.qwMemorySize": 12 << 30,
+    },
+]
+
+
+def test_on_windows_the_registry_knows_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hardware, "_nvidia", lambda: [])
+    monkeypatch.setattr(hardware, "_adapters", lambda: ADAPTERS)
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setattr(hardware, "machine_memory", lambda: (0, 0))
+    nvidia, intel = find_machine().cards
+    assert nvidia == Card("NVIDIA GeForce RTX 4070", "nvidia", 0, 12 << 30, 0, "581.18", is_asked=False)
+    assert intel.kind == "intel"
+    assert choose_build(Machine("windows", "x86_64", (nvidia, intel))).key == "cuda"
+
+
+@pytest.mark.parametrize(("version", "number"), [("31.0.15.2849", "528.49"), ("9.18", ""), ("", ""), ("a.b.c.d", "")])
+def test_windows_number_of_nvidias_driver(version: str, number: str) -> None:
+    assert hardware._nvidia_version(version) == number
+
+
+@pytest.mark.parametrize(("told", "said"), [("1\n", "the one for Intel Macs"), ("0\n", "no build"), (None, "no build")])
+def test_a_blender_for_intel_on_apple_silicon_is_told(
+    told: str | None, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ask(command: list[str], timeout: float) -> str | None:
+        return told if command[-1] == "sysctl.proc_translated" else None
+
+    monkeypatch.setattr(hardware, "ask", ask)
+    monkeypatch.setattr(hardware, "_nvidia", lambda: [])
+    monkeypatch.setattr(hardware, "machine_memory", lambda: (16 << 30, 8 << 30))
+    monkeypatch.setattr(sys, "platform", "darwin")
+    monkeypatch.setattr(hardware.platform, "machine", lambda: "x86_64")
+    machine = find_machine()
+    assert machine.is_translated == (told == "1\n") and said in choose_build(machine).reason
 
 
 def test_free_disk_of_what_is_not_there_yet(tmp_path: Path) -> None:
@@ -219,6 +328,28 @@ def test_shims_and_blenders_python_are_passed_over(
     assert found is not None and found.executable == str(good / "python3")
     (good / "python3").unlink()
     assert find_python() is None
+
+
+@pytest.mark.parametrize(
+    ("found", "wanted", "best"),
+    [
+        ({"/opt/homebrew/Cellar/python@3.11/3.11.9/bin/python3.11": "3.11.9", "/usr/bin/python3.12": "3.12.3"}, "",
+         "/usr/bin/python3.12"),
+        ({"/home/jo/.pyenv/versions/3.11.9/bin/python3.11": "3.11.9", "/usr/bin/python3.14": "3.14.0"}, "",
+         "/usr/bin/python3.14"),
+        ({"/usr/bin/python3.12": "3.12.3", "/usr/local/bin/python3.11": "3.11.4"}, "", "/usr/local/bin/python3.11"),
+        ({"/usr/local/bin/python3.11": "3.11.4", "/home/jo/.pyenv/versions/3.12.1/bin/python": "3.12.1"},
+         "3.12", "/home/jo/.pyenv/versions/3.12.1/bin/python"),
+        ({"/home/linuxbrew/.linuxbrew/bin/python3.11": "3.11.4"}, "", "/home/linuxbrew/.linuxbrew/bin/python3.11"),
+    ],
+)  # fmt: skip
+def test_a_python_that_stays_is_preferred(
+    found: dict[str, str], wanted: str, best: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pythons, "_candidates", lambda: iter(found))
+    monkeypatch.setattr(pythons, "look_at", lambda path: Python(path, found[path], (), ()))
+    chosen = find_python(wanted)
+    assert chosen is not None and chosen.executable == best
 
 
 def test_the_wheels_that_a_python_takes() -> None:

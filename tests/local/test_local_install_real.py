@@ -97,7 +97,10 @@ def make_an_asset(folder: LocalFolder, outside: Path, monkeypatch: pytest.Monkey
         stop_local_services()
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="on other systems the CPU build comes with more")
+@pytest.mark.skipif(
+    sys.platform != "linux",
+    reason="elsewhere the CPU build comes with more; what is chosen there is in test_local_install_machine",
+)
 def test_the_real_environment_comes_and_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(code, "_hash", lambda source, files: "0" * 64)  # what is added to the code below is to stay
     home, temporary, disk = (tmp_path / name for name in ("home", "tmp", "disk"))

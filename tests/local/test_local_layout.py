@@ -61,7 +61,6 @@ def test_a_folder_that_was_there_is_not_ours_to_delete(tmp_path: Path) -> None:
     assert not folder.claim().made_root
 
 
-@pytest.mark.skipif(os.name != "posix", reason="needs a file where a folder is wanted")
 def test_a_folder_that_cannot_be_written_to_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(EngineError, match="choose another folder") as error:

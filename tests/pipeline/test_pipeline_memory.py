@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import platform
+import sys
 import weakref
 from dataclasses import replace
 from typing import Any
@@ -32,6 +34,7 @@ from trellis_addon.pipeline.memory import (  # noqa: E402
     decoder_bytes,
     device_budget,
     flow_bytes,
+    keep_within_card,
     largest_resolution,
 )
 from trellis_addon.pipeline.networks import attention  # noqa: E402
@@ -39,6 +42,7 @@ from trellis_addon.pipeline.networks.network import full_size, parse  # noqa: E4
 from trellis_addon.pipeline.networks.sparse import sparse  # noqa: E402
 from trellis_addon.pipeline.networks.transformer import FlowTransformer  # noqa: E402
 from trellis_addon.pipeline.networks.vae_decoder import DecoderConfig, FlexiDualGridVaeDecoder, SparseUnetVaeDecoder  # noqa: E402
+from trellis_addon.pipeline.pipeline import Pipeline  # noqa: E402
 from trellis_addon.pipeline.request import Request  # noqa: E402
 from trellis_addon.pipeline.samplers import SamplerSettings  # noqa: E402
 from trellis_addon.pipeline.store import ModelStore, Outline, choose_device  # noqa: E402
@@ -151,6 +155,69 @@ def test_the_device_says_what_it_has() -> None:
     if not torch.cuda.is_available():
         with pytest.raises(EngineError, match='no "cuda" device'):
             choose_device("cuda")
+
+
+@pytest.mark.parametrize(("memory", "gigabytes"), [(8, 4.0), (128, 64.0), (0, 8.0)])
+def test_of_the_machines_memory_half_is_used(memory: int, gigabytes: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that does not say has 16 GB."""
+    monkeypatch.setattr("trellis_addon.pipeline.memory.machine_memory", lambda: (memory * GB, 0))
+    assert device_budget(torch.device("cpu")).total == gigabytes * GB
+
+
+CUDA = torch.device("cuda:1")
+
+
+@pytest.fixture
+def card(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """A card of 8 GB, of which `free` are, and `ours` held by PyTorch; `share` is what PyTorch was allowed last."""
+    card: dict[str, Any] = {"free": 6 * GB, "ours": 1 * GB, "share": None}
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (card["free"], 8 * GB))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: card["ours"])
+
+    def allow(share: float, device: torch.device) -> None:
+        assert 0.0 < share <= 1.0 and device == CUDA
+        card["share"] = share
+
+    monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", allow)
+    monkeypatch.setattr(sys, "platform", "win32")
+    return card
+
+
+@pytest.mark.parametrize(("free", "ours", "share"), [(6, 1, 6.5 / 8), (0, 0, 0.05), (8, 1, 1.0)])
+def test_on_windows_pytorch_stays_within_what_is_free(free: int, ours: int, share: float, card: dict[str, Any]) -> None:
+    """NVIDIA's driver there would go on in main memory, and nothing would be tried at a smaller size."""
+    card.update(free=free * GB, ours=ours * GB)
+    keep_within_card(CUDA)
+    assert card["share"] == pytest.approx(share)
+    card.update(share=None)
+    keep_within_card(torch.device("cpu"))
+    assert card["share"] is None
+
+
+@pytest.mark.parametrize(
+    ("system", "release", "is_limited"),
+    [("linux", "6.8.0-generic", False), ("linux", "5.15.153.1-microsoft-standard-WSL2", True), ("win32", "11", True)],
+)
+def test_elsewhere_the_driver_says_so_itself(
+    system: str, release: str, is_limited: bool, card: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "platform", system)
+    monkeypatch.setattr(platform, "release", lambda: release)
+    keep_within_card(CUDA)
+    assert (card["share"] is not None) == is_limited
+
+
+def test_every_run_looks_anew_what_others_have_left(card: dict[str, Any]) -> None:
+    pipeline = Pipeline.__new__(Pipeline)
+    pipeline.store, pipeline.device = ModelStore(Networks(), CUDA, Budget(4 * GB)), CUDA
+    pipeline._measure, pipeline.memory_share = (lambda: Budget(4 * GB)), 1.0
+
+    def allowed() -> float:
+        return float(card["share"])
+
+    assert pipeline._within_budget(allowed) == pytest.approx(6.5 / 8)
+    card.update(free=2 * GB)
+    assert pipeline._within_budget(allowed) == pytest.approx(2.5 / 8)
 
 
 def test_workspace_follows_the_budget() -> None:

@@ -19,7 +19,6 @@ import repository
 import wheel_licences
 import zip_check
 from conftest import ROOT, build
-from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 pytestmark = pytest.mark.checkout
@@ -81,18 +80,13 @@ def test_the_wheels_are_those_of_both_pythons(names: set[str], manifest: dict[st
 
 
 @pytest.mark.parametrize(("name", "system"), [("windows-x64", "win32"), ("macos-arm64", "darwin")])
-def test_a_keyring_comes_along_with_all_that_it_needs(tmp_path: Path, name: str, system: str) -> None:
-    build.download(tmp_path, name, "3.11")
-    wheels = {canonicalize_name(path.name.partition("-")[0]): path for path in tmp_path.iterdir()}
-    assert "keyring" in wheels and ("pywin32-ctypes" in wheels) == (system == "win32")
-    there = {*wheels, "certifi", "idna", "numpy"}  # Blender's own
-    environment = {"sys_platform": system, "platform_system": "", "python_version": "3.11", "extra": ""}
-    for path in wheels.values():
-        for line in wheel_licences.read_metadata(path).get_all("Requires-Dist", []):
-            wanted = Requirement(line)
-            if wanted.marker is None or wanted.marker.evaluate(environment):
-                assert canonicalize_name(wanted.name) in there, f"{path.name}: {line}"
-    assert "| keyring | " in wheel_licences.third_party(list(wheels.values()))
+def test_the_zips_for_other_systems_hold_what_runs_there(tmp_path: Path, name: str, system: str) -> None:
+    """`tools/wheel_check.py` ends the build otherwise; with a keyring, and all that it needs."""
+    with zipfile.ZipFile(build.build(name, build.PYTHONS, tmp_path)) as opened:
+        names = [each.rpartition("/")[2] for each in opened.namelist() if each.endswith(".whl")]
+        wheels = {canonicalize_name(each.partition("-")[0]) for each in names}
+        assert "keyring" in wheels and ("pywin32-ctypes" in wheels) == (system == "win32")
+        assert b"| keyring | " in opened.read("THIRD_PARTY.md")
 
 
 def test_the_same_sources_give_the_same_bytes(
@@ -107,6 +101,7 @@ def test_the_same_sources_give_the_same_bytes(
                     (folder / name.rpartition("/")[2]).write_bytes(archive.read(name))
 
     monkeypatch.setattr(build, "download", from_the_zip)
+    monkeypatch.setattr(build, "check", lambda *_: None)  # what was built first has passed it
     built = []
     for number, (rights, time) in enumerate(((0o644, 1_700_000_000), (0o600, 1_800_000_000))):
         copy = tmp_path / f"copy {number}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import shutil
@@ -84,7 +85,7 @@ def test_the_readme_begins_with_the_two_commands() -> None:
     assert [block.strip() for block in blocks[:2]] == ["python3 tools/dev.py demo", "python3 tools/dev.py test"]
 
 
-@pytest.mark.skipif(os.name == "nt", reason="a script for a POSIX shell")
+@pytest.mark.skipif(os.name == "nt", reason="a script for a POSIX shell; Windows' runners call tools/dev.py themselves")
 @pytest.mark.parametrize("before", ["", "```sh\nmake coffee\n```\n"])
 def test_ci_runs_the_command_that_the_readme_marks(before: str, tmp_path: Path) -> None:
     """Wherever it stands among other fences; without the mark it fails, and runs nothing."""
@@ -130,3 +131,17 @@ def test_every_name_of_the_library_can_be_had() -> None:
 
     for name in trellis_addon.__all__:
         assert getattr(trellis_addon, name) is not None, name
+
+
+def test_a_test_that_a_system_cannot_run_says_what_holds_there() -> None:
+    """Why not; and, behind a semicolon, what is tested or true there instead."""
+    silent = []
+    for path in (ROOT / "tests").rglob("*.py"):
+        source = path.read_text(encoding="utf-8")
+        for node in ast.walk(ast.parse(source)) if "skipif" in source else ():
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "skipif":
+                condition = ast.get_source_segment(source, node.args[0]) or ""
+                reason = next(ast.literal_eval(each.value) for each in node.keywords if each.arg == "reason")
+                if re.search(r"os\.name|platform|/proc", condition) and "; " not in reason:
+                    silent.append(f"{path.relative_to(ROOT)}: {reason}")
+    assert silent == []

@@ -746,7 +746,10 @@ def test_the_draft_engine_behind_the_process(tmp_path: Path) -> None:
     assert process.stderr is not None and "Traceback" not in process.stderr.read()
 
 
-@pytest.mark.skipif(os.name != "posix", reason="Windows ends a process without a signal")
+@pytest.mark.skipif(
+    os.name != "posix",
+    reason="needs signals; Windows ends a process without one, as if it were killed",
+)
 def test_signals_end_the_process_cleanly(tmp_path: Path) -> None:
     import signal
 

@@ -49,7 +49,9 @@ def file_of(item: dict[str, Any]) -> dict[str, Any]:
 # The process is killed
 
 
-@pytest.mark.skipif(os.name != "posix", reason="the lock and the kill are POSIX here")
+@pytest.mark.skipif(
+    os.name != "posix", reason="the lock and the kill are POSIX'; on Windows msvcrt's lock falls with the process alike"
+)
 def test_a_killed_service_goes_on_where_it_was(folder: Path, tmp_path: Path) -> None:
     asked = [task(inputs={"image": PICTURE}, settings=SMALLEST, numberResults=2) for _ in range(3)]
     headers = {"Authorization": f"Bearer {TOKEN}"}
@@ -273,7 +275,10 @@ def test_without_a_folder_nothing_is_kept() -> None:
     assert not path.exists()
 
 
-@pytest.mark.skipif(os.name != "posix", reason="Windows ends a process without a signal")
+@pytest.mark.skipif(
+    os.name != "posix",
+    reason="needs signals; Windows ends a process without one, as if it were killed",
+)
 def test_the_command_line(folder: Path) -> None:
     options = ["--token", TOKEN, "--workers", "2", "--folder", str(folder), "--no-allow-private-addresses"]
     process = subprocess.Popen(
@@ -314,7 +319,10 @@ def test_folders_that_cannot_be_used(folder: Path, tmp_path: Path, capfd: pytest
         pass
 
 
-@pytest.mark.skipif(os.name != "posix", reason="Windows ends a process without a signal")
+@pytest.mark.skipif(
+    os.name != "posix",
+    reason="needs signals; Windows ends a process without one, as if it were killed",
+)
 def test_what_dead_services_left_behind_is_removed(tmp_path: Path) -> None:
     dead, alive = start(tmp_path, token=TOKEN), start(tmp_path, token=TOKEN)
     ready(dead), ready(alive)

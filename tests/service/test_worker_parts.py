@@ -31,7 +31,7 @@ from trellis_addon.engines.engine import Made
 from trellis_addon.engines.memory_policy import Attempt, make_within_memory
 from trellis_addon.service.exit_causes import cause_of, tail_of
 from trellis_addon.service.handshake import CLIENT_HEADER, PROTOCOL, SERVICE_NAME, mismatch
-from trellis_addon.service.main import for_others, shorten_log
+from trellis_addon.service.main import about_firewall, for_others, shorten_log
 from trellis_addon.service.records import Slot, TaskRecord
 from trellis_addon.service.schedule import Scheduler
 from trellis_addon.service.worker import idle_minutes
@@ -509,6 +509,11 @@ def test_stopping_by_request_only_where_the_add_on_looks_after_it() -> None:
 
 
 # What it says
+
+
+def test_what_a_system_asks_about_who_may_reach_it() -> None:
+    assert "Windows Defender Firewall" in about_firewall("win32") and "macOS asks" in about_firewall("darwin")
+    assert about_firewall("linux") == ""
 
 
 def test_what_another_machine_must_enter(tmp_path: Path) -> None:

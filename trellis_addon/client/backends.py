@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from ..core.addresses import complete, has_login, is_this_machine, is_web_address, without_login
+from ..core.addresses import by_number, complete, has_login, is_this_machine, is_web_address, without_login
 from ..core.configuration import KEY_VARIABLE, REMOTE_URL_VARIABLE, TOKEN_VARIABLE, configuration
 from ..core.errors import ApiKeyError, FieldError, OfflineError, ServiceError
 from ..core.keys import find_key
@@ -94,7 +94,7 @@ def connect(backend: Backend, progress: Progress | None = None) -> Iterator[Clie
     else:
         # The key of the remote API goes to the remote API only; another service has a token of its own.
         key = backend.key or configuration().service_token
-    with Client(url, key, remote=backend.is_remote) as client:
+    with Client(url if backend.is_remote else by_number(url), key, remote=backend.is_remote) as client:
         if not backend.is_remote:
             problem = mismatch(client.about(progress), message("The service at {url}", url=url))
             if problem:

@@ -11,9 +11,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 
+from ..core.addresses import is_near
 from ..core.errors import (
     AccessError,
     ApiKeyError,
@@ -410,8 +412,13 @@ class Client:
         return fault
 
     def _not_reached(self, error: Exception) -> NetworkError:
+        is_near_by = not self.remote and is_near(urlsplit(self.url).hostname or "")
         fault = explain(error) or NetworkError(
-            "The service at {url} cannot be reached ({kind}); check the address and the network.",
+            # its firewall, and macOS' own question, are what stands between machines of one network
+            "The service at {url} cannot be reached ({kind}); see that it runs, that its machine's firewall lets this "
+            "one in, and, on a Mac, that Blender is allowed under System Settings > Privacy & Security > Local Network."
+            if is_near_by
+            else "The service at {url} cannot be reached ({kind}); check the address and the network.",
             url=self.url,
             kind=type(error).__name__,
         )

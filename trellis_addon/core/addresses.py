@@ -13,6 +13,7 @@ Number = ipaddress.IPv4Address | ipaddress.IPv6Address
 _AROUND = " \t\r\n\xa0\u200b\ufeff\"'<>"  # what comes along when an address is copied
 _BLANK = re.compile(r"[\x00-\x20\x7f-\xa0\u2000-\u200b\ufeff]")
 _HOST = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*\.?", re.IGNORECASE)
+_KNOCK = 0.5  # seconds for a connection within this machine
 # Where a service listens that listens everywhere; who asks it from this machine asks it here.
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
@@ -25,6 +26,18 @@ def is_this_machine(host: str) -> bool:
         return name == "localhost"
     mapped = number.ipv4_mapped if isinstance(number, ipaddress.IPv6Address) else None
     return (mapped or number).is_loopback
+
+
+def is_near(host: str) -> bool:
+    """Whether a host is another machine in this one's own network: a private number, or a name without a domain."""
+    if is_this_machine(host):
+        return False
+    number = as_number(host)
+    if number is None:
+        name = host.rstrip(".").lower()
+        return "." not in name or name.endswith((".local", ".lan", ".home.arpa", ".internal"))
+    mapped = number.ipv4_mapped if isinstance(number, ipaddress.IPv6Address) else None
+    return (mapped or number).is_private or number.is_link_local
 
 
 def as_number(host: str) -> Number | None:
@@ -133,3 +146,21 @@ def path_of_address(address: str, *, on_windows: bool = os.name == "nt") -> str:
         path = path.lstrip("/")
         path = path[0] + ":" + path[2:]
     return (share + path).replace("/", "\\")
+
+
+def by_number(address: str) -> str:
+    """`http://localhost:8000` by the number that somebody listens at, 127.0.0.1 before ::1; any other as it is.
+
+    Windows tries ::1 first, for about two seconds with every connection, and our service listens at 127.0.0.1.
+    """
+    parts = urlsplit(address)
+    if parts.scheme != "http" or parts.hostname != "localhost":  # a certificate is one for the name
+        return address
+    for host in ("127.0.0.1", "::1"):
+        try:
+            socket.create_connection((host, parts.port or 80), _KNOCK).close()
+        except OSError:
+            continue
+        shown = f"[{host}]" if ":" in host else host
+        return parts._replace(netloc=parts.netloc.lower().replace("localhost", shown)).geturl()
+    return address

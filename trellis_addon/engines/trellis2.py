@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..core.awake import awake
 from ..core.configuration import MEMORY_VARIABLE, configuration
 from ..core.errors import EngineError, FieldError
 from ..core.progress import Progress
@@ -61,8 +62,9 @@ class Trellis2Engine:
         def make(attempt: Attempt) -> Made:
             return self._make(image, attempt, settings, seed, latents, kept)
 
-        # The resolution of kept latents is settled.
-        return make_within_memory(make, settings, progress, self.release, may_lower=kept is None)
+        with awake("making an asset"):
+            # The resolution of kept latents is settled.
+            return make_within_memory(make, settings, progress, self.release, may_lower=kept is None)
 
     def _make(
         self,

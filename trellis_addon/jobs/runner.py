@@ -11,12 +11,14 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ..client.client import Client
 from ..client.replies import Reply, error_from, is_of_service
+from ..core.awake import WakingClock, awake
 from ..core.errors import (
     AccessError,
     ApiKeyError,
@@ -50,7 +52,8 @@ from .store import JobStore, reason
 
 log = logging.getLogger(__name__)
 
-# Export alone can take minutes on the reference; a queue in front of it, longer.
+# Without an end. Export alone can take minutes on the reference; a queue in front of it, longer. Sleep does not count,
+# nor what a service of the user's own says it is at work.
 TIME_LIMIT = 45 * 60.0
 UPLOAD_ABOVE = 2**20  # characters: larger pictures are uploaded once and named by their UUID
 SILENCE = 20.0  # seconds without a word about the task before its details are asked for
@@ -82,7 +85,7 @@ def run_job(
     job is only asked for; one that its service does not know fails with an `UnsentError`.
     """
     progress = progress or Progress()
-    with store.claim(job) as current:
+    with store.claim(job) as current, _awake(current):
         runner = _Runner(current, store, client, progress, may_send, clock, time_limit)
         try:
             return runner.run()
@@ -115,6 +118,11 @@ def run_job(
         except TrellisError as error:
             _write_down(store, runner.job, State.FAILED, error.message)
             raise
+
+
+def _awake(job: Job) -> AbstractContextManager[None]:
+    """A machine falls asleep in the middle of what takes minutes; a draft is made before it could."""
+    return nullcontext() if job.backend == "draft" else awake("making an asset")
 
 
 def give_up_unsent(job: Job, store: JobStore, error: TrellisError | None = None) -> None:
@@ -171,8 +179,8 @@ class _Runner:
         self.store = store
         self.client = client
         self.progress = progress
-        self.clock = clock
-        self.give_up = clock() + limit
+        self.clock = WakingClock(clock)
+        self.give_up = self.clock() + limit
         self.limit = limit
         self.shortfall = ""  # why there is less than was asked for
 
@@ -363,6 +371,8 @@ class _Runner:
                     break
             if reply.known:
                 heard = self.clock()
+                if reply.pending and not self.client.remote:
+                    self.give_up = heard + self.limit  # at work, on a machine that may be slow: the processor alone is
             elif self.clock() - heard > silence:
                 # An empty answer never means that the task is lost; its details say what holds.
                 reply = self._ask_again()

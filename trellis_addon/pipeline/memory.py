@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import os
+import platform
+import sys
 
 import torch
 
+from ..core.memory import machine_memory
 from .sizes import (
     BATCH_TOKENS,
     GB,
@@ -38,8 +40,12 @@ __all__ = [
     "decoder_bytes",
     "device_budget",
     "flow_bytes",
+    "keep_within_card",
     "largest_resolution",
 ]
+
+_USUAL_MEMORY = 16 * GB  # of a machine that does not say
+_LEAST_SHARE = 0.05  # of a card that others have filled: enough for PyTorch to say so
 
 
 def device_budget(device: torch.device) -> Budget:
@@ -50,12 +56,23 @@ def device_budget(device: torch.device) -> Budget:
         return Budget(max(free + kept - RESERVE, 0))
     if device.type == "mps" and hasattr(torch.mps, "recommended_max_memory"):
         return Budget(max(torch.mps.recommended_max_memory() - RESERVE, 0))
-    return Budget(_machine_memory() // 2)
+    return Budget((machine_memory()[0] or _USUAL_MEMORY) // 2)
 
 
-def _machine_memory() -> int:
-    """Bytes of main memory; 16 GB where the system does not say."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return 16 * GB
+def keep_within_card(device: torch.device) -> None:
+    """See that PyTorch says so itself when a card is full, before a run.
+
+    NVIDIA's driver for Windows (536 and newer, also below WSL) moves what does not fit into main memory, by its setting
+    "CUDA - Sysmem Fallback Policy": nothing fails, and a run takes ten times as long. What other programs have taken
+    since the last run is counted anew.
+    """
+    if device.type != "cuda" or not _driver_spills():
+        return
+    free, total = torch.cuda.mem_get_info(device)
+    ours = torch.cuda.memory_reserved(device)
+    share = (free + ours - RESERVE) / total
+    torch.cuda.set_per_process_memory_fraction(min(max(share, _LEAST_SHARE), 1.0), device)
+
+
+def _driver_spills() -> bool:
+    return sys.platform == "win32" or "microsoft" in platform.release().lower()

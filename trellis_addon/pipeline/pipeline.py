@@ -31,6 +31,7 @@ from .memory import (
     decoder_bytes,
     device_budget,
     flow_bytes,
+    keep_within_card,
 )
 from .networks.dinov3 import DINOv3, to_input
 from .networks.latent_flow import SLatFlowModel
@@ -403,6 +404,7 @@ class Pipeline:
         Raises `DeviceMemoryError` where the device runs out of memory all the same, and leaves nothing on it then; what
         is tried next is up to the engine (`engines/memory_policy.py`).
         """
+        keep_within_card(self.device)
         given = self._measure()
         planned = self.store.budget = Budget(int(self.memory_share * given.total))
         try:

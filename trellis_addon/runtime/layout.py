@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import os
+import platform
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +17,7 @@ from ..core.errors import EngineError
 from ..core.files import move
 from ..core.folders import default_folder
 from ..core.messages import reason_of
+from ..core.places import is_on_network
 from ..core.version import VERSION
 
 STATE_FILE = "trellis2-local.json"
@@ -79,8 +82,18 @@ class LocalFolder:
 
     @property
     def service(self) -> Path:
-        """The worker's lasting folder."""
-        return self.root / "service"
+        """The worker's lasting folder, with its token and the user's pictures.
+
+        It is `elsewhere` on Windows, whose rights in a folder on another drive let everybody read, and where the folder
+        lies on another machine: SQLite's log cannot be shared there, nor an address of this machine be of use on that.
+        """
+        return (self.elsewhere if os.name == "nt" or is_on_network(self.root) else self.root) / "service"
+
+    @property
+    def elsewhere(self) -> Path:
+        """What belongs to this folder and this machine below the user's own data."""
+        name = f"{os.path.normcase(os.path.abspath(self.root))}\n{platform.node()}"
+        return default_folder() / "workers" / hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
     @property
     def logs(self) -> Path:
@@ -123,7 +136,24 @@ class LocalFolder:
     @property
     def is_installed(self) -> bool:
         state = self.state()
-        return state is not None and state.complete and self.python.is_file()
+        return state is not None and state.complete and self.python.is_file() and not self.lost_python
+
+    @property
+    def lost_python(self) -> str:
+        """The folder of the Python that the environment was made from, where it is there no more; else ""."""
+        try:
+            text = (self.env / "pyvenv.cfg").read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return ""
+        facts = {name.strip(): value.strip() for name, _, value in (line.partition("=") for line in text.splitlines())}
+        home = facts.get("home", "")
+        # On Windows the environment's own program only starts the other one; elsewhere it is a link to it.
+        python = Path(home, "python.exe") if os.name == "nt" else self.python
+        return home if home and not python.is_file() else ""
+
+    def packages(self, env: Path, version: str) -> Path:
+        """Where the packages of an environment of ours lie, for a Python of `version` ("3.12")."""
+        return env / "Lib" / "site-packages" if os.name == "nt" else env / "lib" / f"python{version}" / "site-packages"
 
     def claim(self) -> Installation:
         """Make the folder ours before anything is written into it; returns what it says. Raises `EngineError`."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import TrellisError
+from ..core.places import is_on_network
 from ..task.settings import Settings
 from .protocol import JsonObject
 from .records import Slot, StoredFile, TaskRecord
@@ -45,8 +46,9 @@ class Journal:
     def __init__(self, path: str) -> None:
         self._lock = threading.Lock()
         self._database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        _choose_log(self._database, path)
         # A task that was acknowledged is a promise: it is on the disk before.
-        self._database.executescript("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;")
+        self._database.execute("PRAGMA synchronous = FULL")
         found = self._database.execute("PRAGMA user_version").fetchone()[0]
         if found == 1:
             column = "ALTER TABLE tasks ADD COLUMN latents TEXT NOT NULL DEFAULT ''"
@@ -187,3 +189,15 @@ class Journal:
             self._write(*statements)
         except sqlite3.OperationalError as error:
             log.warning("The journal keeps what it need not: %s", error)
+
+
+def _choose_log(database: sqlite3.Connection, path: str) -> None:
+    """A log beside the database where its file system can share memory, which those of networks cannot, as SQLite's
+    documentation on WAL says; else its usual journal, which is slower and as safe."""
+    wanted = "DELETE" if path != ":memory:" and is_on_network(Path(path)) else "WAL"
+    try:
+        chosen = str(database.execute(f"PRAGMA journal_mode = {wanted}").fetchone()[0])
+    except sqlite3.OperationalError as error:
+        chosen = str(error)
+    if chosen.upper() not in ("WAL", "MEMORY"):
+        log.info("The journal is kept without a log beside it (%s).", chosen)

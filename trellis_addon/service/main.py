@@ -199,7 +199,8 @@ def _run(listener: socket.socket, options: Options, parent: int | None) -> int:
         if not options.token:
             print(f"The token for this run is {token} (Authorization: Bearer TOKEN).", file=sys.stderr, flush=True)
         if not is_this_machine(host):
-            print(for_others(host, port), file=sys.stderr, flush=True)
+            for sentence in filter(None, (for_others(host, port), about_firewall())):
+                print(sentence, file=sys.stderr, flush=True)
         service.start()  # not before all is said: what is left to do may be what ends the process
         server.run(sockets=[listener])
     finally:
@@ -250,6 +251,18 @@ def for_others(host: str, port: int) -> str:
         "proxy with TLS before it.",
         urls=urls,
     )
+
+
+def about_firewall(system: str = sys.platform) -> str:
+    """What this system asks about a program that others are to reach; "" where it does not ask."""
+    if system == "win32":
+        return message(
+            "Where Windows asks whether Python may use networks, allow it: who cancels has a rule that blocks it from "
+            "then on, to be deleted in Windows Defender Firewall > Allow an app."
+        )
+    if system == "darwin":
+        return message("Where macOS asks whether Python may accept connections from the network, allow it.")
+    return ""
 
 
 def _own_addresses() -> list[str]:

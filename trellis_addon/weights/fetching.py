@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ..core.awake import awake
 from ..core.errors import EngineError
 from ..core.files import discard, move, unlink
 from ..core.messages import message
@@ -71,7 +72,7 @@ def fetch(
         licences.accept(folder, accepted)
     licences.demand(folder, [group.licence for group in wanted])
     progress.update("Asking for the list of files", 0)
-    with make_client() as http:
+    with make_client() as http, awake("downloading weights"):
         origin = open_source(source, http, check=progress.check, allow_network=allow_network)
         if isinstance(origin, HubSource):  # of two variants it would give the other one now, perhaps
             there = {found.group.key for found in status(folder) if found.state == "complete"}

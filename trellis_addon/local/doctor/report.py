@@ -33,6 +33,7 @@ from .redact import redacted, redacted_message
 
 _SELFTEST_SECONDS = 60.0  # with loading PyTorch from a cold disk
 _LEAST_DISK = 2 * 2**30  # bytes
+_SLOWEST_CARD = 60.0  # GB/s: what a bus moves in both directions; the slowest card that is served has twice as much
 _LAST_LINES = 12
 _BAD = re.compile(r"error:|warning:|traceback|killed|out of memory|failed|exception:| (ERROR|WARNING) ", re.IGNORECASE)
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
@@ -154,7 +155,8 @@ def _devices(found: _Findings) -> Iterator[str]:
         more = ", ".join(
             filter(None, (card.driver and f"driver {card.driver}", card.capability and f"capability {card.capability}"))
         )
-        yield f"{card.kind} {card.index}: {card.name}, {_gb(card.total)}{free}{', ' + more if more else ''}"
+        total = _gb(card.total) if card.total else "memory unknown"
+        yield f"{card.kind} {card.index}: {card.name}, {total}{free}{', ' + more if more else ''}"
     if not machine.cards:
         yield "no graphics card that tells of itself"
     for holder in memory_holders()[:5]:
@@ -199,8 +201,11 @@ def _installation(found: _Findings) -> Iterator[str]:
         found.problem(
             message("The installation is not complete."), message("Press Install again: it goes on where it broke off.")
         )
-    elif not folder.python.is_file():
-        found.problem(message("The environment's Python is gone."), message("Install again; the weights are kept."))
+    elif folder.lost_python or not folder.python.is_file():
+        found.problem(
+            message("The environment's Python is gone."),
+            message("Install again: only the environment is made anew where that can be; the weights are kept."),
+        )
 
 
 def _weights(found: _Findings) -> Iterator[str]:
@@ -275,6 +280,8 @@ def _selftest(found: _Findings) -> Iterator[str]:
         measured += 1
         if line.get("name") == "device":
             device = str(line.get("value"))
+        if line.get("name") == "memory bandwidth" and device.startswith("cuda"):
+            _look_for_spill(found, line.get("value"))
         if line.get("value") == "failed":
             found.problem(
                 message(
@@ -291,6 +298,19 @@ def _selftest(found: _Findings) -> Iterator[str]:
         found.problem(
             message("PyTorch does not see the card ({card}) and computes on the processor.", card=cards[0].strip()),
             message("Update the card's driver, then install again with the build that fits."),
+        )
+
+
+def _look_for_spill(found: _Findings, speed: object) -> None:
+    """NVIDIA's driver for Windows lends main memory where the card's is full, at the speed of the bus between them."""
+    is_nvidia = any(line.startswith("   nvidia ") for line in found.lines)
+    if is_nvidia and isinstance(speed, int | float) and speed < _SLOWEST_CARD:
+        found.problem(
+            message("The card's memory moves {speed:.0f} GB a second, as main memory does.", speed=speed),
+            message(
+                'Close other programs that use the card; on Windows, also set "CUDA - Sysmem Fallback Policy" in the '
+                'NVIDIA Control Panel to "Prefer No Sysmem Fallback".'
+            ),
         )
 
 

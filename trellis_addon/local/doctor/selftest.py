@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -139,7 +140,7 @@ def _disk(folder: Path) -> Measured:
     done, began = 0, 0.0
     with files[-1].open("rb", buffering=0) as file:
         note = "perhaps from the system's memory"
-        if hasattr(os, "posix_fadvise"):
+        if sys.platform == "linux":
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
             note = ""
         began = time.monotonic()

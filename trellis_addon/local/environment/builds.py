@@ -84,6 +84,13 @@ def builds_for(machine: Machine) -> dict[str, TorchBuild]:
 def choose_build(machine: Machine) -> TorchBuild:
     """The build that fits a machine, with a sentence why."""
     builds = builds_for(machine)
+    if machine.is_translated:
+        return _because(
+            _CPU,
+            message(
+                "This Blender is the one for Intel Macs, and this Mac has Apple silicon: install that one, then again."
+            ),
+        )
     if not builds:
         return _because(_CPU, message("PyTorch has no build for this system; use the remote API or another machine."))
     by_kind = {kind: [card for card in machine.cards if card.kind == kind] for kind in ("nvidia", "amd", "apple")}
@@ -105,6 +112,8 @@ def choose_build(machine: Machine) -> TorchBuild:
 def _for_nvidia(cards: list[Card], system: str, builds: dict[str, TorchBuild]) -> TorchBuild:
     """The build for the newest of the cards: who has two wants the better one to work."""
     card = max(cards, key=lambda card: (_capability(card), card.total))
+    if not card.is_asked:
+        return _for_untold(card, builds)
     driver = _major(card.driver)
     said = message("{card} with driver {driver}", card=card.name, driver=card.driver) if card.driver else card.name
     if _capability(card) < _TURING and "cuda12" in builds:
@@ -134,6 +143,37 @@ def _for_nvidia(cards: list[Card], system: str, builds: dict[str, TorchBuild]) -
             "processor works instead.",
             card=said,
             driver=_CUDA_13_DRIVER,
+        ),
+    )
+
+
+def _for_untold(card: Card, builds: dict[str, TorchBuild]) -> TorchBuild:
+    """One that only the system tells of: the common build, and what could not be asked."""
+    driver = _major(card.driver)
+    if card.driver and not driver:
+        return _because(
+            builds["cuda"],
+            message(
+                "{card} has no driver of NVIDIA's ({driver}): install it; until then the processor works instead.",
+                card=card.name,
+                driver=card.driver,
+            ),
+        )
+    if driver and driver < _CUDA_13_DRIVER and "cuda12" in builds:
+        return _because(
+            builds["cuda12"],
+            message(
+                "{card} was found, and its driver {driver} serves CUDA 12; more is not known, as nvidia-smi does not "
+                "answer.",
+                card=card.name,
+                driver=card.driver,
+            ),
+        )
+    return _because(
+        builds["cuda"],
+        message(
+            "{card} was found; whether it is new enough for CUDA 13 is not known, as nvidia-smi does not answer.",
+            card=card.name,
         ),
     )
 

@@ -15,6 +15,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ...core.awake import awake
+from ...core.backups import leave_out
 from ...core.errors import Cancelled, EngineError, OfflineError
 from ...core.files import discard, rename
 from ...core.messages import reason_of
@@ -32,7 +34,7 @@ from .index import Finder, Found
 from .lock import Wanted, installer, load_lock, lock_id, select, wanted_by
 from .pip_settings import pip_settings
 from .plan import Plan, downloaded_bytes, make_plan, unpacked_bytes
-from .python import VERSIONS, Python, look_at
+from .python import VERSIONS, Python, look_at, minor_of
 from .remove import delete, give_folder_up, holds_anything
 
 if TYPE_CHECKING:
@@ -69,11 +71,12 @@ def install(plan: Plan, progress: Progress | None = None, *, allow_network: bool
         plan.folder.write_state(state)
         progress.update("Installed", 1.0)
         return state
-    if not allow_network and plan.wheels is None:
+    if not allow_network and plan.wheels is None and not (plan.keeps_packages and plan.python):
         raise OfflineError("Online access is off; switch it on in Preferences > System to install the local backend.")
     demand_idle(plan.folder, "install")
     plan.folder.claim()
-    with exclusive(plan.folder):
+    leave_out(plan.folder.root)
+    with exclusive(plan.folder), awake("installing"):
         try:
             return _install(plan, progress, allow_network)
         except BaseException as error:
@@ -94,13 +97,17 @@ def _install(plan: Plan, progress: Progress, allow_network: bool) -> Installatio
         folder.write_state(replace(was, version=VERSION, build=plan.build.key))
     with _finder(plan) as finder:
         progress.update("Looking for the packages", 0.0)
-        uv = _uv(plan, finder, progress.part(0.0, 0.03))
+        uv = None if plan.keeps_packages and plan.python else _uv(plan, finder, progress.part(0.0, 0.03))
         python = _python(plan, uv, progress.part(0.03, 0.06))
-        wheels = _wheels(plan, finder, python, progress.part(0.06, 0.72))
+        wheels = [] if plan.keeps_packages else _wheels(plan, finder, python, progress.part(0.06, 0.72))
     new = folder.root / "env.new"
     progress.update("Making the environment", 0.72)
     virtual.make_environment(new, python, uv, folder, progress)
-    virtual.fill_environment(new, wheels, python, uv, folder, progress.part(0.73, 0.92))
+    if plan.keeps_packages:
+        version = minor_of(python.version)
+        virtual.take_over(folder.packages(folder.env, version), folder.packages(new, version), progress)
+    else:
+        virtual.fill_environment(new, wheels, python, uv, folder, progress.part(0.73, 0.92))
     progress.update("Trying it", 0.92)
     tried = _try(new, folder, progress.part(0.92, 0.95))
     progress.update("Copying the library", 0.95)

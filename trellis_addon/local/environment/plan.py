@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...core.errors import EngineError
-from ...core.folders import EXTENSION
+from ...core.folders import EXTENSION, store_package
 from ...core.messages import message
+from ...core.places import is_flatpak, is_on_network, is_open_to_others, is_removable, synced_by
 from ...core.sizes import size_words
 from ...runtime.layout import LocalFolder, chosen_folder, local_folder
 from ...runtime.running import running
@@ -18,7 +19,7 @@ from ..machine.hardware import Machine, free_disk
 from .builds import TorchBuild, builds_for, choose_build
 from .lock import Wanted, Wheel, installer, load_lock, lock_id, select
 from .pip_settings import pip_settings
-from .python import VERSIONS, Python, find_python, is_blenders, look_at, managed_python
+from .python import VERSIONS, Python, find_python, is_blenders, look_at, managed_python, minor_of
 
 # Wheels unpack to about so many times their size. Measured: 1.1 to 1.5 the large ones of NVIDIA, 2.1 PyTorch with CUDA,
 # 2.5 to 4.2 all others; of PyTorch with ROCm only the result is known, 15 GB.
@@ -35,6 +36,7 @@ class Plan:
     what is still to be fetched and `disk` what is needed while installing, both in bytes and both estimates where
     PyTorch's own index has the wheels. With `obstacles`, sentences, it cannot begin; `notes` are worth knowing.
     `wheels` is the folder to take all wheels from, None for the package index. `is_done`: exactly this is installed.
+    `keeps_packages`: it is, but the Python that its environment was made from is gone: another takes them over.
     """
 
     folder: LocalFolder
@@ -47,6 +49,7 @@ class Plan:
     notes: tuple[str, ...] = ()
     wheels: Path | None = None
     is_done: bool = False
+    keeps_packages: bool = False
 
 
 def make_plan(
@@ -66,12 +69,24 @@ def make_plan(
     """
     place = local_folder() if folder is None else chosen_folder(folder)
     chosen, about_build = _build(machine, build)
-    found, about_python = _python(machine, python, wheels)
+    state = place.state()
+    lost = place.lost_python if state is not None and state.complete else ""
+    found, about_python = _python(machine, python, wheels, minor_of(state.python) if state and lost else "")
     if not (again or about_build or about_python) and _is_installed(place, chosen, found if python else None):
         return Plan(
             place, chosen, found.executable, found, 0, 0, (), (message("It is installed already."),), wheels, True
         )
-    obstacles, notes = [*_about_folder(place, machine), *about_build, *about_python], []
+    obstacles = [*_about_folder(place, machine), *about_build, *about_python]
+    notes = _about_place(place.root)
+    keeps_packages = bool(lost) and not again and _has_packages(place, chosen, found)
+    if lost:
+        notes.append(
+            message(
+                "The Python that it was made from is gone ({folder}): only the environment is made anew.", folder=lost
+            )
+            if keeps_packages
+            else message("The Python that it was made from is gone ({folder}).", folder=lost)
+        )
     if not found.executable and not about_python:
         notes.append(
             message(
@@ -84,9 +99,10 @@ def make_plan(
         obstacles.append(message("There is no folder {folder}; choose the one with the wheels.", folder=wheels))
     download = disk = 0
     try:
-        wanted = select(load_lock(), found, chosen)
+        wanted = [] if keeps_packages else select(load_lock(), found, chosen)
         tool = installer(load_lock(), found)
-        there, download = _sizes([*wanted, *([tool] if tool else [])], chosen, place)
+        tools = [tool] if tool and not (keeps_packages and found.executable) else []
+        there, download = _sizes([*wanted, *tools], chosen, place)
         download = 0 if wheels is not None else download
         disk = download + unpacked_bytes(wanted, chosen) + _SPARE
         if there:
@@ -111,7 +127,16 @@ def make_plan(
         notes.append(message("What is installed there is replaced; weights stay."))
     folder_of_wheels = wheels.absolute() if wheels is not None else None
     return Plan(
-        place, chosen, found.executable, found, download, disk, tuple(obstacles), tuple(notes), folder_of_wheels
+        place,
+        chosen,
+        found.executable,
+        found,
+        download,
+        disk,
+        tuple(obstacles),
+        tuple(notes),
+        folder_of_wheels,
+        keeps_packages=keeps_packages,
     )
 
 
@@ -120,6 +145,14 @@ def _is_installed(folder: LocalFolder, build: TorchBuild, python: Python | None)
     if state is None or not folder.is_installed or (state.build, state.lock) != (build.key, lock_id()):
         return False
     return python is None or python.version == state.python
+
+
+def _has_packages(folder: LocalFolder, build: TorchBuild, python: Python) -> bool:
+    """Whether the packages that are there are those of this plan, and its Python takes them."""
+    state, version = folder.state(), minor_of(python.version)
+    if state is None or (state.build, state.lock, minor_of(state.python)) != (build.key, lock_id(), version):
+        return False
+    return folder.packages(folder.env, version).is_dir()
 
 
 def unpacked_bytes(wanted: Sequence[Wanted], build: TorchBuild) -> int:
@@ -172,6 +205,51 @@ def _about_folder(folder: LocalFolder, machine: Machine) -> list[str]:
     return []
 
 
+def _about_place(root: Path) -> list[str]:
+    """What is worth knowing of where a folder lies: it can be installed there all the same."""
+    notes: list[str] = []
+    service = synced_by(root)
+    if service:
+        notes.append(
+            message(
+                "{service} would upload what is installed in {folder}, 25 GB with the weights; a folder outside of it "
+                "is better.",
+                service=service,
+                folder=root,
+            )
+        )
+    if is_on_network(root):
+        notes.append(
+            message("{folder} lies on another machine: everything starts slowly, and not without it.", folder=root)
+        )
+    elif is_removable(root):
+        notes.append(message("{folder} lies on a drive that can be taken out: nothing starts without it.", folder=root))
+    if not service and is_open_to_others(root):
+        notes.append(
+            message(
+                "Other users of this machine may be able to change what lies in {folder}, which runs as you; choose a "
+                "folder in your own where you do not trust them.",
+                folder=root,
+            )
+        )
+    if store_package() and "AppData" in root.parts:
+        notes.append(
+            message(
+                "{folder} is one that only this Blender of the Microsoft Store sees, and that goes with it; a folder "
+                "outside of AppData is better.",
+                folder=root,
+            )
+        )
+    if is_flatpak():
+        notes.append(
+            message(
+                "In Flatpak's sandbox there are no tools of NVIDIA's and no Pythons of this system's: what a card has "
+                "free is not known, and the machine may fall asleep meanwhile."
+            )
+        )
+    return notes
+
+
 def _build(machine: Machine, key: str) -> tuple[TorchBuild, list[str]]:
     builds = builds_for(machine)
     automatic = choose_build(machine)
@@ -190,12 +268,12 @@ def _build(machine: Machine, key: str) -> tuple[TorchBuild, list[str]]:
     ]
 
 
-def _python(machine: Machine, executable: str, wheels: Path | None) -> tuple[Python, list[str]]:
+def _python(machine: Machine, executable: str, wheels: Path | None, wanted: str) -> tuple[Python, list[str]]:
     fallback = managed_python(machine)
     if executable:
         found: Python | str | None = look_at(executable)
         return (found, []) if isinstance(found, Python) else (fallback, [str(found)])
-    found = find_python()
+    found = find_python(wanted)
     if found is not None:
         return found, []
     if wheels is not None:

@@ -21,6 +21,7 @@ from ..machine.hardware import Machine
 
 # In the order of preference: the one that the project is tested with most comes first.
 VERSIONS = ("3.11", "3.12", "3.13", "3.14")
+_PASSING = {"Cellar", "homebrew", "linuxbrew", ".linuxbrew", ".pyenv", "pyenv-win", ".asdf", "mise"}
 _TIMEOUT = 20.0  # seconds, to start a Python: a virus scanner may look at it first
 
 _PROBE = Path(__file__).parent / "inside" / "probe.py"
@@ -39,16 +40,17 @@ class Python:
     tags: tuple[str, ...]
 
 
-def find_python() -> Python | None:
-    """The best Python of this machine, or None."""
+def find_python(wanted: str = "") -> Python | None:
+    """The best Python of this machine, or None; `wanted` is a version ("3.12") that counts more than all others."""
     best: Python | None = None
     for candidate in _candidates():
         found = look_at(candidate)
         if not isinstance(found, Python):
             continue
-        if _rank(found) == 0:
+        rank = _rank(found, wanted)
+        if rank == (False, False, 0):
             return found
-        if best is None or _rank(found) < _rank(best):
+        if best is None or rank < _rank(best, wanted):
             best = found
     return best
 
@@ -139,8 +141,20 @@ def is_blenders(path: str) -> bool:
     return False
 
 
-def _rank(python: Python) -> int:
-    return VERSIONS.index(".".join(python.version.split(".")[:2]))
+def is_passing(executable: str) -> bool:
+    """Whether it goes with the next upgrade of what installed it: Homebrew's, pyenv's."""
+    return any(part in _PASSING for part in Path(os.path.realpath(executable)).parts)
+
+
+def _rank(python: Python, wanted: str) -> tuple[bool, bool, int]:
+    """The less, the better: what is wanted, what stays, and the order of the versions."""
+    version = minor_of(python.version)
+    return bool(wanted) and version != wanted, is_passing(python.executable), VERSIONS.index(version)
+
+
+def minor_of(version: str) -> str:
+    """3.12.4 -> 3.12: what packages are made for."""
+    return ".".join(version.split(".")[:2])
 
 
 def _candidates() -> Iterator[str]:
@@ -196,7 +210,7 @@ def _registered(version: str) -> list[str]:
         for root in (winreg.HKEY_CURRENT_USER, winreg.HKEY_LOCAL_MACHINE):
             try:
                 with winreg.OpenKey(root, rf"Software\Python\PythonCore\{version}\InstallPath") as key:
-                    found.append(str(Path(str(winreg.QueryValueEx(key, None)[0])) / "python.exe"))
+                    found.append(str(Path(str(winreg.QueryValueEx(key, "")[0])) / "python.exe"))
             except OSError:
                 continue
     return found

@@ -9,9 +9,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from ...core.backups import NEVER_INDEX
 from ...core.errors import EngineError
 from ...core.files import extended, patiently
 from ...core.messages import message, reason_of
+from ...core.places import is_link
 from ...core.progress import Progress
 from ...runtime.layout import PARTS, LocalFolder
 from ...runtime.running import demand_idle, exclusive
@@ -35,11 +37,11 @@ def remove(folder: LocalFolder, *, keep_weights: bool = False, progress: Progres
     with exclusive(folder):
         # half an installation must not look like one
         folder.write_state(replace(state, complete=False))
-        parts = [name for name in PARTS if name != _WEIGHTS or not keep_weights]
-        total = sum(_size(folder.root / name) for name in parts)
+        parts = [part for part in _parts(folder) if part.name != _WEIGHTS or not keep_weights]
+        total = sum(map(_size, parts))
         freed = 0
-        for name in parts:
-            for size in delete(folder.root / name):
+        for part in parts:
+            for size in delete(part):
                 freed += size
                 progress.update("Removing", freed / total if total else 1.0)
         if not holds_anything(folder):
@@ -49,7 +51,11 @@ def remove(folder: LocalFolder, *, keep_weights: bool = False, progress: Progres
 
 def size_of(folder: LocalFolder) -> int:
     """The bytes that `remove` would free."""
-    return sum(_size(folder.root / name) for name in PARTS)
+    return sum(map(_size, _parts(folder)))
+
+
+def _parts(folder: LocalFolder) -> list[Path]:
+    return [*(folder.root / name for name in PARTS), folder.elsewhere]
 
 
 def holds_anything(folder: LocalFolder) -> bool:
@@ -66,7 +72,7 @@ def drop_root(folder: LocalFolder) -> None:
 
 def give_folder_up(folder: LocalFolder) -> None:
     """Make the folder nobody's; `running.exclusive` takes it away then."""
-    for path in (folder.state_file.with_suffix(".new"), folder.state_file):
+    for path in (folder.root / NEVER_INDEX, folder.state_file.with_suffix(".new"), folder.state_file):
         for _ in delete(path):
             pass
 
@@ -81,12 +87,12 @@ def delete(path: Path) -> Iterator[int]:
         facts = path.lstat()
     except OSError:
         return
-    if stat.S_ISDIR(facts.st_mode) and not _is_junction(facts):
+    if stat.S_ISDIR(facts.st_mode) and not is_link(facts):
         for name in _names(path):
             yield from delete(path / name)
         _insist(path.rmdir, path)
         return
-    _insist(path.rmdir if _is_junction(facts) else path.unlink, path)
+    _insist(path.rmdir if stat.S_ISDIR(facts.st_mode) else path.unlink, path)
     yield facts.st_size
 
 
@@ -137,13 +143,8 @@ def _size(path: Path) -> int:
     """The bytes below a path; links count as themselves."""
     try:
         facts = path.lstat()
-        if not stat.S_ISDIR(facts.st_mode) or _is_junction(facts):
+        if not stat.S_ISDIR(facts.st_mode) or is_link(facts):
             return facts.st_size
         return sum(_size(path / name) for name in os.listdir(path))
     except OSError:
         return 0
-
-
-def _is_junction(facts: os.stat_result) -> bool:
-    """Windows' other kind of link to a folder, which says that it is one."""
-    return bool(getattr(facts, "st_file_attributes", 0) & getattr(stat, "FILE_ATTRIBUTE_REPARSE_POINT", 0))

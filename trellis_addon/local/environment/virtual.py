@@ -122,6 +122,28 @@ def fill_environment(
         discard_folder(folder.cache / "uv")
 
 
+def take_over(packages: Path, target: Path, progress: Progress) -> None:
+    """Put the packages of one environment into another of the same version, which share their bytes where they can.
+
+    Raises `EngineError`.
+    """
+
+    def share(source: str, sink: str) -> str:
+        progress.check()
+        try:
+            os.link(source, sink)
+        except OSError:  # a file system that knows no links, or what is there already
+            shutil.copy2(source, sink)
+        return sink
+
+    try:
+        shutil.copytree(packages, target, symlinks=True, copy_function=share, dirs_exist_ok=True)
+    except (OSError, shutil.Error) as error:
+        raise EngineError(
+            "The packages could not be installed ({reason}); remove what is there and install again.", reason=error
+        ) from error
+
+
 def _fill_by_pip(
     env: Path, packages: Sequence[str], python: Python, folder: LocalFolder, progress: Progress, total: int
 ) -> None:

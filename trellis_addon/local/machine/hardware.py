@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import ctypes
+import os
 import platform
+import re
 import shutil
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...core.memory import machine_memory
 from ...core.processes import ask, find_program
 
 _TIMEOUT = 10.0  # seconds; a driver that wakes up takes a few
@@ -28,7 +31,8 @@ class Card:
     """A graphics card. `total` and `free` in bytes.
 
     `kind` is "nvidia", "amd", "apple" or "intel". `index` is the number its own runtime gives it. `capability` is
-    CUDA's compute capability ("8.9"), or the name of AMD's target ("gfx1100").
+    CUDA's compute capability ("8.9"), or the name of AMD's target ("gfx1100"). `is_asked` is False for one of NVIDIA's
+    that only the system tells of; it then has no driver of NVIDIA's where `driver` is a name ("nouveau").
     """
 
     name: str
@@ -38,35 +42,39 @@ class Card:
     free: int = 0
     driver: str = ""
     capability: str = ""
+    is_asked: bool = True
 
 
 @dataclass(frozen=True)
 class Machine:
-    """`system` is "linux", "windows" or "macos", `arch` "x86_64" or "arm64"; `memory` and `memory_free` in bytes."""
+    """`system` is "linux", "windows" or "macos", `arch` "x86_64" or "arm64"; `memory` and `memory_free` in bytes.
+
+    `is_translated`: this program is one for Intel's processors, on a Mac that has Apple's.
+    """
 
     system: str
     arch: str
     cards: tuple[Card, ...] = ()
     memory: int = 0
     memory_free: int = 0
+    is_translated: bool = False
 
 
 def find_machine() -> Machine:
     """This machine; its cards in the order of use: NVIDIA's, AMD's, Apple's, Intel's, each by its number."""
     system = {"win32": "windows", "darwin": "macos"}.get(sys.platform, "linux")
     arch = "arm64" if platform.machine().lower() in ("arm64", "aarch64") else "x86_64"
-    memory, free = _memory(system)
+    memory, free = machine_memory()
     cards = _nvidia()
     if system == "macos":
         cards += _apple(arch, memory, free)
     elif system == "windows":
-        cards += _windows_others()
+        cards = (cards or _windows_nvidia()) + _windows_others()
     else:
-        cards += _linux_others()
+        cards = (cards or _linux_nvidia()) + _linux_others()
     order = ("nvidia", "amd", "apple", "intel")
-    return Machine(
-        system, arch, tuple(sorted(cards, key=lambda card: (order.index(card.kind), card.index))), memory, free
-    )
+    cards.sort(key=lambda card: (order.index(card.kind), card.index))
+    return Machine(system, arch, tuple(cards), memory, free, system == "macos" and arch != "arm64" and _is_translated())
 
 
 def free_disk(path: Path) -> int:
@@ -81,6 +89,9 @@ def free_disk(path: Path) -> int:
 
 # --- NVIDIA ---
 
+_NVIDIA = "NVIDIA graphics"  # one that nobody names
+_NVIDIA_TIMEOUT = 30.0  # seconds: the first call after a start of Windows has taken more than ten
+
 
 def nvidia_smi() -> str | None:
     """The whole path of NVIDIA's tool; None where it is not installed."""
@@ -92,8 +103,10 @@ def _nvidia() -> list[Card]:
     if tool is None:
         return []
     fields = "index,name,memory.total,memory.free,driver_version,compute_cap"
-    told = ask([tool, f"--query-gpu={fields}", "--format=csv,noheader,nounits"], _TIMEOUT)
-    if told is None:  # a driver from before 2021 does not know compute_cap and refuses the whole question
+    began = time.monotonic()
+    told = ask([tool, f"--query-gpu={fields}", "--format=csv,noheader,nounits"], _NVIDIA_TIMEOUT)
+    # a driver from before 2021 does not know compute_cap and refuses the whole question
+    if told is None and time.monotonic() - began < _NVIDIA_TIMEOUT:
         told = ask([tool, f"--query-gpu={fields.rpartition(',')[0]}", "--format=csv,noheader,nounits"], _TIMEOUT)
     rows = csv.reader((told or "").splitlines(), skipinitialspace=True)
     return [card for row in rows if (card := _nvidia_card(row)) is not None]
@@ -113,6 +126,25 @@ def _nvidia_card(row: list[str]) -> Card | None:
         driver=driver if driver[:1].isdigit() else "",
         capability=capability[0] if capability and capability[0][:1].isdigit() else "",
     )
+
+
+def _linux_nvidia(proc: Path = Path("/proc/driver/nvidia"), devices: Path = Path("/sys/bus/pci/devices")) -> list[Card]:
+    """NVIDIA's cards as the kernel knows them: in a sandbox such as Flatpak, or without the driver's tools."""
+    said = re.search(r"\b\d{3}\.\d+(\.\d+)?\b", _read(proc / "version"))
+    found: list[Card] = []
+    for about in sorted(proc.glob("gpus/*/information")):
+        model = re.search(r"^Model:\s*(.+)$", _read(about), re.M)
+        name = model[1].strip() if model else _NVIDIA
+        found.append(Card(name, "nvidia", len(found), driver=said[0] if said else "", is_asked=False))
+    if found:
+        return found
+    for device in sorted(devices.glob("*")):
+        # a display controller, which a card's sound and USB are not
+        if _read(device / "vendor") == "0x10de" and _read(device / "class").startswith("0x03"):
+            driver = Path(os.path.realpath(device / "driver")).name if (device / "driver").exists() else "none"
+            driver = said[0] if said and driver == "nvidia" else driver
+            found.append(Card(_pci_name(device) or _NVIDIA, "nvidia", len(found), driver=driver, is_asked=False))
+    return found
 
 
 # --- Linux: what the kernel's drivers say ---
@@ -188,6 +220,25 @@ def _windows_others() -> list[Card]:
     return found
 
 
+def _windows_nvidia() -> list[Card]:
+    """NVIDIA's cards of the registry, where their own tool says nothing: it is not there, or hangs."""
+    found: list[Card] = []
+    for values in _adapters():
+        name, maker = str(values.get("DriverDesc", "")), str(values.get("ProviderName", ""))
+        if "nvidia" in f"{maker} {name}".lower():
+            number = _nvidia_version(str(values.get("DriverVersion", "")))
+            total = values.get("HardwareInformation.qwMemorySize", 0)
+            memory = total if isinstance(total, int) else 0
+            found.append(Card(name or _NVIDIA, "nvidia", len(found), memory, 0, number, is_asked=False))
+    return found
+
+
+def _nvidia_version(version: str) -> str:
+    """Windows counts NVIDIA's driver 576.80 as 32.0.15.7680: its last five digits."""
+    digits = "".join(version.split(".")[-2:])[-5:]
+    return f"{digits[:3]}.{digits[3:]}" if len(digits) == 5 and digits.isdigit() else ""
+
+
 def _adapters() -> list[dict[str, object]]:
     found: list[dict[str, object]] = []
     if sys.platform == "win32":
@@ -215,45 +266,9 @@ def _apple(arch: str, memory: int, free: int) -> list[Card]:
     return [Card(name, "apple", 0, memory, free, platform.mac_ver()[0])]
 
 
-# --- memory ---
-
-
-def _memory(system: str) -> tuple[int, int]:
-    if system == "windows":
-        return _windows_memory()
-    if system == "macos":
-        total = _whole(ask(["/usr/sbin/sysctl", "-n", "hw.memsize"], _TIMEOUT) or "")
-        return total, _macos_free()
-    pairs = dict(line.split(":", 1) for line in _read(Path("/proc/meminfo")).splitlines() if ":" in line)
-    total, free = (_whole(pairs.get(name, "").removesuffix("kB")) * 1024 for name in ("MemTotal", "MemAvailable"))
-    return total, free
-
-
-def _macos_free() -> int:
-    lines = (ask(["/usr/bin/vm_stat"], _TIMEOUT) or "").splitlines()
-    page = _whole("".join(filter(str.isdigit, lines[0]))) if lines else 0
-    wanted = ("Pages free", "Pages inactive", "Pages purgeable", "Pages speculative")
-    return page * sum(_whole(line.rpartition(":")[2].strip(" .")) for line in lines if line.startswith(wanted))
-
-
-class _MemoryStatus(ctypes.Structure):
-    """MEMORYSTATUSEX of the Windows API."""
-
-    _fields_ = [
-        ("length", ctypes.c_uint32),
-        ("load", ctypes.c_uint32),
-        *(
-            (name, ctypes.c_uint64)
-            for name in ("total", "free", "page", "page_free", "virtual", "virtual_free", "more")
-        ),
-    ]
-
-
-def _windows_memory() -> tuple[int, int]:
-    status = _MemoryStatus(length=ctypes.sizeof(_MemoryStatus))
-    if sys.platform == "win32":
-        ctypes.windll.kernel32.GlobalMemoryStatusEx(ctypes.byref(status))
-    return int(status.total), int(status.free)
+def _is_translated() -> bool:
+    """Whether this program for Intel's processors runs on one of Apple's, by Rosetta."""
+    return (ask(["/usr/sbin/sysctl", "-n", "sysctl.proc_translated"], _TIMEOUT) or "").strip() == "1"
 
 
 # --- small things ---

@@ -13,6 +13,7 @@ from pathlib import Path
 import bpy
 from mathutils import Vector
 
+from ...core.awake import awake
 from ...core.errors import EngineError, InputError
 from ...core.progress import Progress
 from ...formats.glb.scenes import scaled
@@ -75,7 +76,8 @@ def rebuild(
     arguments = [str(source), "--output", str(target), "--resolution", str(resolution)]
     arguments += ["--texture-size", str(texture_size), "--faces", str(faces), "--report"]
     progress.update("Rebuilding", 0.0)
-    what = run_child(".geometry.finish.rebake", arguments, progress.check, progress.update)
+    with awake("rebaking"):
+        what = run_child(".geometry.finish.rebake", arguments, progress.check, progress.update)
     if what:
         raise EngineError("The objects could not be rebuilt: {what}", what=what)
 
