@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import bpy
 from bpy.props import BoolProperty, EnumProperty, StringProperty
 
+from . import handover
 from .variables import LOCAL_FOLDER, LOCAL_PYTHON, WEIGHTS
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 # Functions, and no lambdas: what Blender makes of an annotation has not this module's names.
 def _use_folders(self: LocalProperties, context: bpy.types.Context) -> None:
     tell_library(self)
+    handover.keep(self)
     _look_again(self, context)
 
 

@@ -10,7 +10,7 @@ from bpy.props import BoolProperty, EnumProperty, FloatProperty, StringProperty
 from ..trellis_addon.core.addresses import complete
 from ..trellis_addon.core.errors import FieldError
 from ..trellis_addon.core.keys import find_key
-from . import logs
+from . import handover, logs
 from .local_properties import LocalProperties, tell_library
 from .name import EXTENSION
 from .numbers import is_place, number_of, saved_number
@@ -42,6 +42,7 @@ def _name_library(stored: Preferences) -> None:
 # Functions, and no lambdas: what Blender makes of an annotation has not this module's names.
 def _use_data_folder(self: Preferences, context: bpy.types.Context) -> None:
     DATA_FOLDER.use(bpy.path.abspath(self.data_folder))
+    handover.keep(self)
 
 
 def _tidy_service_url(self: Preferences, context: bpy.types.Context) -> None:
@@ -188,6 +189,7 @@ def backend_for_job(job):  # type: ignore[no-untyped-def]
 def tell_library_all(stored: Preferences) -> None:
     """What is set counts from now on, and what an older version has set."""
     _name_library(stored)
+    handover.take(stored)
     DATA_FOLDER.use(bpy.path.abspath(stored.data_folder))
     tell_library(stored)
     logs.set_level(stored.log_level)

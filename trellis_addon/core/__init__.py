@@ -9,6 +9,7 @@ configuration   what this machine says of how the library is to run; the only re
 folders         where this package lies, and where it keeps things on the user's machine
 addresses       web addresses as people write them
 output          files where somebody asked for them: tried before the work, written whole or not
+database        SQLite files that several versions share: their numbers, and the steps between them
 disk            telling a full disk from all else
 sizes           numbers of bytes in words
 device_faults   what the errors of a device mean, whatever class they come in
