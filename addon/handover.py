@@ -1,4 +1,4 @@
-"""What outlasts an installation: the folders that were chosen in the preferences, none of them a secret, in a small file.
+"""What outlasts an installation: the folders that were chosen in the preferences, in a small file; nothing secret.
 
 Blender keeps preferences by the repository that the extension came from: who has dropped a zip onto it first and
 subscribes later starts with empty ones, and 25 GB would be downloaded a second time. So what was chosen is written into
@@ -35,15 +35,14 @@ def keep(stored: Any) -> None:
 
 
 def take(stored: Any) -> None:
-    """Begin with what a former installation has chosen, as far as it is still there; else write down what is chosen."""
+    """Empty preferences begin with what a former installation has chosen; others see that theirs is written down."""
     if any(_chosen(stored).values()):
         if not _file().exists():  # of a version before this one
             keep(stored)
         return
     for name, path in _kept().items():
-        if Path(path).exists():
-            log.info("As a former installation had it: %s is %s", name, path)
-            setattr(stored, name, path)
+        log.info("As a former installation had it: %s is %s", name, path)
+        setattr(stored, name, path)
 
 
 def _chosen(stored: Any) -> dict[str, str]:

@@ -36,8 +36,8 @@ class Left:
 
     @property
     def jobs(self) -> dict[str, dict[str, Any]]:
-        """The jobs by their names, as the release saw them; those of a batch are called after their pictures."""
-        return {job["name"]: job for job in (*self.said["jobs"], *self.said["blender"]["batch"]["jobs"])}
+        """The jobs that were sent without Blender, by their names, as the release saw them."""
+        return {job["name"]: job for job in self.said["jobs"]}
 
     def install(self) -> None:
         """Put the extension of today where that release was."""
