@@ -68,7 +68,7 @@ def main() -> None:
         subprocess.run(["tar", "-x", "-C", str(code)], check=True, input=archive.stdout)
         shutil.copy(__file__, root / "writer.py")
         command = [options.python, str(root / "writer.py"), str(code), str(root)]
-        subprocess.run(command, check=True, env=_environment(code, root))
+        subprocess.run(command, cwd=root, check=True, env=_environment(code, root))
         (root / "writer.py").unlink()
         said = json.loads((root / "said.json").read_text(encoding="utf-8"))
         if said["version"] != options.version:
@@ -110,6 +110,7 @@ def write(code: Path, root: Path) -> None:
 
     (root / "home").mkdir()
     said: dict[str, Any] = {"version": trellis_addon.__version__, "root": str(root), "written": time.time()}
+    _keep_code(code, root / "code")
     pictures = _pictures(root / "pictures")
     said["local"] = _local_folder(root)
     said["jobs"], uuids = _jobs(root, pictures)
@@ -117,6 +118,23 @@ def write(code: Path, root: Path) -> None:
     (root / "said.json").write_text(json.dumps(said, indent=1, sort_keys=True), encoding="utf-8")
     sys.stdout.flush()
     os._exit(0)  # as a crash would: nobody tidies up, and what is under way stays so
+
+
+def _keep_code(code: Path, target: Path) -> None:
+    """What of the release's library reads and writes the list of jobs, to run it beside a later one."""
+    listing = """
+import sys, trellis_addon.api, trellis_addon.jobs, trellis_addon.service.journal
+for name, module in sys.modules.items():
+    if name.partition(".")[0] == "trellis_addon":
+        print(module.__file__)
+"""
+    command = [sys.executable, "-c", listing]
+    done = subprocess.run(command, cwd=code, check=True, capture_output=True, text=True, encoding="utf-8")
+    data = [str(path) for path in (code / "trellis_addon").rglob("*.json")]
+    for path in map(Path, (*done.stdout.splitlines(), *data)):
+        place = target / path.relative_to(code)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, place)
 
 
 def _either(*names: str) -> Any:
@@ -380,7 +398,7 @@ def _blender(code: Path, root: Path, pictures: dict[str, Path], uuids: dict[str,
     bpy.ops.wm.save_as_mainfile(filepath=str(root / "scene.blend"), compress=True)
     said["preferences"] = _preferences(bpy, root)
     said["enumerations"] = enumerations(bpy)
-    said["batch"] = _batch(root)
+    said["batch"] = _batch(root, pictures)
     return said
 
 
@@ -470,7 +488,7 @@ def enumerations(bpy: Any) -> dict[str, dict[str, int]]:
     state = bpy.context.scene.trellis2
     structures = [state.bl_rna, state.settings.bl_rna, image.trellis2.bl_rna]
     structures += [getattr(bpy.ops.trellis2, name).get_rna_type() for name in dir(bpy.ops.trellis2)]
-    structures += [one.preferences.bl_rna for name, one in bpy.context.preferences.addons.items() if name == EXTENSION]
+    structures.append(bpy.types.AddonPreferences.bl_rna_get_subclass_py("TRELLIS2_AP_preferences").bl_rna)
     return {
         f"{structure.identifier}.{name}": {item.identifier: item.value for item in prop.enum_items_static}
         for structure in structures
@@ -479,14 +497,17 @@ def enumerations(bpy: Any) -> dict[str, dict[str, int]]:
     }
 
 
-def _batch(root: Path) -> dict[str, Any]:
+def _batch(root: Path, pictures: dict[str, Path]) -> dict[str, Any]:
     """A batch at the paid API, by the command line."""
     from trellis_addon.jobs import JobStore
 
     known = {job.uuid for job in JobStore().recent()}
     cli = _either("trellis_addon.cli.commands", "trellis_addon.cli")
-    output = root / "batch.blend"
-    command = ["batch", str(root / "pictures"), "--output", str(output), "--backend", "remote", "--resolution", "512"]
+    output, folder = root / "batch.blend", root / "batch"
+    folder.mkdir()
+    for name in ("kettle", "vase"):
+        shutil.copy(pictures[name], folder)
+    command = ["batch", str(folder), "--output", str(output), "--backend", "remote", "--resolution", "512"]
     code = cli.main(command)
     assert code == 0, code
     return {"jobs": [_facts_of(job) for job in JobStore().recent() if job.uuid not in known]}
