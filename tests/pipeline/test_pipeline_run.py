@@ -193,6 +193,24 @@ def test_preprocessing_crops_on_black() -> None:
     assert max(preprocess_image(large).size) <= 1024
 
 
+def test_a_subject_in_a_large_picture_is_seen_in_all_its_pixels() -> None:
+    """Stripes a pixel wide: they are there after cropping, and grey after reducing the whole picture first."""
+    image = Image.new("RGBA", (2000, 1200))
+    stripes = np.zeros((500, 500, 4), np.uint8)
+    stripes[:, ::2, :3] = 255
+    stripes[:, :, 3] = 255
+    image.paste(Image.fromarray(stripes, "RGBA"), (1300, 400))
+    seen = preprocess_image(image)
+    assert abs(seen.width - 500) <= 2
+    inner = np.asarray(seen)[100:400, 100:400].astype(int)
+    assert np.abs(np.diff(inner, axis=1)).min() == 255
+    reduced = preprocess_image(image, reduce_first=True)
+    assert abs(reduced.width - 256) <= 2
+    larger = Image.new("RGBA", (2000, 1600))
+    larger.paste((9, 9, 9, 255), (100, 50, 1900, 1500))
+    assert preprocess_image(larger).size == (1024, 1024)
+
+
 def test_short_memory_makes_512_of_a_cascade(
     pipeline: Pipeline, picture: Image.Image, monkeypatch: pytest.MonkeyPatch, result: PipelineResult
 ) -> None:

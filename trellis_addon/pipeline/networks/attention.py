@@ -153,7 +153,8 @@ class CrossAttention(nn.Module):
     def keys_values(self, context: Tensor) -> tuple[Tensor, Tensor]:
         """Context (B, L, Mc) -> keys and values (B, L, H, D): the same at all steps of a run."""
         k, v = self.to_kv(context).unflatten(-1, (2, self.heads, -1)).unbind(-3)
-        return self.k_rms_norm(k).to(v.dtype), v
+        # copies: a view would keep all that `to_kv` gave, half of it keys as they were before their norm
+        return self.k_rms_norm(k).to(v.dtype).contiguous(), v.contiguous()
 
     def without_context(self) -> Tensor:
         """The answer (M,) to any query when the context is all zeros.

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, fields
 from typing import Any, TypeVar
 
@@ -15,6 +16,8 @@ from torch import Tensor, nn
 from ...core.errors import EngineError
 from ...core.messages import message
 from ..configs import DTYPE_NAMES
+
+log = logging.getLogger(__name__)
 
 C = TypeVar("C")
 
@@ -64,17 +67,20 @@ def layer_norm(x: Tensor, weight: Tensor | None = None, bias: Tensor | None = No
     return F.layer_norm(x.float(), x.shape[-1:], weight, bias, eps).to(x.dtype)
 
 
-def parse(config: type[C], args: Any, where: str) -> C:
+def parse(config: type[C], args: Any, where: str, *, may_have_more: bool = False) -> C:
     """A configuration of JSON's `args`: every key known, every type right, none missing.
 
-    `where` names the file for the sentence of the `EngineError` that is raised otherwise.
+    `where` names the file for the sentence of the `EngineError` that is raised otherwise. Where `may_have_more`, a key
+    that is not known is a warning in the log: right for what describes no network, whose weights would tell.
     """
     if not isinstance(args, Mapping):
         raise EngineError("{where} is not the configuration of a model: expected an object of settings.", where=where)
     hints = typing.get_type_hints(config)
     known = {field.name: field for field in fields(config)}  # type: ignore[arg-type]
     unknown = sorted(set(args) - set(known))
-    if unknown:
+    if unknown and may_have_more:
+        tell_unknown(where, unknown)
+    elif unknown:
         raise EngineError(
             '{where} has the setting "{setting}", which this version does not know; update the add-on.',
             where=where,
@@ -94,6 +100,12 @@ def parse(config: type[C], args: Any, where: str) -> C:
         return config(**values)
     except ValueError as error:
         raise EngineError("{where}: {reason}.", where=where, reason=error) from None
+
+
+def tell_unknown(where: str, keys: Sequence[str]) -> None:
+    """A warning in the log that a file has settings which this version does not know, and goes without."""
+    if keys:
+        log.warning("%s has settings that this version does not know and ignores: %s", where, ", ".join(keys))
 
 
 def _checked(value: Any, kind: Any, what: str) -> Any:

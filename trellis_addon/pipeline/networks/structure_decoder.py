@@ -113,9 +113,10 @@ class SparseStructureDecoder(Network):
 def occupied_voxels(logits: Tensor, pool: int = 1) -> Tensor:
     """The voxels whose logit is positive, int32 (N, 4) = (b, x, y, z) in lexicographic order.
 
-    With `pool` > 1 on a grid coarser by that factor, where any occupied voxel counts.
+    With `pool` > 1, by which the side must divide, on a grid coarser by that factor, where any occupied voxel counts.
     """
-    occupied = logits[:, 0] > 0
-    if pool > 1:
-        occupied = F.max_pool3d(occupied[:, None].float(), pool, pool)[:, 0] > 0
+    occupied = (logits[:, 0] > 0).float()
+    if pool > 1:  # not by max_pool3d, which Metal has had only since PyTorch 2.9
+        for axis in (1, 2, 3):
+            occupied = occupied.unflatten(axis, (-1, pool)).amax(axis + 1)
     return occupied.nonzero().int()
