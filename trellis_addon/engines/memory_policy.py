@@ -34,6 +34,11 @@ class Attempt:
     share: float = 1.0
     notes: tuple[str, ...] = ()
 
+    @property
+    def is_lowered(self) -> bool:
+        """Whether it makes another resolution than was asked for."""
+        return bool(self.notes)
+
 
 def make_within_memory(
     make: Callable[[Attempt], T],

@@ -77,7 +77,9 @@ class Trellis2Engine:
         from ..geometry.finish.finish import finish
 
         settings, progress, self._memory_share = attempt.settings, attempt.progress, attempt.share
-        result = self.voxels(image, settings, seed, progress.part(0.0, _SAMPLING), latents)
+        result = self.voxels(
+            image, settings, seed, progress.part(0.0, _SAMPLING), latents, is_lowered=attempt.is_lowered
+        )
         notes = (kept.notes if kept is not None else ()) + attempt.notes + result.notes
         for note in attempt.notes + result.notes:
             log.warning("%s", note)
@@ -118,6 +120,8 @@ class Trellis2Engine:
         seed: int,
         progress: Progress,
         latents: bytes | None = None,
+        *,
+        is_lowered: bool = False,
     ) -> PipelineResult:
         """What finishing starts from: sampled of a picture, or of kept latents, with their texture sampled again where
         there is a picture as well. Raises as `generate` does, and `DeviceMemoryError` at once where the memory does not
@@ -127,7 +131,7 @@ class Trellis2Engine:
             self._pipeline = self._load()
         self._pipeline.memory_share = self._memory_share
         with _device_of(self._pipeline):
-            return _voxels(self._pipeline, image, settings, seed, progress, latents)
+            return _voxels(self._pipeline, image, settings, seed, progress, latents, is_lowered)
 
     def release(self) -> None:
         """Drop every network and give the device's memory back."""
@@ -160,11 +164,12 @@ def _voxels(
     seed: int,
     progress: Progress,
     latents: bytes | None,
+    is_lowered: bool,
 ) -> PipelineResult:
     if latents is None:
         if image is None:
             raise EngineError("There is neither a picture nor latents to make an asset of.")
-        return pipeline.run(image, settings, seed, progress)
+        return pipeline.run(image, settings, seed, progress, is_lowered=is_lowered)
     from ..pipeline.result import Latents
 
     kept = Latents.from_bytes(latents)

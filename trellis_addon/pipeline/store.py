@@ -1,5 +1,9 @@
 """The networks of one pipeline on one device: loaded when used, dropped when the memory is needed for others.
 
+A run uses them in an order that is known, and the next run in the same one: dropped is the one that will be needed last
+(Belady, A study of replacement algorithms, 1966). The one that was used last longest ago would be the worst choice: in
+a cycle that is the next one.
+
 A dropped network is read again from its file, which the system keeps in main memory as long as there is room: that is
 the copy beside the device, and there is no other.
 """
@@ -7,7 +11,7 @@ the copy beside the device, and there is no other.
 from __future__ import annotations
 
 import gc
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -80,10 +84,17 @@ class ModelStore:
         self.budget = budget
         self._load = source.load
         self._resident: dict[str, Network] = {}  # least recently used first
+        self._course: tuple[str, ...] = ()
+        self._place = 0  # in the course, of the next use
+
+    def expect(self, course: Sequence[str]) -> None:
+        """The names of the networks in the order in which they will be used, over and over."""
+        self._course, self._place = tuple(course), 0
 
     def use(self, name: str, activations: int = 0) -> Network:
         """The network, with room for `activations` bytes beside it as far as dropping others makes room."""
         network = self._resident.pop(name, None)
+        self._place += self._distance(name) + 1 if name in self._course else 0
         self._make_room(self.outline(name).weights + activations)
         if network is None:
             network = self._load(name)
@@ -103,10 +114,16 @@ class ModelStore:
     def _make_room(self, needed: int) -> None:
         dropped = False
         while self._resident and needed + sum(self.outline(n).weights for n in self._resident) > self.budget.total:
-            del self._resident[next(iter(self._resident))]
+            del self._resident[max(self._resident, key=self._distance)]  # of several, the least recently used
             dropped = True
         if dropped:
             _release(self.device)
+
+    def _distance(self, name: str) -> int:
+        """How many uses of others are expected before the next one of this network."""
+        length = len(self._course)
+        steps = (i for i in range(length) if self._course[(self._place + i) % length] == name)
+        return next(steps, length)
 
 
 def choose_device(name: str = "auto") -> torch.device:
