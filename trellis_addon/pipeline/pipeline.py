@@ -40,12 +40,13 @@ from .networks.structure_decoder import SparseStructureDecoder, occupied_voxels
 from .networks.structure_flow import SparseStructureFlowModel
 from .networks.vae_decoder import FlexiDualGridVaeDecoder, SparseUnetVaeDecoder, to_material
 from .numerics import exactly
+from .precision import BFLOAT16
 from .preprocess import preprocess_image
 from .repository import IMAGE_MODEL, PipelineConfig, Repository
 from .request import Request, request_of
 from .result import Latents, PipelineResult, on_cpu, to_numpy
 from .samplers import SamplerSettings
-from .store import FolderSource, ModelStore, choose_device
+from .store import FolderSource, ModelStore, choose_device, device_precision
 
 log = logging.getLogger(__name__)
 
@@ -84,19 +85,22 @@ class Pipeline:
     ) -> Self:
         """The model in a local copy of its repository.
 
-        `device` "auto" is CUDA (or ROCm), else Metal, else the CPU. `dtype` of the networks' torsos: None is what the
-        checkpoints ask for (bfloat16 flows, float16 decoders), and float32 on a CPU. `memory_budget` in bytes; None is
-        what is free on the device. Raises `EngineError`.
+        `device` "auto" is CUDA (or ROCm), else Metal, else the CPU. `dtype` of the networks' torsos: None is what suits
+        the device (`precision`): what the checkpoints ask for, bfloat16 flows and float16 decoders, or float16, or
+        float32. `memory_budget` in bytes; None is what is free on the device. Raises `EngineError`.
         """
         where = choose_device(device) if isinstance(device, str) else device
         torso = DTYPES.get(dtype) if isinstance(dtype, str) else dtype
         if isinstance(dtype, str) and torso is None:
             raise EngineError('There is no dtype "{dtype}"; use {allowed}.', dtype=dtype, allowed=list(DTYPES))
-        if torso is None and where.type == "cpu":
-            torso = torch.float32
+        is_packed = False
+        if torso is None:
+            suits = device_precision(where)
+            torso = None if suits.flows == BFLOAT16 else DTYPES[suits.flows]  # None leaves the decoders' own type alone
+            is_packed = suits.is_packed
         repository = Repository(Path(folder))
         budget = device_budget(where) if memory_budget is None else Budget(memory_budget)
-        store = ModelStore(FolderSource(repository, where, torso), where, budget)
+        store = ModelStore(FolderSource(repository, where, torso, is_packed), where, budget)
         measure = (lambda: device_budget(where)) if memory_budget is None else None
         return cls(store, cls._config_of(repository), measure)
 

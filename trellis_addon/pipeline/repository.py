@@ -164,12 +164,16 @@ class Repository:
         network, config = CLASSES[wanted]
         return network, parse(config, data.get("args"), str(path))
 
-    def load(self, name: str, device: torch.device, torso: torch.dtype | None = None) -> Network:
-        """A model with its weights on `device`; `torso` overrides the 16-bit dtype that its JSON asks for."""
+    def load(
+        self, name: str, device: torch.device, torso: torch.dtype | None = None, is_packed: bool = False
+    ) -> Network:
+        """A model with its weights on `device`; `torso` overrides the 16-bit dtype that its JSON asks for, which its
+        weights keep where `is_packed`."""
         if name == IMAGE_MODEL:
             return self.load_image_model(device)
         network, config = self.description(name)
-        return load_network(lambda: network(config), self.stem(name).with_suffix(".safetensors"), device, torso)
+        path = self.stem(name).with_suffix(".safetensors")
+        return load_network(lambda: network(config), path, device, torso, is_packed=is_packed)
 
     def load_image_model(self, device: torch.device) -> DINOv3:
         """DINOv3 with its weights on `device`."""

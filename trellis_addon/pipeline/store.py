@@ -20,6 +20,7 @@ import torch
 from ..core.errors import EngineError
 from .memory import Budget
 from .networks.network import Network, full_size
+from .precision import Precision, precision_of
 from .repository import IMAGE_MODEL, Repository
 
 
@@ -41,21 +42,28 @@ class AnySource(Protocol):
 
 
 class FolderSource:
-    """Networks of a repository's files, for one device; `torso` overrides the 16-bit dtype that the files ask for."""
+    """Networks of a repository's files, for one device.
 
-    def __init__(self, repository: Repository, device: torch.device, torso: torch.dtype | None) -> None:
+    `torso` overrides the 16-bit dtype that the files ask for, which the weights keep where `is_packed`.
+    """
+
+    def __init__(
+        self, repository: Repository, device: torch.device, torso: torch.dtype | None, is_packed: bool = False
+    ) -> None:
         self.repository = repository
         self.device = device
         self.torso = torso
+        self.is_packed = is_packed
         self._outlines: dict[str, Outline] = {}
 
     def load(self, name: str) -> Network:
-        return self.repository.load(name, self.device, self.torso)
+        return self.repository.load(name, self.device, self.torso, self.is_packed)
 
     def outline(self, name: str) -> Outline:
         if name not in self._outlines:
             network, config = self.repository.description(name)
-            weights, torso = full_size(network, config, None if name == IMAGE_MODEL else self.torso)
+            chosen = None if name == IMAGE_MODEL else self.torso
+            weights, torso = full_size(network, config, chosen, self.is_packed)
             self._outlines[name] = Outline(config, weights, torso.itemsize)
         return self._outlines[name]
 
@@ -138,6 +146,18 @@ def choose_device(name: str = "auto") -> torch.device:
     if not there.get(device.type, False):
         raise EngineError('This machine\'s PyTorch has no "{type}" device; use auto or cpu.', type=device.type)
     return device
+
+
+def device_precision(device: torch.device) -> Precision:
+    """Which numbers a device computes in, by what it says of itself."""
+    if device.type != "cuda":
+        return precision_of({"mps": "apple"}.get(device.type, "cpu"))
+    name = torch.cuda.get_device_name(device)
+    if torch.version.hip is not None:
+        target = getattr(torch.cuda.get_device_properties(device), "gcnArchName", "")
+        return precision_of("amd", str(target).partition(":")[0], name)
+    major, minor = torch.cuda.get_device_capability(device)
+    return precision_of("nvidia", f"{major}.{minor}", name)
 
 
 def _release(device: torch.device) -> None:

@@ -14,6 +14,7 @@ from ..core.errors import EngineError
 from ..core.folders import PACKAGE
 from ..core.messages import message, reason_of
 from ..core.progress import Progress
+from .device_variables import device_variables
 from .layout import local_folder
 
 # Blender's Python runs isolated and ignores PYTHONPATH: the child takes its paths from its arguments.
@@ -45,7 +46,8 @@ def start_child(module: str, arguments: list[str], *, is_local: bool = False, **
     """Start `main(arguments)` of a module of this package (".cli") in a process of its own; text streams.
 
     `is_local` takes the local backend's Python, which has packages of its own. Where that is the installed one, the
-    library's code is run from its folder as well, and whatever the process writes on its own account lies there.
+    library's code is run from its folder as well, and whatever the process writes on its own account lies there. Its
+    environment says how PyTorch is to use the device, should it load it (`device_variables`).
     Raises `EngineError` where that Python cannot be started.
     """
     python = local_python() if is_local else sys.executable
@@ -63,6 +65,7 @@ def start_child(module: str, arguments: list[str], *, is_local: bool = False, **
         paths = [str(PACKAGE.parent)]
         if python == sys.executable:
             paths = [*filter(None, sys.path), *paths]
+    streams["env"] = {**streams["env"], **device_variables(streams["env"])}
     try:
         return subprocess.Popen(
             [*command, "-c", _BOOTSTRAP, json.dumps([paths, module, arguments, is_installed])],
