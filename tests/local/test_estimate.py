@@ -142,13 +142,26 @@ def test_a_first_guess_holds_the_published_times_of_an_h100(resolution: int, pub
     assert found.seconds[0] < found.seconds[1] and not found.learned and found.runs == 0
 
 
+def longer_stage(settings: Settings, device: Card) -> float:
+    """Of a result's time, what the longer of sampling and finishing takes: of several results they overlap."""
+    sampling, finishing = module.stages_of(settings, device)
+    assert sampling > 0 and finishing > 0
+    return max(sampling, finishing) / seconds_of(settings, device)
+
+
 def test_more_asked_for_takes_longer() -> None:
     def high(**changes: Any) -> float:
         return estimate(Settings(changes), H100).seconds[1]
 
     assert high(resolution=512) < high(resolution=1024) < high(resolution=1536)
     assert high() < high(tex_slat_steps=50) and high() < high(texture_size=4096)
-    assert high(number_results=3) == pytest.approx(3 * high())
+    assert high(number_results=3) == pytest.approx(high() + 2 * high() * longer_stage(Settings(), H100))
+    slow = Card("NVIDIA GeForce RTX 3060", "nvidia", 0, 12 * GB, 12 * GB)  # whose sampling is what takes long
+    three, one = (estimate(Settings(number_results=n), slow).seconds[1] for n in (3, 1))
+    assert three == pytest.approx(one * (1 + 2 * longer_stage(Settings(), slow)))
+    assert estimate(Settings(number_results=3), None, model=DRAFT_MODEL).seconds[0] == pytest.approx(
+        3 * estimate(Settings(), None, model=DRAFT_MODEL).seconds[0]
+    )
     assert estimate(Settings(), None).seconds[0] > estimate(Settings(), H100).seconds[1]
 
 

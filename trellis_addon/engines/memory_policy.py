@@ -117,4 +117,4 @@ class _Course:
 
         if stage:
             self._progress.update(stage, start)
-        return Progress(on_update, self._progress.is_cancelled)
+        return Progress(on_update, self._progress.is_cancelled, self._progress.place)

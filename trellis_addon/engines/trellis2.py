@@ -61,8 +61,12 @@ class Trellis2Engine:
         def make(attempt: Attempt) -> Made:
             return self._make(image, attempt, settings, seed, latents, kept)
 
+        def release() -> None:
+            progress.take_device()  # the next attempt needs it, wherever the last one failed
+            self.release()
+
         # The resolution of kept latents is settled.
-        return make_within_memory(make, settings, progress, self.release, may_lower=kept is None)
+        return make_within_memory(make, settings, progress, release, may_lower=kept is None)
 
     def _make(
         self,
@@ -92,17 +96,6 @@ class Trellis2Engine:
             "resolution": result.resolution,
             "notes": list(notes),
         }
-        # On the processor, whatever the device: there the same seed gives the same bytes on every machine.
-        finished = finish(
-            dense_asset(result),
-            decimation_target=settings.value("decimation_target"),
-            texture_size=settings.value("texture_size"),
-            remesh=settings.value("remesh"),
-            texture_format=settings.value("texture_format"),
-            provenance=provenance,
-            name="TRELLIS.2",
-            progress=progress.part(_SAMPLING, 1.0),
-        )
         assert self._pipeline is not None
         facts = {
             "device": _name_of(self._pipeline),
@@ -111,7 +104,21 @@ class Trellis2Engine:
             "notes": list(notes),
         }
         made = describe_making(seed, asked, notes, first_seed)
-        return Made(finished.glb, result.latents.to_bytes(made=made), facts)
+        asset, sampled = dense_asset(result), result.latents.to_bytes(made=made)
+        del result
+        progress.leave_device()  # from here on the next picture is sampled
+        # On the processor, whatever the device: there the same seed gives the same bytes on every machine.
+        finished = finish(
+            asset,
+            decimation_target=settings.value("decimation_target"),
+            texture_size=settings.value("texture_size"),
+            remesh=settings.value("remesh"),
+            texture_format=settings.value("texture_format"),
+            provenance=provenance,
+            name="TRELLIS.2",
+            progress=progress.part(_SAMPLING, 1.0),
+        )
+        return Made(finished.glb, sampled, facts)
 
     def voxels(
         self,

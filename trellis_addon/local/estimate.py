@@ -94,7 +94,8 @@ def estimate(
         own = [run for run in runs if run.model == DRAFT_MODEL]
         predicted = _draft_seconds(settings)
         ratios = [run.seconds / _draft_seconds(run.settings) for run in own]
-        return Estimate(_span(predicted, ratios, settings), 0, asked, bool(ratios), len(ratios))
+        whole = predicted * settings.value("number_results")
+        return Estimate(_span(whole, ratios), 0, asked, bool(ratios), len(ratios))
     own = [run for run in runs if run.model == TRELLIS2_MODEL and _same_device(run.device, device)]
     ours = sum(holder.used for holder in holders if holder.pid in workers)
     budget = _budget(device, ours)
@@ -105,13 +106,20 @@ def estimate(
     if seen and made:  # what was enough before is enough
         memory = min(memory, max(seen))
     ratios = [run.seconds / seconds_of(run.settings, device, run.resolution) for run in own]
-    predicted = seconds_of(settings, device, made)
+    sampling, finishing = stages_of(settings, device, made)
+    # the next is sampled while one is finished
+    whole = sampling + finishing + (settings.value("number_results") - 1) * max(sampling, finishing)
     warning = _warning(device, asked, made, ours, holders, workers)
-    return Estimate(_span(predicted, ratios, settings), memory, made, bool(ratios), len(ratios), warning)
+    return Estimate(_span(whole, ratios), memory, made, bool(ratios), len(ratios), warning)
 
 
 def seconds_of(settings: Mapping[str, Any], device: Card | None, made: int = 0) -> float:
     """Seconds of one result, sampling and finishing, by arithmetic alone; `made` is the resolution, 0 the one set."""
+    return sum(stages_of(settings, device, made))
+
+
+def stages_of(settings: Mapping[str, Any], device: Card | None, made: int = 0) -> tuple[float, float]:
+    """Seconds that the device and the processor take for one result."""
     values = settings if isinstance(settings, Settings) else Settings(settings)
     side = made or values.value("resolution")
     structure, shape, texture = (with_settings(own, name, settings) for name, own in PUBLISHED_SAMPLERS.items())
@@ -119,7 +127,8 @@ def seconds_of(settings: Mapping[str, Any], device: Card | None, made: int = 0) 
     operations = sum(stage_costs(request, side).values())
     dense = 2 * VOXELS_PER_TOKEN * usual_tokens(side) / 1e6  # million triangles before finishing
     texels = values.value("texture_size") ** 2 / 1e6
-    return operations / (speed(device) * 1e12) + _PER_MILLION_FACES * dense + _PER_MILLION_TEXELS * texels + _FIXED
+    sampling = operations / (speed(device) * 1e12) + _FIXED
+    return sampling, _PER_MILLION_FACES * dense + _PER_MILLION_TEXELS * texels
 
 
 # Seconds of the processor, as benchmarks/finishing.py has them on two cores.
@@ -218,9 +227,8 @@ def _allowed() -> int:
     return int(gibibytes * GB) if 1.0 <= gibibytes <= 10_000 else 0
 
 
-def _span(predicted: float, ratios: Sequence[float], settings: Settings) -> tuple[float, float]:
+def _span(whole: float, ratios: Sequence[float]) -> tuple[float, float]:
     """Low and high for all results: the median of measured by predicted, spread as it was seen to spread."""
-    whole = predicted * settings.value("number_results")
     if not ratios:
         return whole * UNLEARNED[0], whole * UNLEARNED[1]
     middle = statistics.median(ratios)
