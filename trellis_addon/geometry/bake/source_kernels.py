@@ -148,22 +148,19 @@ def find_layers(
         return
     away = wp.length(wp.mesh_eval_position(mesh, nearest.face, nearest.u, nearest.v) - p)
     reach = away + ahead
-    deep = wp.max(reach, depths[i])
-    wide = away + voxel
-    box = wp.vec3(wp.max(reach, wide), wp.max(reach, wide), wp.max(reach, wide))
-    end = p - deep * n
+    front = p + reach * n
+    end = p - wp.max(reach, depths[i]) * n
+    thin = wp.vec3(1.0e-6, 1.0e-6, 1.0e-6)
     heights = wp.vec4(-1.0e30, -1.0e30, -1.0e30, -1.0e30)
     faces = wp.vec4i(-1, -1, -1, -1)
-    chosen = int(nearest.face)
-    least = float(1.0e30)
-    query = wp.mesh_query_aabb(mesh, wp.min(p - box, end), wp.max(p + box, end))
     f = int(0)
-    while wp.mesh_query_aabb_next(query, f):
+    along = wp.mesh_query_aabb(mesh, wp.min(front, end) - thin, wp.max(front, end) + thin)
+    while wp.mesh_query_aabb_next(along, f):
         turned = wp.dot(facing[f], n)
         if turned > _AGREES:
             # Where the line along n meets the triangle's plane, and whether that is inside.
             h = wp.dot(corner(mesh, f, 0) - p, facing[f]) / turned
-            if h <= reach and h >= -deep:
+            if h <= reach and h >= -wp.max(reach, depths[i]):
                 q = p + h * n
                 # Of layers at one height what can be seen through is drawn over the other.
                 h = h + wp.where(clear[f] != wp.uint8(0), 0.02 * voxel, 0.0)
@@ -173,14 +170,19 @@ def find_layers(
                     if wp.length_sq(off) <= 1.0e-12 and not is_listed(mesh, heights, faces, h, f):
                         heights = put_height(heights, rank, h)
                         faces = put_face(faces, rank, f)
-        if faces[0] < 0:
-            square = wp.length_sq(place_on_face(mesh, f, closest_on_face(mesh, f, p)) - p)
-            if square <= wide * wide:
-                cost = cost_of(square, turned, voxel)
-                if cost < least:
+    if faces[0] < 0:
+        chosen = int(nearest.face)
+        if wp.dot(facing[chosen], n) < _MOST_TURNED:
+            wide = away + voxel
+            box = wp.vec3(wide, wide, wide)
+            least = float(1.0e30)
+            around = wp.mesh_query_aabb(mesh, p - box, p + box)
+            while wp.mesh_query_aabb_next(around, f):
+                square = wp.length_sq(place_on_face(mesh, f, closest_on_face(mesh, f, p)) - p)
+                cost = cost_of(square, wp.dot(facing[f], n), voxel)
+                if square <= wide * wide and cost < least:
                     least = cost
                     chosen = f
-    if faces[0] < 0:
         found[i, 0] = chosen
         weights[i, 0] = closest_on_face(mesh, chosen, p)
         return
