@@ -159,8 +159,8 @@ def _reader(image: bpy.types.Image) -> Callable[[], tuple[Picture, str, int]]:
     if not width or not height or not image.channels:
         if _is_exr(image):  # of a plain one Blender gives the pixels
             raise _LayersError(
-                'The image "{name}" is an EXR of several layers, whose pixels Blender gives to nobody; save the picture '
-                "alone, as an EXR or PNG.",
+                'The image "{name}" is an EXR of several layers, whose pixels Blender gives to nobody; save the '
+                "picture alone, as an EXR or PNG.",
                 name=image.name,
             )
         raise ImageError('The image "{name}" has no pixels; reload it or choose another.', name=image.name)
