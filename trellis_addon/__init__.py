@@ -28,6 +28,7 @@ api         the ways in: from a picture to an asset
 stages      ... and on from what was kept of one
 scene       the only one with `bpy`: a GLB becomes an object
 batch       a folder of pictures to one .blend
+agents      a door for assistants
 cli         the command line
 
 ovoxel      a developers' alias, in a checkout only

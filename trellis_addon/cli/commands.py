@@ -32,6 +32,7 @@ from ..core.output import try_places
 from ..core.streams import prepare_streams
 from ..core.version import VERSION
 from ..task.settings import BY_PATH, SAMPLERS, SETTABLE, Field, Settings
+from .agents import add_commands as add_agent_commands
 from .check import add_commands as add_check_commands
 from .jobs import add_commands as add_job_commands
 from .local import add_local_commands
@@ -120,6 +121,7 @@ def _parser(program: str) -> argparse.ArgumentParser:
     add_stage_commands(commands, common)
     add_rebake_command(commands, common)
     add_check_commands(commands, common)
+    add_agent_commands(commands, common)
     add_local_commands(commands, common)
 
     serve = commands.add_parser("serve", parents=[common], help="run our service")
