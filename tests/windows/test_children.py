@@ -40,7 +40,7 @@ def page(request: pytest.FixtureRequest, windows: Any, monkeypatch: pytest.Monke
 
 
 @pytest.fixture
-def helper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def helper(windows: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A module `windows_helper` that children find."""
     text = f"""
 import os, sys
