@@ -21,7 +21,6 @@ from test_locks import test_one_holds_it_until_it_lets_go  # noqa: F401
 from test_worker import (  # noqa: F401
     desk,
     test_killed_in_mid_step_and_both_jobs_arrive,
-    test_programs_share_one_and_the_last_one_ends_it,
 )
 
 pytestmark = pytest.mark.once

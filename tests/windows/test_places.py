@@ -20,7 +20,7 @@ from trellis_addon.core.addresses import path_of_address
 from trellis_addon.core.errors import TrellisError
 from trellis_addon.core.output import try_places
 from trellis_addon.images.names import clean_name
-from trellis_addon.local.environment import default_index
+from trellis_addon.local.environment import default_index, python
 from trellis_addon.local.environment.index import _local
 from trellis_addon.local.environment.python import find_python
 from trellis_addon.local.machine import hardware
@@ -30,6 +30,7 @@ from trellis_addon.service import main as service
 
 def test_what_lies_beside_a_downloaded_file_is_not_run(windows: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nor what PATH names by "" and ".": asked for a card, for its memory, for a Python and for pip."""
+    monkeypatch.setattr(python, "_PATTERNS", ())  # what is not on the path is no trap, and takes long to ask
     hardware.find_machine()
     memory_holders()
     found = find_python()
