@@ -82,7 +82,11 @@ def serve(options: argparse.Namespace) -> None:
 def measure(options: argparse.Namespace) -> None:
     arguments = ["--serve", "--workers", str(options.workers), "--seconds", str(options.seconds)]
     process = subprocess.Popen(
-        [sys.executable, __file__, *arguments], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        [sys.executable, __file__, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        encoding="utf-8",
     )
     assert process.stdout is not None
     try:

@@ -86,7 +86,7 @@ def measure(options: argparse.Namespace) -> None:
     ]
     if options.folder:
         arguments += ["--folder", str(options.folder)]
-    process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, encoding="utf-8")
     assert process.stdout is not None
     try:
         url = httpx.Response(200, text=process.stdout.readline()).json()["url"]
@@ -166,7 +166,7 @@ def picture(side: int) -> str:
 def memory(pid: int) -> dict[str, float]:
     """Megabytes that the process holds now, and the most it ever held; Linux only."""
     try:
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+        lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
     except OSError:
         return {"now": math.nan, "most": math.nan}
     sizes = {line.split(":")[0]: int(line.split()[1]) / 1024 for line in lines if line.startswith(("VmRSS", "VmHWM"))}

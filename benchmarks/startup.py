@@ -44,7 +44,9 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     runs = []
     for _ in range(parser.parse_args().runs):
-        done = subprocess.run([sys.executable, "-c", _SCRIPT, str(ROOT)], check=True, capture_output=True, text=True)
+        done = subprocess.run(
+            [sys.executable, "-c", _SCRIPT, str(ROOT)], check=True, capture_output=True, encoding="utf-8"
+        )
         runs.append(json.loads(done.stdout.splitlines()[-1]))
     print(f"{'seconds':<24} {'min':>7} {'median':>7} {'max':>7}")
     for name in runs[0]:

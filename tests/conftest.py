@@ -25,6 +25,7 @@ sys.path.append(str(ROOT / "tools"))
 # what one test module makes, others use: by its name, whichever folder each lies in
 sys.path.extend(str(folder) for folder in sorted(Path(__file__).parent.iterdir()) if folder.is_dir())
 touches_blender = importlib.import_module("touches_blender").touches_blender
+stand_in_windows = importlib.import_module("stand_in_windows")
 build = importlib.import_module("build")  # an import statement would be sorted by whether there is a build folder
 
 # At import, because bpy reads its folder when a test module imports it, which is before any fixture runs.
@@ -56,6 +57,12 @@ SCOPE = os.environ.get("TRELLIS2_TEST_SCOPE")
 # What the local GPU backend needs and no zip brings: tests that import one of these are skipped there.
 LOCAL_EXTRA = {"array_api_compat", "fast_simplification", "onnxruntime", "safetensors"}
 LOCAL_EXTRA |= {"scipy", "torch", "warp"}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--stand-in-windows", action="store_true", help="run what is chosen on a stand-in for Windows (POSIX systems)"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -186,6 +193,20 @@ def run_python(*arguments: str, timeout: float = PATIENCE, **environment: str) -
         encoding="utf-8",
         timeout=timeout,
     )
+
+
+@pytest.fixture
+def windows(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Windows' habits around this test, and in the processes that it starts: see `stand_in_windows`."""
+    if os.name != "posix":
+        pytest.skip("stands for Windows where there is none")
+    yield from stand_in_windows.install(monkeypatch, tmp_path_factory.mktemp("windows"))
+
+
+@pytest.fixture(autouse=True)
+def _on_windows(request: pytest.FixtureRequest) -> None:
+    if request.config.getoption("--stand-in-windows"):
+        request.getfixturevalue("windows")
 
 
 @pytest.fixture(scope="session")

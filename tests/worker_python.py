@@ -1,7 +1,7 @@
 """Stands for the local backend's Python in tests of the worker: the real service, its engine does as it is told.
 
-TRELLIS2_PYTHON names a script that starts this file with the arguments that a Python gets (`-I -c CODE JSON`). What
-the engine does with a seed is told by files in TRELLIS2_TEST_FOLDER: `hold` keeps it in the middle of its work,
+TRELLIS2_PYTHON names a script that starts this file with the arguments that a Python gets (`-I -X utf8 ENTRY JSON`).
+What the engine does with a seed is told by files in TRELLIS2_TEST_FOLDER: `hold` keeps it in the middle of its work,
 `do-SEED` holds an action for that seed (each line is for one attempt: kill, crash, lost, or good). It writes each
 `begin SEED PID` and `end SEED PID` as a line of `events`.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import signal
 import sys
 import time
@@ -58,12 +59,12 @@ class ObedientEngine:
 
 
 if __name__ == "__main__":
-    code, argument = sys.argv[-2:]
+    entry, argument = sys.argv[-2:]
     sys.path[:0] = [*json.loads(argument)[0], str(Path(__file__).resolve().parent)]
-    sys.argv = ["-c", argument]
+    sys.argv = [entry, argument]
     from trellis_addon.engines import registry
     from trellis_addon.service import main
 
     main._LOOK = 0.2  # it ends sooner when nobody needs it
     registry.create_engine = lambda model, device="": ObedientEngine()  # before the service's own modules take it over
-    exec(code)
+    runpy.run_path(entry, run_name="__main__")

@@ -57,7 +57,7 @@ def check(arguments: list[str], platform: str = sys.platform) -> int:
     """Mypy's answer, printed with the paths of the checkout; its exit code."""
     environment = {**os.environ, "MYPYPATH": os.pathsep.join(map(str, (TOOLS, WHERE, ROOT)))}
     command = [sys.executable, "-m", "mypy", *arguments]
-    done = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, encoding="utf-8")
+    done = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, encoding="utf-8")
     said = done.stdout.replace(f"{(WHERE / NAME).relative_to(ROOT)}{os.sep}", "")
     print("".join(f"{platform}: {line}\n" for line in said.splitlines()), end="", flush=True)
     return done.returncode

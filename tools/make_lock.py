@@ -62,12 +62,13 @@ def resolve() -> list[dict[str, Any]]:
         sys.exit("This needs uv: pip install uv")
     with tempfile.TemporaryDirectory() as folder:
         wanted = Path(folder) / "wanted.txt"
-        wanted.write_text("\n".join([*requirements(), f"torch=={TORCH_VERSION}", "uv"]))
+        wanted.write_text("\n".join([*requirements(), f"torch=={TORCH_VERSION}", "uv"]), encoding="utf-8")
         command = [uv, "pip", "compile", "--quiet", "--no-config", "--universal", "--python-version", "3.11"]
         command += ["--format", "pylock.toml", "--no-header", "-o", str(Path(folder) / "pylock.toml"), str(wanted)]
         subprocess.run(command, check=True)
-        packages: list[dict[str, Any]] = tomllib.loads((Path(folder) / "pylock.toml").read_text())["packages"]
-        return packages
+        found = tomllib.loads((Path(folder) / "pylock.toml").read_text(encoding="utf-8"))
+    packages: list[dict[str, Any]] = found["packages"]
+    return packages
 
 
 def slim(package: dict[str, Any]) -> dict[str, Any]:

@@ -140,12 +140,14 @@ def install_zip(python: str, archive: Path, temporary: Path) -> Path:
     root = temporary / "extension"
     environment = {**os.environ, "BLENDER_USER_RESOURCES": str(temporary / "blender")}
     command = [python, "-c", INSTALL, str(archive), str(root)]
-    subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+    subprocess.run(command, env=environment, check=True, capture_output=True, encoding="utf-8")
     ignored = shutil.ignore_patterns("__pycache__")
     for name in BESIDE:
         shutil.copytree(ROOT / name, root / name, ignore=ignored)
     # by a file of the environment, so that isolated and started processes find them as in Blender
-    site = subprocess.check_output([python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], text=True)
+    site = subprocess.check_output(
+        [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], encoding="utf-8"
+    )
     Path(site.strip(), "trellis2-wheels.pth").write_text(str(root / "site"), encoding="utf-8")
     return root
 

@@ -57,6 +57,9 @@ def main() -> None:
 def tell_story(window: Window) -> None:
     window.run("import sys")
     prepare_view(window)
+    _come_to_rest(window)
+    window.run(f"next(r for r in {VIEW}.regions if r.type == 'UI').active_panel_category = 'TRELLIS.2'")
+    _come_to_rest(window)
     window.shot(PICTURES / "start.png")
 
     open_browser(window)
@@ -82,27 +85,34 @@ def tell_story(window: Window) -> None:
     time.sleep(2)
     window.click(1122, 450)
     window.wait_for(f"any(g.state == 'choose' and len(g.previews) == 4 for g in {QUEUE}.generations())")
-    time.sleep(1)
-    window.click(1060, 665)
-    window.shot(PICTURES / "results.png")
     choose = f"next(g for g in {QUEUE}.generations() if g.state == 'choose').id"
-    window.run(f"bpy.ops.trellis2.keep_results(generation={choose})")
-
     # panels slide into place with one redraw after the other, and software takes a second for each of this view
     window.run(f"{VIEW}.spaces.active.shading.type = 'SOLID'")
+    window.run(f"bpy.ops.trellis2.pick_result(generation={choose}, result=1)\nbpy.context.scene.trellis2.image = None")
+    _come_to_rest(window)
+    window.shot(PICTURES / "results.png")
+    window.run(f"bpy.ops.trellis2.keep_results(generation={choose})")
     clear_queue(window)
     choose_picture(window, "plain.png")
-    time.sleep(5)
-    window.run("pass")
-    window.shot(PICTURES / "mask.png", settle=3)
+    _come_to_rest(window)
+    window.shot(PICTURES / "mask.png")
     window.run("bpy.context.scene.trellis2.image = None")
-    window.shot(PICTURES / "selected.png", settle=4)
+    _come_to_rest(window)
+    window.shot(PICTURES / "selected.png")
     window.run("bpy.context.view_layer.objects.active = None")
-    time.sleep(4)
-    window.click(1060, 504)
-    window.shot(PICTURES / "history.png", settle=3)
+    _come_to_rest(window)
+    window.click(1050, 356)  # History, the last of the panels then
+    _come_to_rest(window)
+    window.shot(PICTURES / "history.png")
     show_preferences(window)
     window.shot(PICTURES / "preferences.png", settle=2)
+
+
+def _come_to_rest(window: Window) -> None:
+    """Until the panels have slid to their places: each redraw brings them a step further."""
+    for _ in range(6):
+        window.run(f"{VIEW}.tag_redraw()")
+        time.sleep(0.7)
 
 
 def choose_picture(window: Window, name: str) -> None:
@@ -137,9 +147,9 @@ def show_material(window: Window) -> None:
         "obj.select_set(True)\n"
         "bpy.context.view_layer.objects.active = obj\n"
     )
-    window.run("pass", timeout=240.0)
-    time.sleep(20)
-    window.run("pass", timeout=240.0)
+    for _ in range(12):  # while it compiles, Blender draws what it has
+        time.sleep(5)
+        window.run(f"{VIEW}.tag_redraw()", timeout=240.0)
 
 
 def open_browser(window: Window) -> None:

@@ -80,7 +80,7 @@ class Window:
             (self.stage / folder).mkdir(parents=True)
         for name in ("do.py", "done.json"):
             (self.stage / name).unlink(missing_ok=True)
-        (self.stage / "driver.py").write_text(_DRIVER.format(stage=self.inside))
+        (self.stage / "driver.py").write_text(_DRIVER.format(stage=self.inside), encoding="utf-8")
         try:
             self._start("Xvfb", self.display, "-screen", "0", f"{self.width}x{self.height}x24", "-nolisten", "tcp")
             time.sleep(1.0)
@@ -109,14 +109,14 @@ class Window:
         """Execute Python in Blender, between two redraws; what the code puts into the dict `answer` comes back."""
         done = self.stage / "done.json"
         done.unlink(missing_ok=True)
-        (self.stage / "do.part").write_text(code)
+        (self.stage / "do.part").write_text(code, encoding="utf-8")
         os.replace(self.stage / "do.part", self.stage / "do.py")
         give_up = time.monotonic() + timeout
         while not done.exists():
             if time.monotonic() > give_up or any(process.poll() is not None for process in self.processes):
                 raise RuntimeError(f"Blender did not answer: {self.log()[-2000:]}")
             time.sleep(0.05)
-        answer = json.loads(done.read_text())
+        answer = json.loads(done.read_text(encoding="utf-8"))
         if "error" in answer:
             raise RuntimeError(answer["error"])
         return answer
@@ -164,7 +164,7 @@ class Window:
 
     def log(self) -> str:
         """What Blender has said on its console."""
-        return (self.stage / "console.log").read_text(errors="replace")
+        return (self.stage / "console.log").read_text(encoding="utf-8", errors="replace")
 
     def _start(self, *command: str) -> None:
         log = "screen.log" if command[0] == "Xvfb" else "console.log"

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trellis_addon.core.errors import InputError
+from trellis_addon.core.streams import prepare_streams
 
 from .cases import KINDS, Arrays, Result, file_case
 
@@ -25,6 +26,7 @@ _MOST_BYTES = 2**31  # of all arrays of a case together
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    prepare_streams()
     parser = argparse.ArgumentParser(
         prog="python -m devtools.geometry.check", description="Compare with the reference's numbers."
     )

@@ -19,6 +19,7 @@ from pathlib import Path
 import torch
 
 from trellis_addon.core.errors import EngineError
+from trellis_addon.core.streams import prepare_streams
 from trellis_addon.pipeline.numerics import exactly
 from trellis_addon.pipeline.store import choose_device
 
@@ -120,6 +121,7 @@ def devices(choice: str) -> list[torch.device]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    prepare_streams()
     parser = argparse.ArgumentParser(prog="python -m devtools.pipeline.check", description=__doc__.split("\n")[0])
     parser.add_argument("folder", type=Path, help="holds NAME.json and NAME.safetensors for each fixture")
     parser.add_argument("--device", default="all", choices=("cpu", "cuda", "mps", "all"), help="where to compute")

@@ -22,6 +22,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from trellis_addon.core.errors import EngineError
+from trellis_addon.core.streams import prepare_streams
 from trellis_addon.pipeline.dinov3_files import CLASS_NAME, MODEL_NAME, TIMM_NAME, to_timm
 from trellis_addon.pipeline.networks.dinov3 import DinoConfig, DINOv3
 from trellis_addon.pipeline.networks.latent_flow import SLatFlowModel
@@ -233,6 +234,7 @@ def _write_json(path: Path, value: Mapping[str, Any]) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    prepare_streams()
     parser = argparse.ArgumentParser(prog="python -m devtools.pipeline.make_small", description=__doc__.split("\n")[0])
     parser.add_argument("folder", type=Path, help="where to; it is made if it is not there")
     parser.add_argument("--seed", type=int, default=0, help="of the random weights")

@@ -19,6 +19,7 @@ import pytest
 from conftest import disc, encoded, photo, sentence
 from PIL import Image, ImageCms, ImageDraw
 
+from trellis_addon.core.addresses import path_of_address
 from trellis_addon.core.errors import ImageError, OfflineError
 from trellis_addon.images import (
     EXTENSIONS,
@@ -33,7 +34,6 @@ from trellis_addon.images import (
     subject_box,
 )
 from trellis_addon.images.pixels import parts
-from trellis_addon.images.sources import _path_of_address
 
 KINDS = ("PNG", "WEBP", "JPEG")
 
@@ -238,7 +238,7 @@ def test_paths_as_people_give_them(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     ],
 )
 def test_file_addresses_of_windows(address: str, path: str) -> None:
-    assert _path_of_address(address, on_windows=True) == path
+    assert path_of_address(address, on_windows=True) == path
 
 
 @pytest.mark.skipif(

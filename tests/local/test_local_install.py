@@ -69,15 +69,11 @@ def index(packages: TinyIndex, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mirr
 
 
 # In place of the trial, and of filling the environment: what takes seconds is done in earnest once.
-QUICK_TRIAL = """
-import json, platform, sys
-answer = {"python": platform.python_version(), "torch": "2.13.0+cpu", "device": "cpu"}
-open(sys.argv[1], "w").write(json.dumps(answer))
-"""
+QUICK_TRIAL = Path(__file__).parents[1] / "quick_trial.py"
 QUICK = f"""
 from trellis_addon.local.environment import install as installing, virtual
 virtual.fill_environment = lambda *arguments: None
-installing._TRIAL = {QUICK_TRIAL!r}
+installing._TRIAL = {str(QUICK_TRIAL)!r}
 """
 
 
@@ -382,7 +378,8 @@ def test_a_folder_of_wheels_needs_no_network(
     folder.weights.mkdir()
     (folder.weights / "model.bin").write_bytes(b"w" * 1000)
     (folder.env / "old").touch()
-    monkeypatch.setattr(installing, "_TRIAL", "raise SystemExit('no')")
+    (tmp_path / "no.py").write_text("raise SystemExit('no')")
+    monkeypatch.setattr(installing, "_TRIAL", tmp_path / "no.py")
     with pytest.raises(EngineError):
         install(made, allow_network=False)
     assert folder.is_installed and (folder.env / "old").exists() and not (folder.root / "env.new").exists()

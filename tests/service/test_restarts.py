@@ -20,12 +20,12 @@ def test_each_end_in_a_row_waits_longer_and_then_it_is_given_up(tmp_path: Path, 
     for pid in range(1, 7):
         restarts.begins()
         assert "ended by force" in restarts.has_ended(pid, -9)
-        waits.append(restarts.wait())
+        waits.append(restarts.pause())
     assert waits == [*WAITS, None] and restarts.in_a_row() == 6
     assert len(presence.ends(tmp_path)) == (6 if has_folder else 0)
     time.sleep(0.01)
     restarts.asked_for()
-    assert restarts.in_a_row() == 0 and restarts.wait() == 0, "somebody's word begins another row"
+    assert restarts.in_a_row() == 0 and restarts.pause() == 0, "somebody's word begins another row"
 
 
 def test_ends_of_long_ago_are_no_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -36,7 +36,7 @@ def test_ends_of_long_ago_are_no_row(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(time, "time", lambda: now + ROW + 1)
     assert restarts.in_a_row() == 0
     restarts.has_ended(4, 1)
-    assert restarts.wait() == WAITS[0]
+    assert restarts.pause() == WAITS[0]
 
 
 def test_what_did_not_even_start_counts_and_other_programs_see_it(tmp_path: Path) -> None:

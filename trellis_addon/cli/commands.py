@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 from ..core.configuration import configuration, overrule
 from ..core.errors import Cancelled, FieldError, OutputError, TrellisError
 from ..core.output import try_places
+from ..core.streams import prepare_streams
 from ..core.version import VERSION
 from ..task.settings import BY_PATH, SAMPLERS, SETTABLE, Field, Settings
 from .check import add_commands as add_check_commands
@@ -53,6 +54,7 @@ def main(
     allow_network: bool = True,
 ) -> int:
     """Run one command and return its exit code; `key` and `allow_network` come from Blender's preferences."""
+    prepare_streams()
     options = _parser(program).parse_args(arguments)
     logging.basicConfig(level=logging.DEBUG if options.verbose else logging.WARNING, format="%(levelname)s %(message)s")
     for noisy in ("httpx", "httpcore", "PIL"):

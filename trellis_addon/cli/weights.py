@@ -11,6 +11,7 @@ from typing import Any
 from ..core.errors import EngineError, FieldError
 from ..core.progress import Progress
 from ..core.sizes import size_words
+from ..core.streams import prepare_streams
 from ..runtime.layout import LocalFolder, chosen_folder, local_folder
 from ..weights.fetching import disk_use, fetch, missing_bytes, origins, remove, status, verify
 from ..weights.licences import LICENCES, accepted
@@ -200,6 +201,7 @@ class _Bar:
 
 def main(arguments: list[str] | None = None, **options: Any) -> int:
     """The commands by themselves."""
+    prepare_streams()
     parser = argparse.ArgumentParser(prog="local weights")
     add_arguments(parser)
     return run(parser.parse_args(arguments), **options)

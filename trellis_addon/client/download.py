@@ -5,7 +5,6 @@ from __future__ import annotations
 import glob
 import hashlib
 import logging
-import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +14,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from ..core.errors import DamagedFileError, NetworkError
+from ..core.files import discard, move, unlink
 from ..core.progress import Progress
 from ..formats.glb.check import MAX_FILE_BYTES, check_glb_file
 from ..transfer.failures import explain, is_lasting
@@ -58,12 +58,12 @@ def download(
             if not _is_whole(part, check):  # as it is when the program ended just before the last step
                 _fetch(client, url, part, progress)
             check(part)
-            os.replace(part, path)
+            move(part, path)
             for old in path.parent.glob(f"{glob.escape(path.name)}.*.part"):
-                old.unlink(missing_ok=True)
+                discard(old)
             return path
         except DamagedFileError:
-            part.unlink(missing_ok=True)
+            unlink(part)
             damaged += 1
             if damaged == 3:
                 raise
@@ -96,7 +96,7 @@ def _fetch(client: httpx.Client, url: str, part: Path, progress: Progress) -> No
         with line.open("GET", url, progress, raw=True, head_limit=HEAD_LIMIT, headers=headers) as reply:
             response = reply.response
             if response.status_code == 416 and have:
-                part.unlink()  # longer than the file: it belongs to something else
+                unlink(part)  # longer than the file: it belongs to something else
                 raise NetworkError("The download has to begin again.", code="downloadFailed")
             if response.status_code not in (200, 206):
                 final = response.status_code not in RETRIED_STATUS
@@ -117,7 +117,7 @@ def _fetch(client: httpx.Client, url: str, part: Path, progress: Progress) -> No
                 )
             start = _start_of(response)
             if start not in (0, have):
-                part.unlink(missing_ok=True)
+                unlink(part)
                 raise NetworkError("The file's server sends another part than was asked for.", code="downloadFailed")
             total = start + _length(response)
             _save(reply, part, start, total, progress)

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from ..core.errors import EngineError, ServiceError
 from ..core.messages import message
+from ..core.processes import STEP, wait
 from ..core.progress import Progress
 from ..core.version import VERSION
 from ..service import presence
@@ -84,8 +85,11 @@ class Supervisor:
         if self._run is not None:
             self._run.stop.set()
             self._run.wake.set()
-        if not self._lock.acquire(timeout=-1 if for_all else _LEAVING):
-            return  # it is just being started, and ends by itself when this program does
+        waited = 0.0
+        while not self._lock.acquire(timeout=STEP):
+            waited += STEP
+            if not for_all and waited >= _LEAVING:
+                return  # it is just being started, and ends by itself when this program does
         try:
             self._was_stopped = True
             service, self._service, self._run = self._service, None, None
@@ -205,11 +209,11 @@ class Supervisor:
         if service.process is not None:
             process = service.process
 
-            def wait() -> None:
-                process.wait()
+            def wait_for_it() -> None:
+                wait(process)
                 run.wake.set()
 
-            threading.Thread(target=wait, name="trellis-wait", daemon=True).start()
+            threading.Thread(target=wait_for_it, name="trellis-wait", daemon=True).start()
         while not run.stop.is_set():
             run.wake.wait(_ASK)
             run.wake.clear()
@@ -237,8 +241,8 @@ class Supervisor:
     def _start_again(self, run: _Run) -> bool:
         """Whether it runs again, after a while."""
         while True:
-            wait = self._restarts.wait()
-            if wait is None:
+            pause = self._restarts.pause()
+            if pause is None:
                 sentence = message(
                     "The local worker ended {count} times in a row and is not started again by itself. The last time: "
                     "{cause}"
@@ -250,7 +254,7 @@ class Supervisor:
                 )
                 self._give_up(run, replace(self.status, state=WorkerState.FAILED, cause=sentence))
                 return False
-            if run.stop.wait(wait):
+            if run.stop.wait(pause):
                 return False
             try:
                 with self._lock:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import shutil
 import tempfile
 import time
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from typing import Any, Protocol
 
 from ..core.configuration import configuration
 from ..core.errors import EngineError
+from ..core.files import discard_folder
 from ..core.folders import default_folder
 from ..core.locks import take_lock
 from ..core.messages import reason_of
@@ -63,7 +63,7 @@ class PrivateHome:
 
     def leave(self) -> None:
         if self.folder.name:
-            shutil.rmtree(self.folder, ignore_errors=True)
+            discard_folder(self.folder)
             self.folder = Path()
 
     @contextmanager

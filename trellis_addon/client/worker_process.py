@@ -6,6 +6,7 @@ never outlives the program that needs it, however that program ends.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -18,6 +19,7 @@ from typing import IO, Any
 
 from ..core.errors import EngineError
 from ..core.messages import message
+from ..core.processes import kill
 from ..runtime.child import start_child
 from ..service.exit_causes import cause_of, tail_of
 from ..service.main import CANNOT_START
@@ -26,6 +28,7 @@ log = logging.getLogger(__name__)
 
 START_TIMEOUT = 60.0
 STOP_TIMEOUT = 5.0
+_LONGEST_LINE = 10_000  # characters
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,7 @@ class LocalService:
     url: str
     token: str = field(repr=False)
     process: subprocess.Popen[str] | None = field(default=None, repr=False)
-    pid: int = 0
+    pid: int = 0  # its own, which is not that of `process` where a launcher stands for the Python
 
     @property
     def running(self) -> bool:
@@ -55,8 +58,7 @@ def end_process(process: subprocess.Popen[str]) -> None:
     try:
         process.wait(STOP_TIMEOUT)
     except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+        kill(process)
 
 
 def start_process(
@@ -90,7 +92,7 @@ def start_process(
         process.stdin.write(token + "\n")
         process.stdin.flush()
         ready = json.loads(process.stdout.readline())
-        url = str(ready["url"])
+        url, pid = str(ready["url"]), int(ready.get("pid") or process.pid)
     except (OSError, ValueError, KeyError, TypeError):
         raise EngineError(
             "The local service did not start: {reason}", reason=_why(process, collecting, complaints, log_file)
@@ -98,7 +100,7 @@ def start_process(
     finally:
         watchdog.cancel()
     threading.Thread(target=_collect, args=(process.stdout, []), daemon=True).start()
-    return LocalService(url, token, process, process.pid)
+    return LocalService(url, token, process, pid)
 
 
 def _why(
@@ -108,8 +110,7 @@ def _why(
     try:
         code = process.wait(1.0)
     except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+        kill(process)
         return message("it did not get ready in time.")
     collecting.join(1.0)
     said = "\n".join(complaints) or (tail_of(log_file) if log_file is not None else "")
@@ -119,8 +120,12 @@ def _why(
 
 
 def _collect(pipe: IO[str], lines: list[str]) -> None:
-    """Read a pipe to its end, so that the child never blocks on it; keep the last lines."""
-    for line in pipe:
-        log.debug("service: %s", line.rstrip())
-        lines.append(line.rstrip())
-        del lines[:-20]
+    """Read a pipe to its end, so that the child never blocks on it; keep the last lines.
+
+    Nothing that comes can end the reading, and what has no lines is taken in pieces.
+    """
+    with contextlib.suppress(OSError, ValueError):  # ValueError: closed by whoever ended the process
+        while line := pipe.readline(_LONGEST_LINE):
+            log.debug("service: %s", line.rstrip())
+            lines.append(line.rstrip())
+            del lines[:-20]

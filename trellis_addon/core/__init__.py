@@ -9,7 +9,8 @@ configuration   what this machine says of how the library is to run; the only re
 folders         where this package lies, and where it keeps things on the user's machine
 places          what kind of place a folder is: synchronised, on a network, open to others
 backups         leaving out of a Mac's backups what can be downloaded again
-addresses       web addresses as people write them
+addresses       addresses as people write them, of the web and of files
+files           renaming and deleting, also where another program holds a file for a moment
 output          files where somebody asked for them: tried before the work, written whole or not
 disk            telling a full disk from all else
 sizes           numbers of bytes in words
@@ -17,7 +18,8 @@ memory          how much main memory this machine has
 device_faults   what the errors of a device mean, whatever class they come in
 keys            where the API key is found; it is never written down by us
 locks           locks between processes, which the system lets go of however their holder ends
-processes       other programs, started without a console window, and ended
+processes       other programs: found, started without a console window, waited for, ended
+streams         standard output and error that take whatever is said
 awake           keeping the machine from sleep at work, and a clock that does not count sleep
 parallel        a few things at the same time, each as it gets ready
 """

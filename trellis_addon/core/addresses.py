@@ -1,11 +1,12 @@
-"""Web addresses as people write them: which are this machine's, how one is completed, and what of it may be shown."""
+"""Addresses as people write them, of the web and of files: whose they are, how one is completed, what may be shown."""
 
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 import socket
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 Number = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -136,3 +137,30 @@ def by_number(address: str) -> str:
         shown = f"[{host}]" if ":" in host else host
         return parts._replace(netloc=parts.netloc.lower().replace("localhost", shown)).geturl()
     return address
+
+
+def is_file_address(text: str) -> bool:
+    """Whether it is the address of a file, such as file:///home/a%20b.png."""
+    return text[:5].lower() == "file:" and text[5:6] in ("/", "\\")
+
+
+def path_of_address(address: str, *, on_windows: bool = os.name == "nt") -> str:
+    """The path that a file: address names (RFC 8089), decoded once; of another machine's it is //machine/share/...
+
+    Programs of the desktop put this machine's own name into addresses, too.
+    """
+    path = address[len("file:") :].replace("\\", "/")
+    host = ""
+    if path.startswith("//"):
+        host, slash, rest = path[2:].partition("/")
+        path = slash + rest
+        if re.fullmatch(r"[A-Za-z][:|]", host):  # with a slash too few
+            host, path = "", f"/{host}{path}"
+    path = unquote(path, errors="surrogateescape")  # as the system itself gives names that are no UTF-8
+    share = "" if host.lower() in ("", "localhost", socket.gethostname().lower()) else f"//{host}"
+    if not on_windows:
+        return share + path
+    if not share and re.match(r"/+[A-Za-z][:|]", path):  # /C:/..., or as it once was written, /C|/...
+        path = path.lstrip("/")
+        path = path[0] + ":" + path[2:]
+    return (share + path).replace("/", "\\")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import sys
@@ -14,7 +15,34 @@ if TYPE_CHECKING:
     import filelock
 
 
-def take_lock(path: Path) -> IO[bytes] | None:
+class Lock:
+    """A locked file; `close` lets go of it, the end of a `with` and that of the process do as well."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+
+    def __enter__(self) -> Lock:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def fileno(self) -> int:
+        return self._file.fileno()
+
+    def close(self) -> None:
+        if self._file.closed:
+            return
+        if sys.platform == "win32":
+            import msvcrt
+
+            # Windows lets go of what was only closed when it gets to it
+            with contextlib.suppress(OSError):
+                msvcrt.locking(self._file.fileno(), msvcrt.LK_UNLCK, 1)
+        self._file.close()
+
+
+def take_lock(path: Path) -> Lock | None:
     """The lock file, locked for as long as it stays open; None where another process holds it."""
     file = path.open("ab")
     try:
@@ -29,7 +57,7 @@ def take_lock(path: Path) -> IO[bytes] | None:
     except OSError:
         file.close()
         return None
-    return file
+    return Lock(file)
 
 
 def lock_of(target: Path, patience: float) -> filelock.BaseFileLock:

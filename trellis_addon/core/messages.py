@@ -90,7 +90,8 @@ def enumeration(items: Iterable[object]) -> Message:
 
 def reason_of(error: BaseException) -> Message:
     """What the system says of a file or a connection, such as "No space left on device"."""
-    return message(str(getattr(error, "strerror", None) or error) or type(error).__name__)
+    said = getattr(error, "strerror", None) or error
+    return said if isinstance(said, Message) else message(str(said) or type(error).__name__)
 
 
 def message_of(error: BaseException) -> Message:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from . import messages
 from .errors import FieldError
+from .files import discard, move
 from .messages import message
 
 ROOM = 2**20  # bytes that a disk has left when it counts as full; an asset is larger, nearly always
@@ -59,11 +60,10 @@ def put_in_place(files: Mapping[Path, Path | bytes]) -> None:
             with contextlib.suppress(OSError):
                 shutil.copymode(place, part)  # of what was there
         for part, place in parts:
-            os.replace(part, place)
+            move(part, place)
     finally:
         for part, _ in parts:
-            with contextlib.suppress(OSError):
-                part.unlink(missing_ok=True)
+            discard(part)
 
 
 def reason_of(error: Exception) -> str:
@@ -91,8 +91,7 @@ def _problem_of(path: Path) -> str:
             with trial.open("xb") as file:
                 file.write(bytes(4096))
         finally:
-            with contextlib.suppress(OSError):
-                trial.unlink(missing_ok=True)
+            discard(trial)
         return message("the disk is full") if shutil.disk_usage(place.parent).free < ROOM else ""
     finally:
         for folder in reversed(made):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import struct
 import sys
 from collections.abc import Sequence
@@ -19,8 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.errors import FieldError, LatentsError, TrellisError
+from ..core.files import discard, move
 from ..core.messages import message, reason_of
 from ..core.progress import Progress
+from ..core.streams import prepare_streams
 from ..formats.glb.write import GENERATOR
 from ..formats.latents import FILE_LIMIT, check_latents
 from ..runtime.child import parent_progress
@@ -68,11 +69,11 @@ def export_latents(source: Path, target: Path, progress: Progress | None = None)
     part = target.with_name(f".{target.stem}.part{target.suffix.lower()}")
     try:
         _write(result, part)
-        os.replace(part, target)
+        move(part, target)
     except OSError as error:
         raise TrellisError("{target} cannot be written: {reason}.", target=target, reason=reason_of(error)) from error
     finally:
-        part.unlink(missing_ok=True)
+        discard(part)
 
 
 def _write(result: PipelineResult, path: Path) -> None:
@@ -179,6 +180,7 @@ def _linear(colour: NDArray[Any]) -> NDArray[Any]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    prepare_streams()
     parser = argparse.ArgumentParser(prog="python -m trellis_addon.engines.export", description=__doc__)
     parser.add_argument("source", type=Path, metavar="LATENTS", help="a latents.safetensors of a job's folder")
     parser.add_argument("target", type=Path, metavar="FILE", help=f"ends in {', '.join(FORMATS)}")

@@ -10,6 +10,7 @@ import uuid as uuid_module
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from ..core.addresses import is_file_address, path_of_address
 from ..core.errors import ImageError, OfflineError
 from ..core.messages import reason_of
 from .limits import MAX_BYTES
@@ -24,12 +25,12 @@ def meant(text: str) -> str:
     Of several files copied at once it is the first.
     """
     text = text.strip()
-    if (text[:1] in _QUOTES or _is_file_address(text)) and not _exists(_found(text)):
+    if (text[:1] in _QUOTES or is_file_address(text)) and not _exists(_found(text)):
         text = text.splitlines()[0].strip()
         while len(text) > 1 and _QUOTES.get(text[0]) == text[-1]:
             text = text[1:-1].strip()
         text = text.strip('"')
-    return _path_of_address(text) if _is_file_address(text) else text
+    return path_of_address(text) if is_file_address(text) else text
 
 
 def image_kind(text: str) -> str:
@@ -79,29 +80,6 @@ def read_image_bytes(
             "use the image itself here."
         )
     return _decode_base64(source), "image"
-
-
-def _is_file_address(text: str) -> bool:
-    return text[:5].lower() == "file:" and text[5:6] in ("/", "\\")
-
-
-def _path_of_address(address: str, *, on_windows: bool = os.name == "nt") -> str:
-    """The path that a file: address names (RFC 8089): of this machine, or on Windows of a share."""
-    path = address[len("file:") :].replace("\\", "/")
-    host = ""
-    if path.startswith("//"):
-        host, slash, rest = path[2:].partition("/")
-        path = slash + rest
-        if re.fullmatch(r"[A-Za-z][:|]", host):  # with a slash too few
-            host, path = "", f"/{host}{path}"
-    path = unquote(path, errors="surrogateescape")  # as the system itself gives names that are no UTF-8
-    if not on_windows:
-        return path
-    if re.match(r"/+[A-Za-z][:|]", path):  # /C:/..., or as it once was written, /C|/...
-        path = path.lstrip("/")
-        return (path[0] + ":" + path[2:]).replace("/", "\\")
-    share = host if host.lower() not in ("", "localhost") else ""
-    return (f"//{share}{path}" if share else path).replace("/", "\\")
 
 
 def find_path(text: str) -> Path:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import enum
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..core.errors import DamagedFileError
+from ..core.files import move
 from ..core.messages import Message, all_from_wire
 from ..task.settings import Settings
 from ..task.task import Task
@@ -93,7 +93,7 @@ class Asset:
     def save_provenance(self) -> None:
         part = self.sidecar.with_name(self.sidecar.name + ".part")
         part.write_text(self.provenance_text, encoding="utf-8")
-        os.replace(part, self.sidecar)
+        move(part, self.sidecar)
 
     @classmethod
     def from_file(cls, path: Path) -> Asset:

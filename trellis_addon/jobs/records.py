@@ -8,13 +8,13 @@ from __future__ import annotations
 import datetime
 import json
 import logging
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from ..client.replies import as_number
 from ..core.errors import TrellisError
+from ..core.files import BRIEF, move
 from ..core.messages import message
 from ..task.settings import TASK_TYPE, TRELLIS2_MODEL
 from ..task.task import check_uuid
@@ -38,7 +38,7 @@ def keep(folder: Path, row: Mapping[str, Any]) -> None:
     try:
         if folder.is_dir():
             part.write_text(json.dumps(dict(row)), encoding="utf-8")
-            os.replace(part, folder / RECORD_FILE)
+            move(part, folder / RECORD_FILE, BRIEF)
     except (OSError, ValueError) as error:
         log.info("The record of the job %s cannot be written: %s", folder.name, error)
 
@@ -58,7 +58,7 @@ def keep_limits(folder: Path, limits: Mapping[str, float]) -> None:
     """Write the spending limits beside the database; raises `OSError`."""
     part = folder / f"{LIMITS_FILE}.part"
     part.write_text(json.dumps(dict(limits)), encoding="utf-8")
-    os.replace(part, folder / LIMITS_FILE)
+    move(part, folder / LIMITS_FILE)
 
 
 def find_limits(folder: Path) -> dict[str, float]:

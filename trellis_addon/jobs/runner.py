@@ -40,6 +40,7 @@ from ..core.errors import (
     TrellisError,
     UnsentError,
 )
+from ..core.files import unlink
 from ..core.messages import all_to_wire, from_wire, message
 from ..core.progress import Progress
 from ..core.version import VERSION
@@ -432,7 +433,7 @@ class _Runner:
             path = self.job.folder / f"asset{suffix}.glb"
             asset = Asset(path, self.job.name, provenance_of(self.job, result, self.shortfall))
             if not _is_here(asset):
-                latents_path(path).unlink(missing_ok=True)  # of another run, which drew another seed
+                unlink(latents_path(path))  # of another run, which drew another seed
                 self.client.download(result, path, span)
                 asset.save_provenance()
             self._keep_latents(result, path, span)

@@ -10,7 +10,6 @@ import contextlib
 import json
 import logging
 import os
-import shutil
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -23,6 +22,7 @@ import filelock
 
 from ..client.replies import as_number
 from ..core.errors import JobError, StoreError, TakenError
+from ..core.files import discard_folder, move
 from ..core.folders import default_folder
 from ..core.messages import message, to_store
 from ..task.settings import Settings
@@ -258,7 +258,7 @@ class JobStore:
         try:
             current = self.get(job.uuid)
             if current is None:  # since we looked
-                shutil.rmtree(job.folder, ignore_errors=True)
+                discard_folder(job.folder)
                 raise JobError('The job "{name}" was deleted.', name=job.name)
             yield current
         finally:
@@ -279,7 +279,7 @@ class JobStore:
         """Remove a job and its files; not while something works on it."""
         with self.claim(job), self.connection() as connection:
             connection.execute("DELETE FROM jobs WHERE uuid = ?", (job.uuid,))
-        shutil.rmtree(job.folder, ignore_errors=True)
+        discard_folder(job.folder)
 
     def get(self, uuid: str) -> Job | None:
         """The job of this taskUUID; None where there is none, or its row cannot be read."""
@@ -432,10 +432,10 @@ class JobStore:
             with contextlib.suppress(sqlite3.Error), self._connected() as connection:
                 records.keep_limits(self.folder, Ledger(connection).limits())
             aside = self._database.with_name(f"jobs.damaged-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.sqlite3")
-            os.replace(self._database, aside)
+            move(self._database, aside)
             for ending in ("-journal", "-wal", "-shm"):
                 with contextlib.suppress(OSError):
-                    os.replace(f"{self._database}{ending}", f"{aside}{ending}")
+                    move(f"{self._database}{ending}", f"{aside}{ending}")
             found = self._prepare()
             _notice(
                 message(

@@ -4,4 +4,5 @@ layout    what lies where in that folder, and what it says about itself
 code      the library's own code in the folder, by version
 running   which processes run from the folder
 child     another Python process that finds this package
+entry     where such a process begins
 """

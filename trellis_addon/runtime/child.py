@@ -13,19 +13,11 @@ from ..core.configuration import PYTHON_VARIABLE, configuration
 from ..core.errors import EngineError
 from ..core.folders import PACKAGE
 from ..core.messages import message, reason_of
+from ..core.processes import end, start
 from ..core.progress import Progress
 from .layout import local_folder
 
-# Blender's Python runs isolated and ignores PYTHONPATH: the child takes its paths from its arguments.
-# `trellis_addon` is found in its own folder's parent, however the package is named here.
-_BOOTSTRAP = """
-import importlib, json, sys
-paths, module, arguments, is_installed = json.loads(sys.argv[1])
-sys.path.extend(path for path in paths if path not in sys.path)
-held = importlib.import_module("trellis_addon.runtime.running").hold() if is_installed else None
-sys.exit(importlib.import_module("trellis_addon" + module).main(arguments))
-"""
-
+_ENTRY = ("trellis_addon", "runtime", "entry.py")
 _LOOK = 0.1  # seconds between two looks at whether a child is to stop
 
 
@@ -51,26 +43,24 @@ def start_child(module: str, arguments: list[str], *, is_local: bool = False, **
     python = local_python() if is_local else sys.executable
     folder = local_folder()
     is_installed = is_local and not configuration().python and python == str(folder.python)
-    command = [python, "-I"]
+    # in UTF-8 whatever the machine's code page is; the variable for it would not be read
+    command = [python, "-I", "-X", "utf8"]
     if is_installed:
         from .code import ensure_code
 
-        paths = [str(ensure_code(folder))]
+        code = ensure_code(folder)
+        paths = [str(code)]
         command += ["-X", f"pycache_prefix={folder.pycache}"]
         streams["env"] = folder.environment(streams.get("env"))
     else:
         streams.setdefault("env", dict(configuration().variables))  # with what was chosen in this process
-        paths = [str(PACKAGE.parent)]
+        code = PACKAGE.parent
+        paths = [str(code)]
         if python == sys.executable:
             paths = [*filter(None, sys.path), *paths]
+    entry = str(code.joinpath(*_ENTRY))
     try:
-        return subprocess.Popen(
-            [*command, "-c", _BOOTSTRAP, json.dumps([paths, module, arguments, is_installed])],
-            text=True,
-            encoding="utf-8",
-            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
-            **streams,
-        )
+        return start([*command, entry, json.dumps([paths, module, arguments, is_installed])], **streams)
     except OSError as error:
         raise EngineError(
             "{python} cannot be started ({reason}); choose the Python of the local backend in the preferences, or "
@@ -107,8 +97,7 @@ def run_child(
             except subprocess.TimeoutExpired:
                 continue
     except BaseException:
-        child.kill()
-        child.communicate()
+        end(child)
         raise
     if not child.returncode:
         return ""

@@ -11,6 +11,7 @@ import shutil
 from pathlib import Path
 
 from ..core.errors import EngineError
+from ..core.files import discard_folder, remove_folder, rename
 from ..core.folders import PACKAGE
 from ..core.messages import reason_of
 from ..core.version import VERSION
@@ -39,7 +40,7 @@ def ensure_code(folder: LocalFolder) -> Path:
             _copy(source, files, target, stamp)
         for other in target.parent.iterdir():
             if other != target and other.name not in busy:
-                shutil.rmtree(other, ignore_errors=True)
+                discard_folder(other)
     except OSError as error:
         raise EngineError(
             "The library cannot be copied to {target} ({reason}); check the disk and its rights.",
@@ -52,20 +53,20 @@ def ensure_code(folder: LocalFolder) -> Path:
 def _copy(source: Path, files: list[Path], target: Path, stamp: str) -> None:
     """Copied beside and put in place at once: nobody ever sees half of it."""
     temporary = target.with_name(f"{target.name}.{os.getpid()}.new")
-    shutil.rmtree(temporary, ignore_errors=True)
+    discard_folder(temporary)
     for path in files:
         place = temporary / _NAME / path.relative_to(source)
         place.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, place)
     (temporary / _STAMP).write_text(stamp, encoding="utf-8")
     if target.exists():
-        shutil.rmtree(target)
+        remove_folder(target)
     try:
-        temporary.rename(target)
+        rename(temporary, target)
     except OSError:  # another process was quicker
         if _stamp(target) != stamp:
             raise
-        shutil.rmtree(temporary, ignore_errors=True)
+        discard_folder(temporary)
 
 
 def _files(source: Path) -> list[Path]:

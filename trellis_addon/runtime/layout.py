@@ -14,6 +14,7 @@ from pathlib import Path
 
 from ..core.configuration import LOCAL_VARIABLE, configuration
 from ..core.errors import EngineError
+from ..core.files import move
 from ..core.folders import default_folder
 from ..core.messages import reason_of
 from ..core.places import is_on_network
@@ -169,7 +170,7 @@ class LocalFolder:
             self.root.mkdir(parents=True, exist_ok=True)
             temporary = self.state_file.with_suffix(".new")
             temporary.write_text(json.dumps(dataclasses.asdict(state), indent=2) + "\n", encoding="utf-8")
-            temporary.replace(self.state_file)
+            move(temporary, self.state_file)
         except OSError as error:
             raise EngineError(
                 "{folder} cannot be written to ({reason}); choose another folder for the local backend.",

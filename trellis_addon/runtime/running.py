@@ -15,6 +15,7 @@ import filelock
 
 from ..core.configuration import configuration
 from ..core.errors import EngineError
+from ..core.files import discard
 from ..core.folders import PACKAGE
 from ..core.locks import take_lock
 from .layout import LOCK_FILE, LocalFolder
@@ -53,8 +54,7 @@ def running(folder: LocalFolder) -> list[Running]:
             found.append(Running(int(pid) if pid.isdigit() else 0, code))
         else:  # left by one that was killed
             lock.release()
-            with contextlib.suppress(OSError):
-                path.unlink()
+            discard(path, 0)
     return found
 
 
@@ -86,8 +86,7 @@ def exclusive(folder: LocalFolder) -> Iterator[None]:
     finally:
         if os.name == "nt":  # which deletes no open files
             lock.close()
-        with contextlib.suppress(OSError):
-            (folder.root / LOCK_FILE).unlink()
+        discard(folder.root / LOCK_FILE)
         lock.close()
         if state is not None and state.made_root and folder.state() is None:
             with contextlib.suppress(OSError):  # something else is in it

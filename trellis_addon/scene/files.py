@@ -27,7 +27,7 @@ def alone_with(path: Path) -> Iterator[None]:
     """
     lock = lock_of(path, 0.0)
     try:
-        lock.acquire()
+        lock.acquire(timeout=0)
     except filelock.Timeout as error:
         raise TrellisError(
             "{path} is being written by another program; wait for it, or give another output.", path=path

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from ..core.processes import end
 from ..formats.glb.preview import view_paths
 from ..jobs.job import Asset
 from ..runtime.child import start_child
@@ -87,8 +88,7 @@ def render(assets: list[Path], pictures: list[Path], views: int = 1) -> None:
     try:
         _, complaints = child.communicate(timeout=_TIMEOUT)
     except subprocess.TimeoutExpired:
-        child.kill()
-        child.wait()
+        end(child)
         log.warning("Previews took more than %.0f s and were given up.", _TIMEOUT)
         return
     if child.returncode:

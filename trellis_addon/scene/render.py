@@ -11,6 +11,7 @@ import bpy
 from mathutils import Matrix, Vector
 
 from ..core.errors import FieldError, TrellisError
+from ..core.files import BRIEF, unlink
 from ..core.messages import message
 from .importing.placement import world_bounds
 from .rules.colour import set_plain_view
@@ -71,7 +72,7 @@ def _use_cycles(scene: bpy.types.Scene) -> None:
 
 def _render(scene: bpy.types.Scene, path: Path) -> None:
     """Render to a file that is not there before, so that it shows whether it was made."""
-    path.unlink(missing_ok=True)
+    unlink(path, BRIEF)
     try:
         bpy.ops.render.render(write_still=True, scene=scene.name)
     except RuntimeError as error:

@@ -18,6 +18,7 @@ files         results and uploads behind addresses that cannot be guessed
 folder        where all of that lies, for a run or for good
 journal       what is written down, so that it survives the process
 delivery      webhooks and uploads of finished files
+metrics       what it does in numbers, for Prometheus
 presence      what a worker and the programs that share it leave for each other
 restarts      when one that has ended is started again, and when it is given up
 watchdog      starting a service again that was started by hand and has died

@@ -13,6 +13,7 @@ from ..core.messages import message
 from .presence import LOG_BEGINS
 
 LOST = 75  # how the service says itself that it can use its device no more
+_OF_SHELLS = 128  # what a shell adds to the number of a signal
 _TAIL = 20_000  # bytes of the log's end that are looked at
 
 _TOO_LITTLE_MEMORY = message("the memory did not suffice")
@@ -98,7 +99,7 @@ def tail_of(log: Path) -> str:
 def oom_kills() -> int:
     """How often the system has ended a process for want of memory since it was started; 0 where it does not say."""
     with contextlib.suppress(OSError, ValueError):
-        for line in Path("/proc/vmstat").read_text().splitlines():
+        for line in Path("/proc/vmstat").read_text(encoding="utf-8").splitlines():
             if line.startswith("oom_kill "):
                 return int(line.split()[1])
     return 0
@@ -119,10 +120,11 @@ def _of_words(said: str) -> str:
 
 
 def _signal_of(code: int | None) -> str:
-    if code is None or code >= 0:
+    """The signal that ended it; a launcher that is a script tells 128 and the signal's number."""
+    if code is None or 0 <= code <= _OF_SHELLS:
         return ""
     try:
-        return signal.Signals(-code).name
+        return signal.Signals(-code if code < 0 else code - _OF_SHELLS).name
     except ValueError:
         return ""
 

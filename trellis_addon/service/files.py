@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from ..core.files import move, unlink
 from ..core.messages import message
 from ..task.task import new_uuid
 from .journal import Journal
@@ -170,7 +171,7 @@ class FileStore:
                 if self._lasting:
                     file.flush()
                     os.fsync(file.fileno())
-            part.replace(path)
+            move(part, path)
         except OSError:
             _unlink(part)  # on a full disk the next one needs the room
             raise
@@ -190,7 +191,7 @@ def looks_like_latents(data: bytes) -> bool:
 
 def _unlink(path: Path) -> None:
     try:
-        path.unlink(missing_ok=True)
+        unlink(path, 0)
     except OSError as error:
         # Windows keeps a file that is being sent; it goes with the folder, or at the next start.
         log.info("A file that is not needed any more cannot be deleted yet: %s", error.strerror)

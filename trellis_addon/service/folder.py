@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import sys
 import tempfile
 import time
 from pathlib import Path
 
 from ..core.errors import InputError
+from ..core.files import discard_folder
 from ..core.locks import take_lock
 
 log = logging.getLogger(__name__)
@@ -53,9 +53,8 @@ class ServiceFolder:
         self._lock.close()
         if self.lasting:
             return
-        for _ in range(3):  # a file that is just being written or sent may hold it for a moment
-            shutil.rmtree(self.path, ignore_errors=True)
-            if not self.path.exists():
+        for _ in range(3):  # a file that is just being written may come while it is deleted
+            if discard_folder(self.path):
                 break
             time.sleep(0.05)
 
@@ -72,7 +71,7 @@ def remove_abandoned(parent: Path) -> None:
             lock = take_lock(lock_file)
             if lock is not None:
                 lock.close()
-                shutil.rmtree(folder, ignore_errors=True)
+                discard_folder(folder)
                 log.info("Removed %s, which a service left behind.", folder.name)
         except OSError:  # without a lock file, or gone in the meantime: not for us to judge
             continue

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import hmac
 import logging
+import os
+import shutil
 import sqlite3
 import threading
 import time
@@ -15,6 +17,7 @@ from typing import Any
 
 from ..core.disk import is_full
 from ..core.errors import EngineError, FieldError, TrellisError
+from ..core.files import discard
 from ..core.messages import message
 from ..core.version import VERSION
 from ..engines import registry
@@ -30,6 +33,7 @@ from .folder import ServiceFolder
 from .handshake import PROTOCOL, SERVICE_NAME
 from .journal import Journal
 from .media import answer_media, task_image, task_latents
+from .metrics import Meter
 from .presence import last_end
 from .protocol import JsonObject, RequestError, ServiceReply, disk_full, echo, error_object, without_payload
 from .records import Slot, TaskRecord
@@ -39,6 +43,7 @@ from .worker import MOST_STARTS, Workers, idle_minutes
 log = logging.getLogger(__name__)
 
 _SWEEP_SECONDS = 30.0
+_LEAST_FREE = 64 * 2**20  # bytes of disk: a picture and its result have room
 
 
 @dataclass(frozen=True)
@@ -86,7 +91,8 @@ class Service:
         self.folder = ServiceFolder(folder)
         self._journal = Journal(self.folder.database)
         self.files = FileStore(clock, self.folder.path, self._journal, self.folder.lasting)
-        self.tasks = TaskStore(clock, self._journal, self._deliver)
+        self.meter = Meter()
+        self.tasks = TaskStore(clock, self._journal, self._deliver, self.meter)
         self._policy = AddressPolicy(None if allow_private_addresses else is_public)
         self._delivery = delivery or Delivery(policy=self._policy)
         self._workers = Workers(
@@ -189,6 +195,7 @@ class Service:
         return {
             "name": SERVICE_NAME,
             "version": VERSION,
+            "pid": os.getpid(),
             "protocol": PROTOCOL,
             "engine": self.engine,
             "models": models,
@@ -197,6 +204,20 @@ class Service:
             "unfinished": self.tasks.unfinished(),
             "maskModel": self._has_mask_model(),
         }
+
+    def metrics(self) -> bytes:
+        """The numbers for Prometheus; raises `RequestError` where the package for it is not installed."""
+        return self.meter.render(
+            self._workers.waiting(), self.tasks.unfinished(), self.files.folder, self._workers.count
+        )
+
+    def obstacle(self) -> str:
+        """Why no task can be taken in at this moment, in words; empty where it can."""
+        if self.closing:
+            return message("The service is ending.")
+        if shutil.disk_usage(self.files.folder).free < _LEAST_FREE:
+            return message("The disk is full.")
+        return ""
 
     def answer(
         self, requests: list[Any], base_url: str, dry_run: bool, client: str = "", *, over_socket: bool = False
@@ -288,7 +309,7 @@ class Service:
             self.tasks.add(record)
         except BaseException:
             for path in record.kept_files():
-                path.unlink(missing_ok=True)
+                discard(path, 0)
             raise
         self._workers.submit(record)
         log.info("Task %s accepted for %s", task.uuid, model)

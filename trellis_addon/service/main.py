@@ -105,7 +105,10 @@ def listen(host: str, port: int) -> socket.socket:
     # data off only where it sees TCP, and with it on each request takes 40 ms longer.
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
-        if os.name == "posix":  # elsewhere it would let two services have the same port
+        exclusive = getattr(socket, "SO_EXCLUSIVEADDRUSE", None)  # Windows: else another program may take the port over
+        if exclusive is not None:
+            listener.setsockopt(socket.SOL_SOCKET, exclusive, 1)
+        elif os.name == "posix":  # elsewhere it would let two services have the same port
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
         listener.listen(128)
@@ -177,9 +180,15 @@ def _run(listener: socket.socket, options: Options, parent: int | None) -> int:
     try:
         service.restore()
         url = f"http://{name}:{port}/v1"
-        facts = {"url": url, "version": VERSION, "protocol": PROTOCOL, "engine": service.engine}
+        facts = {
+            "url": url,
+            "pid": os.getpid(),  # whoever has started it may know a launcher's alone
+            "version": VERSION,
+            "protocol": PROTOCOL,
+            "engine": service.engine,
+        }
         if options.shared is not None:
-            told = {**facts, "token": token, "pid": os.getpid(), "mark": options.shared, "since": time.time()}
+            told = {**facts, "token": token, "mark": options.shared, "since": time.time()}
             presence.write_worker(service.folder.path, told)
             _in_thread(_watch_clients, service.folder.path, options.log, ending.end)
         elif parent is not None:

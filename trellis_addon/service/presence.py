@@ -14,9 +14,10 @@ import os
 import secrets
 import time
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from ..core.locks import take_lock
+from ..core.files import discard, move, read_text, unlink
+from ..core.locks import Lock, take_lock
 from ..core.messages import from_wire, to_wire
 
 WORKER = "worker.json"
@@ -44,7 +45,7 @@ def read_worker(folder: Path) -> dict[str, Any]:
 def forget_worker(folder: Path, pid: int) -> None:
     """Take the word back, if it is still this process's."""
     if read_worker(folder).get("pid") == pid:
-        (folder / WORKER).unlink(missing_ok=True)
+        unlink(folder / WORKER)
 
 
 def note_end(folder: Path, pid: int, cause: str) -> None:
@@ -77,7 +78,7 @@ class WorkerUser:
         place = folder / CLIENTS
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._path = place / f"{os.getpid()}-{secrets.token_hex(4)}"
-        self._lock: IO[bytes] | None = None
+        self._lock: Lock | None = None
         for _ in range(100):
             self._lock = take_lock(self._path)
             if self._lock is not None:
@@ -89,8 +90,7 @@ class WorkerUser:
         if self._lock is not None:
             self._lock.close()
             self._lock = None
-            with contextlib.suppress(OSError):
-                self._path.unlink()
+            discard(self._path)
 
 
 def is_used(folder: Path) -> bool:
@@ -104,7 +104,7 @@ def is_used(folder: Path) -> bool:
                 continue
             lock.close()
             if time.time() - path.stat().st_mtime > _YOUNG:
-                path.unlink()
+                unlink(path, 0)
     return found
 
 
@@ -113,16 +113,11 @@ def _write(path: Path, content: Any) -> None:
     descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         json.dump(content, file)
-    for _ in range(50):
-        with contextlib.suppress(PermissionError):  # on Windows, while somebody reads the old one
-            os.replace(part, path)
-            return
-        time.sleep(0.01)
-    os.replace(part, path)
+    move(part, path)  # on Windows it may take a while: somebody may just read the old one
 
 
 def _read(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(read_text(path))
     except (OSError, ValueError):
         return None

@@ -27,6 +27,7 @@ STATUS = {
     "unsupportedMediaType": 415,
     "rateLimitExceeded": 429,
     "internalServerError": 500,
+    "notImplemented": 501,
     "serviceUnavailable": 503,
     "storageLimitExceeded": 507,
 }

@@ -58,7 +58,7 @@ class Restarts:
         since = max(self._began, time.time() - ROW)
         return sum(end >= since for end in self._ends())
 
-    def wait(self) -> float | None:
+    def pause(self) -> float | None:
         """Seconds until it is started again; None where it is given up."""
         row = self.in_a_row()
         return WAITS[max(row, 1) - 1] if row <= len(WAITS) else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass, field
 
 from .records import TaskRecord
@@ -71,6 +71,13 @@ class Scheduler:
         with self._ready:
             self._suspects -= turn.is_suspect
             self._ready.notify_all()
+
+    def waiting(self) -> Counter[str]:
+        """How many results wait, by client."""
+        with self._ready:
+            return Counter(
+                {name: sum(len(task.results) for task in client.tasks) for name, client in self._clients.items()}
+            )
 
     def close(self) -> None:
         """Nobody gets a turn any more."""

@@ -13,8 +13,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..core.errors import Cancelled, TrellisError
+from ..core.files import discard
 from ..core.messages import message
 from .journal import Journal
+from .metrics import Meter
 from .protocol import JsonObject, RequestError, error_object
 from .records import TaskRecord
 
@@ -27,14 +29,20 @@ QUEUE_LIMIT = 100
 
 
 class TaskStore:
-    """All tasks, by UUID. `on_settled(record, index)` is told each result and failure once, outside the lock."""
+    """All tasks, by UUID. `on_settled(record, index)` is told each result and failure once, outside the lock; `meter`
+    counts them."""
 
     def __init__(
-        self, clock: Callable[[], float], journal: Journal, on_settled: Callable[[TaskRecord, int], None]
+        self,
+        clock: Callable[[], float],
+        journal: Journal,
+        on_settled: Callable[[TaskRecord, int], None],
+        meter: Meter | None = None,
     ) -> None:
         self._clock = clock
         self._journal = journal
         self._on_settled = on_settled
+        self._meter = meter or Meter()
         self._records: dict[str, TaskRecord] = {}
         self._lock = threading.Lock()
         self._closed = False
@@ -71,6 +79,8 @@ class TaskStore:
 
     def report(self, record: TaskRecord, index: int, stage: str, fraction: float) -> None:
         slot = record.slots[index]
+        if not slot.settled:  # work that was cancelled goes on until it looks up
+            self._meter.stage(record, index, stage)
         slot.stage = stage
         slot.progress = max(slot.progress, min(int(fraction * 100), 100))
 
@@ -133,7 +143,8 @@ class TaskStore:
                 log.error("Result %d of task %s cannot be written down: %s", index, record.uuid, error)
             if record.done:
                 for path in record.kept_files():
-                    path.unlink(missing_ok=True)
+                    discard(path, 0)  # what stays goes with the folder, or at the next start
+        self._meter.settled(record, index)
         self._on_settled(record, index)
 
     def _check_new(self, uuid: str) -> None:

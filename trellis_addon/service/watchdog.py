@@ -5,18 +5,24 @@ The add-on does this for its own worker (`client.supervisor`); here it is for a 
 
 from __future__ import annotations
 
+import contextlib
 import json
+import queue
 import secrets
 import signal
 import subprocess
 import sys
 import threading
 from types import FrameType
+from typing import IO
 
 from ..core.messages import message
+from ..core.processes import STEP, wait
 from ..runtime.child import start_child
 from .main import CANNOT_START, Options, cannot_start
 from .restarts import Restarts
+
+_PIECE = 4096  # characters
 
 
 def keep_running(options: Options) -> int:
@@ -37,6 +43,7 @@ class _Watchdog:
         self._token = options.token or secrets.token_urlsafe(24)
         self._port = options.port
         self._process: subprocess.Popen[str] | None = None
+        self._pid = 0  # the service's own, where a launcher stands for its Python
         self._stopped = threading.Event()
         self._restarts = Restarts(lambda: (options.folder, options.log))
         self._is_announced = False
@@ -48,37 +55,41 @@ class _Watchdog:
         while True:
             self._restarts.begins()
             process = self._start()
-            code = process.wait()
+            code = wait(process)
             if code in (0, CANNOT_START) or self._stopped.is_set():
                 return 0 if self._stopped.is_set() else code
-            cause = self._restarts.has_ended(process.pid, code)
-            wait = self._restarts.wait()
-            again = message("it is not started again") if wait is None else message("it is started again")
+            cause = self._restarts.has_ended(self._pid, code)
+            pause = self._restarts.pause()
+            again = message("it is not started again") if pause is None else message("it is started again")
             print(f"The service ended: {cause}; {again}.", file=sys.stderr, flush=True)
-            if wait is None:
+            if pause is None:
                 return code if 0 < code < 256 else 1
-            if self._stopped.wait(wait):
+            while pause > 0 and not self._stopped.is_set():
+                self._stopped.wait(min(pause, STEP))
+                pause -= STEP
+            if self._stopped.is_set():
                 return 0
 
     def _start(self) -> subprocess.Popen[str]:
         arguments = ["serve", *_arguments(self._options), "--token-stdin", "--port", str(self._port)]
         process = start_child(".cli", arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        self._process = process
+        self._process, self._pid = process, process.pid
         assert process.stdin is not None and process.stdout is not None
         try:
             process.stdin.write(self._token + "\n")
             process.stdin.flush()
         except OSError:  # it has ended already, and said why
             return process
-        line = process.stdout.readline()
+        line = _first_line(process)
         if line and not self._is_announced:
             self._is_announced = True
             print(line, end="", flush=True)
             if not self._options.token:
                 print(f"The token for this run is {self._token} (Authorization: Bearer TOKEN).", file=sys.stderr)
         if line:
-            self._port = int(json.loads(line)["url"].rpartition(":")[2].partition("/")[0])
-        threading.Thread(target=process.stdout.read, daemon=True).start()
+            told = json.loads(line)
+            self._port = int(told["url"].rpartition(":")[2].partition("/")[0])
+            self._pid = int(told["pid"])
         if self._stopped.is_set():
             self._close()
         return process
@@ -91,6 +102,22 @@ class _Watchdog:
         """Have it end: it does when this pipe closes."""
         if self._process is not None and self._process.stdin is not None:
             self._process.stdin.close()
+
+
+def _first_line(process: subprocess.Popen[str]) -> str:
+    """What it says first, or "" at its end; whatever follows is read away. In steps, for Ctrl-C to get through."""
+    assert process.stdout is not None
+    lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+
+    def read(pipe: IO[str]) -> None:
+        lines.put(pipe.readline())
+        while pipe.read(_PIECE):
+            pass
+
+    threading.Thread(target=read, args=(process.stdout,), daemon=True).start()
+    while True:
+        with contextlib.suppress(queue.Empty):
+            return lines.get(timeout=STEP)
 
 
 def _arguments(options: Options) -> list[str]:

@@ -95,6 +95,10 @@ class Workers:
         """How many results can be worked on at the same time, as far as is known."""
         return max(len(self._threads), self._count or 1)
 
+    def waiting(self) -> Counter[str]:
+        """How many results wait for their turn, by client."""
+        return self._turns.waiting()
+
     def start(self) -> None:
         with self._lock:
             self._start_threads(self._count or 1)

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import filelock
 import httpx
 
+from ..core.files import discard
 from ..core.sizes import size_words
 from .board import Row
 from .errors import (
@@ -193,8 +194,7 @@ class FileDownload:
         try:
             yield
         finally:
-            with contextlib.suppress(OSError):  # Windows removes it itself, when it is let go
-                path.unlink()
+            discard(path, 0)  # Windows removes it itself, when it is let go
             lock.release()
 
     @contextlib.contextmanager
@@ -227,8 +227,7 @@ def sweep(target: Path) -> None:
         lock.acquire(timeout=0)
         try:
             for place in (part, note, path):
-                with contextlib.suppress(OSError):
-                    place.unlink(missing_ok=True)
+                discard(place)
         finally:
             lock.release()
 

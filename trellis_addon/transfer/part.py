@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..core.files import discard, move, unlink
 from .errors import Damaged
 
 CHUNK = 1 << 20
@@ -94,8 +95,8 @@ class Part:
 
     def drop(self) -> None:
         """Throw away what has come."""
-        self.path.unlink(missing_ok=True)
-        self._note.unlink(missing_ok=True)
+        unlink(self.path)
+        unlink(self._note)
         self.length, self.validator, self._digest = 0, "", hashlib.sha256()
 
     def finish(self) -> None:
@@ -112,8 +113,8 @@ class Part:
             raise Damaged("{name} came with other contents than it should have", name=self._target.name)
         with self.path.open("r+b") as file:
             os.fsync(file.fileno())  # a whole file by its name must be one after a power cut too
-        os.replace(self.path, self._target)
-        self._note.unlink(missing_ok=True)
+        move(self.path, self._target)
+        discard(self._note)
 
     def _is_ours(self, have: int) -> bool:
         """Whether the bytes that are there belong to the wanted file; sets the validator where the server has one."""

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from ..core.awake import awake
 from ..core.errors import EngineError
+from ..core.files import discard, move, unlink
 from ..core.messages import message
 from ..core.progress import Progress
 from ..core.sizes import progress_words, size_words
@@ -250,9 +251,9 @@ def _copy(items: Sequence[tuple[Path, WeightFile]], folder: Path, progress: Prog
                     done += len(chunk)
                     progress.update(f"Copying {progress_words(done, total)}", done / total)
             if not fits(digest.hexdigest(), file.sha256):
-                part.unlink()
+                discard(part)
                 raise EngineError("{place} is damaged; choose another source.", place=place)
-            part.replace(target)
+            move(part, target)
         except OSError as error:
             raise disk_trouble(target.name, target.parent, error) from error
 
@@ -271,7 +272,7 @@ def _delete(path: Path) -> int:
     """Delete a file and return its bytes, 0 where there is none."""
     try:
         size = path.stat().st_size
-        path.unlink()
+        unlink(path)
     except (FileNotFoundError, NotADirectoryError):
         return 0
     except OSError as error:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import EngineError
+from ..core.files import move
 from ..core.messages import message, reason_of
 
 ACCEPTED_FILE = "licences.json"
@@ -80,7 +81,7 @@ def accept(folder: Path, keys: Iterable[str]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         temporary = folder / f"{ACCEPTED_FILE}.new"
         temporary.write_text(json.dumps(known, indent=2) + "\n", encoding="utf-8")
-        temporary.replace(folder / ACCEPTED_FILE)
+        move(temporary, folder / ACCEPTED_FILE)
     except OSError as error:
         raise EngineError(
             "{folder} cannot be written to ({reason}); choose another folder for the weights.",

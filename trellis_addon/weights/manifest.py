@@ -6,7 +6,6 @@ A manifest of a mirror is a stranger's: names that leave the folder, and files t
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
 from collections.abc import Callable, Iterable
@@ -17,6 +16,7 @@ from typing import Any
 import filelock
 
 from ..core.errors import EngineError
+from ..core.files import discard, move, unlink
 from ..core.messages import message, reason_of
 from ..core.progress import Progress
 from ..transfer.part import hash_file
@@ -140,7 +140,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(MANIFEST_FILE + ".new")
         temporary.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        temporary.replace(path)
+        move(temporary, path)
     except OSError as error:
         raise _unwritable(folder, error) from error
     return path
@@ -159,9 +159,8 @@ def update_manifest(folder: Path, change: Callable[[Manifest], Manifest]) -> Man
             if any(entry.group for entry in manifest.files):
                 write_manifest(folder, manifest)
             else:
-                (folder / MANIFEST_FILE).unlink(missing_ok=True)
-            with contextlib.suppress(OSError):  # Windows removes it itself, when it is let go
-                path.unlink()
+                unlink(folder / MANIFEST_FILE)
+            discard(path, 0)  # Windows removes it itself, when it is let go
     except OSError as error:
         raise _unwritable(folder, error) from error
     return manifest

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ...core.files import move
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL.Image import Image
@@ -49,7 +51,7 @@ def write_previews(pairs: list[tuple[Path, Path]], size: int = SIZE, views: int 
             part = path.with_suffix(".part")
             turn = None if views == 1 else view / views
             render_preview(mesh, size, turn).save(part, "PNG")
-            part.replace(path)
+            move(part, path)
 
 
 def render_preview(mesh: TexturedMesh, size: int = SIZE, turn: float | None = None) -> Image:

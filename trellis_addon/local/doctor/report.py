@@ -24,6 +24,7 @@ from urllib.parse import urlsplit
 from ...core.configuration import configuration
 from ...core.errors import Cancelled, NetworkSettingsError, TrellisError
 from ...core.messages import message
+from ...core.processes import end
 from ...core.progress import Progress
 from ...core.sizes import size_words
 from ...core.version import VERSION
@@ -331,12 +332,10 @@ def run_selftest(weights: Path | None, progress: Progress, seconds: float = _SEL
                 progress.update(message("Examining: self-test"), min(passed / 20.0, 0.99))
                 if passed > seconds:
                     ended = f"it did not end within {seconds:.0f} seconds"
-                    process.kill()
-                    out, said = process.communicate()
+                    out, said = end(process)
                     break
     except BaseException:
-        process.kill()
-        process.wait()
+        end(process)
         raise
     lines = [found for line in out.splitlines() if (found := _read_line(line)) is not None]
     if not ended and process.returncode not in (0, 1):

@@ -8,6 +8,7 @@ pip_settings    where this machine gets its packages from
 default_index   the package index that nobody has named: pip's own
 index           where wheels lie
 virtual         making the environment, and filling it
+inside          what other Pythons run: looking, trying, compiling
 install         all of it, and going on with what was broken off
 remove          taking it away: everything of ours, and nothing else
 """

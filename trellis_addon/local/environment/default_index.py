@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import functools
 import re
-import shutil
 import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 from ...core.errors import EngineError
-from ...core.processes import ask
+from ...core.processes import ask, find_program
 
 _PATIENCE = 60.0  # seconds; a cold start behind a virus scanner takes some
 _TOLD = re.compile(r"--index-url <url>.*?\(default\s+(https?://[^\s)]+)\)", re.S)
@@ -49,5 +48,5 @@ def _pips() -> Iterator[list[str]]:
         for wheel in sorted(Path(ensurepip.__file__).parent.glob("_bundled/pip-*.whl")):
             yield [sys.executable, "-I", str(wheel / "pip")]
     for name in ("pip3", "pip"):
-        if found := shutil.which(name):
+        if found := find_program(name):
             yield [found]

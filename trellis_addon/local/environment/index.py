@@ -6,14 +6,13 @@ import html.parser
 import re
 import time
 import urllib.parse
-import urllib.request
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...core.addresses import without_login
+from ...core.addresses import is_file_address, path_of_address, without_login
 from ...core.errors import EngineError
 from ...core.messages import message
 from ...core.progress import Progress
@@ -63,7 +62,7 @@ class Finder:
                 progress.update("Looking for the packages", number / len(futures))
                 while not wait([future], _BEAT).done:
                     progress.check()
-            return [future.result() for future in futures]
+            return [future.result(0) for future in futures]
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
@@ -276,9 +275,9 @@ def _from_html(text: str, base: str) -> list[Found]:
 
 def _local(place: str) -> Path | None:
     """The path of a file: address, or of what is no address at all."""
+    if is_file_address(place):
+        return Path(path_of_address(place.partition("#")[0]))
     parts = urllib.parse.urlsplit(place)
-    if parts.scheme == "file":
-        return Path(urllib.request.url2pathname(("//" + parts.netloc if parts.netloc else "") + parts.path))
     # C:\wheels is a path, whatever its colon looks like
     return None if parts.scheme in ("http", "https") else Path(place).expanduser()
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING
 from ...core.awake import awake
 from ...core.backups import leave_out
 from ...core.errors import Cancelled, EngineError, OfflineError
+from ...core.files import discard, rename
 from ...core.messages import reason_of
 from ...core.progress import Progress
 from ...core.sizes import size_words
@@ -44,43 +44,12 @@ log = logging.getLogger(__name__)
 
 __all__ = ["Plan", "ensure_code", "install", "is_outdated", "make_plan"]
 
-_ATTEMPTS = 50  # at a tenth of a second
 _FULL = 50 * 2**20  # bytes free on a disk that calls itself full
 # What an installation makes that is of no use when it fails.
 _OURS = ("env.new", "downloads", "tools", "python", "code", "cache", "logs")
-
-_TRIAL = """
-import json, platform, sys, warnings
-warnings.simplefilter("ignore")
-import torch
-import array_api_compat, fast_simplification, httpx, numpy, onnxruntime, PIL.Image, safetensors.torch, scipy.spatial
-import starlette, uvicorn, warp
-warp.config.quiet = True
-warp.init()
-device = "cpu"
-try:
-    if torch.cuda.is_available():
-        device = "cuda"
-    elif torch.backends.mps.is_available():
-        device = "mps"
-    torch.ones(64, 64, device=device).matmul(torch.ones(64, 64, device=device)).sum().item()
-except Exception as error:
-    print(f"{device}: {error}")
-    device = "cpu"
-with open(sys.argv[1], "w", encoding="utf-8") as answer:
-    json.dump({"python": platform.python_version(), "torch": torch.__version__, "device": device}, answer)
-"""
-
-# Every kernel of the finishing, into the environment's own cache.
-_COMPILATION = """
-import sys, warnings
-warnings.simplefilter("ignore")
-sys.path.append(sys.argv[1])
-import warp
-warp.config.quiet = True
-from trellis_addon.geometry.finish.warm_up import warm_up
-warm_up()
-"""
+_INSIDE = Path(__file__).parent / "inside"
+_TRIAL = _INSIDE / "trial.py"
+_COMPILATION = _INSIDE / "compilation.py"
 
 
 def install(plan: Plan, progress: Progress | None = None, *, allow_network: bool = True) -> Installation:
@@ -288,7 +257,7 @@ def _try(env: Path, folder: LocalFolder, progress: Progress) -> dict[str, str]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise EngineError("The new environment gave no answer when it was tried; install again.") from error
     finally:
-        answer.unlink(missing_ok=True)
+        discard(answer)
 
 
 def _compile(env: Path, code: Path, folder: LocalFolder, progress: Progress) -> None:
@@ -320,19 +289,14 @@ def _swap(new: Path, folder: LocalFolder) -> None:
 
 
 def _rename(source: Path, target: Path) -> None:
-    """Rename a folder; on Windows also one that a virus scanner is still looking at."""
-    for attempt in range(_ATTEMPTS, -1, -1):
-        try:
-            source.rename(target)
-            return
-        except OSError as error:
-            if not attempt or os.name != "nt":
-                raise EngineError(
-                    "{source} cannot be renamed ({reason}); close what uses it, and install again.",
-                    source=source,
-                    reason=reason_of(error),
-                ) from error
-        time.sleep(0.1)
+    try:
+        rename(source, target)
+    except OSError as error:
+        raise EngineError(
+            "{source} cannot be renamed ({reason}); close what uses it, and install again.",
+            source=source,
+            reason=reason_of(error),
+        ) from error
 
 
 def _can_go_on(folder: LocalFolder, error: BaseException) -> bool:

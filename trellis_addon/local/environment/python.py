@@ -10,15 +10,13 @@ import glob
 import json
 import os
 import re
-import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...core.configuration import configuration
 from ...core.messages import message
-from ...core.processes import ask
+from ...core.processes import ask, find_program, path_folders
 from ..machine.hardware import Machine
 
 # In the order of preference: the one that the project is tested with most comes first.
@@ -26,31 +24,7 @@ VERSIONS = ("3.11", "3.12", "3.13", "3.14")
 _PASSING = {"Cellar", "homebrew", "linuxbrew", ".linuxbrew", ".pyenv", "pyenv-win", ".asdf", "mise"}
 _TIMEOUT = 20.0  # seconds, to start a Python: a virus scanner may look at it first
 
-_PROBE = """
-import json, os, platform, struct, sys, sysconfig
-implementation = sys.implementation
-print(json.dumps({
-    "executable": sys.executable,
-    "bits": struct.calcsize("P") * 8,
-    "threaded": bool(sysconfig.get_config_var("Py_GIL_DISABLED")),
-    "system": sysconfig.get_platform(),
-    "base": sys.base_prefix,
-    "markers": {
-        "implementation_name": implementation.name,
-        "implementation_version": "{0.major}.{0.minor}.{0.micro}".format(implementation.version),
-        "os_name": os.name,
-        "platform_machine": platform.machine(),
-        "platform_python_implementation": platform.python_implementation(),
-        "platform_release": platform.release(),
-        "platform_system": platform.system(),
-        "platform_version": platform.version(),
-        "python_full_version": platform.python_version(),
-        "python_version": "{0[0]}.{0[1]}".format(sys.version_info),
-        "sys_platform": sys.platform,
-        "extra": "",
-    },
-}))
-"""
+_PROBE = Path(__file__).parent / "inside" / "probe.py"
 
 
 @dataclass(frozen=True)
@@ -90,7 +64,7 @@ def look_at(executable: str) -> Python | str:
             "{python} is the Windows Store's, which keeps its files elsewhere; install Python from python.org.",
             python=executable,
         )
-    told = ask([executable, "-I", "-S", "-B", "-c", _PROBE], _TIMEOUT)
+    told = ask([executable, "-I", "-S", "-B", str(_PROBE)], _TIMEOUT)
     try:
         facts = json.loads(told or "")
         markers = {str(name): str(value) for name, value in facts["markers"].items()}
@@ -222,8 +196,8 @@ _PATTERNS = (
 
 def _on_path(name: str) -> Iterator[str]:
     """All of this name on the path, not only the first: a shim may lie before a real one."""
-    for folder in configuration().variables.get("PATH", os.defpath).split(os.pathsep):
-        if folder and (found := shutil.which(name, path=folder)):
+    for folder in path_folders():
+        if found := find_program(name, [folder]):
             yield found
 
 

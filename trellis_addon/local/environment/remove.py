@@ -5,21 +5,20 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from ...core.backups import NEVER_INDEX
 from ...core.errors import EngineError
+from ...core.files import extended, patiently
 from ...core.messages import message, reason_of
 from ...core.places import is_link
 from ...core.progress import Progress
 from ...runtime.layout import PARTS, LocalFolder
 from ...runtime.running import demand_idle, exclusive
 
-_ATTEMPTS = 30  # of a file that another program has open: a virus scanner, an indexer
-_WAIT = 0.1  # seconds between them
+_PATIENCE = 3.0  # seconds for each file that another program has open
 _WEIGHTS = "weights"
 
 
@@ -83,7 +82,7 @@ def delete(path: Path) -> Iterator[int]:
 
     Raises `EngineError` for what cannot be deleted.
     """
-    path = _long(path)
+    path = extended(path)
     try:
         facts = path.lstat()
     except OSError:
@@ -109,20 +108,20 @@ def _names(path: Path) -> list[str]:
 
 
 def _insist(action: Callable[[], None], path: Path) -> None:
-    """Do it, again and again while another program has it open or its rights are in the way."""
-    for attempt in range(_ATTEMPTS):
-        try:
-            return action()
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            is_last = attempt == (_ATTEMPTS if os.name == "nt" else 2) - 1
-            if is_last or not isinstance(error, PermissionError):
-                raise _refused(path, error) from error
+    """Do it, also where its rights are in the way, or another program has it open for a moment."""
+    try:
+        return action()
+    except FileNotFoundError:
+        return None
+    except OSError:
         _allow(path)
         _allow(path.parent)
-        if attempt:
-            time.sleep(_WAIT)
+    try:
+        return patiently(action, _PATIENCE)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise _refused(path, error) from error
 
 
 def _allow(path: Path) -> None:
@@ -149,11 +148,3 @@ def _size(path: Path) -> int:
         return sum(_size(path / name) for name in os.listdir(path))
     except OSError:
         return 0
-
-
-def _long(path: Path) -> Path:
-    """A path that Windows takes beyond 260 characters."""
-    text = str(path)
-    if os.name != "nt" or text.startswith("\\\\"):
-        return path
-    return Path("\\\\?\\" + os.path.abspath(text))

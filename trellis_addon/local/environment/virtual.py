@@ -13,8 +13,9 @@ from pathlib import Path
 
 from ...core.configuration import configuration
 from ...core.errors import EngineError
+from ...core.files import discard_folder, move
 from ...core.messages import message, message_of, reason_of
-from ...core.processes import HIDDEN
+from ...core.processes import kill, start
 from ...core.progress import Progress
 from ...runtime.layout import LocalFolder, python_of
 from .lock import unpacked_size
@@ -37,7 +38,7 @@ def unpack_uv(wheel: Path, folder: LocalFolder) -> Path:
             with archive.open(name) as source, temporary.open("wb") as sink:
                 shutil.copyfileobj(source, sink)
         temporary.chmod(0o755)
-        temporary.replace(target)
+        move(temporary, target)
     except (OSError, StopIteration, zipfile.BadZipFile) as error:
         raise EngineError(
             "uv cannot be unpacked to {folder} ({reason}); check the disk and its rights.",
@@ -118,7 +119,7 @@ def fill_environment(
             "The packages could not be installed ({reason}); remove what is there and install again.", reason=error
         ) from error
     finally:
-        shutil.rmtree(folder.cache / "uv", ignore_errors=True)
+        discard_folder(folder.cache / "uv")
 
 
 def take_over(packages: Path, target: Path, progress: Progress) -> None:
@@ -160,17 +161,17 @@ def _fill_by_pip(
         _run([*inside, *pip, *install], folder, progress, watched=env, total=total)
 
 
-def run_in(env: Path, code: str, arguments: Sequence[str], folder: LocalFolder, progress: Progress) -> None:
-    """Run a piece of Python in the environment; raises `EngineError` where it fails."""
+def run_in(env: Path, program: Path, arguments: Sequence[str], folder: LocalFolder, progress: Progress) -> None:
+    """Run a file of Python in the environment; raises `EngineError` where it fails."""
     try:
-        _run([*_alone(str(python_of(env)), folder), "-c", code, *arguments], folder, progress)
+        _run([*_alone(str(python_of(env)), folder), str(program), *arguments], folder, progress)
     except _Failed as error:
         raise _explained(message_of(error)) from error
 
 
 def _alone(python: str, folder: LocalFolder) -> list[str]:
     """How a Python is started here: without anybody's settings, and with its compiled files in `cache`."""
-    return [python, "-I", "-X", f"pycache_prefix={folder.pycache}"]
+    return [python, "-I", "-X", "utf8", "-X", f"pycache_prefix={folder.pycache}"]
 
 
 class Unready(EngineError):
@@ -218,15 +219,15 @@ def _run(
     with log.open("ab") as sink:
         sink.write(f"\n$ {' '.join(command)}\n".encode())
         sink.flush()
-        start = sink.tell()
+        begins = sink.tell()
         try:
-            process = subprocess.Popen(
-                list(command),
+            process = start(
+                command,
+                text=False,
                 stdin=subprocess.DEVNULL,
                 stdout=sink,
                 stderr=subprocess.STDOUT,
                 env=environment,
-                creationflags=HIDDEN,
                 close_fds=os.name == "nt",  # see `running.exclusive`
             )
         except OSError as error:
@@ -240,10 +241,9 @@ def _run(
                 process.terminate()
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(5)
-                process.kill()
-                process.wait()
+                kill(process)
     if process.returncode != 0:
-        raise _Failed(_last_words(log, start) or message("it ended with {exit_code}", exit_code=process.returncode))
+        raise _Failed(_last_words(log, begins) or message("it ended with {exit_code}", exit_code=process.returncode))
 
 
 def _watch(process: subprocess.Popen[bytes], progress: Progress, watched: Path | None, total: int) -> None:
@@ -272,10 +272,10 @@ def _bytes_in(folder: Path) -> int:
     return total
 
 
-def _last_words(log: Path, start: int) -> str:
+def _last_words(log: Path, begins: int) -> str:
     """What a program said last, as one piece of a sentence."""
     with log.open("rb") as source:
-        source.seek(start)
+        source.seek(begins)
         lines = [line.strip() for line in source.read()[-4000:].decode("utf-8", "replace").splitlines() if line.strip()]
     told = [line for line in lines if "error" in line.lower() or "failed" in line.lower()] or lines
     causes = [line.strip("├╰─▶× ").removeprefix("error: ").removeprefix("ERROR: ") for line in told[-2:]]

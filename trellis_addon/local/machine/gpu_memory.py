@@ -5,10 +5,10 @@ from __future__ import annotations
 import csv
 import ntpath
 import posixpath
-import shutil
 from dataclasses import dataclass
 
 from ...core.processes import ask
+from .hardware import nvidia_smi
 
 _TIMEOUT = 10.0  # seconds
 _MIB = 2**20
@@ -25,7 +25,7 @@ class Holder:
 
 def memory_holders() -> tuple[Holder, ...]:
     """Who holds memory of NVIDIA's cards, the most first; takes up to seconds. Windows often tells nobody's share."""
-    tool = shutil.which("nvidia-smi")
+    tool = nvidia_smi()
     if tool is None:
         return ()
     told = ask([tool, "--query-compute-apps=pid,used_memory,process_name", "--format=csv,noheader,nounits"], _TIMEOUT)

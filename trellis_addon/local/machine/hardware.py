@@ -6,6 +6,7 @@ is never done on Blender's main thread. What nobody tells is 0 or "".
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import os
 import platform
@@ -16,12 +17,13 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...core.configuration import configuration
 from ...core.memory import machine_memory
-from ...core.processes import ask
+from ...core.processes import ask, find_program
 
 _TIMEOUT = 10.0  # seconds; a driver that wakes up takes a few
 _MIB = 2**20
+_OF_WSL = "/usr/lib/wsl/lib"  # where Linux within Windows has the driver's tools
+_MOST_ADAPTERS = 256  # a change of the driver leaves gaps in their numbers
 
 
 @dataclass(frozen=True)
@@ -91,11 +93,13 @@ _NVIDIA = "NVIDIA graphics"  # one that nobody names
 _NVIDIA_TIMEOUT = 30.0  # seconds: the first call after a start of Windows has taken more than ten
 
 
+def nvidia_smi() -> str | None:
+    """The whole path of NVIDIA's tool; None where it is not installed."""
+    return find_program("nvidia-smi") or find_program("nvidia-smi", [_OF_WSL])
+
+
 def _nvidia() -> list[Card]:
-    tool = shutil.which("nvidia-smi") or _if_there(
-        Path(configuration().variables.get("SYSTEMROOT", "")) / "System32" / "nvidia-smi.exe",
-        Path("/usr/lib/wsl/lib/nvidia-smi"),
-    )
+    tool = nvidia_smi()
     if tool is None:
         return []
     fields = "index,name,memory.total,memory.free,driver_version,compute_cap"
@@ -188,7 +192,7 @@ def _amd_targets(sys_folder: Path) -> list[str]:
 
 def _pci_name(device: Path) -> str:
     """The card's name in the system's list of PCI devices, by lspci where it is installed."""
-    tool = shutil.which("lspci")
+    tool = find_program("lspci")
     told = ask([tool, "-mm", "-s", device.resolve().name], _TIMEOUT) if tool else None
     cells = next(csv.reader([(told or "").strip()], delimiter=" "), [])
     return f"{cells[2]} {cells[3]}" if len(cells) > 3 else ""
@@ -240,15 +244,14 @@ def _adapters() -> list[dict[str, object]]:
     if sys.platform == "win32":
         import winreg
 
-        try:
-            with winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, _ADAPTERS) as adapters:
-                for number in range(64):
-                    with winreg.OpenKey(adapters, f"{number:04d}") as adapter:
-                        count = winreg.QueryInfoKey(adapter)[1]
-                        pairs = (winreg.EnumValue(adapter, index)[:2] for index in range(count))
-                        found.append({str(name): value for name, value in pairs})
-        except OSError:  # the first number that is not there ends the list
-            pass
+        for number in range(_MOST_ADAPTERS):
+            with (
+                contextlib.suppress(OSError),  # none of this number, or none of ours to read
+                winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, rf"{_ADAPTERS}\{number:04d}") as adapter,
+            ):
+                count = winreg.QueryInfoKey(adapter)[1]
+                pairs = (winreg.EnumValue(adapter, index)[:2] for index in range(count))
+                found.append({str(name): value for name, value in pairs})
     return found
 
 
@@ -283,7 +286,3 @@ def _read(path: Path) -> str:
         return path.read_text(encoding="utf-8", errors="replace").strip()
     except OSError:
         return ""
-
-
-def _if_there(*paths: Path) -> str | None:
-    return next((str(path) for path in paths if path.is_file()), None)

@@ -14,6 +14,7 @@ import bpy
 import filelock
 
 from ...core.errors import InputError, TrellisError
+from ...core.files import BRIEF, discard, move
 from ...core.locks import lock_of
 from ...core.messages import reason_of
 
@@ -130,7 +131,7 @@ def _replace(target: Path, text: str) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.chmod(name, target.stat().st_mode & 0o777 if target.exists() else 0o644)
-        os.replace(name, target)
+        move(name, target, BRIEF)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        discard(name)
         raise

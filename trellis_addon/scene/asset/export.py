@@ -10,6 +10,7 @@ from pathlib import Path
 import bpy
 
 from ...core.errors import DamagedFileError, FieldError, InputError, OutputError, TrellisError
+from ...core.files import BRIEF, discard, move
 from ...core.messages import message
 from ...core.output import reason_of, shortened
 from ...formats.glb.check import check_glb_file
@@ -97,6 +98,6 @@ def _copy(source: Path, target: Path, overwrite: bool) -> None:
         shutil.copyfile(source, name)
         if not overwrite:
             target.open("xb").close()
-        os.replace(name, target)
+        move(name, target, BRIEF)
     finally:
-        Path(name).unlink(missing_ok=True)
+        discard(name)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import logging
 import math
-import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 from mathutils import Matrix
 
 from ...core.errors import InputError, TrellisError
+from ...core.files import BRIEF, discard, move
 from ...core.messages import reason_of
 from ...images import clean_name
 from ..importing.placement import bounds, world_bounds
@@ -164,10 +164,10 @@ def _write_blend(obj: bpy.types.Object, target: Path) -> None:
     part = target.with_name(f".{target.name}.part")
     try:
         bpy.data.libraries.write(str(part), {obj}, path_remap="ABSOLUTE", fake_user=True, compress=True)
-        os.replace(part, target)
+        move(part, target, BRIEF)
     except (OSError, RuntimeError) as error:
-        part.unlink(missing_ok=True)
-        target.unlink(missing_ok=True)
+        discard(part)
+        discard(target)
         raise TrellisError("{target} cannot be written; see that the disk has room.", target=target) from error
 
 

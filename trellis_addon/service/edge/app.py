@@ -25,6 +25,7 @@ from ...core.messages import message
 from ..handlers import Service, key_error
 from ..handshake import CLIENT_HEADER
 from ..limits import Limits
+from ..metrics import CONTENT_TYPE
 from ..protocol import JsonObject, RequestError, ServiceReply, encode, error_object, first_task, parse_tasks
 from ..records import TaskRecord
 from .openapi import describe
@@ -45,6 +46,9 @@ def create_app(service: Service, hosts: Iterable[str] | None, limits: Limits | N
             *(Route(path, edge.tasks, methods=["POST"]) for path in ("/v1", "/v1/")),
             *(Route(path, edge.about, methods=["GET"]) for path in ("/v1", "/v1/", "/health")),
             *(WebSocketRoute(path, edge.socket) for path in ("/v1", "/v1/")),
+            Route("/healthz", edge.alive, methods=["GET"]),
+            Route("/readyz", edge.ready, methods=["GET"]),
+            Route("/metrics", edge.metrics, methods=["GET"]),
             Route("/openapi.json", edge.description, methods=["GET"]),
             Route("/files/{secret}/{name}", edge.file, methods=["GET"]),
         ],
@@ -108,6 +112,29 @@ class _Edge:
             reply.refuse(error_object(key_error(key)))
             return _json(reply.body, reply.status)
         return _json(self.service.about(), 200)
+
+    async def alive(self, request: Request) -> Response:
+        """That the process answers; for everybody, as a supervisor has no token."""
+        return _json({"status": "ok"}, 200)
+
+    async def ready(self, request: Request) -> Response:
+        """Whether tasks can be taken in; for everybody, and says no more than that to those without the token."""
+        obstacle = await run_in_threadpool(self.service.obstacle)
+        if not obstacle:
+            return _json({"status": "ready"}, 200)
+        told = {"reason": obstacle} if self.service.knows(_bearer(request)) else {}
+        return _json({"status": "not ready", **told}, 503)
+
+    async def metrics(self, request: Request) -> Response:
+        key = _bearer(request)
+        try:
+            if not self.service.knows(key):
+                raise key_error(key)
+            return Response(await run_in_threadpool(self.service.metrics), 200, _NO_STORE, CONTENT_TYPE)
+        except RequestError as error:
+            reply = ServiceReply()
+            reply.refuse(error_object(error))
+            return _json(reply.body, reply.status)
 
     async def socket(self, socket: WebSocket) -> None:
         await SocketEdge(self.service, self._open, self._wait).serve(socket)

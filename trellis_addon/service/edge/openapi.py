@@ -41,6 +41,9 @@ def describe() -> JsonObject:
         "paths": {
             "/v1": {"post": _post(), "get": _about("about")},
             "/health": {"get": _about("health")},
+            "/healthz": {"get": _probe("alive", "That the process answers", 200)},
+            "/readyz": {"get": _probe("ready", "Whether tasks can be taken in", 200, 503)},
+            "/metrics": {"get": _metrics()},
             "/files/{secret}/{name}": {"get": _file()},
             "/openapi.json": {"get": _description()},
         },
@@ -220,6 +223,7 @@ def _replies() -> dict[str, JsonObject]:
             {
                 "name": _TEXT,
                 "version": _TEXT,
+                "pid": {**_COUNT, "description": "The number of its process, on its machine."},
                 "protocol": {**_COUNT, "description": "The edition of what this service has beyond the protocol."},
                 "engine": _TEXT,
                 "models": {"type": "array", "items": _TEXT},
@@ -279,6 +283,26 @@ def _about(name: str) -> JsonObject:
     }
 
 
+def _probe(name: str, summary: str, *statuses: int) -> JsonObject:
+    properties = {"status": {"type": "string"}, "reason": {"type": "string"}}
+    schema = {"type": "object", "properties": properties, "required": ["status"]}
+    words = {200: "It can.", 503: "It cannot at this moment."}
+    responses: JsonObject = {
+        str(status): {"description": words[status], "content": {"application/json": {"schema": schema}}}
+        for status in statuses
+    }
+    return {"operationId": name, "summary": summary, "security": [], "responses": {**responses, **_refused(403)}}
+
+
+def _metrics() -> JsonObject:
+    shown = {"description": "The numbers.", "content": {"text/plain": {"schema": {"type": "string"}}}}
+    return {
+        "operationId": "metrics",
+        "summary": "What the service does in numbers, for Prometheus",
+        "responses": {"200": shown, **_refused(401, 403, 501)},
+    }
+
+
 def _file() -> JsonObject:
     parameters = [
         {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
@@ -310,6 +334,7 @@ def _description() -> JsonObject:
 
 def _refused(*statuses: int) -> JsonObject:
     words = {401: "The token is missing or wrong.", 403: "The Host header is not ours.", 404: "It is not here."}
+    words[501] = "This service has not what it takes."
     return {str(status): _response(words[status], "Failure") for status in statuses}
 
 

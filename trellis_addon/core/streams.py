@@ -1,0 +1,20 @@
+"""Standard output and error that take whatever is said."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+
+
+def prepare_streams() -> None:
+    """Let no name be too strange to be printed; for the beginning of a command.
+
+    A terminal keeps its encoding. A file or a pipe, for which Windows would take a code page that lacks most letters,
+    gets UTF-8. What cannot be written all the same is written as an escape, such as \\u65e5.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        # there is none without a console, and one that somebody has put in its place may be of any kind
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            with contextlib.suppress(OSError, ValueError):  # it is closed
+                reconfigure(encoding=None if stream.isatty() else "utf-8", errors="backslashreplace")
