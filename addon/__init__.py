@@ -2,7 +2,9 @@
 
 preferences        the key, the service, how the artist likes things; which backend that makes
 local_properties   what the preferences keep about the local backend
+handover           the folders that were chosen, for the next installation
 variables          what the preferences say of this machine, told to the library
+numbers            what Blender saves of a choice in a list
 properties         the task's settings as properties of the scene
 backend_state      what the artist should know of a backend before it is asked
 picture_state      whether the panel's picture can be used there

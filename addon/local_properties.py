@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import bpy
 from bpy.props import BoolProperty, EnumProperty, StringProperty
 
+from . import handover
 from .variables import LOCAL_FOLDER, LOCAL_PYTHON, WEIGHTS
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 # Functions, and no lambdas: what Blender makes of an annotation has not this module's names.
 def _use_folders(self: LocalProperties, context: bpy.types.Context) -> None:
     tell_library(self)
+    handover.keep(self)
     _look_again(self, context)
 
 
@@ -39,9 +41,9 @@ class LocalProperties:
         name="Resolutions",
         description="What assets shall be made at; the weights for it are downloaded",
         items=[
-            ("512", "512", "Fast, coarse"),
-            ("1024", "1024", "What most assets are made at"),
-            ("1536", "1536", "The finest; needs the weights of 1024 and more memory"),
+            ("512", "512", "Fast, coarse", 1),
+            ("1024", "1024", "What most assets are made at", 2),
+            ("1536", "1536", "The finest; needs the weights of 1024 and more memory", 4),
         ],
         default={"512", "1024"},
         options={"ENUM_FLAG"},
@@ -56,9 +58,9 @@ class LocalProperties:
         name="Weights From",
         description="Where the weights are downloaded from",
         items=[
-            ("HUB", "Hugging Face", "The public hub that the weights are published on"),
-            ("MIRROR", "Mirror", "A web address with a copy of them, such as a studio's own server"),
-            ("FOLDER", "Folder", "A folder on this computer or in its network with a copy of them"),
+            ("HUB", "Hugging Face", "The public hub that the weights are published on", 0),
+            ("MIRROR", "Mirror", "A web address with a copy of them, such as a studio's own server", 1),
+            ("FOLDER", "Folder", "A folder on this computer or in its network with a copy of them", 2),
         ],
         update=_look_again,
     )
@@ -80,12 +82,12 @@ class LocalProperties:
         name="PyTorch For",
         description="Which build of PyTorch is installed",
         items=[
-            ("auto", "Automatic", "What fits the graphics card and its driver"),
-            ("cuda", "NVIDIA (CUDA)", "For NVIDIA's cards"),
-            ("cuda12", "NVIDIA (CUDA 12)", "For NVIDIA's older cards and drivers"),
-            ("rocm", "AMD (ROCm)", "For AMD's cards, on Linux"),
-            ("apple", "Apple (Metal)", "For the chips of newer Macs"),
-            ("cpu", "Processor", "Runs everywhere, and takes many minutes for an asset"),
+            ("auto", "Automatic", "What fits the graphics card and its driver", 0),
+            ("cuda", "NVIDIA (CUDA)", "For NVIDIA's cards", 1),
+            ("cuda12", "NVIDIA (CUDA 12)", "For NVIDIA's older cards and drivers", 2),
+            ("rocm", "AMD (ROCm)", "For AMD's cards, on Linux", 3),
+            ("apple", "Apple (Metal)", "For the chips of newer Macs", 4),
+            ("cpu", "Processor", "Runs everywhere, and takes many minutes for an asset", 5),
         ],
         update=_look_again,
     )

@@ -7,9 +7,9 @@ import logging
 from .name import EXTENSION
 
 LEVELS = [
-    ("WARNING", "Warnings", "What went wrong, and what may"),
-    ("INFO", "Information", "What is done as well"),
-    ("DEBUG", "Everything", "Every request and reply as well, for a report; the key is never shown"),
+    ("WARNING", "Warnings", "What went wrong, and what may", 0),
+    ("INFO", "Information", "What is done as well", 1),
+    ("DEBUG", "Everything", "Every request and reply as well, for a report; the key is never shown", 2),
 ]
 
 

@@ -10,29 +10,39 @@ from bpy.props import BoolProperty, EnumProperty, FloatProperty, StringProperty
 from ..trellis_addon.core.addresses import complete
 from ..trellis_addon.core.errors import FieldError
 from ..trellis_addon.core.keys import find_key
-from . import logs
+from . import handover, logs
 from .local_properties import LocalProperties, tell_library
 from .name import EXTENSION
+from .numbers import is_place, number_of, saved_number
 from .variables import DATA_FOLDER, LOCAL_FOLDER, LOCAL_PYTHON, WEIGHTS
 
 # The scene's choice of where to run -> the page that it is set up on.
 PAGE_OF = {"draft": "LOCAL", "local": "LOCAL", "remote": "REMOTE", "service": "SERVICE"}
 
 
-def _library_items(self: Any, context: bpy.types.Context | None) -> list[tuple[str, str, str]]:
+def _library_items(self: Any, context: bpy.types.Context | None) -> list[tuple[str, str, str, str, int]]:
     global _kept_items  # Blender does not keep the strings alive itself
-    _kept_items = [("LOCAL", "Current File", "New assets are marked in the .blend that they are in")]
+    _kept_items = [("LOCAL", "Current File", "New assets are marked in the .blend that they are in", "NONE", 0)]
     libraries = bpy.context.preferences.filepaths.asset_libraries
-    _kept_items += [(library.name, library.name, library.path) for library in libraries if library.name]
+    _kept_items += [(one.name, one.name, one.path, "NONE", number_of(one.name)) for one in libraries if one.name]
     return _kept_items
 
 
-_kept_items: list[tuple[str, str, str]] = []
+_kept_items: list[tuple[str, str, str, str, int]] = []
+
+
+def _name_library(stored: Preferences) -> None:
+    """Choose by its name the library that 0.1.0 has saved the place of."""
+    saved = saved_number(stored, "asset_library")
+    if is_place(saved):
+        names = [library.name for library in bpy.context.preferences.filepaths.asset_libraries if library.name]
+        stored.asset_library = names[saved - 1] if saved <= len(names) else "LOCAL"
 
 
 # Functions, and no lambdas: what Blender makes of an annotation has not this module's names.
 def _use_data_folder(self: Preferences, context: bpy.types.Context) -> None:
     DATA_FOLDER.use(bpy.path.abspath(self.data_folder))
+    handover.keep(self)
 
 
 def _tidy_service_url(self: Preferences, context: bpy.types.Context) -> None:
@@ -57,11 +67,11 @@ class Preferences(LocalProperties):
     page: EnumProperty(
         name="Page",
         items=[
-            ("LOCAL", "Local GPU", "TRELLIS.2 on this computer"),
-            ("REMOTE", "Remote API", "TRELLIS.2 at Runware: the key, and what may be spent"),
-            ("SERVICE", "Your Service", "At an address of your own, such as a studio's computer with a large card"),
-            ("ASSETS", "New Assets", "How they come to stand, and where they are kept"),
-            ("FILES", "Files", "Where jobs and their files are kept"),
+            ("LOCAL", "Local GPU", "TRELLIS.2 on this computer", 0),
+            ("REMOTE", "Remote API", "TRELLIS.2 at Runware: the key, and what may be spent", 1),
+            ("SERVICE", "Your Service", "At an address of your own, such as a studio's computer with a large card", 2),
+            ("ASSETS", "New Assets", "How they come to stand, and where they are kept", 3),
+            ("FILES", "Files", "Where jobs and their files are kept", 4),
         ],
     )
 
@@ -96,8 +106,8 @@ class Preferences(LocalProperties):
         name="Dropped Pictures",
         description="Where the asset of a picture comes to stand that is dropped onto the viewport",
         items=[
-            ("POINTER", "Where Dropped", "On the surface, or the ground, under the mouse"),
-            ("CURSOR", "At 3D Cursor", "At the 3D cursor, wherever the picture was dropped"),
+            ("POINTER", "Where Dropped", "On the surface, or the ground, under the mouse", 0),
+            ("CURSOR", "At 3D Cursor", "At the 3D cursor, wherever the picture was dropped", 1),
         ],
     )
     collection: StringProperty(
@@ -177,7 +187,9 @@ def backend_for_job(job):  # type: ignore[no-untyped-def]
 
 
 def tell_library_all(stored: Preferences) -> None:
-    """What is set counts from now on."""
+    """What is set counts from now on, and what an older version has set."""
+    _name_library(stored)
+    handover.take(stored)
     DATA_FOLDER.use(bpy.path.abspath(stored.data_folder))
     tell_library(stored)
     logs.set_level(stored.log_level)

@@ -19,6 +19,7 @@ from bpy.props import (
 )
 
 from ..trellis_addon.task.settings import INT32_MAX, SETTABLE, Field, Settings
+from .numbers import items_of
 from .preferences import preferences
 
 
@@ -27,8 +28,7 @@ def _property(field: Field) -> Any:
     named = {"name": field.label, "description": field.description}
     default = field.effective_default
     if field.values:
-        items = [(str(value), str(value), "") for value in field.values]
-        return EnumProperty(items=items, default=str(default), **named)
+        return EnumProperty(items=items_of(field.name, field.values), default=str(default), **named)
     if field.type is bool:
         return BoolProperty(default=bool(default), **named)
     if field.type is float:
@@ -99,7 +99,6 @@ class TRELLIS2_PG_image(bpy.types.PropertyGroup):
         name="Cutout",
         description="How the subject is told from its background",
         items=[
-            # the numbers are what a .blend keeps
             ("AUTO", "Automatic", "By the picture's transparency; without any, a plain background is removed", 0),
             (
                 "MARKED",

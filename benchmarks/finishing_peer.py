@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from devtools.geometry.remesh_reference import remesh_narrow_band
 from trellis_addon.formats.glb.tangents import tangents, vertex_normals
 from trellis_addon.formats.glb.write import Material, Mesh, write_glb
-from trellis_addon.geometry.bake.bake import Detail
+from trellis_addon.geometry.bake.detail import Detail
 from trellis_addon.geometry.bake.gutter import nearest_filled
 from trellis_addon.geometry.bake.maps import EncodedTextures, Textures
+from trellis_addon.geometry.bake.reading import Part
 from trellis_addon.geometry.bake.volume import Volume
 from trellis_addon.geometry.finish.finish import DenseAsset, FinishedAsset, FinishedMesh
 from trellis_addon.geometry.finish.mesh import y_up
@@ -83,8 +84,7 @@ def finish_as_reference(dense: DenseAsset, faces: int, texture_size: int, remesh
         tangents(vertices[source], split, normals, uvs),
         uvs,
         Textures(base, surface),
-        "OPAQUE",
-        not remesh,
+        (Part(double_sided=not remesh),),
     )
     flat = Unwrapped(source, split, uvs, charts, raster)
     quality: dict[str, Any] = quality_figures(mesh, images, flat, detail, dense.resolution)

@@ -12,7 +12,7 @@ import numpy as np
 import warp as wp
 from numpy.typing import NDArray
 
-from trellis_addon.formats.glb.tangents import tangents, unit, vertex_normals
+from trellis_addon.formats.glb.tangents import tangents, unit
 from trellis_addon.formats.glb.textured_mesh import SurfaceMaterial, Texture, TexturedMesh
 
 F = NDArray[np.float64]
@@ -44,9 +44,9 @@ class Scene:
         )
         corners = self.vertices[self.faces].astype(np.float64)
         self._flat_normal = unit(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]))
-        smooth = vertex_normals(self.vertices, self.faces)[self.faces]
+        flat = np.repeat(self._flat_normal[:, None], 3, 1)  # what glTF asks for where no normals are given
         given = mesh.normals
-        self._normals = smooth if given is None else np.where((given == 0).all(2, keepdims=True), smooth, given)
+        self._normals = flat if given is None else np.where((given == 0).all(2, keepdims=True), flat, given)
         self._tangents = self._corner_tangents()
 
     def picture(self, view: int, size: int, samples: int = 2) -> Picture:
@@ -113,7 +113,7 @@ class Scene:
             normal = self._bent(material, face[mine], where[mine])
             normal = np.where(seen[mine, None], normal, -normal)
             colour[mine], alpha[mine] = base, opacity
-            lit[mine] = _lit(base, metal, rough, normal, -direction)
+            lit[mine] = _lit(base, metal, rough, normal, -direction) + self._glow(material, face[mine], where[mine])
             if not material.double_sided:
                 alpha[mine] *= seen[mine]
         return colour, alpha, lit
@@ -139,6 +139,12 @@ class Scene:
             alpha = (alpha >= material.alpha_cutoff).astype(np.float64)
         return base, alpha, metal, rough
 
+    def _glow(self, material: SurfaceMaterial, face: NDArray[np.int32], where: F) -> F:
+        glow = np.array(material.emission_factor)[None]
+        return (
+            glow if material.emission is None else glow * to_linear(self._read(material.emission, face, where)[:, :3])
+        )
+
     def _bent(self, material: SurfaceMaterial, face: NDArray[np.int32], where: F) -> F:
         normal = np.einsum("nk,nkc->nc", where, self._normals[face].astype(np.float64))
         if material.normal is not None and self._tangents is not None:
@@ -154,6 +160,8 @@ class Scene:
         corners = self.mesh.uvs_1 if texture.uv_set else self.mesh.uvs
         assert corners is not None
         uvs = np.einsum("nk,nkc->nc", where, corners[face].astype(np.float64))
+        if texture.transform is not None:
+            uvs = uvs @ texture.transform[:, :2].T + texture.transform[:, 2]
         height, width = texture.pixels.shape[:2]
         x, y = uvs[:, 0] * width - 0.5, uvs[:, 1] * height - 0.5
         x0, y0 = np.floor(x).astype(np.int64), np.floor(y).astype(np.int64)

@@ -11,6 +11,7 @@ import bpy
 from bpy.app.translations import pgettext_rpt
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, FloatVectorProperty, IntProperty, StringProperty
 
+from ..addon.numbers import number_of
 from ..trellis_addon.core.errors import TrellisError
 from ..trellis_addon.scene.words import translate
 from .assets import OnAsset
@@ -131,9 +132,9 @@ class TRELLIS2_OT_make_lods(OnMesh, bpy.types.Operator):
         name="Arrange",
         description="Where the levels stand",
         items=[
-            ("SIDE_BY_SIDE", "Side by Side", "To the right of the asset, to compare them"),
-            ("HIDDEN", "Hidden", "In the asset's place, out of sight until they are exported"),
-            ("IN_PLACE", "In Place", "In the asset's place, all to be seen"),
+            ("SIDE_BY_SIDE", "Side by Side", "To the right of the asset, to compare them", 0),
+            ("HIDDEN", "Hidden", "In the asset's place, out of sight until they are exported", 1),
+            ("IN_PLACE", "In Place", "In the asset's place, all to be seen", 2),
         ],
     )
 
@@ -176,7 +177,7 @@ class TRELLIS2_OT_shrink_textures(OnMesh, bpy.types.Operator):
     size: EnumProperty(
         name="Size",
         description="Pixels on the longer side",
-        items=[(size, size, "") for size in ("4096", "2048", "1024", "512")],
+        items=[("4096", "4096", "", 0), ("2048", "2048", "", 1), ("1024", "1024", "", 2), ("512", "512", "", 3)],
         default="2048",
     )
 
@@ -224,15 +225,15 @@ class TRELLIS2_OT_mark_asset(_InLibrary, bpy.types.Operator):
         return pgettext_rpt("{name} is an asset in the catalog {catalog}").format(name=obj.name, catalog=self.catalog)
 
 
-def _library_items(self: Any, context: bpy.types.Context | None) -> list[tuple[str, str, str]]:
+def _library_items(self: Any, context: bpy.types.Context | None) -> list[tuple[str, str, str, str, int]]:
     global _kept_items  # Blender does not keep the strings alive itself
     from ..trellis_addon.scene.asset.catalog import library_folders
 
-    _kept_items = [(name, name, str(folder)) for name, folder in library_folders().items()]
-    return _kept_items or [("NONE", "None", "There is no asset library in the preferences")]
+    _kept_items = [(name, name, str(folder), "NONE", number_of(name)) for name, folder in library_folders().items()]
+    return _kept_items or [("NONE", "None", "There is no asset library in the preferences", "NONE", 0)]
 
 
-_kept_items: list[tuple[str, str, str]] = []
+_kept_items: list[tuple[str, str, str, str, int]] = []
 
 
 class TRELLIS2_OT_save_to_library(_InLibrary, bpy.types.Operator):

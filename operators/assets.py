@@ -83,12 +83,16 @@ class TRELLIS2_OT_repeat(OnGenerated, bpy.types.Operator):
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         from ..trellis_addon.scene import settings_of
+        from ..trellis_addon.scene.importing.provenance import unknown_settings
+        from ..trellis_addon.task.former import passed_over
 
         try:
             write_settings(context.scene.trellis2.settings, settings_of(context.object))
         except TrellisError as error:
             self.report({"ERROR"}, translate(error))
             return {"CANCELLED"}
+        if unknown := unknown_settings(context.object):
+            self.report({"WARNING"}, translate(passed_over(unknown)))
         return {"FINISHED"}
 
 

@@ -32,10 +32,10 @@ class TRELLIS2_OT_export_stages(OnAsset, bpy.types.Operator):
         name="Format",
         description="What is written, where the file's name does not say it",
         items=[
-            ("vxz", "Voxels (.vxz)", "Sparse voxels with their material, small and in bytes"),
-            ("npz", "Voxels (.npz)", "The same as arrays of numbers, large and exact"),
-            ("glb", "Dense Mesh (.glb)", "Millions of triangles with colours at their corners"),
-            ("ply", "Dense Mesh (.ply)", "The same, with metalness and roughness as well"),
+            ("vxz", "Voxels (.vxz)", "Sparse voxels with their material, small and in bytes", 0),
+            ("npz", "Voxels (.npz)", "The same as arrays of numbers, large and exact", 1),
+            ("glb", "Dense Mesh (.glb)", "Millions of triangles with colours at their corners", 2),
+            ("ply", "Dense Mesh (.ply)", "The same, with metalness and roughness as well", 3),
         ],
     )
     overwrite: BoolProperty(

@@ -206,6 +206,7 @@ class TRELLIS2_OT_job_fetch(bpy.types.Operator):
     bl_options = {"REGISTER"}
 
     uuid: StringProperty(name="Task UUID", options={"SKIP_SAVE"})
+    backend: StringProperty(options={"SKIP_SAVE", "HIDDEN"})
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         return context.window_manager.invoke_props_dialog(self)
@@ -218,7 +219,7 @@ class TRELLIS2_OT_job_fetch(bpy.types.Operator):
         uuid = self.uuid.strip()
         try:
             check_uuid(uuid)
-            backend = backend_of(context.scene.trellis2.backend)
+            backend = backend_of(self.backend or context.scene.trellis2.backend)
             make = lambda progress, report: fetch(uuid, backend=backend.name, key=backend.key)  # noqa: E731
             arrival.run(pgettext_data("Task {uuid}").format(uuid=uuid[:8]), make, target_in_view(context))
         except TrellisError as error:

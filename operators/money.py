@@ -68,7 +68,7 @@ class TRELLIS2_OT_spending_limit(bpy.types.Operator):
     bl_options = {"REGISTER"}
 
     period: EnumProperty(
-        name="Period", items=[("day", "A Day", "By local time"), ("month", "A Month", "By local time")]
+        name="Period", items=[("day", "A Day", "By local time", 0), ("month", "A Month", "By local time", 1)]
     )
     amount: FloatProperty(
         name="US Dollars", description="The most to spend; below 0 takes the limit away", default=5.0, min=-1.0, step=50

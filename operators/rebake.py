@@ -32,13 +32,13 @@ class TRELLIS2_OT_rebake(bpy.types.Operator):
     resolution: EnumProperty(
         name="Resolution",
         description="Voxels along the longest side",
-        items=[("256", "256", ""), ("512", "512", ""), ("1024", "1024", ""), ("1536", "1536", "")],
+        items=[("256", "256", "", 0), ("512", "512", "", 1), ("1024", "1024", "", 2), ("1536", "1536", "", 3)],
         default="1024",
     )
     texture_size: EnumProperty(
         name="Texture Size",
         description="Texels along each side of the textures",
-        items=[("1024", "1024", ""), ("2048", "2048", ""), ("4096", "4096", "")],
+        items=[("1024", "1024", "", 0), ("2048", "2048", "", 1), ("4096", "4096", "", 2)],
         default="2048",
     )
     faces: IntProperty(

@@ -10,6 +10,7 @@ import bpy
 from bpy.app.translations import pgettext_iface, pgettext_n, pgettext_rpt
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, StringProperty
 
+from ..addon.numbers import items_of
 from ..addon.preferences import backend_for_job
 from ..trellis_addon.core.errors import TrellisError
 from ..trellis_addon.scene.words import translate
@@ -237,7 +238,7 @@ class TRELLIS2_OT_finish_again(_Rework, bpy.types.Operator):
     texture_size: EnumProperty(
         name=_SIZE.label,
         description=_SIZE.description,
-        items=[(str(size), str(size), "") for size in _SIZE.values],
+        items=items_of(_SIZE.name, _SIZE.values),
         default=str(_SIZE.default),
         options={"SKIP_SAVE"},
     )
@@ -246,8 +247,8 @@ class TRELLIS2_OT_finish_again(_Rework, bpy.types.Operator):
         name="Texture Format",
         description="File format of the textures inside the GLB",
         items=[
-            ("webp", "Small", "WebP, or JPEG for a draft"),
-            ("png", "PNG", "Larger, and every program reads it"),
+            ("webp", "Small", "WebP, or JPEG for a draft", 0),
+            ("png", "PNG", "Larger, and every program reads it", 1),
         ],
         options={"SKIP_SAVE"},
     )

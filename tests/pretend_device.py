@@ -102,7 +102,9 @@ class _Factories(TorchDispatchMode):
 
 
 @contextmanager
-def pretend_cuda(memory: int = 24 * GIB) -> Iterator[Counter[str]]:
+def pretend_cuda(
+    memory: int = 24 * GIB, capability: tuple[int, int] = (9, 0), name: str = "NVIDIA H100"
+) -> Iterator[Counter[str]]:
     """As if there were one CUDA device with so many bytes, all of them free; yields the counter of waits."""
     waits.clear()
     there = {
@@ -111,7 +113,8 @@ def pretend_cuda(memory: int = 24 * GIB) -> Iterator[Counter[str]]:
         "mem_get_info": lambda device=None: (memory, memory),
         "memory_reserved": lambda device=None: 0,
         "empty_cache": lambda: None,
-        "get_device_capability": lambda device=None: (9, 0),
+        "get_device_capability": lambda device=None: capability,
+        "get_device_name": lambda device=None: name,
     }
     with mock.patch.multiple(torch.cuda, **there), _Factories():
         torch._C._set_only_lift_cpu_tensors(True)

@@ -26,6 +26,7 @@ from .formats.latents import fixed_field
 from .jobs.job import PICTURE_FILE, REMOTE, Asset, Job
 from .jobs.store import JobStore
 from .runtime.child import run_child
+from .task.former import kept_settings
 from .task.settings import BY_NAME, DRAFT_MODEL, FINISHING, TRELLIS2_MODEL, Settings
 from .task.task import Task, new_uuid
 
@@ -100,7 +101,7 @@ def prepare_rework(
         raise _refused(asset, problem)
     job, original = source_of(asset, store)
     is_draft = asset.engine == DRAFT_MODEL
-    former = Settings.from_request(original.provenance.get("settings") or {})
+    former, _unknown = kept_settings(original.provenance.get("settings"))
     for changed, value in changes.items():
         as_it_is = value == (original.seed if changed == "seed" else former.value(changed))
         if not as_it_is and not _can_change(changed, texture_again):

@@ -287,7 +287,9 @@ class TRELLIS2_PT_history(SubPanel, bpy.types.Panel):
             wrapped(layout, notice, context, icon="ERROR", alert=True)
         if known:
             layout.prop(context.window_manager, "trellis2_search", text="", icon="VIEWZOOM")
-        if known and known.search and not known.jobs:
+        for job in known.foreign if known else ():
+            _draw_foreign(layout.box().column(), job, context)
+        if known and known.search and not (known.jobs or known.foreign):
             layout.label(text="None is named so", icon="INFO")
         for job in known.jobs if known else ():
             split = layout.box().split(factor=0.22)
@@ -308,6 +310,24 @@ class TRELLIS2_PT_history(SubPanel, bpy.types.Panel):
             for period, amount in known.spent.items():
                 layout.label(text=spent_line(period, amount, known.limits.get(period)), translate=False)
         layout.operator("trellis2.job_fetch", icon="IMPORT")
+
+
+def _draw_foreign(layout: bpy.types.UILayout, job: Any, context: bpy.types.Context) -> None:
+    """A job that this version cannot read: what is known of it, and the way to its asset."""
+    row = layout.row(align=True)
+    row.label(text=job.name, translate=False, icon="QUESTION")
+    if job.is_paid:
+        button = row.operator("trellis2.job_fetch", text="", icon="IMPORT", emboss=False)
+        button.uuid, button.backend = job.uuid, job.backend
+    cost = pgettext_iface("{cost} US dollars").format(cost=f"{job.cost:.4f}") if job.cost else ""
+    where = ", ".join(filter(None, (backend_name(job.backend), cost)))
+    words = pgettext_iface("Made by another version: update this one to see all of it")
+    if job.written_by:
+        words = pgettext_iface("Made by version {version}: update this one to see all of it").format(
+            version=job.written_by
+        )
+    for line in (_date(job), where, words):
+        wrapped(layout, line, context, 0.75)
 
 
 def refused_fields() -> set[str]:

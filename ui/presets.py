@@ -11,8 +11,11 @@ from pathlib import Path
 import bpy
 from bl_operators.presets import AddPresetBase
 from bl_ui.utils import PresetPanel
+from bpy.props import StringProperty
 
-from ..addon.properties import read_settings
+from ..addon.properties import read_settings, write_settings
+from ..trellis_addon.scene.words import translate
+from ..trellis_addon.task.former import passed_over, preset_settings
 from ..trellis_addon.task.presets import SUBDIR, preset_script
 
 _FOLDER = str(Path(__file__).resolve().parents[1])  # it holds presets/trellis2/
@@ -21,15 +24,42 @@ _FOLDER = str(Path(__file__).resolve().parents[1])  # it holds presets/trellis2/
 class TRELLIS2_MT_presets(bpy.types.Menu):
     bl_label = "TRELLIS.2 Presets"
     preset_subdir = SUBDIR
-    preset_operator = "script.execute_preset"
+    preset_operator = "trellis2.preset_use"
     draw = bpy.types.Menu.draw_preset
 
 
 class TRELLIS2_PT_presets(PresetPanel, bpy.types.Panel):
     bl_label = "TRELLIS.2 Presets"
     preset_subdir = SUBDIR
-    preset_operator = "script.execute_preset"
+    preset_operator = "trellis2.preset_use"
     preset_add_operator = "trellis2.preset_add"
+
+
+class TRELLIS2_OT_preset_use(bpy.types.Operator):
+    """Set what this preset names, and nothing else"""
+
+    bl_idname = "trellis2.preset_use"
+    bl_label = "Use Preset"
+    bl_options = {"INTERNAL", "UNDO"}
+
+    filepath: StringProperty(subtype="FILE_PATH", options={"SKIP_SAVE"})
+    menu_idname: StringProperty(options={"SKIP_SAVE"})
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        try:
+            found = preset_settings(Path(self.filepath).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            found = None
+        if found is None:  # a script of the artist's own: Blender runs it, and says what is wrong
+            return bpy.ops.script.execute_preset(filepath=self.filepath, menu_idname=self.menu_idname)
+        settings, unknown = found
+        write_settings(context.scene.trellis2.settings, settings)
+        getattr(bpy.types, self.menu_idname).bl_label = bpy.path.display_name(
+            Path(self.filepath).name, title_case=False
+        )
+        if unknown:
+            self.report({"WARNING"}, translate(passed_over(unknown)))
+        return {"FINISHED"}
 
 
 class TRELLIS2_OT_preset_add(AddPresetBase, bpy.types.Operator):
@@ -45,7 +75,7 @@ class TRELLIS2_OT_preset_add(AddPresetBase, bpy.types.Operator):
         Path(filepath).write_text(preset_script(settings), encoding="utf-8")
 
 
-_classes = (TRELLIS2_MT_presets, TRELLIS2_PT_presets, TRELLIS2_OT_preset_add)
+_classes = (TRELLIS2_MT_presets, TRELLIS2_PT_presets, TRELLIS2_OT_preset_use, TRELLIS2_OT_preset_add)
 
 
 def register() -> None:

@@ -22,7 +22,7 @@ from test_glb_write import accessor, image, parse
 from trellis_addon.core.errors import Cancelled, EngineError, FieldError, InputError
 from trellis_addon.core.progress import Progress
 from trellis_addon.formats.glb.check import check_glb
-from trellis_addon.geometry.bake.bake import Detail
+from trellis_addon.geometry.bake.detail import Detail
 from trellis_addon.geometry.bake.volume import Volume
 from trellis_addon.geometry.finish.finish import DenseAsset, FinishedAsset, Placement, finish, texture_again, write
 from trellis_addon.geometry.mesh.topology import TriMesh
@@ -139,9 +139,10 @@ def test_only_the_see_through_part_is_blended(tmp_path: Path) -> None:
     values[whole.coords[:, 0] < 16, 5] = 0.3
     half = DenseAsset(whole.vertices, whole.faces, whole.coords, values, 32)
     made = finish(half, remesh=False, **SMALL)
-    assert made.mesh.see_through is not None
-    assert 0.45 < made.mesh.see_through.mean() < 0.6
-    left = made.mesh.vertices[made.mesh.faces[made.mesh.see_through]][..., 0]
+    assert [part.alpha_mode for part in made.mesh.parts] == ["OPAQUE", "BLEND"] and made.mesh.part_of is not None
+    clear = made.mesh.part_of == 1
+    assert 0.45 < clear.mean() < 0.6
+    left = made.mesh.vertices[made.mesh.faces[clear]][..., 0]
     assert left.min(1).max() < 0.05
     document, _ = parse(made.glb)
     assert [material.get("alphaMode") for material in document["materials"]] == [None, "BLEND"]

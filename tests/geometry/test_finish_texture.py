@@ -14,12 +14,14 @@ pytest.importorskip("scipy")
 from trellis_addon.core.errors import Cancelled, FieldError, InputError
 from trellis_addon.core.progress import Progress
 from trellis_addon.formats.glb.tangents import tangents, vertex_normals
-from trellis_addon.geometry.bake.bake import Canvas, Detail, bake
+from trellis_addon.geometry.bake.bake import bake
+from trellis_addon.geometry.bake.detail import Detail
 from trellis_addon.geometry.bake.gutter import nearest_filled
-from trellis_addon.geometry.bake.maps import alpha_mode, decode, encode
+from trellis_addon.geometry.bake.maps import alpha_mode, decode, encode, look_up
+from trellis_addon.geometry.bake.painter import Canvas
 from trellis_addon.geometry.bake.volume import Volume
 from trellis_addon.geometry.finish.normals import creased_normals
-from trellis_addon.geometry.finish.quality_texture import colour_figures, look_up, unwrap_figures
+from trellis_addon.geometry.finish.quality_texture import colour_figures, unwrap_figures
 from trellis_addon.geometry.unwrap.charts import ChartedSurface, chart_axes, connected, cut_into_charts
 from trellis_addon.geometry.unwrap.pack import pack, triangle_areas
 from trellis_addon.geometry.unwrap.raster import rasterise, texel_places

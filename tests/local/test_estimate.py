@@ -18,6 +18,7 @@ from trellis_addon.local.estimate import Estimate, estimate, fitting_resolution,
 from trellis_addon.local.machine.gpu_memory import Holder, memory_holders, read_holders
 from trellis_addon.local.machine.hardware import Card
 from trellis_addon.local.runs import PastRun, past_runs
+from trellis_addon.pipeline.precision import precision_of
 from trellis_addon.pipeline.sizes import GB, RESERVE, TYPICAL, Budget, usual_tokens
 from trellis_addon.task.settings import DRAFT_MODEL, TRELLIS2_MODEL, Settings
 from trellis_addon.task.task import Task
@@ -35,8 +36,9 @@ def test_it_needs_no_torch() -> None:
     assert told.stdout.strip() == "False", told.stderr
 
 
+@pytest.mark.parametrize("capability", ["8.6", "6.1"])  # computed in 16 bits, and in 32 of weights in 16
 @pytest.mark.parametrize("gigabytes", [3, 4, 5, 6, 8, 10, 12, 16, 24])
-def test_the_resolution_is_the_one_that_the_pipeline_would_make(gigabytes: float) -> None:
+def test_the_resolution_is_the_one_that_the_pipeline_would_make(gigabytes: float, capability: str) -> None:
     pytest.importorskip("torch")
     pytest.importorskip("safetensors")
     import torch
@@ -51,8 +53,13 @@ def test_the_resolution_is_the_one_that_the_pipeline_would_make(gigabytes: float
         "block_type": ("SparseConvNeXtBlock3d",) * 5, "up_block_type": ("SparseResBlockC2S3d",) * 4, "use_fp16": True
     }  # fmt: skip
     decoder = DecoderConfig(PUBLISHED_DECODER[0], 32, PUBLISHED_DECODER[1], **levels)
-    weights, _ = full_size(SparseUnetVaeDecoder, decoder)
-    outlines = {"flow": Outline(PUBLISHED_FLOW, 2 * 1_292_302_880, 2), "decoder": Outline(decoder, weights, 2)}
+    numbers = precision_of("nvidia", capability)
+    itemsize = numbers.itemsize
+    weights, _ = full_size(SparseUnetVaeDecoder, decoder, torch.float32 if itemsize == 4 else None, numbers.is_packed)
+    outlines = {
+        "flow": Outline(PUBLISHED_FLOW, 2 * 1_292_302_880, itemsize),
+        "decoder": Outline(decoder, weights, itemsize),
+    }
 
     class Source:
         def load(self, name: str) -> Any:
@@ -68,8 +75,9 @@ def test_the_resolution_is_the_one_that_the_pipeline_would_make(gigabytes: float
         steps = [side for side in range(asked, 1023, -128) if usual_tokens(side) <= room]
         small = pipeline._room(512, {512: torch.empty(1, TYPICAL[512].context, 1)})
         expected = 0 if small < TYPICAL[512].tokens else (steps or [512])[0]
-        assert fitting_resolution(budget, asked) == expected
-        assert estimate(Settings(resolution=asked), card(gigabytes)).resolution == expected
+        assert fitting_resolution(budget, asked, numbers) == expected
+        made = replace(card(gigabytes), capability=capability)
+        assert estimate(Settings(resolution=asked), made).resolution == expected
 
 
 def test_the_sizes_are_those_of_the_networks() -> None:
@@ -103,6 +111,25 @@ def test_what_it_says_to_need_is_enough_and_hardly_more() -> None:
             )
 
 
+def test_a_card_without_tensor_cores_needs_more_memory_and_time_and_is_told_so() -> None:
+    pascal, ampere = (replace(card(6), capability=capability) for capability in ("6.1", "8.6"))
+    settings = Settings(resolution=1024)
+    assert estimate(settings, ampere).warning == "" and estimate(settings, ampere).resolution == 1024
+    assert estimate(settings, pascal).resolution == 1024  # a GTX 1660 is not left out
+    found = estimate(settings, replace(pascal, total=5 * GB, free=5 * GB))
+    assert found.resolution == 512 and "1024 usually needs" in found.warning
+    pascal, ampere = (replace(device, total=16 * GB, free=16 * GB) for device in (pascal, ampere))
+    assert estimate(settings, pascal).memory > 1.2 * estimate(settings, ampere).memory
+    assert estimate(settings, pascal).seconds[0] > 2 * estimate(settings, ampere).seconds[0]
+
+
+def test_cards_before_ampere_are_estimated_by_what_they_can() -> None:
+    """In the order of what their tensor cores, or their cores in float32, do."""
+    names = ("GTX 1650", "GTX 1660 Ti", "GTX 1080", "RTX 2060", "RTX 2080 Ti", "Tesla V100", "RTX 4090")
+    sixteen = [estimate(Settings(resolution=512), card(16, name=f"NVIDIA {name}")).seconds[0] for name in names]
+    assert sixteen == sorted(sixteen, reverse=True)
+
+
 @pytest.mark.parametrize(("resolution", "published"), [(512, 3), (1024, 17), (1536, 60)])
 def test_a_first_guess_holds_the_published_times_of_an_h100(resolution: int, published: float) -> None:
     """Those are sampling and decoding alone; finishing on the processor comes to them."""
@@ -115,13 +142,26 @@ def test_a_first_guess_holds_the_published_times_of_an_h100(resolution: int, pub
     assert found.seconds[0] < found.seconds[1] and not found.learned and found.runs == 0
 
 
+def longer_stage(settings: Settings, device: Card) -> float:
+    """Of a result's time, what the longer of sampling and finishing takes: of several results they overlap."""
+    sampling, finishing = module.stages_of(settings, device)
+    assert sampling > 0 and finishing > 0
+    return max(sampling, finishing) / seconds_of(settings, device)
+
+
 def test_more_asked_for_takes_longer() -> None:
     def high(**changes: Any) -> float:
         return estimate(Settings(changes), H100).seconds[1]
 
     assert high(resolution=512) < high(resolution=1024) < high(resolution=1536)
     assert high() < high(tex_slat_steps=50) and high() < high(texture_size=4096)
-    assert high(number_results=3) == pytest.approx(3 * high())
+    assert high(number_results=3) == pytest.approx(high() + 2 * high() * longer_stage(Settings(), H100))
+    slow = Card("NVIDIA GeForce RTX 3060", "nvidia", 0, 12 * GB, 12 * GB)  # whose sampling is what takes long
+    three, one = (estimate(Settings(number_results=n), slow).seconds[1] for n in (3, 1))
+    assert three == pytest.approx(one * (1 + 2 * longer_stage(Settings(), slow)))
+    assert estimate(Settings(number_results=3), None, model=DRAFT_MODEL).seconds[0] == pytest.approx(
+        3 * estimate(Settings(), None, model=DRAFT_MODEL).seconds[0]
+    )
     assert estimate(Settings(), None).seconds[0] > estimate(Settings(), H100).seconds[1]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import threading
 import time
@@ -244,6 +245,34 @@ def test_the_selftest_measures_and_finds_the_convolution_right(tmp_path: Path, m
     ):
         assert values[name]["value"] > 0 and values[name]["unit"], name
     assert values["sparse convolution"]["note"].startswith("right to")
+    assert values["precision"]["value"] == "float32" and "processor" in values["precision"]["note"]
+    kind, backend, right = values["attention"]["note"].split(", ", 2)
+    assert (kind, backend) == ("float32", "flash")
+    assert re.fullmatch(r"right to \de-\d\d at 9,600 keys", right) and float(right.split()[2]) < 1e-5
+
+
+def test_the_selftest_measures_attention_in_the_pipelines_own_type_and_finds_it_wrong_where_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    torch = pytest.importorskip("torch")
+    from trellis_addon.local.doctor import selftest
+    from trellis_addon.pipeline import precision, store
+    from trellis_addon.pipeline.networks import attention
+
+    monkeypatch.setattr(selftest, "_EACH", 1e-3)
+    monkeypatch.setattr(store, "device_precision", lambda device: precision.precision_of("nvidia", "8.6"))
+    attend, types = attention.attend, []
+
+    def worse(q: Any, k: Any, v: Any) -> Any:  # as a kernel that loses the last keys' share of the softmax
+        types.append(q.dtype)
+        return attend(q, k[:, :-300], v[:, :-300])
+
+    _, unit, note = selftest._attention(torch.device("cpu"))
+    assert unit == "TFLOP/s" and note.startswith("bfloat16, ") and note.endswith("at 9,600 keys")
+    monkeypatch.setattr(attention, "attend", worse)
+    with pytest.raises(ValueError, match=r"in bfloat16 the result is off by .* at 9,600 keys"):
+        selftest._attention(torch.device("cpu"))
+    assert types == [torch.bfloat16]
 
 
 def test_the_command_line_prints_it_and_ends_with_one_for_problems(folder: LocalFolder) -> None:

@@ -278,6 +278,30 @@ def test_a_wrong_pipeline_json_is_named(what: str, copy: Path) -> None:
     assert "pipeline.json" in str(caught.value)
 
 
+def test_a_pipeline_json_that_says_more_is_a_warning(copy: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The file was never seen when this was written, and comes after 14 GB of weights."""
+    before = Repository(copy).config
+
+    def say_more(data: dict[str, Any]) -> None:
+        data["args"]["preview"] = {"views": 8}
+        data["args"]["tex_slat_sampler"]["params"]["churn"] = 0.1
+        data["args"]["tex_slat_sampler"]["args"]["schedule"] = "cosine"
+        data["args"]["shape_slat_normalization"]["epsilon"] = 1e-6
+
+    for file in ("pipeline.json", "texturing_pipeline.json"):
+        _json(copy / file, say_more)
+    assert Pipeline.from_folder(copy, device="cpu").config == before
+    assert Repository(copy).texturing_config.samplers["tex_slat"] == before.samplers["tex_slat"]
+    for key in ("preview", "churn", "schedule", "epsilon"):
+        assert any(key in line and "pipeline.json" in line for line in caplog.messages), key
+    caplog.clear()
+
+
+def test_the_published_keys_are_no_news(copy: Path, caplog: pytest.LogCaptureFixture) -> None:
+    repository = Repository(copy)
+    assert repository.config and repository.texturing_config and not caplog.messages
+
+
 def test_what_cannot_be_found_is_said(copy: Path) -> None:
     with pytest.raises(EngineError, match="There is no model folder"):
         Repository(copy / "nowhere")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import platform
 import sys
-import weakref
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,9 +13,11 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("safetensors")
 
-from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
-from torch.utils._pytree import tree_leaves  # noqa: E402
+from conftest import disc  # noqa: E402
 
+from benchmarks import memory  # noqa: E402
+from devtools.pipeline.make_small import make_small  # noqa: E402
+from devtools.pipeline.peak import PeakMemory  # noqa: E402
 from trellis_addon.core.errors import EngineError  # noqa: E402
 from trellis_addon.core.progress import Progress  # noqa: E402
 from trellis_addon.pipeline.costs import (  # noqa: E402
@@ -42,7 +44,7 @@ from trellis_addon.pipeline.networks.network import full_size, parse  # noqa: E4
 from trellis_addon.pipeline.networks.sparse import sparse  # noqa: E402
 from trellis_addon.pipeline.networks.transformer import FlowTransformer  # noqa: E402
 from trellis_addon.pipeline.networks.vae_decoder import DecoderConfig, FlexiDualGridVaeDecoder, SparseUnetVaeDecoder  # noqa: E402
-from trellis_addon.pipeline.pipeline import Pipeline  # noqa: E402
+from trellis_addon.pipeline.pipeline import Pipeline, course  # noqa: E402
 from trellis_addon.pipeline.request import Request  # noqa: E402
 from trellis_addon.pipeline.samplers import SamplerSettings  # noqa: E402
 from trellis_addon.pipeline.store import ModelStore, Outline, choose_device  # noqa: E402
@@ -149,6 +151,45 @@ def test_networks_stay_while_there_is_room() -> None:
     assert store.resident == ()
 
 
+def test_what_is_needed_last_goes_first() -> None:
+    """Room for three of four networks that are used in a circle: the best that can be done is known."""
+    source = Networks()
+    store = ModelStore(source, torch.device("cpu"), Budget(3500))
+    store.expect("abcd")
+    for name in "abcd":
+        store.use(name)
+    assert store.resident == ("a", "b", "d")  # c, just used, is the one that is needed last
+    del source.loaded[:]
+    for name in "abcd" * 3:
+        store.use(name)
+    assert len(source.loaded) == 4  # with the least recently used going first it would be all 12
+    store.expect("aeae")
+    store.use("e")
+    assert store.resident[0] == "a" and len(store.resident) == 3  # what is not expected at all goes before what is
+
+
+@pytest.mark.parametrize(
+    ("resolution", "card", "most"), [(1024, 6, 12.7), (1024, 8, 10.5), (1024, 12, 5.0), (1536, 12, 7.5), (1536, 24, 0)]
+)
+def test_weights_are_read_again_as_seldom_as_a_card_allows(resolution: int, card: float, most: float) -> None:
+    """Of 12.7 GB. On a card of 6 nothing is read twice for one asset."""
+    again = memory.read_again(resolution, card) / GB
+    assert again <= most
+    assert again <= memory.read_again(resolution, card, is_expected=False) / GB
+
+
+@pytest.mark.parametrize(("resolution", "kinds"), [(512, 7), (1024, 8), (1536, 8)])
+def test_what_a_run_uses_is_what_it_expects(resolution: int, kinds: int, tmp_path: Path) -> None:
+    """The course is a promise: were it another, the wrong network would go."""
+    pipeline = Pipeline.from_folder(make_small(tmp_path), device="cpu")
+    used: list[str] = []
+    use = pipeline.store.use
+    pipeline.store.use = lambda name, beside=0: (used.append(name), use(name, beside))[1]  # type: ignore[method-assign]
+    few = {"sparse_structure_steps": 1, "shape_slat_steps": 1, "tex_slat_steps": 1}
+    pipeline.run(disc(), {"resolution": resolution, **few}, seed=3)
+    assert used == list(course(pipeline.request({"resolution": resolution}))) and len(set(used)) == kinds
+
+
 def test_the_device_says_what_it_has() -> None:
     assert device_budget(choose_device("cpu")).total > GB
     assert choose_device().type in ("cpu", "cuda", "mps")
@@ -224,28 +265,6 @@ def test_workspace_follows_the_budget() -> None:
     assert Budget(0).workspace == 32 << 20
     assert Budget(4 * GB).workspace == 256 << 20
     assert Budget(80 * GB).workspace == 512 << 20
-
-
-class PeakMemory(TorchDispatchMode):
-    """The most bytes that tensors made inside it ever took together."""
-
-    def __init__(self, *before: torch.nn.Module) -> None:
-        super().__init__()
-        self._ours = {p.untyped_storage()._cdata for module in before for p in module.parameters()}
-        self._live: dict[int, int] = {}
-        self.peak = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = func(*args, **(kwargs or {}))
-        for tensor in tree_leaves(out):
-            if not isinstance(tensor, torch.Tensor):
-                continue
-            storage = tensor.untyped_storage()
-            if storage._cdata not in self._ours and storage._cdata not in self._live:
-                self._live[storage._cdata] = storage.nbytes()
-                weakref.finalize(storage, self._live.pop, storage._cdata, None)
-                self.peak = max(self.peak, sum(self._live.values()))
-        return out
 
 
 @pytest.mark.parametrize(("tokens", "branches"), [(2400, (True, False)), (22000, (True,)), (49152, (True,))])

@@ -21,7 +21,11 @@ from trellis_addon.pipeline.networks.structure_decoder import occupied_voxels, p
 from trellis_addon.pipeline.networks.structure_flow import from_tokens, to_tokens  # noqa: E402
 from trellis_addon.pipeline.networks.transformer import FlowConfig  # noqa: E402
 from trellis_addon.pipeline.networks.vae_blocks import ConvNeXtBlock, DownBlock, UpBlock  # noqa: E402
-from trellis_addon.pipeline.networks.vae_decoder import DecoderConfig, SparseUnetVaeDecoder  # noqa: E402
+from trellis_addon.pipeline.networks.vae_decoder import (  # noqa: E402
+    DecoderConfig,
+    FlexiDualGridVaeDecoder,
+    SparseUnetVaeDecoder,
+)
 from trellis_addon.pipeline.networks.vae_encoder import EncoderConfig, FlexiDualGridVaeEncoder  # noqa: E402
 
 FLOW = FlowConfig(
@@ -209,6 +213,54 @@ def test_occupied_voxels_are_pooled_and_in_order() -> None:
     logits[0, 0, 3, 0, 1] = logits[0, 0, 0, 2, 3] = 1
     assert occupied_voxels(logits).tolist() == [[0, 0, 2, 3], [0, 3, 0, 1]]
     assert occupied_voxels(logits, 2).tolist() == [[0, 0, 1, 1], [0, 1, 0, 0]]
+
+
+def test_pooling_is_torchs_own() -> None:
+    logits = torch.randn(2, 1, 12, 12, 12)
+    expected = F.max_pool3d((logits > 0).float(), 3)[:, 0].nonzero().int()
+    assert torch.equal(occupied_voxels(logits, 3), expected)
+
+
+@pytest.mark.parametrize("side", [1, 2, 61, 62, 63, 64, 96, 1024, 1536, (1 << 19) - 3])
+def test_voxels_are_put_in_order_by_whole_numbers_and_taken_apart_again(side: int) -> None:
+    """At the powers of two, where an axis takes another bit, and where 32 bits, or a float's 24, do not suffice."""
+    coords = voxels(80, side, samples=3)
+    edges = [[b, x, y, z] for b in (0, 2) for x in (0, side - 1) for y in (0, side - 1) for z in (0, side - 1)]
+    rows = torch.cat([coords, coords[:7], torch.tensor(edges, dtype=torch.int32)])
+    rows = rows[torch.randperm(len(rows))]
+    unique, place = unique_rows(rows)
+    assert torch.equal(unique, torch.unique(rows, dim=0)) and unique.dtype == torch.int32
+    assert torch.equal(unique[place], rows)
+    table, steps = _search(unique).long(), torch.cartesian_prod(*[torch.arange(-1, 2)] * 3)
+    apart = (unique[:, None, None, 1:] + steps[:, None] - unique[None, None, :, 1:]).abs().sum(-1)
+    there = (apart == 0) & (unique[:, None, None, 0] == unique[None, None, :, 0])  # (N, 27, N)
+    wanted = torch.where(there.any(-1), there.int().argmax(-1), len(unique))
+    assert torch.equal(table, wanted)
+
+
+def test_kept_keys_and_values_hold_nothing_else() -> None:
+    model = randomised(SLatFlowModel(FLOW))
+    context = model.encode_context(torch.randn(1, 50, FLOW.cond_channels))
+    storages = {t.untyped_storage().data_ptr(): t.untyped_storage() for kv in context.keys_values for t in kv}
+    needed = 2 * FLOW.num_blocks * 50 * FLOW.model_channels * 4
+    assert sum(storage.nbytes() for storage in storages.values()) == needed
+
+
+def test_where_voxels_come_to_be_needs_no_features_of_theirs(monkeypatch: pytest.MonkeyPatch) -> None:
+    levels = {"block_type": ("SparseConvNeXtBlock3d",) * 3, "up_block_type": ("SparseResBlockC2S3d",) * 2}
+    model = randomised(FlexiDualGridVaeDecoder(DecoderConfig((32, 16, 8), 4, (1, 1, 0), **levels)))
+    coords = voxels(60, 9)
+    z = sparse(torch.randn(len(coords), 4), coords)
+    seen: list[None] = []
+    whole = [model._levels(z, times, None, lambda: seen.append(None))[0].coords for times in (0, 1, 2)]
+    called = len(seen)
+    ran: list[UpBlock] = []
+    forward = UpBlock.forward
+    monkeypatch.setattr(UpBlock, "forward", lambda self, *args: (ran.append(self), forward(self, *args))[1])
+    for times in (0, 1, 2):
+        assert torch.equal(model.upsample(z, times, lambda: seen.append(None)), whole[times])
+    assert len(seen) == 2 * called  # who looks whether to stop is asked as often
+    assert ran == [model.blocks[0][-1]]  # for the second step alone
 
 
 def test_16_bit_torso_keeps_norms_and_ends_in_float32() -> None:

@@ -193,6 +193,24 @@ def test_preprocessing_crops_on_black() -> None:
     assert max(preprocess_image(large).size) <= 1024
 
 
+def test_a_subject_in_a_large_picture_is_seen_in_all_its_pixels() -> None:
+    """Stripes a pixel wide: they are there after cropping, and grey after reducing the whole picture first."""
+    image = Image.new("RGBA", (2000, 1200))
+    stripes = np.zeros((500, 500, 4), np.uint8)
+    stripes[:, ::2, :3] = 255
+    stripes[:, :, 3] = 255
+    image.paste(Image.fromarray(stripes, "RGBA"), (1300, 400))
+    seen = preprocess_image(image)
+    assert abs(seen.width - 500) <= 2
+    inner = np.asarray(seen)[100:400, 100:400].astype(int)
+    assert np.abs(np.diff(inner, axis=1)).min() == 255
+    reduced = preprocess_image(image, reduce_first=True)
+    assert abs(reduced.width - 256) <= 2
+    larger = Image.new("RGBA", (2000, 1600))
+    larger.paste((9, 9, 9, 255), (100, 50, 1900, 1500))
+    assert preprocess_image(larger).size == (1024, 1024)
+
+
 def test_short_memory_makes_512_of_a_cascade(
     pipeline: Pipeline, picture: Image.Image, monkeypatch: pytest.MonkeyPatch, result: PipelineResult
 ) -> None:
@@ -201,6 +219,59 @@ def test_short_memory_makes_512_of_a_cascade(
     assert "made at 512 instead of 1024" in lowered.notes[0] and "memory" in lowered.notes[0]
     assert lowered.latents.pipeline_type == "512"
     assert np.array_equal(lowered.vertices, result.vertices)  # all noise was drawn in the same order
+
+
+TEXTURE_512 = "ckpts/slat_flow_imgshape2tex_dit_1_3B_512_bf16"
+
+
+@pytest.fixture(scope="module")
+def set_of_1024(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
+    """What is fetched for 1024: all but the texture at 512."""
+    folder = make_small(tmp_path_factory.mktemp("set"))
+    for ending in (".json", ".safetensors"):
+        (folder / f"{TEXTURE_512}{ending}").unlink()
+    return Pipeline.from_folder(folder, device="cpu")
+
+
+@pytest.mark.parametrize("room", [10, 10**9])  # for the model of 1024 with its own view of the image, or not even that
+def test_falling_back_to_512_needs_nothing_that_a_set_for_1024_lacks(
+    set_of_1024: Pipeline, picture: Image.Image, monkeypatch: pytest.MonkeyPatch, result: PipelineResult, room: int
+) -> None:
+    contexts = []
+    paint = Pipeline.sample_texture
+
+    def sample_texture(self: Pipeline, shape: Any, coords: Any, cond: Any, side: int, *rest: Any) -> Any:
+        contexts.append((side, cond.shape[1]))
+        return paint(self, shape, coords, cond, side, *rest)
+
+    def rooms(self: Pipeline, side: int, features: Any, kinds: tuple[str, ...] = ("shape", "tex")) -> int:
+        return 10**9 if side == 512 else room if kinds == ("tex",) else 10
+
+    monkeypatch.setattr(Pipeline, "sample_texture", sample_texture)
+    monkeypatch.setattr(Pipeline, "_room", rooms)
+    lowered = set_of_1024.run(picture, Settings(resolution=1024, **FEW), seed=5)
+    assert np.array_equal(lowered.vertices, result.vertices)
+    assert contexts == [(1024, 5 + (512 if room == 10 else 1024) ** 2 // 32**2)]
+    check(lowered, 512)
+    made, painted = lowered.notes
+    assert "made at 512 instead of 1024" in made and "the one for 512 is not there" in painted
+
+    again = set_of_1024.retexture(lowered.latents, picture, Settings(**FEW), seed=9)
+    assert np.array_equal(again.faces, lowered.faces) and again.notes == (painted,)
+
+
+def test_a_run_that_was_lowered_to_512_goes_with_what_there_is(
+    set_of_1024: Pipeline, pipeline: Pipeline, picture: Image.Image, result: PipelineResult
+) -> None:
+    """As `engines/memory_policy.py` does it where the memory has not sufficed twice."""
+    asked = Settings(resolution=512, **FEW)
+    with pytest.raises(EngineError, match=r"tex_slat_flow_model_512 .* is missing"):
+        set_of_1024.run(picture, asked, seed=5)  # who asks for 512 is told what to fetch
+    lowered = set_of_1024.run(picture, asked, seed=5, is_lowered=True)
+    assert np.array_equal(lowered.vertices, result.vertices) and "the one for 512 is not there" in lowered.notes[0]
+    assert not np.array_equal(lowered.attributes, result.attributes)
+    whole = pipeline.run(picture, asked, seed=5, is_lowered=True)
+    assert np.array_equal(whole.attributes, result.attributes) and whole.notes == ()
 
 
 def test_a_budget_that_nothing_fits_into_is_a_sentence(

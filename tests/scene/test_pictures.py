@@ -167,3 +167,27 @@ def test_a_batch_passes_nothing_over_in_silence(tmp_path: Path) -> None:
     whole = run_batch(folder, tmp_path / "o.blend", Backend("draft"), settings, whole=True)
     assert {row.image.name: row.state for row in whole if not row.is_good} == {"b.heic": "failed"}
     assert all(row.state == "made" for row in whole if row.is_good), "what is used of it is other work"
+
+
+def test_an_exr_of_several_layers_is_named(tmp_path: Path) -> None:
+    """Blender gives a render's layers to its compositor alone."""
+    scene = bpy.data.scenes.new("Layers")
+    scene.camera = bpy.data.objects.new("Camera", bpy.data.cameras.new("Camera"))
+    scene.render.engine, scene.cycles.samples = "CYCLES", 1
+    scene.render.resolution_x = scene.render.resolution_y = 8
+    if hasattr(scene.render.image_settings, "media_type"):
+        scene.render.image_settings.media_type = "MULTI_LAYER_IMAGE"
+    scene.render.image_settings.file_format = "OPEN_EXR_MULTILAYER"
+    scene.render.filepath = str(tmp_path / "layers.exr")
+    bpy.ops.render.render(write_still=True, scene=scene.name)
+    for read in (
+        lambda: datablock_loader(bpy.data.images.load(scene.render.filepath)),
+        lambda: png_of_file(tmp_path / "layers.exr"),
+    ):
+        with pytest.raises(ImageError, match="several layers"):
+            read()
+    broken = tmp_path / "none.exr"
+    broken.write_bytes(b"no picture")
+    with pytest.raises(ImageError) as caught:
+        png_of_file(broken)
+    assert "layers" not in sentence(caught.value)

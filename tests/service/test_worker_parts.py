@@ -298,6 +298,16 @@ def test_errors_of_devices() -> None:
         "CUDA out of memory. Tried",
         "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling",
         "MPS backend out of memory",
+        "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+        "CUDNN_STATUS_INTERNAL_ERROR_HOST_ALLOCATION_FAILED",
+        "CUDA error: HIPBLAS_STATUS_ALLOC_FAILED when calling `hipblasCreate(handle)`",
+        "rocBLAS error: rocblas_status_memory_error",
+        "HIP error: hipErrorOutOfMemory",
+        "NVML_SUCCESS == r INTERNAL ASSERT FAILED at CUDACachingAllocator.cpp:1131",
+        "Failed to allocate 1073741824 bytes on device 'cuda:0'",
+        "Insufficient Memory (00000008:kIOGPUCommandBufferCallbackErrorOutOfMemory)",
+        "Invalid buffer size: 20.00 GiB",
+        "[enforce fail at alloc_cpu.cpp:114] DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes",
     ):
         assert is_out_of_memory(RuntimeError(text)) and not why_lost(RuntimeError(text))
     assert is_out_of_memory(MemoryError()) and is_out_of_memory(DeviceMemoryError("x"))

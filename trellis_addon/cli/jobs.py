@@ -42,12 +42,22 @@ def _jobs(options: argparse.Namespace, key: str, allow_network: bool) -> int:
     from ..jobs.money import cost_of
     from ..jobs.store import JobStore
 
-    for job in JobStore().recent(options.limit):
-        made = datetime.datetime.fromtimestamp(job.created).strftime("%Y-%m-%d %H:%M")
+    store = JobStore()
+    for foreign in store.foreign(options.limit):
+        made = _when(foreign.created)
+        cost = f"{foreign.cost:.4f} US dollars" if foreign.cost else ""
+        print(f"{foreign.uuid}  {made}  {foreign.state:<9.9} {foreign.backend:<8.8} {foreign.name}  {cost}".rstrip())
+        print(f"    It was made by another version: {foreign.reason}")
+    for job in store.recent(options.limit):
+        made = _when(job.created)
         print(f"{job.uuid}  {made}  {job.state:<9} {job.backend:<8.8} {job.name}  {cost_of(job)}".rstrip())
         if job.error:
             print(f"    {job.error}")
     return 0
+
+
+def _when(created: float) -> str:
+    return datetime.datetime.fromtimestamp(created).strftime("%Y-%m-%d %H:%M")
 
 
 def _resume(options: argparse.Namespace, key: str, allow_network: bool) -> int:

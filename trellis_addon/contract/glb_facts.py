@@ -12,7 +12,8 @@ import numpy as np
 from ..core.errors import DamagedFileError
 from ..core.messages import reason_of
 from ..formats.glb.check import MAX_FILE_BYTES, check_glb, split_glb
-from ..formats.glb.read import matrix_of, read_glb
+from ..formats.glb.pose import node_matrix
+from ..formats.glb.read import read_glb
 from ..formats.glb.scenes import shown_roots
 from ..formats.glb.textured_mesh import TexturedMesh
 from .facts import FRONT, AssetFacts, Image, front_of, parts_of
@@ -60,7 +61,7 @@ def _front(root: Mapping[str, Any]) -> np.ndarray:
     """Where the front of what hangs on a root looks. A root that is tilted turns another up axis into glTF's: then
     the front is where glTF has it."""
     own = (root.get("extras") or {}).get(FRONT)
-    turn, _ = parts_of(_TO_BLENDER @ matrix_of(root)[:3, :3] @ _TO_BLENDER.T)
+    turn, _ = parts_of(_TO_BLENDER @ node_matrix(root)[:3, :3] @ _TO_BLENDER.T)
     is_upright = np.allclose(turn @ [0.0, 0.0, 1.0], [0.0, 0.0, 1.0], atol=1e-3)
     return front_of(turn if is_upright else np.eye(3), own)
 
@@ -82,7 +83,7 @@ def _shown(document: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], np.
     waiting = [(number, np.eye(4)) for number in reversed(shown_roots(document))]
     while waiting:
         number, above = waiting.pop()
-        place = above @ matrix_of(nodes[number])
+        place = above @ node_matrix(nodes[number])
         if "mesh" in nodes[number]:
             yield nodes[number], place
         waiting += [(child, place) for child in reversed(nodes[number].get("children", []))]

@@ -12,6 +12,7 @@ backups         leaving out of a Mac's backups what can be downloaded again
 addresses       addresses as people write them, of the web and of files
 files           renaming and deleting, also where another program holds a file for a moment
 output          files where somebody asked for them: tried before the work, written whole or not
+database        SQLite files that several versions share: their numbers, and the steps between them
 disk            telling a full disk from all else
 sizes           numbers of bytes in words
 memory          how much main memory this machine has

@@ -121,24 +121,6 @@ def without_login(address: str) -> str:
     return re.sub(r"(?<=//)[^/?#\s]*@", "", address)
 
 
-def by_number(address: str) -> str:
-    """`http://localhost:8000` by the number that somebody listens at, 127.0.0.1 before ::1; any other as it is.
-
-    Windows tries ::1 first, for about two seconds with every connection, and our service listens at 127.0.0.1.
-    """
-    parts = urlsplit(address)
-    if parts.scheme != "http" or parts.hostname != "localhost":  # a certificate is one for the name
-        return address
-    for host in ("127.0.0.1", "::1"):
-        try:
-            socket.create_connection((host, parts.port or 80), _KNOCK).close()
-        except OSError:
-            continue
-        shown = f"[{host}]" if ":" in host else host
-        return parts._replace(netloc=parts.netloc.lower().replace("localhost", shown)).geturl()
-    return address
-
-
 def is_file_address(text: str) -> bool:
     """Whether it is the address of a file, such as file:///home/a%20b.png."""
     return text[:5].lower() == "file:" and text[5:6] in ("/", "\\")
@@ -164,3 +146,21 @@ def path_of_address(address: str, *, on_windows: bool = os.name == "nt") -> str:
         path = path.lstrip("/")
         path = path[0] + ":" + path[2:]
     return (share + path).replace("/", "\\")
+
+
+def by_number(address: str) -> str:
+    """`http://localhost:8000` by the number that somebody listens at, 127.0.0.1 before ::1; any other as it is.
+
+    Windows tries ::1 first, for about two seconds with every connection, and our service listens at 127.0.0.1.
+    """
+    parts = urlsplit(address)
+    if parts.scheme != "http" or parts.hostname != "localhost":  # a certificate is one for the name
+        return address
+    for host in ("127.0.0.1", "::1"):
+        try:
+            socket.create_connection((host, parts.port or 80), _KNOCK).close()
+        except OSError:
+            continue
+        shown = f"[{host}]" if ":" in host else host
+        return parts._replace(netloc=parts.netloc.lower().replace("localhost", shown)).geturl()
+    return address

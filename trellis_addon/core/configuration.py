@@ -70,9 +70,10 @@ _chosen: dict[str, str] = {}
 _overruling: dict[str, str] = {}
 
 
-def configuration() -> Configuration:
-    """What holds now."""
-    variables = {**_chosen, **{name: text for name, text in os.environ.items() if text or name not in _chosen}}
+def configuration(*, chosen: bool = True) -> Configuration:
+    """What holds now; without `chosen`, what would if nothing had been chosen."""
+    choice = _chosen if chosen else {}
+    variables = {**choice, **{name: text for name, text in os.environ.items() if text or name not in choice}}
     variables |= _overruling
     values = {field: variables.get(name, "").strip() for field, name in VARIABLES.items()}
     return Configuration(**values, variables=MappingProxyType(variables))

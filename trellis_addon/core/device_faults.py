@@ -10,13 +10,19 @@ from collections.abc import Iterator
 from .errors import DeviceMemoryError
 from .messages import message
 
-# In lower case. CUDA and ROCm, cuBLAS and cuDNN, Metal, then main memory on Linux and on Windows.
+# In lower case, and the only such list. CUDA and ROCm, the libraries of both, PyTorch's allocator where it cannot even
+# ask how much there is, Warp, Metal, then main memory on Linux and on Windows.
 MEMORY_WORDS = (
     "out of memory",
     "outofmemory",
-    "cublas_status_alloc_failed",
-    "cudnn_status_alloc_failed",
     "hip_error_out_of_memory",
+    "status_alloc_failed",  # cublas, cudnn, cusolver, cusparse, hipblas
+    "allocation_failed",
+    "rocblas_status_memory_error",
+    "nvml_success == r internal assert failed",
+    "failed to allocate",
+    "insufficient memory",
+    "invalid buffer size",
     "can't allocate memory",
     "cannot allocate memory",
     "not enough memory",

@@ -18,11 +18,14 @@ _NAME = "trellis2-blender"
 _STORE = "WindowsApps"  # where the Microsoft Store puts its programs
 
 
-def default_folder() -> Path:
-    """Where jobs and their files live: outlasts Blender's versions and the extension's removal."""
+def default_folder(*, chosen: bool = True) -> Path:
+    """Where jobs and their files live: outlasts Blender's versions and the extension's removal.
+
+    Without `chosen`: where they would if the preferences said nothing.
+    """
     import platformdirs
 
-    named = configuration().home
+    named = configuration(chosen=chosen).home
     if named:
         return Path(named)
     usual = platformdirs.user_data_path(_NAME, appauthor=False)

@@ -7,18 +7,31 @@ from collections.abc import Callable
 from .errors import Cancelled
 
 
+class Place:
+    """A place at the device, which one piece of work has at a time. This one is shared with nobody."""
+
+    def leave(self, check: Callable[[], None]) -> None:
+        """Let others at the device: what follows is the processor's. May wait, and calls `check` meanwhile, which may
+        raise to end the wait."""
+
+    def take(self, check: Callable[[], None]) -> None:
+        """Have the device again, where it was left; waits as `leave` does."""
+
+
 class Progress:
     """A handle on one piece of work: it is told how far the work is, and says when to stop.
 
     `on_update(stage, fraction)` receives a stage's name and the share of the *whole* work done,
-    in [0, 1]. `is_cancelled()` is asked at every update.
+    in [0, 1]. `is_cancelled()` is asked at every update. `place` is what the work has of a device that others wait for.
     """
 
     def __init__(
         self,
         on_update: Callable[[str, float], None] = lambda stage, fraction: None,
         is_cancelled: Callable[[], bool] = lambda: False,
+        place: Place | None = None,
     ) -> None:
+        self.place = place or Place()
         self._on_update = on_update
         self._is_cancelled = is_cancelled
         self._share = 0.0
@@ -42,9 +55,18 @@ class Progress:
         """Whether the work should stop here, where it is not to be broken off by an error."""
         return self._is_cancelled()
 
+    def leave_device(self) -> None:
+        """The device is not needed any more for this work; raises `Cancelled` while it waits to go on without."""
+        self.place.leave(self.check)
+
+    def take_device(self) -> None:
+        """The device is needed again; raises `Cancelled` while it waits for it."""
+        self.place.take(self.check)
+
     def part(self, start: float, end: float) -> Progress:
         """A handle whose 0..1 is the span `start`..`end` of this one: for a step that reports on its own."""
         return Progress(
             lambda stage, fraction: self._on_update(stage, start + (end - start) * fraction),
             self._is_cancelled,
+            self.place,
         )

@@ -29,7 +29,8 @@ class Made:
 
 
 class Engine(Protocol):
-    """Makes an asset of a picture. Every worker thread of a service has one of its own: it need not be thread-safe."""
+    """Makes an asset of a picture. Nothing is asked of it by two threads at once, but for what it does after
+    `progress.leave_device()`: then the next picture's work may begin."""
 
     model: str
     """The model id this engine really is, written into every reply and every asset."""

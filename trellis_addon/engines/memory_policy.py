@@ -34,6 +34,11 @@ class Attempt:
     share: float = 1.0
     notes: tuple[str, ...] = ()
 
+    @property
+    def is_lowered(self) -> bool:
+        """Whether it makes another resolution than was asked for."""
+        return bool(self.notes)
+
 
 def make_within_memory(
     make: Callable[[Attempt], T],
@@ -112,4 +117,4 @@ class _Course:
 
         if stage:
             self._progress.update(stage, start)
-        return Progress(on_update, self._progress.is_cancelled)
+        return Progress(on_update, self._progress.is_cancelled, self._progress.place)

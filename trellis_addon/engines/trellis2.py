@@ -62,9 +62,13 @@ class Trellis2Engine:
         def make(attempt: Attempt) -> Made:
             return self._make(image, attempt, settings, seed, latents, kept)
 
+        def release() -> None:
+            progress.take_device()  # the next attempt needs it, wherever the last one failed
+            self.release()
+
         with awake("making an asset"):
             # The resolution of kept latents is settled.
-            return make_within_memory(make, settings, progress, self.release, may_lower=kept is None)
+            return make_within_memory(make, settings, progress, release, may_lower=kept is None)
 
     def _make(
         self,
@@ -79,7 +83,9 @@ class Trellis2Engine:
         from ..geometry.finish.finish import finish
 
         settings, progress, self._memory_share = attempt.settings, attempt.progress, attempt.share
-        result = self.voxels(image, settings, seed, progress.part(0.0, _SAMPLING), latents)
+        result = self.voxels(
+            image, settings, seed, progress.part(0.0, _SAMPLING), latents, is_lowered=attempt.is_lowered
+        )
         notes = (kept.notes if kept is not None else ()) + attempt.notes + result.notes
         for note in attempt.notes + result.notes:
             log.warning("%s", note)
@@ -92,17 +98,6 @@ class Trellis2Engine:
             "resolution": result.resolution,
             "notes": list(notes),
         }
-        # On the processor, whatever the device: there the same seed gives the same bytes on every machine.
-        finished = finish(
-            dense_asset(result),
-            decimation_target=settings.value("decimation_target"),
-            texture_size=settings.value("texture_size"),
-            remesh=settings.value("remesh"),
-            texture_format=settings.value("texture_format"),
-            provenance=provenance,
-            name="TRELLIS.2",
-            progress=progress.part(_SAMPLING, 1.0),
-        )
         assert self._pipeline is not None
         facts = {
             "device": _name_of(self._pipeline),
@@ -111,7 +106,21 @@ class Trellis2Engine:
             "notes": list(notes),
         }
         made = describe_making(seed, asked, notes, first_seed)
-        return Made(finished.glb, result.latents.to_bytes(made=made), facts)
+        asset, sampled = dense_asset(result), result.latents.to_bytes(made=made)
+        del result
+        progress.leave_device()  # from here on the next picture is sampled
+        # On the processor, whatever the device: there the same seed gives the same bytes on every machine.
+        finished = finish(
+            asset,
+            decimation_target=settings.value("decimation_target"),
+            texture_size=settings.value("texture_size"),
+            remesh=settings.value("remesh"),
+            texture_format=settings.value("texture_format"),
+            provenance=provenance,
+            name="TRELLIS.2",
+            progress=progress.part(_SAMPLING, 1.0),
+        )
+        return Made(finished.glb, sampled, facts)
 
     def voxels(
         self,
@@ -120,6 +129,8 @@ class Trellis2Engine:
         seed: int,
         progress: Progress,
         latents: bytes | None = None,
+        *,
+        is_lowered: bool = False,
     ) -> PipelineResult:
         """What finishing starts from: sampled of a picture, or of kept latents, with their texture sampled again where
         there is a picture as well. Raises as `generate` does, and `DeviceMemoryError` at once where the memory does not
@@ -129,7 +140,7 @@ class Trellis2Engine:
             self._pipeline = self._load()
         self._pipeline.memory_share = self._memory_share
         with _device_of(self._pipeline):
-            return _voxels(self._pipeline, image, settings, seed, progress, latents)
+            return _voxels(self._pipeline, image, settings, seed, progress, latents, is_lowered)
 
     def release(self) -> None:
         """Drop every network and give the device's memory back."""
@@ -162,11 +173,12 @@ def _voxels(
     seed: int,
     progress: Progress,
     latents: bytes | None,
+    is_lowered: bool,
 ) -> PipelineResult:
     if latents is None:
         if image is None:
             raise EngineError("There is neither a picture nor latents to make an asset of.")
-        return pipeline.run(image, settings, seed, progress)
+        return pipeline.run(image, settings, seed, progress, is_lowered=is_lowered)
     from ..pipeline.result import Latents
 
     kept = Latents.from_bytes(latents)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from ..core.errors import FieldError, LatentsError, TrellisError
 from ..core.messages import all_from_wire, all_to_wire, message
+from ..task.former import todays
 from ..task.settings import BY_NAME, SEED_MAX, Settings
 from .safetensors import Entry, Fault, Header, HeaderError, end_of, entry_of, read_header
 
@@ -203,7 +204,7 @@ def _making(metadata: Mapping[str, str], kept: Kept) -> Kept:
     wrong = _refused(message("what it says of its making cannot be read"))
     try:
         found = json.loads(text, parse_constant=_no_constant)
-        settings = Settings.from_request(found.get("settings", {}))
+        settings = Settings.from_request(todays(found.get("settings", {})))
     except (ValueError, RecursionError, AttributeError, TrellisError):
         raise wrong from None
     seeds = [found.get(name) for name in ("seed", "shapeSeed")]

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ..client.replies import as_cost
 from ..core.errors import TrellisError
 from ..core.messages import from_store
+from ..task.former import todays
 from ..task.task import Task
-from .job import NOT_KEPT, Asset, Job, State
+from .job import NOT_KEPT, REMOTE, Asset, Job, State
 
 # What `job_of` raises for a row that a newer version has written, or a disk has lost some bytes of.
 UNREADABLE = (TrellisError, ValueError, TypeError, KeyError, AttributeError, RecursionError)
@@ -23,13 +24,49 @@ _TEXTS = ("name", "backend", "image_sha256", "batch", "fingerprint", "error", "t
 _TIMES = ("created", "sent", "finished", "delivered")
 
 
+@dataclass(frozen=True)
+class ForeignJob:
+    """What can be told of a row that is no `Job` here: another version wrote it, or a disk lost some bytes.
+
+    `state` is a word that may mean nothing here. `created` is in Unix seconds, 0.0 where that cannot be read; `cost`
+    in US dollars, None where nothing is told. `reason` says what cannot be read, `written_by` is the version of this
+    library that has written it, "" before 0.2.
+    """
+
+    uuid: str
+    name: str
+    backend: str
+    state: str
+    created: float
+    cost: float | None
+    reason: str
+    written_by: str = ""
+
+    @property
+    def is_paid(self) -> bool:
+        return self.backend == REMOTE
+
+
+def foreign_of(row: Mapping[str, Any], error: Exception) -> ForeignJob:
+    """What a row that cannot be read tells all the same; raises nothing."""
+    columns = ("uuid", "name", "backend", "state", "written_by")
+    texts = {key: row[key] if isinstance(row[key], str) else "" for key in columns}
+    name = texts.pop("name") or f"task {str(row['uuid'])[:8]}"
+    created = float(row["created"]) if _is_time(row["created"]) else 0.0
+    reason = " ".join(str(error).split())[:200]
+    return ForeignJob(name=name, created=created, cost=as_cost(row["cost"]), reason=reason, **texts)
+
+
 def job_of(row: Mapping[str, Any], folder: Path, *, with_picture: bool = True) -> Job:
     """The job of a row; `folder` is its own. Raises one of `UNREADABLE`.
 
     A cost that can be none is not told: it is no reason to hide the job.
     """
     _check(row)
-    request = {**json.loads(row["request"]), "inputs": _inputs_in(folder) if with_picture else {"image": NOT_KEPT}}
+    request = {
+        **todays(json.loads(row["request"])),
+        "inputs": _inputs_in(folder) if with_picture else {"image": NOT_KEPT},
+    }
     assets = tuple(
         Asset(folder / Path(asset["file"]).name, row["name"], {**asset["provenance"]})
         for asset in json.loads(row["assets"])

@@ -61,6 +61,7 @@ FORGOTTEN_AFTER = 2 * 86400.0  # seconds since it was sent: then a task that its
 FRESH = 600.0  # seconds since it was sent: a service that does not know a task yet may be about to
 QUESTIONS = 6  # times that such a service is asked, with growing waits
 PATIENCE = 5  # times that a service may say of itself, not of the task, that it is out of order
+PROVENANCE_FORMAT = 1  # grows when a key comes to mean something else; without one it is 0.1.0's, which is read as this
 _DOWNLOAD_SHARE = 0.1  # of the progress bar
 
 
@@ -488,6 +489,7 @@ def provenance_of(job: Job, result: Result, shortfall: str = "") -> dict[str, An
     """What is kept with an asset for good; no secrets, no picture, no address that expires."""
     notes = [*result.notes, *([shortfall] if shortfall else [])]
     return {
+        "format": PROVENANCE_FORMAT,
         "task_uuid": job.uuid,
         "result_index": result.index,
         "file_uuid": result.file_uuid,

@@ -21,10 +21,12 @@ from typing import Any
 import filelock
 
 from ..client.replies import as_number
+from ..core import database
 from ..core.errors import JobError, StoreError, TakenError
 from ..core.files import discard_folder, move
 from ..core.folders import default_folder
 from ..core.messages import message, to_store
+from ..core.version import VERSION
 from ..task.settings import Settings
 from ..task.task import Task
 from . import records, rows
@@ -32,12 +34,11 @@ from .job import NOT_KEPT, PICTURE_FILE, SOURCE_FILE, TRANSITIONS, Asset, Job, S
 
 log = logging.getLogger(__name__)
 
-VERSION = 1  # of the tables, kept in the file's user_version
 BUSY_TIMEOUT = 30.0  # seconds to wait for other writers
 UPLOAD_LIFE = 25 * 86400.0  # seconds; the platform deletes an upload 30 days after its last use
 
 _TABLES = ("jobs", "uploads", "limits")
-_SCHEMA = """
+_FIRST = """
 CREATE TABLE IF NOT EXISTS jobs (
     uuid TEXT PRIMARY KEY,
     name TEXT NOT NULL,
@@ -68,6 +69,18 @@ CREATE TABLE IF NOT EXISTS uploads (
 );
 CREATE TABLE IF NOT EXISTS limits (period TEXT PRIMARY KEY, amount REAL NOT NULL);
 """
+
+
+def _add_writer(connection: sqlite3.Connection) -> None:
+    database.add_column(connection, "jobs", "written_by", "TEXT NOT NULL DEFAULT ''")
+
+
+# From 0.1.0's tables to today's: a change is a step more, and what stands here stays as it is. 0.1.0 names the columns
+# of `jobs` when it writes, and those of the other tables not: a column more in one of these locks it out.
+STEPS = (
+    database.Step(1, 1, database.run_script(_FIRST)),
+    database.Step(2, 1, _add_writer),  # the version that has written a job down: what it asks for is of that version
+)
 
 
 @dataclass(frozen=True)
@@ -295,6 +308,17 @@ class JobStore:
             return self._select(newest, (limit,), with_picture=False)
         return self._select(f"WHERE instr(casefold(name), ?) {newest}", (name.casefold(), limit), with_picture=False)
 
+    def foreign(self, limit: int = 50, name: str = "") -> list[rows.ForeignJob]:
+        """Of what `recent` looks at, the newest that it passes over: another version may have written it."""
+        clause, values = "", ()
+        if name:
+            clause, values = "WHERE instr(casefold(name), ?)", (name.casefold(),)
+        with self.connection() as connection:
+            found = connection.execute(
+                f"SELECT * FROM jobs {clause} ORDER BY created DESC LIMIT ?", (*values, limit)
+            ).fetchall()
+        return [job for row in found if isinstance(job := self._read(row), rows.ForeignJob)]
+
     def unfinished(self) -> list[Job]:
         """What was begun and is not over, oldest first: after a crash, this goes on."""
         states = [state for state in State if not state.is_over]
@@ -341,7 +365,10 @@ class JobStore:
     def keep_upload(self, service: str, digest: str, uuid: str) -> None:
         """Remember that a picture was uploaded, and used just now."""
         with self.connection() as connection:
-            connection.execute("REPLACE INTO uploads VALUES (?, ?, ?, ?)", (service, digest, uuid, self.clock()))
+            connection.execute(
+                "REPLACE INTO uploads (service, sha256, media_uuid, used) VALUES (?, ?, ?, ?)",
+                (service, digest, uuid, self.clock()),
+            )
 
     def forget_upload(self, service: str, uuid: str) -> None:
         """A service has an upload no more."""
@@ -381,24 +408,21 @@ class JobStore:
     def _prepare(self) -> int:
         """Make the tables where they are missing, of what the folders tell; returns how many jobs were found there."""
         with self._connected() as connection:
-            found = _version(connection)
-            if found > VERSION:
+            if database.is_too_new(connection, STEPS):
                 raise StoreError(
-                    "The jobs in {folder} were written by a newer version; update this one.", folder=self.folder
+                    "The jobs in {folder} were written by a newer version; update this one, or choose another data "
+                    "folder for it.",
+                    folder=self.folder,
                 )
-            if found == VERSION and _has_tables(connection):
+            if database.version_of(connection) and _has_tables(connection):
                 self._examine(connection)
-                return 0
-            connection.execute("BEGIN IMMEDIATE")
-            if _version(connection) == VERSION and _has_tables(connection):
-                return 0  # another program has
-            for statement in _SCHEMA.split(";"):
-                connection.execute(statement)
-            rebuilt = sum(_restore(connection, row) for row in records.find(self.folder / "jobs"))
-            for period, amount in records.find_limits(self.folder).items():
-                connection.execute("INSERT OR IGNORE INTO limits VALUES (?, ?)", (period, amount))
-            connection.execute(f"PRAGMA user_version = {VERSION}")
-        return rebuilt
+            return database.take_steps(connection, STEPS, self._database, fill=self._rebuild, is_whole=_has_tables)
+
+    def _rebuild(self, connection: sqlite3.Connection) -> int:
+        """Fill empty tables with what the folders tell; returns how many jobs that were."""
+        for period, amount in records.find_limits(self.folder).items():
+            connection.execute("INSERT OR IGNORE INTO limits (period, amount) VALUES (?, ?)", (period, amount))
+        return sum(_restore(connection, row) for row in records.find(self.folder / "jobs"))
 
     def _examine(self, connection: sqlite3.Connection) -> None:
         """Raise for what is damaged somewhere in the middle; once for each program, as it reads everything."""
@@ -466,14 +490,14 @@ class JobStore:
     def _insert(self, job: Job, *, replace_it: bool = False) -> None:
         values = (
             job.uuid, job.name, job.backend, job.state, rows.request_text(job), job.settings.get("seed"),
-            job.image_sha256, job.batch, job.fingerprint, job.created, job.target,
+            job.image_sha256, job.batch, job.fingerprint, job.created, job.target, VERSION,
         )  # fmt: skip
         with self.connection() as connection:
             try:
                 connection.execute(
                     f"{'REPLACE' if replace_it else 'INSERT'} INTO jobs"
-                    " (uuid, name, backend, state, request, seed, image_sha256, batch, fingerprint, created, target)"
-                    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    " (uuid, name, backend, state, request, seed, image_sha256, batch, fingerprint, created, target,"
+                    " written_by) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                     values,
                 )
             except sqlite3.IntegrityError:
@@ -483,26 +507,29 @@ class JobStore:
     def _select(self, clause: str, values: tuple[Any, ...], *, with_picture: bool = True) -> list[Job]:
         with self.connection() as connection:
             found = connection.execute(f"SELECT * FROM jobs {clause}", values).fetchall()
-        jobs = []
-        for row in found:
-            try:
-                jobs.append(rows.job_of(row, self._folder(row["uuid"]), with_picture=with_picture))
-            except rows.UNREADABLE as error:
-                self._pass_over(row, error)
-        return jobs
+        jobs = (self._read(row, with_picture=with_picture) for row in found)
+        return [job for job in jobs if isinstance(job, Job)]
 
-    def _pass_over(self, row: sqlite3.Row, error: Exception) -> None:
+    def _read(self, row: sqlite3.Row, *, with_picture: bool = False) -> Job | rows.ForeignJob:
         """One row must not take the others along: a newer version may have written it, or a disk lost some bytes."""
-        known = (self.folder, str(row["uuid"]))
+        try:
+            return rows.job_of(row, self._folder(row["uuid"]), with_picture=with_picture)
+        except rows.UNREADABLE as error:
+            job = rows.foreign_of(row, error)
+            self._tell_of(job)
+            return job
+
+    def _tell_of(self, job: rows.ForeignJob) -> None:
+        known = (self.folder, job.uuid)
         if known not in _told:
             _told.add(known)
             _notice(
                 message(
                     'The job {uuid} ("{name}") is passed over: its row in the list cannot be read ({reason}). '
                     "A newer version may have written it.",
-                    uuid=row["uuid"],
-                    name=row["name"],
-                    reason=" ".join(str(error).split())[:200],
+                    uuid=job.uuid,
+                    name=job.name,
+                    reason=job.reason,
                 )
             )
 
@@ -515,11 +542,6 @@ def _is_damage(error: sqlite3.DatabaseError) -> bool:
     """Whether the file is no database, or not whole; a locked one, a full disk, missing rights are another matter."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     return isinstance(error, _Damage) or code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-
-
-def _version(connection: sqlite3.Connection) -> int:
-    (found,) = connection.execute("PRAGMA user_version").fetchone()
-    return found
 
 
 def _has_tables(connection: sqlite3.Connection) -> bool:

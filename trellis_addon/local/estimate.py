@@ -18,6 +18,7 @@ from ..core.configuration import configuration
 from ..core.messages import message
 from ..pipeline.configs import DecoderConfig
 from ..pipeline.costs import PUBLISHED_DECODER, PUBLISHED_FLOW, PUBLISHED_SAMPLERS, stage_costs
+from ..pipeline.precision import FLOAT32, Precision, precision_of
 from ..pipeline.request import TYPE_OF_RESOLUTION, Request, with_settings
 from ..pipeline.sizes import (
     DECODER_PARAMETERS,
@@ -26,6 +27,7 @@ from ..pipeline.sizes import (
     IMAGE_MODEL_PARAMETERS,
     IMAGE_MODEL_PEAK,
     RESERVE,
+    SCORES_PEAK,
     TYPICAL,
     VOXELS_PER_TOKEN,
     Budget,
@@ -45,6 +47,7 @@ FEWEST = 3  # runs that a spread can be told of
 UNLEARNED = (0.5, 2.5)  # how far off a first estimate may be
 LEARNED = (0.7, 1.4)  # ... and one that a run or two have corrected
 
+_USUAL = precision_of("nvidia", "8.0")
 _PUBLISHED_DECODER = DecoderConfig(
     model_channels=PUBLISHED_DECODER[0],
     latent_channels=32,
@@ -91,23 +94,32 @@ def estimate(
         own = [run for run in runs if run.model == DRAFT_MODEL]
         predicted = _draft_seconds(settings)
         ratios = [run.seconds / _draft_seconds(run.settings) for run in own]
-        return Estimate(_span(predicted, ratios, settings), 0, asked, bool(ratios), len(ratios))
+        whole = predicted * settings.value("number_results")
+        return Estimate(_span(whole, ratios), 0, asked, bool(ratios), len(ratios))
     own = [run for run in runs if run.model == TRELLIS2_MODEL and _same_device(run.device, device)]
     ours = sum(holder.used for holder in holders if holder.pid in workers)
     budget = _budget(device, ours)
-    made = asked if budget is None else fitting_resolution(budget, asked)
-    memory = needed_bytes(made or asked, budget)
+    numbers = precision(device)
+    made = asked if budget is None else fitting_resolution(budget, asked, numbers)
+    memory = needed_bytes(made or asked, budget, numbers)
     seen = [run.peak_memory for run in own if run.peak_memory and run.resolution >= made]
     if seen and made:  # what was enough before is enough
         memory = min(memory, max(seen))
     ratios = [run.seconds / seconds_of(run.settings, device, run.resolution) for run in own]
-    predicted = seconds_of(settings, device, made)
+    sampling, finishing = stages_of(settings, device, made)
+    # the next is sampled while one is finished
+    whole = sampling + finishing + (settings.value("number_results") - 1) * max(sampling, finishing)
     warning = _warning(device, asked, made, ours, holders, workers)
-    return Estimate(_span(predicted, ratios, settings), memory, made, bool(ratios), len(ratios), warning)
+    return Estimate(_span(whole, ratios), memory, made, bool(ratios), len(ratios), warning)
 
 
 def seconds_of(settings: Mapping[str, Any], device: Card | None, made: int = 0) -> float:
     """Seconds of one result, sampling and finishing, by arithmetic alone; `made` is the resolution, 0 the one set."""
+    return sum(stages_of(settings, device, made))
+
+
+def stages_of(settings: Mapping[str, Any], device: Card | None, made: int = 0) -> tuple[float, float]:
+    """Seconds that the device and the processor take for one result."""
     values = settings if isinstance(settings, Settings) else Settings(settings)
     side = made or values.value("resolution")
     structure, shape, texture = (with_settings(own, name, settings) for name, own in PUBLISHED_SAMPLERS.items())
@@ -115,7 +127,8 @@ def seconds_of(settings: Mapping[str, Any], device: Card | None, made: int = 0) 
     operations = sum(stage_costs(request, side).values())
     dense = 2 * VOXELS_PER_TOKEN * usual_tokens(side) / 1e6  # million triangles before finishing
     texels = values.value("texture_size") ** 2 / 1e6
-    return operations / (speed(device) * 1e12) + _PER_MILLION_FACES * dense + _PER_MILLION_TEXELS * texels + _FIXED
+    sampling = operations / (speed(device) * 1e12) + _FIXED
+    return sampling, _PER_MILLION_FACES * dense + _PER_MILLION_TEXELS * texels
 
 
 # Seconds of the processor, as benchmarks/finishing.py has them on two cores.
@@ -127,15 +140,18 @@ _FIXED = 2.0  # loading networks that the system still has in memory
 # 190; of consumer cards, about 40 % of what their tensor cores do in 16 bits with sums in 32. The first match holds.
 _CARDS = (
     ("h200", 130.0), ("h100", 125.0), ("b200", 200.0), ("a100", 80.0), ("l40", 70.0), ("6000 ada", 70.0),
-    ("pro 6000", 95.0), ("a6000", 55.0), ("v100", 40.0), ("t4", 12.0),
+    ("pro 6000", 95.0), ("a6000", 55.0), ("v100", 40.0), ("titan v", 40.0), ("t4", 12.0),
     ("5090", 85.0), ("5080", 45.0), ("5070 ti", 35.0), ("5070", 25.0), ("5060 ti", 19.0), ("5060", 16.0),
     ("4090", 66.0), ("4080", 39.0), ("4070 ti", 32.0), ("4070", 23.0), ("4060 ti", 17.0), ("4060", 12.0),
-    ("3090", 28.0), ("3080", 24.0), ("3070", 16.0), ("3060", 10.0), ("2080", 15.0), ("1080", 3.0), ("1070", 2.0),
+    ("3090", 28.0), ("3080", 24.0), ("3070", 16.0), ("3060", 10.0),
+    ("titan rtx", 40.0), ("2080 ti", 20.0), ("2080", 15.0), ("2070", 12.0), ("2060", 10.0),
+    ("1660", 2.7), ("1650", 1.6), ("1080 ti", 6.0), ("1080", 4.5), ("1070", 3.3), ("1060", 2.2), ("p100", 5.0),
     ("7900", 30.0), ("9070", 35.0), ("mi300", 90.0),
     ("m4 max", 7.0), ("m3 max", 6.0), ("ultra", 9.0), ("max", 5.0), ("m4 pro", 3.5), ("m5", 4.0),
 )  # fmt: skip
 _BY_KIND = {"nvidia": 0.9, "amd": 0.6, "apple": 0.12, "intel": 0.3}  # per gigabyte, for a card of another name
 _PER_CORE = 0.04  # of a processor, in 32 bits
+_IN_FLOAT32 = 0.35  # of that, for a card that has nothing faster
 
 
 def speed(device: Card | None) -> float:
@@ -144,40 +160,49 @@ def speed(device: Card | None) -> float:
         return _PER_CORE * (os.cpu_count() or 4)
     name = device.name.lower()
     known = next((value for part, value in _CARDS if part in name), 0.0)
-    return known or max(1.0, _BY_KIND.get(device.kind, 0.3) * device.total / GB)
+    slower = _IN_FLOAT32 if precision(device).flows == FLOAT32 else 1.0
+    return known or max(1.0, slower * _BY_KIND.get(device.kind, 0.3) * device.total / GB)
 
 
-def needed_bytes(resolution: int, budget: Budget | None = None) -> int:
-    """Bytes of the device for an object as they usually are, with one network on it at a time, and the reserve."""
+def precision(device: Card | None) -> Precision:
+    """Which numbers a device computes in; None is the processor."""
+    return precision_of("cpu") if device is None else precision_of(device.kind, device.capability, device.name)
+
+
+def needed_bytes(resolution: int, budget: Budget | None = None, numbers: Precision = _USUAL) -> int:
+    """Bytes of the device for an object as they usually are, with one network on it at a time, and the reserve.
+
+    `numbers` are those that the device computes in.
+    """
     workspace = (budget or Budget(16 * GB)).workspace
-    flow, decoder = 2 * FLOW_PARAMETERS, 2 * DECODER_PARAMETERS
+    flow, decoder = numbers.weight * FLOW_PARAMETERS, numbers.weight * DECODER_PARAMETERS
     context = TYPICAL[512 if resolution <= 512 else 1024].context
     tokens = usual_tokens(resolution)
     return RESERVE + max(
         4 * IMAGE_MODEL_PARAMETERS + IMAGE_MODEL_PEAK,
-        flow + flow_bytes(PUBLISHED_FLOW, 4096, TYPICAL[512].context),
-        flow + flow_bytes(PUBLISHED_FLOW, tokens, context),
-        decoder + decoder_bytes(_PUBLISHED_DECODER, tokens, workspace=workspace),
+        flow + flow_bytes(PUBLISHED_FLOW, 4096, TYPICAL[512].context, numbers.itemsize),
+        flow + flow_bytes(PUBLISHED_FLOW, tokens, context, numbers.itemsize),
+        decoder + decoder_bytes(_PUBLISHED_DECODER, tokens, numbers.itemsize, workspace),
     )
 
 
-def fitting_resolution(budget: Budget, asked: int) -> int:
+def fitting_resolution(budget: Budget, asked: int, numbers: Precision = _USUAL) -> int:
     """What the pipeline makes of `asked` within a budget, of an object as they usually are; 0 when nothing fits."""
-    if TYPICAL[512].tokens > _room(budget, TYPICAL[512].context):
+    if TYPICAL[512].tokens > _room(budget, TYPICAL[512].context, numbers):
         return 0
     if asked > 512:
-        room = _room(budget, TYPICAL[1024].context)
+        room = _room(budget, TYPICAL[1024].context, numbers)
         for resolution in range(asked, LOWEST - 1, -STEP):
             if usual_tokens(resolution) <= room:
                 return resolution
     return 512
 
 
-def _room(budget: Budget, context: int) -> int:
+def _room(budget: Budget, context: int, numbers: Precision) -> int:
     """The most latents that the models can take; `pipeline.Pipeline` asks its own networks the same."""
     return min(
-        budget.flow_tokens(PUBLISHED_FLOW, 2 * FLOW_PARAMETERS, context),
-        budget.decoder_tokens(_PUBLISHED_DECODER, 2 * DECODER_PARAMETERS),
+        budget.flow_tokens(PUBLISHED_FLOW, numbers.weight * FLOW_PARAMETERS, context, numbers.itemsize),
+        budget.decoder_tokens(_PUBLISHED_DECODER, numbers.weight * DECODER_PARAMETERS, numbers.itemsize),
     )
 
 
@@ -188,9 +213,9 @@ def _budget(device: Card | None, ours: int) -> Budget | None:
     if allowed := _allowed():
         return Budget(allowed)
     if device.kind == "apple":  # Metal recommends three quarters of what it shares with the processor
-        return Budget(max(device.total * 3 // 4 - RESERVE, 0))
+        return Budget(max(device.total * 3 // 4 - RESERVE - SCORES_PEAK, 0))
     free = min(device.free + ours, device.total) if device.free or ours else device.total
-    return Budget(max(free - RESERVE, 0))
+    return Budget(max(free - RESERVE - (SCORES_PEAK if device.kind == "amd" else 0), 0))
 
 
 def _allowed() -> int:
@@ -202,9 +227,8 @@ def _allowed() -> int:
     return int(gibibytes * GB) if 1.0 <= gibibytes <= 10_000 else 0
 
 
-def _span(predicted: float, ratios: Sequence[float], settings: Settings) -> tuple[float, float]:
+def _span(whole: float, ratios: Sequence[float]) -> tuple[float, float]:
     """Low and high for all results: the median of measured by predicted, spread as it was seen to spread."""
-    whole = predicted * settings.value("number_results")
     if not ratios:
         return whole * UNLEARNED[0], whole * UNLEARNED[1]
     middle = statistics.median(ratios)
@@ -237,7 +261,7 @@ def _warning(
 ) -> str:
     if device is None or not device.total:
         return ""
-    needed = needed_bytes(asked)
+    needed = needed_bytes(asked, numbers=precision(device))
     total = device.total / GB
     if device.kind != "apple" and device.free and made < asked and needed <= device.total:
         held = (device.total - device.free - ours) / GB

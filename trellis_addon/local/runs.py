@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..core.errors import TrellisError
+from ..task.former import kept_settings
 from ..task.settings import DRAFT_MODEL, TRELLIS2_MODEL, Settings
 
 if TYPE_CHECKING:
@@ -59,9 +60,8 @@ def _run(asset: Asset) -> PastRun | None:
     model = asset.engine
     if model not in (DRAFT_MODEL, TRELLIS2_MODEL) or not 0 < seconds < 86400:
         return None
-    try:
-        settings = Settings.from_request(asset.provenance.get("settings") or {})
-    except (TrellisError, AttributeError):  # of a version that knew other fields
+    settings, unknown = kept_settings(asset.provenance.get("settings"))
+    if unknown:  # it may have taken its time by something that is not known here
         return None
     return PastRun(
         model,

@@ -43,7 +43,7 @@ safetensors_file       weights: looked through, then mapped
 dinov3_files           the two layouts in which DINOv3 is published
 store, memory          networks on and off the device
 sizes, costs           what fits, and how long it takes: arithmetic without torch
-numerics               no TF32, no 16-bit sums
+precision, numerics    which numbers a device computes in; no TF32, no 16-bit sums
 mask                   finding the subject in a picture without transparency
 
 In a checkout, aliases of what is in `devtools/pipeline/`:

@@ -51,16 +51,16 @@ def load_network(
     device: torch.device,
     torso: torch.dtype | None = None,
     renaming: Renaming | None = None,
+    is_packed: bool = False,
 ) -> N:
     """The network that `build` makes, with the weights of `path` on `device`.
 
-    `torso` overrides the dtype of the network's torso. Raises `EngineError`, naming the file, when it is missing,
+    `torso` and `is_packed` are those of `Network.choose`. Raises `EngineError`, naming the file, when it is missing,
     truncated, or does not hold exactly the network's weights in their shapes.
     """
     with torch.device("meta"):  # shapes only: nothing is allocated or initialised that the file then replaces
         network = build()
-    if torso is not None:
-        network.torso = torso
+    network.choose(torso, is_packed)
     wanted = {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}
     with SafetensorsFile(path, device) as file:
         sources = _sources(file, path, wanted, renaming)

@@ -15,6 +15,7 @@ from .sizes import (
     MARGIN,
     MAX_TOKENS,
     RESERVE,
+    SCORES_PEAK,
     STRUCTURE_PEAK,
     TYPICAL,
     VOXELS_PER_TOKEN,
@@ -49,13 +50,17 @@ _LEAST_SHARE = 0.05  # of a card that others have filled: enough for PyTorch to 
 
 
 def device_budget(device: torch.device) -> Budget:
-    """What is free on a device now, less a reserve. On the CPU: half of the machine's memory."""
+    """What is free on a device now, less a reserve, and less what attention takes where it may hold its scores.
+
+    On the CPU: half of the machine's memory.
+    """
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         kept = torch.cuda.memory_reserved(device)  # held by torch from earlier runs, and usable again
-        return Budget(max(free + kept - RESERVE, 0))
+        scores = 0 if torch.version.hip is None else SCORES_PEAK
+        return Budget(max(free + kept - RESERVE - scores, 0))
     if device.type == "mps" and hasattr(torch.mps, "recommended_max_memory"):
-        return Budget(max(torch.mps.recommended_max_memory() - RESERVE, 0))
+        return Budget(max(torch.mps.recommended_max_memory() - RESERVE - SCORES_PEAK, 0))
     return Budget((machine_memory()[0] or _USUAL_MEMORY) // 2)
 
 

@@ -41,12 +41,13 @@ from .networks.structure_decoder import SparseStructureDecoder, occupied_voxels
 from .networks.structure_flow import SparseStructureFlowModel
 from .networks.vae_decoder import FlexiDualGridVaeDecoder, SparseUnetVaeDecoder, to_material
 from .numerics import exactly
+from .precision import BFLOAT16
 from .preprocess import preprocess_image
 from .repository import IMAGE_MODEL, PipelineConfig, Repository
 from .request import Request, request_of
 from .result import Latents, PipelineResult, on_cpu, to_numpy
 from .samplers import SamplerSettings
-from .store import FolderSource, ModelStore, choose_device
+from .store import FolderSource, ModelStore, choose_device, device_precision
 
 log = logging.getLogger(__name__)
 
@@ -85,19 +86,22 @@ class Pipeline:
     ) -> Self:
         """The model in a local copy of its repository.
 
-        `device` "auto" is CUDA (or ROCm), else Metal, else the CPU. `dtype` of the networks' torsos: None is what the
-        checkpoints ask for (bfloat16 flows, float16 decoders), and float32 on a CPU. `memory_budget` in bytes; None is
-        what is free on the device. Raises `EngineError`.
+        `device` "auto" is CUDA (or ROCm), else Metal, else the CPU. `dtype` of the networks' torsos: None is what suits
+        the device (`precision`): what the checkpoints ask for, bfloat16 flows and float16 decoders, or float16, or
+        float32. `memory_budget` in bytes; None is what is free on the device. Raises `EngineError`.
         """
         where = choose_device(device) if isinstance(device, str) else device
         torso = DTYPES.get(dtype) if isinstance(dtype, str) else dtype
         if isinstance(dtype, str) and torso is None:
             raise EngineError('There is no dtype "{dtype}"; use {allowed}.', dtype=dtype, allowed=list(DTYPES))
-        if torso is None and where.type == "cpu":
-            torso = torch.float32
+        is_packed = False
+        if torso is None:
+            suits = device_precision(where)
+            torso = None if suits.flows == BFLOAT16 else DTYPES[suits.flows]  # None leaves the decoders' own type alone
+            is_packed = suits.is_packed
         repository = Repository(Path(folder))
         budget = device_budget(where) if memory_budget is None else Budget(memory_budget)
-        store = ModelStore(FolderSource(repository, where, torso), where, budget)
+        store = ModelStore(FolderSource(repository, where, torso, is_packed), where, budget)
         measure = (lambda: device_budget(where)) if memory_budget is None else None
         return cls(store, cls._config_of(repository), measure)
 
@@ -113,17 +117,22 @@ class Pipeline:
         progress: Progress | None = None,
         *,
         preprocess: bool = True,
+        is_lowered: bool = False,
     ) -> PipelineResult:
         """The asset of a picture: RGBA with the subject cut out, or with `preprocess` False an RGB one on black.
 
         `settings` are the API's by their Python names (those not set are the model's own), or a whole `Request`.
+        `is_lowered` says that more was asked for than the settings say, and did not fit: then nothing is demanded that
+        belongs to the lower resolution alone.
         The same seed gives the same noise on every device. `progress` is asked at every step. Raises `EngineError`,
         `ImageError` for a picture without a subject, `Cancelled`.
         """
-        request = self.request(settings)
+        request = replace(self.request(settings), is_lowered=is_lowered)
         self._demand_models(request)
         picture = preprocess_image(image) if preprocess else image.convert("RGB")
-        sides = (512,) if request.pipeline_type == "512" else (512, 1024)
+        small = request.pipeline_type == "512" and not (is_lowered and self._painter()[0] == 1024)
+        sides = (512,) if small else (512, 1024)
+        self.store.expect(course(request))
 
         def attempt() -> PipelineResult:
             parts = stage_parts(request, progress or Progress())
@@ -151,9 +160,14 @@ class Pipeline:
     ) -> PipelineResult:
         """Another material on the same shape: only the texture is sampled again."""
         request = self.request(settings)
-        picture = preprocess_image(image) if preprocess else image.convert("RGB")
-        side = 512 if latents.pipeline_type == "512" else 1024
         self._check_latents(latents)
+        # one that was lowered to 512 is painted again by what painted it first
+        side, note = self._painter() if latents.pipeline_type == "512" else (1024, "")
+        networks = (IMAGE_MODEL, f"tex_slat_flow_model_{side}", "shape_slat_decoder", "tex_slat_decoder")
+        for name in networks:
+            self.store.outline(name)
+        self.store.expect(networks)
+        picture = preprocess_image(image) if preprocess else image.convert("RGB")
 
         def attempt() -> PipelineResult:
             parts = stage_parts(request, progress or Progress(), only=("image", "texture", "decode"))
@@ -161,13 +175,15 @@ class Pipeline:
             shape, coords = latents.shape.to(self.device), latents.coords.to(self.device)
             noise = Noise(seed, self.device)
             texture = self.sample_texture(shape, coords, cond, side, request.texture, noise, parts["texture"])
-            return self._decode(replace(latents, texture=on_cpu(texture)), (), parts["decode"])
+            notes = (note,) if note else ()
+            return self._decode(replace(latents, texture=on_cpu(texture)), notes, parts["decode"])
 
         return self._within_budget(attempt)
 
     def decode(self, latents: Latents, progress: Progress | None = None) -> PipelineResult:
         """The asset of latents that were kept, without sampling."""
         self._check_latents(latents)
+        self.store.expect(("shape_slat_decoder", "tex_slat_decoder"))
         return self._within_budget(lambda: self._decode(latents, (), progress or Progress()))
 
     def request(self, settings: Mapping[str, Any] | Request | None) -> Request:
@@ -175,9 +191,22 @@ class Pipeline:
         return settings if isinstance(settings, Request) else request_of(self.config, settings or {})
 
     def _demand_models(self, request: Request) -> None:
-        """Raise `EngineError` where a network that this run will need is not there: before minutes of sampling."""
-        for name in MODELS_OF_TYPE[request.pipeline_type]:
+        """Raise `EngineError` where a network that this run will need is not there: before minutes of sampling.
+
+        What it may need is there as well then: a cascade that falls back to 512 is painted by what there is.
+        """
+        needed = MODELS_OF_TYPE[request.pipeline_type]
+        if request.pipeline_type == "512" and request.may_stand_in:
+            needed = tuple(f"tex_slat_flow_model_{self._painter()[0]}" if "tex_slat_flow" in n else n for n in needed)
+        for name in needed:
             self.store.outline(name)
+
+    def _has(self, name: str) -> bool:
+        try:
+            self.store.outline(name)
+        except EngineError:
+            return False
+        return True
 
     def _check_latents(self, latents: Latents) -> None:
         """Raise `LatentsError` for latents of a model of another kind."""
@@ -205,12 +234,19 @@ class Pipeline:
         self, cond: Tensor, side: int, sampler: SamplerSettings, noise: Noise, progress: Progress
     ) -> Tensor:
         """Where the object is: coordinates (N, 4) on a grid of `side` 32 or 64."""
+        return self._occupied(self._structure(cond, sampler, noise, progress), side)
+
+    def _structure(self, cond: Tensor, sampler: SamplerSettings, noise: Noise, progress: Progress) -> Tensor:
+        """The latent of where the object is."""
         name = "sparse_structure_flow_model"
         cells = self.store.outline(name).config.resolution
         model, together = self._flow(name, SparseStructureFlowModel, cells**3, cond)
         how = self._how("sparse_structure", sampler, together, progress, message("Finding the rough shape"))
         start = noise(len(cond), model.config.in_channels, cells, cells, cells)
-        z = denoise_structure(model, start, cond, how)
+        return denoise_structure(model, start, cond, how)
+
+    def _occupied(self, z: Tensor, side: int) -> Tensor:
+        """The coordinates (N, 4) that the structure's latent stands for."""
         logits = self._network("sparse_structure_decoder", SparseStructureDecoder, STRUCTURE_PEAK)(z)
         coords = occupied_voxels(logits, max(1, logits.shape[-1] // side))
         if not len(coords):
@@ -293,22 +329,42 @@ class Pipeline:
     ) -> PipelineResult:
         """All stages in the order in which the noise is drawn."""
         noise = Noise(seed, self.device)
-        side, resolution, note = (1024, 1024, "") if request.pipeline_type == "1024" else (512, 512, "")
+        side, resolution, notes = (1024, 1024, []) if request.pipeline_type == "1024" else (512, 512, [])
         coords = self.sample_structure(
             features[512], request.structure_side, request.structure, noise, parts["structure"]
         )
-        self._demand_room(len(coords), side, features, ("shape",) if request.is_cascade else ("shape", "tex"))
+        self._demand_room(len(coords), side, features, ("shape",) if request.may_stand_in else ("shape", "tex"))
         shape = self.sample_shape(coords, features[side], side, request.shape, noise, parts["shape"])
         if request.is_cascade:
             room = self._room(1024, features)
             finer, resolution, note = self.refine(shape, coords, request, room, parts["refine"])
+            notes += [note] if note else []
             if resolution > 512:
                 side, coords = 1024, finer
                 shape = self.sample_shape(coords, features[side], side, request.shape, noise, parts["detail"])
-        texture = self.sample_texture(shape, coords, features[side], side, request.texture, noise, parts["texture"])
+        painter, cond = side, features[side]
+        if side == 512 and request.may_stand_in:
+            painter, note = self._painter()
+            notes += [note] if note else []
+            if painter == 1024 and len(coords) <= self._room(1024, features, ("tex",)):
+                cond = features[1024]  # what that model knows, unless the image's keys alone are too large
+        texture = self.sample_texture(shape, coords, cond, painter, request.texture, noise, parts["texture"])
         kind = "512" if resolution == 512 else request.pipeline_type
         latents = Latents(on_cpu(coords), on_cpu(shape), on_cpu(texture), resolution, kind)
-        return self._decode(latents, (note,) if note else (), parts["decode"])
+        return self._decode(latents, tuple(notes), parts["decode"])
+
+    def _painter(self) -> tuple[int, str]:
+        """The side of the model that paints a run which was lowered to 512, and a note where it is another's.
+
+        The model for 512 does not belong to what is fetched for higher resolutions, and the one for 1024 takes any
+        voxels: better than giving up what minutes of sampling have made.
+        """
+        if self._has("tex_slat_flow_model_512"):
+            return 512, ""
+        return 1024, message(
+            "The texture was painted by the model for 1024, because the one for 512 is not there; download it for "
+            "better textures at 512."
+        )
 
     def _decode(self, latents: Latents, notes: tuple[str, ...], progress: Progress) -> PipelineResult:
         from ..geometry.voxels.dual_grid import dual_grid_to_mesh
@@ -423,6 +479,21 @@ class Pipeline:
             "use it, or choose a lower resolution.",
             memory=planned.total / GB,
         )
+
+
+def course(request: Request) -> tuple[str, ...]:
+    """The networks of a run in the order in which it uses them."""
+    shapes = ("shape_slat_flow_model_512", "shape_slat_decoder", "shape_slat_flow_model_1024")
+    side = 512 if request.pipeline_type == "512" else 1024
+    return (
+        IMAGE_MODEL,
+        "sparse_structure_flow_model",
+        "sparse_structure_decoder",
+        *(shapes if request.is_cascade else (f"shape_slat_flow_model_{side}",)),
+        f"tex_slat_flow_model_{side}",
+        "shape_slat_decoder",
+        "tex_slat_decoder",
+    )
 
 
 class Noise:

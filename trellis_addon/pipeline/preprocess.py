@@ -11,20 +11,29 @@ MAX_SIDE = 1024
 SUBJECT = 0.8 * 255  # an alpha above this is surely the subject
 
 
-def preprocess_image(image: Image.Image) -> Image.Image:
-    """RGBA with the subject cut out -> RGB on black, a square around the subject without a margin.
+def preprocess_image(image: Image.Image, *, reduce_first: bool = False) -> Image.Image:
+    """RGBA with the subject cut out -> RGB on black, a square around the subject without a margin, of at most 1024.
 
+    The reference reduces the whole picture to 1024 first, which `reduce_first` does as well: of a subject that fills a
+    quarter of a larger picture's side the model then sees 256 pixels. Cropped first it sees all that there are.
     Raises `ImageError` for a picture without alpha, and for one whose alpha shows no subject.
     """
     if not has_useful_alpha(image):
         raise ImageError("The picture has no transparency that shows the subject; cut it out, or let the mask find it.")
-    scale = min(1, MAX_SIDE / max(image.size))
-    if scale < 1:
-        size = (max(1, int(image.width * scale)), max(1, int(image.height * scale)))
-        image = image.resize(size, Image.Resampling.LANCZOS)
-    image = image.crop(subject_square(np.asarray(image)[:, :, 3]))
+    if reduce_first:
+        image = _reduced(image)
+    image = _reduced(image.crop(subject_square(np.asarray(image)[:, :, 3])))
     pixels = np.asarray(image, np.float32) / 255
     return Image.fromarray((pixels[:, :, :3] * pixels[:, :, 3:] * 255).astype(np.uint8))
+
+
+def _reduced(image: Image.Image) -> Image.Image:
+    """The picture with at most `MAX_SIDE` pixels a side."""
+    scale = MAX_SIDE / max(image.size)
+    if scale >= 1:
+        return image
+    size = (max(1, int(image.width * scale)), max(1, int(image.height * scale)))
+    return image.resize(size, Image.Resampling.LANCZOS)
 
 
 def has_useful_alpha(image: Image.Image) -> bool:

@@ -21,7 +21,7 @@ from .dinov3_files import CLASS_NAME, MODEL_NAME, TIMM_NAME, from_timm, read_con
 from .loading import load_network, read_json
 from .networks.dinov3 import DinoConfig, DINOv3
 from .networks.latent_flow import SLatFlowModel
-from .networks.network import Network, parse
+from .networks.network import Network, parse, tell_unknown
 from .networks.structure_decoder import SparseStructureDecoder, StructureDecoderConfig
 from .networks.structure_flow import SparseStructureFlowModel
 from .networks.transformer import FlowConfig
@@ -57,6 +57,19 @@ TEXTURING_MODELS = {
     "tex_slat_flow_model_512": "SLatFlowModel",
     "tex_slat_flow_model_1024": "SLatFlowModel",
     "tex_slat_decoder": "SparseUnetVaeDecoder",
+}
+
+_SAMPLERS = ("sparse_structure", "shape_slat", "tex_slat")
+# The arguments of a pipeline's JSON: those that are read here, and those that say how the reference is to run.
+_KNOWN = {
+    "models",
+    "image_cond_model",
+    "rembg_model",
+    "default_pipeline_type",
+    "low_vram",
+    "shape_slat_normalization",
+    "tex_slat_normalization",
+    *(f"{name}_sampler" for name in _SAMPLERS),
 }
 
 
@@ -115,7 +128,7 @@ class Repository:
 
     @cached_property
     def config(self) -> PipelineConfig:
-        return self._config(self._pipeline, "pipeline.json", ("sparse_structure", "shape_slat", "tex_slat"))
+        return self._config(self._pipeline, "pipeline.json", _SAMPLERS)
 
     @cached_property
     def texturing_config(self) -> PipelineConfig:
@@ -151,12 +164,16 @@ class Repository:
         network, config = CLASSES[wanted]
         return network, parse(config, data.get("args"), str(path))
 
-    def load(self, name: str, device: torch.device, torso: torch.dtype | None = None) -> Network:
-        """A model with its weights on `device`; `torso` overrides the 16-bit dtype that its JSON asks for."""
+    def load(
+        self, name: str, device: torch.device, torso: torch.dtype | None = None, is_packed: bool = False
+    ) -> Network:
+        """A model with its weights on `device`; `torso` overrides the 16-bit dtype that its JSON asks for, which its
+        weights keep where `is_packed`."""
         if name == IMAGE_MODEL:
             return self.load_image_model(device)
         network, config = self.description(name)
-        return load_network(lambda: network(config), self.stem(name).with_suffix(".safetensors"), device, torso)
+        path = self.stem(name).with_suffix(".safetensors")
+        return load_network(lambda: network(config), path, device, torso, is_packed=is_packed)
 
     def load_image_model(self, device: torch.device) -> DINOv3:
         """DINOv3 with its weights on `device`."""
@@ -205,6 +222,7 @@ class Repository:
 
     def _config(self, arguments: Mapping[str, Any], file: str, samplers: tuple[str, ...]) -> PipelineConfig:
         where = str(self.folder / file)
+        tell_unknown(where, sorted(arguments.keys() - _KNOWN))
         default = arguments.get("default_pipeline_type", "1024_cascade")
         if not isinstance(default, str):
             raise EngineError('{where}: "default_pipeline_type" must be a text.', where=where)
@@ -248,6 +266,8 @@ def _sampler(data: Any, where: str) -> Sampler:
     if not isinstance(data, dict) or not isinstance(data.get("name"), str):
         raise EngineError("{where} must be an object with a name.", where=where)
     arguments = data.get("args", {})
+    if isinstance(arguments, dict):
+        tell_unknown(where, sorted(arguments.keys() - {"sigma_min"}))
     sigma_min = arguments.get("sigma_min", 1e-5) if isinstance(arguments, dict) else None
     if not isinstance(sigma_min, float | int) or isinstance(sigma_min, bool) or not 0 <= sigma_min < 1:
         raise EngineError('{where}: "sigma_min" must be a number from 0 to 1.', where=where)
@@ -255,7 +275,7 @@ def _sampler(data: Any, where: str) -> Sampler:
 
 
 def _normalization(data: Any, where: str) -> Normalization:
-    found = parse(Normalization, data, where)
+    found = parse(Normalization, data, where, may_have_more=True)
     if len(found.mean) != len(found.std) or not found.mean or not all(value > 0 for value in found.std):
         raise EngineError("{where} must hold as many means as positive standard deviations.", where=where)
     return found

@@ -20,13 +20,17 @@ FIELDS = ("steps", "guidance_strength", "guidance_rescale", "rescale_t")
 
 @dataclass(frozen=True)
 class Request:
-    """The arguments of one run. `shape` serves both stages of a cascade."""
+    """The arguments of one run. `shape` serves both stages of a cascade.
+
+    `is_lowered` says that a higher resolution was asked for, and did not fit into the device's memory.
+    """
 
     pipeline_type: str
     structure: SamplerSettings
     shape: SamplerSettings
     texture: SamplerSettings
     max_tokens: int = MAX_TOKENS
+    is_lowered: bool = False
 
     def __post_init__(self) -> None:
         if self.pipeline_type not in TYPES:
@@ -39,6 +43,11 @@ class Request:
     @property
     def resolution(self) -> int:
         return TYPES[self.pipeline_type][1]
+
+    @property
+    def may_stand_in(self) -> bool:
+        """Whether another texture model may do the work of the one for 512, which nobody has asked for."""
+        return self.is_cascade or self.is_lowered
 
     @property
     def is_cascade(self) -> bool:

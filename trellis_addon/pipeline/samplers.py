@@ -30,7 +30,7 @@ class Velocity(Protocol):
 
 def sampler_settings(kind: str, params: Mapping[str, Any], where: str) -> SamplerSettings:
     """The settings of a sampler class by its published name; raises `EngineError` for another."""
-    settings = parse(SamplerSettings, params, where)
+    settings = parse(SamplerSettings, params, where, may_have_more=True)
     if kind == "FlowEulerSampler":
         return replace(settings, guidance_strength=1.0, guidance_rescale=0.0)
     if kind == "FlowEulerCfgSampler":

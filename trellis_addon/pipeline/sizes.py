@@ -20,6 +20,8 @@ RESERVE = GB // 2  # what the driver, other programs and fragmentation take of a
 MARGIN = 1.2  # on all estimates
 IMAGE_MODEL_PEAK = 1 << 29  # DINOv3 at 1024 x 1024 in float32, without its weights
 STRUCTURE_PEAK = 1 << 29  # the dense decoder at 64^3, without its weights
+SCORES = 1 << 26  # of one call of attention where that may hold the whole matrix
+SCORES_PEAK = 3 * 4 * SCORES  # bytes: in float32, before and after the softmax and in between
 BATCH_TOKENS = 8192  # up to here both branches of guidance go through the model in one pass
 
 

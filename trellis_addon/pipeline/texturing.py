@@ -24,7 +24,7 @@ from .networks.vae_decoder import SparseUnetVaeDecoder, to_material
 from .networks.vae_encoder import FlexiDualGridVaeEncoder, encoder_input
 from .pipeline import Noise, Pipeline
 from .preprocess import preprocess_image
-from .repository import PipelineConfig, Repository
+from .repository import IMAGE_MODEL, PipelineConfig, Repository
 from .request import with_settings
 from .result import F32, I32, to_numpy
 
@@ -77,6 +77,10 @@ class TexturingPipeline(Pipeline):
         settings, progress = settings or {}, progress or Progress()
         resolution = settings.get("resolution") or RESOLUTIONS[1]
         side = 512 if resolution == 512 else 1024
+        networks = (IMAGE_MODEL, "shape_slat_encoder", f"tex_slat_flow_model_{side}", "tex_slat_decoder")
+        for name in networks:  # what is missing is told before the work begins
+            self.store.outline(name)
+        self.store.expect(networks)
         sampler = with_settings(self.config.samplers["tex_slat"].settings, "tex_slat", settings)
         picture = preprocess_image(image) if preprocess else image.convert("RGB")
         matrix = to_model_frame(np.asarray(vertices, np.float64))

@@ -15,6 +15,7 @@ from ..core.folders import PACKAGE
 from ..core.messages import message, reason_of
 from ..core.processes import end, start
 from ..core.progress import Progress
+from .device_variables import device_variables
 from .layout import local_folder
 
 _ENTRY = ("trellis_addon", "runtime", "entry.py")
@@ -37,7 +38,8 @@ def start_child(module: str, arguments: list[str], *, is_local: bool = False, **
     """Start `main(arguments)` of a module of this package (".cli") in a process of its own; text streams.
 
     `is_local` takes the local backend's Python, which has packages of its own. Where that is the installed one, the
-    library's code is run from its folder as well, and whatever the process writes on its own account lies there.
+    library's code is run from its folder as well, and whatever the process writes on its own account lies there. Its
+    environment says how PyTorch is to use the device, should it load it (`device_variables`).
     Raises `EngineError` where that Python cannot be started.
     """
     python = local_python() if is_local else sys.executable
@@ -58,6 +60,7 @@ def start_child(module: str, arguments: list[str], *, is_local: bool = False, **
         paths = [str(code)]
         if python == sys.executable:
             paths = [*filter(None, sys.path), *paths]
+    streams["env"] = {**streams["env"], **device_variables(streams["env"])}
     entry = str(code.joinpath(*_ENTRY))
     try:
         return start([*command, entry, json.dumps([paths, module, arguments, is_installed])], **streams)

@@ -12,6 +12,7 @@ from ..client.backends import Backend
 from ..core.errors import TrellisError
 from ..jobs.job import Job
 from ..jobs.money import limits, spent
+from ..jobs.rows import ForeignJob
 from ..jobs.store import JobStore, notices
 from . import queue
 
@@ -22,10 +23,12 @@ SHOWN = 12
 class StoreFacts:
     """The last that was read: newest jobs, money in US dollars, what is wrong with the list, the account's answer.
 
+    `foreign` are those of the newest jobs that only another version can read.
     `search` is the part of a name that the jobs were asked for by.
     """
 
     jobs: list[Job] = field(default_factory=list)
+    foreign: list[ForeignJob] = field(default_factory=list)
     spent: dict[str, float] = field(default_factory=dict)
     limits: dict[str, float] = field(default_factory=dict)
     notices: tuple[str, ...] = ()
@@ -43,14 +46,14 @@ def read_store() -> None:
 
     def work() -> Callable[[], None]:
         store = JobStore()
-        jobs = store.recent(SHOWN, search)
+        jobs, foreign = store.recent(SHOWN, search), store.foreign(SHOWN, search)
         money = {period: spent(store, period) for period in ("day", "month")}
         allowed = limits(store)
 
         def show() -> None:
             known.spent, known.limits, known.notices = money, allowed, notices()
             if known.search == search:  # else a later question is under way
-                known.jobs = jobs
+                known.jobs, known.foreign = jobs, foreign
 
         return show
 

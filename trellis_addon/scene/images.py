@@ -35,6 +35,7 @@ _UPRIGHT = {
     8: "ROTATE_90",
 }
 _AS_STORED = _UPRIGHT | {6: "ROTATE_90", 8: "ROTATE_270"}
+_EXR = b"\x76\x2f\x31\x01"  # how an OpenEXR file begins
 _SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"RIFF")  # of PNG, JPEG and WebP files
 
 
@@ -84,6 +85,10 @@ def _transposed(picture: Picture, how: str) -> Picture:
     return picture.transpose(Image.Transpose[how])
 
 
+class _LayersError(ImageError):
+    """A file of several layers, sound as it may be."""
+
+
 def png_of_file(path: Path) -> bytes:
     """A picture file of any format that Blender reads, as a PNG; nothing of it stays in the .blend. Main thread only.
 
@@ -93,6 +98,8 @@ def png_of_file(path: Path) -> bytes:
     try:
         image = bpy.data.images.load(str(path), check_existing=False)
         picture, _ = datablock_reader(image)()
+    except _LayersError:
+        raise
     except (RuntimeError, ImageError):
         decode(read_image_bytes(path)[0])  # says what is wrong with it
         raise ImageError(
@@ -120,6 +127,17 @@ def datablock_reader(image: bpy.types.Image) -> Callable[[], tuple[Picture, str]
     return lambda: read()[:2]
 
 
+def _is_exr(image: bpy.types.Image) -> bool:
+    """Whether its file begins as an OpenEXR does."""
+    try:
+        if image.packed_file is not None:
+            return bytes(image.packed_file.data[:4]) == _EXR
+        with open(bpy.path.abspath(image.filepath, library=image.library), "rb") as file:
+            return file.read(4) == _EXR
+    except OSError:
+        return False
+
+
 def _reader(image: bpy.types.Image) -> Callable[[], tuple[Picture, str, int]]:
     """As `datablock_reader`, and how the file wanted to be turned, as in EXIF: Blender shows it without."""
     if image.type == "RENDER_RESULT":
@@ -139,6 +157,12 @@ def _reader(image: bpy.types.Image) -> Callable[[], tuple[Picture, str, int]]:
             return lambda: _unpacked(read_image_bytes(path)[0], mark)
     width, height = image.size
     if not width or not height or not image.channels:
+        if _is_exr(image):  # of a plain one Blender gives the pixels
+            raise _LayersError(
+                'The image "{name}" is an EXR of several layers, whose pixels Blender gives to nobody; save the '
+                "picture alone, as an EXR or PNG.",
+                name=image.name,
+            )
         raise ImageError('The image "{name}" has no pixels; reload it or choose another.', name=image.name)
     pixels = np.empty(width * height * image.channels, dtype=np.float32)
     image.pixels.foreach_get(pixels)

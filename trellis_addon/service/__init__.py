@@ -13,6 +13,7 @@ addresses     web addresses in tasks, and where they may not lead
 tasks         what is known about each task
 records       tasks and files as plain data
 schedule      whose result is made next
+station       what the turns of one device share: a seat at the device, and one at finishing
 worker        the threads that generate
 files         results and uploads behind addresses that cannot be guessed
 folder        where all of that lies, for a run or for good

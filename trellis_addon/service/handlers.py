@@ -89,7 +89,8 @@ class Service:
         self._on_stop = on_stop
         self.engine = registry.engine_for(TRELLIS2_MODEL, engine)
         self.folder = ServiceFolder(folder)
-        self._journal = Journal(self.folder.database)
+        # where clients may ask for the end it is the worker's, see `Journal`
+        self._journal = Journal(self.folder.database, replaceable=on_stop is not None)
         self.files = FileStore(clock, self.folder.path, self._journal, self.folder.lasting)
         self.meter = Meter()
         self.tasks = TaskStore(clock, self._journal, self._deliver, self.meter)

@@ -5,59 +5,98 @@ One SQLite database. Every change is written before anybody is told of it; at th
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import sqlite3
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
+from ..core import database
 from ..core.errors import TrellisError
 from ..core.places import is_on_network
+from ..task.former import todays
 from ..task.settings import Settings
 from .protocol import JsonObject
 from .records import Slot, StoredFile, TaskRecord
 
 log = logging.getLogger(__name__)
 
-_VERSION = 2
-_TABLES = """
-CREATE TABLE tasks (
+_FIRST = """
+CREATE TABLE IF NOT EXISTS tasks (
     uuid TEXT PRIMARY KEY, place INTEGER NOT NULL, request TEXT NOT NULL, model TEXT NOT NULL, seed INTEGER NOT NULL,
-    base_url TEXT NOT NULL, picture TEXT NOT NULL, image_url TEXT NOT NULL, starts INTEGER NOT NULL, finished REAL,
-    latents TEXT NOT NULL DEFAULT ''
+    base_url TEXT NOT NULL, picture TEXT NOT NULL, image_url TEXT NOT NULL, starts INTEGER NOT NULL, finished REAL
 );
-CREATE TABLE results (
+CREATE TABLE IF NOT EXISTS results (
     task TEXT NOT NULL, number INTEGER NOT NULL, item TEXT, error TEXT, PRIMARY KEY (task, number)
 );
-CREATE TABLE deliveries (
+CREATE TABLE IF NOT EXISTS deliveries (
     task TEXT NOT NULL, number INTEGER NOT NULL, field TEXT NOT NULL, PRIMARY KEY (task, number, field)
 );
-CREATE TABLE files (
+CREATE TABLE IF NOT EXISTS files (
     uuid TEXT PRIMARY KEY, name TEXT NOT NULL, secret TEXT NOT NULL, media_type TEXT NOT NULL,
     ttl REAL NOT NULL, expires REAL NOT NULL
 );
 """
 
 
-class Journal:
-    """The database at `path`; ":memory:" remembers nothing beyond the process. May be used by all threads."""
+def _add_latents(connection: sqlite3.Connection) -> None:
+    database.add_column(connection, "tasks", "latents", "TEXT NOT NULL DEFAULT ''")
 
-    def __init__(self, path: str) -> None:
-        self._lock = threading.Lock()
-        self._database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        _choose_log(self._database, path)
+
+# A change is a step more, and what stands here stays as it is. 0.1.0 reads the tables of 2, and names no columns when
+# it writes: with one more in any table it would fail.
+_STEPS = (database.Step(1, 1, database.run_script(_FIRST)), database.Step(2, 2, _add_latents))
+
+
+class _TooNewError(TrellisError):
+    """The tables are of a version that this one does not understand."""
+
+
+def _open(path: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    try:
+        _choose_log(connection, path)
         # A task that was acknowledged is a promise: it is on the disk before.
-        self._database.execute("PRAGMA synchronous = FULL")
-        found = self._database.execute("PRAGMA user_version").fetchone()[0]
-        if found == 1:
-            column = "ALTER TABLE tasks ADD COLUMN latents TEXT NOT NULL DEFAULT ''"
-            self._database.executescript(f"BEGIN; {column}; PRAGMA user_version = {_VERSION}; COMMIT;")
-        elif found not in (0, _VERSION):
-            self._database.close()
-            raise TrellisError("The folder was written by another version of the service; choose a new folder.")
-        if found == 0:
-            self._database.executescript(f"BEGIN; {_TABLES} PRAGMA user_version = {_VERSION}; COMMIT;")
+        connection.execute("PRAGMA synchronous = FULL")
+        if database.is_too_new(connection, _STEPS):
+            raise _TooNewError("The folder was written by another version of the service; choose a new folder.")
+        database.take_steps(connection, _STEPS, Path(path) if path != ":memory:" else None)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _put_aside(path: Path, error: Exception) -> None:
+    aside = path.with_name(f"{path.stem}.aside-{time.strftime('%Y%m%d-%H%M%S')}{path.suffix}")
+    log.warning("The journal cannot be used and is kept as %s; a new one is begun: %s", aside.name, error)
+    for ending in ("", "-wal", "-shm"):
+        with contextlib.suppress(FileNotFoundError):
+            path.with_name(path.name + ending).replace(aside.with_name(aside.name + ending))
+
+
+class Journal:
+    """The database at `path`; ":memory:" remembers nothing beyond the process. May be used by all threads.
+
+    `replaceable`: whether one that cannot be read, because a newer version wrote it or it is damaged, is put aside and
+    begun anew. So it is with the worker's, whose folder is nobody's choice and whose clients send again what it does
+    not know. Otherwise it raises `TrellisError`, or `sqlite3.DatabaseError` for a damaged one.
+    """
+
+    def __init__(self, path: str, *, replaceable: bool = False) -> None:
+        self._lock = threading.Lock()
+        try:
+            self._database = _open(path)
+        except (sqlite3.DatabaseError, _TooNewError) as error:
+            if not replaceable or isinstance(
+                error, sqlite3.OperationalError
+            ):  # a full disk, or rights that are missing
+                raise
+            _put_aside(Path(path), error)
+            self._database = _open(path)
 
     def close(self) -> None:
         with self._lock:
@@ -68,7 +107,8 @@ class Journal:
     def add_task(self, record: TaskRecord) -> None:
         self._write(
             (
-                "INSERT INTO tasks SELECT ?, coalesce(max(place), 0) + 1, ?, ?, ?, ?, ?, ?, 0, NULL, ? FROM tasks",
+                "INSERT INTO tasks (uuid, place, request, model, seed, base_url, picture, image_url, starts, latents)"
+                " SELECT ?, coalesce(max(place), 0) + 1, ?, ?, ?, ?, ?, ?, 0, ? FROM tasks",
                 (
                     record.uuid,
                     json.dumps(record.request),
@@ -96,9 +136,15 @@ class Journal:
         slot = record.slots[number]
         texts = (None if part is None else json.dumps(part) for part in (slot.item, slot.error))
         self._write(
-            ("INSERT OR REPLACE INTO results VALUES (?, ?, ?, ?)", (record.uuid, number, *texts)),
+            (
+                "INSERT OR REPLACE INTO results (task, number, item, error) VALUES (?, ?, ?, ?)",
+                (record.uuid, number, *texts),
+            ),
             ("UPDATE tasks SET finished = ? WHERE uuid = ?", (record.finished, record.uuid)),
-            *(("INSERT INTO deliveries VALUES (?, ?, ?)", (record.uuid, number, field)) for field in deliveries),
+            *(
+                ("INSERT INTO deliveries (task, number, field) VALUES (?, ?, ?)", (record.uuid, number, field))
+                for field in deliveries
+            ),
         )
 
     def delivered(self, uuid: str, number: int, field: str) -> None:
@@ -118,7 +164,7 @@ class Journal:
         for uuid, text, model, seed, base_url, picture, image_url, starts, finished, latents in self._read(
             f"SELECT {columns} FROM tasks ORDER BY place"
         ):
-            request: JsonObject = json.loads(text)
+            request: JsonObject = todays(json.loads(text))
             try:
                 settings = Settings.from_request(request)
             except TrellisError as error:  # written by a version that knew other fields
@@ -154,7 +200,8 @@ class Journal:
 
     def add_file(self, stored: StoredFile) -> None:
         row = (stored.uuid, stored.name, stored.secret, stored.media_type, stored.ttl, stored.expires)
-        self._write(("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?)", row))
+        columns = "uuid, name, secret, media_type, ttl, expires"
+        self._write((f"INSERT OR REPLACE INTO files ({columns}) VALUES (?, ?, ?, ?, ?, ?)", row))
 
     def forget_file(self, uuid: str) -> None:
         self._tidy(("DELETE FROM files WHERE uuid = ?", (uuid,)))

@@ -1,4 +1,4 @@
-"""The threads that generate: whoever's turn it is, each one result at a time, and one for every device."""
+"""The threads that generate: whoever's turn it is, each one result at a time, and two for every device (`station`)."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import threading
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ..core.configuration import IDLE_VARIABLE, configuration
@@ -26,6 +27,7 @@ from .journal import Journal
 from .protocol import JsonObject, disk_full
 from .records import StoredFile, TaskRecord
 from .schedule import Scheduler, Turn
+from .station import Seat, Station
 from .tasks import LONGEST_TTL, TaskStore
 
 if TYPE_CHECKING:
@@ -54,9 +56,10 @@ def idle_minutes() -> float:
 class Workers:
     """Threads that take turns from one row of tasks and settle results in the store; no task can end one.
 
-    Each thread makes engines of its own: an engine need not be safe for use by two threads at once. `count` None is
-    one thread for each device of TRELLIS.2; how many there are is found out when the first such task comes, because
-    it means to load PyTorch. After `idle` seconds (0: never) without work a thread's engines release the device.
+    Each station makes engines of its own, and has a second thread as soon as one engine has left it the device while it
+    goes on without. `count` None is one station for each device of TRELLIS.2; how many there are is found out when the
+    first such task comes, because it means to load PyTorch. After `idle` seconds (0: never) without work a station's
+    engines release the device.
     `on_lost(record, cause)` is told that the device cannot be used any more by this process.
     """
 
@@ -84,7 +87,8 @@ class Workers:
         self._on_lost = on_lost
         self._turns = Scheduler()
         self._lock = threading.Lock()
-        self._threads: list[threading.Thread] = []
+        self._stations: list[Station] = []
+        self._seconds: set[int] = set()  # the stations that have their second thread
         self._working: Counter[str] = Counter()  # turns being taken, by task
         self._pictures: OrderedDict[str, TaskRecord] = OrderedDict()  # the last used is the last
         self.devices: tuple[str, ...] = ()
@@ -92,8 +96,8 @@ class Workers:
 
     @property
     def count(self) -> int:
-        """How many results can be worked on at the same time, as far as is known."""
-        return max(len(self._threads), self._count or 1)
+        """How many results can be sampled at the same time, as far as is known."""
+        return max(len(self._stations), self._count or 1)
 
     def waiting(self) -> Counter[str]:
         """How many results wait for their turn, by client."""
@@ -101,7 +105,7 @@ class Workers:
 
     def start(self) -> None:
         with self._lock:
-            self._start_threads(self._count or 1)
+            self._open_stations(self._count or 1)
 
     def submit(self, record: TaskRecord) -> None:
         self._turns.add(record)
@@ -110,31 +114,40 @@ class Workers:
         """No further turn; those being taken end as soon as their engines look up."""
         self._turns.close()
 
-    def _start_threads(self, count: int) -> None:
-        for number in range(len(self._threads), count):
-            # Daemons: an engine deep in its arithmetic must not keep the process from ending.
-            name = f"trellis-worker-{number + 1}"
-            self._threads.append(threading.Thread(target=self._run, args=(number,), name=name, daemon=True))
-            self._threads[-1].start()
+    def _open_stations(self, count: int) -> None:
+        for number in range(len(self._stations), count):
+            self._stations.append(Station(partial(self._start_second, number)))
+            self._start_thread(number, "")
+
+    def _start_second(self, number: int) -> None:
+        with self._lock:
+            if number not in self._seconds and not self._turns.closed:
+                self._seconds.add(number)
+                self._start_thread(number, "b")
+
+    def _start_thread(self, number: int, mark: str) -> None:
+        # Daemons: an engine deep in its arithmetic must not keep the process from ending.
+        name = f"trellis-worker-{number + 1}{mark}"
+        threading.Thread(target=self._run, args=(number,), name=name, daemon=True).start()
 
     def _run(self, number: int) -> None:
-        engines: dict[str, Engine] = {}  # made at the first task for each model, then kept
-        is_holding = False
         while not self._turns.closed:
-            turn = self._turns.take(self._idle if is_holding else None)
-            if turn is None:
-                is_holding = False
-                _release(engines)
-                continue
-            is_holding = True
-            try:
-                self._take_turn(turn, engines, number)
-            except BaseException as error:
-                self._fail(turn.record, error)
-            finally:
-                self._turns.done(turn)
+            station = self._stations[number]
+            with contextlib.closing(station.sit()) as seat:
+                turn = self._turns.take(self._idle if station.is_holding else None)
+                if turn is None:
+                    station.is_holding = False
+                    _release(station.engines)
+                    continue
+                station.is_holding = True
+                try:
+                    self._take_turn(turn, number, seat)
+                except BaseException as error:
+                    self._fail(turn.record, error)
+                finally:
+                    self._turns.done(turn)
 
-    def _take_turn(self, turn: Turn, engines: dict[str, Engine], number: int) -> None:
+    def _take_turn(self, turn: Turn, number: int, seat: Seat) -> None:
         record, index = turn.record, turn.index
         if record.slots[index].settled or record.stopped.is_set():
             return
@@ -142,9 +155,9 @@ class Workers:
         failed: int | None = None
         try:
             image = self._picture(record)
-            engine = self._engine(record.model, engines, number)
+            engine = self._engine(record.model, number)
             failed = index  # from here on: the other results have other seeds and may well succeed
-            self._tasks.succeed(record, index, self._result(record, index, engine, image))
+            self._tasks.succeed(record, index, self._result(record, index, engine, image, seat))
         except BaseException as error:
             if cause := why_lost(error):
                 log.error("The device is lost: %s", cause, exc_info=error)
@@ -153,7 +166,8 @@ class Workers:
             self._fail(record, error, failed)
         self._end(record)
 
-    def _engine(self, model: str, engines: dict[str, Engine], number: int) -> Engine:
+    def _engine(self, model: str, number: int) -> Engine:
+        engines = self._stations[number].engines
         if model not in engines:
             device = self._device(number) if model == TRELLIS2_MODEL else ""
             engines[model] = self._create_engine(model, device) if device else self._create_engine(model)
@@ -181,7 +195,7 @@ class Workers:
             if not self.devices:
                 self.devices = tuple(self._find_devices())
                 if self._count is None:
-                    self._start_threads(len(self.devices))
+                    self._open_stations(len(self.devices))
             return self.devices[number % len(self.devices)] if len(self.devices) > 1 else ""
 
     def _picture(self, record: TaskRecord) -> PreparedImage | None:
@@ -205,11 +219,13 @@ class Workers:
                     self._pictures.popitem(last=False)[1].image = None
         return image
 
-    def _result(self, record: TaskRecord, index: int, engine: Engine, image: PreparedImage | None) -> JsonObject:
+    def _result(
+        self, record: TaskRecord, index: int, engine: Engine, image: PreparedImage | None, seat: Seat
+    ) -> JsonObject:
         settings = record.settings
         seed = result_seed(record.seed, index)
         progress = Progress(
-            lambda stage, fraction: self._tasks.report(record, index, stage, fraction), record.stopped.is_set
+            lambda stage, fraction: self._tasks.report(record, index, stage, fraction), record.stopped.is_set, seat
         )
         began = time.monotonic()
         picture = image.rgba if image is not None else None
@@ -222,7 +238,7 @@ class Workers:
         if settings.get("include_cost"):
             item["cost"] = 0.0  # our own machine
         item["engine"] = engine.model
-        item["performance"] = _performance(made, time.monotonic() - began)
+        item["performance"] = _performance(made, time.monotonic() - began - seat.waited)
         if notes := list(made.facts.get("notes") or ()):
             item["notes"] = [str(note) for note in notes]
             item["noteTemplates"] = all_to_wire(notes)

@@ -25,7 +25,7 @@ from trellis_addon.pipeline.networks.vae_decoder import (
 )
 from trellis_addon.pipeline.networks.vae_encoder import EncoderConfig, FlexiDualGridVaeEncoder, encoder_input
 
-from .fixtures import EXACT, MODEL, TORSO, Fixture, Mismatch, fixture_names
+from .fixtures import EXACT, HALF, MODEL, TORSO, Fixture, Mismatch, fixture_names
 from .transformers import activations
 
 
@@ -39,7 +39,9 @@ def ss_decoder(f: Fixture) -> None:
     f.compare("out", out, MODEL)
     f.compare("coords_full", occupied_voxels(out), EXACT)
     f.compare("coords_pool2", occupied_voxels(out, 2), EXACT)
-    f.compare_optional("out_fp16torso", model.cast(torch.float16)(x), TORSO)
+    in_float16 = model.cast(torch.float16)(x)
+    f.compare_torso("out", in_float16, HALF, "float16")
+    f.compare_optional("out_fp16torso", in_float16, TORSO)
 
 
 def submanifold_conv3d(f: Fixture) -> None:
@@ -121,6 +123,9 @@ def tex_decoder(f: Fixture) -> None:
     f.compare("out.coords", decoded.out.coords, EXACT)
     f.compare("out.raw6", decoded.out.feats, MODEL)
     f.compare("out.pbr", to_material(decoded.out.feats), MODEL)
+    model.cast(torch.float16)
+    again = model(sparse(z.feats, z.coords), guides)
+    f.compare_torso("out.raw6", again.out.feats, HALF, "float16")
 
 
 def shape_encoder_texturing(f: Fixture) -> None:

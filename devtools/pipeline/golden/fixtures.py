@@ -19,6 +19,9 @@ from torch import Tensor, nn
 MODEL = 5e-5  # float32 models, absolute
 SAMPLER = 1e-5
 TORSO = 3e-2  # a 16-bit torso against another one
+# A 16-bit torso against float32, relative to the largest value: some dozens of roundings of 2^-9 and of 2^-12 each.
+BFLOAT = 1e-1
+HALF = 2e-2
 GRID = 1e-15  # float64 times
 EXACT = 0.0
 
@@ -95,6 +98,14 @@ class Fixture:
         book[name] = value
         if not value <= tolerance:
             raise Mismatch(f"{name} differs by {value:.3g}, allowed is {tolerance:g}")
+
+    def compare_torso(self, name: str, actual: Tensor, tolerance: float, torso: str) -> None:
+        """As `compare`, with what was computed in another type than the float32 of the fixture."""
+        expected, actual = self._tensor(name, actual.dtype), actual.detach().cpu()
+        if expected.shape != actual.shape:
+            raise Mismatch(f"{name} has shape {list(expected.shape)}, in {torso} it was {list(actual.shape)}")
+        size = max(1.0, float(expected.abs().max())) if expected.numel() else 1.0
+        self.note(f"{name} of a {torso} torso", difference(expected, actual, name) / size, tolerance)
 
     def compare_optional(self, name: str, actual: Tensor, tolerance: float) -> None:
         if name in self.tensors:

@@ -34,7 +34,7 @@ def preprocess_image(f: Fixture) -> None:
         width, height = facts["in_size"]
         if pixels.shape != (height, width, 4):
             raise Mismatch(f"{name} is not a picture of {width} x {height} with alpha")
-        image = prepare(Image.fromarray(pixels, "RGBA"))
+        image = prepare(Image.fromarray(pixels, "RGBA"), reduce_first=True)
         out = torch.from_numpy(np.array(image))
         if list(out.shape) != facts["out_shape"]:
             raise Mismatch(f"{case}: out_shape is {facts['out_shape']}, computed was {list(out.shape)}")

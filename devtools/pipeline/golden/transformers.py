@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -20,11 +21,13 @@ from trellis_addon.pipeline.networks.attention import (
     rotate,
 )
 from trellis_addon.pipeline.networks.latent_flow import SLatFlowModel
-from trellis_addon.pipeline.networks.network import parse
+from trellis_addon.pipeline.networks.network import Network, parse
 from trellis_addon.pipeline.networks.structure_flow import SparseStructureFlowModel
 from trellis_addon.pipeline.networks.transformer import FlowConfig, TimestepEmbedder, TransformerBlock
 
-from .fixtures import MODEL, TORSO, Fixture, Mismatch
+from .fixtures import BFLOAT, HALF, MODEL, TORSO, Fixture, Mismatch
+
+N = TypeVar("N", bound=Network)
 
 
 def rope(f: Fixture) -> None:
@@ -96,7 +99,10 @@ def ss_flow(f: Fixture) -> None:
     tokens = (inputs[0].shape[0], -1, config.model_channels)  # ours are one list for all samples
     f.compare_activations({k: v if k in ("t_embedder", "adaLN") else v.reshape(tokens) for k, v in seen.items()})
     f.compare("out", out, MODEL)
-    f.compare_optional("out_bf16torso", model.cast(torch.bfloat16)(*inputs), TORSO)
+    f.compare_torso("out", _copy(model, torch.float16)(*inputs), HALF, "float16")
+    in_bfloat16 = _copy(model, torch.bfloat16)(*inputs)
+    f.compare_torso("out", in_bfloat16, BFLOAT, "bfloat16")
+    f.compare_optional("out_bf16torso", in_bfloat16, TORSO)
 
 
 def slat_flow(f: Fixture) -> None:
@@ -110,7 +116,10 @@ def slat_flow(f: Fixture) -> None:
     own = {k: v.reshape(-1, config.model_channels) for k, v in seen.items()}
     f.compare_activations({k: v for k, v in own.items() if k not in ("t_embedder", "adaLN") or f"act.{k}" in f.tensors})
     f.compare("out.feats", out, MODEL)
-    f.compare_optional("out_bf16torso", model.cast(torch.bfloat16)(*inputs), TORSO)
+    f.compare_torso("out.feats", _copy(model, torch.float16)(*inputs), HALF, "float16")
+    in_bfloat16 = _copy(model, torch.bfloat16)(*inputs)
+    f.compare_torso("out.feats", in_bfloat16, BFLOAT, "bfloat16")
+    f.compare_optional("out_bf16torso", in_bfloat16, TORSO)
 
 
 def dinov3(f: Fixture) -> None:
@@ -125,6 +134,13 @@ def dinov3(f: Fixture) -> None:
     cos, sin = dino.patch_rope(height // patch, width // patch, model.config, f.device)
     f.compare("rope.cos", cos, MODEL)
     f.compare("rope.sin", sin, MODEL)
+
+
+def _copy(model: N, torso: torch.dtype) -> N:
+    """The same network with another torso, as a device may want it (`pipeline.precision`)."""
+    other = copy.deepcopy(model)
+    other.cast(torso)
+    return other
 
 
 @contextmanager

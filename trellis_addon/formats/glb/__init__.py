@@ -3,7 +3,9 @@
 check           what a damaged or hostile file could do to Blender is stopped here
 scenes          the nodes of the one scene that it shows
 textured_mesh   parts and materials of a mesh in one list
-read            a GLB to a textured mesh, and back
+pose            where shape keys and skeletons put a mesh at rest
+read_materials  materials and their pictures
+read            a GLB to a textured mesh
 write           one mesh, one material and its textures to a GLB
 tangents        normals and tangents, as renderers of glTF expect them
 alpha           whether a material is really see-through: its texels decide

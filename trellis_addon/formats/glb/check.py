@@ -77,10 +77,10 @@ def check_glb_file(path: Path) -> GlbInfo:
         raise DamagedFileError("{path} cannot be read: {reason}.", path=path, reason=reason_of(error)) from error
 
 
-def check_glb(data: bytes) -> GlbInfo:
-    """Check a whole GLB file given as bytes."""
+def check_glb(data: bytes, *, with_skins: bool = False) -> GlbInfo:
+    """Check a whole GLB file given as bytes; one with a skeleton is refused but for those who can read it."""
     try:
-        return _Checker(data).check()
+        return _Checker(data, with_skins).check()
     except DamagedFileError:
         raise
     except RecursionError:
@@ -135,8 +135,9 @@ def split_glb(data: bytes) -> tuple[dict[str, Any], memoryview]:
 
 
 class _Checker:
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, with_skins: bool = False) -> None:
         self.document, self.binary = split_glb(data)
+        self._with_skins = with_skins
         self._known: dict[str, list[dict[str, Any]]] = {}
 
     def check(self) -> GlbInfo:
@@ -150,7 +151,7 @@ class _Checker:
                 "The GLB needs {unreadable}, which Blender cannot read; export it without.",
                 unreadable=sorted(unreadable),
             )
-        if self._items("skins"):
+        if self._items("skins") and not self._with_skins:
             # Blender's importer builds it in Edit Mode, which would take the artist out of theirs.
             raise DamagedFileError("The GLB has a skeleton, which an asset here cannot have; export it without.")
         if not required <= extensions:
@@ -174,6 +175,8 @@ class _Checker:
         if not vertices:
             raise _damaged(message("it holds no mesh"))
         self._check_nodes()
+        for skin in self._items("skins"):
+            self._check_skin(skin)
         extras = self.document["asset"].get("extras")
         return GlbInfo(vertices, triangles, sizes, extensions, extras if isinstance(extras, dict) else {})
 
@@ -368,10 +371,14 @@ class _Checker:
                 raise _damaged(message("a mesh's {name} has no data", name=name))
             if name == "POSITION":
                 self._check_positions(accessor)
-            elif accessor["componentType"] == 5126:
-                values = self._values(accessor)
-                if values is not None and not np.isfinite(values).all():
-                    raise _damaged(message("a mesh's {name} holds numbers that are not finite", name=name))
+            else:
+                self._check_finite(accessor, name)
+        for target in _list(primitive.get("targets"), message("a mesh's shape keys")):
+            for name, index in _object(target, message("a shape key")).items():
+                accessor = accessors[self._index(index, "accessors", message("a shape key"))]
+                if accessor["count"] != count or (accessor["type"] != "VEC3" and name in ("POSITION", "NORMAL")):
+                    raise _damaged(message("a shape key does not fit its mesh"))
+                self._check_finite(accessor, name)
         if "material" in primitive:
             self._index(primitive["material"], "materials", "a mesh")
         mode = primitive.get("mode", 4)
@@ -383,6 +390,12 @@ class _Checker:
         if mode == 4 and used % 3:
             raise _damaged(message("its last triangle is incomplete"))
         return count, used // 3 if mode == 4 else max(used - 2, 0) if mode in (5, 6) else 0
+
+    def _check_finite(self, accessor: Mapping[str, Any], name: str) -> None:
+        if accessor["componentType"] == 5126:
+            values = self._values(accessor)
+            if values is not None and not np.isfinite(values).all():
+                raise _damaged(message("a mesh's {name} holds numbers that are not finite", name=name))
 
     def _check_indices(self, index: Any, vertices: int, *, is_packed: bool) -> int:
         """How many indices there are; `is_packed` where an extension holds their values."""
@@ -416,6 +429,18 @@ class _Checker:
             room = 1e-4 * max(1.0, float(np.abs(found).max()))
             if np.abs(np.array(stated, dtype=np.float64) - found).max() > room:
                 raise _damaged(message("vertices lie outside of the bounds that the file states"))
+
+    def _check_skin(self, skin: Mapping[str, Any]) -> None:
+        joints = _list(skin.get("joints"), message("a skeleton's joints"))
+        for joint in joints:
+            self._index(joint, "nodes", message("a skeleton"))
+        if "inverseBindMatrices" in skin:
+            index = self._index(skin["inverseBindMatrices"], "accessors", message("a skeleton"))
+            accessor = self._items("accessors")[index]
+            fits = accessor["type"] == "MAT4" and accessor["componentType"] == 5126
+            if not fits or accessor["count"] < len(joints):
+                raise _damaged(message("a skeleton has matrices that do not fit its joints"))
+            self._check_finite(accessor, "inverseBindMatrices")
 
     def _check_nodes(self) -> None:
         nodes = self._items("nodes")

@@ -44,6 +44,9 @@ class SurfaceMaterial:
 
     `base_colour` is sRGB-coded with alpha in its fourth channel where it has one, and its factor is linear;
     `metallic_roughness` has roughness in green and metalness in blue; `normal` is tangent space, green up.
+    `emission` is sRGB-coded, and its factor linear, of any size; `occlusion` is in red, and counts as much as its
+    strength says. `transmission` is the share of light that goes through what alpha does not hide; an `unlit` surface
+    shows its base colour whatever the light.
     """
 
     name: str = "Material"
@@ -57,6 +60,12 @@ class SurfaceMaterial:
     alpha_mode: str = "OPAQUE"
     alpha_cutoff: float = 0.5
     double_sided: bool = False
+    emission_factor: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    emission: Texture | None = None
+    occlusion: Texture | None = None
+    occlusion_strength: float = 1.0
+    transmission: float = 0.0
+    unlit: bool = False
 
     def __post_init__(self) -> None:
         if self.alpha_mode not in ALPHA_MODES:

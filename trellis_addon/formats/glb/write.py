@@ -1,4 +1,4 @@
-"""Writing a GLB: one mesh, one material, its textures inside the file (glTF 2.0, Khronos)."""
+"""Writing a GLB: one mesh, its materials, their textures inside the file (glTF 2.0, Khronos)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ class Material:
 
     `base_colour` is sRGB (RGBA where `alpha_mode` needs it), `metallic_roughness` has roughness in
     green and metalness in blue, and ambient occlusion in red where `occlusion` says so; `normal` is
-    tangent space with green up. `alpha_mode` is OPAQUE, MASK or BLEND. The factors multiply the textures.
+    tangent space with green up. `emission` is sRGB, multiplied by `emission_strength`. `alpha_mode` is OPAQUE, MASK or
+    BLEND, `transmission` the share of light that goes through what alpha leaves. The factors multiply the textures.
     """
 
     name: str = "Material"
@@ -42,6 +43,10 @@ class Material:
     alpha_mode: str = "OPAQUE"
     alpha_cutoff: float = 0.5
     double_sided: bool = False
+    emission: bytes | None = None
+    emission_strength: float = 1.0
+    transmission: float = 0.0
+    unlit: bool = False
     extras: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -167,7 +172,7 @@ def _material(
         if mime == "image/webp":
             # No fallback image: a reader without the extension must say so rather than show grey.
             source["extensions"] = {_WEBP: {"source": len(images) - 1}}
-            document["extensionsUsed"] = document["extensionsRequired"] = [_WEBP]
+            _extend(document, _WEBP, required=True)
         else:
             source["source"] = len(images) - 1
         textures = document.setdefault("textures", [])
@@ -189,6 +194,13 @@ def _material(
             out["occlusionTexture"] = dict(surface["metallicRoughnessTexture"])
     if material.normal is not None:
         out["normalTexture"] = {**texture(material.normal, "Normal"), "scale": material.normal_scale}
+    if material.emission is not None:
+        out["emissiveTexture"] = texture(material.emission, "Emission")
+        out["emissiveFactor"] = [1.0, 1.0, 1.0]
+    if extensions := _extensions(material):
+        out["extensions"] = extensions
+        for extension in extensions:
+            _extend(document, extension)
     if material.alpha_mode != "OPAQUE":
         out["alphaMode"] = material.alpha_mode
     if material.alpha_mode == "MASK":
@@ -198,6 +210,24 @@ def _material(
     if material.extras:
         out["extras"] = dict(material.extras)
     return out
+
+
+def _extensions(material: Material) -> dict[str, Any]:
+    out: dict[str, Any] = {}
+    if material.emission is not None and material.emission_strength != 1.0:
+        out["KHR_materials_emissive_strength"] = {"emissiveStrength": material.emission_strength}
+    if material.transmission > 0.0:
+        out["KHR_materials_transmission"] = {"transmissionFactor": material.transmission}
+    if material.unlit:
+        out["KHR_materials_unlit"] = {}
+    return out
+
+
+def _extend(document: dict[str, Any], extension: str, *, required: bool = False) -> None:
+    for key in ("extensionsUsed", "extensionsRequired") if required else ("extensionsUsed",):
+        names = document.setdefault(key, [])
+        if extension not in names:
+            names.append(extension)
 
 
 def image_mime(content: bytes) -> str:

@@ -1,77 +1,54 @@
-"""Baking: every texel takes its colour and its normal from the closest point of the dense surface."""
+"""Baking: every texel takes its look from the place of the dense surface, or of a source, that is seen there."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-import warp as wp
 from numpy.typing import NDArray
 
 from ...core.progress import Progress
 from ...formats.glb.tangents import face_normals, unit
-from ..arrays import on_device
-from ..mesh.closest import Closest, Surface
 from ..unwrap.charts import connected_faces
 from ..unwrap.raster import Raster, rasterise, texel_places
+from ..voxelise.attributes import linear_to_srgb
 from .gutter import nearest_filled
-from .kernels import add_normals, make_unit, positions, tangent_space
 from .maps import U8, Textures
 from .occlusion import Occlusion
-from .volume import Volume
+from .painter import Canvas, Painter
+from .reading import Look
 
 F32 = NDArray[np.float32]
 I32 = NDArray[np.int32]
 
 _CHUNK = 1 << 20
-
-
-@dataclass(frozen=True)
-class Canvas:
-    """The mesh that textures are painted for: `vertices`, `normals` (V, 3), `tangents` (V, 4), `uvs` (V, 2) with v
-    down, `faces` (F, 3). Vertices are split where charts meet."""
-
-    vertices: F32
-    faces: I32
-    normals: F32
-    tangents: F32
-    uvs: F32
-    raster: Raster | None = None
-    """The atlas as drawn at the texture's size, where that is known already."""
-
-
-@dataclass(frozen=True)
-class Detail:
-    """What is painted from: the dense surface, its smooth normals (V, 3), and the voxels."""
-
-    surface: Surface
-    normals: F32
-    volume: Volume
-
-    @classmethod
-    def of(cls, vertices: F32, faces: I32, volume: Volume, device: str = "cpu") -> Detail:
-        return cls(Surface(vertices, faces, device=device), _smooth_normals(vertices, faces, device), volume)
+_BRIGHTEST = 60_000.0  # half precision goes a little further
 
 
 @dataclass(frozen=True)
 class Baked:
+    """`parts` (S, S) are numbers among the look's parts, -1 where nothing is painted; None where it has none.
+    `flipped` (P,) is for each part the share of its texels that only a surface seen from behind was found for."""
+
     textures: Textures
     raster: Raster
+    parts: I32 | None = None
+    flipped: F32 | None = None
 
 
 def bake(
     canvas: Canvas,
-    detail: Detail,
+    detail: Look,
     texture_size: int,
     *,
-    normal_map: bool = True,
+    normal_map: bool | None = True,
     occlusion_rays: int = 0,
     progress: Progress | None = None,
     device: str = "cpu",
 ) -> Baked:
-    """Textures of `texture_size` texels a side.
+    """Textures of `texture_size` texels a side; a `normal_map` of None is one where it lowers the error of shading.
 
-    Values are rounded, not cut; base colour stays sRGB-encoded as the voxels hold it. Texels next to a chart are
+    Values are rounded, not cut; base colour stays sRGB-encoded as it is read. Texels next to a chart are
     painted as its surface goes on beyond the border, the rest take the nearest texel's values.
     """
     progress = progress or Progress()
@@ -81,52 +58,86 @@ def bake(
         raster = rasterise(canvas.uvs, canvas.faces, texture_size, device)
     texels = raster.texels()
     count = texture_size * texture_size
+    density = _density(canvas, texture_size)
+    with_normals = normal_map is not False
     colours = np.zeros((count, 6), np.uint8)
-    normals = np.zeros((count, 3), np.uint8) if normal_map else None
-    painter = _Painter(canvas, detail, device)
+    normals = np.zeros((count, 3), np.uint8) if with_normals else None
+    openness: U8 | None = None
+    glow: NDArray[np.float16] | None = None
+    parts = np.full(count, -1, np.int32) if detail.parts else None
+    flipped = np.zeros(len(detail.parts))
+    painter = Painter(canvas, device)
     for start in range(0, len(texels), _CHUNK):
         progress.update("bake", 0.05 + 0.85 * start / len(texels))
         part = texels[start : start + _CHUNK]
         owner, weights = texel_places(raster, part, canvas.uvs, canvas.faces, device)
-        closest = detail.surface.closest(painter.places(owner, weights))
-        colours[part] = np.rint(detail.volume.sample(closest.points) * 255.0).astype(np.uint8)
-        if normals is not None:
-            normals[part] = painter.normals(owner, weights, closest)
+        places = painter.places(owner, weights)
+        seen = detail.read(places, painter.directions(owner, weights), density, normals=with_normals)
+        colours[part] = np.rint(seen.values * 255.0).astype(np.uint8)
+        if normals is not None and seen.normals is not None:
+            normals[part] = painter.tangent_space(owner, weights, seen.normals)
+        if seen.occlusion is not None:
+            openness = np.full(count, 255, np.uint8) if openness is None else openness
+            openness[part] = np.rint(np.clip(seen.occlusion, 0.0, 1.0) * 255.0).astype(np.uint8)
+        if seen.emission is not None:
+            glow = np.zeros((count, 3), np.float16) if glow is None else glow
+            glow[part] = np.minimum(seen.emission, _BRIGHTEST)
+        if parts is not None and seen.parts is not None:
+            parts[part] = seen.parts
+            if seen.flipped is not None:
+                flipped += np.bincount(seen.parts[seen.flipped], minlength=len(flipped))
     progress.update("bake", 0.9)
+    if occlusion_rays:
+        openness = np.full(count, 255, np.uint8)
+        openness[texels] = _openness(canvas, raster, texels, painter, occlusion_rays, device)
     source = nearest_filled(raster.owner >= 0, device).reshape(-1)
     base_colour, surface = np.empty((count, 4), np.uint8), np.full((count, 3), 255, np.uint8)
     for channel, value in enumerate((0, 1, 2, 5)):
         base_colour[:, channel] = colours[source, value]
     surface[:, 1], surface[:, 2] = colours[source, 4], colours[source, 3]
     del colours
-    if occlusion_rays:
-        openness = np.full(count, 255, np.uint8)
-        openness[texels] = _openness(canvas, raster, texels, painter, occlusion_rays, device)
+    if openness is not None:
         surface[:, 0] = openness[source]
-    if normals is not None:
-        normals = normals[source]
+    emission, strength = (None, 1.0) if glow is None else _encoded_glow(glow[source])
 
     def square(image: U8) -> U8:
         return image.reshape(texture_size, texture_size, -1)
 
     textures = Textures(
-        square(base_colour), square(surface), None if normals is None else square(normals), occlusion_rays > 0
+        square(base_colour),
+        square(surface),
+        None if normals is None else square(normals[source]),
+        openness is not None,
+        None if emission is None else square(emission),
+        strength,
     )
-    return Baked(textures, raster)
+    if normal_map is None and not painter.normal_map_helps(canvas, detail, textures, density):
+        textures = replace(textures, normal=None)
+    if parts is None:
+        return Baked(textures, raster)
+    flipped /= np.maximum(np.bincount(parts[texels], minlength=len(flipped)), 1)
+    return Baked(textures, raster, parts.reshape(texture_size, texture_size), flipped.astype(np.float32))
 
 
-def _smooth_normals(vertices: F32, faces: I32, device: str) -> F32:
-    """(V, 3): the mean of the faces' normals by area, of length 1; 0 where there is none."""
-    total = wp.zeros(len(vertices), dtype=wp.vec3, device=device)
-    # Areas are tiny against 1: in units of a voxel or so nothing is lost to rounding.
-    inputs = [on_device(vertices * np.float32(1024.0), wp.vec3, device), on_device(faces, wp.int32, device), total]
-    wp.launch(add_normals, len(faces), inputs=inputs, device=device)
-    wp.launch(make_unit, len(vertices), inputs=[total], device=device)
-    return np.asarray(total.numpy())
+def _density(canvas: Canvas, texture_size: int) -> float:
+    """How many texels go to a unit of length, in the mean over the surface."""
+    area = float(np.linalg.norm(face_normals(canvas.vertices, canvas.faces), axis=1).sum())
+    one, two = (canvas.uvs[canvas.faces[:, k]] - canvas.uvs[canvas.faces[:, 0]] for k in (1, 2))
+    shown = float(np.abs(one[:, 0] * two[:, 1] - one[:, 1] * two[:, 0]).sum())
+    return texture_size * float(np.sqrt(shown / max(area, 1e-30)))
+
+
+def _encoded_glow(glow: NDArray[np.float16]) -> tuple[U8 | None, float]:
+    """(N, 3) sRGB-encoded light, and by how much it is to be multiplied: 1 at least. None where nothing glows."""
+    most = float(glow.max(initial=0.0))
+    if most < 1e-3:
+        return None, 1.0
+    strength = max(most, 1.0)
+    return np.rint(linear_to_srgb(glow.astype(np.float32) / strength) * 255.0).astype(np.uint8), strength
 
 
 def _openness(
-    canvas: Canvas, raster: Raster, texels: NDArray[np.int64], painter: _Painter, rays: int, device: str
+    canvas: Canvas, raster: Raster, texels: NDArray[np.int64], painter: Painter, rays: int, device: str
 ) -> U8:
     """Ambient occlusion of the texels, 255 where nothing hides the sky."""
     charts = connected_faces(canvas.faces)[raster.owner.reshape(-1)[texels]]
@@ -137,44 +148,3 @@ def _openness(
     normals = unit(face_normals(canvas.vertices, canvas.faces))[owner]
     share = occlusion.cast(canvas.vertices, canvas.faces, painter.places(owner, weights), normals, rays, device)
     return np.rint(occlusion.spread(share, texels, charts, device) * 255.0).astype(np.uint8)
-
-
-class _Painter:
-    """The two meshes on the device."""
-
-    def __init__(self, canvas: Canvas, detail: Detail, device: str) -> None:
-        self._device = device
-        self._vertices = on_device(canvas.vertices, wp.vec3, self._device)
-        self._faces = on_device(canvas.faces, wp.int32, self._device)
-        self._normals = on_device(canvas.normals, wp.vec3, self._device)
-        self._tangents = on_device(canvas.tangents, wp.vec4, self._device)
-        self._dense_faces = on_device(detail.surface.faces, wp.int32, self._device)
-        self._dense_normals = on_device(detail.normals, wp.vec3, self._device)
-
-    def places(self, owner: I32, weights: F32) -> F32:
-        out = wp.empty(len(owner), dtype=wp.vec3, device=self._device)
-        inputs = [
-            self._vertices,
-            self._faces,
-            on_device(owner, wp.int32, self._device),
-            on_device(weights, wp.vec3, self._device),
-        ]
-        wp.launch(positions, len(owner), inputs=inputs, outputs=[out], device=self._device)
-        return np.asarray(out.numpy())
-
-    def normals(self, owner: I32, weights: F32, closest: Closest) -> U8:
-        out = wp.empty((len(owner), 3), dtype=wp.uint8, device=self._device)
-        inputs = [
-            self._vertices,
-            self._faces,
-            self._normals,
-            self._tangents,
-            on_device(owner, wp.int32, self._device),
-            on_device(weights, wp.vec3, self._device),
-            self._dense_faces,
-            self._dense_normals,
-            on_device(closest.faces, wp.int32, self._device),
-            on_device(closest.barycentrics, wp.vec3, self._device),
-        ]
-        wp.launch(tangent_space, len(owner), inputs=inputs, outputs=[out], device=self._device)
-        return np.asarray(out.numpy())

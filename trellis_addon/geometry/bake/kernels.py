@@ -40,6 +40,54 @@ def make_unit(vectors: wp.array(dtype=wp.vec3)) -> None:
 
 
 @wp.kernel
+def creased_normals(
+    vertices: wp.array(dtype=wp.vec3),
+    faces: wp.array2d(dtype=wp.int32),
+    first: wp.array(dtype=wp.int32),
+    around: wp.array(dtype=wp.int32),
+    found: wp.array(dtype=wp.int32),
+    weights: wp.array(dtype=wp.vec3),
+    least: float,
+    out: wp.array(dtype=wp.vec3),
+) -> None:
+    """The smooth normal at places of a surface, where each corner's is the mean, by area, of those faces `around` it
+    that turn away from the place's own face by no more than a cosine of `least`: broken at creases."""
+    i = wp.tid()
+    f = found[i]
+    if f < 0:
+        return
+    a = vertices[faces[f, 0]]
+    own = wp.normalize(wp.cross(vertices[faces[f, 1]] - a, vertices[faces[f, 2]] - a))
+    total = wp.vec3()
+    for k in range(3):
+        v = faces[f, k]
+        corner = wp.vec3()
+        for j in range(first[v], first[v + 1]):
+            g = around[j]
+            b = vertices[faces[g, 0]]
+            normal = wp.cross(vertices[faces[g, 1]] - b, vertices[faces[g, 2]] - b)
+            if wp.dot(wp.normalize(normal), own) >= least:
+                corner = corner + normal
+        total = total + weights[i][k] * wp.normalize(corner)
+    out[i] = total
+
+
+@wp.kernel
+def mixed_vectors(
+    vectors: wp.array(dtype=wp.vec3),
+    faces: wp.array2d(dtype=wp.int32),
+    owner: wp.array(dtype=wp.int32),
+    weights: wp.array(dtype=wp.vec3),
+    out: wp.array(dtype=wp.vec3),
+) -> None:
+    """Unit vectors between those at a triangle's corners, of the nearest place on it."""
+    i = wp.tid()
+    w = weights[i]
+    w = wp.vec3(wp.max(w[0], 0.0), wp.max(w[1], 0.0), wp.max(w[2], 0.0))
+    out[i] = wp.normalize(blend(vectors, faces, owner[i], w))
+
+
+@wp.kernel
 def positions(
     vertices: wp.array(dtype=wp.vec3),
     faces: wp.array2d(dtype=wp.int32),
@@ -59,13 +107,10 @@ def tangent_space(
     tangents: wp.array(dtype=wp.vec4),
     owner: wp.array(dtype=wp.int32),
     weights: wp.array(dtype=wp.vec3),
-    dense_faces: wp.array2d(dtype=wp.int32),
-    dense_normals: wp.array(dtype=wp.vec3),
-    found: wp.array(dtype=wp.int32),
-    found_weights: wp.array(dtype=wp.vec3),
+    true_normals: wp.array(dtype=wp.vec3),
     out: wp.array2d(dtype=wp.uint8),
 ) -> None:
-    """The dense normal n in the frame (T, B, N) that a renderer builds here, so that x T + y B + z N points along n.
+    """The true normal n in the frame (T, B, N) that a renderer builds here, so that x T + y B + z N points along n.
 
     N and T are mixed linearly over the triangle and not made unit, B = cross(N, T) w: as MikkTSpace has it.
     """
@@ -87,18 +132,17 @@ def tangent_space(
     x = float(0.0)
     y = float(0.0)
     z = float(1.0)
-    if found[i] >= 0:
-        n = blend(dense_normals, dense_faces, found[i], found_weights[i])
-        # The volume of the three: 0 where the frame has collapsed.
-        volume = wp.dot(tangent, wp.cross(bitangent, normal))
-        if wp.dot(n, flat) > 0.0 and wp.dot(n, normal) > 0.0 and wp.abs(volume) > 1.0e-6:
-            x = wp.dot(n, wp.cross(bitangent, normal)) / volume
-            y = wp.dot(n, wp.cross(normal, tangent)) / volume
-            z = wp.dot(n, wp.cross(tangent, bitangent)) / volume
-            length = wp.sqrt(x * x + y * y + z * z)
-            x = x / length
-            y = y / length
-            z = z / length
+    n = true_normals[i]
+    # The volume of the three: 0 where the frame has collapsed.
+    volume = wp.dot(tangent, wp.cross(bitangent, normal))
+    if wp.dot(n, flat) > 0.0 and wp.dot(n, normal) > 0.0 and wp.abs(volume) > 1.0e-6:
+        x = wp.dot(n, wp.cross(bitangent, normal)) / volume
+        y = wp.dot(n, wp.cross(normal, tangent)) / volume
+        z = wp.dot(n, wp.cross(tangent, bitangent)) / volume
+        length = wp.sqrt(x * x + y * y + z * z)
+        x = x / length
+        y = y / length
+        z = z / length
     # 127.5 and not 127: 128, which stands for 0, is then half a step off; it is what glTF's decoding expects.
     out[i, 0] = wp.uint8(wp.clamp(wp.round(x * 127.5 + 127.5), 0.0, 255.0))
     out[i, 1] = wp.uint8(wp.clamp(wp.round(y * 127.5 + 127.5), 0.0, 255.0))

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ...core.errors import FieldError
 
 U8 = NDArray[np.uint8]
+F64 = NDArray[np.float64]
 
 FORMATS = ("webp", "png")
 
@@ -25,13 +26,16 @@ class Textures:
     """Square images (S, S, channels) uint8, row 0 at v = 0.
 
     `base_colour` is RGBA, sRGB-encoded; `metallic_roughness` has occlusion (255 where `occlusion` is False) in red,
-    roughness in green, metalness in blue; `normal` is tangent space with green up, or None.
+    roughness in green, metalness in blue; `normal` is tangent space with green up, or None. `emission` is RGB,
+    sRGB-encoded, to be multiplied by `emission_strength`; None where nothing glows.
     """
 
     base_colour: U8
     metallic_roughness: U8
     normal: U8 | None = None
     occlusion: bool = False
+    emission: U8 | None = None
+    emission_strength: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,7 @@ class EncodedTextures:
     base_colour: bytes
     metallic_roughness: bytes
     normal: bytes | None
+    emission: bytes | None = None
 
 
 def encode_textures(textures: Textures, texture_format: str, opaque: bool) -> EncodedTextures:
@@ -50,6 +55,7 @@ def encode_textures(textures: Textures, texture_format: str, opaque: bool) -> En
         encode(colour, texture_format, exact=False),
         encode(textures.metallic_roughness, texture_format, exact=True),
         None if textures.normal is None else encode(textures.normal, texture_format, exact=True),
+        None if textures.emission is None else encode(textures.emission, texture_format, exact=False),
     )
 
 
@@ -92,3 +98,16 @@ def encode(image: U8, texture_format: str, *, exact: bool) -> bytes:
     else:
         raise FieldError("textureFormat", texture_format, "it must be webp or png")
     return out.getvalue()
+
+
+def look_up(image: U8, uvs: F64) -> F64:
+    """(N, C) bilinear between texel centres, clamped at the edges, as a renderer reads the image."""
+    height, width = image.shape[:2]
+    x, y = uvs[:, 0] * width - 0.5, uvs[:, 1] * height - 0.5
+    x0, y0 = np.floor(x).astype(np.int64), np.floor(y).astype(np.int64)
+    fx, fy = (x - x0)[:, None], (y - y0)[:, None]
+    left, right = np.clip(x0, 0, width - 1), np.clip(x0 + 1, 0, width - 1)
+    top, bottom = np.clip(y0, 0, height - 1), np.clip(y0 + 1, 0, height - 1)
+    upper = image[top, left] * (1.0 - fx) + image[top, right] * fx
+    lower = image[bottom, left] * (1.0 - fx) + image[bottom, right] * fx
+    return np.asarray(upper * (1.0 - fy) + lower * fy)

@@ -7,7 +7,7 @@ say how good the result is.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,17 +19,22 @@ from ...core.errors import EngineError, FieldError, InputError
 from ...core.messages import message
 from ...core.progress import Progress
 from ...formats.glb.tangents import tangents
-from ..bake.bake import Canvas, Detail, bake
-from ..bake.maps import FORMATS, alpha_mode, encode_textures
+from ..bake.bake import bake
+from ..bake.detail import Detail
+from ..bake.maps import FORMATS, encode_textures
+from ..bake.painter import Canvas
+from ..bake.reading import Look
+from ..bake.source import Source
 from ..bake.volume import Volume
 from ..mesh.clean import clean
-from ..mesh.topology import TriMesh
+from ..mesh.topology import TriMesh, joined
 from ..remesh.remesh import Solidity
 from ..remesh.remesh import remesh as remesh_surface
 from ..simplify.simplify import simplify
 from ..unwrap.unwrap import Unwrapped, unwrap
-from .mesh import FinishedMesh, Placement, is_open, see_through, write, write_images
+from .mesh import FinishedMesh, Placement, is_open, write, write_images
 from .normals import creased_normals
+from .parts import crisp, parts_by_alpha, parts_of_source
 from .quality import quality_figures
 
 __all__ = [
@@ -105,12 +110,15 @@ def finish(
     provenance: Mapping[str, Any] | None = None,
     name: str = "Asset",
     placement: Placement | None = None,
+    source: Source | None = None,
+    further: Sequence[DenseAsset] = (),
     progress: Progress | None = None,
     device: str = "cpu",
 ) -> FinishedAsset:
     """The finished asset of at most about `decimation_target` triangles, with textures of `texture_size` texels a side.
 
-    `remesh` makes one clean outer shell, otherwise the surface keeps its topology and is only cleaned. `solidity` says
+    `normal_map` is there, is not, or (None) is where it lowers the error of shading. `remesh` makes one clean outer
+    shell, otherwise the surface keeps its topology and is only cleaned. `solidity` says
     what that shell makes of parts with openings: "solid" closes them, "sheets" leaves them as surfaces without an
     inside, "automatic" judges each. `transparency`
     is "OPAQUE", "MASK" or "BLEND" where that is known; otherwise the texels decide. `provenance` (JSON data) goes into
@@ -138,7 +146,12 @@ def finish(
         seconds[key] = time.perf_counter() - start
 
     with stage("clean") as part:
-        surface = sound_surface(dense, remesh, part, solidity)
+        each = 1.0 / (1 + len(further))
+        surfaces = [
+            sound_surface(shape, remesh, part.part(number * each, (number + 1) * each), solidity)
+            for number, shape in enumerate((dense, *further))
+        ]
+        surface = surfaces[0] if len(surfaces) == 1 else joined(surfaces)
     with stage("simplify") as part:
         light = simplify(surface, decimation_target, progress=part)
         if not len(light.faces):
@@ -146,20 +159,24 @@ def finish(
     with stage("unwrap") as part:
         flat = unwrap(light.vertices, light.faces, texture_size, part, device)
     with stage("bake") as part:
-        detail = Detail.of(surface.vertices, surface.faces, _volume(dense, device), device)
+        detail: Look
+        if source is None:
+            detail = Detail.of(surface.vertices, surface.faces, _volume(dense, device), device)
+        else:
+            detail = source.beneath(light.vertices, light.faces)
         mesh = texture_again(
             light,
             flat,
             detail,
             texture_size,
-            normal_map=normal_map is not False,
+            normal_map=normal_map,
             ambient_occlusion=ambient_occlusion,
             transparency=transparency,
             progress=part,
             device=device,
         )
     with stage("encode"):
-        images = encode_textures(mesh.textures, texture_format, mesh.alpha_mode == "OPAQUE")
+        images = encode_textures(mesh.textures, texture_format, mesh.is_opaque)
     with stage("quality"):
         quality = quality_figures(mesh, images, flat, detail, dense.resolution)
         mesh = placement.of(mesh) if placement else mesh
@@ -191,10 +208,10 @@ def sound_surface(dense: DenseAsset, remesh: bool, progress: Progress, solidity:
 def texture_again(
     mesh: TriMesh,
     flat: Unwrapped,
-    detail: Detail,
+    detail: Look,
     texture_size: int,
     *,
-    normal_map: bool = True,
+    normal_map: bool | None = True,
     ambient_occlusion: bool = False,
     transparency: str | None = None,
     progress: Progress | None = None,
@@ -212,19 +229,13 @@ def texture_again(
     baked = bake(
         canvas, detail, texture_size, normal_map=normal_map, occlusion_rays=rays, progress=progress, device=device
     )
-    colour, owner = baked.textures.base_colour, baked.raster.owner
-    mode = transparency or alpha_mode(colour, owner >= 0)
-    return FinishedMesh(
-        vertices,
-        faces,
-        normals,
-        canvas.tangents,
-        uvs,
-        baked.textures,
-        mode,
-        is_open(mesh),
-        see_through(colour, owner, uvs, faces) if mode == "BLEND" else None,
-    )
+    open_ = is_open(mesh)
+    if baked.parts is None or transparency is not None:
+        parts, part_of = parts_by_alpha(baked, uvs, faces, transparency, open_)
+    else:
+        parts, part_of = parts_of_source(baked, detail.parts, uvs, faces, open_)
+        crisp(baked.textures.base_colour, baked, parts, detail.parts, part_of)
+    return FinishedMesh(vertices, faces, normals, canvas.tangents, uvs, baked.textures, parts, part_of)
 
 
 def _named(progress: Progress, stage: str) -> Progress:

@@ -1,4 +1,4 @@
-"""A finished mesh with its textures, and its file."""
+"""A finished mesh with its textures and the parts it is drawn in, and its file."""
 
 from __future__ import annotations
 
@@ -10,11 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...formats.glb.write import Material, Mesh, write_glb
-from ..bake.maps import SOLID, U8, EncodedTextures, Textures, encode_textures
+from ..bake.maps import EncodedTextures, Textures, encode_textures
+from ..bake.reading import Part
 from ..mesh.topology import TriMesh
 
 F32 = NDArray[np.float32]
 I32 = NDArray[np.int32]
+
+_ORDER = ("OPAQUE", "MASK", "BLEND")
+_LABELS = {"OPAQUE": "", "MASK": "Cut-Out", "BLEND": "See-Through"}
 
 
 @dataclass(frozen=True)
@@ -22,8 +26,7 @@ class FinishedMesh:
     """The asset in the model's frame (Z up): `vertices`, `normals` (V, 3), `tangents` (V, 4), `uvs` (V, 2) with v
     down, `faces` (F, 3), and its textures.
 
-    `alpha_mode` is "OPAQUE", "MASK" or "BLEND"; with the last, `see_through` (F,) are the faces that need it: the
-    others are drawn as solid, which spares renderers the sorting. `double_sided` where the inside can be seen.
+    Each face is drawn as one of the `parts`, whose number `part_of` (F,) says; None where there is only one.
     """
 
     vertices: F32
@@ -32,9 +35,13 @@ class FinishedMesh:
     tangents: F32
     uvs: F32
     textures: Textures
-    alpha_mode: str
-    double_sided: bool
-    see_through: NDArray[np.bool_] | None = None
+    parts: tuple[Part, ...] = (Part(),)
+    part_of: I32 | None = None
+
+    @property
+    def is_opaque(self) -> bool:
+        """Whether alpha counts nowhere."""
+        return all(part.alpha_mode == "OPAQUE" for part in self.parts)
 
 
 @dataclass(frozen=True)
@@ -52,21 +59,12 @@ def write(
     mesh: FinishedMesh, texture_format: str = "webp", extras: Mapping[str, Any] | None = None, *, name: str = "Asset"
 ) -> bytes:
     """The GLB, Y up; textures as WebP (what is not a colour without loss) or PNG. `extras` go into `asset.extras`."""
-    images = encode_textures(mesh.textures, texture_format, mesh.alpha_mode == "OPAQUE")
+    images = encode_textures(mesh.textures, texture_format, mesh.is_opaque)
     return write_images(mesh, images, extras, name)
 
 
 def write_images(mesh: FinishedMesh, images: EncodedTextures, extras: Mapping[str, Any] | None, name: str) -> bytes:
     """The GLB with images that are encoded already."""
-    material = Material(
-        name,
-        base_colour=images.base_colour,
-        metallic_roughness=images.metallic_roughness,
-        normal=images.normal,
-        occlusion=mesh.textures.occlusion,
-        alpha_mode=mesh.alpha_mode,
-        double_sided=mesh.double_sided,
-    )
     faces = mesh.faces.astype(np.uint32)
     shape = Mesh(
         y_up(mesh.vertices),
@@ -76,30 +74,46 @@ def write_images(mesh: FinishedMesh, images: EncodedTextures, extras: Mapping[st
         name=name,
         tangents=None if images.normal is None else y_up(mesh.tangents),
     )
-    clear = mesh.see_through
-    if clear is None or clear.all() or not clear.any():
-        return write_glb(shape, material, extras)
-    solid = replace(material, alpha_mode="OPAQUE")
-    glass = replace(material, name=f"{name} See-Through")
-    return write_glb(replace(shape, faces=faces[~clear]), solid, extras, further=[(faces[clear], glass)])
+    material = Material(
+        name,
+        base_colour=images.base_colour,
+        metallic_roughness=images.metallic_roughness,
+        normal=images.normal,
+        occlusion=mesh.textures.occlusion,
+        emission=images.emission,
+        emission_strength=mesh.textures.emission_strength,
+    )
+    # What is solid comes first, under the asset's own name.
+    numbers = [0] if mesh.part_of is None else [int(number) for number in np.unique(mesh.part_of)]
+    numbers.sort(key=lambda number: (_ORDER.index(mesh.parts[number].alpha_mode), number))
+    drawn: list[tuple[NDArray[np.uint32], Material]] = []
+    for number in numbers:
+        part = mesh.parts[number]
+        label = _LABELS[part.alpha_mode] if drawn or len(numbers) > 1 else ""
+        names = {other.name for _, other in drawn}
+        title = f"{name} {label}".rstrip()
+        own = next(each for count in range(1, len(numbers) + 2) if (each := _counted(title, count)) not in names)
+        chosen = replace(
+            material,
+            name=own,
+            alpha_mode=part.alpha_mode,
+            double_sided=part.double_sided,
+            transmission=part.transmission,
+            unlit=part.unlit,
+        )
+        drawn.append((faces if mesh.part_of is None else faces[mesh.part_of == number], chosen))
+    (first, main), *further = drawn
+    return write_glb(replace(shape, faces=first), main, extras, further=further)
+
+
+def _counted(title: str, count: int) -> str:
+    return title if count == 1 else f"{title} {count}"
 
 
 def y_up(vectors: F32) -> F32:
     """(x, y, z, ...) of the model's frame as glTF has it: (x, z, -y, ...)."""
     out = vectors.copy()
     out[:, 1], out[:, 2] = vectors[:, 2], -vectors[:, 1]
-    return out
-
-
-def see_through(base_colour: U8, owner: I32, uvs: F32, faces: I32) -> NDArray[np.bool_]:
-    """(F,): faces with a texel that is not solid; of those too small to have any, the texel at their middle counts."""
-    clear = base_colour[..., 3] < SOLID
-    drawn = owner >= 0
-    own = np.bincount(owner[drawn], minlength=len(faces)) > 0
-    out = np.bincount(owner[drawn & clear], minlength=len(faces)) > 0
-    size = len(owner)
-    column, row = np.clip((uvs[faces[~own]].mean(1) * size).astype(np.int64), 0, size - 1).T
-    out[~own] = clear[row, column]
     return out
 
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from ..bake.bake import Detail
 from ..bake.maps import EncodedTextures, decode
+from ..bake.reading import Look
 from ..mesh.topology import TriMesh
 from ..unwrap.unwrap import Unwrapped
 from .quality_mesh import mesh_quality
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def quality_figures(
-    mesh: FinishedMesh, images: EncodedTextures, flat: Unwrapped, detail: Detail, resolution: int
+    mesh: FinishedMesh, images: EncodedTextures, flat: Unwrapped, detail: Look, resolution: int
 ) -> dict[str, Any]:
     """JSON data of the asset, its textures as they are stored; numbers are rounded to five places."""
     shape = mesh_quality(TriMesh(mesh.vertices, mesh.faces), detail.surface, resolution=resolution)

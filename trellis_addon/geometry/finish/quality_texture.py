@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..bake.bake import Detail
-from ..bake.maps import U8
+from ...formats.glb.tangents import unit
+from ..bake.maps import U8, look_up
+from ..bake.reading import DENSEST, Look
 from ..unwrap.unwrap import Unwrapped
 
 F32 = NDArray[np.float32]
@@ -35,8 +36,8 @@ class UnwrapFigures:
 
 @dataclass(frozen=True)
 class ColourFigures:
-    """The textures as stored, looked up at random points of the surface, against the voxels at the closest point of
-    the dense surface: mean and 99th percentile of the difference in steps of 255, and the ratio of peak to noise in
+    """The textures as stored, looked up at random points of the surface, against what they were
+    baked from: mean and 99th percentile of the difference in steps of 255, and the ratio of peak to noise in
     decibels (99 where there is no difference) for base colour, and the mean for metalness and roughness."""
 
     colour_error_mean: float
@@ -83,7 +84,7 @@ def unwrap_figures(vertices: F32, flat: Unwrapped) -> UnwrapFigures:
 
 
 def colour_figures(
-    vertices: F32, flat: Unwrapped, detail: Detail, base_colour: U8, surface: U8, samples: int = 50_000
+    vertices: F32, flat: Unwrapped, detail: Look, base_colour: U8, surface: U8, samples: int = 50_000
 ) -> ColourFigures:
     """`base_colour` (S, S, 3 or 4) and `surface` (S, S, 3: -, roughness, metalness) as a reader decodes them."""
     random = np.random.default_rng(0)
@@ -96,7 +97,8 @@ def colour_figures(
     weights = random.dirichlet((1.0, 1.0, 1.0), samples)
     points = np.einsum("nk,nkc->nc", weights, corners[face]).astype(np.float32)
     uvs = np.einsum("nk,nkc->nc", weights, flat.uvs[flat.faces[face]].astype(np.float64))
-    truth = 255.0 * detail.volume.sample(detail.surface.closest(points).points)
+    outwards = unit(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]))[face]
+    truth = 255.0 * detail.read(points, outwards, DENSEST, normals=False).values
     colour = np.abs(look_up(base_colour[..., :3], uvs) - truth[:, :3])
     rough = np.abs(look_up(surface[..., 1:], uvs) - truth[:, [4, 3]])
     noise = float(np.square(colour).mean())
@@ -106,19 +108,6 @@ def colour_figures(
         min(99.0, 20.0 * math.log10(255.0) - 10.0 * math.log10(max(noise, 1e-12))),
         float(rough.mean()),
     )
-
-
-def look_up(image: U8, uvs: F64) -> F64:
-    """(N, C) bilinear between texel centres, clamped at the edges, as a renderer reads the image."""
-    height, width = image.shape[:2]
-    x, y = uvs[:, 0] * width - 0.5, uvs[:, 1] * height - 0.5
-    x0, y0 = np.floor(x).astype(np.int64), np.floor(y).astype(np.int64)
-    fx, fy = (x - x0)[:, None], (y - y0)[:, None]
-    left, right = np.clip(x0, 0, width - 1), np.clip(x0 + 1, 0, width - 1)
-    top, bottom = np.clip(y0, 0, height - 1), np.clip(y0 + 1, 0, height - 1)
-    upper = image[top, left] * (1.0 - fx) + image[top, right] * fx
-    lower = image[bottom, left] * (1.0 - fx) + image[bottom, right] * fx
-    return np.asarray(upper * (1.0 - fy) + lower * fy)
 
 
 def _percentiles(values: F64, weight: F64, shares: tuple[int, ...]) -> list[float]:

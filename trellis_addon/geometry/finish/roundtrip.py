@@ -1,7 +1,7 @@
 """A textured mesh to one clean asset in its place.
 
-The mesh becomes voxels, and the voxels are finished as a generation is: parts that lie inside of others,
-doubled walls and piles of materials go, one surface with one material comes back.
+The mesh becomes voxels, and their shape is finished as a generation's is: parts that lie inside of others, doubled
+walls and piles of materials go, one surface comes back. Its textures are read from the mesh itself.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ from ...core.errors import FieldError
 from ...core.messages import message
 from ...core.progress import Progress
 from ...formats.glb.textured_mesh import TexturedMesh
+from ..bake.source import Source
 from ..remesh.remesh import Solidity
-from ..voxelise.voxelise import OVoxel, check_resolution, voxelise
+from ..voxelise.voxelise import OVoxel, check_resolution, fitting_transform, voxelise
 from .finish import FEWEST, DenseAsset, FinishedAsset, Placement, check_textures, finish
+from .shells import shells
 
 
 def round_trip(
@@ -44,20 +46,28 @@ def round_trip(
     check_textures(texture_size, texture_format)
     if faces < FEWEST:
         raise FieldError("faces", faces, message("it must be at least {fewest} triangles", fewest=FEWEST))
-    volume = voxelise(mesh, resolution, progress=progress.part(0.0, 0.25))
+    transform = fitting_transform(mesh, resolution)
+    source = Source.of(mesh, transform, 1.0 / resolution, device)
+    volumes: list[OVoxel] = []
+    for faces_of in (parts := shells(mesh, source.surface.vertices, 1.0 / resolution)):
+        part = progress.part(0.2 * len(volumes) / len(parts), 0.2 * (len(volumes) + 1) / len(parts))
+        shape = TexturedMesh(mesh.vertices, mesh.faces[faces_of], up=mesh.up)
+        volumes.append(voxelise(shape, resolution, colours=False, transform=transform, progress=part))
+    first, *further = (dense_asset(volume) for volume in volumes)
     return finish(
-        dense_asset(volume),
+        first,
         decimation_target=faces,
         texture_size=texture_size,
         remesh=remesh,
         solidity=solidity,
         normal_map=normal_map,
         texture_format=texture_format,
-        transparency=volume.alpha_mode,
         provenance=provenance,
         name=name,
-        placement=placement_of(volume),
-        progress=progress.part(0.25, 1.0),
+        placement=placement_of(volumes[0]),
+        source=source,
+        further=further,
+        progress=progress.part(0.2, 1.0),
         device=device,
     )
 

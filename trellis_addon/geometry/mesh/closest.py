@@ -66,6 +66,13 @@ class Surface:
         else:
             self._engine = SampledTriangles(self.vertices, used)
 
+    @property
+    def warp_mesh(self) -> Any:
+        """The `warp.Mesh` of the faces, for kernels of one's own. Raises `RuntimeError` where Warp is not used."""
+        if not hasattr(self._engine, "mesh"):
+            raise RuntimeError("this surface is not in Warp")
+        return self._engine.mesh
+
     def closest(self, points: ArrayLike, max_distance: float = float("inf")) -> Closest:
         """The closest places to `points` (Q, 3) no further than `max_distance`."""
         asked = np.ascontiguousarray(points, np.float32).reshape(-1, 3)

@@ -20,7 +20,7 @@ class WarpTriangles:
     def __init__(self, vertices: NDArray[np.float32], faces: NDArray[np.int32], device: str = "cpu") -> None:
         start_warp()
         self._device = device
-        self._mesh = wp.Mesh(
+        self.mesh = wp.Mesh(
             points=on_device(vertices, wp.vec3, self._device),
             indices=on_device(faces.reshape(-1), wp.int32, self._device),
         )
@@ -38,7 +38,7 @@ class WarpTriangles:
             where = wp.empty(len(part), dtype=wp.vec3, device=self._device)
             asked = on_device(part, wp.vec3, self._device)
             wp.launch(
-                _closest, len(part), inputs=[self._mesh.id, asked, reach], outputs=[found, where], device=self._device
+                _closest, len(part), inputs=[self.mesh.id, asked, reach], outputs=[found, where], device=self._device
             )
             faces[start : start + _CHUNK] = found.numpy()
             weights[start : start + _CHUNK] = where.numpy()

@@ -5,6 +5,7 @@ Half-edge `3 * f + k` of face f runs from its corner k to its next corner; `3 * 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -127,6 +128,13 @@ def twin_groups(twin: I32) -> tuple[int, I32]:
     above = np.arange(len(twin) // 3, dtype=np.int32)
     run(group_kernels.join_twins, 1, twin, above)
     return _numbered(above)
+
+
+def joined(meshes: Sequence[TriMesh]) -> TriMesh:
+    """All of them as one, the first one's faces first; nothing is welded."""
+    starts = np.cumsum([0] + [len(mesh.vertices) for mesh in meshes])
+    faces = [mesh.faces + np.int32(start) for mesh, start in zip(meshes, starts, strict=False)]
+    return TriMesh(np.concatenate([mesh.vertices for mesh in meshes]), np.concatenate(faces))
 
 
 def face_groups(faces: I32, edges: Edges | None = None) -> tuple[int, I32]:

@@ -12,7 +12,7 @@ from ...core.messages import message
 from ...core.progress import Progress
 from ...formats.glb.textured_mesh import TexturedMesh
 from ..voxels.dual_grid import dual_grid_to_mesh
-from .attributes import surface_attributes
+from .attributes import CHANNELS, surface_attributes
 from .dual_grid import TEXTURING_WEIGHTS, mesh_to_dual_grid
 
 MIN_RESOLUTION, MAX_RESOLUTION = 8, 2048
@@ -57,14 +57,24 @@ class OVoxel:
         return vertices, faces
 
 
-def voxelise(mesh: TexturedMesh, resolution: int = 512, *, progress: Progress | None = None) -> OVoxel:
+def voxelise(
+    mesh: TexturedMesh,
+    resolution: int = 512,
+    *,
+    colours: bool = True,
+    transform: NDArray[np.float64] | None = None,
+    progress: Progress | None = None,
+) -> OVoxel:
     """The mesh in voxels of 1 / `resolution` of the cube, into which it is moved, turned and scaled to fit.
+
+    Without `colours` only the shape counts: all attributes are 0. A `transform` (4, 4) from the cube to the mesh's
+    frame puts it elsewhere in the cube than where it fills it, as a part of something larger.
 
     Raises `InputError` for meshes without extent, `FieldError` for resolutions outside of 8 to 2048.
     """
     progress = progress or Progress()
     check_resolution(resolution)
-    transform = fitting_transform(mesh, resolution)
+    transform = fitting_transform(mesh, resolution) if transform is None else transform
     back = np.linalg.inv(transform)
     points = (mesh.vertices.astype(np.float64) @ back[:3, :3].T + back[:3, 3]).astype(np.float32)
     points, faces = welded(points, mesh.faces)
@@ -80,8 +90,11 @@ def voxelise(mesh: TexturedMesh, resolution: int = 512, *, progress: Progress | 
     )
     if not len(coords):
         raise InputError("Nothing of the mesh is as large as a voxel; take a higher resolution.")
-    corners = (points.astype(np.float64)[faces] + 0.5) * resolution
-    attributes = surface_attributes(mesh, corners, coords, resolution, progress=progress.part(0.6, 1.0))
+    if colours:
+        corners = (points.astype(np.float64)[faces] + 0.5) * resolution
+        attributes = surface_attributes(mesh, corners, coords, resolution, progress=progress.part(0.6, 1.0))
+    else:
+        attributes = np.zeros((len(coords), CHANNELS), np.float32)
     return OVoxel(
         coords, dual_vertices, intersected, attributes, resolution, None, transform, mesh.up, _alpha_mode(mesh)
     )

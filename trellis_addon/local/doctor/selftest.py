@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import torch
 
 SECONDS = 10.0  # for everything after PyTorch is loaded
+KEYS = 9600  # tokens that an object usually has at 1024
+_ROWS = 64  # of the queries that are computed in float32 as well
 _EACH = 0.6  # seconds that one thing is repeated for
 _READ = 512 * 2**20  # bytes of the weights that are read
 
@@ -30,11 +32,13 @@ def main(arguments: list[str]) -> int:
         import torch
 
         from ...engines.devices import local_devices
-        from ...pipeline.store import choose_device
+        from ...pipeline.store import choose_device, device_precision
 
         device = choose_device(local_devices()[0])
         _tell("PyTorch", torch.__version__)
         _tell("device", str(device), note=_name(device))
+        numbers = device_precision(device)
+        _tell("precision", numbers.flows, note=str(numbers.reason))
     except Exception as error:
         _tell("PyTorch", "failed", note=_sentence(error))
         return 1
@@ -80,15 +84,36 @@ def _matmul(dtype: str) -> Callable[[torch.device], Measured]:
 
 
 def _attention(device: torch.device) -> Measured:
+    """Attention as the pipeline has it at 1024, in its own type; `ValueError` where float32 comes to something else."""
     import torch
 
-    from ...pipeline.networks.attention import attend
+    from ...pipeline.networks.attention import attend, attention_backend
+    from ...pipeline.networks.network import DTYPES
+    from ...pipeline.store import device_precision
 
-    length, heads, width = (8192, 12, 128) if device.type != "cpu" else (512, 4, 64)
-    kind = torch.bfloat16 if device.type == "cuda" else torch.float32
-    q, k, v = (torch.randn(1, length, heads, width, device=device).to(kind) for _ in range(3))
-    seconds = _time(lambda: attend(q, k, v), device)
-    return 4 * heads * length**2 * width / seconds / 1e12, "TFLOP/s", ""
+    rows, heads, width = (KEYS, 12, 128) if device.type != "cpu" else (64, 2, 64)
+    kind = DTYPES[device_precision(device).flows]
+    generator = torch.Generator().manual_seed(1)
+    # keys that differ: where all are alike, any softmax is right
+    q, k, v = (torch.randn(1, n, heads, width, generator=generator) for n in (rows, KEYS, KEYS))
+    q, k, v = ((2 * q).to(kind), k.to(kind), v.to(kind))
+    with torch.inference_mode():
+        some = q[0, :_ROWS].transpose(0, 1).float()  # (H, rows, D)
+        keys, values = (a[0].transpose(0, 1).float() for a in (k, v))
+        wanted = ((some @ keys.transpose(1, 2)) / width**0.5).softmax(-1) @ values
+        q, k, v = (a.to(device) for a in (q, k, v))
+        found = attend(q, k, v)[0, :_ROWS].transpose(0, 1).float().cpu()
+        off = float((found - wanted).abs().max() / wanted.abs().max())
+        if not off < 0.02:
+            raise ValueError(f"in {_short(kind)} the result is off by {off:.2g} of its size at {KEYS:,} keys")
+        seconds = _time(lambda: attend(q, k, v), device)
+        backend = attention_backend(q, k, v)
+    note = f"{_short(kind)}, {backend}, right to {off:.0e} at {KEYS:,} keys"
+    return 4 * heads * rows * KEYS * width / seconds / 1e12, "TFLOP/s", note
+
+
+def _short(kind: torch.dtype) -> str:
+    return str(kind).removeprefix("torch.")
 
 
 def _bandwidth(device: torch.device) -> Measured:

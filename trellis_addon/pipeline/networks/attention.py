@@ -17,6 +17,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...core.errors import EngineError
+from ..precision import EXACT_KEYS
+from ..sizes import SCORES
+from .network import Linear, to_stream, within_range
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,8 @@ def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     if dtype == torch.bfloat16 and _before_ampere(q.device):
         # those kernels know float16 only, and still add up in float32; without them the whole matrix would be built
         q, k, v = q.half(), k.half(), v.half()
+    elif k.shape[1] > EXACT_KEYS and _is_metal(q.device):
+        q, k, v = q.float(), k.float(), v.float()
     q, k, v = (a.transpose(1, 2) for a in (q, k, v))  # (B, H, L, D)
     if _is_fused(q.device):
         out = F.scaled_dot_product_attention(q, k, v)
@@ -105,12 +110,24 @@ def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     return out.transpose(1, 2).to(dtype)
 
 
-SCORES = 1 << 28  # scores of one call where attention may hold the whole matrix: 0.5 to 1 GB
+def attention_backend(q: Tensor, k: Tensor, v: Tensor) -> str:
+    """The name of the kernel that `attend` takes for (B, L, H, D) tensors: flash, efficient, cudnn or math."""
+    from torch.nn.attention import SDPBackend
+
+    if q.device.type not in ("cpu", "cuda"):
+        return "math"
+    q, k, v = (a.transpose(1, 2) for a in (q, k, v))
+    name = SDPBackend(torch._fused_sdp_choice(q, k, v)).name.lower()
+    return name.removesuffix("_attention")
 
 
 def _is_fused(device: torch.device) -> bool:
     """Whether attention there never builds the L x L matrix: not on Metal, and on ROCm only for some cards."""
     return device.type == "cpu" or (device.type == "cuda" and torch.version.hip is None)
+
+
+def _is_metal(device: torch.device) -> bool:
+    return device.type == "mps"
 
 
 def _before_ampere(device: torch.device) -> bool:
@@ -121,14 +138,14 @@ class SelfAttention(nn.Module):
     def __init__(self, channels: int, heads: int, qk_rms_norm: bool = True) -> None:
         super().__init__()
         self.heads = heads
-        self.to_qkv = nn.Linear(channels, 3 * channels)
+        self.to_qkv = Linear(channels, 3 * channels)
         self.q_rms_norm = MultiHeadRMSNorm(channels // heads, heads) if qk_rms_norm else nn.Identity()
         self.k_rms_norm = MultiHeadRMSNorm(channels // heads, heads) if qk_rms_norm else nn.Identity()
-        self.to_out = nn.Linear(channels, channels)
+        self.to_out = Linear(channels, channels)
 
     def forward(self, x: Tensor, phases: Tensor, layout: Layout) -> Tensor:
         """x (R, T, M) -> (R, T, M); every token attends to all tokens of its own sample."""
-        q, k, v = self.to_qkv(x).unflatten(-1, (3, self.heads, -1)).unbind(-3)  # (R, T, H, D) each
+        q, k, v = within_range(self.to_qkv(x)).unflatten(-1, (3, self.heads, -1)).unbind(-3)  # (R, T, H, D) each
         q = rotate(self.q_rms_norm(q).to(v.dtype), phases).to(v.dtype)
         k = rotate(self.k_rms_norm(k).to(v.dtype), phases).to(v.dtype)
         if layout.uniform:  # one call for all branches and samples
@@ -137,39 +154,41 @@ class SelfAttention(nn.Module):
             h = attend(q, k, v).reshape(x.shape)
         else:
             h = torch.cat([attend(q[:, s], k[:, s], v[:, s]) for s in layout.slices], dim=1).flatten(-2)
-        return self.to_out(h)
+        return to_stream(self.to_out, h)
 
 
 class CrossAttention(nn.Module):
     def __init__(self, channels: int, context_channels: int, heads: int, qk_rms_norm: bool = True) -> None:
         super().__init__()
         self.heads = heads
-        self.to_q = nn.Linear(channels, channels)
-        self.to_kv = nn.Linear(context_channels, 2 * channels)
+        self.to_q = Linear(channels, channels)
+        self.to_kv = Linear(context_channels, 2 * channels)
         self.q_rms_norm = MultiHeadRMSNorm(channels // heads, heads) if qk_rms_norm else nn.Identity()
         self.k_rms_norm = MultiHeadRMSNorm(channels // heads, heads) if qk_rms_norm else nn.Identity()
-        self.to_out = nn.Linear(channels, channels)
+        self.to_out = Linear(channels, channels)
 
     def keys_values(self, context: Tensor) -> tuple[Tensor, Tensor]:
         """Context (B, L, Mc) -> keys and values (B, L, H, D): the same at all steps of a run."""
-        k, v = self.to_kv(context).unflatten(-1, (2, self.heads, -1)).unbind(-3)
-        return self.k_rms_norm(k).to(v.dtype), v
+        k, v = within_range(self.to_kv(context)).unflatten(-1, (2, self.heads, -1)).unbind(-3)
+        # copies: a view would keep all that `to_kv` gave, half of it keys as they were before their norm
+        return self.k_rms_norm(k).to(v.dtype).contiguous(), v.contiguous()
 
-    def without_context(self) -> Tensor:
-        """The answer (M,) to any query when the context is all zeros.
+    def without_context(self, torso: torch.dtype) -> Tensor:
+        """The answer (M,) to any query when the context is all zeros, computed in `torso`.
 
         All keys are equal then, so the softmax is uniform, and all values are the bias of `to_kv`.
         """
         assert self.to_kv.bias is not None
-        return self.to_out(self.to_kv.bias.chunk(2)[1])
+        return to_stream(self.to_out, self.to_kv.bias.chunk(2)[1].to(torso))
 
     def forward(self, x: Tensor, keys_values: tuple[Tensor, Tensor], layout: Layout) -> Tensor:
         """x (T, M) -> (T, M); the tokens of sample b attend to keys_values[:][b]."""
         k, v = keys_values
-        q = self.q_rms_norm(self.to_q(x).unflatten(-1, (self.heads, -1))).to(v.dtype)  # (T, H, D)
+        q = within_range(self.to_q(x)).unflatten(-1, (self.heads, -1))
+        q = self.q_rms_norm(q).to(v.dtype)  # (T, H, D)
         if layout.uniform:
             h = attend(q.reshape(-1, layout.lengths[0], *q.shape[1:]), k, v).reshape(x.shape)
         else:
             samples = enumerate(layout.slices)
             h = torch.cat([attend(q[None, s], k[b : b + 1], v[b : b + 1])[0] for b, s in samples]).flatten(-2)
-        return self.to_out(h)
+        return to_stream(self.to_out, h)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, fields
 from typing import Any, TypeVar
 
@@ -16,6 +17,8 @@ from ...core.errors import EngineError
 from ...core.messages import message
 from ..configs import DTYPE_NAMES
 
+log = logging.getLogger(__name__)
+
 C = TypeVar("C")
 
 DTYPES: dict[str, torch.dtype] = {name: getattr(torch, name) for name in DTYPE_NAMES}
@@ -25,34 +28,57 @@ class Network(nn.Module):
     """A network whose head and tail run in float32 and whose torso runs in `torso`.
 
     The torso's dtype is the activations' too. Subclasses say with `in_torso` which weights belong to it; all others
-    stay in float32, as the published model was trained.
+    stay in float32, as the published model was trained. `packed`, where it is set, is the dtype that the torso's
+    weights are held in: a layer unpacks its own while it computes.
     """
 
     config: Any
     torso: torch.dtype = torch.float32
+    packed: torch.dtype | None = None
 
     def in_torso(self, key: str) -> bool:
         raise NotImplementedError
 
     def dtype_of(self, key: str) -> torch.dtype:
         """The dtype that the weight `key` has at run time."""
-        return self.torso if self.in_torso(key) else torch.float32
+        return (self.packed or self.torso) if self.in_torso(key) else torch.float32
+
+    def choose(self, torso: torch.dtype | None, is_packed: bool = False) -> None:
+        """Compute in `torso`, where one is given; `is_packed` leaves the weights in what they are published in."""
+        if torso is not None:
+            self.packed = self.torso if is_packed and torso != self.torso else None
+            self.torso = torso
 
     def cast(self, torso: torch.dtype) -> Network:
         """Set the torso's dtype and bring all weights that are there to theirs."""
-        self.torso = torso
+        self.torso, self.packed = torso, None
         for key, parameter in self.named_parameters():
             parameter.data = parameter.data.to(self.dtype_of(key))
         return self
 
 
+class Linear(nn.Linear):
+    """A linear layer whose weights may be held in another type than it computes in."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.weight.to(x.dtype), None if self.bias is None else self.bias.to(x.dtype))
+
+
+class Conv3d(nn.Conv3d):
+    """The same of a dense convolution."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        assert self.bias is not None
+        return self._conv_forward(x, self.weight.to(x.dtype), self.bias.to(x.dtype))
+
+
 def full_size(
-    build: Callable[[Any], Network], config: Any, torso: torch.dtype | None = None
+    build: Callable[[Any], Network], config: Any, torso: torch.dtype | None = None, is_packed: bool = False
 ) -> tuple[int, torch.dtype]:
-    """Bytes that a network's weights take at run time, and its torso's dtype, which `torso` overrides."""
+    """Bytes that a network's weights take at run time, and its torso's dtype; see `Network.choose`."""
     with torch.device("meta"):
         network = build(config)
-    network.torso = torso or network.torso
+    network.choose(torso, is_packed)
     sizes = (tensor.numel() * network.dtype_of(key).itemsize for key, tensor in network.named_parameters())
     return sum(sizes), network.torso
 
@@ -64,17 +90,42 @@ def layer_norm(x: Tensor, weight: Tensor | None = None, bias: Tensor | None = No
     return F.layer_norm(x.float(), x.shape[-1:], weight, bias, eps).to(x.dtype)
 
 
-def parse(config: type[C], args: Any, where: str) -> C:
+SMALLER = 2.0**-5  # exact, and 32 times the range; what it takes off the smallest numbers is 2^-20 of one
+
+
+def to_stream(layer: nn.Linear, x: Tensor) -> Tensor:
+    """layer(x), to be added to a residual stream: in float16, which ends at 65,504, returned in float32.
+
+    There the product is computed a 32nd as large, summed in float32 as all products are, and brought to size after it.
+    """
+    if x.dtype != torch.float16:
+        return layer(x)
+    out = F.linear(x * SMALLER, layer.weight).float() / SMALLER
+    return out if layer.bias is None else out + layer.bias
+
+
+def within_range(x: Tensor) -> Tensor:
+    """x, with what float16 could not hold at its largest number: a norm or a softmax of infinity would be no number."""
+    return x.clamp_(-_LARGEST, _LARGEST) if x.dtype == torch.float16 else x
+
+
+_LARGEST = torch.finfo(torch.float16).max
+
+
+def parse(config: type[C], args: Any, where: str, *, may_have_more: bool = False) -> C:
     """A configuration of JSON's `args`: every key known, every type right, none missing.
 
-    `where` names the file for the sentence of the `EngineError` that is raised otherwise.
+    `where` names the file for the sentence of the `EngineError` that is raised otherwise. Where `may_have_more`, a key
+    that is not known is a warning in the log: right for what describes no network, whose weights would tell.
     """
     if not isinstance(args, Mapping):
         raise EngineError("{where} is not the configuration of a model: expected an object of settings.", where=where)
     hints = typing.get_type_hints(config)
     known = {field.name: field for field in fields(config)}  # type: ignore[arg-type]
     unknown = sorted(set(args) - set(known))
-    if unknown:
+    if unknown and may_have_more:
+        tell_unknown(where, unknown)
+    elif unknown:
         raise EngineError(
             '{where} has the setting "{setting}", which this version does not know; update the add-on.',
             where=where,
@@ -94,6 +145,12 @@ def parse(config: type[C], args: Any, where: str) -> C:
         return config(**values)
     except ValueError as error:
         raise EngineError("{where}: {reason}.", where=where, reason=error) from None
+
+
+def tell_unknown(where: str, keys: Sequence[str]) -> None:
+    """A warning in the log that a file has settings which this version does not know, and goes without."""
+    if keys:
+        log.warning("%s has settings that this version does not know and ignores: %s", where, ", ".join(keys))
 
 
 def _checked(value: Any, kind: Any, what: str) -> Any:

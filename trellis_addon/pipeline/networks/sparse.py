@@ -137,25 +137,28 @@ def sparse(feats: Tensor, coords: Tensor, workspace: int = WORKSPACE) -> SparseT
 
 def unique_rows(coords: Tensor) -> tuple[Tensor, Tensor]:
     """Coordinates (N, 4), not negative -> the different ones, sorted (b, x, y, z), and each row's place among them."""
-    keys, size = _keys(coords)
+    keys, bits = _keys(coords)
     unique, inverse = torch.unique(keys, return_inverse=True)
-    columns = [unique // size**3, unique // size**2 % size, unique // size % size, unique % size]
-    return torch.stack(columns, dim=1).int() - torch.tensor(
-        [0, 1, 1, 1], device=coords.device, dtype=torch.int32
-    ), inverse
+    low = (1 << bits) - 1
+    columns = [unique >> 3 * bits, (unique >> 2 * bits & low) - 1, (unique >> bits & low) - 1, (unique & low) - 1]
+    return torch.stack(columns, dim=1).int(), inverse
 
 
 def _keys(coords: Tensor) -> tuple[Tensor, int]:
-    """One number per voxel, in lexicographic order; an empty margin lets a step beyond the grid find nothing."""
+    """One number per voxel, in lexicographic order, and how many of its bits an axis takes.
+
+    An empty margin lets a step beyond the grid find nothing. Taken apart by shifts: Metal has divided 64-bit numbers
+    as floats, which are not exact.
+    """
     c = coords.long()
-    size = int(c[:, 1:].max()) + 3 if len(c) else 3
-    return ((c[:, 0] * size + c[:, 1] + 1) * size + c[:, 2] + 1) * size + c[:, 3] + 1, size
+    bits = (int(c[:, 1:].max()) + 2).bit_length() if len(c) else 2
+    return c[:, 0] << 3 * bits | c[:, 1] + 1 << 2 * bits | c[:, 2] + 1 << bits | c[:, 3] + 1, bits
 
 
 def _search(coords: Tensor) -> Tensor:
     """The neighbour table by binary search: one per column of three, whose members are neighbours in sorted order."""
     n = len(coords)
-    keys, size = _keys(coords)
+    keys, bits = _keys(coords)
     keys, order = keys.sort()
     order = torch.cat([order, order.new_tensor([n])]).int()
     end = torch.iinfo(torch.int64).max
@@ -164,7 +167,7 @@ def _search(coords: Tensor) -> Tensor:
     rows = order[:n].long()
     for kx in range(3):
         for ky in range(3):
-            below = keys + ((kx - 1) * size + ky - 1) * size - 1  # the column's lowest member
+            below = keys + ((kx - 1 << 2 * bits) + (ky - 1 << bits) - 1)  # the column's lowest member
             place = torch.searchsorted(keys, below)
             for kz in range(3):
                 found = padded[place] == below + kz

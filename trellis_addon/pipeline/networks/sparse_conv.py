@@ -38,7 +38,8 @@ class SubmanifoldConv3d(nn.Module):
     def rows(self, source: Tensor, grid: VoxelGrid, rows: slice) -> Tensor:
         """The output of some rows, from all rows of input with `padded`'s zero row behind them."""
         gathered = source.index_select(0, grid.neighbours[rows].reshape(-1))  # (rows * 27, Ci)
-        return F.linear(gathered.view(-1, 27 * source.shape[1]), self.weight.flatten(1), self.bias)
+        weight, bias = self.weight.to(source.dtype), self.bias.to(source.dtype)
+        return F.linear(gathered.view(-1, 27 * source.shape[1]), weight.flatten(1), bias)
 
 
 def padded(feats: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ...core.messages import message
 from ..configs import require
-from .network import Network
+from .network import Conv3d, Network
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,8 @@ class ResBlock3d(nn.Module):
         out_channels = out_channels or channels
         self.norm1 = ChannelLayerNorm(channels)
         self.norm2 = ChannelLayerNorm(out_channels)
-        self.conv1 = nn.Conv3d(channels, out_channels, 3, padding=1)
-        self.conv2 = nn.Conv3d(out_channels, out_channels, 3, padding=1)
+        self.conv1 = Conv3d(channels, out_channels, 3, padding=1)
+        self.conv2 = Conv3d(out_channels, out_channels, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
         u = self.conv1(F.silu(self.norm1(x)))
@@ -66,7 +66,7 @@ class UpsampleBlock3d(nn.Module):
 
     def __init__(self, channels: int, out_channels: int) -> None:
         super().__init__()
-        self.conv = nn.Conv3d(channels, 8 * out_channels, 3, padding=1)
+        self.conv = Conv3d(channels, 8 * out_channels, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
         return pixel_shuffle_3d(self.conv(x))
@@ -113,9 +113,10 @@ class SparseStructureDecoder(Network):
 def occupied_voxels(logits: Tensor, pool: int = 1) -> Tensor:
     """The voxels whose logit is positive, int32 (N, 4) = (b, x, y, z) in lexicographic order.
 
-    With `pool` > 1 on a grid coarser by that factor, where any occupied voxel counts.
+    With `pool` > 1, by which the side must divide, on a grid coarser by that factor, where any occupied voxel counts.
     """
-    occupied = logits[:, 0] > 0
-    if pool > 1:
-        occupied = F.max_pool3d(occupied[:, None].float(), pool, pool)[:, 0] > 0
+    occupied = (logits[:, 0] > 0).float()
+    if pool > 1:  # not by max_pool3d, which Metal has had only since PyTorch 2.9
+        for axis in (1, 2, 3):
+            occupied = occupied.unflatten(axis, (-1, pool)).amax(axis + 1)
     return occupied.nonzero().int()

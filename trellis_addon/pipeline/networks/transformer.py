@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ..configs import FlowConfig
 from .attention import CrossAttention, Layout, SelfAttention
-from .network import DTYPES, Network, layer_norm
+from .network import DTYPES, Linear, Network, layer_norm, to_stream, within_range
 
 
 class TimestepEmbedder(nn.Module):
@@ -42,10 +42,13 @@ class TimestepEmbedder(nn.Module):
 class FeedForward(nn.Module):
     def __init__(self, channels: int, hidden: int) -> None:
         super().__init__()
-        self.mlp = nn.Sequential(nn.Linear(channels, hidden), nn.GELU("tanh"), nn.Linear(hidden, channels))
+        self.mlp = nn.Sequential(Linear(channels, hidden), nn.GELU("tanh"), Linear(hidden, channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.mlp(x)
+        """x (..., M) -> (..., M), to be added to the residual stream."""
+        widen, activate, narrow = self.mlp
+        assert isinstance(narrow, nn.Linear)
+        return to_stream(narrow, activate(within_range(widen(x))))
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,7 @@ class TransformerBlock(nn.Module):
         if share_mod:
             self.modulation = nn.Parameter(torch.zeros(6 * channels))
         else:
-            self.adaLN_modulation = nn.Sequential(nn.SiLU(), nn.Linear(channels, 6 * channels))
+            self.adaLN_modulation = nn.Sequential(nn.SiLU(), Linear(channels, 6 * channels))
         self.share_mod = share_mod
         self.norm2 = nn.LayerNorm(channels, eps=1e-6)
         self.self_attn = SelfAttention(channels, heads, qk_rms_norm)
@@ -94,7 +97,7 @@ class TransformerBlock(nn.Module):
         constant: Tensor | None = None,
         conditional: Sequence[bool] = (True,),
     ) -> Tensor:
-        """h (R, T, M) -> (R, T, M).
+        """h (R, T, M) -> (R, T, M), in the residual stream's type, which need not be that of the layers.
 
         `mod` is (B, 6M) with shared modulation, else the timestep embedding (B, M). `conditional[r]` says whether
         branch r sees the image; the others get `constant`.
@@ -102,15 +105,16 @@ class TransformerBlock(nn.Module):
         mod = (self.modulation + mod).to(mod.dtype) if self.share_mod else self.adaLN_modulation(mod)
         shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = (layout.spread(part) for part in mod.chunk(6, dim=-1))
 
-        u = layer_norm(h) * (1 + scale_a) + shift_a
+        torso = keys_values[1].dtype  # what the layers compute in
+        u = (layer_norm(h) * (1 + scale_a) + shift_a).to(torso)
         h = h + gate_a * self.self_attn(u, phases, layout)
         for branch, sees in zip(h, conditional, strict=True):  # (T, M), views of h, which is this call's own
             if sees:
-                u = layer_norm(branch, self.norm2.weight, self.norm2.bias)
+                u = layer_norm(branch, self.norm2.weight, self.norm2.bias).to(torso)
                 branch += self.cross_attn(u, keys_values, layout)
             else:
                 branch += constant
-        u = layer_norm(h) * (1 + scale_m) + shift_m
+        u = (layer_norm(h) * (1 + scale_m) + shift_m).to(torso)
         return h + gate_m * self.mlp(u)
 
 
@@ -140,6 +144,11 @@ class FlowTransformer(Network):
         )
         self.out_layer = nn.Linear(m, config.out_channels)
 
+    @property
+    def stream(self) -> torch.dtype:
+        """The type of the residual stream, which is all blocks' sum: float16 would not hold it."""
+        return torch.float32 if self.torso == torch.float16 else self.torso
+
     def in_torso(self, key: str) -> bool:
         """The blocks' linear layers; their norms and modulation vectors are held in float32."""
         keeps = ("modulation", "norm2.weight", "norm2.bias", "gamma")
@@ -149,7 +158,8 @@ class FlowTransformer(Network):
         """Image features (B, L, cond_channels) -> every block's keys and values, and their lack."""
         cond = cond.to(self.torso)
         layers = [block.cross_attn for block in self.blocks]
-        return Context([layer.keys_values(cond) for layer in layers], [layer.without_context() for layer in layers])
+        constants = [layer.without_context(self.torso) for layer in layers]
+        return Context([layer.keys_values(cond) for layer in layers], constants)
 
     def velocity(
         self,
@@ -168,7 +178,7 @@ class FlowTransformer(Network):
         mod = self.t_embedder(t)  # (B, M)
         if self.config.share_mod:
             mod = self.adaLN_modulation(mod)  # (B, 6M)
-        h, mod = h.to(self.torso).expand(len(conditional), -1, -1), mod.to(self.torso)
+        h, mod = h.to(self.stream).expand(len(conditional), -1, -1), mod.to(self.stream)
         for block, keys_values, constant in zip(self.blocks, context.keys_values, context.constants, strict=True):
             h = block(h, mod, phases, layout, keys_values, constant, conditional)
         h = F.layer_norm(h.float(), h.shape[-1:])  # eps 1e-5 here, unlike in the blocks

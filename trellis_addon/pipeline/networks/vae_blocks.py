@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...core.errors import EngineError
-from .network import layer_norm
+from .network import Linear, layer_norm
 from .sparse import SparseTensor, Subdivision
 from .sparse_conv import SubmanifoldConv3d, padded
 
@@ -25,7 +25,7 @@ class ConvNeXtBlock(nn.Module):
         super().__init__()
         self.norm = nn.LayerNorm(channels, eps=1e-6)
         self.conv = SubmanifoldConv3d(channels, channels)
-        self.mlp = nn.Sequential(nn.Linear(channels, 4 * channels), nn.SiLU(), nn.Linear(4 * channels, channels))
+        self.mlp = nn.Sequential(Linear(channels, 4 * channels), nn.SiLU(), Linear(4 * channels, channels))
 
     def forward(self, x: SparseTensor) -> SparseTensor:
         source, out = padded(x.feats), x.feats.new_empty(x.feats.shape)
@@ -49,7 +49,7 @@ class UpBlock(nn.Module):
         self.conv1 = SubmanifoldConv3d(channels, 8 * out_channels)
         self.conv2 = SubmanifoldConv3d(out_channels, out_channels)
         if predicts:
-            self.to_subdiv = nn.Linear(channels, 8)
+            self.to_subdiv = Linear(channels, 8)
         self.predicts = predicts
 
     def subdivide(self, x: SparseTensor, guide: Tensor | None) -> tuple[Subdivision, Tensor | None]:

@@ -102,8 +102,16 @@ class FlexiDualGridVaeDecoder(SparseUnetVaeDecoder):
     """Published shape decoder: as the texture decoder, with 7 values and predicted subdivision."""
 
     def upsample(self, z: SparseTensor, times: int, on_block: OnBlock = lambda: None) -> Tensor:
-        """The coordinates (M, 4) that `times` subdivisions of z lead to."""
-        return self._levels(z, times, None, on_block)[0].coords
+        """The coordinates (M, 4) that `times` subdivisions of z lead to, without the features on them."""
+        if times == 0:
+            return z.coords
+        h, _ = self._levels(z, times - 1, None, on_block)
+        *blocks, up = self.blocks[times - 1]
+        for block in blocks:
+            on_block()
+            h = block(h)
+        on_block()
+        return up.subdivide(h, None)[0].fine.coords
 
     def dual_grid(self, out: Tensor) -> DualGrid:
         """The 7 output channels as a dual grid."""

@@ -9,6 +9,7 @@ import bpy
 
 from ...core.errors import TrellisError
 from ...jobs.job import Asset
+from ...task.former import kept_settings
 from ...task.settings import Settings
 
 # One text, because Blender's own numbers have 32 bits and a seed has 63.
@@ -42,10 +43,18 @@ def fingerprints() -> set[str]:
 
 
 def settings_of(obj: bpy.types.Object) -> Settings:
-    """The settings that made the object, its very seed included: generating with them repeats it."""
+    """The settings that made the object, its very seed included: generating with them repeats it.
+
+    What another version has set and this one does not know is left out; see `unknown_settings`.
+    """
     provenance = read_provenance(obj)
     if not provenance:
         raise TrellisError('"{name}" was not made by this add-on: there are no settings to repeat.', name=obj.name)
-    settings = Settings.from_request(provenance.get("settings") or {})
+    settings, _unknown = kept_settings(provenance.get("settings"))
     seed = provenance.get("seed")
     return settings.replace(seed=seed, number_results=None) if isinstance(seed, int) else settings
+
+
+def unknown_settings(obj: bpy.types.Object) -> tuple[str, ...]:
+    """What the object was made with that this version does not know, by the names of the version that made it."""
+    return kept_settings(read_provenance(obj).get("settings"))[1]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import bpy
 import numpy as np
-from mathutils import Vector
+from mathutils import Matrix, Vector
 
 from . import placeholder
 
@@ -19,6 +19,7 @@ _STEP = 0.25  # of its own width, from one place that is looked at to the next
 _FARTHEST = 60.0  # widths; beyond that it stands where it was wanted
 _NEARBY = 8.0  # widths in which it is looked for where it is seen whole
 _GROUND = 6.0  # widths: what is that much larger, and has the place within its outline, is a floor, a room, a sky
+_MOST = 20_000  # instances that are looked at: more would hold Blender up at the click
 _STEEP = 0.95  # of a look straight down, from which on "in front" is what is below on the screen
 # Towards these sides it is looked for, as turns in degrees from the right of the view, and how much farther than it is
 # each counts: right, left, then before what stands there, then behind it.
@@ -155,22 +156,36 @@ def _places(wanted: Sequence[float], width: float, right: Sequence[float]) -> It
         yield start + ring * _STEP * width * np.array((math.cos(angle), math.sin(angle)))
 
 
+def _corners_of(matrices: Sequence[Matrix], boxes: Sequence[Sequence[tuple[float, ...]]]) -> np.ndarray:
+    """(N, 8, 3) corners of boxes in the world."""
+    places = np.array(matrices, np.float64).reshape(-1, 4, 4)
+    corners = np.array(boxes, np.float64).reshape(-1, 8, 3)
+    found: np.ndarray = np.einsum("nij,nkj->nki", places[:, :3, :3], corners) + places[:, None, :3, 3]
+    return found
+
+
 def _boxes(layer: bpy.types.ViewLayer) -> tuple[np.ndarray, np.ndarray]:
     """The lowest and highest corners (N, 3) of all that is to be seen and takes room."""
     layer.update()
     depsgraph = bpy.context.evaluated_depsgraph_get() if bpy.context.view_layer == layer else layer.depsgraph
-    corners = []
-    for instance in depsgraph.object_instances:
-        obj = instance.object
-        owner = instance.parent if instance.is_instance else obj
-        if not instance.show_self and not instance.is_instance:
+    matrices, boxes = [], []
+    seen: dict[int, bool] = {}  # by owner: of a meadow's hundred thousand blades there is one
+    for instance in itertools.islice(depsgraph.object_instances, _MOST):
+        obj, is_instance = instance.object, instance.is_instance
+        if obj.type not in _SOLID or not (is_instance or instance.show_self):
             continue
-        if obj.type in _SOLID and owner.original.visible_get(view_layer=layer):
-            corners.append([instance.matrix_world @ Vector(corner) for corner in obj.bound_box])
+        owner = (instance.parent if is_instance else obj).original
+        uid = owner.session_uid
+        if uid not in seen:
+            seen[uid] = owner.visible_get(view_layer=layer)
+        if seen[uid]:
+            matrices.append(instance.matrix_world.copy())
+            boxes.append([tuple(corner) for corner in obj.bound_box])
+    corners = [_corners_of(matrices, boxes)]
     for card in placeholder.all_cards():
         if card.name in layer.objects and card.visible_get(view_layer=layer):
             half = card.empty_display_size / 2
             box = [(x, y, z) for x in (-half, half) for y in (0.0, 2 * half) for z in (-half, half)]
-            corners.append([card.matrix_world @ Vector(corner) for corner in box])
-    found = np.array(corners, dtype=np.float64).reshape(-1, 8, 3)
+            corners.append(_corners_of([card.matrix_world], [box]))
+    found = np.concatenate(corners)
     return found.min(axis=1), found.max(axis=1)

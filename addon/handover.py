@@ -1,0 +1,62 @@
+"""What outlasts an installation: the folders that were chosen in the preferences, in a small file; nothing secret.
+
+Blender keeps preferences by the repository that the extension came from: who has dropped a zip onto it first and
+subscribes later starts with empty ones, and 25 GB would be downloaded a second time. So what was chosen is written into
+the data folder where it always is, and empty preferences begin with that.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import bpy
+
+from ..trellis_addon.core.folders import default_folder
+
+log = logging.getLogger(__name__)
+
+FILE = "choices.json"
+NAMES = ("data_folder", "local_folder", "local_python", "weights")
+
+
+def keep(stored: Any) -> None:
+    """Write down what is chosen now. That it cannot be written is no reason to stop: it is for another day."""
+    path = _file()
+    part = path.with_name(f"{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_text(json.dumps(_chosen(stored), indent=2) + "\n", encoding="utf-8")
+        part.replace(path)
+    except OSError as error:
+        log.info("The chosen folders cannot be written down: %s", error)
+
+
+def take(stored: Any) -> None:
+    """Empty preferences begin with what a former installation has chosen; others see that theirs is written down."""
+    if any(_chosen(stored).values()):
+        if not _file().exists():  # of a version before this one
+            keep(stored)
+        return
+    for name, path in _kept().items():
+        log.info("As a former installation had it: %s is %s", name, path)
+        setattr(stored, name, path)
+
+
+def _chosen(stored: Any) -> dict[str, str]:
+    return {name: bpy.path.abspath(getattr(stored, name).strip()) for name in NAMES}
+
+
+def _kept() -> dict[str, str]:
+    try:
+        found = json.loads(_file().read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    told = found if isinstance(found, dict) else {}
+    return {name: path for name in NAMES if isinstance(path := told.get(name), str) and path}
+
+
+def _file() -> Path:
+    return default_folder(chosen=False) / FILE
