@@ -94,8 +94,8 @@ def test_linux_is_asked_by_a_program_that_ends_when_let_go(
 ) -> None:
     monkeypatch.setenv("XDG_CURRENT_DESKTOP", desktop)
     started: list[Any] = []
-    popen = module.subprocess.Popen
-    monkeypatch.setattr(module.subprocess, "Popen", lambda *a, **o: started.append(popen(*a, **o)) or started[-1])
+    start = module.start
+    monkeypatch.setattr(module, "start", lambda *a, **o: started.append(start(*a, **o)) or started[-1])
     release = module._hold_linux("making an asset", inhibitors)
     assert release is not None and started[0].poll() is None
     release()

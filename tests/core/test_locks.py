@@ -39,7 +39,7 @@ def test_one_holds_it_until_it_lets_go(tmp_path: Path) -> None:
     assert other_has(path)
 
 
-@pytest.mark.skipif(os.name == "nt", reason="there the real one is tried, above")
+@pytest.mark.skipif(os.name == "nt", reason="a stand-in for msvcrt; on Windows the real one is tried, above")
 def test_windows_is_told_before_the_file_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is closed alone Windows lets go of when it gets to it."""
     held: set[tuple[int, int]] = set()

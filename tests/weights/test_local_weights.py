@@ -174,10 +174,15 @@ def test_empty_and_absent_folders_have_nothing(tmp_path: Path) -> None:
 # A mirror with a list
 
 
-def test_only_what_a_resolution_needs_comes_from_a_mirror(mirror: Mirror, tmp_path: Path) -> None:
+def test_only_what_a_resolution_needs_comes_from_a_mirror(
+    mirror: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    awake: list[str] = []
+    monkeypatch.setattr("trellis_addon.core.awake._hold", awake.append)
     folder, words = tmp_path / "weights", []
     title = fetch(folder, needed([512]), mirror.url, TERMS, Progress(lambda stage, share: words.append((stage, share))))
     assert title == f"Small test model ({mirror.url})" and origins(folder) == (title,)
+    assert awake == ["downloading weights"]
     wanted = {file.path for key in needed([512]) for file in BY_KEY[key].variants[0]}
     assert relative(folder) == wanted | {MANIFEST_FILE, "licences.json"}
     assert all((folder / path).read_bytes() == mirror.files[path] for path in wanted)

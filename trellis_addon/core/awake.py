@@ -19,12 +19,13 @@ from pathlib import Path
 from typing import Any
 
 from .configuration import configuration
-from .processes import HIDDEN
+from .processes import kill, start
 
 log = logging.getLogger(__name__)
 
 WHO = "TRELLIS.2 for Blender"
 _LONGEST_LOOK = 60.0  # seconds between two looks at a clock that count; a request that hangs takes as long
+_LAST = 1.0  # seconds that an inhibitor may take to end
 
 Release = Callable[[], None]
 
@@ -159,23 +160,17 @@ def _hold_linux(why: str, folder: Path = Path("/usr/bin")) -> Release | None:
     if not command:
         return None
     # `cat` reads a pipe that closes when this process ends, however it does
-    process = subprocess.Popen(
-        [*command, "cat"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        creationflags=HIDDEN,
-        start_new_session=True,  # Ctrl-C in this program's terminal is not for it
-    )
+    streams: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    # in a session of its own: Ctrl-C in this program's terminal is not for it
+    process = start([*command, "cat"], start_new_session=True, **streams)
 
     def release() -> None:
         assert process.stdin
         process.stdin.close()
         try:
-            process.wait(1.0)
+            process.wait(_LAST)
         except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(1.0)
+            kill(process)
 
     return release
 
