@@ -41,13 +41,18 @@ class Left:
 
     def install(self) -> None:
         """Put the extension of today where that release was."""
-        place = self.root / "blender" / "extensions" / "user_default" / "trellis2"
-        place.mkdir(parents=True)
-        for name in build.CONTENTS:
-            if (source := ROOT / name).is_dir():
-                shutil.copytree(source, place / name, ignore=shutil.ignore_patterns("__pycache__"))
-            elif source.exists():
-                shutil.copy(source, place)
+        install(self.root / "blender")
+
+
+def install(resources: Path, repository: str = "user_default") -> None:
+    """Put the extension of today among those of a Blender whose own folder this is."""
+    place = resources / "extensions" / repository / "trellis2"
+    place.mkdir(parents=True)
+    for name in build.CONTENTS:
+        if (source := ROOT / name).is_dir():
+            shutil.copytree(source, place / name, ignore=shutil.ignore_patterns("__pycache__"))
+        elif source.exists():
+            shutil.copy(source, place)
 
 
 def unpack(release: str, folder: Path) -> Left:
