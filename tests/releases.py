@@ -36,12 +36,12 @@ class Left:
 
     @property
     def jobs(self) -> dict[str, dict[str, Any]]:
-        """The jobs that were sent without Blender, by their names, as the release saw them."""
+        """The jobs by their names, as the release saw them, but for those of the batch."""
         return {job["name"]: job for job in self.said["jobs"]}
 
-    def install(self) -> None:
-        """Put the extension of today where that release was."""
-        install(self.root / "blender")
+    @property
+    def all_jobs(self) -> list[dict[str, Any]]:
+        return [*self.said["jobs"], *self.said["blender"]["batch"]["jobs"]]
 
 
 def install(resources: Path, repository: str = "user_default") -> None:
