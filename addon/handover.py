@@ -14,6 +14,7 @@ from typing import Any
 
 import bpy
 
+from ..trellis_addon.core.files import BRIEF, move
 from ..trellis_addon.core.folders import default_folder
 
 log = logging.getLogger(__name__)
@@ -29,7 +30,7 @@ def keep(stored: Any) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         part.write_text(json.dumps(_chosen(stored), indent=2) + "\n", encoding="utf-8")
-        part.replace(path)
+        move(part, path, BRIEF)
     except OSError as error:
         log.info("The chosen folders cannot be written down: %s", error)
 

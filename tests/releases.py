@@ -36,18 +36,23 @@ class Left:
 
     @property
     def jobs(self) -> dict[str, dict[str, Any]]:
-        """The jobs that were sent without Blender, by their names, as the release saw them."""
+        """The jobs by their names, as the release saw them, but for those of the batch."""
         return {job["name"]: job for job in self.said["jobs"]}
 
-    def install(self) -> None:
-        """Put the extension of today where that release was."""
-        place = self.root / "blender" / "extensions" / "user_default" / "trellis2"
-        place.mkdir(parents=True)
-        for name in build.CONTENTS:
-            if (source := ROOT / name).is_dir():
-                shutil.copytree(source, place / name, ignore=shutil.ignore_patterns("__pycache__"))
-            elif source.exists():
-                shutil.copy(source, place)
+    @property
+    def all_jobs(self) -> list[dict[str, Any]]:
+        return [*self.said["jobs"], *self.said["blender"]["batch"]["jobs"]]
+
+
+def install(resources: Path, repository: str = "user_default") -> None:
+    """Put the extension of today among those of a Blender whose own folder this is."""
+    place = resources / "extensions" / repository / "trellis2"
+    place.mkdir(parents=True)
+    for name in build.CONTENTS:
+        if (source := ROOT / name).is_dir():
+            shutil.copytree(source, place / name, ignore=shutil.ignore_patterns("__pycache__"))
+        elif source.exists():
+            shutil.copy(source, place)
 
 
 def unpack(release: str, folder: Path) -> Left:

@@ -245,12 +245,37 @@ def _jobs(root: Path, pictures: dict[str, Path]) -> tuple[list[dict[str, Any]], 
     set_limit(store, "day", 1000.0)
 
     worker = fault_server.FaultServer(folder=root / "local" / "service", workers=1)
-    run(add("done by the worker", "local", seed=14), worker.url)
+    done = run(add("done by the worker", "local", seed=14), worker.url)
+    (done.folder / "latents.safetensors").write_bytes(_latents(Settings(resolution=512, tex_slat_steps=20)))
     worker.engine.seconds = 1e6
     for name in ("begun by the worker", "in the worker's line"):
         run(add(name, "local", seed=15), worker.url, time_limit=-1.0)
     uuids = {name: job.uuid for name, job in {**carded, "redone": redone}.items()}
     return [_facts_of(job) for job in store.recent()], uuids
+
+
+def _latents(settings: Any) -> bytes:
+    """A sound file of latents, with the text on their making as the release's engine writes it."""
+    latents = _either("trellis_addon.formats.latents", "trellis_addon.engines.latents")
+    import numpy as np
+
+    rows = 20
+    arrays = {
+        "coords": np.stack([np.zeros(rows), *np.unravel_index(np.arange(rows), (32, 32, 32))], 1).astype("<i4"),
+        "shape": np.linspace(-1, 1, rows * 4, dtype="<f4").reshape(rows, 4),
+        "texture": np.linspace(1, -1, rows * 4, dtype="<f4").reshape(rows, 4),
+    }
+    made = latents.describe_making(14, settings, ("Not enough memory: 512 in place of 1024.",), 9)
+    head: dict[str, Any] = {"__metadata__": {"resolution": "512", "pipeline_type": "512", "made": made}}
+    body = b""
+    for name, array in arrays.items():
+        kind = {"i": "I32", "f": "F32"}[array.dtype.kind]
+        head[name] = {"dtype": kind, "shape": list(array.shape), "data_offsets": [len(body), len(body) + array.nbytes]}
+        body += array.tobytes()
+    text = json.dumps(head).encode()
+    data = len(text).to_bytes(8, "little") + text + body
+    latents.check_latents(data)
+    return data
 
 
 def _facts_of(job: Any) -> dict[str, Any]:
@@ -484,9 +509,8 @@ def preference_facts(stored: Any, names: Any) -> dict[str, Any]:
 
 def enumerations(bpy: Any) -> dict[str, dict[str, int]]:
     """Every list of choices that the extension has registered: class and property -> entry -> number in a file."""
-    image = bpy.data.images[0] if bpy.data.images else bpy.data.images.new("Any", 1, 1)
-    state = bpy.context.scene.trellis2
-    structures = [state.bl_rna, state.settings.bl_rna, image.trellis2.bl_rna]
+    groups = [cls for cls in bpy.types.PropertyGroup.__subclasses__() if cls.__name__.startswith("TRELLIS2_")]
+    structures = [cls.bl_rna for cls in groups if cls.is_registered]
     structures += [getattr(bpy.ops.trellis2, name).get_rna_type() for name in dir(bpy.ops.trellis2)]
     structures.append(bpy.types.AddonPreferences.bl_rna_get_subclass_py("TRELLIS2_AP_preferences").bl_rna)
     return {

@@ -321,8 +321,8 @@ def _draw_foreign(layout: bpy.types.UILayout, job: Any, context: bpy.types.Conte
         button.uuid, button.backend = job.uuid, job.backend
     cost = pgettext_iface("{cost} US dollars").format(cost=f"{job.cost:.4f}") if job.cost else ""
     where = ", ".join(filter(None, (backend_name(job.backend), cost)))
-    words = pgettext_iface("Made by another version: update this one to see all of it")
-    if job.written_by:
+    words = pgettext_iface("Made by another version, or damaged")
+    if job.is_of_other_version:
         words = pgettext_iface("Made by version {version}: update this one to see all of it").format(
             version=job.written_by
         )

@@ -62,10 +62,12 @@ def test_numbers_are_written_down_and_not_counted() -> None:
 def _lists() -> Iterator[tuple[str, ast.expr]]:
     for top in ("addon", "operators", "ui"):
         for path in (ROOT / top).glob("*.py"):
-            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+            named = {ast.unparse(line.targets[0]): line.value for line in tree.body if isinstance(line, ast.Assign)}
+            for node in ast.walk(tree):
                 if isinstance(node, ast.Call) and ast.unparse(node.func) == "EnumProperty":
                     (items,) = [word.value for word in node.keywords if word.arg == "items"]
-                    yield f"{path.name}:{node.lineno}", items
+                    yield f"{path.name}:{node.lineno}", named.get(ast.unparse(items), items)
 
 
 def test_a_library_keeps_its_number_wherever_it_stands(extension: ModuleType) -> None:  # noqa: F811

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from conftest import ROOT, run_python
 from fault_server import SUBMIT, Clock, FaultServer
-from releases import RELEASES, Left, unpack
+from releases import RELEASES, Left, install, unpack
 
 bpy = pytest.importorskip("bpy")
 
@@ -116,7 +116,7 @@ end(codes=codes, present=present, again=len([o for o in bpy.data.objects if o.ty
 @pytest.fixture(params=RELEASES)
 def left(request: pytest.FixtureRequest, tmp_path: Path) -> Left:
     found = unpack(request.param, tmp_path)
-    found.install()
+    install(found.root / "blender")
     return found
 
 

@@ -22,6 +22,7 @@ from trellis_addon.client.backends import Backend
 from trellis_addon.core import database
 from trellis_addon.core.configuration import HOME_VARIABLE, REMOTE_URL_VARIABLE
 from trellis_addon.core.errors import StoreError, UnsentError
+from trellis_addon.formats.latents import check_latents
 from trellis_addon.jobs import store as store_module
 from trellis_addon.jobs.job import REMOTE, Job, State
 from trellis_addon.jobs.money import limits, spent
@@ -71,7 +72,7 @@ def facts_of(job: Job) -> dict[str, Any]:
 
 
 def test_every_job_is_what_it_was(left: Left, store: JobStore) -> None:
-    said = {job["uuid"]: job for job in (*left.said["jobs"], *left.said["blender"]["batch"]["jobs"])}
+    said = {job["uuid"]: job for job in left.all_jobs}
     found = {job.uuid: job for job in store.recent(100)}
     assert {job["state"] for job in said.values()} == {str(state) for state in State}, "there is one in each state"
     assert store.foreign(100) == []
@@ -120,6 +121,15 @@ def test_deleted_files_come_again(left: Left, store: JobStore, server: FaultServ
         asset.path.unlink()
     fetch(job.uuid, store=store)
     assert [asset.path.read_bytes() for asset in job.assets] == before and server.asked(SUBMIT) == []
+
+
+def test_kept_latents_are_gone_on_from(left: Left, store: JobStore) -> None:
+    job = store.get(left.jobs["done by the worker"]["uuid"])
+    assert job is not None and job.assets[0].latents is not None
+    kept = check_latents(job.assets[0].latents.read_bytes())
+    assert (kept.resolution, kept.tokens, kept.seed, kept.shape_seed) == (512, 20, 14, 9)
+    assert kept.settings == {"resolution": 512, "tex_slat_steps": 20}
+    assert [str(note) for note in kept.notes] == ["Not enough memory: 512 in place of 1024."]
 
 
 # --- two versions on one list ---

@@ -110,9 +110,14 @@ def test_one_bad_row_takes_no_other_along(
     assert {job.name for job in store.recent()} == {"first", "last"}
     assert store.get(odd.uuid) is None
     assert any(odd.uuid in notice for notice in notices()) and odd.uuid in caplog.text, "and it is told of"
+    (foreign,) = store.foreign()
+    assert foreign.uuid == odd.uuid and foreign.reason and foreign.is_paid, "and listed for what it is"
+    assert (foreign.name == "odd") is (column != "name") and (foreign.created == odd.created) is (column != "created")
+    assert [job.uuid for job in store.foreign(name="ODD")] == ([odd.uuid] if column != "name" else [])
     assert main(["jobs"]) == 0
     said = capsys.readouterr().out
     assert first.uuid in said and last.uuid in said
+    assert odd.uuid in said and "made by another version, or is damaged" in said
     assert spent(store, "day") > 0 and main(["limit"]) == 0
     outcomes = dict((job.name, outcome) for job, outcome in resume(store=store, key=server.token))
     assert {name: type(outcome).__name__ for name, outcome in outcomes.items()} == {"first": "Asset", "last": "Asset"}
@@ -120,6 +125,7 @@ def test_one_bad_row_takes_no_other_along(
 
     asset = fetch(odd.uuid, key=server.token, store=store)
     assert asset.path.is_file() and len(store.recent()) == 3, "it can be fetched all the same"
+    assert store.foreign() == []
     assert len(server.asked(SUBMIT)) == 3
 
 

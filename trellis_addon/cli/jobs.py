@@ -47,7 +47,8 @@ def _jobs(options: argparse.Namespace, key: str, allow_network: bool) -> int:
         made = _when(foreign.created)
         cost = f"{foreign.cost:.4f} US dollars" if foreign.cost else ""
         print(f"{foreign.uuid}  {made}  {foreign.state:<9.9} {foreign.backend:<8.8} {foreign.name}  {cost}".rstrip())
-        print(f"    It was made by another version: {foreign.reason}")
+        by = f"version {foreign.written_by}" if foreign.is_of_other_version else "another version, or is damaged"
+        print(f"    It was made by {by}: {foreign.reason}")
     for job in store.recent(options.limit):
         made = _when(job.created)
         print(f"{job.uuid}  {made}  {job.state:<9} {job.backend:<8.8} {job.name}  {cost_of(job)}".rstrip())

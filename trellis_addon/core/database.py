@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from .files import move, unlink
+
 _TABLE = "shape"
 
 
@@ -85,10 +87,10 @@ def keep_copy(connection: sqlite3.Connection, path: Path, version: int) -> Path:
     """Keep the file as it is now beside itself, under a name that says the version; one that is there is replaced."""
     copy = path.with_name(f"{path.stem}.version-{version}{path.suffix}")
     part = copy.with_name(f"{copy.name}.part")
-    part.unlink(missing_ok=True)
+    unlink(part)
     with contextlib.closing(sqlite3.connect(part)) as target:
         connection.backup(target)
-    part.replace(copy)
+    move(part, copy)
     return copy
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from ..client.replies import as_cost
 from ..core.errors import TrellisError
 from ..core.messages import from_store
+from ..core.version import VERSION
 from ..task.former import todays
 from ..task.task import Task
 from .job import NOT_KEPT, REMOTE, Asset, Job, State
@@ -45,6 +46,11 @@ class ForeignJob:
     @property
     def is_paid(self) -> bool:
         return self.backend == REMOTE
+
+    @property
+    def is_of_other_version(self) -> bool:
+        """Whether it is certain that another version has written it."""
+        return self.written_by not in ("", VERSION)
 
 
 def foreign_of(row: Mapping[str, Any], error: Exception) -> ForeignJob:

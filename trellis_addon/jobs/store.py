@@ -310,13 +310,9 @@ class JobStore:
 
     def foreign(self, limit: int = 50, name: str = "") -> list[rows.ForeignJob]:
         """Of what `recent` looks at, the newest that it passes over: another version may have written it."""
-        clause, values = "", ()
-        if name:
-            clause, values = "WHERE instr(casefold(name), ?)", (name.casefold(),)
+        query = "SELECT * FROM jobs WHERE instr(casefold(name), ?) ORDER BY created DESC LIMIT ?"
         with self.connection() as connection:
-            found = connection.execute(
-                f"SELECT * FROM jobs {clause} ORDER BY created DESC LIMIT ?", (*values, limit)
-            ).fetchall()
+            found = connection.execute(query, (name.casefold(), limit)).fetchall()
         return [job for row in found if isinstance(job := self._read(row), rows.ForeignJob)]
 
     def unfinished(self) -> list[Job]:
@@ -456,10 +452,11 @@ class JobStore:
             with contextlib.suppress(sqlite3.Error), self._connected() as connection:
                 records.keep_limits(self.folder, Ledger(connection).limits())
             aside = self._database.with_name(f"jobs.damaged-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.sqlite3")
-            move(self._database, aside)
+            # these first: once the file is gone they may be those of another program's new one
             for ending in ("-journal", "-wal", "-shm"):
                 with contextlib.suppress(OSError):
                     move(f"{self._database}{ending}", f"{aside}{ending}")
+            move(self._database, aside)
             found = self._prepare()
             _notice(
                 message(
@@ -510,7 +507,7 @@ class JobStore:
         jobs = (self._read(row, with_picture=with_picture) for row in found)
         return [job for job in jobs if isinstance(job, Job)]
 
-    def _read(self, row: sqlite3.Row, *, with_picture: bool = False) -> Job | rows.ForeignJob:
+    def _read(self, row: Any, *, with_picture: bool = False) -> Job | rows.ForeignJob:
         """One row must not take the others along: a newer version may have written it, or a disk lost some bytes."""
         try:
             return rows.job_of(row, self._folder(row["uuid"]), with_picture=with_picture)

@@ -16,6 +16,7 @@ from typing import Any
 
 from ..core import database
 from ..core.errors import TrellisError
+from ..core.files import move
 from ..core.places import is_on_network
 from ..task.former import todays
 from ..task.settings import Settings
@@ -58,11 +59,11 @@ class _TooNewError(TrellisError):
 def _open(path: str) -> sqlite3.Connection:
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     try:
+        if database.is_too_new(connection, _STEPS):
+            raise _TooNewError("The folder was written by another version of the service; choose a new folder.")
         _choose_log(connection, path)
         # A task that was acknowledged is a promise: it is on the disk before.
         connection.execute("PRAGMA synchronous = FULL")
-        if database.is_too_new(connection, _STEPS):
-            raise _TooNewError("The folder was written by another version of the service; choose a new folder.")
         database.take_steps(connection, _STEPS, Path(path) if path != ":memory:" else None)
     except BaseException:
         connection.close()
@@ -75,7 +76,7 @@ def _put_aside(path: Path, error: Exception) -> None:
     log.warning("The journal cannot be used and is kept as %s; a new one is begun: %s", aside.name, error)
     for ending in ("", "-wal", "-shm"):
         with contextlib.suppress(FileNotFoundError):
-            path.with_name(path.name + ending).replace(aside.with_name(aside.name + ending))
+            move(path.with_name(path.name + ending), aside.with_name(aside.name + ending))
 
 
 class Journal:
@@ -91,9 +92,8 @@ class Journal:
         try:
             self._database = _open(path)
         except (sqlite3.DatabaseError, _TooNewError) as error:
-            if not replaceable or isinstance(
-                error, sqlite3.OperationalError
-            ):  # a full disk, or rights that are missing
+            is_of_disk = isinstance(error, sqlite3.OperationalError)  # a full one, or rights that are missing
+            if is_of_disk or not replaceable:
                 raise
             _put_aside(Path(path), error)
             self._database = _open(path)
