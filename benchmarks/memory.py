@@ -36,9 +36,9 @@ from trellis_addon.pipeline.networks import attention
 from trellis_addon.pipeline.networks.network import Network
 from trellis_addon.pipeline.networks.transformer import FlowTransformer
 from trellis_addon.pipeline.networks.vae_decoder import DecoderConfig
-from trellis_addon.pipeline.pipeline import course
 from trellis_addon.pipeline.repository import IMAGE_MODEL
 from trellis_addon.pipeline.request import TYPE_OF_RESOLUTION, Request
+from trellis_addon.pipeline.sample import course
 from trellis_addon.pipeline.sizes import DECODER_PARAMETERS, FLOW_PARAMETERS, IMAGE_MODEL_PARAMETERS
 from trellis_addon.pipeline.store import ModelStore, Outline
 
@@ -66,11 +66,11 @@ class Sizes:
         return torch.nn.Identity()  # type: ignore[return-value]
 
 
-def uses(request: Request, budget: Budget, side: int, flow: int) -> Iterator[tuple[str, int]]:
-    """The networks of a run, each with the bytes that are planned beside it."""
+def uses(request: Request, budget: Budget, side: int, flow: int, results: int = 1) -> Iterator[tuple[str, int]]:
+    """The networks of so many results of a picture, each with the bytes that are planned beside it."""
     large, small = TYPICAL[side], TYPICAL[512]
     decoded = 0
-    for name in course(request):
+    for name in course(request, results):
         if name == IMAGE_MODEL:
             yield name, IMAGE_MODEL_PEAK
         elif name == "sparse_structure_decoder":
@@ -81,13 +81,13 @@ def uses(request: Request, budget: Budget, side: int, flow: int) -> Iterator[tup
             together = budget.branches_together(costs.PUBLISHED_FLOW, flow, tokens, context)
             yield name, flow_bytes(costs.PUBLISHED_FLOW, tokens, context, 2, 2 if together else 1)
         else:
-            refines = name == "shape_slat_decoder" and request.is_cascade and not decoded
+            refines = name == "shape_slat_decoder" and request.is_cascade and decoded < results
             decoded += 1
             yield name, decoder_bytes(DECODER, small.tokens if refines else large.tokens, 2, budget.workspace)
 
 
-def read_again(resolution: int, gigabytes: float, is_expected: bool = True) -> int:
-    """Bytes of weights that the second asset reads on a card of this size."""
+def read_again(resolution: int, gigabytes: float, is_expected: bool = True, results: int = 1) -> int:
+    """Bytes of weights that each asset after the first reads on a card of this size; of several results at once."""
     own: Mapping[str, Any] = costs.PUBLISHED_SAMPLERS
     request = Request(TYPE_OF_RESOLUTION[resolution], *(own[n] for n in ("sparse_structure", "shape_slat", "tex_slat")))
     budget, sizes = Budget(int(gigabytes * GB) - RESERVE), Sizes()
@@ -96,10 +96,10 @@ def read_again(resolution: int, gigabytes: float, is_expected: bool = True) -> i
         for _ in range(3):  # from the second on they are alike
             sizes.read = 0
             if is_expected:
-                store.expect(course(request))
-            for name, beside in uses(request, budget, resolution, sizes.flow):
+                store.expect(course(request, results))
+            for name, beside in uses(request, budget, resolution, sizes.flow, results):
                 store.use(name, beside)
-    return sizes.read
+    return sizes.read // results
 
 
 def flow_peak(tokens: int, context: int, branches: int = 1) -> tuple[int, int]:
@@ -126,10 +126,11 @@ def main() -> int:
         peak, plan = flow_peak(tokens, context, branches)
         print(f"  {tokens:6d} x {branches}   {peak / GB:5.2f}   {plan / GB:5.2f}", flush=True)
     for resolution in arguments.resolutions:
-        print(f"{resolution}, GB of weights read again per asset: card, by next use, by last use")
+        print(f"{resolution}, GB of weights read again per asset: card, by next use, four results at once, by last use")
         for card in arguments.cards:
             ours, other = (read_again(resolution, card, expected) / GB for expected in (True, False))
-            print(f"  {card:4.0f} GB   {ours:5.1f}   {other:5.1f}", flush=True)
+            four = read_again(resolution, card, results=4) / GB
+            print(f"  {card:4.0f} GB   {ours:5.1f}   {four:5.1f}   {other:5.1f}", flush=True)
     return 0
 
 

@@ -35,7 +35,7 @@ from trellis_addon.pipeline.networks import attention
 from trellis_addon.pipeline.networks.attention import Layout
 from trellis_addon.pipeline.networks.dinov3 import DinoConfig, DINOv3
 from trellis_addon.pipeline.networks.latent_flow import SLatFlowModel
-from trellis_addon.pipeline.networks.network import Network, full_size
+from trellis_addon.pipeline.networks.network import DTYPES, Network, full_size
 from trellis_addon.pipeline.networks.sparse import SparseTensor, VoxelGrid, _search
 from trellis_addon.pipeline.networks.sparse_conv import SubmanifoldConv3d
 from trellis_addon.pipeline.networks.structure_decoder import (
@@ -47,9 +47,10 @@ from trellis_addon.pipeline.networks.structure_flow import SparseStructureFlowMo
 from trellis_addon.pipeline.networks.vae_decoder import DecoderConfig, FlexiDualGridVaeDecoder, SparseUnetVaeDecoder
 from trellis_addon.pipeline.numerics import exactly
 from trellis_addon.pipeline.pipeline import Noise, Pipeline
+from trellis_addon.pipeline.precision import BFLOAT16
 from trellis_addon.pipeline.repository import IMAGE_MODEL, Normalization, PipelineConfig, Sampler
 from trellis_addon.pipeline.samplers import SamplerSettings, sample, sparse_spread
-from trellis_addon.pipeline.store import ModelStore, Outline, choose_device
+from trellis_addon.pipeline.store import ModelStore, Outline, choose_device, device_precision
 
 REFERENCE = {512: 3, 1024: 17, 1536: 60}  # seconds on an H100, as published by the authors
 OPERATIONS = {512: 0.56e15, 1024: 2.1e15, 1536: 5.8e15}  # of a whole run: the arithmetic limit
@@ -78,11 +79,15 @@ class RandomSource:
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
+        numbers = device_precision(device)
+        self.torso = None if device.type == "meta" or numbers.flows == BFLOAT16 else DTYPES[numbers.flows]
+        self.is_packed = numbers.is_packed
 
     def load(self, name: str) -> Network:
         build, config = NETWORKS[name]
         with torch.device("meta"):
             network = build(config)
+        network.choose(None if name == IMAGE_MODEL else self.torso, self.is_packed)
         for key, parameter in network.named_parameters():
             scale = 0.5 / max(parameter[0].numel(), 1) ** 0.5 if parameter.dim() > 1 else 0.02
             value = torch.empty(parameter.shape, dtype=network.dtype_of(key), device=self.device).normal_(0, scale)
@@ -95,7 +100,7 @@ class RandomSource:
 
     def outline(self, name: str) -> Outline:
         build, config = NETWORKS[name]
-        weights, torso = full_size(build, config)
+        weights, torso = full_size(build, config, None if name == IMAGE_MODEL else self.torso, self.is_packed)
         return Outline(config, weights, torso.itemsize)
 
 

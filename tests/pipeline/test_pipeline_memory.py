@@ -44,8 +44,9 @@ from trellis_addon.pipeline.networks.network import full_size, parse  # noqa: E4
 from trellis_addon.pipeline.networks.sparse import sparse  # noqa: E402
 from trellis_addon.pipeline.networks.transformer import FlowTransformer  # noqa: E402
 from trellis_addon.pipeline.networks.vae_decoder import DecoderConfig, FlexiDualGridVaeDecoder, SparseUnetVaeDecoder  # noqa: E402
-from trellis_addon.pipeline.pipeline import Pipeline, course  # noqa: E402
+from trellis_addon.pipeline.pipeline import Pipeline  # noqa: E402
 from trellis_addon.pipeline.request import Request  # noqa: E402
+from trellis_addon.pipeline.sample import course  # noqa: E402
 from trellis_addon.pipeline.samplers import SamplerSettings  # noqa: E402
 from trellis_addon.pipeline.store import ModelStore, Outline, choose_device  # noqa: E402
 
@@ -176,6 +177,7 @@ def test_weights_are_read_again_as_seldom_as_a_card_allows(resolution: int, card
     again = memory.read_again(resolution, card) / GB
     assert again <= most
     assert again <= memory.read_again(resolution, card, is_expected=False) / GB
+    assert memory.read_again(resolution, card, results=4) / GB <= 0.55 * again  # of several at once
 
 
 @pytest.mark.parametrize(("resolution", "kinds"), [(512, 7), (1024, 8), (1536, 8)])

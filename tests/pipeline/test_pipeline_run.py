@@ -110,6 +110,17 @@ def test_the_seed_decides(pipeline: Pipeline, picture: Image.Image, result: Pipe
     assert len(other.coords) != len(result.coords)
 
 
+def test_several_seeds_stage_by_stage_come_out_as_one_by_one(pipeline: Pipeline, picture: Image.Image) -> None:
+    settings = Settings(resolution=1024, **FEW)
+    told: dict[int, list[float]] = {5: [], 2**62: []}
+    handles = {seed: Progress(lambda _, share, seed=seed: told[seed].append(share)) for seed in told}
+    samples = pipeline.shape_all(picture, settings, handles)
+    for seed in told:
+        alone, found = pipeline.run(picture, settings, seed=seed), pipeline.paint(samples[seed])
+        assert np.array_equal(found.vertices, alone.vertices) and np.array_equal(found.attributes, alone.attributes)
+        assert told[seed] == sorted(told[seed]) and told[seed][-1] == pytest.approx(1)
+
+
 def test_noise_is_torchs_own_of_the_cpu() -> None:
     noise = Noise(42, torch.device("cpu"))
     first, second = noise(2, 3), noise(5)
@@ -287,15 +298,15 @@ def test_running_out_of_memory_is_told_at_once_and_leaves_nothing_on_the_device(
 ) -> None:
     """What is tried next is the engine's: `tests/service/test_worker_memory.py`."""
     budgets: list[int] = []
-    generate = Pipeline._generate
+    generate = Pipeline._shape
 
-    def short(self: Pipeline, *arguments: Any) -> PipelineResult:
+    def short(self: Pipeline, *arguments: Any) -> None:
         budgets.append(self.store.budget.total)
         if len(budgets) < 2:
             raise torch.cuda.OutOfMemoryError("out of memory")
         return generate(self, *arguments)
 
-    monkeypatch.setattr(Pipeline, "_generate", short)
+    monkeypatch.setattr(Pipeline, "_shape", short)
     monkeypatch.setattr(pipeline, "_measure", lambda: Budget(8 * GB))
     with pytest.raises(DeviceMemoryError, match="8.0 GB were planned with"):
         pipeline.run(picture, Settings(resolution=512, **FEW), seed=5)

@@ -24,9 +24,10 @@ from trellis_addon.pipeline.networks import attention, transformer  # noqa: E402
 from trellis_addon.pipeline.networks.attention import Layout, rope_phases  # noqa: E402
 from trellis_addon.pipeline.networks.network import to_stream, within_range  # noqa: E402
 from trellis_addon.pipeline.networks.transformer import FlowTransformer  # noqa: E402
-from trellis_addon.pipeline.pipeline import Pipeline, course  # noqa: E402
+from trellis_addon.pipeline.pipeline import Pipeline  # noqa: E402
 from trellis_addon.pipeline.precision import EXACT_KEYS, precision_of  # noqa: E402
 from trellis_addon.pipeline.repository import Repository  # noqa: E402
+from trellis_addon.pipeline.sample import course  # noqa: E402
 from trellis_addon.pipeline.sizes import SCORES, SCORES_PEAK, flow_bytes  # noqa: E402
 from trellis_addon.pipeline.store import FolderSource, ModelStore  # noqa: E402
 

@@ -280,16 +280,16 @@ def real(weights: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Runni
         return asset
 
     monkeypatch.setattr(trellis2, "dense_asset", dense_asset)
-    sample, begun = Pipeline.run, iter(range(100))
+    paint, begun = Pipeline.paint, iter(range(100))
 
-    def run_pipeline(self: Any, *arguments: Any, **options: Any) -> Any:
+    def paint_and_tell(self: Any, sample: Any) -> Any:
         number = next(begun)
         moments.note(f"sample {number}")
-        result = sample(self, *arguments, **options)
+        result = paint(self, sample)
         moments.note(f"sample {number} over")
         return result
 
-    monkeypatch.setattr(Pipeline, "run", run_pipeline)
+    monkeypatch.setattr(Pipeline, "paint", paint_and_tell)
     running = Running(engine="draft", workers=1)
     running.engine = trellis2.Trellis2Engine(weights)  # type: ignore[assignment]
     running.engine.gate = threading.Event()
@@ -338,3 +338,62 @@ def test_finishing_that_runs_out_of_memory_has_the_device_again(real: tuple[Runn
     finishing.awaited = {100: "sample 3"}
     assert sent(run, 2) == alone
     assert finishing.calls == 103
+
+
+def test_where_not_all_networks_fit_several_results_go_stage_by_stage(
+    real: tuple[Running, Finishing], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A device that holds one network at a time: those of the shape are read once for all results, which are the same
+    as one by one; of each result the bar only rises, and painting goes on while one is finished."""
+    from trellis_addon.pipeline.pipeline import Pipeline
+    from trellis_addon.pipeline.store import ModelStore
+    from trellis_addon.service.tasks import TaskStore
+
+    run, finishing = real
+    alone = sent(run, 3)
+    read: list[str] = []
+    bars: dict[int, list[float]] = {}
+    engine: Any = run.engine
+    load = engine._pipeline.store._load
+    report = TaskStore.report
+
+    def told(self: Any, record: Any, index: int, stage: str, fraction: float) -> None:
+        bars.setdefault(index, []).append(fraction)
+        report(self, record, index, stage, fraction)
+
+    monkeypatch.setattr(TaskStore, "report", told)
+    monkeypatch.setattr(Pipeline, "loads_again", lambda self, settings: True)
+    monkeypatch.setattr(ModelStore, "_make_room", lambda self, needed: self._resident.clear())
+    monkeypatch.setattr(engine._pipeline.store, "_load", lambda name: (read.append(name), load(name))[1])
+    engine._pipeline.store.clear()
+    finishing.calls, finishing.awaited = 0, {0: "sample 4", 1: "sample 5"}
+    assert sent(run, 3) == alone
+    shaping = ["sparse_structure_flow_model", "sparse_structure_decoder", "shape_slat_flow_model_512"]
+    painting = ["tex_slat_flow_model_512", "shape_slat_decoder", "tex_slat_decoder"]
+    assert read == ["image_cond_model", *shaping, *3 * painting]
+    for index in range(3):
+        assert bars[index] == sorted(bars[index]) and bars[index][-1] == pytest.approx(1.0)
+    assert not engine._ahead
+
+
+def test_a_result_without_an_object_does_not_take_the_others_with_it(
+    real: tuple[Running, Finishing], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from trellis_addon.pipeline.pipeline import Pipeline
+
+    run, _ = real
+    occupied, calls = Pipeline._occupied, iter(range(3))
+
+    def nothing(self: Any, *arguments: Any) -> Any:
+        if next(calls) == 1:
+            raise EngineError("The model found no object in the image.")
+        return occupied(self, *arguments)
+
+    monkeypatch.setattr(Pipeline, "_occupied", nothing)
+    monkeypatch.setattr(Pipeline, "loads_again", lambda self, settings: True)
+    few = {"sparseStructure": {"steps": 1}, "shapeSlat": {"steps": 1}, "texSlat": {"steps": 1}}
+    asked = task(inputs={"image": picture()}, numberResults=3, seed=3, settings={"resolution": 512, **few})
+    run.post(asked)
+    body = run.settle(asked["taskUUID"], PATIENCE)
+    assert sorted(item["seed"] for item in body["data"] if item["status"] == "success") == [3, 5]
+    assert "no object" in body["errors"][0]["message"]

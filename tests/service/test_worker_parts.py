@@ -60,6 +60,17 @@ def test_tasks_take_turns() -> None:
     assert order(turns) == ["a0", "b0", "c0", "a1", "b1", "a2", "a3"]
 
 
+def test_results_may_be_made_at_once_where_nobody_else_waits() -> None:
+    turns = Scheduler()
+    first, second = record("first", 4), record("second", 2, client="other")
+    turns.add(first)
+    turn = turns.take()
+    assert turn is not None and turns.following(first) == [1, 2, 3]
+    assert turns.following(second) == []
+    turns.add(second)
+    assert turns.following(first) == [] == turns.following(second)
+
+
 def test_clients_take_turns_however_much_each_has() -> None:
     turns = Scheduler()
     for number in range(5):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from .errors import Cancelled
 
@@ -23,6 +23,8 @@ class Progress:
 
     `on_update(stage, fraction)` receives a stage's name and the share of the *whole* work done,
     in [0, 1]. `is_cancelled()` is asked at every update. `place` is what the work has of a device that others wait for.
+    `siblings` are the handles of work that will be asked for next, by what tells it apart: who does something for all
+    of it at once says so there.
     """
 
     def __init__(
@@ -30,8 +32,10 @@ class Progress:
         on_update: Callable[[str, float], None] = lambda stage, fraction: None,
         is_cancelled: Callable[[], bool] = lambda: False,
         place: Place | None = None,
+        siblings: Mapping[int, Progress] | None = None,
     ) -> None:
         self.place = place or Place()
+        self.siblings = siblings or {}
         self._on_update = on_update
         self._is_cancelled = is_cancelled
         self._share = 0.0

@@ -43,7 +43,8 @@ class Engine(Protocol):
         `image` is RGBA, 8 bits, with the subject cut out by its alpha. `seed` is in 0..2^63-1:
         the same image, settings and seed give the same bytes. With `latents`, checked by
         `formats.latents.check_latents`, the shape is the one kept in them: with an image its texture is sampled
-        again, without one it is only decoded and finished again. Raises `EngineError` when it
+        again, without one it is only decoded and finished again. `progress.siblings`, by seed, are those of results of
+        the same image and settings that will be asked for next. Raises `EngineError` when it
         cannot be done, `Cancelled` when `progress` says so.
         """
         ...

@@ -35,6 +35,11 @@ class Attempt:
     notes: tuple[str, ...] = ()
 
     @property
+    def is_again(self) -> bool:
+        """Whether one before it has failed."""
+        return self.share < 1.0
+
+    @property
     def is_lowered(self) -> bool:
         """Whether it makes another resolution than was asked for."""
         return bool(self.notes)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from ..geometry.finish.finish import DenseAsset
     from ..pipeline.pipeline import Pipeline
     from ..pipeline.result import PipelineResult
+    from ..pipeline.sample import Sample
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +46,7 @@ class Trellis2Engine:
         self._device = device
         self._pipeline: Pipeline | None = None
         self._memory_share = 1.0  # of what is free, to plan with
+        self._ahead: dict[tuple[object, ...], Sample] = {}  # shapes of results that will be asked for
 
     def generate(
         self, image: Image | None, settings: Settings, seed: int, progress: Progress, *, latents: bytes | None = None
@@ -60,7 +63,7 @@ class Trellis2Engine:
             settings = kept.settings.replace(**settings)
 
         def make(attempt: Attempt) -> Made:
-            return self._make(image, attempt, settings, seed, latents, kept)
+            return self._make(image, attempt, settings, seed, latents, kept, progress.siblings)
 
         def release() -> None:
             progress.take_device()  # the next attempt needs it, wherever the last one failed
@@ -78,13 +81,20 @@ class Trellis2Engine:
         seed: int,
         latents: bytes | None,
         kept: Kept | None,
+        siblings: Mapping[int, Progress],
     ) -> Made:
         """With the settings of the attempt, whose notes say what is done otherwise than `asked`."""
         from ..geometry.finish.finish import finish
 
         settings, progress, self._memory_share = attempt.settings, attempt.progress, attempt.share
         result = self.voxels(
-            image, settings, seed, progress.part(0.0, _SAMPLING), latents, is_lowered=attempt.is_lowered
+            image,
+            settings,
+            seed,
+            progress.part(0.0, _SAMPLING),
+            latents,
+            is_lowered=attempt.is_lowered,
+            siblings={} if attempt.is_again else siblings,
         )
         notes = (kept.notes if kept is not None else ()) + attempt.notes + result.notes
         for note in attempt.notes + result.notes:
@@ -131,19 +141,58 @@ class Trellis2Engine:
         latents: bytes | None = None,
         *,
         is_lowered: bool = False,
+        siblings: Mapping[int, Progress] | None = None,
     ) -> PipelineResult:
         """What finishing starts from: sampled of a picture, or of kept latents, with their texture sampled again where
         there is a picture as well. Raises as `generate` does, and `DeviceMemoryError` at once where the memory does not
         suffice."""
-        progress.update("Loading the model", 0.0)
+        if not self._ahead:  # else it may have come further already
+            progress.update("Loading the model", 0.0)
         if self._pipeline is None:
             self._pipeline = self._load()
         self._pipeline.memory_share = self._memory_share
         with _device_of(self._pipeline):
-            return _voxels(self._pipeline, image, settings, seed, progress, latents, is_lowered)
+            if latents is None:
+                return self._sampled(self._pipeline, image, settings, seed, progress, is_lowered, siblings or {})
+            return _voxels(self._pipeline, image, settings, seed, progress, latents)
+
+    def _sampled(
+        self,
+        pipeline: Pipeline,
+        image: Image | None,
+        settings: Settings,
+        seed: int,
+        progress: Progress,
+        is_lowered: bool,
+        siblings: Mapping[int, Progress],
+    ) -> PipelineResult:
+        """What the picture comes to with this seed.
+
+        Where the networks do not fit onto the device all at once, the shapes of the siblings are sampled as well, stage
+        by stage, so that each network is read once for all of them. Their textures are not: while one result is
+        finished, the next is painted.
+        """
+        if image is None:
+            raise EngineError("There is neither a picture nor latents to make an asset of.")
+        digest = hashlib.sha256(image.tobytes()).digest()
+
+        def key(seed: int) -> tuple[object, ...]:
+            return (digest, image.size, repr(sorted(settings.items())), is_lowered, seed)
+
+        sample = self._ahead.pop(key(seed), None)
+        if sample is None:
+            self._ahead.clear()
+            if not siblings or not pipeline.loads_again(settings):
+                return pipeline.run(image, settings, seed, progress, is_lowered=is_lowered)
+            parts = {other: handle.part(0.0, _SAMPLING) for other, handle in siblings.items()}
+            samples = pipeline.shape_all(image, settings, {seed: progress, **parts}, is_lowered=is_lowered)
+            sample = samples.pop(seed)
+            self._ahead.update((key(other), ahead) for other, ahead in samples.items())
+        return pipeline.paint(sample)
 
     def release(self) -> None:
         """Drop every network and give the device's memory back."""
+        self._ahead.clear()
         if self._pipeline is not None:
             self._pipeline.store.clear()
 
@@ -172,13 +221,8 @@ def _voxels(
     settings: Settings,
     seed: int,
     progress: Progress,
-    latents: bytes | None,
-    is_lowered: bool,
+    latents: bytes,
 ) -> PipelineResult:
-    if latents is None:
-        if image is None:
-            raise EngineError("There is neither a picture nor latents to make an asset of.")
-        return pipeline.run(image, settings, seed, progress, is_lowered=is_lowered)
     from ..pipeline.result import Latents
 
     kept = Latents.from_bytes(latents)

@@ -6,7 +6,7 @@ image -> features -> sparse structure -> shape latent (-> finer voxels -> shape 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..core.device_faults import is_out_of_memory
-from ..core.errors import DeviceMemoryError, EngineError, LatentsError
+from ..core.errors import Cancelled, DeviceMemoryError, EngineError, LatentsError, TrellisError
 from ..core.messages import message
 from ..core.progress import Progress
 from ..weights.published import MODELS_OF_TYPE
@@ -46,6 +46,7 @@ from .preprocess import preprocess_image
 from .repository import IMAGE_MODEL, PipelineConfig, Repository
 from .request import Request, request_of
 from .result import Latents, PipelineResult, on_cpu, to_numpy
+from .sample import Noise, Sample, course
 from .samplers import SamplerSettings
 from .store import FolderSource, ModelStore, choose_device, device_precision
 
@@ -127,26 +128,67 @@ class Pipeline:
         The same seed gives the same noise on every device. `progress` is asked at every step. Raises `EngineError`,
         `ImageError` for a picture without a subject, `Cancelled`.
         """
+        told = {seed: progress or Progress()}
+        (sample,) = self.shape_all(image, settings, told, preprocess=preprocess, is_lowered=is_lowered).values()
+        return self.paint(sample)
+
+    def shape_all(
+        self,
+        image: Image.Image,
+        settings: Mapping[str, Any] | Request | None,
+        seeds: Mapping[int, Progress],
+        *,
+        preprocess: bool = True,
+        is_lowered: bool = False,
+    ) -> dict[int, Sample]:
+        """The shapes of several results of one picture, stage by stage, so that each network is loaded once for all.
+
+        Arguments and errors are those of `run`, whose progress each seed has for itself: what is left of each is
+        `paint`. One that comes to nothing does not take the others with it: `paint` raises its error.
+        """
         request = replace(self.request(settings), is_lowered=is_lowered)
         self._demand_models(request)
         picture = preprocess_image(image) if preprocess else image.convert("RGB")
         small = request.pipeline_type == "512" and not (is_lowered and self._painter()[0] == 1024)
         sides = (512,) if small else (512, 1024)
-        self.store.expect(course(request))
+        self.store.expect(course(request, len(seeds)))
 
-        def attempt() -> PipelineResult:
-            parts = stage_parts(request, progress or Progress())
-            return self._generate(self.encode_image(picture, sides, parts["image"]), request, seed, parts)
+        def attempt() -> dict[int, Sample]:
+            parts = {seed: stage_parts(request, progress) for seed, progress in seeds.items()}
+            features = self.encode_image(picture, sides, next(iter(parts.values()))["image"])
+            samples = {seed: Sample(request, features, Noise(seed, self.device), parts[seed]) for seed in seeds}
+            self._shape(tuple(samples.values()))
+            return samples
 
         return self._within_budget(attempt)
+
+    def paint(self, sample: Sample) -> PipelineResult:
+        """The asset of a shape that was sampled with `shape_all`."""
+        if sample.error is not None:
+            raise sample.error
+        return self._within_budget(lambda: self._paint(sample))
+
+    def loads_again(self, settings: Mapping[str, Any] | Request | None) -> bool:
+        """Whether a run with these settings loads networks that the run before it had: not all fit at once."""
+        names = set(course(self.request(settings)))
+        weights = sum(self.store.outline(name).weights for name in names)
+        return weights > self.memory_share * self._measure().total
 
     def generate(
         self, features: Features, request: Request, seed: int = 42, progress: Progress | None = None
     ) -> PipelineResult:
         """The asset of image features: those at 512 always, those at 1024 unless the type is "512"."""
-        return self._within_budget(
-            lambda: self._generate(features, request, seed, stage_parts(request, progress or Progress()))
-        )
+        self.store.expect(course(request))
+
+        def attempt() -> PipelineResult:
+            parts = stage_parts(request, progress or Progress())
+            sample = Sample(request, features, Noise(seed, self.device), parts)
+            self._shape((sample,))
+            if sample.error is not None:
+                raise sample.error
+            return self._paint(sample)
+
+        return self._within_budget(attempt)
 
     def retexture(
         self,
@@ -324,34 +366,70 @@ class Pipeline:
         concat = self.config.shape_normalization.apply(shape)
         return self.config.texture_normalization.undo(denoise_latent(model, start, coords, cond, how, concat))
 
-    def _generate(
-        self, features: Features, request: Request, seed: int, parts: Mapping[str, Progress]
-    ) -> PipelineResult:
-        """All stages in the order in which the noise is drawn."""
-        noise = Noise(seed, self.device)
-        side, resolution, notes = (1024, 1024, []) if request.pipeline_type == "1024" else (512, 512, [])
-        coords = self.sample_structure(
-            features[512], request.structure_side, request.structure, noise, parts["structure"]
+    def _shape(self, samples: Sequence[Sample]) -> None:
+        """All stages up to the shape, each for all samples before the next begins.
+
+        A sample draws its noise in the order of its own stages: it comes out as it would alone.
+        """
+        is_cascade = samples[0].request.is_cascade
+        refining = (self._refine_one, self._detail_one) if is_cascade else ()
+        for stage in (self._structure_one, self._occupy_one, self._shape_one, *refining):
+            for sample in samples:
+                if sample.error is not None:
+                    continue
+                try:
+                    stage(sample)
+                except (Cancelled, DeviceMemoryError):
+                    raise
+                except TrellisError as error:
+                    sample.error = error
+
+    def _structure_one(self, sample: Sample) -> None:
+        request, cond = sample.request, sample.features[512]
+        sample.latent = self._structure(cond, request.structure, sample.noise, sample.parts["structure"])
+
+    def _occupy_one(self, sample: Sample) -> None:
+        request = sample.request
+        sample.coords = self._occupied(sample.latent, request.structure_side)
+        sample.side = sample.resolution = 1024 if request.pipeline_type == "1024" else 512
+        kinds = ("shape",) if request.may_stand_in else ("shape", "tex")
+        self._demand_room(len(sample.coords), sample.side, sample.features, kinds)
+
+    def _shape_one(self, sample: Sample) -> None:
+        self._sample_shape_of(sample, sample.parts["shape"])
+
+    def _refine_one(self, sample: Sample) -> None:
+        room = self._room(1024, sample.features)
+        finer, sample.resolution, note = self.refine(
+            sample.latent, sample.coords, sample.request, room, sample.parts["refine"]
         )
-        self._demand_room(len(coords), side, features, ("shape",) if request.may_stand_in else ("shape", "tex"))
-        shape = self.sample_shape(coords, features[side], side, request.shape, noise, parts["shape"])
-        if request.is_cascade:
-            room = self._room(1024, features)
-            finer, resolution, note = self.refine(shape, coords, request, room, parts["refine"])
-            notes += [note] if note else []
-            if resolution > 512:
-                side, coords = 1024, finer
-                shape = self.sample_shape(coords, features[side], side, request.shape, noise, parts["detail"])
-        painter, cond = side, features[side]
-        if side == 512 and request.may_stand_in:
+        sample.notes += (note,) if note else ()
+        if sample.resolution > 512:
+            sample.side, sample.coords = 1024, finer
+
+    def _detail_one(self, sample: Sample) -> None:
+        if sample.side == 1024:
+            self._sample_shape_of(sample, sample.parts["detail"])
+
+    def _sample_shape_of(self, sample: Sample, progress: Progress) -> None:
+        side, cond = sample.side, sample.features[sample.side]
+        sample.latent = self.sample_shape(sample.coords, cond, side, sample.request.shape, sample.noise, progress)
+
+    def _paint(self, sample: Sample) -> PipelineResult:
+        """The stages from the shape on."""
+        request, features, coords, notes = sample.request, sample.features, sample.coords, sample.notes
+        painter, cond = sample.side, features[sample.side]
+        if sample.side == 512 and request.may_stand_in:
             painter, note = self._painter()
-            notes += [note] if note else []
+            notes += (note,) if note else ()
             if painter == 1024 and len(coords) <= self._room(1024, features, ("tex",)):
                 cond = features[1024]  # what that model knows, unless the image's keys alone are too large
-        texture = self.sample_texture(shape, coords, cond, painter, request.texture, noise, parts["texture"])
-        kind = "512" if resolution == 512 else request.pipeline_type
-        latents = Latents(on_cpu(coords), on_cpu(shape), on_cpu(texture), resolution, kind)
-        return self._decode(latents, tuple(notes), parts["decode"])
+        texture = self.sample_texture(
+            sample.latent, coords, cond, painter, request.texture, sample.noise, sample.parts["texture"]
+        )
+        kind = "512" if sample.resolution == 512 else request.pipeline_type
+        latents = Latents(on_cpu(coords), on_cpu(sample.latent), on_cpu(texture), sample.resolution, kind)
+        return self._decode(latents, notes, sample.parts["decode"])
 
     def _painter(self) -> tuple[int, str]:
         """The side of the model that paints a run which was lowered to 512, and a note where it is another's.
@@ -479,29 +557,3 @@ class Pipeline:
             "use it, or choose a lower resolution.",
             memory=planned.total / GB,
         )
-
-
-def course(request: Request) -> tuple[str, ...]:
-    """The networks of a run in the order in which it uses them."""
-    shapes = ("shape_slat_flow_model_512", "shape_slat_decoder", "shape_slat_flow_model_1024")
-    side = 512 if request.pipeline_type == "512" else 1024
-    return (
-        IMAGE_MODEL,
-        "sparse_structure_flow_model",
-        "sparse_structure_decoder",
-        *(shapes if request.is_cascade else (f"shape_slat_flow_model_{side}",)),
-        f"tex_slat_flow_model_{side}",
-        "shape_slat_decoder",
-        "tex_slat_decoder",
-    )
-
-
-class Noise:
-    """Standard normal numbers, always drawn on the CPU, so that a seed means the same on every device."""
-
-    def __init__(self, seed: int, device: torch.device) -> None:
-        self._generator = torch.Generator("cpu").manual_seed(seed)
-        self._device = device
-
-    def __call__(self, *shape: int) -> Tensor:
-        return torch.randn(shape, generator=self._generator).to(self._device)

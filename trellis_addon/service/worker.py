@@ -224,9 +224,11 @@ class Workers:
     ) -> JsonObject:
         settings = record.settings
         seed = result_seed(record.seed, index)
-        progress = Progress(
-            lambda stage, fraction: self._tasks.report(record, index, stage, fraction), record.stopped.is_set, seat
-        )
+        # Where several devices work, each takes results of its own; a suspect's are made one by one.
+        together = len(self._stations) == 1 and not record.is_suspect
+        following = self._turns.following(record) if together else []
+        siblings = {result_seed(record.seed, other): self._progress(record, other) for other in following}
+        progress = self._progress(record, index, seat, siblings)
         began = time.monotonic()
         picture = image.rgba if image is not None else None
         made = engine.generate(picture, settings, seed, progress, latents=self._latents(record))
@@ -246,6 +248,14 @@ class Workers:
         if made.latents is not None and (kept := self._keep_latents(made.latents, ttl)) is not None:
             item["latents"] = {"uuid": kept.uuid, "url": kept.url_path}
         return item
+
+    def _progress(
+        self, record: TaskRecord, index: int, seat: Seat | None = None, siblings: dict[int, Progress] | None = None
+    ) -> Progress:
+        def report(stage: str, fraction: float) -> None:
+            self._tasks.report(record, index, stage, fraction)
+
+        return Progress(report, record.stopped.is_set, seat, siblings)
 
     def _keep_latents(self, latents: bytes, ttl: float) -> StoredFile | None:
         """What a result was decoded from; None where the disk is full: the result itself is there."""

@@ -1,0 +1,52 @@
+"""The command for the day there is a card, on the processor and at small sizes: it must not fail on that day."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("safetensors")
+
+from conftest import ROOT, run_python
+
+from benchmarks import gpu
+
+TINY = ("--device", "cpu", "--tiny")
+PATHS = os.pathsep.join(filter(None, sys.path))
+
+
+@pytest.mark.once
+def test_it_measures_line_by_line_and_keeps_all_of_it(tmp_path: Path) -> None:
+    """Without the asset and the fixtures, which have tests of their own and take seconds."""
+    told = tmp_path / "gpu.json"
+    parts = ("passes", "backends", "precision")
+    script = str(ROOT / "benchmarks" / "gpu.py")
+    done = run_python(script, *TINY, "--json", str(told), "--only", *parts, PYTHONPATH=PATHS, OMP_NUM_THREADS="1")
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads(told.read_text(encoding="utf-8"))
+    assert found["computes in"] == "float32" and list(found["parts"]) == list(parts)
+    rows = {part: found["parts"][part]["found"] for part in parts}
+    assert all(not found["parts"][part]["broken off"] for part in parts)
+    assert [row["tokens"] for row in rows["passes"] if "ms" in row] == [60, 120]
+    assert sum("kernel" in row for row in rows["passes"]) == 2 * gpu.KERNELS
+    flash = [row for row in rows["backends"] if row["backend"] == "FLASH_ATTENTION"]
+    assert len(flash) == 2 and all(row["error"] < 1e-5 for row in flash)
+    off = {row["torso"]: row["relative error"] for row in rows["precision"]}
+    assert off["float32"] == 0 < off["float16"] < off["bfloat16"] < 0.05
+    lines = done.stdout.splitlines()
+    assert any("FLASH_ATTENTION" in line for line in lines)
+
+
+def test_a_part_that_takes_too_long_is_broken_off(capfd: pytest.CaptureFixture[str]) -> None:
+    found = gpu.measure_apart("precision", list(TINY), 0.05)
+    assert "were over" in found["broken off"] and found["found"] == []
+    assert "BROKEN OFF" in capfd.readouterr().out
+
+
+def test_all_parts_together_stay_under_eight_minutes() -> None:
+    assert sum(limit for _, limit in gpu.PARTS.values()) < 480
