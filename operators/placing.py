@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import bpy
 
@@ -93,7 +93,7 @@ def select_cards(context: bpy.types.Context, uuids: Iterable[str]) -> None:
     context.view_layer.objects.active = cards[0]
 
 
-def _filing() -> dict[str, str]:
+def _filing() -> dict[str, Any]:
     """What the preferences say of the collection, the catalog and the library of new assets."""
     stored = preferences()
     if stored is None:

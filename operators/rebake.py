@@ -1,19 +1,20 @@
-"""Remesh and rebake what is selected into one clean asset."""
+"""Remesh and rebake what is selected into one clean asset, and the packages that it takes."""
 
 from __future__ import annotations
 
-import importlib.util
-import os
-import sys
+import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import bpy
-from bpy.props import EnumProperty, IntProperty
+from bpy.app.translations import pgettext_iface
+from bpy.props import BoolProperty, EnumProperty, IntProperty
 
+from ..addon.loaded import loaded
 from ..trellis_addon.core.errors import TrellisError
-from ..trellis_addon.runtime.child import local_python
+from ..trellis_addon.core.sizes import size_words
 from ..trellis_addon.scene.words import translate
+from .mixin import Mixin
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,65 +22,130 @@ if TYPE_CHECKING:
     from ..trellis_addon.core.progress import Progress
     from ..trellis_addon.jobs.job import Asset
 
+_HAVE_SURFACES = ("MESH", "CURVE", "SURFACE", "FONT", "META")
+# With the numbers that Blender keeps them by: what is added has a new one, wherever it stands.
+_RESOLUTIONS = {"128": 4, "256": 0, "512": 1, "1024": 2, "1536": 3}
+_TEXTURE_SIZES = {"512": 3, "1024": 0, "2048": 1, "4096": 2, "8192": 4}
+_NORMAL_MAPS = {"AUTO": None, "ON": True, "OFF": False}
+
 
 class TRELLIS2_OT_rebake(bpy.types.Operator):
-    """Make one clean, textured asset of the selected objects; they stay as they are"""
+    """Make one clean, textured asset of the selected objects as they look, in their place"""
 
     bl_idname = "trellis2.rebake"
-    bl_label = "Remesh and Rebake Selected"
+    bl_label = "Remesh and Rebake"
     bl_options = {"REGISTER"}  # the scene changes later, in an undo step of its own
 
     resolution: EnumProperty(
         name="Resolution",
         description="Voxels along the longest side",
-        items=[("256", "256", "", 0), ("512", "512", "", 1), ("1024", "1024", "", 2), ("1536", "1536", "", 3)],
-        default="1024",
+        items=[(size, size, "", "", number) for size, number in _RESOLUTIONS.items()],
+        default="512",
     )
     texture_size: EnumProperty(
         name="Texture Size",
         description="Texels along each side of the textures",
-        items=[("1024", "1024", "", 0), ("2048", "2048", "", 1), ("4096", "4096", "", 2)],
+        items=[(size, size, "", "", number) for size, number in _TEXTURE_SIZES.items()],
         default="2048",
     )
     faces: IntProperty(
-        name="Triangles", description="The most triangles of the result", default=100_000, min=1000, max=1_000_000
+        name="Triangles",
+        description="The most triangles of the result",
+        default=50_000,
+        min=100,
+        max=5_000_000,
+        soft_max=1_000_000,
+        step=10_000,
+    )
+    solidity: EnumProperty(
+        name="Parts",
+        description="What becomes of parts that are not closed",
+        items=[
+            ("automatic", "Automatic", "Close what is meant to be solid, and keep what is truly open as sheets", "", 0),
+            ("solid", "Solid", "Close every part", "", 1),
+            ("sheets", "Sheets", "Keep every open part open: cloth, leaves, paper", "", 2),
+        ],
+    )
+    remesh: BoolProperty(
+        name="Remesh",
+        description="Build the surface anew; without it, it is cleaned and keeps its triangles",
+        default=True,
+    )
+    normal_map: EnumProperty(
+        name="Normal Map",
+        description="Whether fine detail of the surface is kept in a normal map",
+        items=[
+            ("AUTO", "Where It Helps", "Where it brings the shading nearer to the source's", "", 0),
+            ("ON", "Always", "", "", 1),
+            ("OFF", "Never", "", "", 2),
+        ],
+    )
+    texture_format: EnumProperty(
+        name="Texture Format",
+        description="File format of the textures inside the GLB",
+        items=[("webp", "Small", "WebP", "", 0), ("png", "PNG", "Larger, and every program reads it", "", 1)],
+    )
+    source: EnumProperty(
+        name="Source",
+        description="What becomes of the selected objects once the new one is there",
+        items=[
+            ("HIDE", "Hide", "Hide them, in renders too; undo, or Show Hidden Objects, brings them back", "", 0),
+            ("KEEP", "Keep", "Leave them where they are", "", 1),
+        ],
     )
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        if not any(obj.type == "MESH" for obj in context.selected_objects):
+        if not any(obj.type in _HAVE_SURFACES or obj.is_instancer for obj in context.selected_objects):
             cls.poll_message_set("Select at least one mesh object")
-            return False
-        python = local_python()
-        is_there = (
-            os.path.isfile(python) if python != sys.executable else importlib.util.find_spec("fast_simplification")
-        )
-        if not is_there:
-            cls.poll_message_set("Enter the Python of the local backend in the extension's preferences")
             return False
         return True
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        return context.window_manager.invoke_props_dialog(self)
+        from ..trellis_addon.runtime.child import has_finishing
+
+        if not has_finishing():  # what it is to be asked for comes first
+            bpy.ops.trellis2.finishing_install("INVOKE_DEFAULT")
+            return {"CANCELLED"}
+        return context.window_manager.invoke_props_dialog(self, width=340, confirm_text=pgettext_iface(self.bl_label))
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout = self.layout
+        layout.use_property_split = True
+        layout.use_property_decorate = False
+        for name in ("resolution", "texture_size", "faces"):
+            layout.prop(self, name)
+        layout.row().prop(self, "solidity", expand=True)
+        layout.prop(self, "remesh")
+        layout.prop(self, "normal_map")
+        layout.prop(self, "texture_format")
+        layout.row().prop(self, "source", expand=True)
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         from ..trellis_addon.images import clean_name
-        from ..trellis_addon.scene.asset import rebuilding
+        from ..trellis_addon.scene.rebaking import rebuilding
         from ..trellis_addon.scene.session import arrival
         from ..trellis_addon.scene.target import SESSION, Target
-        from ..trellis_addon.task.task import new_uuid
 
         objects = list(context.selected_objects)
-        name = clean_name(f"{(context.active_object or objects[0]).name} Rebuilt")
-        folder = Path(bpy.app.tempdir)  # which Blender removes when it ends
-        source, rebuilt = (folder / f"{new_uuid()}.glb" for _ in range(2))
+        active = context.active_object
+        name = clean_name(f"{(active if active in objects else objects[0]).name} Rebuilt")
+        folder = Path(tempfile.mkdtemp(dir=bpy.app.tempdir))  # which Blender removes when it ends
+        program, options = bpy.app.binary_path, self._options()
         try:
-            place = rebuilding.export_selection(objects, source)
-            target = Target(context.scene.name, bpy.data.filepath, place, None, SESSION)
-            sizes = {"resolution": int(self.resolution), "texture_size": int(self.texture_size), "faces": self.faces}
+            copies = rebuilding.save_objects(objects, folder)
+            target = Target(
+                context.scene.name,
+                bpy.data.filepath,
+                (0.0, 0.0, 0.0),
+                None,
+                SESSION,
+                sources=tuple(obj.session_uid for obj in objects),
+                hides_sources=self.source == "HIDE",
+            )
 
             def make(progress: Progress, report: Callable[[str], None]) -> Asset:
-                return rebuilding.rebuilt_asset(source, rebuilt, name, progress, **sizes)
+                return rebuilding.rebuilt_asset(copies, name, progress, program, **options)
 
             arrival.run(name, make, target)
         except TrellisError as error:
@@ -87,17 +153,109 @@ class TRELLIS2_OT_rebake(bpy.types.Operator):
             return {"CANCELLED"}
         return {"FINISHED"}
 
+    def _options(self) -> dict[str, Any]:
+        return {
+            "resolution": int(self.resolution),
+            "texture_size": int(self.texture_size),
+            "faces": self.faces,
+            "solidity": self.solidity,
+            "remesh": self.remesh,
+            "normal_map": _NORMAL_MAPS[self.normal_map],
+            "texture_format": self.texture_format,
+        }
+
+
+class _Packages(Mixin):
+    """What the buttons for the packages share."""
+
+    bl_options = {"INTERNAL"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        work = loaded("scene.setup.local_work")
+        if work is not None and work.is_running():
+            cls.poll_message_set("Something is being done already: wait, or cancel it")
+            return False
+        return True
+
+
+class TRELLIS2_OT_finishing_install(_Packages, bpy.types.Operator):
+    """Download what Remesh and Rebake needs, without PyTorch, into a folder of its own beside Blender"""
+
+    bl_idname = "trellis2.finishing_install"
+    bl_label = "Get Packages"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        if not super().poll(context):
+            return False
+        if not bpy.app.online_access:
+            cls.poll_message_set("Online access is off: switch it on in Preferences > System")
+            return False
+        return True
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        from ..trellis_addon.scene.setup import finishing_setup
+
+        found = finishing_setup.look()
+        if found.obstacle:
+            self.report({"ERROR"}, translate(found.obstacle))
+            return {"CANCELLED"}
+        text = pgettext_iface("{download} are downloaded once and take {disk} of disk; nothing goes into Blender")
+        return context.window_manager.invoke_confirm(
+            self,
+            event,
+            title=pgettext_iface("Get the Packages of Remesh and Rebake?"),
+            message=text.format(download=size_words(found.download), disk=size_words(found.disk)),
+            confirm_text=pgettext_iface("Download"),
+        )
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        from ..trellis_addon.scene.setup import finishing_setup
+
+        try:
+            finishing_setup.install(allow_network=bpy.app.online_access)
+        except TrellisError as error:
+            self.report({"ERROR"}, translate(error))
+            return {"CANCELLED"}
+        return {"FINISHED"}
+
+
+class TRELLIS2_OT_finishing_remove(_Packages, bpy.types.Operator):
+    """Delete the packages of Remesh and Rebake; they can be downloaded again"""
+
+    bl_idname = "trellis2.finishing_remove"
+    bl_label = "Remove Packages"
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        return context.window_manager.invoke_confirm(self, event)
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        from ..trellis_addon.scene.setup import finishing_setup
+
+        try:
+            finishing_setup.remove()
+        except TrellisError as error:
+            self.report({"ERROR"}, translate(error))
+            return {"CANCELLED"}
+        return {"FINISHED"}
+
+
+_classes = (TRELLIS2_OT_rebake, TRELLIS2_OT_finishing_install, TRELLIS2_OT_finishing_remove)
+
 
 def _in_menu(self: bpy.types.Menu, context: bpy.types.Context) -> None:
     self.layout.separator()
-    self.layout.operator("trellis2.rebake")
+    self.layout.operator("trellis2.rebake", text="Remesh and Rebake...")
 
 
 def register() -> None:
-    bpy.utils.register_class(TRELLIS2_OT_rebake)
+    for cls in _classes:
+        bpy.utils.register_class(cls)
     bpy.types.VIEW3D_MT_object_convert.append(_in_menu)
 
 
 def unregister() -> None:
     bpy.types.VIEW3D_MT_object_convert.remove(_in_menu)
-    bpy.utils.unregister_class(TRELLIS2_OT_rebake)
+    for cls in reversed(_classes):
+        bpy.utils.unregister_class(cls)

@@ -5,6 +5,7 @@ picture          the picture in it, and how it will be cut out
 presets          settings under a name
 job_panels       the queue of this session, and the history
 asset_panel      the selected asset
+rebake           Remesh and Rebake, and its packages
 preferences      the page in the preferences
 local_setup      the local backend in it
 overlay          what is drawn over the cards in the viewport
@@ -25,6 +26,7 @@ from . import (
     picture,
     preferences,
     presets,
+    rebake,
     thumbnails,
 )
 
@@ -37,6 +39,7 @@ _modules = (
     panels,
     job_panels,
     asset_panel,
+    rebake,
     overlay,
     marking_overlay,
     mask_painting,

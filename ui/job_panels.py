@@ -70,6 +70,10 @@ STAGES = {
     "Building the mesh": "Building the Mesh",
     "Decoding": "Decoding",
     "Writing the file": "Writing the File",
+    # remeshing and rebaking
+    "Reading the objects": "Reading the Objects",
+    "Baking procedural materials": "Baking Procedural Materials",
+    "Exporting": "Exporting",
     # finishing
     "voxels": "Making Voxels",
     "colours": "Reading Colours",

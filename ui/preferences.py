@@ -19,7 +19,7 @@ from ..addon.service_answers import answer_of
 from ..addon.variables import DATA_FOLDER
 from ..trellis_addon.core.keys import has_keyring
 from ..trellis_addon.scene.words import translate
-from . import local_setup
+from . import local_setup, rebake
 
 KEY_SITE = "https://runware.ai/"  # where accounts and keys are made
 
@@ -30,6 +30,7 @@ class TRELLIS2_AP_preferences(Preferences, bpy.types.AddonPreferences):
     def draw(self, context: bpy.types.Context) -> None:
         self.layout.row().prop(self, "page", expand=True)
         if self.page == "LOCAL":
+            rebake.draw_packages(self.layout.box().column(), context)
             local_setup.draw(self.layout, self, context)
             return
         pages = {

@@ -23,9 +23,9 @@ from weights_mirror import Mirror, serving
 from trellis_addon.core.errors import Cancelled, EngineError, OfflineError
 from trellis_addon.core.progress import Progress
 from trellis_addon.core.version import VERSION
+from trellis_addon.local.environment import fetching, lock, plan, virtual
 from trellis_addon.local.environment import index as index_module
 from trellis_addon.local.environment import install as installing
-from trellis_addon.local.environment import lock, plan, virtual
 from trellis_addon.local.environment.install import Plan, ensure_code, install, is_outdated, make_plan
 from trellis_addon.local.environment.python import find_python
 from trellis_addon.local.environment.remove import remove, size_of
@@ -478,8 +478,9 @@ def test_the_disk_is_looked_at_again_with_the_real_sizes(
     index: Mirror, machine: Machine, chosen: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = make_plan(chosen, machine)
-    monkeypatch.setattr(installing, "free_disk", lambda path: 60 * 2**20 if "disk" in str(path) else 0)
-    monkeypatch.setattr(installing, "unpacked_bytes", lambda wanted, build: 10**9)
+    for module in (installing, fetching):
+        monkeypatch.setattr(module, "free_disk", lambda path: 60 * 2**20 if "disk" in str(path) else 0)
+    monkeypatch.setattr(fetching, "unpacked_bytes", lambda wanted, build: 10**9)
     with pytest.raises(EngineError, match="63 MB are free"):
         install(made)
     assert not (tmp_path / "disk").exists() and not index.asked(TORCH)

@@ -40,34 +40,62 @@ def pile(extension: ModuleType) -> Iterator[list[object]]:  # noqa: F811
 
 def test_a_pile_becomes_one_closed_asset_in_its_place(pile: list[object]) -> None:
     scene = part("trellis_addon.scene")
-    obj = scene.rebake(pile, resolution=160, texture_size=1024, faces=5000)
+    obj = scene.rebake(pile, resolution=160, texture_size=1024, faces=5000, normal_map=False)
     assert obj.location[:] == pytest.approx((4.0, 2.0, 0.0), abs=0.01)
     assert obj.dimensions[:] == pytest.approx((1.0, 1.0, 1.4), abs=0.01)
     found = scene.measure(obj).surface
-    assert found.triangles <= 5050 and found.components == 1, "what is inside of the box is gone"
+    assert found.triangles <= 5000 and found.components == 1, "what is inside of the box is gone"
     assert found.open_edges == found.non_manifold_edges == 0
     assert len(obj.data.materials) == 1 and {"Box", "Ball"} <= set(bpy.data.objects.keys())
+    assert not any(source.hide_get() or source.hide_render for source in pile)  # type: ignore[attr-defined]
 
 
-def test_the_operator_says_what_it_needs(extension: ModuleType, pile: list[object]) -> None:  # noqa: F811
+def test_the_operator_leaves_the_new_one_selected_in_the_place_of_the_old(
+    extension: ModuleType,  # noqa: F811
+    pile: list[object],
+) -> None:
     bpy.ops.object.select_all(action="DESELECT")
     assert not bpy.ops.trellis2.rebake.poll()
-    pile[0].select_set(True)  # type: ignore[attr-defined]
-    assert bpy.ops.trellis2.rebake(resolution="256", texture_size="1024", faces=2000) == {"FINISHED"}
-    rebuilt = bpy.data.objects["Ball Rebuilt"]  # named after the active one
-    assert rebuilt.dimensions.x == pytest.approx(1.0, abs=0.01)
+    box, ball = pile
+    box.select_set(True)  # type: ignore[attr-defined]
+    options = {"resolution": "128", "texture_size": "512", "faces": 100, "normal_map": "OFF"}
+    assert bpy.ops.trellis2.rebake(**options) == {"FINISHED"}
+    rebuilt = bpy.data.objects["Box Rebuilt"]
+    assert rebuilt.dimensions.x == pytest.approx(1.0, abs=0.02) and len(rebuilt.data.loop_triangles) <= 100
+    assert rebuilt.location[:] == pytest.approx((4.0, 2.0, 0.0), abs=0.02)
+    assert box.hide_get() and box.hide_render and not ball.hide_get()  # type: ignore[attr-defined]
+    assert bpy.context.selected_objects == [rebuilt] and bpy.context.active_object == rebuilt
+    known = part("trellis_addon.scene").read_provenance(rebuilt)
+    assert known["engine"] == "trellis2:rebuild@1" and known["settings"]["faces"] == 100
 
 
-def test_a_python_that_is_not_there_is_told(
+def test_what_was_selected_since_stays_so(extension: ModuleType, pile: list[object]) -> None:  # noqa: F811
+    take_place_of = part("trellis_addon.scene.place.succession").take_place_of
+    box, ball = pile
+    other = bpy.data.objects.new("other", None)
+    bpy.context.collection.objects.link(other)
+    bpy.ops.object.select_all(action="DESELECT")
+    other.select_set(True)
+    take_place_of(bpy.context.scene, [ball], {box.session_uid}, is_hiding=True)  # type: ignore[attr-defined]
+    assert bpy.context.selected_objects == [other] and box.hide_get()  # type: ignore[attr-defined]
+
+
+def test_what_cannot_be_is_told_and_changes_nothing(
     pile: list[object],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("TRELLIS2_PYTHON", "/nowhere/python")
     scene, errors = part("trellis_addon.scene"), part("trellis_addon.core.errors")
     before = set(bpy.data.objects.keys())
-    with pytest.raises(errors.EngineError, match="/nowhere/python cannot be started"):
-        scene.rebake(pile)
     empty = bpy.data.objects.new("Empty", None)
     with pytest.raises(errors.InputError, match="no mesh"):
         scene.rebake([empty])
+    with pytest.raises(errors.InputError, match="solidity: hollow"):
+        scene.rebake(pile, solidity="hollow")
+    child = part("trellis_addon.runtime.child")
+    monkeypatch.setattr(child, "_FINISHING", ("no_such_package",))
+    with pytest.raises(errors.EngineError, match="press Get Packages"):
+        scene.rebake(pile)
+    monkeypatch.setenv("TRELLIS2_PYTHON", "/nowhere/python")
+    with pytest.raises(errors.EngineError, match="/nowhere/python cannot be started"):
+        scene.rebake(pile, resolution=64)
     assert set(bpy.data.objects.keys()) - {"Empty"} == before

@@ -19,8 +19,8 @@ from trellis_addon import scene as blender  # noqa: E402
 from trellis_addon.core.errors import TrellisError  # noqa: E402
 from trellis_addon.jobs.job import Asset  # noqa: E402
 from trellis_addon.scene import rework  # noqa: E402
-from trellis_addon.scene.asset import rebuilding  # noqa: E402
 from trellis_addon.scene.importing import placement  # noqa: E402
+from trellis_addon.scene.rebaking.copies import save_copies  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("clean")
 MODES = ("EDIT", "SCULPT", "VERTEX_PAINT", "WEIGHT_PAINT", "TEXTURE_PAINT")
@@ -141,7 +141,6 @@ def test_what_changes_its_mesh_is_done_or_refused(situation: str, glb: Path, tmp
     for change in (
         lambda obj: blender.set_height(obj, 3.0),
         lambda obj: rework.replace([obj], Asset.from_file(glb)),
-        lambda obj: rebuilding.export_selection([obj], tmp_path / "sent.glb"),
     ):
         bpy.ops.wm.read_homefile(use_empty=True)
         obj = SITUATIONS[situation](glb)
@@ -153,6 +152,19 @@ def test_what_changes_its_mesh_is_done_or_refused(situation: str, glb: Path, tmp
             change(obj)
         sentence(caught.value)
         assert obj.data == before and placement.world_bounds(obj)[1].z == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("situation", SITUATIONS)
+def test_copies_show_it_as_it_is_now(situation: str, glb: Path, tmp_path: Path) -> None:
+    obj = SITUATIONS[situation](glb)
+    mode, triangles = obj.mode, 48 if obj.data.is_editmode else 12
+    save_copies([obj], tmp_path / "copies.blend")
+    assert obj.mode == mode
+    with bpy.data.libraries.load(str(tmp_path / "copies.blend")) as (there, into):
+        into.meshes = list(there.meshes)
+    for mesh in into.meshes:
+        mesh.calc_loop_triangles()
+    assert [len(mesh.loop_triangles) for mesh in into.meshes] == [triangles]
 
 
 @pytest.mark.parametrize("situation", SITUATIONS)

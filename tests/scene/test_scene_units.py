@@ -11,6 +11,7 @@ from test_extension import extension, part  # noqa: F401  (a fixture)
 
 bpy = pytest.importorskip("bpy")
 
+from rebaking_tools import sent  # noqa: E402
 from test_glb_check import simple  # noqa: E402
 from test_scene import write  # noqa: E402
 
@@ -18,7 +19,6 @@ from trellis_addon import scene as blender  # noqa: E402
 from trellis_addon.formats.glb.check import check_glb, split_glb  # noqa: E402
 from trellis_addon.jobs.job import Asset  # noqa: E402
 from trellis_addon.scene import rework  # noqa: E402
-from trellis_addon.scene.asset import rebuilding  # noqa: E402
 from trellis_addon.scene.place import placeholder  # noqa: E402
 from trellis_addon.scene.rules import units  # noqa: E402
 
@@ -86,17 +86,15 @@ def test_what_is_made_again_keeps_its_size(glb: Path) -> None:
     assert metres(obj, scene) == pytest.approx(1.8, rel=1e-5)
 
 
-@pytest.mark.parametrize("scale", [1.0, 0.01])
-def test_what_is_sent_to_be_rebuilt_comes_back_in_its_size(scale: float, glb: Path, tmp_path: Path) -> None:
-    scene = scene_in(scale)
-    obj = blender.import_asset(glb, height=1.8, location=(3 / scale, 0, 0))
-    path = tmp_path / "sent.glb"
-    place = rebuilding.export_selection([obj], path)
+def test_what_is_sent_to_be_rebuilt_comes_back_in_its_size_and_place(glb: Path, tmp_path: Path) -> None:
+    scene = scene_in(0.01)
+    obj = blender.import_asset(glb, height=1.8, location=(300, 0, 0))
+    path = sent([obj], tmp_path)
     check_glb(path.read_bytes())
     assert len(split_glb(path.read_bytes())[0]["scenes"]) == 1
-    back = blender.import_asset(path, height=None, location=place)
+    back = blender.import_asset(path, height=None, keeps_place=True)
     assert metres(back, scene) == pytest.approx(1.8, rel=1e-5)
-    assert tuple(back.location) == pytest.approx((3 / scale, 0, 0), rel=1e-5)
+    assert tuple(back.location) == pytest.approx((300, 0, 0), rel=1e-5)
 
 
 def test_cards_are_as_tall_as_their_assets() -> None:

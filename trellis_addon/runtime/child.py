@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import subprocess
 import sys
@@ -16,9 +17,10 @@ from ..core.messages import message, reason_of
 from ..core.processes import end, start
 from ..core.progress import Progress
 from .device_variables import device_variables
-from .layout import local_folder
+from .layout import PackagesFolder, finishing_folder, local_folder
 
 _ENTRY = ("trellis_addon", "runtime", "entry.py")
+_FINISHING = ("array_api_compat", "fast_simplification", "scipy", "warp")  # what finishing imports besides
 _LOOK = 0.1  # seconds between two looks at whether a child is to stop
 
 
@@ -34,17 +36,42 @@ def local_python() -> str:
     return str(folder.python) if folder.is_installed else sys.executable
 
 
-def start_child(module: str, arguments: list[str], *, is_local: bool = False, **streams: Any) -> subprocess.Popen[str]:
+def has_finishing() -> bool:
+    """Whether there is a Python with all that finishing needs: the local backend's, or this one."""
+    return (
+        local_python() != sys.executable
+        or finishing_folder().is_installed
+        or all(importlib.util.find_spec(name) for name in _FINISHING)
+    )
+
+
+def finishing_packages() -> PackagesFolder | None:
+    """The folder of packages that a process which finishes needs besides its Python; None where that has them all.
+
+    That Python is the local backend's, or this one. Raises `EngineError` where nobody has got them yet.
+    """
+    if not has_finishing():
+        raise EngineError(
+            "Remesh and Rebake needs packages that are not here yet: press Get Packages beside it, or install the "
+            "local backend."
+        )
+    folder = finishing_folder()
+    return folder if local_python() == sys.executable and folder.is_installed else None
+
+
+def start_child(
+    module: str, arguments: list[str], *, is_local: bool = False, packages: PackagesFolder | None = None, **streams: Any
+) -> subprocess.Popen[str]:
     """Start `main(arguments)` of a module of this package (".cli") in a process of its own; text streams.
 
-    `is_local` takes the local backend's Python, which has packages of its own. Where that is the installed one, the
-    library's code is run from its folder as well, and whatever the process writes on its own account lies there. Its
-    environment says how PyTorch is to use the device, should it load it (`device_variables`).
-    Raises `EngineError` where that Python cannot be started.
+    `is_local` takes the local backend's Python, which has packages of its own, `packages` this one with what lies
+    there besides. Where one of them is an installation of ours, the library's code is run from its folder as well, and
+    whatever the process writes on its own account lies there. Its environment says how PyTorch is to use the device,
+    should it load it (`device_variables`). Raises `EngineError` where that Python cannot be started.
     """
-    python = local_python() if is_local else sys.executable
-    folder = local_folder()
-    is_installed = is_local and not configuration().python and python == str(folder.python)
+    python = local_python() if is_local and packages is None else sys.executable
+    folder = packages or local_folder()
+    is_installed = packages is not None or (is_local and not configuration().python and python == str(folder.python))
     # in UTF-8 whatever the machine's code page is; the variable for it would not be read
     command = [python, "-I", "-X", "utf8"]
     if is_installed:
@@ -54,6 +81,8 @@ def start_child(module: str, arguments: list[str], *, is_local: bool = False, **
         paths = [str(code)]
         command += ["-X", f"pycache_prefix={folder.pycache}"]
         streams["env"] = folder.environment(streams.get("env"))
+        if packages is not None:
+            paths += filter(None, sys.path)
     else:
         streams.setdefault("env", dict(configuration().variables))  # with what was chosen in this process
         code = PACKAGE.parent
@@ -61,29 +90,71 @@ def start_child(module: str, arguments: list[str], *, is_local: bool = False, **
         if python == sys.executable:
             paths = [*filter(None, sys.path), *paths]
     streams["env"] = {**streams["env"], **device_variables(streams["env"])}
-    entry = str(code.joinpath(*_ENTRY))
+    first = [] if packages is None else [str(packages.env)]
+    told = json.dumps([paths, module, arguments, is_installed, first])
+    return _start([*command, str(code.joinpath(*_ENTRY)), told], streams)
+
+
+def start_blender(program: str, module: str, arguments: list[str], **streams: Any) -> subprocess.Popen[str]:
+    """Start `main(arguments)` of a module of this package in a Blender without a window, with the factory's settings.
+
+    `program` is Blender's, or "" where Blender is a module of this Python. Raises `EngineError` as `start_child` does.
+    """
+    if not program:
+        return start_child(module, arguments, **streams)
+    told = json.dumps([[*filter(None, sys.path), str(PACKAGE.parent)], module, arguments, False, []])
+    streams.setdefault("env", dict(configuration().variables))
+    command = [program, "--background", "--factory-startup", "-noaudio", "--python-exit-code", "1"]
+    return _start([*command, "--python", str(PACKAGE.parent.joinpath(*_ENTRY)), "--", told], streams)
+
+
+def _start(command: list[str], streams: dict[str, Any]) -> subprocess.Popen[str]:
     try:
-        return start([*command, entry, json.dumps([paths, module, arguments, is_installed])], **streams)
+        return start(command, **streams)
     except OSError as error:
         raise EngineError(
             "{python} cannot be started ({reason}); choose the Python of the local backend in the preferences, or "
             "by the variable {variable}.",
-            python=python,
+            python=command[0],
             reason=reason_of(error),
             variable=PYTHON_VARIABLE,
         ) from error
 
 
 def run_child(
-    module: str, arguments: list[str], check: Callable[[], None], tell: Callable[[str, float], None] | None = None
+    module: str,
+    arguments: list[str],
+    check: Callable[[], None],
+    tell: Callable[[str, float], None] | None = None,
+    *,
+    packages: PackagesFolder | None = None,
 ) -> str:
-    """`start_child` in the local backend's Python, and wait for its end: what it complained of if it failed, else "".
+    """`start_child` in the local backend's Python, or in this one with `packages`, and wait for its end: what it
+    complained of if it failed, else "".
 
     `check` is called all the while; what it raises ends the process. `tell` hears a stage and how much is done (0..1)
     of a process that reports to its parent (`parent_progress`). Raises `EngineError` as `start_child` does.
     """
-    streams = {"stdout": subprocess.DEVNULL if tell is None else subprocess.PIPE, "stderr": subprocess.PIPE}
-    child = start_child(module, arguments, is_local=True, **streams)
+    child = start_child(module, arguments, is_local=True, packages=packages, **_heard(tell))
+    return _wait(child, check, tell)
+
+
+def run_blender(
+    program: str,
+    module: str,
+    arguments: list[str],
+    check: Callable[[], None],
+    tell: Callable[[str, float], None] | None = None,
+) -> str:
+    """`start_blender`, and wait for its end as `run_child` does."""
+    return _wait(start_blender(program, module, arguments, **_heard(tell)), check, tell)
+
+
+def _heard(tell: Callable[[str, float], None] | None) -> dict[str, Any]:
+    return {"stdout": subprocess.DEVNULL if tell is None else subprocess.PIPE, "stderr": subprocess.PIPE}
+
+
+def _wait(child: subprocess.Popen[str], check: Callable[[], None], tell: Callable[[str, float], None] | None) -> str:
     told: list[tuple[str, float]] = []  # the last one, until it is handed on
     if child.stdout is not None:
         # read here, and not by `communicate`, which hands it out at the end

@@ -202,6 +202,24 @@ class LocalFolder:
         )
 
 
+class PackagesFolder(LocalFolder):
+    """A folder of packages for a Python that is there already, the one that runs here: `env` goes on its path."""
+
+    @property
+    def python(self) -> Path:
+        return Path(sys.executable)
+
+    @property
+    def is_installed(self) -> bool:
+        state = self.state()
+        return state is not None and state.complete and self.env.is_dir()
+
+
+def finishing_folder() -> PackagesFolder:
+    """The folder of what finishing needs, in the data folder: one for each version of Python, as Blenders have."""
+    return PackagesFolder(default_folder() / "finishing" / f"{sys.version_info[0]}.{sys.version_info[1]}")
+
+
 def local_folder() -> LocalFolder:
     """The folder in use: what `TRELLIS2_LOCAL` names, or `local` in the data folder."""
     named = configuration().local

@@ -18,7 +18,7 @@ from ..core.errors import EngineError
 from ..core.files import discard
 from ..core.folders import PACKAGE
 from ..core.locks import take_lock
-from .layout import LOCK_FILE, LocalFolder
+from .layout import LOCK_FILE, LocalFolder, PackagesFolder
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,13 @@ def running(folder: LocalFolder) -> list[Running]:
 
 def demand_idle(folder: LocalFolder, what: str) -> None:
     """Raise `EngineError` while something runs from the folder; `what` then is what cannot be done."""
-    if found := running(folder):
+    if (found := running(folder)) and isinstance(folder, PackagesFolder):
+        raise EngineError(
+            "A process ({process}) is working with these packages; wait until it is done, then {what}.",
+            process=found[0].pid,
+            what=what,
+        )
+    if found:
         raise EngineError(
             "The worker is running (process {process}); stop it, then {what}.", process=found[0].pid, what=what
         )

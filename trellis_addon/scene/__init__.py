@@ -23,6 +23,7 @@ device           the device that a local generation would run on
 
 place            where an asset comes to stand, and what stands there until it comes
 importing        from a GLB to one clean object
+rebaking         objects as they look become one clean asset
 asset            what can be done with it afterwards
 setup            what the preferences show and do about this machine
 
@@ -48,11 +49,11 @@ if TYPE_CHECKING:
     from .asset.library import lay_out_grid, mark_asset, save_to_library
     from .asset.lods import lods_of, make_lods, remove_lods
     from .asset.orientation import apply_transform, drop_to_ground, set_front, set_origin, turn
-    from .asset.rebuilding import rebake
     from .asset.statistics import Statistics, measure, recall, remember
     from .asset.texture_size import shrink_textures
     from .importing.importer import import_asset
     from .importing.provenance import fingerprints, read_provenance, settings_of
+    from .rebaking.rebuilding import rebake
     from .render import render_object
 
 _HOMES = {
@@ -77,7 +78,7 @@ _HOMES = {
     "mend": ".asset.contracts",
     "original_of": ".asset.export",
     "read_provenance": ".importing.provenance",
-    "rebake": ".asset.rebuilding",
+    "rebake": ".rebaking.rebuilding",
     "recall": ".asset.statistics",
     "remember": ".asset.statistics",
     "remove_lods": ".asset.lods",

@@ -22,6 +22,7 @@ from .asset.statistics import measure, measure_surface, read_mesh, remember
 from .importing.importer import give_collection, import_asset
 from .place import placeholder, waiting
 from .place.showing import join_local_views, open_home
+from .place.succession import take_place_of
 from .previews import picture_of
 from .queue import Generation, Make
 from .target import Target
@@ -82,6 +83,8 @@ def bring_in(generation: Generation) -> None:
         return
     is_rework = bool(waiting.find(generation.target.card))
     step = pgettext_iface("Rework {name}") if is_rework else pgettext_iface("Generate {name}")
+    if generation.target.sources:
+        step = pgettext_iface("Remesh and Rebake {name}")
     try:
         take(generation, range(len(generation.assets)), generation.target)
     except TrellisError as error:
@@ -150,6 +153,8 @@ def deliver(assets: Sequence[Asset], target: Target) -> list[bpy.types.Object]:
         made = rework.replace(marked, assets[0])
     else:
         made = _in_place_of(cards, assets, target) if cards else _at(assets, target)
+        if target.sources and target.scene is not None:
+            take_place_of(target.scene, made, target.sources, is_hiding=target.hides_sources)
     then = [partial(mark_delivered, assets), partial(join_local_views, made), *(partial(_measure, obj) for obj in made)]
     for done in then:
         try:
@@ -241,7 +246,15 @@ def _at(assets: Sequence[Asset], target: Target) -> list[bpy.types.Object]:
     with _all_or_none() as made:
         for asset in assets:
             here = (x, y, z)
-            made.append(import_asset(asset, height=target.height, location=here, scene=scene, parent_collection=parent))
+            obj = import_asset(
+                asset,
+                height=target.height,
+                location=here,
+                scene=scene,
+                parent_collection=parent,
+                keeps_place=bool(target.sources),
+            )
+            made.append(obj)
             made[-1].rotation_euler.z = target.turn
             x += made[-1].dimensions.x * 1.15
     return made

@@ -25,6 +25,8 @@ class Target:
     is needed; empty is the scene's own. `turn` is how far it is turned about Z, in radians.
     With a `catalog` the asset is marked and filed there; `library` is the folder of the asset library that it is
     saved to besides, empty is none but the file it is in.
+    `sources` are the objects that it is made of, by their session's numbers (`ID.session_uid`): it comes in their place
+    and is selected, if these were and nothing else has been since; with `hides_sources` they are hidden then.
     """
 
     scene_name: str
@@ -37,6 +39,8 @@ class Target:
     catalog: str = ""
     library: str = ""
     turn: float = 0.0
+    sources: tuple[int, ...] = ()
+    hides_sources: bool = False
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))
@@ -47,7 +51,8 @@ class Target:
             told = json.loads(text)
             known = {field.name for field in fields(cls)}  # another version may have written others
             values = {name: value for name, value in told.items() if name in known}
-            return cls(**{**values, "location": tuple(values["location"])})
+            more = {name: tuple(values[name]) for name in ("location", "sources") if name in values}
+            return cls(**{**values, **more})
         except (ValueError, TypeError, KeyError, AttributeError):
             return None
 

@@ -13,7 +13,12 @@ FOLDER = EXTENSION / "translations" / "sentences"
 CONTEXT = "TRELLIS.2"  # so that they are never taken for Blender's own words
 
 # The ids of engines -> words for people; another one is shown as it is.
-ENGINES = {DRAFT_MODEL: pgettext_n("Draft (relief)"), TRELLIS2_MODEL: "TRELLIS.2"}
+REBUILT = "trellis2:rebuild@1"  # what Remesh and Rebake has made, as its provenance has it
+ENGINES = {
+    DRAFT_MODEL: pgettext_n("Draft (relief)"),
+    TRELLIS2_MODEL: "TRELLIS.2",
+    REBUILT: pgettext_n("Remeshed and Rebaked"),
+}
 
 
 def engine_name(engine: str) -> str:

@@ -318,7 +318,7 @@ def run_selftest(weights: Path | None, progress: Progress, seconds: float = _SEL
     """What the self-test has measured in its own process, within a time; see `selftest`. Raises `Cancelled`."""
     from ...runtime.child import start_child
 
-    streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    streams: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     process = start_child(".local.doctor.selftest", [str(weights or "")], is_local=True, **streams)
     began, out, said = time.monotonic(), "", ""
     ended = ""

@@ -75,6 +75,9 @@ BUILDS: dict[tuple[str, str], dict[str, TorchBuild]] = {
     },
 }
 
+# What finishing alone needs: none of them.
+NO_TORCH = TorchBuild("finishing", "without PyTorch")
+
 
 def builds_for(machine: Machine) -> dict[str, TorchBuild]:
     """The builds that exist for a system, by key; empty where PyTorch serves it no longer."""

@@ -10,7 +10,7 @@ import contextlib
 import json
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,24 +21,24 @@ from ...core.errors import Cancelled, EngineError, OfflineError
 from ...core.files import discard, rename
 from ...core.messages import reason_of
 from ...core.progress import Progress
-from ...core.sizes import size_words
 from ...core.version import VERSION
 from ...runtime.code import ensure_code
-from ...runtime.layout import Installation, LocalFolder
+from ...runtime.layout import Installation, LocalFolder, python_of
 from ...runtime.running import demand_idle, exclusive
-from ...transfer.download import DownloadError, Remote, fetch_all
+from ...transfer.download import DownloadError
 from ...transfer.errors import BrokenOff
 from ..machine.hardware import free_disk
 from . import virtual
-from .index import Finder, Found
-from .lock import Wanted, installer, load_lock, lock_id, select, wanted_by
+from .fetching import demand_room, fetch, open_finder
+from .index import Finder
+from .lock import installer, load_lock, lock_id, select, wanted_by
 from .pip_settings import pip_settings
-from .plan import Plan, downloaded_bytes, make_plan, unpacked_bytes
+from .plan import Plan, make_plan
 from .python import VERSIONS, Python, look_at, minor_of
 from .remove import delete, give_folder_up, holds_anything
 
 if TYPE_CHECKING:
-    import httpx
+    pass
 
 log = logging.getLogger(__name__)
 
@@ -73,12 +73,18 @@ def install(plan: Plan, progress: Progress | None = None, *, allow_network: bool
         return state
     if not allow_network and plan.wheels is None and not (plan.keeps_packages and plan.python):
         raise OfflineError("Online access is off; switch it on in Preferences > System to install the local backend.")
+    return carry_out(plan, lambda: _install(plan, progress))
+
+
+def carry_out(plan: Plan, do: Callable[[], Installation]) -> Installation:
+    """Install as the only one at it; what fails leaves of the folder what `install` says."""
+    before = plan.folder.state()
     demand_idle(plan.folder, "install")
     plan.folder.claim()
     leave_out(plan.folder.root)
     with exclusive(plan.folder), awake("installing"):
         try:
-            return _install(plan, progress, allow_network)
+            return do()
         except BaseException as error:
             _clear_up(plan.folder, before, _can_go_on(plan.folder, error))
             raise
@@ -90,12 +96,12 @@ def is_outdated(folder: LocalFolder) -> bool:
     return state is not None and state.complete and state.lock != lock_id()
 
 
-def _install(plan: Plan, progress: Progress, allow_network: bool) -> Installation:
+def _install(plan: Plan, progress: Progress) -> Installation:
     folder = plan.folder
     was = folder.claim()
     if not was.complete:
         folder.write_state(replace(was, version=VERSION, build=plan.build.key))
-    with _finder(plan) as finder:
+    with open_finder(plan) as finder:
         progress.update("Looking for the packages", 0.0)
         uv = None if plan.keeps_packages and plan.python else _uv(plan, finder, progress.part(0.0, 0.03))
         python = _python(plan, uv, progress.part(0.03, 0.06))
@@ -113,8 +119,8 @@ def _install(plan: Plan, progress: Progress, allow_network: bool) -> Installatio
     progress.update("Copying the library", 0.95)
     code = ensure_code(folder)
     progress.update("Compiling for this computer", 0.96)
-    _compile(new, code, folder, progress.part(0.96, 0.99))
-    _swap(new, folder)
+    compile_kernels(str(python_of(new)), code, folder, progress.part(0.96, 0.99))
+    swap(new, folder)
     state = Installation(
         version=VERSION,
         build=plan.build.key,
@@ -137,18 +143,6 @@ def _install(plan: Plan, progress: Progress, allow_network: bool) -> Installatio
 # --- what is fetched ---
 
 
-@contextlib.contextmanager
-def _finder(plan: Plan) -> Iterator[Finder]:
-    settings = pip_settings()
-    if plan.wheels is not None:
-        yield Finder(settings, None, plan.wheels)
-        return
-    from ...transfer.client import make_client
-
-    with make_client(settings.certificate, settings.proxy) as client:
-        yield Finder(settings, client)
-
-
 def _uv(plan: Plan, finder: Finder, progress: Progress) -> Path | None:
     """uv, ready to run; None where it cannot be had and the Python's own pip has to do."""
     wanted = installer(load_lock(), plan.target)
@@ -162,7 +156,7 @@ def _uv(plan: Plan, finder: Finder, progress: Progress) -> Path | None:
         if plan.python:
             return None
         raise
-    return virtual.unpack_uv(_fetch([found], plan.folder, finder.client, progress)[0], plan.folder)
+    return virtual.unpack_uv(fetch([found], plan.folder, finder.client, progress)[0], plan.folder)
 
 
 def _python(plan: Plan, uv: Path | None, progress: Progress) -> Python:
@@ -186,62 +180,16 @@ def _wheels(plan: Plan, finder: Finder, python: Python, progress: Progress) -> l
     """All wheels, on this machine and checked."""
     wanted = select(load_lock(), python, plan.build)
     found = finder.find_all(wanted, python, plan.build, progress.part(0.0, 0.05))
-    _demand_room(plan, wanted, found)
+    demand_room(plan, wanted, found)
     end = 0.6 if plan.build.tag and plan.build.device != "cpu" else 1.0
-    paths = _fetch(found, plan.folder, finder.client, progress.part(0.05, end))
+    paths = fetch(found, plan.folder, finder.client, progress.part(0.05, end))
     torch = next(path for path, one in zip(paths, wanted, strict=True) if one.name == "torch")
     more = wanted_by(torch, python, wanted)
     if more:
         places = finder.find_all(more, python, plan.build, progress.part(end, end))
-        _demand_room(plan, more, places)
-        paths += _fetch(places, plan.folder, finder.client, progress.part(end, 1.0))
+        demand_room(plan, more, places)
+        paths += fetch(places, plan.folder, finder.client, progress.part(end, 1.0))
     return paths
-
-
-def _fetch(found: Sequence[Found], folder: LocalFolder, client: httpx.Client | None, progress: Progress) -> list[Path]:
-    """The wheels' paths: of those on this machine where they lie, of the others in `downloads`."""
-    from ...transfer.part import fits, hash_file
-
-    paths: list[Path] = []
-    remotes: list[tuple[Remote, Path]] = []
-    for one in found:
-        if one.path is None:
-            target = folder.downloads / one.wheel.file
-            remotes.append((Remote(one.url, one.wheel.size or None, one.wheel.sha256), target))
-            paths.append(target)
-            continue
-        progress.update("Checking the packages", 0.0)
-        try:
-            digest = hash_file(one.path, lambda done: progress.check())
-        except OSError as error:
-            raise EngineError("{path} cannot be read ({reason}).", path=one.path, reason=reason_of(error)) from error
-        if not fits(digest, one.wheel.sha256):
-            raise EngineError(
-                "{path} is not the file that this version is made for: its checksum is another. Take it away, or "
-                "replace it.",
-                path=one.path,
-            )
-        paths.append(one.path)
-    if remotes:
-        fetch_all(remotes, progress, client=client, stage="Downloading")
-    return paths
-
-
-def _demand_room(plan: Plan, wanted: Sequence[Wanted], found: Sequence[Found]) -> None:
-    """Raise `EngineError` where the disk cannot hold it, before anything is downloaded."""
-    to_come = sum(
-        max(one.wheel.size - downloaded_bytes(plan.folder, one.wheel), 0) for one in found if one.path is None
-    )
-    needed = to_come + unpacked_bytes(wanted, plan.build)
-    free = free_disk(plan.folder.root)
-    if free and needed > free:
-        raise EngineError(
-            "The installation needs {needed} and {free} are free on the disk of {folder}; free some space, or "
-            "choose another folder.",
-            needed=size_words(needed),
-            free=size_words(free),
-            folder=plan.folder.root,
-        )
 
 
 # --- the end ---
@@ -250,7 +198,7 @@ def _demand_room(plan: Plan, wanted: Sequence[Wanted], found: Sequence[Found]) -
 def _try(env: Path, folder: LocalFolder, progress: Progress) -> dict[str, str]:
     """Import everything and compute something: what is there, and on which device it ran."""
     answer = folder.cache / "tmp" / "trial.json"
-    virtual.run_in(env, _TRIAL, [str(answer)], folder, progress)
+    virtual.run_in(str(python_of(env)), _TRIAL, [str(answer)], folder, progress)
     try:
         tried = json.loads(answer.read_text(encoding="utf-8"))
         return {name: str(tried[name]) for name in ("python", "torch", "device")}
@@ -260,18 +208,20 @@ def _try(env: Path, folder: LocalFolder, progress: Progress) -> dict[str, str]:
         discard(answer)
 
 
-def _compile(env: Path, code: Path, folder: LocalFolder, progress: Progress) -> None:
+def compile_kernels(
+    python: str, code: Path, folder: LocalFolder, progress: Progress, paths: Sequence[str] = ()
+) -> None:
     """Finish something small, while there is a wait anyway: else the first asset has to wait for what it compiles.
 
     Whatever goes wrong there is told with that asset, and does not undo an installation.
     """
     try:
-        virtual.run_in(env, _COMPILATION, [str(code)], folder, progress)
+        virtual.run_in(python, _COMPILATION, [str(code)], folder, progress, paths)
     except EngineError as error:
         log.warning("Nothing was compiled beforehand: %s", error)
 
 
-def _swap(new: Path, folder: LocalFolder) -> None:
+def swap(new: Path, folder: LocalFolder) -> None:
     """Put the new environment in the place of the old one."""
     old = folder.root / "env.old"
     for _ in delete(old):

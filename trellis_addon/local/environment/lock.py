@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -22,6 +22,8 @@ from .python import Python
 # Installs the others, and is not installed itself.
 INSTALLER = "uv"
 LOCK_FILE = Path(__file__).with_name("wheels.json")
+# The smaller set: what takes voxels and meshes to finished assets, beside what the extension brings along.
+FINISHING = ("array-api-compat", "fast-simplification", "numpy", "scipy", "warp-lang")
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,12 @@ def _load(path: Path) -> tuple[Package, ...]:
     )
 
 
+def set_id(wanted: Iterable[Wanted]) -> str:
+    """What tells these wheels from others."""
+    text = "\n".join(f"{one.name} {one.version} {one.wheel.sha256 if one.wheel else ''}" for one in wanted)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
 def lock_id() -> str:
     """What tells this lock from another."""
     return hashlib.sha256(LOCK_FILE.read_bytes()).hexdigest()[:16]
@@ -85,24 +93,22 @@ def select(packages: Iterable[Package], python: Python, build: TorchBuild) -> li
     """
     chosen: list[Wanted] = []
     for package in packages:
-        if (
-            package.name == INSTALLER
-            or (package.tied and package.tied != build.version)
-            or not _applies(package, python)
-        ):
+        if package.name == INSTALLER or (package.tied and package.tied != build.version):
             continue
-        wheel = best_wheel(package.wheels, python)
-        if wheel is None and package.name != "torch":
-            raise EngineError(
-                "There is no {name} {version} for Python {python} on this machine; choose another Python.",
-                name=package.name,
-                version=package.version,
-                python=python.version,
-            )
-        chosen.append(Wanted(package.name, package.version, wheel))
+        if _applies(package, python):
+            chosen.append(_wanted(package, python))
     if not any(wanted.name == "torch" for wanted in chosen):
         chosen.append(Wanted("torch", build.version, None))
     return chosen
+
+
+def select_finishing(packages: Iterable[Package], python: Python, without: Collection[str] = ()) -> list[Wanted]:
+    """What is to be installed for finishing alone, `without` what that Python has already.
+
+    Raises `EngineError` for a package that has no wheel for that Python.
+    """
+    names = set(FINISHING).difference(without)
+    return [_wanted(package, python) for package in packages if package.name in names and _applies(package, python)]
 
 
 def installer(packages: Iterable[Package], python: Python) -> Wanted | None:
@@ -176,6 +182,21 @@ def _requirements(wheel: Path) -> list[str]:
             return BytesParser().parsebytes(archive.read(name)).get_all("Requires-Dist") or []
     except (OSError, StopIteration, zipfile.BadZipFile):
         raise EngineError("{wheel} is no wheel; take it away and install again.", wheel=wheel) from None
+
+
+def _wanted(package: Package, python: Python) -> Wanted:
+    """The package in the wheel that the Python takes; PyTorch also where only its own index has one."""
+    wheel = best_wheel(package.wheels, python)
+    if wheel is None and package.name == "torch":
+        return Wanted(package.name, package.version, None)
+    if wheel is None:
+        raise EngineError(
+            "There is no {name} {version} for Python {python} on this machine; choose another Python.",
+            name=package.name,
+            version=package.version,
+            python=python.version,
+        )
+    return Wanted(package.name, package.version, wheel)
 
 
 def _applies(package: Package, python: Python) -> bool:

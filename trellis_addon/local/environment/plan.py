@@ -22,9 +22,9 @@ from .pip_settings import pip_settings
 from .python import VERSIONS, Python, find_python, is_blenders, look_at, managed_python, minor_of
 
 # Wheels unpack to about so many times their size. Measured: 1.1 to 1.5 the large ones of NVIDIA, 2.1 PyTorch with CUDA,
-# 2.5 to 4.2 all others; of PyTorch with ROCm only the result is known, 15 GB.
-_UNPACKED, _UNPACKED_NVIDIA, _UNPACKED_CUDA, _UNPACKED_ROCM = 3.7, 1.5, 2.2, 2.8
-_SPARE = 200 * 2**20  # bytes that stay free
+# 2.6 Warp, 2.5 to 4.2 all others; of PyTorch with ROCm only the result is known, 15 GB.
+_UNPACKED, _UNPACKED_NVIDIA, _UNPACKED_CUDA, _UNPACKED_ROCM, _UNPACKED_WARP = 3.7, 1.5, 2.2, 2.8, 2.7
+SPARE = 200 * 2**20  # bytes that stay free
 _LONGEST_ROOT = 100  # characters; PyTorch's longest path in it has 150, Windows' limit is 260
 
 
@@ -76,7 +76,7 @@ def make_plan(
         return Plan(
             place, chosen, found.executable, found, 0, 0, (), (message("It is installed already."),), wheels, True
         )
-    obstacles = [*_about_folder(place, machine), *about_build, *about_python]
+    obstacles = [*about_folder(place, machine), *about_build, *about_python]
     notes = _about_place(place.root)
     keeps_packages = bool(lost) and not again and _has_packages(place, chosen, found)
     if lost:
@@ -102,9 +102,9 @@ def make_plan(
         wanted = [] if keeps_packages else select(load_lock(), found, chosen)
         tool = installer(load_lock(), found)
         tools = [tool] if tool and not (keeps_packages and found.executable) else []
-        there, download = _sizes([*wanted, *tools], chosen, place)
+        there, download = sizes([*wanted, *tools], chosen, place)
         download = 0 if wheels is not None else download
-        disk = download + unpacked_bytes(wanted, chosen) + _SPARE
+        disk = download + unpacked_bytes(wanted, chosen) + SPARE
         if there:
             notes.append(
                 message("An installation was broken off here: {done} are downloaded already.", done=size_words(there))
@@ -163,6 +163,8 @@ def unpacked_bytes(wanted: Sequence[Wanted], build: TorchBuild) -> int:
 def _factor(one: Wanted, build: TorchBuild) -> float:
     if one.name.startswith("nvidia-"):
         return _UNPACKED_NVIDIA
+    if one.name == "warp-lang":
+        return _UNPACKED_WARP
     if one.name == "torch" and build.device == "cuda":
         return _UNPACKED_ROCM if build.key == "rocm" else _UNPACKED_CUDA
     return _UNPACKED
@@ -174,7 +176,8 @@ def downloaded_bytes(folder: LocalFolder, wheel: Wheel) -> int:
     return sum(path.stat().st_size for path in (target, part_of(target)) if path.is_file())
 
 
-def _about_folder(folder: LocalFolder, machine: Machine) -> list[str]:
+def about_folder(folder: LocalFolder, machine: Machine) -> list[str]:
+    """What stands in the way of installing into a folder, as sentences."""
     root = folder.root
     if is_blenders(str(root)):
         return [
@@ -287,7 +290,7 @@ def _python(machine: Machine, executable: str, wheels: Path | None, wanted: str)
     return fallback, []
 
 
-def _sizes(wanted: list[Wanted], build: TorchBuild, folder: LocalFolder) -> tuple[int, int]:
+def sizes(wanted: Sequence[Wanted], build: TorchBuild, folder: LocalFolder) -> tuple[int, int]:
     """The bytes of the wheels that are downloaded already, and those that are still to come."""
     near = [Path(place) for place in pip_settings().find_links if Path(place).is_dir()]
     there = to_come = 0

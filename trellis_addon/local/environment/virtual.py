@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import subprocess
@@ -21,7 +22,9 @@ from ...runtime.layout import LocalFolder, python_of
 from .lock import unpacked_size
 from .pip_settings import PipSettings
 from .python import Python
+from .remove import delete
 
+_BESIDE = Path(__file__).parent / "inside" / "beside.py"
 _POLL = 0.2  # seconds between two looks at a running program
 # Settings of uv's that a company makes, for the Python that uv downloads.
 _PASSED_ON = ("UV_PYTHON_INSTALL_MIRROR", "UV_PYTHON_DOWNLOADS_JSON_URL", "UV_NATIVE_TLS", "UV_SYSTEM_CERTS")
@@ -161,12 +164,59 @@ def _fill_by_pip(
         _run([*inside, *pip, *install], folder, progress, watched=env, total=total)
 
 
-def run_in(env: Path, program: Path, arguments: Sequence[str], folder: LocalFolder, progress: Progress) -> None:
-    """Run a file of Python in the environment; raises `EngineError` where it fails."""
+def run_in(
+    python: str,
+    program: Path,
+    arguments: Sequence[str],
+    folder: LocalFolder,
+    progress: Progress,
+    paths: Sequence[str] = (),
+) -> None:
+    """Run a file of Python, with `paths` before all others to import from; raises `EngineError` where it fails."""
+    beside = [str(_BESIDE), json.dumps(list(paths))] if paths else []
     try:
-        _run([*_alone(str(python_of(env)), folder), str(program), *arguments], folder, progress)
+        _run([*_alone(python, folder), *beside, str(program), *arguments], folder, progress)
     except _Failed as error:
         raise _explained(message_of(error)) from error
+
+
+def unpack(wheels: Sequence[Path], target: Path, progress: Progress) -> None:
+    """Unpack wheels beside each other into a folder that goes on a Python's path; raises `EngineError`.
+
+    What is meant for other places than the path (programs, headers) is left out. Progress counts the bytes unpacked.
+    """
+    total = sum(unpacked_size(wheel) for wheel in wheels) or 1
+    done = 0
+    for _ in delete(target):
+        pass
+    try:
+        for wheel in wheels:
+            with zipfile.ZipFile(wheel) as archive:
+                for entry in archive.infolist():
+                    name = _place_in_path(entry.filename)
+                    if name and not entry.is_dir():
+                        entry.filename = name
+                        archive.extract(entry, target)
+                    done += entry.file_size
+                    progress.update(
+                        message("Installing {done:.1f} of {total:.1f} GB", done=done / 1e9, total=total / 1e9),
+                        done / total,
+                    )
+    except (OSError, zipfile.BadZipFile) as error:
+        raise EngineError(
+            "The packages could not be unpacked to {folder} ({reason}); check the disk and its rights.",
+            folder=target,
+            reason=reason_of(error) if isinstance(error, OSError) else error,
+        ) from error
+
+
+def _place_in_path(name: str) -> str:
+    """Where a file of a wheel comes to lie on the path (PEP 427); "" for what does not belong there."""
+    head, _, rest = name.partition("/")
+    if not head.endswith(".data"):
+        return name
+    scheme, _, inner = rest.partition("/")
+    return inner if scheme in ("purelib", "platlib") else ""
 
 
 def _alone(python: str, folder: LocalFolder) -> list[str]:

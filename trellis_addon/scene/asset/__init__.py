@@ -13,5 +13,4 @@ catalog        catalogs of Blender's asset browser
 delivery       files that other programs take as they are
 selection      what an exporter takes
 export         the GLB as it was delivered
-rebuilding     any pile of objects becomes one clean asset
 """

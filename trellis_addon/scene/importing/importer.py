@@ -42,12 +42,13 @@ def import_asset(
     name: str = "",
     scene: bpy.types.Scene | None = None,
     parent_collection: bpy.types.Collection | None = None,
+    keeps_place: bool = False,
 ) -> bpy.types.Object:
     """Import a GLB as one mesh object, standing on the ground, in a collection of its own.
 
     `asset`: what `generate` returned, or the path of a GLB. `height`: in metres; None keeps the file's
     own size. `location`: where its bottom centre stands, in Blender's coordinates as any object's; default the
-    scene's 3D cursor.
+    scene's 3D cursor. `keeps_place`: where the file has it, its coordinates being the scene's.
     Main thread only. Raises `DamagedFileError` (the file) or `TrellisError` (Blender could not); then
     nothing is left behind in the file.
     """
@@ -60,13 +61,14 @@ def import_asset(
     parent = parent_collection or target.collection
     require_own(target, parent if parent != target.collection else None)
     label = clean_name(name or asset.name)
+    where = None if keeps_place else target.cursor.location if location is None else location
     try:
         with staging_scene() as staging:
             with _shown_alone(asset.path, data) as (path, shown):
                 _run_importer(path, asset.path.name, info)
             obj = clean_mesh_object(staging, label)
             wire_materials(obj, shown)
-            place(obj, height, target.cursor.location if location is None else location, metres_per_unit(target))
+            place(obj, height, where, metres_per_unit(target))
             write_provenance(obj, asset)
             give_collection(obj, label, parent)
             staging.collection.objects.unlink(obj)

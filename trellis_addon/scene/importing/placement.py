@@ -55,10 +55,11 @@ def clean_mesh_object(scene: bpy.types.Scene, name: str) -> bpy.types.Object:
     return main
 
 
-def place(obj: bpy.types.Object, height: float | None, location: Sequence[float], metres: float = 1.0) -> None:
+def place(obj: bpy.types.Object, height: float | None, location: Sequence[float] | None, metres: float = 1.0) -> None:
     """Origin at the bottom centre, `height` metres tall, standing at `location`; scale and rotation stay 1 and 0.
 
-    `metres` is what one unit of the scene is; None as the height takes the mesh's own numbers as metres.
+    `metres` is what one unit of the scene is; None as the height takes the mesh's own numbers as metres, None as the
+    location leaves it where it is.
     """
     mesh = obj.data
     low, high = bounds(mesh)
@@ -74,7 +75,7 @@ def place(obj: bpy.types.Object, height: float | None, location: Sequence[float]
         scale = height / metres / float(tall) if tall > 0 else scale
     mesh.transform(Matrix.Scale(scale, 4) @ Matrix.Translation(-centre))
     mesh.update()
-    obj.matrix_world = Matrix.Translation(Vector(location))
+    obj.matrix_world = Matrix.Translation(centre * scale if location is None else Vector(location))
 
 
 def bounds(mesh: bpy.types.Mesh) -> tuple[np.ndarray, np.ndarray]:

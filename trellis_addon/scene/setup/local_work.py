@@ -20,7 +20,7 @@ _STOP_WAIT = 8.0  # seconds that the extension's going waits for the work to put
 
 @dataclass(eq=False)
 class Work(background.Work):
-    """`kind` is "install", "weights", "remove_weights", "worker", "remove" or "doctor".
+    """`kind` is "install", "weights", "remove_weights", "worker", "remove", "doctor", or one of `finishing_setup`.
 
     Of a download `stage` says its size, speed and the time left as well.
     """

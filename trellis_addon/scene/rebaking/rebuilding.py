@@ -1,0 +1,118 @@
+"""Remesh and rebake: any pile of objects becomes one clean asset, in its place and in its size.
+
+Copies of the objects as they look go to a Blender without a window, which bakes what is procedural and exports a GLB;
+that goes to a Python with what finishing needs, which remeshes it and bakes its maps anew.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import bpy
+
+from ...core.awake import awake
+from ...core.errors import EngineError, InputError
+from ...core.files import discard
+from ...core.progress import Progress
+from ...formats.glb.write import GENERATOR
+from ...jobs.job import Asset
+from ...runtime.child import finishing_packages, run_blender, run_child
+from ..importing.importer import import_asset
+from ..place.succession import take_place_of
+from ..words import REBUILT
+from .copies import save_copies
+
+SOLIDITIES = ("automatic", "solid", "sheets")
+_EXPORTED = 0.3  # of the whole way
+
+
+def save_objects(objects: Sequence[bpy.types.Object], folder: Path) -> Path:
+    """Keep these objects as they look now, for `rebuilt_asset`: the file in `folder` that holds them.
+
+    Main thread only. Raises `InputError` where there is no surface among them, `EngineError` where the packages that
+    rebaking needs are not here.
+    """
+    finishing_packages()
+    path = folder / "copies.blend"
+    save_copies(objects, path)
+    return path
+
+
+def rebuilt_asset(copies: Path, name: str, progress: Progress, program: str, **options: Any) -> Asset:
+    """What `save_objects` kept as one clean asset that knows where it comes from; its file lies beside. For threads.
+
+    `program` is Blender's own (`bpy.app.binary_path`), `options` are those of `rebake`. Raises `EngineError` with what
+    a process said, `Cancelled`.
+    """
+    target = copies.with_name("rebuilt.glb")
+    with awake("rebaking"):
+        _rebuild(copies, target, progress, program, options)
+    return Asset(target, name, {"engine": REBUILT, "image": name, "settings": options, "generator": GENERATOR})
+
+
+def _rebuild(copies: Path, target: Path, progress: Progress, program: str, options: dict[str, Any]) -> None:
+    source = copies.with_name("source.glb")
+    chosen = _arguments(**options)
+    size = str(options.get("texture_size", 2048))
+    arguments = [str(copies), str(source), "--texture-size", size]
+    progress.update("Reading the objects", 0.0)
+    exported = progress.part(0.0, _EXPORTED)
+    what = run_blender(program, ".scene.rebaking.process", arguments, progress.check, exported.update)
+    for path in (copies, *copies.parent.glob("*.npy")):  # they may be large
+        discard(path)
+    if what:
+        raise EngineError("The objects could not be read: {what}", what=what)
+    rebuilt = progress.part(_EXPORTED, 1.0)
+    packages = finishing_packages()
+    arguments = [str(source), "--output", str(target), *chosen, "--report"]
+    what = run_child(".geometry.finish.rebake", arguments, progress.check, rebuilt.update, packages=packages)
+    if what:
+        raise EngineError("The objects could not be rebuilt: {what}", what=what)
+
+
+def rebake(objects: Sequence[bpy.types.Object], *, hide_sources: bool = False, **options: Any) -> bpy.types.Object:
+    """One clean asset of a pile of objects as they look, in their place and size; waits for it.
+
+    `options`: `resolution` (512) in voxels along the longest side; `texture_size` (2048) in texels a side; `faces`
+    (50 000), the most triangles; `solidity`: "automatic", "solid" closes every part, "sheets" keeps open ones so;
+    `normal_map`: None (where it helps), True or False; `remesh` (True), False cleans the surface and keeps its
+    triangles; `texture_format`: "webp" or "png". The objects stay as they are; `hide_sources` hides them.
+    Main thread only. Raises `InputError`, `EngineError`; then nothing has changed.
+    """
+    _arguments(**options)  # what cannot be is told before anything is done
+    with tempfile.TemporaryDirectory() as folder:
+        copies = save_objects(objects, Path(folder))
+        name = f"{objects[0].name} Rebuilt"
+        asset = rebuilt_asset(copies, name, Progress(), bpy.app.binary_path, **options)
+        made = import_asset(asset, height=None, keeps_place=True)
+        take_place_of(bpy.context.scene, [made], {obj.session_uid for obj in objects}, is_hiding=hide_sources)
+        return made
+
+
+def _arguments(
+    *,
+    resolution: int = 512,
+    texture_size: int = 2048,
+    faces: int = 50_000,
+    solidity: str = "automatic",
+    normal_map: bool | None = None,
+    remesh: bool = True,
+    texture_format: str = "webp",
+) -> list[str]:
+    """The options as the command takes them."""
+    if solidity not in SOLIDITIES:
+        raise InputError(
+            "solidity: {given} cannot be used; choose one of {allowed}.", given=solidity, allowed=SOLIDITIES
+        )
+    found = ["--resolution", str(resolution), "--texture-size", str(texture_size), "--faces", str(faces)]
+    found += ["--format", texture_format]
+    if solidity != "automatic":
+        found.append(f"--{solidity}")
+    if normal_map is not None:
+        found.append("--normal-map" if normal_map else "--no-normal-map")
+    if not remesh:
+        found.append("--keep-topology")
+    return found
