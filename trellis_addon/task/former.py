@@ -81,9 +81,10 @@ def passed_over(names: Iterable[str]) -> str:
 
 
 def _take(field: Field | None, name: str, value: Any, known: dict[str, Any], unknown: list[str]) -> None:
+    if field is None:
+        unknown.append(name)
+        return
     try:
-        if field is None:
-            raise FieldError(name, value, "")
         known[field.name] = field.parse(value) if isinstance(value, str) else field.check(value)
     except FieldError:
         unknown.append(name)
