@@ -39,7 +39,9 @@ class Target:
     turn: float = 0.0
 
     def to_json(self) -> str:
-        return json.dumps(asdict(self))
+        """What is as it is by default is left out: 0.1.0 understands no key that it does not know."""
+        defaults = {field.name: field.default for field in fields(self)}
+        return json.dumps({name: value for name, value in asdict(self).items() if value != defaults[name]})
 
     @classmethod
     def from_json(cls, text: str) -> Target | None:
