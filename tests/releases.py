@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sqlite3
+import subprocess
+import sys
 import zipfile
 from collections.abc import Iterator
 from contextlib import closing
@@ -74,3 +77,18 @@ def rows(database: Path, table: str) -> Iterator[dict[str, Any]]:
     with closing(sqlite3.connect(database)) as connection:
         connection.row_factory = sqlite3.Row
         yield from (dict(row) for row in connection.execute(f"SELECT * FROM {table}"))
+
+
+def in_release(left: Left, script: str) -> list[str]:
+    """The lines that that release's own code prints, in a process of its own."""
+    environment = {**os.environ, "PYTHONPATH": str(left.root / "code"), "TRELLIS2_HOME": str(left.home)}
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=left.root,
+        env=environment,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()

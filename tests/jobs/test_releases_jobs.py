@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -14,7 +11,7 @@ from typing import Any
 import pytest
 from conftest import sentence
 from fault_server import SUBMIT, Clock, FaultServer
-from releases import RELEASES, Left, rows, unpack
+from releases import RELEASES, Left, in_release, rows, unpack
 from service_tools import PIXEL
 
 from trellis_addon.api import fetch, finish, retry
@@ -135,24 +132,7 @@ def test_kept_latents_are_gone_on_from(left: Left, store: JobStore) -> None:
 # --- two versions on one list ---
 
 
-def in_release(left: Left, script: str) -> list[str]:
-    """What that release's own code prints: the lines of `script`, which has `store`."""
-    begin = (
-        "from trellis_addon.jobs import JobStore, State\nfrom trellis_addon import Settings, Task\nstore = JobStore()\n"
-    )
-    environment = {**os.environ, "PYTHONPATH": str(left.root / "code"), HOME_VARIABLE: str(left.home)}
-    done = subprocess.run(
-        [sys.executable, "-c", begin + script],
-        cwd=left.root,
-        env=environment,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.splitlines()
-
-
+BEGIN = "from trellis_addon.jobs import JobStore, State\nfrom trellis_addon import Settings, Task\nstore = JobStore()\n"
 LIST = "print(*sorted(f'{job.uuid} {job.state}' for job in store.recent(100)), sep='\\n')\n"
 ADD = f"print(store.add(Task({PIXEL!r}, Settings(resolution=512)), name='theirs', backend='remote').uuid)\n"
 MOVE = "job = store.get({uuid!r})\nstore.move(store.move(job, State.SENDING), State.RUNNING)\n"
@@ -164,17 +144,17 @@ def listed(store: JobStore) -> list[str]:
 
 def test_two_versions_go_on_with_one_list(left: Left, store: JobStore) -> None:
     """The release and this one, side by side, in both directions; and back to the release."""
-    assert in_release(left, LIST) == listed(store)
+    assert in_release(left, BEGIN + LIST) == listed(store)
     ours = store.add(Task(PIXEL, Settings(seed=3)), name="ours", backend=REMOTE)
-    (theirs,) = in_release(left, ADD)
-    in_release(left, MOVE.format(uuid=ours.uuid))
-    assert in_release(left, LIST) == listed(store)
+    (theirs,) = in_release(left, BEGIN + ADD)
+    in_release(left, BEGIN + MOVE.format(uuid=ours.uuid))
+    assert in_release(left, BEGIN + LIST) == listed(store)
     found = store.get(theirs)
     assert found is not None and found.settings == {"resolution": 512}
     store.move(found, State.SENDING)
     moved = store.get(ours.uuid)
     assert moved is not None and moved.state is State.RUNNING
-    assert in_release(left, LIST) == listed(JobStore(left.home))
+    assert in_release(left, BEGIN + LIST) == listed(JobStore(left.home))
     written = {row["uuid"]: row["written_by"] for row in rows(left.home / "jobs.sqlite3", "jobs")}
     assert written[theirs] == "" and written[ours.uuid] == store_module.VERSION
 
@@ -202,7 +182,7 @@ def test_a_later_version_that_we_can_follow(
     again = JobStore(left.home)
     assert {"before", "later"} <= {found.name for found in again.recent()}
     again.move(job, State.SENDING)
-    assert in_release(left, LIST) == listed(again)
+    assert in_release(left, BEGIN + LIST) == listed(again)
     assert {row["mood"] for row in rows(left.home / "jobs.sqlite3", "jobs")} == {"calm"}
 
 

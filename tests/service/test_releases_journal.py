@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from conftest import QUICK, disc, encoded, sentence
 from fault_server import SUBMIT, Clock, FaultServer
-from releases import RELEASES, Left, rows, unpack
+from releases import RELEASES, Left, in_release, rows, unpack
+from service_tools import PIXEL
 
 from trellis_addon.api import finish
 from trellis_addon.client.backends import Backend
@@ -73,6 +74,21 @@ def test_a_journal_of_before_0_1(journal: Path) -> None:
     assert uuids(journal) == before and len(before) > 5
     assert "latents" in next(rows(journal, "tasks"))
     assert "latents" not in next(rows(journal.with_name("service.version-1.sqlite"), "tasks"))
+
+
+def test_the_release_goes_on_with_it_after_a_step_back(left: Left, journal: Path) -> None:
+    with FaultServer(folder=left.root / "remote") as server, Client(server.url, server.token) as client:
+        task = Task(PIXEL, Settings(seed=3))
+        client.submit(task)
+    found = in_release(left, LIST.format(path=str(journal), pictures=str(journal.parent / "pictures")))
+    assert set(found) == uuids(journal) and task.uuid in found
+
+
+LIST = """
+from pathlib import Path
+from trellis_addon.service.journal import Journal
+print(*(record.uuid for record in Journal({path!r}).tasks(Path({pictures!r}))), sep="\\n")
+"""
 
 
 def spoil(path: Path, how: str) -> None:

@@ -43,7 +43,9 @@ class Target:
     hides_sources: bool = False
 
     def to_json(self) -> str:
-        return json.dumps(asdict(self))
+        """What is as it is by default is left out: 0.1.0 understands no key that it does not know."""
+        defaults = {field.name: field.default for field in fields(self)}
+        return json.dumps({name: value for name, value in asdict(self).items() if value != defaults[name]})
 
     @classmethod
     def from_json(cls, text: str) -> Target | None:
