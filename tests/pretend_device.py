@@ -113,6 +113,7 @@ def pretend_cuda(
         "mem_get_info": lambda device=None: (memory, memory),
         "memory_reserved": lambda device=None: 0,
         "empty_cache": lambda: None,
+        "synchronize": lambda device=None: None,
         "get_device_capability": lambda device=None: capability,
         "get_device_name": lambda device=None: name,
     }

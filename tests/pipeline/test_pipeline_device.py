@@ -11,7 +11,7 @@ from conftest import disc
 from pretend_device import pretend_cuda
 
 from devtools.pipeline.make_small import make_small
-from trellis_addon.pipeline import safetensors_file
+from trellis_addon.pipeline import attention_choice, safetensors_file
 from trellis_addon.pipeline.pipeline import Pipeline
 
 
@@ -24,6 +24,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _read_to_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """safetensors copies to a device by code of its own, which knows real ones only."""
     monkeypatch.setattr(safetensors_file, "_named", lambda device: "cpu")
+    monkeypatch.setattr(attention_choice, "SHAPE", (1, 64, 2, 32))
 
 
 def test_the_pretended_device_refuses_what_a_real_one_does() -> None:

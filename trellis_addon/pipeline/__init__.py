@@ -45,6 +45,7 @@ dinov3_files           the two layouts in which DINOv3 is published
 store, memory          networks on and off the device
 sizes, costs           what fits, and how long it takes: arithmetic without torch
 precision, numerics    which numbers a device computes in; no TF32, no 16-bit sums
+attention_choice       which of PyTorch's attention kernels a device is fastest with
 mask                   finding the subject in a picture without transparency
 
 In a checkout, aliases of what is in `devtools/pipeline/`:

@@ -15,10 +15,21 @@ def exactly() -> Iterator[None]:
     torch's own defaults let convolutions use TF32 and long sums of 16-bit products be split into 16-bit parts.
     """
     matmul = torch.backends.cuda.matmul
-    kept = (matmul.allow_fp16_reduced_precision_reduction, matmul.allow_bf16_reduced_precision_reduction)
-    matmul.allow_fp16_reduced_precision_reduction = matmul.allow_bf16_reduced_precision_reduction = False
+    names = [name for name in _SUMS_IN_16_BITS if hasattr(matmul, name)]
+    kept = {name: getattr(matmul, name) for name in names}
+    for name in names:
+        setattr(matmul, name, False)
     try:
         with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             yield
     finally:
-        matmul.allow_fp16_reduced_precision_reduction, matmul.allow_bf16_reduced_precision_reduction = kept
+        for name, value in kept.items():
+            setattr(matmul, name, value)
+
+
+# torch's switches; not every version has all of them.
+_SUMS_IN_16_BITS = (
+    "allow_fp16_reduced_precision_reduction",
+    "allow_bf16_reduced_precision_reduction",
+    "allow_fp16_accumulation",
+)

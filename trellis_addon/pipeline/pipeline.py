@@ -20,6 +20,7 @@ from ..core.errors import Cancelled, DeviceMemoryError, EngineError, LatentsErro
 from ..core.messages import message
 from ..core.progress import Progress
 from ..weights.published import MODELS_OF_TYPE
+from .attention_choice import fastest_attention
 from .costs import stage_parts
 from .denoise import Denoising, denoise_latent, denoise_structure
 from .memory import (
@@ -542,7 +543,7 @@ class Pipeline:
         given = self._measure()
         planned = self.store.budget = Budget(int(self.memory_share * given.total))
         try:
-            with exactly():
+            with exactly(), fastest_attention(self.device, DTYPES[device_precision(self.device).flows]):
                 return attempt()
         except Exception as error:
             if not is_out_of_memory(error):

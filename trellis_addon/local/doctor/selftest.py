@@ -87,6 +87,7 @@ def _attention(device: torch.device) -> Measured:
     """Attention as the pipeline has it at 1024, in its own type; `ValueError` where float32 comes to something else."""
     import torch
 
+    from ...pipeline.attention_choice import fastest_attention
     from ...pipeline.networks.attention import attend, attention_backend
     from ...pipeline.networks.network import DTYPES
     from ...pipeline.store import device_precision
@@ -97,7 +98,7 @@ def _attention(device: torch.device) -> Measured:
     # keys that differ: where all are alike, any softmax is right
     q, k, v = (torch.randn(1, n, heads, width, generator=generator) for n in (rows, KEYS, KEYS))
     q, k, v = ((2 * q).to(kind), k.to(kind), v.to(kind))
-    with torch.inference_mode():
+    with torch.inference_mode(), fastest_attention(device, kind):
         some = q[0, :_ROWS].transpose(0, 1).float()  # (H, rows, D)
         keys, values = (a[0].transpose(0, 1).float() for a in (k, v))
         wanted = ((some @ keys.transpose(1, 2)) / width**0.5).softmax(-1) @ values

@@ -1,0 +1,128 @@
+"""Which attention kernel is taken: by what was measured, never a wrong one; on the processor, which has two kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("safetensors")
+
+from conftest import disc  # noqa: E402
+from pretend_device import pretend_cuda  # noqa: E402
+
+from devtools.pipeline.make_small import make_small  # noqa: E402
+from trellis_addon.pipeline import attention_choice as module  # noqa: E402
+from trellis_addon.pipeline import safetensors_file  # noqa: E402
+from trellis_addon.pipeline.networks import attention  # noqa: E402
+from trellis_addon.pipeline.numerics import exactly  # noqa: E402
+from trellis_addon.pipeline.pipeline import Pipeline  # noqa: E402
+
+CPU = torch.device("cpu")
+SHAPE = (1, 256, 2, 32)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_remembered(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(module, "_remembered", {})
+    with torch.inference_mode():
+        yield
+
+
+def test_what_is_not_there_is_not_measured_and_what_is_there_is_right() -> None:
+    """cuDNN and the memory-efficient kernel are CUDA's; the others run here, each alone."""
+    used: list[str] = []
+
+    def time_of(work: Any, device: Any) -> float:
+        q, k, v = (torch.randn(SHAPE) for _ in range(3))
+        used.append(attention.attention_backend(q, k, v))
+        work()
+        return 1.0
+
+    names = ("CUDNN_ATTENTION", "FLASH_ATTENTION", "EFFICIENT_ATTENTION", "MATH")
+    assert list(module.measured(names, CPU, torch.float32, SHAPE, time_of)) == ["FLASH_ATTENTION", "MATH"]
+    assert used == ["flash", "math"]
+    assert module.measured(("FLASH_ATTENTION",), CPU, torch.bfloat16, SHAPE).keys() == {"FLASH_ATTENTION"}
+
+
+def test_a_wrong_kernel_is_never_taken(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """As one that adds up in 16 bits: fast, and off."""
+    attend = module.attend
+
+    def worse(q: Any, k: Any, v: Any) -> Any:
+        backend = attention.attention_backend(q, k, v)
+        return attend(q, k, v) * (1.05 if backend == "flash" else 1.0)
+
+    monkeypatch.setattr(module, "attend", worse)
+    found = module.measured(("FLASH_ATTENTION", "MATH"), CPU, torch.float32, SHAPE)
+    assert list(found) == ["MATH"] and "FLASH_ATTENTION is off by 0.05" in caplog.text
+
+
+def test_the_order_holds_while_it_lasts() -> None:
+    from torch.nn.attention import _cur_sdpa_kernel_backends
+
+    def order() -> list[str]:
+        return [backend.name for backend in _cur_sdpa_kernel_backends(with_priority=True)]
+
+    q, k, v = (torch.randn(SHAPE) for _ in range(3))
+    before, backend = order(), attention.attention_backend(q, k, v)
+    with module.preferring(("EFFICIENT_ATTENTION", "CUDNN_ATTENTION", "FLASH_ATTENTION")):
+        assert order() == ["EFFICIENT_ATTENTION", "CUDNN_ATTENTION", "FLASH_ATTENTION", "MATH"]
+        assert attention.attention_backend(q, k, v) == "flash"  # the first that can
+    with module.preferring(("CUDNN_ATTENTION",)):
+        assert attention.attention_backend(q, k, v) == "math"  # none of them can
+    assert order() == before and attention.attention_backend(q, k, v) == backend
+
+
+def test_hopper_and_blackwell_try_cudnn_first_and_turing_has_one() -> None:
+    assert module.candidates((9, 0))[0] == module.candidates((12, 0))[0] == "CUDNN_ATTENTION"
+    assert module.candidates((8, 9))[0] == "FLASH_ATTENTION" and len(module.candidates((8, 6))) == 3
+    assert module.candidates((7, 5)) == ("EFFICIENT_ATTENTION",)
+    assert all("MATH" not in module.candidates(capability) for capability in ((7, 0), (8, 0), (10, 0)))
+
+
+def test_a_device_is_measured_once_and_runs_with_the_fastest(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A whole run on a card that is none: one measurement for all of them, and its outcome first in the order."""
+    monkeypatch.setattr(safetensors_file, "_named", lambda device: "cpu")
+    measurements: list[tuple[str, ...]] = []
+    orders: list[tuple[str, ...]] = []
+    preferring = module.preferring
+
+    def measured(names: tuple[str, ...], *_: Any) -> dict[str, float]:
+        measurements.append(names)
+        return {"CUDNN_ATTENTION": 3.0, "FLASH_ATTENTION": 1.0, "EFFICIENT_ATTENTION": 2.0}
+
+    def prefer(names: tuple[str, ...]) -> Any:
+        orders.append(tuple(names))
+        return preferring(names)
+
+    monkeypatch.setattr(module, "measured", measured)
+    monkeypatch.setattr(module, "preferring", prefer)
+    few = {"resolution": 512, "sparse_structure_steps": 1, "shape_slat_steps": 1, "tex_slat_steps": 1}
+    with pretend_cuda(capability=(9, 0)):
+        pipeline = Pipeline.from_folder(make_small(tmp_path), device="cuda", dtype="float32")
+        for seed in (3, 4):
+            pipeline.run(disc(), few, seed=seed)
+    assert len(measurements) == 1
+    assert set(orders) == {("FLASH_ATTENTION", "EFFICIENT_ATTENTION", "CUDNN_ATTENTION")}
+
+
+def test_the_processor_is_left_to_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "measured", lambda *_: pytest.fail("it was measured"))
+    with module.fastest_attention(CPU, torch.float32):
+        pass
+
+
+def test_no_sum_is_made_in_16_bits_while_a_network_runs() -> None:
+    matmul = torch.backends.cuda.matmul
+    before = matmul.allow_fp16_accumulation
+    matmul.allow_fp16_accumulation = True
+    try:
+        with exactly():
+            assert not matmul.allow_fp16_accumulation and not matmul.allow_fp16_reduced_precision_reduction
+        assert matmul.allow_fp16_accumulation
+    finally:
+        matmul.allow_fp16_accumulation = before
