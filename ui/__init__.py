@@ -11,6 +11,7 @@ overlay          what is drawn over the cards in the viewport
 marking_overlay  what is drawn over a picture while its subject is marked
 mask_painting    the preview follows what is painted on a mask
 layout           what the panels share
+views            the other views of the object, each in its place
 thumbnails       small pictures of jobs as icons
 """
 
@@ -26,6 +27,7 @@ from . import (
     preferences,
     presets,
     thumbnails,
+    views,
 )
 
 _modules = (
@@ -35,6 +37,7 @@ _modules = (
     presets,
     picture,
     panels,
+    views,
     job_panels,
     asset_panel,
     overlay,
