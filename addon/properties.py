@@ -62,7 +62,10 @@ _OWN_HEIGHT = "own_height"
 
 def _look_again(self: bpy.types.PropertyGroup, context: bpy.types.Context) -> None:
     """Have the picture looked at, in a thread, for the panel to warn in time."""
-    image = self.image if isinstance(self, TRELLIS2_PG_scene) else self.id_data
+    _look_at(self.image if isinstance(self, TRELLIS2_PG_scene) else self.id_data)
+
+
+def _look_at(image: bpy.types.Image | None) -> None:
     if image is None or bpy.app.background:
         return
     from ..trellis_addon.scene import cutout_preview
@@ -130,12 +133,25 @@ class TRELLIS2_PG_image(bpy.types.PropertyGroup):
     )
 
 
+def _view(label: str, description: str) -> Any:
+    """The property for a further picture of the object."""
+
+    def look(self: bpy.types.PropertyGroup, context: bpy.types.Context) -> None:
+        for name in ("view_right", "view_back", "view_left"):
+            _look_at(getattr(self, name))
+
+    return PointerProperty(type=bpy.types.Image, name=label, description=description, update=look)
+
+
 class TRELLIS2_PG_scene(bpy.types.PropertyGroup):
     """What the panel keeps in the scene; nothing secret."""
 
     image: PointerProperty(
         type=bpy.types.Image, name="Image", description="The picture to make an asset of", update=_look_again
     )
+    view_right: _view("Right", "What Blender's Right view would show of the object: its own left side")
+    view_back: _view("Back", "The object from behind")
+    view_left: _view("Left", "What Blender's Left view would show of the object: its own right side")
     backend: EnumProperty(
         name="Run On",
         description="Where the asset is made",

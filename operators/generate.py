@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,13 +18,14 @@ from bpy.props import (
 )
 
 from ..addon.backend_state import price_of
-from ..addon.picture_state import refusal
+from ..addon.picture_state import refusal, views_of
 from ..addon.preferences import backend_of, preferences, remote_key_source, service_url
 from ..addon.properties import read_settings, write_settings
 from ..trellis_addon.core.errors import FieldError, TrellisError
 from ..trellis_addon.core.messages import message
 from ..trellis_addon.images import EXTENSIONS, OTHER_EXTENSIONS
 from ..trellis_addon.scene.words import translate
+from ..trellis_addon.task.views import FRONT, by_object, name_of_object
 from .mixin import Mixin
 from .placing import free_ground, select_cards, target_here, turn_to_view
 from .sources import is_over_sidebar
@@ -32,6 +33,8 @@ from .sources import is_over_sidebar
 if TYPE_CHECKING:
     from ..trellis_addon.core.progress import Progress
     from ..trellis_addon.images import PreparedImage
+
+    Loader = Callable[[], PreparedImage]
 
 
 class _Generate(Mixin):
@@ -82,10 +85,10 @@ class _Generate(Mixin):
 
     def _is_to_ask(self, context: bpy.types.Context) -> bool:
         """Whether a person should say yes first: several files at once, and each of them paid."""
-        return context.scene.trellis2.backend == "remote" and sum(bool(file.name) for file in self.files) > 1
+        return context.scene.trellis2.backend == "remote" and len(by_object(self._paths())) > 1
 
     def _ask(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        count = sum(bool(file.name) for file in self.files)
+        count = len(by_object(self._paths()))
         return context.window_manager.invoke_confirm(
             self,
             event,
@@ -101,10 +104,10 @@ class _Generate(Mixin):
             settings = read_settings(state.settings)
             backend = backend_of(state.backend)
             begun = []
-            for place, (label, load, source) in enumerate(pictures):
+            for place, (label, load, views, source) in enumerate(pictures):
                 name = state.asset_name if len(pictures) == 1 and state.asset_name else label
                 location = self._location(context, place)
-                begun.append(_start(context, name, load, source, backend, settings, location, self.turn))
+                begun.append(_start(context, name, load, views, source, backend, settings, location, self.turn))
             select_cards(context, begun)
         except TrellisError as error:
             self.report({"ERROR"}, translate(error))
@@ -118,8 +121,13 @@ class _Generate(Mixin):
         wanted = (x + place * 1.5 * context.scene.trellis2.height, y, z)
         return free_ground(context, wanted) if self.beside else wanted
 
-    def _pictures(self, state: bpy.types.PropertyGroup) -> list[tuple[str, Callable[[], PreparedImage], Path | None]]:
-        """(name, loader, file where it is one) of each picture asked for: the given files, or else the panel's image.
+    def _paths(self) -> list[Path]:
+        paths = [Path(self.directory, file.name) for file in self.files if file.name] if self.directory else []
+        return paths or ([Path(bpy.path.abspath(self.filepath))] if self.filepath else [])
+
+    def _pictures(self, state: bpy.types.PropertyGroup) -> list[tuple[str, Loader, dict[str, Loader], Path | None]]:
+        """(name, loader, those of further views, file where it is one) of each object: of the given files, or else of
+        the panel's image and views. Files whose names end in _front, _back and so on are of one object.
 
         What cannot be cut out here may be by the service: `prepare_task` asks it, and refuses where it cannot.
         """
@@ -128,17 +136,31 @@ class _Generate(Mixin):
         from ..trellis_addon.scene.cutout_preview import loader_of
         from ..trellis_addon.scene.images import name_of
 
-        paths = [Path(self.directory, file.name) for file in self.files if file.name] if self.directory else []
-        if not paths and self.filepath:
-            paths = [Path(bpy.path.abspath(self.filepath))]
-        if paths:
-            return [(clean_name(path.stem), _loader_of_file(path), path) for path in paths]
+        if paths := self._paths():
+            return [
+                (
+                    clean_name(name_of_object(path.stem) if views else path.stem),
+                    _loader_of_file(path),
+                    {view: _loader_of_file(other) for view, other in views.items()},
+                    path,
+                )
+                for path, views in by_object(paths)
+            ]
         image = state.image
         if image is None:
             raise ImageError("There is no image: choose one in the panel, or drop a file onto the viewport.")
         if problem := refusal(state):  # before there is a card of it, or a job
             raise ImageError(problem)
-        return [(clean_name(name_of(image)), loader_of(image, may_leave=True), None)]
+        views = {view: loader_of(other, may_leave=True) for view, other in views_of(state).items()}
+        name = name_of(image)
+        return [
+            (
+                clean_name(name_of_object(name) if views else name),
+                loader_of(image, may_leave=True),
+                views,
+                None,
+            )
+        ]
 
 
 class TRELLIS2_OT_generate(_Generate, bpy.types.Operator):
@@ -257,7 +279,8 @@ class TRELLIS2_OT_preset(bpy.types.Operator):
 def _start(
     context: bpy.types.Context,
     name: str,
-    load: Callable[[], PreparedImage],
+    load: Loader,
+    views: Mapping[str, Loader],
     source: Path | None,
     backend: Any,
     settings: Any,
@@ -265,7 +288,7 @@ def _start(
     turn: float,
 ) -> str:
     """Begin one generation, or without a window see it to its end; returns its taskUUID."""
-    from ..trellis_addon.api import finish, prepare_task
+    from ..trellis_addon.api import differences_of, finish, prepare_task
     from ..trellis_addon.jobs.store import JobStore
     from ..trellis_addon.scene.session import arrival, queue
     from ..trellis_addon.task.task import new_uuid
@@ -275,8 +298,10 @@ def _start(
 
     def make(progress: Progress, report: Callable[..., None]):  # type: ignore[no-untyped-def]
         picture = load()
-        report(*picture.warnings)
-        prepared = prepare_task(picture, backend, settings, name=name, uuid=uuid)
+        further = {view: load_view() for view, load_view in views.items()}
+        pictures = {FRONT: picture, **further}
+        report(*[warning for each in pictures.values() for warning in each.warnings], *differences_of(pictures))
+        prepared = prepare_task(picture, backend, settings, name=name, uuid=uuid, views=further)
         store = JobStore()
         job = prepared.write_down(store, backend, target=target.to_json())
         queue.show_picture(uuid, job.thumbnail)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import bpy
 from bpy.app.translations import pgettext_rpt
-from bpy.props import BoolProperty, CollectionProperty, StringProperty
+from bpy.props import BoolProperty, CollectionProperty, EnumProperty, StringProperty
 
 from ..addon.backend_state import obstacles
+from ..addon.picture_state import VIEWS, slot_of, views_of
 from ..trellis_addon.core.errors import TrellisError
 from ..trellis_addon.core.messages import reason_of
 from ..trellis_addon.images import EXTENSIONS
 from ..trellis_addon.scene.words import translate
+from ..trellis_addon.task.views import by_object
 from .mixin import Mixin
 
 
@@ -28,7 +31,7 @@ class _Source(Mixin):
             self.report({"ERROR"}, translate(error))
             return {"CANCELLED"}
         if image is not None:  # else it is being fetched
-            _use(context.scene, image)
+            _use(context.scene, image, getattr(self, "views", {}))
         return {"FINISHED"}
 
 
@@ -53,10 +56,82 @@ class TRELLIS2_OT_image_open(_Source, bpy.types.Operator):
     def take(self, context: bpy.types.Context) -> bpy.types.Image:
         from ..trellis_addon.scene.sources import image_of_file
 
-        paths = _paths(self) or [Path(bpy.path.abspath(self.filepath))]
-        if len(paths) > 1:
+        objects = by_object(_paths(self) or [Path(bpy.path.abspath(self.filepath))])
+        if len(objects) > 1:
             self.report({"INFO"}, pgettext_rpt("Of several pictures the panel takes the first"))
-        return image_of_file(paths[0])
+        front, views = objects[0]
+        self.views = {view: image_of_file(path) for view, path in views.items()}
+        return image_of_file(front)
+
+
+class TRELLIS2_OT_view_open(Mixin, bpy.types.Operator):
+    """Choose a picture of the same object from another side; it is packed into the .blend"""
+
+    bl_idname = "trellis2.view_open"
+    bl_label = "Open View"
+    bl_options = {"REGISTER", "UNDO"}
+
+    view: EnumProperty(
+        name="View",
+        items=[("right", "Right", "", 0), ("back", "Back", "", 1), ("left", "Left", "", 2)],
+        default="back",
+        options={"SKIP_SAVE"},
+    )
+    filepath: StringProperty(name="Image File", subtype="FILE_PATH", options={"SKIP_SAVE"})
+    filter_image: BoolProperty(default=True, options={"HIDDEN"})
+    filter_folder: BoolProperty(default=True, options={"HIDDEN"})
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        context.window_manager.fileselect_add(self)
+        return {"RUNNING_MODAL"}
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        from ..trellis_addon.scene.sources import image_of_file
+
+        try:
+            image = image_of_file(Path(bpy.path.abspath(self.filepath)))
+        except TrellisError as error:
+            self.report({"ERROR"}, translate(error))
+            return {"CANCELLED"}
+        setattr(context.scene.trellis2, slot_of(self.view), image)
+        return {"FINISHED"}
+
+
+class _Views(Mixin):
+    """What the operators on all views share."""
+
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        if not views_of(context.scene.trellis2):
+            cls.poll_message_set("There are no other views")
+            return False
+        return True
+
+
+class TRELLIS2_OT_views_swap(_Views, bpy.types.Operator):
+    """The left picture to the right and the right one to the left: for pictures named after the object's own sides"""
+
+    bl_idname = "trellis2.views_swap"
+    bl_label = "Swap Left and Right"
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        state = context.scene.trellis2
+        state.view_left, state.view_right = state.view_right, state.view_left
+        return {"FINISHED"}
+
+
+class TRELLIS2_OT_views_clear(_Views, bpy.types.Operator):
+    """Use the picture alone, without the other views"""
+
+    bl_idname = "trellis2.views_clear"
+    bl_label = "Clear Views"
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        for view in VIEWS:
+            setattr(context.scene.trellis2, slot_of(view), None)
+        return {"FINISHED"}
 
 
 class TRELLIS2_OT_image_paste(_Source, bpy.types.Operator):
@@ -246,8 +321,11 @@ def _paths(operator: bpy.types.Operator) -> list[Path]:
     return [Path(bpy.path.abspath(operator.directory), name) for name in names] if operator.directory else []
 
 
-def _use(scene: bpy.types.Scene, image: bpy.types.Image) -> None:
+def _use(scene: bpy.types.Scene, image: bpy.types.Image, views: Mapping[str, bpy.types.Image] | None = None) -> None:
+    """The picture, and the others of the same object: those of another one are taken away."""
     scene.trellis2.image = image
+    for view in VIEWS:
+        setattr(scene.trellis2, slot_of(view), (views or {}).get(view))
 
 
 def _named(context: bpy.types.Context, text: str) -> bpy.types.Image | None:
@@ -300,6 +378,9 @@ def _tell(sentence: str) -> None:
 register, unregister = bpy.utils.register_classes_factory(
     (
         TRELLIS2_OT_image_open,
+        TRELLIS2_OT_view_open,
+        TRELLIS2_OT_views_swap,
+        TRELLIS2_OT_views_clear,
         TRELLIS2_OT_image_paste,
         TRELLIS2_OT_image_address,
         TRELLIS2_OT_image_view,

@@ -36,7 +36,8 @@ from .jobs.money import Price, expected_price
 from .jobs.runner import give_up_unsent, run_job
 from .jobs.store import JobStore
 from .task.settings import Settings
-from .task.task import Task, check_own_settings, check_uuid, new_uuid
+from .task.task import Task, check_own_settings, check_own_views, check_uuid, new_uuid
+from .task.views import FRONT, name_of_object, named_views
 
 if TYPE_CHECKING:
     from .images.preparing import Subject
@@ -52,7 +53,7 @@ THUMBNAIL = 384  # pixels: enough for the card that stands where the asset will 
 class PreparedTask:
     """A task that is checked and ready to be written down, and what the job needs to know beside it.
 
-    `source` and `picture` are for one that is derived from another job's result; see `Job`.
+    `source`, `picture` and `views` are for one that is derived from another job's result; see `Job`.
     """
 
     task: Task
@@ -61,6 +62,7 @@ class PreparedTask:
     thumbnail: bytes = b""
     source: Mapping[str, Any] = field(default_factory=dict)
     picture: str = ""
+    views: Mapping[str, str] = field(default_factory=dict)
 
     def write_down(
         self, store: JobStore, backend: Backend, *, batch: str = "", fingerprint: str = "", target: str = ""
@@ -76,12 +78,14 @@ class PreparedTask:
             target=target,
             source=self.source,
             picture=self.picture,
+            views=self.views,
         )
 
 
 def generate(
     image: Source,
     *,
+    views: Mapping[Any, Source] | None = None,
     backend: str = "draft",
     model: str | None = None,
     name: str = "",
@@ -97,7 +101,10 @@ def generate(
     """Make an asset of a picture; blocks until it is there.
 
     `image`: a path, URL, data URI, Base64, bytes, or what `load_image` returned. `subject`: a box around the subject,
-    in pixels of the upright picture, or "whole"; see `load_image`. `backend`:
+    in pixels of the upright picture, or "whole"; see `load_image`. `views`: further pictures of the same object, whose
+    front the image is, by where they were taken from: `{"back": "back.png", "left": ..., 135: ...}`; names as in
+    Blender (right is what its Right view shows), degrees counter-clockwise from above; not for the remote API.
+    `backend`:
     "draft" (the default: this machine, no weights), "local" (this machine's GPU, or the draft where no
     weights are installed), "remote" (Runware; the key from `key`, RUNWARE_API_KEY or the keyring), or
     the address of a service. Settings are keywords (`resolution=1024, texture_size=4096, seed=7,
@@ -114,7 +121,7 @@ def generate(
     where = Backend(backend, key, allow_network)
     if output is not None:
         check_output(Path(output), results=wished.value("number_results"))
-    prepared = prepare_task(image, where, wished, model=model, name=name, subject=subject)
+    prepared = prepare_task(image, where, wished, model=model, name=name, subject=subject, views=views)
     if output is not None and os.path.isdir(output):
         check_output(Path(output), prepared.name, wished.value("number_results"))
     store = store or JobStore()
@@ -131,6 +138,7 @@ def prepare_task(
     name: str = "",
     uuid: str = "",
     subject: Subject | None = None,
+    views: Mapping[Any, Source] | None = None,
 ) -> PreparedTask:
     """Everything checked, nothing sent. `uuid`: the taskUUID, where the caller has chosen one.
 
@@ -138,7 +146,9 @@ def prepare_task(
     a service of ours that has a mask model. `subject` as in `load_image`.
     """
     uuid = uuid or new_uuid()
+    further = named_views(views or {})
     if backend.is_remote:
+        check_own_views(further)
         check_own_settings(settings)
         settings = _with_cost(settings)
     model = backend.check_model(model or backend.default_model)
@@ -153,13 +163,44 @@ def prepare_task(
         prepared = image
     else:
         raise ImageError("The image was prepared already; give the subject to load_image.")
-    if prepared.cutout == LATER and not _cuts_out(backend):
-        raise BackgroundError(prepared.problem)
+    pictures = {FRONT: prepared, **{view: _load_view(view, given, backend) for view, given in further.items()}}
+    for picture in pictures.values():
+        if picture.cutout == LATER and not _cuts_out(backend):
+            raise BackgroundError(picture.problem)
     label = clean_name(name) if name else prepared.name
-    for warning in prepared.warnings:
+    if further and not name:
+        label = clean_name(name_of_object(label))
+    for warning in [warning for picture in pictures.values() for warning in picture.warnings]:
         log.warning("%s: %s", label, warning)
-    task = Task(prepared.data_uri(), settings, model, uuid)
+    for difference in differences_of(pictures):
+        log.warning("%s: %s", label, difference)
+    task = Task(
+        prepared.data_uri(),
+        settings,
+        model,
+        uuid,
+        views={view: picture.data_uri() for view, picture in pictures.items() if view != FRONT},
+    )
     return PreparedTask(task, label, prepared.sha256, _thumbnail(prepared))
+
+
+def differences_of(pictures: Mapping[str, PreparedImage]) -> tuple[str, ...]:
+    """What speaks against these being of one object, as far as they are cut out."""
+    cut = {view: picture.rgba for view, picture in pictures.items() if picture.cutout != LATER}
+    if len(cut) < 2:
+        return ()
+    from .images.consistency import differences
+
+    return differences(cut)
+
+
+def _load_view(view: str, picture: Source, backend: Backend) -> PreparedImage:
+    if isinstance(picture, PreparedImage):
+        return picture
+    try:
+        return load_image(picture, allow_network=backend.allow_network, may_leave=True)
+    except ImageError as error:
+        raise ImageError("The {view} view: {problem}", view=view, problem=error.message) from error
 
 
 def _cuts_out(backend: Backend) -> bool:
@@ -264,14 +305,17 @@ def retry(
 
     A job that went on from what was kept of another one does so again, or with `from_picture` begins anew.
     """
-    task = replace(job.task, image=job.picture or NOT_KEPT, latents="") if from_picture else job.task
+    task = job.task
+    if from_picture:
+        picture = job.picture
+        task = replace(task, image=picture or NOT_KEPT, latents="", views=job.views if picture else {})
     if task.image == NOT_KEPT:
         raise JobError('"{name}" cannot be made again from here: its picture was not kept.', name=job.name)
     settings = job.settings if settings is None else settings
     settings = _with_cost(settings) if job.is_paid else settings
     task = replace(task, uuid=uuid or new_uuid(), settings=settings)
     source = {} if from_picture else job.source
-    prepared = PreparedTask(task, job.name, job.image_sha256, source=source, picture=job.picture)
+    prepared = PreparedTask(task, job.name, job.image_sha256, source=source, picture=job.picture, views=job.views)
     if job.thumbnail.exists():
         prepared = replace(prepared, thumbnail=job.thumbnail.read_bytes())
     return prepared.write_down(store, backend_of(job), target=target or job.target)
@@ -283,6 +327,7 @@ def price(
     backend: str = "remote",
     key: str = "",
     subject: Subject | None = None,
+    views: Mapping[Any, Source] | None = None,
     settings: Settings | Mapping[str, Any] | None = None,
     **named_settings: Any,
 ) -> Price:
@@ -291,7 +336,8 @@ def price(
     The picture is sent, because the service checks it; nothing is made. Raises as `generate` does.
     """
     where = Backend(backend, key)
-    prepared = prepare_task(image, where, Settings(settings or {}).replace(**named_settings), subject=subject)
+    wished = Settings(settings or {}).replace(**named_settings)
+    prepared = prepare_task(image, where, wished, subject=subject, views=views)
     with connect(where) as client:
         told = client.price(prepared.task)
     return expected_price(prepared.task.settings.value("number_results")) if told is None else Price(told, told)
@@ -357,15 +403,23 @@ def _names_of_results(target: Path, name: str, results: int) -> list[Path]:
     return [first if n == 0 else first.with_stem(f"{first.stem}-{n + 1}") for n in range(results)]
 
 
-def fingerprint(image: Path, settings: Settings, model: str, subject: str = "") -> str:
-    """What makes two jobs the same work: the picture's bytes and what is used of it, the settings, the model."""
-    try:
-        digest = hashlib.sha256(image.read_bytes())
-    except OSError as error:
-        raise ImageError("{image} cannot be read: {reason}.", image=image, reason=reason_of(error)) from error
-    work = [settings.to_request(), model, *([subject] if subject else [])]
+def fingerprint(
+    image: Path, settings: Settings, model: str, subject: str = "", views: Mapping[str, Path] | None = None
+) -> str:
+    """What makes two jobs the same work: the pictures' bytes and what is used of them, the settings, the model."""
+    digest = hashlib.sha256(_bytes_of(image))
+    work: list[Any] = [settings.to_request(), model, *([subject] if subject else [])]
+    if views:
+        work.append({view: hashlib.sha256(_bytes_of(path)).hexdigest() for view, path in views.items()})
     digest.update(json.dumps(work, sort_keys=True).encode())
     return digest.hexdigest()
+
+
+def _bytes_of(image: Path) -> bytes:
+    try:
+        return image.read_bytes()
+    except OSError as error:
+        raise ImageError("{image} cannot be read: {reason}.", image=image, reason=reason_of(error)) from error
 
 
 def _thumbnail(prepared: PreparedImage) -> bytes:

@@ -10,8 +10,8 @@ import logging
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +26,8 @@ from .images import EXTENSIONS, WHOLE, clean_name, find_path, find_pictures, rea
 from .jobs.job import Asset, State
 from .jobs.store import JobStore
 from .task.settings import Settings
+from .task.task import check_own_views
+from .task.views import by_object, name_of_object
 
 if TYPE_CHECKING:
     from .contract.check import Finding
@@ -38,11 +40,12 @@ log = logging.getLogger(__name__)
 class Row:
     """What became of one picture: `state` is "made", "reused", "present" or "failed".
 
-    `source` is the picture as it is used, where that is not the file itself; `broken` is what its assets do not keep of
-    the contract, None where there is none or nobody has looked.
+    `views` are the other pictures of the same object. `source` is the picture as it is used, where that is not the
+    file itself; `broken` is what its assets do not keep of the contract, None where there is none or nobody has looked.
     """
 
     image: Path
+    views: Mapping[str, Path] = field(default_factory=dict)
     source: Path | None = None
     fingerprint: str = ""
     state: str = ""
@@ -74,6 +77,8 @@ def run_batch(
 ) -> list[Row]:
     """Make an asset of every picture in `folder` and save them all, in a grid, into `output`.
 
+    Pictures whose names end in _front, _back, _left and _right are views of one asset.
+
     Needs `bpy`. `whole`: nothing is cut out of any of them. `contract`: each asset is held against it, or with `mend`
     made to keep it as far as it can be. `report(row, stage, share)` is called, from several
     threads, whenever something moves, and with the stage "Done" at a row's end. When `is_stopped` says so, or on
@@ -91,11 +96,12 @@ def run_batch(
     store = store or JobStore()
     model = backend.check_model(model or backend.default_model)
     with files.alone_with(output):
-        return _run(images, output, backend, settings, model, height, whole, contract, mend, store, report, is_stopped)
+        objects = by_object(images)
+        return _run(objects, output, backend, settings, model, height, whole, contract, mend, store, report, is_stopped)
 
 
 def _run(
-    images: Sequence[Path],
+    images: Sequence[tuple[Path, Mapping[str, Path]]],
     output: Path,
     backend: Backend,
     settings: Settings,
@@ -117,7 +123,7 @@ def _run(
     else:
         files.new_file()
     files.use_own_scene()
-    rows = [_row(image, settings, model, whole) for image in images]
+    rows = [_row(image, views, backend, settings, model, whole) for image, views in images]
     present = scene.fingerprints()
     for row in rows:
         if row.fingerprint in present:
@@ -135,7 +141,7 @@ def _run(
         row.seconds = time.monotonic() - started
 
     converted = tempfile.TemporaryDirectory(prefix="trellis2-batch-")
-    for row in [row for row in rows if not row.state and row.image.suffix.lower() not in EXTENSIONS]:
+    for row in [row for row in rows if not row.state]:
         _convert(row, Path(converted.name))
         if row.state:
             report(row, "Done", 1.0)
@@ -170,26 +176,37 @@ def _save(output: Path, files) -> None:  # type: ignore[no-untyped-def]
         raise OutputError("{reason} What was made is kept: make room, and run the same again.", reason=error) from error
 
 
-def _row(image: Path, settings: Settings, model: str, whole: bool) -> Row:
-    row = Row(image)
+def _row(image: Path, views: Mapping[str, Path], backend: Backend, settings: Settings, model: str, whole: bool) -> Row:
+    row = Row(image, views)
     try:
-        row.fingerprint = fingerprint(image, settings, model, WHOLE if whole else "")
+        if backend.is_remote:
+            check_own_views(views)
+        row.fingerprint = fingerprint(image, settings, model, WHOLE if whole else "", views)
     except InputError as error:  # gone, or not ours to read
         _fail(row, error)
     return row
 
 
 def _convert(row: Row, folder: Path) -> None:
-    """A picture of another format as a PNG that stands for it, where Blender reads it."""
+    """Pictures of other formats as PNGs that stand for them, where Blender reads them."""
+    row.source = _as_png(row, row.image, folder / f"{row.fingerprint}.png")
+    row.views = {
+        view: _as_png(row, path, folder / f"{row.fingerprint}-{view}.png") or path for view, path in row.views.items()
+    }
+
+
+def _as_png(row: Row, image: Path, target: Path) -> Path | None:
+    """The file that stands for a picture; None where it needs none, or where the row has failed."""
+    if row.state or image.suffix.lower() in EXTENSIONS:
+        return None
     from .scene.images import png_of_file
 
     try:
-        png = png_of_file(row.image)
+        target.write_bytes(png_of_file(image))
     except TrellisError as error:
         _fail(row, error)
-        return
-    row.source = folder / f"{row.fingerprint}.png"
-    row.source.write_bytes(png)
+        return None
+    return target
 
 
 def _fail(row: Row, error: Exception) -> None:
@@ -253,9 +270,14 @@ def _make(
         job = None  # its files were deleted
     if job is None:
         progress.update("Preparing", 0.0)
-        name = clean_name(row.image.stem)
         prepared = prepare_task(
-            row.source or row.image, backend, settings, model=model, name=name, subject=WHOLE if whole else None
+            row.source or row.image,
+            backend,
+            settings,
+            model=model,
+            name=clean_name(name_of_object(row.image.stem) if row.views else row.image.stem),
+            subject=WHOLE if whole else None,
+            views=row.views,
         )
         job = prepared.write_down(store, backend, batch=batch, fingerprint=row.fingerprint)
     row.assets = finish(job, backend, store, progress).variations

@@ -114,10 +114,10 @@ def prepare_rework(
     where = Backend(backend, key, allow_network) if backend else backend_of(job, key, allow_network)
     if is_draft and where.name == "local":
         where = replace(where, name="draft")
-    picture = job.picture if is_draft or texture_again else ""
+    picture, views = (job.picture, job.views) if is_draft or texture_again else ("", {})
     task = Task(
         picture, wished, DRAFT_MODEL if is_draft else TRELLIS2_MODEL, uuid or new_uuid(),
-        "" if is_draft else _as_text(original),
+        "" if is_draft else _as_text(original), views,
     )  # fmt: skip
     prepared = PreparedTask(
         task,
@@ -131,6 +131,7 @@ def prepare_rework(
             "stage": ALL if is_draft else TEXTURE if texture_again else FINISH,
         },
         job.picture,
+        job.views,
     )
     return prepared, where
 

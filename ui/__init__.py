@@ -12,6 +12,7 @@ overlay          what is drawn over the cards in the viewport
 marking_overlay  what is drawn over a picture while its subject is marked
 mask_painting    the preview follows what is painted on a mask
 layout           what the panels share
+views            the other views of the object, each in its place
 thumbnails       small pictures of jobs as icons
 """
 
@@ -28,6 +29,7 @@ from . import (
     presets,
     rebake,
     thumbnails,
+    views,
 )
 
 _modules = (
@@ -37,6 +39,7 @@ _modules = (
     presets,
     picture,
     panels,
+    views,
     job_panels,
     asset_panel,
     rebake,

@@ -17,6 +17,7 @@ from .job_panels import refused_fields
 from .layout import Panel, SubPanel, setting, wrapped
 from .picture import draw_picture, draw_warnings
 from .presets import TRELLIS2_PT_presets
+from .views import draw_view_warnings
 
 _TASK_ROWS = ("number_results", "seed")
 
@@ -36,6 +37,7 @@ class TRELLIS2_PT_main(Panel, bpy.types.Panel):
         row.operator("trellis2.preferences", text="", icon="PREFERENCES")
         _draw_lines(layout, state_lines(state.backend), context)
         draw_warnings(layout, context)
+        draw_view_warnings(layout, context)
         _draw_lines(layout, problems(state), context)
         button = layout.column()
         button.scale_y = 1.6

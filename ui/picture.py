@@ -10,7 +10,7 @@ from bpy.app.handlers import persistent
 from bpy.app.translations import pgettext_iface, pgettext_n
 
 from ..addon.loaded import loaded
-from ..addon.picture_state import cuts_out, look_of
+from ..addon.picture_state import cuts_out, look_of, views_of
 from .layout import wrapped
 
 _KEPT = 32  # previews, before they are made anew
@@ -76,7 +76,7 @@ def _draw_untold(layout: bpy.types.UILayout, context: bpy.types.Context, is_cut_
 def _draw_cutout(layout: bpy.types.UILayout, context: bpy.types.Context, image: bpy.types.Image) -> None:
     """What will be used of the picture, and other ways to cut it out."""
     found = look_of(image)
-    if icon := _icon_of(image, found or _latest(image)):
+    if icon := icon_of(image, found or _latest(image)):
         layout.template_icon(icon_value=icon, scale=_PREVIEW)
     column = layout.column()
     column.enabled = image.is_editable
@@ -112,7 +112,7 @@ def _status(image: bpy.types.Image, found: Any) -> str:
     return f"{words}, {size}"
 
 
-def _icon_of(image: bpy.types.Image, found: Any) -> int:
+def icon_of(image: bpy.types.Image, found: Any) -> int:
     """The icon value of what was found, made when it is first shown; 0 where there is nothing to show."""
     global _previews
     shown = (found.preview or found.picture) if found is not None else b""
@@ -152,7 +152,10 @@ def _module() -> Any:
 @persistent
 def _look_at_all(*_: object) -> None:
     """The pictures of a file that was opened."""
-    images = {scene.trellis2.image for scene in bpy.data.scenes} - {None}
+    images = {
+        image for scene in bpy.data.scenes for image in (scene.trellis2.image, *views_of(scene.trellis2).values())
+    }
+    images -= {None}
     if not images:
         return
     from ..trellis_addon.scene import cutout_preview

@@ -225,3 +225,25 @@ def test_a_batch_is_held_against_a_contract(pictures: Path, tmp_path: Path, caps
     bpy.ops.wm.open_mainfile(filepath=command[3])
     (obj,) = [obj for obj in bpy.data.objects if obj.type == "MESH"]
     assert obj.name == "SM_pot" and len(obj.data.polygons) <= 100 and obj.asset_data is not None
+
+
+def test_views_of_one_object_are_one_asset(tmp_path: Path) -> None:
+    from views_tools import pictures as views
+
+    folder, output = tmp_path / "pictures", tmp_path / "out.blend"
+    folder.mkdir()
+    for view, picture in views("front", "back", "left").items():
+        picture.save(folder / f"thing_{view}.png")
+    disc(120).save(folder / "pot.png")
+    rows = run(folder, output)
+    assert [(row.image.name, sorted(row.views)) for row in rows] == [
+        ("pot.png", []),
+        ("thing_front.png", ["back", "left"]),
+    ]
+    assert {"pot", "thing"} <= {obj.name for obj in bpy.data.objects}
+    assert [row.state for row in run(folder, output)] == ["present", "present"]
+    views("back", "right")["right"].save(folder / "thing_back.png")
+    assert [row.state for row in run(folder, output)] == ["present", "made"], "another back is another asset"
+    (folder / "pot.png").unlink()
+    (row,) = batch.run_batch(folder, tmp_path / "paid.blend", Backend("remote", "k" * 32), Settings(QUICK))
+    assert row.state == "failed" and "the remote API makes an asset of one picture" in row.message

@@ -111,6 +111,7 @@ def seeds() -> list[dict[str, Any]]:
     return [
         task(seed=1, ttl=60, numberResults=2, settings={"resolution": 512, "texSlat": sampler}, includeCost=True),
         task(deliveryMethod="sync", settings={"shapeSlat": sampler}),
+        task(inputs={"image": PIXEL, "views": {"back": PIXEL, "135": PIXEL}}),
         task(inputs={"latents": "AAAA"}, settings={"textureFormat": "png"}),
         {"taskType": "getResponse", **identity},
         {"taskType": "getTaskDetails", **identity},

@@ -32,6 +32,7 @@ from ..core.output import try_places
 from ..core.streams import prepare_streams
 from ..core.version import VERSION
 from ..task.settings import BY_PATH, SAMPLERS, SETTABLE, Field, Settings
+from ..task.views import view_name
 from .agents import add_commands as add_agent_commands
 from .check import add_commands as add_check_commands
 from .jobs import add_commands as add_job_commands
@@ -82,6 +83,14 @@ def _parser(program: str) -> argparse.ArgumentParser:
     generate = commands.add_parser("generate", parents=[common], help="one picture to one asset")
     generate.add_argument("image", help="path, URL, data URI or Base64 of a PNG, JPEG or WebP picture")
     generate.add_argument("--output", type=Path, required=True, metavar="FILE", help="FILE.blend or FILE.glb")
+    generate.add_argument(
+        "--view",
+        action="append",
+        default=[],
+        metavar="VIEW=PICTURE",
+        help="another picture of the same object, whose front the first one is: back=BACK.png, left=..., right=..., or "
+        "degrees, counter-clockwise from above (135=OTHER.png); once for each",
+    )
     generate.add_argument("--name", default="", help="the asset's name (default: the picture's)")
     generate.add_argument("--render", type=Path, metavar="PNG", help="also render a picture of the asset (needs bpy)")
     subject = generate.add_mutually_exclusive_group()
@@ -225,6 +234,7 @@ def _generate(options: argparse.Namespace, key: str, allow_network: bool) -> int
     bar = _Bar()
     asset = generate(
         options.image,
+        views=_views(options.view),
         backend=backend.name,
         model=options.model,
         name=options.name,
@@ -249,6 +259,19 @@ def _generate(options: argparse.Namespace, key: str, allow_network: bool) -> int
     seeds = ", ".join(str(variation.seed) for variation in asset.variations or (asset,))
     print(f"{readable(str(options.output))}: {asset.name}, engine: {asset.engine}, seed {seeds}")
     return OK
+
+
+def _views(texts: Sequence[str]) -> dict[str, str]:
+    """The pictures of --view by their views; raises `FieldError`."""
+    found: dict[str, str] = {}
+    for text in texts:
+        view, equals, picture = text.partition("=")
+        if not equals or not picture.strip():
+            raise FieldError("view", text, "give where it was taken from and the picture, such as back=BACK.png")
+        if view_name(view) in found:
+            raise FieldError("view", text, "give each view once")
+        found[view_name(view)] = picture
+    return found
 
 
 def _box(text: str | None) -> tuple[float, ...] | None:

@@ -36,15 +36,23 @@ class Engine(Protocol):
     """The model id this engine really is, written into every reply and every asset."""
 
     def generate(
-        self, image: Image | None, settings: Settings, seed: int, progress: Progress, *, latents: bytes | None = None
+        self,
+        image: Image | None,
+        settings: Settings,
+        seed: int,
+        progress: Progress,
+        *,
+        latents: bytes | None = None,
+        views: Mapping[str, Image] | None = None,
     ) -> Made:
         """A GLB file of the picture's subject.
 
         `image` is RGBA, 8 bits, with the subject cut out by its alpha. `seed` is in 0..2^63-1:
         the same image, settings and seed give the same bytes. With `latents`, checked by
         `formats.latents.check_latents`, the shape is the one kept in them: with an image its texture is sampled
-        again, without one it is only decoded and finished again. `progress.siblings`, by seed, are those of results of
-        the same image and settings that will be asked for next. Raises `EngineError` when it
+        again, without one it is only decoded and finished again. `views` are further pictures of the same object,
+        like `image`, by the names of `task.views`; `image` is its front. `progress.siblings`, by seed, are those of
+        results of the same image, views and settings that will be asked for next. Raises `EngineError` when it
         cannot be done, `Cancelled` when `progress` says so.
         """
         ...

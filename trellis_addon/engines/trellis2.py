@@ -49,7 +49,14 @@ class Trellis2Engine:
         self._ahead: dict[tuple[object, ...], Sample] = {}  # shapes of results that will be asked for
 
     def generate(
-        self, image: Image | None, settings: Settings, seed: int, progress: Progress, *, latents: bytes | None = None
+        self,
+        image: Image | None,
+        settings: Settings,
+        seed: int,
+        progress: Progress,
+        *,
+        latents: bytes | None = None,
+        views: Mapping[str, Image] | None = None,
     ) -> Made:
         """A GLB of the picture's subject; see `engines.engine.Engine`.
 
@@ -58,6 +65,8 @@ class Trellis2Engine:
         file's `asset.extras.notes`. Settings that the latents were made with hold where none are given. Raises
         `EngineError`, `LatentsError`, `Cancelled`.
         """
+        if views:
+            raise EngineError("TRELLIS.2 takes one picture here; leave the other views out, or use the draft.")
         kept = None if latents is None else check_latents(latents)
         if kept is not None:
             settings = kept.settings.replace(**settings)

@@ -21,6 +21,7 @@ matting        ... its soft outline
 pixels         what is done to pixels as arrays
 subject        where the subject is, by its alpha
 
+consistency    whether pictures of several sides can be of one object
 preparing      all of it: a picture ready for a task, or a sentence
 
 Blender's image datablocks come in through `scene.images`. Everything that would waste a job is refused

@@ -19,6 +19,7 @@ REMOTE = "remote"  # the name of the one backend that costs money
 NOT_KEPT = "(not kept)"  # stands for the picture of a job that was made elsewhere
 SOURCE_FILE = "source.json"  # in the folder of a job that was derived from another one's result
 PICTURE_FILE = "picture.txt"  # the same, where its task sends no picture
+VIEWS_FILE = "views.json"  # further pictures of the same object
 
 
 class State(enum.StrEnum):
@@ -191,9 +192,23 @@ class Job:
             return ""
 
     @property
+    def views(self) -> Mapping[str, str]:
+        """The further pictures that it all began with, also where the task itself sends none."""
+        return self.task.views or views_in(self.folder)
+
+    @property
     def thumbnail(self) -> Path:
         """A small PNG of the picture; it may not be there."""
         return self.folder / "thumbnail.png"
+
+
+def views_in(folder: Path) -> dict[str, str]:
+    """The further pictures that were written down with a job, by view."""
+    try:
+        found = json.loads((folder / VIEWS_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def notes_in(provenance: Mapping[str, Any]) -> tuple[Message, ...]:

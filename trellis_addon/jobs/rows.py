@@ -15,7 +15,7 @@ from ..core.messages import from_store
 from ..core.version import VERSION
 from ..task.former import todays
 from ..task.task import Task
-from .job import NOT_KEPT, REMOTE, Asset, Job, State
+from .job import NOT_KEPT, REMOTE, Asset, Job, State, views_in
 
 # What `job_of` raises for a row that a newer version has written, or a disk has lost some bytes of.
 UNREADABLE = (TrellisError, ValueError, TypeError, KeyError, AttributeError, RecursionError)
@@ -120,12 +120,12 @@ def _is_time(value: Any) -> bool:
     return is_number and math.isfinite(value) and 0 <= value <= _LAST_DATE
 
 
-def _inputs_in(folder: Path) -> dict[str, str]:
-    """The task's picture and latents as they were written down.
+def _inputs_in(folder: Path) -> dict[str, Any]:
+    """The task's pictures and latents as they were written down.
 
     After a crash of the whole machine a file can be there and empty.
     """
-    found = {}
+    found: dict[str, Any] = {}
     for name in ("image", "latents"):
         try:
             text = (folder / f"{name}.txt").read_text(encoding="utf-8")
@@ -133,4 +133,6 @@ def _inputs_in(folder: Path) -> dict[str, str]:
             continue
         if text:
             found[name] = text
+    if "image" in found and (views := views_in(folder)):
+        found["views"] = views
     return found or {"image": NOT_KEPT}

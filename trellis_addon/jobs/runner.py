@@ -320,7 +320,7 @@ class _Runner:
         """The task with its large picture uploaded, once for all jobs that use it."""
         if len(task.image) < UPLOAD_ABOVE or not task.image.startswith("data:") or not self.client.remote:
             return task
-        digest = hashlib.sha256(task.image.encode()).hexdigest()
+        digest = digest_of(task.image)
         uuid = self.store.find_upload(self.client.url, digest)
         if not uuid:
             self.progress.update("Uploading", 0.0)
@@ -485,6 +485,11 @@ def _is_here(asset: Asset) -> bool:
         return False
 
 
+def digest_of(picture: str) -> str:
+    """The SHA-256 of a picture as a task sends it."""
+    return hashlib.sha256(picture.encode()).hexdigest()
+
+
 def provenance_of(job: Job, result: Result, shortfall: str = "") -> dict[str, Any]:
     """What is kept with an asset for good; no secrets, no picture, no address that expires."""
     notes = [*result.notes, *([shortfall] if shortfall else [])]
@@ -501,6 +506,7 @@ def provenance_of(job: Job, result: Result, shortfall: str = "") -> dict[str, An
         "cost_usd": result.cost,
         "image": job.name,
         "image_sha256": job.image_sha256,
+        **({"views": {name: digest_of(text) for name, text in views.items()}} if (views := job.views) else {}),
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         **({"performance": dict(result.performance)} if result.performance else {}),
         **({"notes": notes, "note_templates": all_to_wire(notes)} if notes else {}),

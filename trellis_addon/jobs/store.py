@@ -30,7 +30,7 @@ from ..core.version import VERSION
 from ..task.settings import Settings
 from ..task.task import Task
 from . import records, rows
-from .job import NOT_KEPT, PICTURE_FILE, SOURCE_FILE, TRANSITIONS, Asset, Job, State
+from .job import NOT_KEPT, PICTURE_FILE, SOURCE_FILE, TRANSITIONS, VIEWS_FILE, Asset, Job, State
 
 log = logging.getLogger(__name__)
 
@@ -170,10 +170,11 @@ class JobStore:
         target: str = "",
         source: Mapping[str, Any] | None = None,
         picture: str = "",
+        views: Mapping[str, str] | None = None,
     ) -> Job:
         """Write a job down, before anything is sent. `thumbnail` is a PNG.
 
-        `source` and `picture` are for a job that is derived from another one's result: see `Job`.
+        `source`, `picture` and `views` are for a job that is derived from another one's result: see `Job`.
         """
         folder = self._folder(task.uuid)
         job = Job(
@@ -186,6 +187,7 @@ class JobStore:
                 ("image.txt", task.image),
                 ("latents.txt", task.latents),
                 (PICTURE_FILE, "" if task.image else picture),
+                (VIEWS_FILE, json.dumps(dict(kept)) if (kept := task.views or views) else ""),
                 (SOURCE_FILE, json.dumps(source) if source else ""),
             ):
                 if text:

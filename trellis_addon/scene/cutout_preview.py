@@ -35,7 +35,8 @@ class Look:
 
     `is_for_model`: the error is that the subject cannot be told here, which Remote and a mask model can.
     `preview`: what will be used, fitted to the subject, as SIDE x SIDE pixels of RGBA, 8 bits, the first row at the
-    bottom; empty with an error. `picture`: the same of the picture as it is, where nothing could be cut out.
+    bottom; empty with an error. `picture`: the same of the picture as it is, where nothing could be cut out. `small`:
+    what will be used, in the picture's own frame, to be compared with other views.
     """
 
     cutout: str = ""
@@ -45,6 +46,7 @@ class Look:
     preview: bytes = b""
     is_for_model: bool = False
     picture: bytes = b""
+    small: Picture | None = None
 
 
 @dataclass
@@ -184,7 +186,9 @@ def _look(load: Callable[[], PreparedImage]) -> Look:
     # the panel says so by itself, beside the preview
     warnings = tuple(warning for warning in picture.warnings if warning != STUDIO_NOTICE)
     shown = picture.rgba if picture.cutout == WHOLE else picture.rgba.crop(_with_margin(box, picture.rgba.size))
-    return Look(picture.cutout, (right - left, bottom - top), warnings, "", _on_squares(shown))
+    small = picture.rgba.copy()
+    small.thumbnail((SIDE, SIDE))
+    return Look(picture.cutout, (right - left, bottom - top), warnings, "", _on_squares(shown), small=small)
 
 
 def _with_picture(found: Look, load: Callable[[], PreparedImage] | None) -> Look:

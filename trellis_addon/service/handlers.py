@@ -32,7 +32,7 @@ from .files import FileStore
 from .folder import ServiceFolder
 from .handshake import PROTOCOL, SERVICE_NAME
 from .journal import Journal
-from .media import answer_media, task_image, task_latents
+from .media import answer_media, task_image, task_latents, task_views
 from .metrics import Meter
 from .presence import last_end
 from .protocol import JsonObject, RequestError, ServiceReply, disk_full, echo, error_object, without_payload
@@ -278,9 +278,9 @@ class Service:
         latents, kept = task_latents(task.latents, self.files) if task.latents else (None, None)
         if kept is not None:
             self._check_rework(model, kept, task)
-        found = (
-            task_image(task.image, self.files, self._policy, may_leave=self._has_mask_model()) if task.image else None
-        )
+        leave = self._has_mask_model()
+        found = task_image(task.image, self.files, self._policy, may_leave=leave) if task.image else None
+        views = task_views(task.views, self.files, self._policy, may_leave=leave)
         identity = {"taskType": TASK_TYPE, "taskUUID": task.uuid}
         if call.dry_run:
             call.reply.add({**identity, "cost": 0, "engine": model})
@@ -307,6 +307,10 @@ class Service:
                 record.picture = self.files.keep_picture(found[0])
                 # Unpacked pictures are large: those that have to wait are read again when it is their turn.
                 record.image = found[1] if self.tasks.unfinished() < self._workers.count else None
+            further: dict[str, Path | str] = {}
+            record.views = further
+            for name, view in views.items():
+                further[name] = view if isinstance(view, str) else self.files.keep_picture(view[0])
             self.tasks.add(record)
         except BaseException:
             for path in record.kept_files():

@@ -47,9 +47,21 @@ def _add_latents(connection: sqlite3.Connection) -> None:
     database.add_column(connection, "tasks", "latents", "TEXT NOT NULL DEFAULT ''")
 
 
+# Each of a task's further pictures: the file's name, or else the web address.
+_VIEWS = """
+CREATE TABLE IF NOT EXISTS views (
+    task TEXT NOT NULL, view TEXT NOT NULL, file TEXT NOT NULL, url TEXT NOT NULL, PRIMARY KEY (task, view)
+);
+"""
+
+
 # A change is a step more, and what stands here stays as it is. 0.1.0 reads the tables of 2, and names no columns when
 # it writes: with one more in any table it would fail.
-_STEPS = (database.Step(1, 1, database.run_script(_FIRST)), database.Step(2, 2, _add_latents))
+_STEPS = (
+    database.Step(1, 1, database.run_script(_FIRST)),
+    database.Step(2, 2, _add_latents),
+    database.Step(3, 2, database.run_script(_VIEWS)),
+)
 
 
 class _TooNewError(TrellisError):
@@ -119,7 +131,14 @@ class Journal:
                     record.image_url,
                     record.latents.name if record.latents is not None else "",
                 ),
-            )
+            ),
+            *(
+                (
+                    "INSERT INTO views (task, view, file, url) VALUES (?, ?, ?, ?)",
+                    (record.uuid, view, "", kept) if isinstance(kept, str) else (record.uuid, view, kept.name, ""),
+                )
+                for view, kept in record.views.items()
+            ),
         )
 
     def begin(self, uuid: str) -> None:
@@ -155,6 +174,7 @@ class Journal:
             ("DELETE FROM tasks WHERE uuid = ?", (uuid,)),
             ("DELETE FROM results WHERE task = ?", (uuid,)),
             ("DELETE FROM deliveries WHERE task = ?", (uuid,)),
+            ("DELETE FROM views WHERE task = ?", (uuid,)),
         )
 
     def tasks(self, pictures: Path) -> list[TaskRecord]:
@@ -186,6 +206,12 @@ class Journal:
                     picture=pictures / picture if picture else None,
                     image_url=image_url,
                     latents=pictures / latents if latents else None,
+                    views={
+                        view: pictures / file if file else url
+                        for view, file, url in self._read(
+                            "SELECT view, file, url FROM views WHERE task = ? ORDER BY rowid", uuid
+                        )
+                    },
                     starts=starts,
                     finished=finished,
                 )

@@ -6,6 +6,7 @@ import base64
 import binascii
 import re
 import threading
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..core.errors import FieldError, ImageError, LatentsError
@@ -26,9 +27,9 @@ _DATA_URI = re.compile(r"data:[^,]{0,200};base64,", re.IGNORECASE)
 
 
 def task_image(
-    text: str, files: FileStore, policy: AddressPolicy, *, may_leave: bool = False
+    text: str, files: FileStore, policy: AddressPolicy, *, may_leave: bool = False, field: str = "inputs.image"
 ) -> tuple[bytes, PreparedImage] | str:
-    """The picture of a task, as it came and prepared; for a web address the address, which the worker fetches.
+    """The picture in `field` of a task, as it came and prepared; for a web address that, which the worker fetches.
 
     `may_leave`: the worker has a mask model for what cannot be cut out here; see `images.prepare`. Raises
     `ImageError` for a picture that cannot be used, `RequestError` for an upload that is not there.
@@ -38,16 +39,35 @@ def task_image(
     text = text.strip()
     kind = image_kind(text)
     if kind == "url":
-        policy.check(text, "inputs.image")
+        policy.check(text, field)
         return text
     if kind == "uuid":
         data = files.use(text)
         if data is None:
-            raise _not_found("inputs.image", text)
+            raise _not_found(field, text)
     else:
         data, _name = read_image_bytes(text, allow_network=False, allow_path=False)
     with _UNPACKING:
         return data, load_image(data, allow_path=False, may_leave=may_leave, max_pixels=Limits.pixels)
+
+
+def task_views(
+    views: Mapping[str, str], files: FileStore, policy: AddressPolicy, *, may_leave: bool = False
+) -> dict[str, tuple[bytes, PreparedImage] | str]:
+    """The further pictures of a task by view, each as `task_image` has it; `RequestError` names the one at fault."""
+    found: dict[str, tuple[bytes, PreparedImage] | str] = {}
+    for name, text in views.items():
+        field = f"inputs.views.{name}"
+        try:
+            found[name] = task_image(text, files, policy, may_leave=may_leave, field=field)
+        except ImageError as error:
+            raise RequestError(error.code, of_view(name, error.message), parameter=field) from error
+    return found
+
+
+def of_view(name: str, problem: str) -> str:
+    """What is wrong with a picture, and which one it is."""
+    return message("The {view} view: {problem}", view=name, problem=problem)
 
 
 def task_latents(text: str, files: FileStore) -> tuple[bytes, Kept]:

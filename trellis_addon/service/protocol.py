@@ -184,12 +184,14 @@ def echo(request: Any) -> JsonObject:
 
 
 def without_payload(request: Mapping[str, Any]) -> JsonObject:
-    """The request with the picture, and the latents, cut short: what is kept of it once it was accepted."""
-    inputs = dict(request["inputs"])
-    for name, text in inputs.items():
-        if len(text) > _LONG_TEXT:
-            inputs[name] = f"{text[:60]}… ({len(text)} characters)"
-    return {**request, "inputs": inputs}
+    """The request with the pictures, and the latents, cut short: what is kept of it once it was accepted."""
+
+    def shortened(given: Any) -> Any:
+        if isinstance(given, Mapping):
+            return {name: shortened(text) for name, text in given.items()}
+        return given if len(given) <= _LONG_TEXT else f"{given[:60]}… ({len(given)} characters)"
+
+    return {**request, "inputs": shortened(request["inputs"])}
 
 
 def _no_constant(name: str) -> Any:

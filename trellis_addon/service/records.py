@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -45,7 +46,8 @@ class TaskRecord:
     `model` is the engine that answers. `request` is kept without its picture, which is in the file
     `picture` until the task is done, or at the web address `image_url`, from where the worker fetches it.
     `image` is the same picture read, where the work begins at once; a task with `latents`, a file like the picture's,
-    may have none of these. `base_url` is the address that the
+    may have none of these. `views` are further pictures by view, each a file or a web address, and `view_images` the
+    same pictures read. `base_url` is the address that the
     client knew us by; the addresses of files in `slots` are kept without it. `client` tells the clients apart that
     take turns. `starts` is how often the process has ended while it worked on the task. `preparing` is held
     while the picture is read and cut out.
@@ -62,6 +64,8 @@ class TaskRecord:
     image: PreparedImage | None = None
     image_url: str = ""
     latents: Path | None = None
+    views: Mapping[str, Path | str] = field(default_factory=dict)
+    view_images: Mapping[str, PreparedImage] = field(default_factory=dict)
     client: str = ""
     starts: int = 0
     finished: float | None = None
@@ -76,9 +80,14 @@ class TaskRecord:
     def has_picture(self) -> bool:
         return self.picture is not None or self.image is not None or bool(self.image_url)
 
+    def forget_images(self) -> None:
+        """Let go of the pictures that were read: they are large, and can be read again."""
+        self.image, self.view_images = None, {}
+
     def kept_files(self) -> set[Path]:
         """What the task needs of the disk until it is done."""
-        return {path for path in (self.picture, self.latents) if path is not None}
+        given = (self.picture, self.latents, *self.views.values())
+        return {path for path in given if isinstance(path, Path)}
 
     @property
     def is_suspect(self) -> bool:

@@ -136,7 +136,7 @@ class TaskStore:
             slot.item, slot.error = item, error
             if all(slot.settled for slot in record.slots):
                 record.finished = self._clock()
-                record.image = None
+                record.forget_images()
             try:
                 self._journal.settle(record, index, record.deliveries(index))
             except sqlite3.Error as error:  # a full disk: whoever asks now gets the result all the same

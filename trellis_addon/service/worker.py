@@ -8,8 +8,9 @@ import sqlite3
 import threading
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..core.configuration import IDLE_VARIABLE, configuration
@@ -21,10 +22,12 @@ from ..core.progress import Progress
 from ..engines.devices import local_devices
 from ..task.settings import TRELLIS2_MODEL
 from ..task.task import result_seed
+from ..task.views import FRONT
 from .addresses import AddressPolicy
 from .files import DEFAULT_TTL, FileStore
 from .journal import Journal
-from .protocol import JsonObject, disk_full
+from .media import of_view
+from .protocol import JsonObject, RequestError, disk_full
 from .records import StoredFile, TaskRecord
 from .schedule import Scheduler, Turn
 from .station import Seat, Station
@@ -154,10 +157,10 @@ class Workers:
         self._begin(record)
         failed: int | None = None
         try:
-            image = self._picture(record)
+            image, views = self._read_pictures(record)
             engine = self._engine(record.model, number)
             failed = index  # from here on: the other results have other seeds and may well succeed
-            self._tasks.succeed(record, index, self._result(record, index, engine, image, seat))
+            self._tasks.succeed(record, index, self._result(record, index, engine, image, views, seat))
         except BaseException as error:
             if cause := why_lost(error):
                 log.error("The device is lost: %s", cause, exc_info=error)
@@ -198,29 +201,40 @@ class Workers:
                     self._open_stations(len(self.devices))
             return self.devices[number % len(self.devices)] if len(self.devices) > 1 else ""
 
-    def _picture(self, record: TaskRecord) -> PreparedImage | None:
-        """The task's picture, prepared once for all of its turns as far as there is room; None where it has none."""
+    def _read_pictures(self, record: TaskRecord) -> tuple[PreparedImage | None, Mapping[str, PreparedImage]]:
+        """The task's picture and its views, prepared once for all of its turns as far as there is room."""
         if not record.has_picture:
-            return None
+            return None, {}
         with record.preparing:
-            image = record.image
-            if image is None:
-                image = self._read(record)
-            image = self._cut_out(record, image)
-            if image is not record.image:
-                for warning in image.warnings:
+            given = record.image or self._read(record.picture or record.image_url, "inputs.image")
+            image = self._cut_out(record, given)
+            views = record.view_images or {name: self._view(record, name) for name in record.views}
+            for prepared in (image, *views.values()) if image is not record.image else ():
+                for warning in prepared.warnings:
                     log.info("Task %s: %s", record.uuid, warning)
             with self._lock:
                 if len(record.slots) > 1 and not record.done:
-                    record.image = image
+                    record.image, record.view_images = image, views
                     self._pictures[record.uuid] = record
                     self._pictures.move_to_end(record.uuid)
                 while len(self._pictures) > _KEPT_PICTURES:
-                    self._pictures.popitem(last=False)[1].image = None
-        return image
+                    self._pictures.popitem(last=False)[1].forget_images()
+        return image, views
+
+    def _view(self, record: TaskRecord, name: str) -> PreparedImage:
+        try:
+            return self._cut_out(record, self._read(record.views[name], f"inputs.views.{name}"))
+        except ImageError as error:
+            raise RequestError(error.code, of_view(name, error.message), parameter=f"inputs.views.{name}") from error
 
     def _result(
-        self, record: TaskRecord, index: int, engine: Engine, image: PreparedImage | None, seat: Seat
+        self,
+        record: TaskRecord,
+        index: int,
+        engine: Engine,
+        image: PreparedImage | None,
+        views: Mapping[str, PreparedImage],
+        seat: Seat,
     ) -> JsonObject:
         settings = record.settings
         seed = result_seed(record.seed, index)
@@ -231,7 +245,8 @@ class Workers:
         progress = self._progress(record, index, seat, siblings)
         began = time.monotonic()
         picture = image.rgba if image is not None else None
-        made = engine.generate(picture, settings, seed, progress, latents=self._latents(record))
+        seen = {"views": {name: view.rgba for name, view in views.items()}} if views else {}
+        made = engine.generate(picture, settings, seed, progress, latents=self._latents(record), **seen)
         if not made.glb.startswith(b"glTF"):
             raise EngineError("The engine did not return a GLB file.")
         ttl = float(min(settings.get("ttl") or DEFAULT_TTL, LONGEST_TTL))
@@ -241,7 +256,12 @@ class Workers:
             item["cost"] = 0.0  # our own machine
         item["engine"] = engine.model
         item["performance"] = _performance(made, time.monotonic() - began - seat.waited)
-        if notes := list(made.facts.get("notes") or ()):
+        notes = list(made.facts.get("notes") or ())
+        if views and picture is not None:
+            from ..images.consistency import differences
+
+            notes += differences({FRONT: picture, **seen["views"]})
+        if notes:
             item["notes"] = [str(note) for note in notes]
             item["noteTemplates"] = all_to_wire(notes)
         item["outputs"] = {"files": [{"uuid": stored.uuid, "url": stored.url_path}]}
@@ -281,14 +301,15 @@ class Workers:
     def _plain(self, error: BaseException) -> TrellisError:
         return disk_full() if is_full(error, self._files.folder) else _plain(error)
 
-    def _read(self, record: TaskRecord) -> PreparedImage:
+    def _read(self, where: Path | str, field: str) -> PreparedImage:
+        """The picture in a file of ours, or at a web address."""
         from ..images import fetch, load_image
 
-        if record.picture is None:
-            data = fetch(record.image_url, self._policy.transport("inputs.image"))
+        if isinstance(where, str):
+            data = fetch(where, self._policy.transport(field))
         else:
             try:
-                data = record.picture.read_bytes()
+                data = where.read_bytes()
             except OSError:
                 raise ImageError("The task's picture is not there any more; send the task again.") from None
         return load_image(data, allow_path=False, may_leave=True)

@@ -101,6 +101,8 @@ class Field:
             return message("give a full http:// or https:// address")
         if self.type is str:
             return message("give a text that is not empty")
+        if self.type is dict:
+            return message("give a JSON object")
         kind = message("a whole number") if self.type is int else message("a number")
         if self.maximum is None:
             least = self._measured(self.minimum)
@@ -157,7 +159,7 @@ class Field:
         return isinstance(value, self.type)
 
     def _refusal(self, value: Any) -> FieldError:
-        json_type = {int: "integer", float: "number", bool: "boolean", str: "string"}[self.type]
+        json_type = {int: "integer", float: "number", bool: "boolean", str: "string", dict: "object"}[self.type]
         constraint: dict[str, Any] = {"type": json_type}
         if self.choices:
             constraint["allowedValues"] = list(self.choices)
@@ -328,6 +330,13 @@ OWN_FIELDS: tuple[Field, ...] = (
         "data URI or Base64. With an image, its texture is sampled again; without one, it is only finished again",
     ),
     Field(
+        "inputs.views",
+        dict,
+        "Views",
+        "Further pictures of the same object by where they were taken from: right, back, left, or degrees counted "
+        "counter-clockwise from above (front 0, right 90); each given as the image is, which is the front",
+    ),
+    Field(
         "settings.textureFormat",
         str,
         "Texture Format",
@@ -342,7 +351,7 @@ FINISHING = ("decimation_target", "remesh", "texture_size", "texture_format")
 
 BY_PATH: dict[str, Field] = {field.path: field for field in (*FIELDS, *OWN_FIELDS)}
 # What identifies one task rather than describes a wish: `Task` has these as attributes of its own.
-IDENTITY = ("taskType", "taskUUID", "inputs.image", "inputs.latents", "model")
+IDENTITY = ("taskType", "taskUUID", "inputs.image", "inputs.latents", "inputs.views", "model")
 SETTABLE: tuple[Field, ...] = tuple(field for field in FIELDS if field.path not in IDENTITY)
 OWN_SETTINGS: tuple[Field, ...] = tuple(field for field in OWN_FIELDS if field.path not in IDENTITY)
 BY_NAME: dict[str, Field] = {field.name: field for field in (*SETTABLE, *OWN_SETTINGS)}

@@ -13,6 +13,7 @@ from typing import Any
 from ..core.errors import FieldError
 from ..core.messages import message
 from .settings import BY_PATH, OWN_SETTINGS, RANDOM_SEED_MAX, SEED_MAX, TASK_TYPE, TRELLIS2_MODEL, Settings
+from .views import check_views
 
 
 def new_uuid() -> str:
@@ -34,7 +35,8 @@ class Task:
     """A `3dInference` task. `image` is what `inputs.image` takes: UUID, URL, data URI or Base64.
 
     With `latents` (`inputs.latents`: UUID, data URI or Base64) it goes on from what an earlier result was decoded from,
-    on a service of ours only: with an image the texture is sampled again, without one nothing is.
+    on a service of ours only: with an image the texture is sampled again, without one nothing is. `views`
+    (`inputs.views`, of a service of ours only) are further pictures of the same object; see `views.named_views`.
     """
 
     image: str
@@ -42,6 +44,7 @@ class Task:
     model: str = TRELLIS2_MODEL
     uuid: str = field(default_factory=new_uuid)
     latents: str = ""
+    views: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         BY_PATH["model"].check(self.model)
@@ -49,6 +52,7 @@ class Task:
             if value or not (self.image or self.latents):
                 BY_PATH[path].check(value)
         check_uuid(self.uuid)
+        object.__setattr__(self, "views", check_views(self.views, self.image))
 
     def to_request(self) -> dict[str, Any]:
         """The request's JSON object: what was set, nothing else."""
@@ -57,7 +61,7 @@ class Task:
             "taskUUID": self.uuid,
             "model": self.model,
             **self.settings.to_request(),
-            "inputs": {name: text for name in ("image", "latents") if (text := getattr(self, name))},
+            "inputs": {name: given for name in ("image", "latents", "views") if (given := getattr(self, name))},
         }
 
     @classmethod
@@ -83,14 +87,22 @@ class Task:
             if value is None:
                 raise missing_field(path)
             BY_PATH[path].check(value)
-        return cls(given.get("inputs.image", ""), settings, given["model"], given["taskUUID"], latents or "")
+        views = {} if inputs.get("views") is None else inputs["views"]
+        return cls(given.get("inputs.image", ""), settings, given["model"], given["taskUUID"], latents or "", views)
 
 
 def check_published(task: Task) -> None:
     """Raise `FieldError` for what only our own service understands: the remote API's task has no such field."""
     if task.latents:
         raise _unknown("inputs.latents", message("keeps no stages to go on from"))
+    check_own_views(task.views)
     check_own_settings(task.settings)
+
+
+def check_own_views(views: Mapping[str, Any]) -> None:
+    """Raise `FieldError` where there are any: the remote API takes one picture."""
+    if views:
+        raise _unknown("inputs.views", message("makes an asset of one picture"))
 
 
 def check_own_settings(settings: Settings) -> None:

@@ -11,6 +11,7 @@ mesh        heights become a closed surface
 texture     the atlas: where front and back lie in it
 back        the colours of the back, which the picture does not show
 material    roughness, metalness and transparency, guessed from the picture
+hull        several pictures: what none of their outlines rules out
 variation   what a seed changes
 fields      arithmetic on 2D fields that the others share
 """

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from .fields import F32, Bool, Check, blur_within, grow, halve, never, smoothstep
+from .fields import F32, Bool, Check, blur_within, grow, halve, never, sample, smoothstep
+from .mask import Subject
+from .texture import own_colours
 from .variation import Variation
 
 # Shares of half a row's length: what of an end stays as it is, and how much of the rest is drawn out over the middle.
@@ -55,6 +57,23 @@ def back_colours(front: F32, cover: F32, depth: F32, extent: float, variation: V
     full = grow(middle, (cover.shape[0], cover.shape[1]))
     check()
     return np.asarray(front + depth[..., None] * (full - front), np.float32)
+
+
+def seen_through(front: Subject, back: Subject, check: Check = never) -> F32:
+    """The colours of a picture of the back as seen through the front: (H, W, 3), fitted to the front's outline."""
+    (left, top, right, bottom), far = _box(front.cover), _box(back.cover[:, ::-1])
+    height, width = front.cover.shape
+    x = far[0] + (np.arange(width, dtype=np.float32) + 0.5 - left) * (far[2] - far[0]) / (right - left)
+    y = far[1] + (np.arange(height, dtype=np.float32) + 0.5 - top) * (far[3] - far[1]) / (bottom - top)
+    places = np.meshgrid(x, y)
+    colours = own_colours(back, check)[:, ::-1]
+    return sample(colours, places[0].ravel(), places[1].ravel()).reshape(height, width, 3)
+
+
+def _box(cover: F32) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom of what is inside."""
+    rows, columns = np.flatnonzero((cover >= 0.5).any(1)), np.flatnonzero((cover >= 0.5).any(0))
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
 def _drawn(distance: F32) -> F32:

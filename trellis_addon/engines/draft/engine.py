@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,10 +11,12 @@ from ...core.errors import EngineError
 from ...core.progress import Progress
 from ...formats.glb.write import Material, Mesh, write_glb
 from ...task.settings import DRAFT_MODEL, Settings
+from ...task.views import BACK
 from ..engine import Made
-from .back import back_colours
+from .back import back_colours, seen_through
 from .fields import F32, resample, smoothstep
 from .height import Form, read_form
+from .hull.build import build_hull, tell_more
 from .mask import Domain, Subject, build_domain, cut_out
 from .material import encode, fine_normals, surface_quality, transparent
 from .mesh import at_points, lift, moved, triangulate
@@ -41,9 +44,19 @@ class ReliefEngine:
     model = DRAFT_MODEL
 
     def generate(
-        self, image: Image | None, settings: Settings, seed: int, progress: Progress, *, latents: bytes | None = None
+        self,
+        image: Image | None,
+        settings: Settings,
+        seed: int,
+        progress: Progress,
+        *,
+        latents: bytes | None = None,
+        views: Mapping[str, Image] | None = None,
     ) -> Made:
         """A GLB of the picture's subject; see `engines.engine.Engine`.
+
+        With `views` that show more than the front's outline it is their visual hull; the back alone is put on the
+        back of what the front gives.
 
         The form's longest side is 1, its centre the origin; its front faces +Z, up is +Y. Of the
         settings, `resolution` sets the finest grid, `texture_size` the textures, and `decimation_target`,
@@ -53,28 +66,21 @@ class ReliefEngine:
         if image is None or latents is not None:
             raise EngineError("The draft engine keeps no latents to go on from; make the asset again from its picture.")
         variation = Variation.from_seed(seed)
-        texture_size = settings.value("texture_size")
-
         progress.update("mask", 0.0)
         subject = cut_out(image, _LARGEST, progress.check)
-        progress.update("mask", 0.06)
-        triangles = _most_triangles(settings)
-        domain = build_domain(subject, round(_CELLS * settings.value("resolution")), triangles)
-        progress.update("mask", 0.1)
-        colour = own_colours(subject, progress.check)
-
-        progress.update("height", 0.15)
-        solving = progress.part(0.15, 0.4)
-        form = read_form(domain, domain.sample(colour), lambda share: solving.update("height", share))
-
-        progress.update("mesh", 0.4)
-        height, width = subject.cover.shape
-        atlas = plan_atlas(width, height, texture_size)
-        mesh = _mesh(domain, form, variation, atlas, triangles, progress)
-
-        progress.update("texture", 0.5)
-        lossless = settings.value("texture_format") == "png"
-        material = _material(subject, domain, form, colour, atlas, variation, lossless, progress)
+        if views and tell_more(views):
+            mesh, material = build_hull(
+                subject,
+                views,
+                variation,
+                resolution=settings.value("resolution"),
+                triangles=_most_triangles(settings),
+                texture_size=settings.value("texture_size"),
+                lossless=settings.value("texture_format") == "png",
+                progress=progress.part(0.05, 0.95),
+            )
+        else:
+            mesh, material = _relief(subject, (views or {}).get(BACK), settings, variation, progress)
 
         progress.update("glb", 0.95)
         glb = write_glb(mesh, material, {"engine": self.model, "seed": seed, "settings": settings.to_request()})
@@ -83,6 +89,31 @@ class ReliefEngine:
 
     def release(self) -> None:
         """Nothing: it keeps nothing."""
+
+
+def _relief(
+    subject: Subject, behind: Image | None, settings: Settings, variation: Variation, progress: Progress
+) -> tuple[Mesh, Material]:
+    """The inflated form of the front's outline; `behind` is what is seen of it from behind, where anybody has said."""
+    progress.update("mask", 0.06)
+    triangles = _most_triangles(settings)
+    domain = build_domain(subject, round(_CELLS * settings.value("resolution")), triangles)
+    progress.update("mask", 0.1)
+    colour = own_colours(subject, progress.check)
+    back = None if behind is None else seen_through(subject, cut_out(behind, _LARGEST, progress.check), progress.check)
+
+    progress.update("height", 0.15)
+    solving = progress.part(0.15, 0.4)
+    form = read_form(domain, domain.sample(colour), lambda share: solving.update("height", share))
+
+    progress.update("mesh", 0.4)
+    height, width = subject.cover.shape
+    atlas = plan_atlas(width, height, settings.value("texture_size"))
+    mesh = _mesh(domain, form, variation, atlas, triangles, back is not None, progress)
+
+    progress.update("texture", 0.5)
+    lossless = settings.value("texture_format") == "png"
+    return mesh, _material(subject, domain, form, colour, back, atlas, variation, lossless, progress)
 
 
 def _most_triangles(settings: Settings) -> int:
@@ -99,6 +130,7 @@ def _mesh(
     variation: Variation,
     atlas: Atlas,
     triangles: int,
+    has_back: bool,
     progress: Progress,
 ) -> Mesh:
     """The closed surface in the asset's space, with its places in the atlas."""
@@ -118,7 +150,10 @@ def _mesh(
     surface = lift(flat, front, back, heights.bow)
     progress.update("mesh", 0.48)
     shown = domain.to_pixels(flat.points)
-    hidden = domain.to_pixels(flat.points + np.stack([at_points(flat, field) for field in wrap(rim, form.turned)], 1))
+    hidden = shown
+    if not has_back:
+        wrapped = np.stack([at_points(flat, field) for field in wrap(rim, form.turned)], 1)
+        hidden = domain.to_pixels(flat.points + wrapped)
     low, high = surface.positions.min(0), surface.positions.max(0)
     positions = (surface.positions - (low + high) / 2.0) / (high - low).max()
     uvs = np.concatenate([atlas.uv(shown, atlas.front), atlas.uv(hidden, atlas.back)])
@@ -130,17 +165,23 @@ def _material(
     domain: Domain,
     form: Form,
     colour: F32,
+    seen: F32 | None,
     atlas: Atlas,
     variation: Variation,
     lossless: bool,
     progress: Progress,
 ) -> Material:
-    """The textures of both sides; `colour` is that of `own_colours`. They are JPEG where that does, or all PNG."""
+    """The textures of both sides, JPEG where that does, or all PNG.
+
+    `colour` is that of `own_colours`, `seen` the back's, as seen through the front, where there is a picture of it.
+    """
     height, width = subject.cover.shape
     extent = form.extent
     # 0 where the back is thin or near the silhouette and looks like the front, 1 deep inside.
     depth = domain.to_picture(smoothstep(0.15, 0.5, form.bulk), (height, width))
-    back = back_colours(colour, subject.cover, depth, extent * domain.cell, variation, progress.check)
+    back = seen
+    if back is None:
+        back = back_colours(colour, subject.cover, depth, extent * domain.cell, variation, progress.check)
     progress.update("texture", 0.6)
 
     blend = transparent(subject)
@@ -159,7 +200,11 @@ def _material(
     normals = fine_normals(colour, subject.cover, domain.cell, progress.check)
     flat = np.array([0.5, 0.5, 1.0], np.float32)
     progress.update("material", 0.85)
-    normal_atlas = atlas.compose(normals, normals + depth[..., None] * (flat - normals), check=progress.check)
+    if seen is None:
+        back_normals = normals + depth[..., None] * (flat - normals)
+    else:
+        back_normals = fine_normals(seen, subject.cover, domain.cell, progress.check)
+    normal_atlas = atlas.compose(normals, back_normals, check=progress.check)
     progress.update("material", 0.9)
     normal = encode(normal_atlas, lossless=lossless)
     alpha_mode = "BLEND" if blend else "OPAQUE"

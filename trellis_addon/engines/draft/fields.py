@@ -121,6 +121,29 @@ def resample(field: F32, shape: tuple[int, int], box: tuple[float, float, float,
     return np.asarray(image, np.float32)
 
 
+def sample(field: F32, x: F32, y: F32, beyond: float | None = None) -> F32:
+    """The field (H, W, C) at places in cells, (0.5, 0.5) the first one's centre: (N, C), linear between the centres.
+
+    Outside it is what the edge has, or `beyond`.
+    """
+    rows, columns = field.shape[:2]
+    u, v = np.asarray(x - 0.5, np.float32), np.asarray(y - 0.5, np.float32)
+    held_u, held_v = np.clip(u, 0.0, columns - 1.001), np.clip(v, 0.0, rows - 1.001)
+    column, row = held_u.astype(np.int32), held_v.astype(np.int32)
+    part_u, part_v = (held_u - column)[:, None], (held_v - row)[:, None]
+    flat = field.reshape(rows * columns, -1)
+    start = row * columns + column
+    step = 1 if columns > 1 else 0
+    down = columns if rows > 1 else 0
+    upper = flat[start] + part_u * (flat[start + step] - flat[start])
+    lower = flat[start + down] + part_u * (flat[start + down + step] - flat[start + down])
+    found = np.asarray(upper + part_v * (lower - upper), np.float32)
+    if beyond is not None:
+        outside = (u < -0.5) | (v < -0.5) | (u > columns - 0.5) | (v > rows - 0.5)
+        found[outside] = beyond
+    return found
+
+
 def fill(colours: F32, weight: F32, check: Check = never) -> F32:
     """Colours everywhere: kept where `weight` is 1, taken from near by where it is 0, mixed between.
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from ...core.version import VERSION
 from ...task.settings import FIELDS, OWN_FIELDS, TASK_TYPE, Field
+from ...task.views import MOST_VIEWS
 from ..protocol import BODY_LIMIT, STATUS, JsonObject
 
 _PIXEL = (
@@ -114,7 +115,7 @@ def _inference() -> JsonObject:
 
 def _value(field: Field) -> JsonObject:
     found: JsonObject = {
-        "type": {int: "integer", float: "number", bool: "boolean", str: "string"}[field.type],
+        "type": {int: "integer", float: "number", bool: "boolean", str: "string", dict: "object"}[field.type],
         "title": field.label,
         "description": f"{field.description} ({field.allowed}).",
     }
@@ -126,6 +127,8 @@ def _value(field: Field) -> JsonObject:
         found |= _UUID
     elif field.type is str:
         found["minLength"] = 1
+    elif field.type is dict:
+        found |= {"additionalProperties": {**_IMAGE}, "maxProperties": MOST_VIEWS}
     if field.path == "inputs.image":
         found["examples"] = [_PIXEL]
     for key, bound in (("minimum", field.minimum), ("maximum", field.maximum), ("default", field.default)):
