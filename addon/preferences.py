@@ -34,7 +34,7 @@ _kept_items: list[tuple[str, str, str, str, int]] = []
 def _name_library(stored: Preferences) -> None:
     """Choose by its name the library that 0.1.0 has saved the place of."""
     saved = saved_number(stored, "asset_library")
-    if is_place(saved):
+    if saved is not None and is_place(saved):
         names = [library.name for library in bpy.context.preferences.filepaths.asset_libraries if library.name]
         stored.asset_library = names[saved - 1] if saved <= len(names) else "LOCAL"
 

@@ -360,7 +360,7 @@ def measure(part: str, setup: Setup) -> None:
 def measure_apart(part: str, arguments: list[str], limit: float) -> Found:
     """One part in a process of its own, whose lines are shown as they come; ended after `limit` seconds."""
     command = [sys.executable, "-u", str(Path(__file__).resolve()), "--part", part, *arguments]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8")
     assert process.stdout is not None and process.stderr is not None
     complaints: list[str] = []
     reading = threading.Thread(target=lambda: complaints.extend(process.stderr or ()), daemon=True)

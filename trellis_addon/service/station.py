@@ -33,7 +33,8 @@ class Station:
 
     def sit(self) -> Seat:
         """A seat at the device, once it is free; to be closed."""
-        self.at_device.acquire()
+        while not self.at_device.acquire(timeout=1.0):
+            pass
         return Seat(self)
 
 
