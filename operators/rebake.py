@@ -122,32 +122,11 @@ class TRELLIS2_OT_rebake(bpy.types.Operator):
         layout.row().prop(self, "source", expand=True)
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        from ..trellis_addon.images import clean_name
-        from ..trellis_addon.scene.rebaking import rebuilding
-        from ..trellis_addon.scene.session import arrival
-        from ..trellis_addon.scene.target import SESSION, Target
-
         objects = list(context.selected_objects)
         active = context.active_object
-        name = clean_name(f"{(active if active in objects else objects[0]).name} Rebuilt")
-        folder = Path(tempfile.mkdtemp(dir=bpy.app.tempdir))  # which Blender removes when it ends
-        program, options = bpy.app.binary_path, self._options()
+        name = (active if active in objects else objects[0]).name
         try:
-            copies = rebuilding.save_objects(objects, folder)
-            target = Target(
-                context.scene.name,
-                bpy.data.filepath,
-                (0.0, 0.0, 0.0),
-                None,
-                SESSION,
-                sources=tuple(obj.session_uid for obj in objects),
-                hides_sources=self.source == "HIDE",
-            )
-
-            def make(progress: Progress, report: Callable[[str], None]) -> Asset:
-                return rebuilding.rebuilt_asset(copies, name, progress, program, **options)
-
-            arrival.run(name, make, target)
+            _begin(context, objects, f"{name} Rebuilt", self._options(), hides_sources=self.source == "HIDE")
         except TrellisError as error:
             self.report({"ERROR"}, translate(error))
             return {"CANCELLED"}
@@ -163,6 +142,86 @@ class TRELLIS2_OT_rebake(bpy.types.Operator):
             "normal_map": _NORMAL_MAPS[self.normal_map],
             "texture_format": self.texture_format,
         }
+
+
+def _begin(
+    context: bpy.types.Context,
+    objects: list[bpy.types.Object],
+    name: str,
+    options: dict[str, Any],
+    *,
+    hides_sources: bool,
+) -> None:
+    """Have the objects rebaked while the artist goes on; the new one takes their place. Raises `TrellisError`."""
+    from ..trellis_addon.images import clean_name
+    from ..trellis_addon.scene.rebaking import rebuilding
+    from ..trellis_addon.scene.session import arrival
+    from ..trellis_addon.scene.target import SESSION, Target
+
+    folder = Path(tempfile.mkdtemp(dir=bpy.app.tempdir))  # which Blender removes when it ends
+    program, called = bpy.app.binary_path, clean_name(name)
+    copies = rebuilding.save_objects(objects, folder)
+    target = Target(
+        context.scene.name,
+        bpy.data.filepath,
+        (0.0, 0.0, 0.0),
+        None,
+        SESSION,
+        sources=tuple(obj.session_uid for obj in objects),
+        hides_sources=hides_sources,
+    )
+
+    def make(progress: Progress, report: Callable[[str], None]) -> Asset:
+        return rebuilding.rebuilt_asset(copies, called, progress, program, **options)
+
+    arrival.run(called, make, target)
+
+
+class TRELLIS2_OT_game_ready(bpy.types.Operator):
+    """Bring the asset within a budget of triangles and texels, with its detail baked into maps; the asset is hidden"""
+
+    bl_idname = "trellis2.game_ready"
+    bl_label = "Game Ready"
+    bl_options = {"REGISTER"}  # the scene changes later, in an undo step of its own
+
+    budget: EnumProperty(
+        name="Budget",
+        description="What the asset is to be",
+        items=[
+            ("hero", "Hero", "At most 100,000 triangles, textures of 4096", "", 0),
+            ("prop", "Prop", "At most 20,000 triangles, textures of 2048", "", 1),
+            ("mobile", "Mobile", "At most 5,000 triangles, textures of 1024", "", 2),
+            ("background", "Background", "At most 500 triangles, textures of 512", "", 3),
+        ],
+        default="mobile",
+    )
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        if context.object is None or context.object.type != "MESH":
+            cls.poll_message_set("Select a mesh object")
+            return False
+        return True
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        from ..trellis_addon.runtime.child import has_finishing
+
+        if not has_finishing():  # what it is to be asked for comes first
+            bpy.ops.trellis2.finishing_install("INVOKE_DEFAULT")
+            return {"CANCELLED"}
+        return self.execute(context)
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        from ..trellis_addon.scene.rebaking.game import game_options
+
+        obj = context.object
+        name = f"{obj.name} {bpy.types.UILayout.enum_item_name(self, 'budget', self.budget)}"
+        try:
+            _begin(context, [obj], name, game_options(obj, self.budget), hides_sources=True)
+        except TrellisError as error:
+            self.report({"ERROR"}, translate(error))
+            return {"CANCELLED"}
+        return {"FINISHED"}
 
 
 class _Packages(Mixin):
@@ -241,7 +300,7 @@ class TRELLIS2_OT_finishing_remove(_Packages, bpy.types.Operator):
         return {"FINISHED"}
 
 
-_classes = (TRELLIS2_OT_rebake, TRELLIS2_OT_finishing_install, TRELLIS2_OT_finishing_remove)
+_classes = (TRELLIS2_OT_rebake, TRELLIS2_OT_game_ready, TRELLIS2_OT_finishing_install, TRELLIS2_OT_finishing_remove)
 
 
 def _in_menu(self: bpy.types.Menu, context: bpy.types.Context) -> None:

@@ -194,6 +194,7 @@ def _stage_of(source: dict[str, Any]) -> str:
 def _draw_tools(layout: bpy.types.UILayout) -> None:
     column = layout.column(align=True)
     column.operator("trellis2.set_height", text="Set Height...", icon="EMPTY_SINGLE_ARROW")
+    column.operator_menu_enum("trellis2.game_ready", "budget", icon="MESH_ICOSPHERE")
     column.operator("trellis2.make_lods", icon="MOD_DECIM")
     column.operator_menu_enum("trellis2.shrink_textures", "size", icon="TEXTURE")
     column = layout.column(align=True)

@@ -15,8 +15,13 @@ pytest.importorskip("array_api_compat")
 if any(importlib.util.find_spec(name) is None for name in ("scipy", "warp", "fast_simplification")):
     pytest.skip("finishing needs the local extra", allow_module_level=True)
 
+from khronos import assert_valid
+
 from devtools.geometry.glb_write import write_glb_scene
 from trellis_addon import cli
+from trellis_addon.contract.budgets import level_budgets
+from trellis_addon.contract.glb_facts import glb_facts
+from trellis_addon.formats.glb.check import split_glb
 from trellis_addon.formats.glb.read import read_glb
 from trellis_addon.geometry.finish import rebake, roundtrip
 
@@ -88,3 +93,48 @@ def test_what_cannot_be_is_one_sentence_and_leaves_nothing(
     complaints = capsys.readouterr().err.strip().splitlines()
     assert said in complaints[-1] and "Traceback" not in "".join(complaints)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a file", "text.glb"]
+
+
+def test_levels_of_detail_are_nodes_of_one_sound_file(
+    pile: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "levels.glb"
+    arguments = ["rebake", str(pile), "--output", str(target), "--resolution", "48", "--texture-size", "64"]
+    assert cli.main([*arguments, "--faces", "1600", "--lods", "3", "--report"]) == 0
+    shares = [json.loads(line)[1] for line in capsys.readouterr().out.splitlines()[:-1]]
+    assert shares == sorted(shares) and shares[-1] == 1.0, "the bar never falls, whatever level it is at"
+    assert_valid(target.read_bytes(), tmp_path)
+    document, _ = split_glb(target.read_bytes())
+    names = [node["name"] for node in document["nodes"]]
+    assert names == ["in_LOD0", "in_LOD1", "in_LOD2"] and document["scenes"][0]["nodes"] == [0, 1, 2]
+    counts = []
+    for number, node in enumerate(document["nodes"]):
+        (primitive,) = document["meshes"][node["mesh"]]["primitives"][:1]
+        counts.append(document["accessors"][primitive["indices"]]["count"] // 3)
+        texture = document["materials"][primitive["material"]]["pbrMetallicRoughness"]["baseColorTexture"]["index"]
+        assert document["textures"][texture], number
+    assert counts[0] <= 1600 and counts[1] <= 400 and counts[2] <= 100 and counts == sorted(counts, reverse=True)
+    whole = read_glb(target)
+    assert len(whole.faces) == sum(
+        document["accessors"][primitive["indices"]]["count"] // 3
+        for mesh in document["meshes"]
+        for primitive in mesh["primitives"]
+    )
+
+
+def test_a_preset_says_how_many_and_a_number_goes_before_it(pile: Path, tmp_path: Path) -> None:
+    for options, most, size in (
+        (["--preset", "background"], 500, 512),
+        (["--preset", "background", "--faces", "300", "--texture-size", "64"], 300, 64),
+    ):
+        target = tmp_path / "out.glb"
+        assert cli.main(["rebake", str(pile), "--output", str(target), "--resolution", "48", *options]) == 0
+        found = glb_facts(target)
+        assert found.surface.triangles <= most * 1.05 and {image.width for image in found.images} == {size}
+
+
+@pytest.mark.parametrize(
+    ("faces", "levels", "wanted"), [(8000, 3, [8000, 2000, 500]), (500, 4, [500, 125]), (9, 2, [9])]
+)
+def test_a_level_that_would_show_no_form_is_left_out(faces: int, levels: int, wanted: list[int]) -> None:
+    assert level_budgets(faces, levels) == wanted

@@ -99,3 +99,27 @@ def test_what_cannot_be_is_told_and_changes_nothing(
     with pytest.raises(errors.EngineError, match="/nowhere/python cannot be started"):
         scene.rebake(pile, resolution=64)
     assert set(bpy.data.objects.keys()) - {"Empty"} == before
+
+
+def test_game_ready_is_within_its_budget(pile: list[object]) -> None:
+    scene = part("trellis_addon.scene")
+    box = pile[0]
+    obj = scene.game_ready(box, preset="background", texture_size=256)
+    found = scene.measure(obj)
+    assert found.surface.triangles <= 500 and found.surface.open_edges == 0
+    assert {(texture.width, texture.height) for texture in found.textures} == {(256, 256)}
+    assert obj.dimensions[:] == pytest.approx((1.0, 1.0, 1.0), abs=0.01) and box.hide_get()  # type: ignore[attr-defined]
+    with pytest.raises(part("trellis_addon.core.errors").FieldError, match="mobile"):
+        scene.game_ready(obj, preset="tiny")
+
+
+def test_the_budgets_of_the_button_are_the_librarys(extension: ModuleType, pile: list[object]) -> None:  # noqa: F811
+    budgets = part("trellis_addon.contract.budgets").BUDGETS
+    items = bpy.ops.trellis2.game_ready.get_rna_type().properties["budget"].enum_items
+    assert {item.identifier for item in items} == set(budgets)
+    for item in items:
+        budget = budgets[item.identifier]
+        assert f"{budget.faces:,} triangles" in item.description and f"of {budget.texture_size}" in item.description
+    bpy.context.view_layer.objects.active = pile[0]
+    assert bpy.ops.trellis2.game_ready(budget="background") == {"FINISHED"}
+    assert "Box Background" in bpy.data.objects

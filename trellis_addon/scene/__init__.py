@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from .asset.texture_size import shrink_textures
     from .importing.importer import import_asset
     from .importing.provenance import fingerprints, read_provenance, settings_of
+    from .rebaking.game import game_ready
     from .rebaking.rebuilding import rebake
     from .render import render_object
 
@@ -67,6 +68,7 @@ _HOMES = {
     "export_asset": ".asset.delivery",
     "export_original": ".asset.export",
     "fingerprints": ".importing.provenance",
+    "game_ready": ".rebaking.game",
     "height_of": ".asset.height",
     "import_asset": ".importing.importer",
     "lay_out_grid": ".asset.library",
@@ -104,6 +106,7 @@ __all__ = [
     "export_asset",
     "export_original",
     "fingerprints",
+    "game_ready",
     "height_of",
     "import_asset",
     "lay_out_grid",

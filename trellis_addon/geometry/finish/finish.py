@@ -96,10 +96,15 @@ class FinishedAsset:
     seconds: dict[str, float] = field(default_factory=dict)
 
 
-def finish(
+def finish(dense: DenseAsset, *, decimation_target: int = 500_000, **options: Any) -> FinishedAsset:
+    """The finished asset of at most about `decimation_target` triangles; `options` and errors as in `finish_levels`."""
+    return finish_levels(dense, (decimation_target,), **options)[0]
+
+
+def finish_levels(
     dense: DenseAsset,
+    targets: Sequence[int],
     *,
-    decimation_target: int = 500_000,
     texture_size: int = 2048,
     remesh: bool = True,
     solidity: Solidity = "automatic",
@@ -114,8 +119,9 @@ def finish(
     further: Sequence[DenseAsset] = (),
     progress: Progress | None = None,
     device: str = "cpu",
-) -> FinishedAsset:
-    """The finished asset of at most about `decimation_target` triangles, with textures of `texture_size` texels a side.
+) -> list[FinishedAsset]:
+    """One surface as several assets, each of at most about so many triangles as a target says, from the finest on, with
+    UVs and textures of its own, of `texture_size` texels a side.
 
     `normal_map` is there, is not, or (None) is where it lowers the error of shading. `remesh` makes one clean outer
     shell, otherwise the surface keeps its topology and is only cleaned. `solidity` says
@@ -131,19 +137,23 @@ def finish(
     progress = progress or Progress()
     if not len(dense.faces):
         raise InputError("The voxels have no surface, so there is nothing to finish; try another picture or seed.")
-    if decimation_target < FEWEST:
-        raise FieldError("decimationTarget", decimation_target, "it must be at least 4 triangles")
+    if not targets or min(targets) < FEWEST:
+        raise FieldError("decimationTarget", min(targets, default=0), "it must be at least 4 triangles")
     check_textures(texture_size, texture_format)
     if transparency not in (None, "OPAQUE", "MASK", "BLEND"):
         raise FieldError("transparency", transparency, "it must be OPAQUE, MASK or BLEND")
     seconds: dict[str, float] = {}
+    begins = _PARTS["simplify"][0]
 
     @contextmanager
-    def stage(key: str) -> Iterator[Progress]:
-        progress.update(key, _PARTS[key][0])
+    def stage(key: str, level: int = 0) -> Iterator[Progress]:
+        low, high = _PARTS[key]
+        if low >= begins:  # what each level goes through comes once for each
+            low, high = (begins + (level * (1 - begins) + part - begins) / len(targets) for part in (low, high))
+        progress.update(key, low)
         start = time.perf_counter()
-        yield _named(progress.part(*_PARTS[key]), key)
-        seconds[key] = time.perf_counter() - start
+        yield _named(progress.part(low, high), key)
+        seconds[key] = seconds.get(key, 0.0) + time.perf_counter() - start
 
     with stage("clean") as part:
         each = 1.0 / (1 + len(further))
@@ -152,37 +162,41 @@ def finish(
             for number, shape in enumerate((dense, *further))
         ]
         surface = surfaces[0] if len(surfaces) == 1 else joined(surfaces)
-    with stage("simplify") as part:
-        light = simplify(surface, decimation_target, progress=part)
-        if not len(light.faces):
-            raise EngineError(_NOTHING)
-    with stage("unwrap") as part:
-        flat = unwrap(light.vertices, light.faces, texture_size, part, device)
-    with stage("bake") as part:
-        detail: Look
-        if source is None:
-            detail = Detail.of(surface.vertices, surface.faces, _volume(dense, device), device)
-        else:
-            detail = source.beneath(light.vertices, light.faces)
-        mesh = texture_again(
-            light,
-            flat,
-            detail,
-            texture_size,
-            normal_map=normal_map,
-            ambient_occlusion=ambient_occlusion,
-            transparency=transparency,
-            progress=part,
-            device=device,
-        )
-    with stage("encode"):
-        images = encode_textures(mesh.textures, texture_format, mesh.is_opaque)
-    with stage("quality"):
-        quality = quality_figures(mesh, images, flat, detail, dense.resolution)
-        mesh = placement.of(mesh) if placement else mesh
-        glb = write_images(mesh, images, {**(provenance or {}), "quality": quality}, name)
+    detail: Look | None = (
+        None if source is not None else Detail.of(surface.vertices, surface.faces, _volume(dense, device), device)
+    )
+    made = []
+    light = surface
+    for level, target in enumerate(targets):
+        with stage("simplify", level) as part:
+            light = simplify(surface, target, progress=part)
+            if not len(light.faces):
+                raise EngineError(_NOTHING)
+        with stage("unwrap", level) as part:
+            flat = unwrap(light.vertices, light.faces, texture_size, part, device)
+        with stage("bake", level) as part:
+            looks = source.beneath(light.vertices, light.faces) if source is not None else detail
+            assert looks is not None
+            mesh = texture_again(
+                light,
+                flat,
+                looks,
+                texture_size,
+                normal_map=normal_map,
+                ambient_occlusion=ambient_occlusion,
+                transparency=transparency,
+                progress=part,
+                device=device,
+            )
+        with stage("encode", level):
+            images = encode_textures(mesh.textures, texture_format, mesh.is_opaque)
+        with stage("quality", level):
+            quality = quality_figures(mesh, images, flat, looks, dense.resolution)
+            mesh = placement.of(mesh) if placement else mesh
+            glb = write_images(mesh, images, {**(provenance or {}), "quality": quality}, name)
+        made.append(FinishedAsset(glb, quality, mesh, seconds))
     progress.update("quality", 1.0)
-    return FinishedAsset(glb, quality, mesh, seconds)
+    return made
 
 
 def sound_surface(dense: DenseAsset, remesh: bool, progress: Progress, solidity: Solidity = "automatic") -> TriMesh:

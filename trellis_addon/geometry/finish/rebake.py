@@ -11,9 +11,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from ...contract.budgets import BUDGETS, Budget, level_budgets
 from ...core.errors import FieldError, InputError, TrellisError
-from ...core.messages import reason_of
+from ...core.messages import message, reason_of
 from ...core.output import put_in_place, try_places
+
+_MOST_LEVELS = 6
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -28,8 +31,17 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", type=Path, metavar="IN.glb", help="the GLB to start from")
     parser.add_argument("--output", type=Path, required=True, metavar="OUT.glb", help="the GLB to write")
     parser.add_argument("--resolution", type=int, default=256, help="voxels along the longest side (default 256)")
-    parser.add_argument("--texture-size", type=int, default=2048, help="texels a side (default 2048)")
-    parser.add_argument("--faces", type=int, default=50_000, help="the most triangles of the result (default 50000)")
+    parser.add_argument("--texture-size", type=int, help="texels a side (default 2048)")
+    parser.add_argument("--faces", type=int, help="the most triangles of the result (default 50000)")
+    budgets = ", ".join(f"{name} ({each.faces} triangles, {each.texture_size})" for name, each in BUDGETS.items())
+    parser.add_argument("--preset", choices=tuple(BUDGETS), help=f"triangles and texels for: {budgets}")
+    parser.add_argument(
+        "--lods",
+        type=int,
+        default=1,
+        metavar="N",
+        help="levels of detail in the file, NAME_LOD0 and on, each with a quarter of the triangles of the one before",
+    )
     shell = parser.add_mutually_exclusive_group()
     shell.add_argument(
         "--solid", dest="solidity", action="store_const", const="solid", help="close every part, whatever it lacks"
@@ -69,22 +81,32 @@ def _rebake(options: argparse.Namespace) -> int:
         raise FieldError("output", str(options.output), "give a file name that ends in .glb")
     if not options.source.is_file():
         raise InputError("There is no file {path}; give the GLB to start from.", path=options.source)
+    if not 1 <= options.lods <= _MOST_LEVELS:
+        raise FieldError("lods", options.lods, message("give 1 to {most} levels", most=_MOST_LEVELS))
     try_places([options.output])
+    from ...formats.glb.join import join_glbs
     from ...formats.glb.read import read_glb
     from ...runtime.child import parent_progress
-    from .roundtrip import round_trip
+    from .roundtrip import round_trip_levels
 
-    asset = round_trip(
+    name = options.source.stem
+    preset = BUDGETS.get(options.preset or "", Budget(50_000, 2048))
+    faces = preset.faces if options.faces is None else options.faces
+    made = round_trip_levels(
         read_glb(options.source),
+        level_budgets(faces, options.lods),
         resolution=options.resolution,
-        texture_size=options.texture_size,
-        faces=options.faces,
+        texture_size=preset.texture_size if options.texture_size is None else options.texture_size,
         remesh=not options.keep_topology,
         solidity=options.solidity,
         normal_map=options.normal_map,
         texture_format=options.format,
-        name=options.source.stem,
+        name=name,
         progress=parent_progress() if options.report else None,
     )
-    put_in_place({options.output: asset.glb})
-    return len(asset.mesh.faces)
+    if options.lods > 1:
+        glb = join_glbs({f"{name}_LOD{number}": asset.glb for number, asset in enumerate(made)})
+    else:
+        glb = made[0].glb
+    put_in_place({options.output: glb})
+    return sum(len(asset.mesh.faces) for asset in made)

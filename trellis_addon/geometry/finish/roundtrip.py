@@ -6,7 +6,7 @@ walls and piles of materials go, one surface comes back. Its textures are read f
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,16 +18,21 @@ from ...formats.glb.textured_mesh import TexturedMesh
 from ..bake.source import Source
 from ..remesh.remesh import Solidity
 from ..voxelise.voxelise import OVoxel, check_resolution, fitting_transform, voxelise
-from .finish import FEWEST, DenseAsset, FinishedAsset, Placement, check_textures, finish
+from .finish import FEWEST, DenseAsset, FinishedAsset, Placement, check_textures, finish_levels
 from .shells import shells
 
 
-def round_trip(
+def round_trip(mesh: TexturedMesh, *, faces: int = 100_000, **options: Any) -> FinishedAsset:
+    """The mesh as one clean asset of at most `faces` triangles; `options` and errors as in `round_trip_levels`."""
+    return round_trip_levels(mesh, (faces,), **options)[0]
+
+
+def round_trip_levels(
     mesh: TexturedMesh,
+    faces: Sequence[int],
     *,
     resolution: int = 512,
     texture_size: int = 2048,
-    faces: int = 100_000,
     remesh: bool = True,
     solidity: Solidity = "automatic",
     normal_map: bool | None = None,
@@ -36,16 +41,19 @@ def round_trip(
     provenance: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
     device: str = "cpu",
-) -> FinishedAsset:
-    """The mesh through voxels of 1 / `resolution` of its extent, finished, at its own place and in its own size.
+) -> list[FinishedAsset]:
+    """The mesh as several assets, each of at most so many triangles, from the finest on: through voxels of 1 /
+    `resolution` of its extent, finished, at its own place and in its own size.
 
     The GLB is Y up, whichever way is up in the mesh. Raises what `voxelise` and `finish` raise.
     """
     progress = progress or Progress()
     check_resolution(resolution)
     check_textures(texture_size, texture_format)
-    if faces < FEWEST:
-        raise FieldError("faces", faces, message("it must be at least {fewest} triangles", fewest=FEWEST))
+    if not faces or min(faces) < FEWEST:
+        raise FieldError(
+            "faces", min(faces, default=0), message("it must be at least {fewest} triangles", fewest=FEWEST)
+        )
     transform = fitting_transform(mesh, resolution)
     source = Source.of(mesh, transform, 1.0 / resolution, device)
     volumes: list[OVoxel] = []
@@ -54,9 +62,9 @@ def round_trip(
         shape = TexturedMesh(mesh.vertices, mesh.faces[faces_of], up=mesh.up)
         volumes.append(voxelise(shape, resolution, colours=False, transform=transform, progress=part))
     first, *further = (dense_asset(volume) for volume in volumes)
-    return finish(
+    return finish_levels(
         first,
-        decimation_target=faces,
+        faces,
         texture_size=texture_size,
         remesh=remesh,
         solidity=solidity,

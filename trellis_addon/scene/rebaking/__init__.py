@@ -1,6 +1,7 @@
 """Remesh and rebake: objects as they look become one clean asset in their place.
 
 rebuilding   the whole way: copies, a GLB of them, the clean asset, the scene
+game         an asset within the budget of a game, in one call
 copies       evaluated copies of objects, in a .blend of their own
 process      the Blender without a window that makes a GLB of them
 nodes        which nodes a material is made of
