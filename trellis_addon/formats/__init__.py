@@ -2,6 +2,7 @@
 
 glb           the finished asset
 safetensors   the header of a file of tensors, read without trusting it
+obj           Wavefront OBJ, which holds quads
 threemf       3MF, the file of 3D printing
 latents       what is kept of a generation to go on from it, checked byte by byte
 """

@@ -6,6 +6,7 @@ voxels     the voxels themselves, their file, and the dense mesh that they say
 mesh       cleaning a raw mesh, and questions to it: topology, closest points
 remesh     one clean outer shell in place of what the voxels say
 simplify   fewer faces for the same shape
+quads      a surface of quads, whose edges follow its form
 unwrap     charts in the unit square
 bake       textures from the dense surface
 finish     all of it, from voxels to a GLB, and its quality in numbers

@@ -28,6 +28,8 @@ from ..bake.source import Source
 from ..bake.volume import Volume
 from ..mesh.clean import clean
 from ..mesh.topology import TriMesh, joined
+from ..quads.pairs import triangles_of
+from ..quads.quads import quadrangulate
 from ..remesh.remesh import Solidity
 from ..remesh.remesh import remesh as remesh_surface
 from ..simplify.simplify import simplify
@@ -65,6 +67,7 @@ _PARTS = {
     "quality": (0.95, 1.0),
 }
 _OCCLUSION_RAYS = 48
+_FINER, _LEAST_FINE = 6, 30_000  # triangles for each quad, and at least: what the quads are laid on
 FEWEST = 4  # triangles: a closed form has no fewer
 
 
@@ -107,6 +110,7 @@ def finish_levels(
     *,
     texture_size: int = 2048,
     remesh: bool = True,
+    quads: int | None = None,
     solidity: Solidity = "automatic",
     normal_map: bool | None = None,
     ambient_occlusion: bool = False,
@@ -123,7 +127,8 @@ def finish_levels(
     """One surface as several assets, each of at most about so many triangles as a target says, from the finest on, with
     UVs and textures of its own, of `texture_size` texels a side.
 
-    `normal_map` is there, is not, or (None) is where it lowers the error of shading. `remesh` makes one clean outer
+    With `quads` the surface is of about so many quads instead, as pairs of triangles (`quads.pairs`). `normal_map` is
+    there, is not, or (None) is where it lowers the error of shading. `remesh` makes one clean outer
     shell, otherwise the surface keeps its topology and is only cleaned. `solidity` says
     what that shell makes of parts with openings: "solid" closes them, "sheets" leaves them as surfaces without an
     inside, "automatic" judges each. `transparency`
@@ -169,11 +174,11 @@ def finish_levels(
     light = surface
     for level, target in enumerate(targets):
         with stage("simplify", level) as part:
-            light = simplify(surface, target, progress=part)
+            light = simplify(surface, target, progress=part) if quads is None else _of_quads(surface, quads, part)
             if not len(light.faces):
                 raise EngineError(_NOTHING)
         with stage("unwrap", level) as part:
-            flat = unwrap(light.vertices, light.faces, texture_size, part, device)
+            flat = unwrap(light.vertices, light.faces, texture_size, part, device, pairs=quads is not None)
         with stage("bake", level) as part:
             looks = source.beneath(light.vertices, light.faces) if source is not None else detail
             assert looks is not None
@@ -197,6 +202,13 @@ def finish_levels(
         made.append(FinishedAsset(glb, quality, mesh, seconds))
     progress.update("quality", 1.0)
     return made
+
+
+def _of_quads(surface: TriMesh, quads: int, progress: Progress) -> TriMesh:
+    """About so many quads of the surface, as pairs of triangles (see `quads.pairs`)."""
+    fine = simplify(surface, max(_FINER * quads, _LEAST_FINE), progress=progress.part(0.0, 0.4))
+    vertices, found = quadrangulate(fine, quads, progress.part(0.4, 1.0))
+    return TriMesh(vertices, triangles_of(vertices, found))
 
 
 def sound_surface(dense: DenseAsset, remesh: bool, progress: Progress, solidity: Solidity = "automatic") -> TriMesh:

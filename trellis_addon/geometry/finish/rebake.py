@@ -10,11 +10,15 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ...contract.budgets import BUDGETS, Budget, level_budgets
 from ...core.errors import FieldError, InputError, TrellisError
 from ...core.messages import message, reason_of
 from ...core.output import put_in_place, try_places
+
+if TYPE_CHECKING:
+    from .finish import FinishedAsset
 
 _MOST_LEVELS = 6
 
@@ -35,6 +39,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--faces", type=int, help="the most triangles of the result (default 50000)")
     budgets = ", ".join(f"{name} ({each.faces} triangles, {each.texture_size})" for name, each in BUDGETS.items())
     parser.add_argument("--preset", choices=tuple(BUDGETS), help=f"triangles and texels for: {budgets}")
+    parser.add_argument("--quads", type=int, metavar="N", help="about N quads, which OUT.obj keeps")
     parser.add_argument(
         "--lods",
         type=int,
@@ -71,14 +76,18 @@ def run(options: argparse.Namespace) -> int:
     except MemoryError:
         print("There is not enough memory; take a lower resolution or smaller textures.", file=sys.stderr)
         return 1
-    print(f"{options.output}: {faces} triangles in {time.perf_counter() - start:.1f} s")
+    what = "faces" if options.quads is not None and options.output.suffix.lower() == ".obj" else "triangles"
+    print(f"{options.output}: {faces} {what} in {time.perf_counter() - start:.1f} s")
     return 0
 
 
 def _rebake(options: argparse.Namespace) -> int:
     """The number of triangles of the file that was written."""
-    if options.output.suffix.lower() != ".glb":
-        raise FieldError("output", str(options.output), "give a file name that ends in .glb")
+    suffix = options.output.suffix.lower()
+    if suffix not in (".glb", ".obj"):
+        raise FieldError("output", str(options.output), "give a file name that ends in .glb or .obj")
+    if options.lods > 1 and (suffix == ".obj" or options.quads is not None):
+        raise FieldError("lods", options.lods, "levels of detail are of triangles, and in a .glb")
     if not options.source.is_file():
         raise InputError("There is no file {path}; give the GLB to start from.", path=options.source)
     if not 1 <= options.lods <= _MOST_LEVELS:
@@ -98,15 +107,42 @@ def _rebake(options: argparse.Namespace) -> int:
         resolution=options.resolution,
         texture_size=preset.texture_size if options.texture_size is None else options.texture_size,
         remesh=not options.keep_topology,
+        quads=options.quads,
         solidity=options.solidity,
         normal_map=options.normal_map,
-        texture_format=options.format,
+        texture_format="png" if suffix == ".obj" else options.format,
         name=name,
         progress=parent_progress() if options.report else None,
     )
+    if suffix == ".obj":
+        put_in_place({options.output.with_name(file): content for file, content in _obj(made[0], options).items()})
+        return _count(made[0], options.quads is not None)
     if options.lods > 1:
         glb = join_glbs({f"{name}_LOD{number}": asset.glb for number, asset in enumerate(made)})
     else:
         glb = made[0].glb
     put_in_place({options.output: glb})
     return sum(len(asset.mesh.faces) for asset in made)
+
+
+def _obj(asset: FinishedAsset, options: argparse.Namespace) -> dict[str, bytes]:
+    """The files, quads as quads."""
+    from ...formats.obj import write_obj
+    from ..bake.maps import encode
+    from ..quads.pairs import polygons_of
+    from .mesh import y_up
+
+    mesh, textures = asset.mesh, asset.mesh.textures
+    maps = {"base_colour": encode(textures.base_colour[..., :3], "png", exact=True)}
+    if textures.normal is not None:
+        maps["normal"] = encode(textures.normal, "png", exact=True)
+    for kind, channel in (("roughness", 1), ("metallic", 2)):
+        maps[kind] = encode(textures.metallic_roughness[..., channel : channel + 1].repeat(3, 2), "png", exact=True)
+    polygons = polygons_of(mesh.faces) if options.quads is not None else (mesh.faces,)
+    return write_obj(options.output.stem, y_up(mesh.vertices), mesh.uvs, y_up(mesh.normals), polygons, maps)
+
+
+def _count(asset: FinishedAsset, is_quads: bool) -> int:
+    from ..quads.pairs import polygons_of
+
+    return sum(map(len, polygons_of(asset.mesh.faces))) if is_quads else len(asset.mesh.faces)

@@ -45,11 +45,18 @@ class Unwrapped:
 
 
 def unwrap(
-    vertices: F32, faces: I32, texture_size: int, progress: Progress | None = None, device: str = "cpu"
+    vertices: F32,
+    faces: I32,
+    texture_size: int,
+    progress: Progress | None = None,
+    device: str = "cpu",
+    *,
+    pairs: bool = False,
 ) -> Unwrapped:
     """Charts for a texture of `texture_size` texels a side.
 
     `vertices` (V, 3), `faces` (F, 3), wound so that normals point outwards; faces without area are allowed. In the
+    `pairs`: faces 2k and 2k + 1 are one quad, which no chart's border is to go through where that can be had. In the
     image charts are seen from outside, none mirrored. A chart found lying on itself is cut where its two layers part.
     Raises `InputError` where there is no face.
     """
@@ -61,6 +68,8 @@ def unwrap(
     if not surface.area.any():
         raise InputError("No face of the mesh has an area, so there is nothing to unwrap; give a sound mesh.")
     charts = cut_into_charts(vertices, faces, progress)
+    if pairs:
+        charts = connected(surface, np.repeat(charts[0::2], 2))
     cells = int(np.clip(texture_size * _CELLS, _LEAST_CELLS, _MOST_CELLS))
     flat = project(vertices, faces, surface, charts)
     for _ in range(_CUTS):

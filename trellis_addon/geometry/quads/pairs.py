@@ -1,0 +1,33 @@
+"""Quads as pairs of triangles: so they go through everything that knows triangles alone, and come back as quads.
+
+Triangles 2k and 2k + 1 are quad k, along a diagonal from its first to its third corner. A triangle among quads stands
+twice in its fourth corner, and its second half has no area.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+F32 = NDArray[np.float32]
+I32 = NDArray[np.int32]
+
+
+def triangles_of(vertices: F32, quads: I32) -> I32:
+    """(2 Q, 3) triangles of quads (Q, 4), each cut along its shorter diagonal."""
+    a, b, c, d = (vertices[quads[:, corner]] for corner in range(4))
+    longer = ((a - c) ** 2).sum(1) > ((b - d) ** 2).sum(1)
+    longer &= quads[:, 2] != quads[:, 3]  # a triangle keeps its fourth corner where it is
+    turned = np.where(longer[:, None], np.roll(quads, -1, axis=1), quads)
+    found: I32 = turned[:, [0, 1, 2, 0, 2, 3]].reshape(-1, 3).astype(np.int32)
+    return found
+
+
+def polygons_of(faces: I32) -> tuple[I32, I32]:
+    """Quads (Q, 4) and triangles (T, 3) of paired triangles (2 N, 3): a pair that a seam goes through stays two."""
+    first, second = faces[0::2], faces[1::2]
+    is_triangle = second[:, 1] == second[:, 2]
+    is_quad = (first[:, 0] == second[:, 0]) & (first[:, 2] == second[:, 1]) & ~is_triangle
+    quads = np.concatenate([first[is_quad], second[is_quad][:, 2:]], axis=1)
+    rest = np.concatenate([first[~is_quad], second[~is_quad & ~is_triangle]])
+    return quads.astype(np.int32), rest.astype(np.int32)
