@@ -17,6 +17,7 @@ from test_extension import extension, part  # noqa: F401  (a fixture)
 bpy = pytest.importorskip("bpy")
 
 from trellis_addon import scene as blender  # noqa: E402
+from trellis_addon.cli import main  # noqa: E402
 from trellis_addon.contract.glb_facts import glb_facts  # noqa: E402
 from trellis_addon.core.errors import FieldError, InputError, TrellisError  # noqa: E402
 from trellis_addon.formats.glb.check import split_glb  # noqa: E402
@@ -170,6 +171,24 @@ def test_a_whole_selection_and_modifiers(asset: Any, tmp_path: Path) -> None:
     facts = glb_facts(path)
     assert set(facts.names) == {"SM_Box", "Other"} and facts.surface.triangles == 3 * 12 + 1
     assert len(asset.data.polygons) == 6
+
+
+@pytest.mark.parametrize("ending", [".fbx", ".usdc"])
+def test_a_rebaked_asset_of_quads_goes_on_as_another_file(tmp_path: Path, ending: str) -> None:
+    pytest.importorskip("warp")
+    pytest.importorskip("pynanoinstantmeshes")
+    bpy.ops.mesh.primitive_uv_sphere_add(segments=24, ring_count=12)
+    bpy.context.object.name = "Ball"
+    bpy.ops.export_scene.gltf(filepath=f"{tmp_path / 'ball.glb'}")
+    target = tmp_path / f"quads{ending}"
+    command = ["rebake", f"{tmp_path / 'ball.glb'}", "--output", f"{target}", "--resolution", "48"]
+    assert main([*command, "--texture-size", "64", "--quads", "300"]) == 0
+    bpy.ops.wm.read_homefile(use_empty=True)
+    (made,) = read_back(target)
+    sides = [len(face.vertices) for face in made.data.polygons]
+    assert sides.count(4) > 0.95 * len(sides) and abs(len(sides) - 300) <= 15 and made.name.startswith("quads")
+    assert np.allclose(made.dimensions, 2.0, atol=0.1) and blended(made)
+    assert main(["rebake", f"{tmp_path / 'none.glb'}", "--output", f"{target}"]) == 1
 
 
 def test_the_button(extension: Any, asset: Any, tmp_path: Path) -> None:  # noqa: F811

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import tempfile
+from pathlib import Path
 from typing import Any
 
+from ..core.output import try_places
 from ..geometry.finish import rebake
+
+_BY_BLENDER = (".fbx", ".usd", ".usda", ".usdc", ".usdz")
 
 
 def add_commands(commands: Any, common: argparse.ArgumentParser) -> None:
@@ -16,4 +21,24 @@ def add_commands(commands: Any, common: argparse.ArgumentParser) -> None:
 
 
 def _rebake(options: argparse.Namespace, key: str, allow_network: bool) -> int:
+    if options.output.suffix.lower() in _BY_BLENDER:
+        return _through_blender(options)
     return rebake.run(options)
+
+
+def _through_blender(options: argparse.Namespace) -> int:
+    """To an OBJ, which keeps quads, and on from there by Blender's own exporter."""
+    from ..scene import require_blender
+
+    require_blender()
+    target: Path = options.output
+    try_places([target])
+    with tempfile.TemporaryDirectory(prefix="trellis2-") as folder:
+        options.output = Path(folder, f"{target.stem}.obj")
+        code = rebake.run(options)
+        if code == 0:
+            from ..scene.asset.delivery import convert_obj
+
+            files = convert_obj(options.output, target)
+            print("\n".join(map(str, files)))
+    return code

@@ -102,6 +102,17 @@ def export_asset(
     return list(places)
 
 
+def convert_obj(source: Path, target: Path) -> list[Path]:
+    """An OBJ with its pictures as one of the other files, its quads as quads; for a process of its own, as the file
+    that is open in it is left. Returns the files; raises as `export_asset` does."""
+    bpy.ops.wm.read_homefile(use_empty=True)
+    bpy.ops.wm.obj_import(filepath=f"{source}")
+    made = [obj for obj in bpy.context.scene.objects if obj.type == "MESH"]
+    for obj in made:
+        obj.name = obj.data.name = source.stem
+    return export_asset(made, target, overwrite=True)
+
+
 def _write_glb(meshes: Sequence[bpy.types.Object], path: Path, engine: Engine, beside: bool) -> None:
     with tempfile.TemporaryDirectory(prefix="trellis2-") as pictures:  # they go into the file
         swap = _with_pictures(meshes, Path(pictures), engine) if engine.png or engine.directx else _as_they_are()
