@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 FILE = "choices.json"
 NAMES = ("data_folder", "local_folder", "local_python", "weights")
 
+_is_taking = False
+
 
 def keep(stored: Any) -> None:
     """Write down what is chosen now. That it cannot be written is no reason to stop: it is for another day."""
@@ -41,9 +43,20 @@ def take(stored: Any) -> None:
         if not _file().exists():  # of a version before this one
             keep(stored)
         return
-    for name, path in _kept().items():
-        log.info("As a former installation had it: %s is %s", name, path)
-        setattr(stored, name, path)
+    global _is_taking
+    _is_taking = True
+    try:
+        for name, path in _kept().items():
+            log.info("As a former installation had it: %s is %s", name, path)
+            setattr(stored, name, path)
+    finally:
+        _is_taking = False
+
+
+def is_taking() -> bool:
+    """Whether properties are just set from the file: their update functions do nothing then, as Blender may still be
+    starting, and whoever enables the extension goes by all of them afterwards."""
+    return _is_taking
 
 
 def _chosen(stored: Any) -> dict[str, str]:
