@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 # Functions, and no lambdas: what Blender makes of an annotation has not this module's names.
 def _use_folders(self: LocalProperties, context: bpy.types.Context) -> None:
+    if handover.is_taking():
+        return
     tell_library(self)
     handover.keep(self)
     _look_again(self, context)

@@ -41,6 +41,8 @@ def _name_library(stored: Preferences) -> None:
 
 # Functions, and no lambdas: what Blender makes of an annotation has not this module's names.
 def _use_data_folder(self: Preferences, context: bpy.types.Context) -> None:
+    if handover.is_taking():
+        return
     DATA_FOLDER.use(bpy.path.abspath(self.data_folder))
     handover.keep(self)
 

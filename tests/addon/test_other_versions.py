@@ -152,8 +152,16 @@ def test_choices_that_cannot_be_read_are_as_good_as_none(
 ) -> None:
     monkeypatch.setenv("TRELLIS2_HOME", str(tmp_path))
     (tmp_path / "choices.json").write_text(text, encoding="utf-8")
-    part("addon.handover").take(preferences)
+    handover = part("addon.handover")
+    handover.take(preferences)
     assert preferences.local_folder == preferences.weights == ""
+
+    def missing(**_: Any) -> Path:
+        raise ModuleNotFoundError("No module named 'platformdirs'")
+
+    monkeypatch.setattr(handover, "default_folder", missing)
+    handover.take(preferences)
+    handover.keep(preferences)  # neither stops the extension from being enabled
 
 
 def installed(folder: Path, module: str, chosen: str = "") -> dict[str, Any]:

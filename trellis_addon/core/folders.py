@@ -23,11 +23,11 @@ def default_folder(*, chosen: bool = True) -> Path:
 
     Without `chosen`: where they would if the preferences said nothing.
     """
-    import platformdirs
-
     named = configuration(chosen=chosen).home
     if named:
         return Path(named)
+    import platformdirs
+
     usual = platformdirs.user_data_path(_NAME, appauthor=False)
     return _for_windows(usual, Path.home(), store_package()) if sys.platform == "win32" else usual
 
