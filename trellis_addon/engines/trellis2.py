@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..core.awake import awake
-from ..core.configuration import MEMORY_VARIABLE, configuration
+from ..core.configuration import FAST_VARIABLE, MEMORY_VARIABLE, configuration
 from ..core.errors import EngineError, FieldError
 from ..core.progress import Progress
 from ..formats.latents import Kept, check_latents, describe_making
@@ -116,6 +116,7 @@ class Trellis2Engine:
             "settings": asked.to_request(),
             "resolution": result.resolution,
             "notes": list(notes),
+            **({"fast": True} if self._pipeline is not None and self._pipeline.is_fast else {}),
         }
         assert self._pipeline is not None
         facts = {
@@ -208,11 +209,13 @@ class Trellis2Engine:
     def _load(self) -> Pipeline:
         from ..pipeline.pipeline import Pipeline
 
-        return Pipeline.from_folder(
+        pipeline = Pipeline.from_folder(
             self._weights,
             device=self._device or configuration().device or "auto",
             memory_budget=memory_budget(),
         )
+        pipeline.is_fast = is_fast()
+        return pipeline
 
 
 def dense_asset(result: PipelineResult) -> DenseAsset:
@@ -283,6 +286,14 @@ def memory_budget() -> int | None:
     if not 1.0 <= gibibytes <= 10_000:
         raise FieldError(MEMORY_VARIABLE, text, "give GiB, such as 12")
     return int(gibibytes * _GIB)
+
+
+def is_fast() -> bool:
+    """Whether `TRELLIS2_FAST` asks for sampling with fewer operations; raises `FieldError`."""
+    text = configuration().fast.lower()
+    if text not in ("", "0", "1", "true", "false"):
+        raise FieldError(FAST_VARIABLE, configuration().fast, "give 1 for fast, or 0")
+    return text in ("1", "true")
 
 
 def check_packages(*names: str) -> None:
