@@ -277,6 +277,7 @@ def real(weights: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Runni
     def dense_asset(result: Any) -> Any:
         asset = made(result)
         finishing.assets.append(weakref.ref(asset))
+        moments.note(f"asset {len(finishing.assets) - 1}")
         return asset
 
     monkeypatch.setattr(trellis2, "dense_asset", dense_asset)
@@ -319,7 +320,7 @@ def sent(run: Running, results: int) -> list[bytes]:
 
 def test_trellis2_samples_while_it_finishes(real: tuple[Running, Finishing]) -> None:
     run, finishing = real
-    finishing.awaited = {0: "sample 1 over", 1: "sample 2"}
+    finishing.awaited = {0: "asset 1", 1: "sample 2"}
     files = sent(run, 3)
     assert [file.split()[0] for file in files] == [b"glTF3", b"glTF4", b"glTF5"]
     moments = finishing.moments()
@@ -354,6 +355,7 @@ def test_where_not_all_networks_fit_several_results_go_stage_by_stage(
     read: list[str] = []
     bars: dict[int, list[float]] = {}
     engine: Any = run.engine
+    engine._finishing, engine._painting = 0.0, 1.0
     load = engine._pipeline.store._load
     report = TaskStore.report
 
@@ -374,6 +376,29 @@ def test_where_not_all_networks_fit_several_results_go_stage_by_stage(
     for index in range(3):
         assert bars[index] == sorted(bars[index]) and bars[index][-1] == pytest.approx(1.0)
     assert not engine._ahead
+
+
+def test_where_finishing_takes_longer_than_painting_nothing_is_sampled_ahead(
+    real: tuple[Running, Finishing], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the last results' finishing would come after all sampling, with nothing to hide behind."""
+    from trellis_addon.pipeline.pipeline import Pipeline
+
+    run, _ = real
+    asked: list[int] = []
+    shape_all = Pipeline.shape_all
+
+    def count(self: Any, image: Any, settings: Any, seeds: Any, **options: Any) -> Any:
+        asked.append(len(seeds))
+        engine._finishing, engine._painting = 9.0, 1.0  # as measured with the first
+        return shape_all(self, image, settings, seeds, **options)
+
+    engine: Any = run.engine
+    engine._finishing, engine._painting = 9.0, 1.0
+    monkeypatch.setattr(Pipeline, "shape_all", count)
+    monkeypatch.setattr(Pipeline, "loads_again", lambda self, settings: True)
+    sent(run, 2)
+    assert asked[0] == 1
 
 
 def test_a_result_without_an_object_does_not_take_the_others_with_it(

@@ -151,6 +151,9 @@ def _parser(program: str) -> argparse.ArgumentParser:
         "folder of the jobs)",
     )
     serve.add_argument("--device", help="what TRELLIS.2 runs on: auto (default), cuda, cuda:1, mps or cpu")
+    serve.add_argument(
+        "--fast", action="store_true", help="sample with fewer operations; results differ from the full ones"
+    )
     serve.add_argument("--memory", metavar="GIB", help="how much of the device it may take (default: what is free)")
     serve.add_argument(
         "--workers",
@@ -348,6 +351,8 @@ def _serve(options: argparse.Namespace, key: str, allow_network: bool) -> int:
     # Whoever makes an engine finds these where a user may set them as well.
     wishes = {"weights": options.weights, "device": options.device, "memory": options.memory, "idle": options.idle}
     overrule(**{field: str(value) for field, value in wishes.items() if value is not None})
+    if options.fast:
+        overrule(fast="1")
     # from the variable it is in no list of processes, and in no shell's history
     token = options.token or (None if options.token_stdin else configuration().service_token or None)
     return serve(

@@ -22,6 +22,7 @@ WEIGHTS_VARIABLE = "TRELLIS2_WEIGHTS"  # a folder
 DEVICE_VARIABLE = "TRELLIS2_DEVICE"  # auto, cuda, cuda:1, mps or cpu
 MEMORY_VARIABLE = "TRELLIS2_MEMORY"  # GiB that may be taken of the device
 MASK_MODEL_VARIABLE = "TRELLIS2_MASK_MODEL"  # an ONNX file
+FAST_VARIABLE = "TRELLIS2_FAST"  # 1: sampling with fewer operations, and another result
 IDLE_VARIABLE = "TRELLIS2_IDLE"  # minutes after which engines that have nothing to do release the device; 0: never
 TOKEN_VARIABLE = "TRELLIS2_SERVICE_TOKEN"  # of a service of one's own
 KEY_VARIABLE = "RUNWARE_API_KEY"
@@ -43,6 +44,7 @@ class Configuration:
     device: str
     memory: str
     mask_model: str
+    fast: str
     idle: str
     service_token: str
     api_key: str
@@ -59,6 +61,7 @@ VARIABLES: Mapping[str, str] = {
     "device": DEVICE_VARIABLE,
     "memory": MEMORY_VARIABLE,
     "mask_model": MASK_MODEL_VARIABLE,
+    "fast": FAST_VARIABLE,
     "idle": IDLE_VARIABLE,
     "service_token": TOKEN_VARIABLE,
     "api_key": KEY_VARIABLE,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..core.awake import awake
-from ..core.configuration import MEMORY_VARIABLE, configuration
+from ..core.configuration import FAST_VARIABLE, MEMORY_VARIABLE, configuration
 from ..core.errors import EngineError, FieldError
 from ..core.progress import Progress
 from ..formats.latents import Kept, check_latents, describe_making
@@ -47,6 +48,7 @@ class Trellis2Engine:
         self._pipeline: Pipeline | None = None
         self._memory_share = 1.0  # of what is free, to plan with
         self._ahead: dict[tuple[object, ...], Sample] = {}  # shapes of results that will be asked for
+        self._painting = self._finishing = 0.0  # seconds that the last result took from its shape on
 
     def generate(
         self,
@@ -116,6 +118,7 @@ class Trellis2Engine:
             "settings": asked.to_request(),
             "resolution": result.resolution,
             "notes": list(notes),
+            **({"fast": True} if self._pipeline is not None and self._pipeline.is_fast else {}),
         }
         assert self._pipeline is not None
         facts = {
@@ -128,6 +131,7 @@ class Trellis2Engine:
         asset, sampled = dense_asset(result), result.latents.to_bytes(made=made)
         del result
         progress.leave_device()  # from here on the next picture is sampled
+        began = time.perf_counter()
         # On the processor, whatever the device: there the same seed gives the same bytes on every machine.
         finished = finish(
             asset,
@@ -139,6 +143,7 @@ class Trellis2Engine:
             name="TRELLIS.2",
             progress=progress.part(_SAMPLING, 1.0),
         )
+        self._finishing = time.perf_counter() - began
         return Made(finished.glb, sampled, facts)
 
     def voxels(
@@ -179,7 +184,8 @@ class Trellis2Engine:
 
         Where the networks do not fit onto the device all at once, the shapes of the siblings are sampled as well, stage
         by stage, so that each network is read once for all of them. Their textures are not: while one result is
-        finished, the next is painted.
+        finished, the next is painted. Where that has taken less time than finishing, nothing is sampled ahead: then
+        all of sampling is needed to hide the finishing.
         """
         if image is None:
             raise EngineError("There is neither a picture nor latents to make an asset of.")
@@ -191,13 +197,16 @@ class Trellis2Engine:
         sample = self._ahead.pop(key(seed), None)
         if sample is None:
             self._ahead.clear()
-            if not siblings or not pipeline.loads_again(settings):
-                return pipeline.run(image, settings, seed, progress, is_lowered=is_lowered)
-            parts = {other: handle.part(0.0, _SAMPLING) for other, handle in siblings.items()}
-            samples = pipeline.shape_all(image, settings, {seed: progress, **parts}, is_lowered=is_lowered)
+            told = {seed: progress}
+            if siblings and self._finishing <= self._painting and pipeline.loads_again(settings):
+                told |= {other: handle.part(0.0, _SAMPLING) for other, handle in siblings.items()}
+            samples = pipeline.shape_all(image, settings, told, is_lowered=is_lowered)
             sample = samples.pop(seed)
             self._ahead.update((key(other), ahead) for other, ahead in samples.items())
-        return pipeline.paint(sample)
+        began = time.perf_counter()
+        result = pipeline.paint(sample)
+        self._painting = time.perf_counter() - began
+        return result
 
     def release(self) -> None:
         """Drop every network and give the device's memory back."""
@@ -208,11 +217,13 @@ class Trellis2Engine:
     def _load(self) -> Pipeline:
         from ..pipeline.pipeline import Pipeline
 
-        return Pipeline.from_folder(
+        pipeline = Pipeline.from_folder(
             self._weights,
             device=self._device or configuration().device or "auto",
             memory_budget=memory_budget(),
         )
+        pipeline.is_fast = is_fast()
+        return pipeline
 
 
 def dense_asset(result: PipelineResult) -> DenseAsset:
@@ -283,6 +294,14 @@ def memory_budget() -> int | None:
     if not 1.0 <= gibibytes <= 10_000:
         raise FieldError(MEMORY_VARIABLE, text, "give GiB, such as 12")
     return int(gibibytes * _GIB)
+
+
+def is_fast() -> bool:
+    """Whether `TRELLIS2_FAST` asks for sampling with fewer operations; raises `FieldError`."""
+    text = configuration().fast.lower()
+    if text not in ("", "0", "1", "true", "false"):
+        raise FieldError(FAST_VARIABLE, configuration().fast, "give 1 for fast, or 0")
+    return text in ("1", "true")
 
 
 def check_packages(*names: str) -> None:

@@ -122,7 +122,10 @@ def stages_of(settings: Mapping[str, Any], device: Card | None, made: int = 0) -
     """Seconds that the device and the processor take for one result."""
     values = settings if isinstance(settings, Settings) else Settings(settings)
     side = made or values.value("resolution")
-    structure, shape, texture = (with_settings(own, name, settings) for name, own in PUBLISHED_SAMPLERS.items())
+    is_fast = configuration().fast.lower() in ("1", "true")
+    structure, shape, texture = (
+        with_settings(own.replace(reuses=is_fast), name, settings) for name, own in PUBLISHED_SAMPLERS.items()
+    )
     request = Request(TYPE_OF_RESOLUTION[values.value("resolution")], structure, shape, texture)
     operations = sum(stage_costs(request, side).values())
     dense = 2 * VOXELS_PER_TOKEN * usual_tokens(side) / 1e6  # million triangles before finishing

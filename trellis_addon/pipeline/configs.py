@@ -111,15 +111,22 @@ class EncoderConfig:
         return self.model_channels[::-1]
 
 
+FIRST_STEPS = 6  # that are always computed: they decide what is made
+
+
 @dataclass(frozen=True)
 class SamplerSettings:
-    """How to sample. `guidance_interval` holds both ends; outside it the strength is 1, which is no guidance."""
+    """How to sample. `guidance_interval` holds both ends; outside it the strength is 1, which is no guidance.
+
+    `reuses`: after the first six steps every other one goes on with the velocity of the step before it.
+    """
 
     steps: int = 50
     guidance_strength: float = 3.0
     guidance_rescale: float = 0.0
     guidance_interval: tuple[float, float] = (0.0, 1.0)
     rescale_t: float = 1.0
+    reuses: bool = False
 
     def __post_init__(self) -> None:
         require(self.steps >= 1, message("steps must be at least 1"))
@@ -129,9 +136,25 @@ class SamplerSettings:
         low, high = self.guidance_interval
         return self.guidance_strength if low <= t <= high else 1.0
 
+    def computed(self) -> list[bool]:
+        """Of each step, whether the model is asked. Never not twice in a row, nor at the last step, nor where the
+        guidance has just changed: the velocity has as well then."""
+        strengths = [self.strength_at(t) for t in time_grid(self.steps, self.rescale_t)[:-1].tolist()]
+        found: list[bool] = []
+        for i, strength in enumerate(strengths):
+            may = self.reuses and FIRST_STEPS <= i < self.steps - 1
+            found.append(not (may and found[-1] and strength == strengths[i - 1]))
+        return found
+
+    def computed_steps(self) -> int:
+        """How many steps call the model."""
+        return sum(self.computed())
+
     def guided_steps(self) -> int:
         """How many steps call the model twice."""
-        return sum(self.strength_at(t) not in (0, 1) for t in time_grid(self.steps, self.rescale_t)[:-1].tolist())
+        times = time_grid(self.steps, self.rescale_t)[:-1].tolist()
+        computed = zip(self.computed(), times, strict=True)
+        return sum(is_computed and self.strength_at(t) not in (0, 1) for is_computed, t in computed)
 
     def replace(self, **changes: Any) -> SamplerSettings:
         return replace(self, **{name: value for name, value in changes.items() if value is not None})

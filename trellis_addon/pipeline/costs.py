@@ -84,7 +84,7 @@ def stage_costs(request: Request, made: int = 0) -> dict[str, float]:
     large = Typical(usual_tokens(side), TYPICAL[min(side, 1024) if side in TYPICAL else 1024].context)
 
     def flow(settings: SamplerSettings, tokens: int, context: int) -> float:
-        return sampling_flops(PUBLISHED_FLOW, tokens, context, settings.steps, settings.guided_steps())
+        return sampling_flops(PUBLISHED_FLOW, tokens, context, settings.computed_steps(), settings.guided_steps())
 
     sizes = (1029,) if request.pipeline_type == "512" else (1029, 4101)
     first = large if request.pipeline_type == "1024" else small

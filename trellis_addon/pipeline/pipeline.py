@@ -77,6 +77,8 @@ class Pipeline:
         self._measure = measure or (lambda: store.budget)
         self.memory_share = 1.0
         """Of the budget, what a run plans with: less than all of it where a run has come out of memory."""
+        self.is_fast = False
+        """Whether samplers reuse velocities (`configs.SamplerSettings.reuses`): another result, in fewer operations."""
 
     @classmethod
     def from_folder(
@@ -231,7 +233,7 @@ class Pipeline:
 
     def request(self, settings: Mapping[str, Any] | Request | None) -> Request:
         """The arguments of a run for settings of the API, over the model's own defaults."""
-        return settings if isinstance(settings, Request) else request_of(self.config, settings or {})
+        return settings if isinstance(settings, Request) else request_of(self.config, settings or {}, self.is_fast)
 
     def _demand_models(self, request: Request) -> None:
         """Raise `EngineError` where a network that this run will need is not there: before minutes of sampling.

@@ -54,12 +54,15 @@ class Request:
         return self.pipeline_type.endswith("_cascade")
 
 
-def request_of(config: PipelineConfig, settings: Mapping[str, Any]) -> Request:
-    """The pipeline's own defaults with the settings that were set (by their Python names) put over them."""
+def request_of(config: PipelineConfig, settings: Mapping[str, Any], is_fast: bool = False) -> Request:
+    """The pipeline's own defaults with the settings that were set (by their Python names) put over them.
+
+    `is_fast` has the samplers reuse velocities.
+    """
     resolution = settings.get("resolution")
     kind = config.default_type if resolution is None else TYPE_OF_RESOLUTION[resolution]
     structure, shape, texture = (
-        with_settings(config.samplers[name].settings, name, settings)
+        with_settings(config.samplers[name].settings.replace(reuses=is_fast), name, settings)
         for name in ("sparse_structure", "shape_slat", "tex_slat")
     )
     return Request(kind, structure, shape, texture)

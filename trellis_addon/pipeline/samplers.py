@@ -102,12 +102,14 @@ def sample(
     """
     times = time_grid(settings.steps, settings.rescale_t)
     model_times = torch.from_numpy((1000 * times).astype(np.float32)).to(noise.device)
-    x = noise
+    x, v = noise, noise
+    is_computed = settings.computed()
     for i, (t, t_next) in enumerate(zip(times[:-1].tolist(), times[1:].tolist(), strict=True)):
         if progress is not None:
             progress.update(stage, i / settings.steps)
         path = Path(t, sigma_min)
-        v = guided(velocity, x, model_times[i].expand(batch), path, settings, spread)
+        if is_computed[i]:
+            v = guided(velocity, x, model_times[i].expand(batch), path, settings, spread)
         x_next = x - (t - t_next) * v
         if record is not None:
             record(x_next, path.data(x, v))

@@ -81,7 +81,8 @@ class TexturingPipeline(Pipeline):
         for name in networks:  # what is missing is told before the work begins
             self.store.outline(name)
         self.store.expect(networks)
-        sampler = with_settings(self.config.samplers["tex_slat"].settings, "tex_slat", settings)
+        own = self.config.samplers["tex_slat"].settings.replace(reuses=self.is_fast)
+        sampler = with_settings(own, "tex_slat", settings)
         picture = preprocess_image(image) if preprocess else image.convert("RGB")
         matrix = to_model_frame(np.asarray(vertices, np.float64))
         placed = (vertices @ matrix[:3, :3].T + matrix[:3, 3]).astype(np.float32)
