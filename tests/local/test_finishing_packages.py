@@ -141,9 +141,13 @@ def test_offline_and_broken_downloads_leave_nothing(index: Mirror, packages: Tin
     assert not finishing_folder().root.exists()
 
 
-def test_packages_that_do_not_run_leave_nothing(index: Mirror, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(finishing, "_TRIAL", "raise SystemExit('no such thing')")
-    with pytest.raises(EngineError, match="no such thing"):
+def test_packages_that_do_not_run_leave_nothing(
+    index: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial = tmp_path / "trial.py"
+    trial.write_text("import scipy; raise SystemExit('no good: ' + scipy.__file__)")
+    monkeypatch.setattr(finishing, "_TRIAL", trial)
+    with pytest.raises(EngineError, match=r"no good: .*env\.new"):
         install_finishing(make_finishing_plan(), is_compiled=False)
     assert not finishing_folder().root.exists()
 

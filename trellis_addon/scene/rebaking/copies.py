@@ -5,6 +5,7 @@ The file that is open is not changed, and what is slow, baking and exporting, is
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -22,7 +23,7 @@ _MADE_OF_CURVES = ("CURVE", "SURFACE", "FONT", "META")
 _KINDS = ("MESH", *_MADE_OF_CURVES)
 # Properties of what is in the file, for `process`.
 MATRIX = "trellis2_matrix"  # of an object: 16 numbers, row by row, to metres; Blender's own would lose a shear
-PIXELS = "trellis2_pixels"  # of the scene: {image: file beside it}, of images that were painted on and not saved
+PIXELS = "trellis2_pixels"  # of the scene: {image: file beside it} in JSON, of images that were painted on and not saved
 FRAME = "trellis2_frame"  # of the scene: what is animated is seen at this one
 ENGINE = "trellis2_engine"  # of the scene: the one that its materials are looked at with
 GENERATED = "trellis2_generated"  # attribute of a mesh: its coordinates before it was deformed
@@ -49,7 +50,8 @@ def save_copies(objects: Sequence[bpy.types.Object], path: Path) -> None:
             staging.collection.objects.link(copy)
         if not len(staging.collection.objects):
             raise InputError("There is no mesh with faces among the objects; select at least one.")
-        staging[PIXELS] = _painted_images_beside(path.parent, _images_of(staging))
+        staging[PIXELS] = json.dumps(_painted_images_beside(path.parent, _images_of(staging)))
+        staging.view_layers[0].update()  # Blender 5.2 comes down when it writes one that does not know its objects yet
         bpy.data.libraries.write(str(path), {staging}, path_remap="ABSOLUTE")
     finally:
         bpy.data.batch_remove(made)

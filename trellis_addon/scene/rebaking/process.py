@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import math
 import os
 import sys
@@ -86,7 +87,7 @@ def _make_local() -> None:
 
 def _take_pixels(scene: bpy.types.Scene, folder: Path) -> None:
     """Images that nobody has saved, as they were painted."""
-    for name, file in dict(scene.get(PIXELS, {})).items():
+    for name, file in json.loads(scene.get(PIXELS, "{}")).items():
         image, pixels = bpy.data.images[name], np.load(folder / file)
         if pixels.dtype == np.uint8:
             pixels = pixels.astype(np.float32) / 255
