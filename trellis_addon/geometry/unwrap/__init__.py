@@ -2,6 +2,8 @@
 
 unwrap           the steps below in their order: few charts, little stretched, never on top of each other
 charts           cutting into charts that are flat enough
+flatten          charts that keep lengths as nearly as they can
+crumbs           charts of few faces folded out onto a neighbour
 pack             their places in the square, by their true shapes
 pack_kernels     the packer's inner loops
 raster           which triangle each texel belongs to

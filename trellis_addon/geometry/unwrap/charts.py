@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...core.progress import Progress
+from .crumbs import FEWEST
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
@@ -252,7 +253,7 @@ def _without_crumbs(surface: ChartedSurface, charts: I64) -> I64:
     axes, areas = chart_axes(surface, charts)
     count = len(areas)
     sizes = np.bincount(charts, minlength=count)
-    crumb = (areas < _CRUMB * areas.sum()) | (sizes <= 2)
+    crumb = (areas < _CRUMB * areas.sum()) | (sizes < FEWEST)
     pairs, shared = _joined(charts[surface.pairs], surface.length, count)
     if not crumb.any() or not len(pairs):
         return charts

@@ -20,7 +20,7 @@ from .raster_kernels import NOBODY, cover, place, reach
 F32 = NDArray[np.float32]
 I32 = NDArray[np.int32]
 
-# How far outside a chart texels are still painted as its continuation, in texels: a bilinear look-up
+# How far outside a chart texels are at least painted as its continuation, in texels: a bilinear look-up
 # at the border reads centres up to sqrt(2) / 2 away; one more serves half-size mip levels and filters.
 REACH = 1.5
 _TILE = 16
@@ -49,7 +49,9 @@ class Raster:
         return walk[flat[walk] >= 0]
 
 
-def rasterise(uvs: F32, faces: I32, size: int, device: str = "cpu", *, borders: bool = True) -> Raster:
+def rasterise(
+    uvs: F32, faces: I32, size: int, device: str = "cpu", *, borders: bool = True, reach_texels: float = REACH
+) -> Raster:
     """`uvs` (V, 2) in [0, 1] with v down, `faces` (F, 3), `size` texels a side; no `borders`: only what is inside."""
     start_warp()
     points = on_device(np.ascontiguousarray(uvs, np.float32), wp.vec2, device)
@@ -66,7 +68,7 @@ def rasterise(uvs: F32, faces: I32, size: int, device: str = "cpu", *, borders: 
     if borders:
         rim = on_device(border_faces(faces), wp.int32, device)
         nearest = wp.full((size, size), _NONE_NEAR, dtype=wp.int64, device=device)
-        wp.launch(reach, len(rim), inputs=[points, corners, rim, size, REACH, owner, nearest], device=device)
+        wp.launch(reach, len(rim), inputs=[points, corners, rim, size, reach_texels, owner, nearest], device=device)
         near = nearest.numpy()
         found = near != _NONE_NEAR
         owners[found] = (near[found] & 0xFFFFFFFF).astype(np.int32)

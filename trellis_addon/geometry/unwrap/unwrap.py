@@ -10,22 +10,27 @@ from numpy.typing import NDArray
 from ...core.errors import InputError
 from ...core.progress import Progress
 from .charts import ChartedSurface, chart_axes, connected, cut_into_charts
+from .crumbs import folded_out
+from .flatten import flattened
 from .pack import pack, triangle_areas
-from .raster import Raster, rasterise
+from .raster import REACH, Raster, rasterise
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 I32 = NDArray[np.int32]
 I64 = NDArray[np.int64]
 
-# Cells of the packing grid, as a share of the texture's texels: at least 2 texels then lie between two charts.
-_CELLS = 0.5
+# Texels to a cell of the packing grid, and so between two charts at the least. The widest that costs no more of the
+# atlas than a share is taken: at the fourth mip level a texel is 16 wide, and shows both.
+_GAPS = (8, 4, 2)
+_GAP_SHARE = 0.15
 # A chart may be this long, in sides of the square that all charts together fill to that density.
 _LONGEST, _DENSITY = 0.8, 0.65
 _LEAST_CELLS, _MOST_CELLS = 64, 1024
 # How often charts that lie on themselves are cut, before and after packing.
 _CUTS = 8
-_REPACKS = 6
+_REPACKS = 8
+_FOLDS = 6
 _TOO_FEW = 5e-5  # crowded faces, as a share of all: what is left to cutting after packing
 
 
@@ -70,7 +75,6 @@ def unwrap(
     charts = cut_into_charts(vertices, faces, progress)
     if pairs:
         charts = connected(surface, np.repeat(charts[0::2], 2))
-    cells = int(np.clip(texture_size * _CELLS, _LEAST_CELLS, _MOST_CELLS))
     flat = project(vertices, faces, surface, charts)
     for _ in range(_CUTS):
         progress.update("unwrap", 0.3)
@@ -80,21 +84,32 @@ def unwrap(
         charts = _cut_layers(vertices, faces, surface, charts, crowded)
         flat = project(vertices, faces, surface, charts)
     charts = _cut_long(flat, surface, charts)
-    flat = project(vertices, faces, surface, charts)
-    packing, before = progress.part(0.35, 0.9), None
+    projected, origin = project(vertices, faces, surface, charts), charts
+    flat = _flattened(vertices, projected, charts, texture_size, device)
+    flat, charts = _folded_out(vertices, faces, surface, flat, charts, texture_size, device)
+    cells = _cells(flat, texture_size)
+    packing, before = progress.part(0.4, 0.9), None
+    reverted = np.zeros(len(faces), bool)
     for attempt in range(_REPACKS + 1):
         packed = pack(flat.points, flat.faces, charts, cells, packing, former=before)
         uvs = packed.points.astype(np.float32)
-        raster = rasterise(uvs, flat.faces, texture_size, device)
+        raster = rasterise(uvs, flat.faces, texture_size, device, reach_texels=max(REACH, texture_size / cells))
         if not raster.overlapping or attempt == _REPACKS:
             break
-        # Seen only where texels happen to lie as they do in the atlas: single faces, which then stand alone.
-        alone = np.unique(raster.crowded[:, 1])
-        former, charts = charts, charts.copy()
-        charts[alone] = int(charts.max()) + 1 + np.arange(len(alone))
+        # Seen only where texels happen to lie as they do in the atlas: such charts are projected, as they were, and
+        # of those that are already single faces stand alone.
+        former, charts, corners = charts, charts.copy(), flat.points[flat.faces]
+        back = np.isin(charts, charts[raster.crowded]) & ~reverted
+        if attempt == 0 and back.any():
+            reverted |= back
+            corners[back] = projected.points[projected.faces[back]]
+            charts[back] = int(charts.max()) + 1 + origin[back]
+        else:
+            alone = np.unique(raster.crowded[:, 1])
+            charts[alone] = int(charts.max()) + 1 + np.arange(len(alone))
         charts = connected(surface, charts)
         before = packed, former[np.unique(charts, return_index=True)[1]]
-        flat = project(vertices, faces, surface, charts)
+        flat = _laid(vertices, faces, surface, charts, corners)
         packing = progress.part(0.9, 0.9)
     return Unwrapped(flat.source, flat.faces, uvs, charts, raster)
 
@@ -124,6 +139,61 @@ def project(vertices: F32, faces: I32, surface: ChartedSurface, charts: I64) -> 
     # A chart without any shadow is a line; its scale does not matter.
     uvs *= np.sqrt(np.where(shadow > 0, areas / np.maximum(shadow, 1e-300), 1.0))[chart, None].clip(0.0, 3.0)
     return Flat(source, split, uvs)
+
+
+def _flattened(vertices: F32, projected: Flat, charts: I64, texture_size: int, device: str) -> Flat:
+    """The charts with little stretch; those that would then lie on themselves stay as they are projected."""
+    points = flattened(vertices, projected.source, projected.faces, projected.points, charts)
+    flat = Flat(projected.source, projected.faces, points)
+    crowded = charts[_crowded(flat, charts, texture_size, device)[:, 0]]
+    if len(crowded):
+        back = np.isin(charts, crowded)
+        points[flat.faces[back]] = projected.points[flat.faces[back]]
+    return flat
+
+
+def _folded_out(
+    vertices: F32, faces: I32, surface: ChartedSurface, flat: Flat, charts: I64, texture_size: int, device: str
+) -> tuple[Flat, I64]:
+    """Charts of few faces lie beside a neighbour, where they do not come to lie on it."""
+    refused = np.zeros(len(faces), np.int64)
+    for _ in range(_FOLDS):
+        corners, merged, moved = folded_out(
+            faces, surface.pairs, flat.points[flat.faces], surface.area, charts, refused
+        )
+        if not moved.any():
+            break
+        out = _laid(vertices, faces, surface, merged, corners)
+        crowded = np.unique(merged[_crowded(out, merged, texture_size, device)])
+        # Of a chart on which something has come to lie nothing new stays.
+        lost = moved & np.isin(merged, crowded)
+        refused[lost] += 1
+        merged[lost] = int(merged.max()) + 1 + charts[lost]
+        corners[lost] = flat.points[flat.faces[lost]]
+        charts = np.unique(merged, return_inverse=True)[1].reshape(-1)
+        flat = _laid(vertices, faces, surface, charts, corners)
+    return flat, charts
+
+
+def _laid(vertices: F32, faces: I32, surface: ChartedSurface, charts: I64, corners: F64) -> Flat:
+    """Charts whose triangles lie at given `corners` (F, 3, 2)."""
+    out = project(vertices, faces, surface, charts)
+    out.points[out.faces] = corners
+    return out
+
+
+def _cells(flat: Flat, texture_size: int) -> int:
+    """How many cells of the packing grid go to the atlas's side: the gaps are as wide as the charts' borders allow."""
+    ends = flat.faces.astype(np.int64)
+    ends = np.stack([ends, np.roll(ends, -1, 1)], 2).reshape(-1, 2)
+    _, first, times = np.unique(ends.min(1) * len(flat.points) + ends.max(1), return_index=True, return_counts=True)
+    border = ends[first[times == 1]]
+    length = float(np.linalg.norm(flat.points[border[:, 0]] - flat.points[border[:, 1]], axis=1).sum())
+    area = max(float(np.abs(triangle_areas(flat.points, flat.faces)).sum()), 1e-300)
+    # Half a gap on either side of every border, in texels, of the square that the charts fill.
+    share = length * np.sqrt(_DENSITY / area) / texture_size / (2.0 * _DENSITY)
+    gap = next((gap for gap in _GAPS if gap * share <= _GAP_SHARE), _GAPS[-1])
+    return int(np.clip(texture_size / gap, _LEAST_CELLS, _MOST_CELLS))
 
 
 def _cut_long(flat: Flat, surface: ChartedSurface, charts: I64) -> I64:
@@ -199,5 +269,5 @@ def _cut_layers(vertices: F32, faces: I32, surface: ChartedSurface, charts: I64,
     level = np.full(len(axes), np.inf)
     level[named] = between[order][first + count // 2]
     cut = np.where(depth > level[charts], charts + len(axes), charts)
-    cut[alone] = 2 * len(axes) + np.arange(len(alone))
+    cut[alone] = 2 * len(axes) + charts[alone]  # neighbours stay together
     return connected(surface, cut)

@@ -1,0 +1,123 @@
+"""GLBs of others to textured meshes: skeletons and shape keys at rest, materials of every kind that can be read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from test_glb_check import CUBE, FLOAT, UBYTE, Glb
+
+from trellis_addon.core.errors import DamagedFileError, InputError
+from trellis_addon.formats.glb.check import check_glb
+from trellis_addon.formats.glb.read import read_glb
+
+HALF = np.sqrt(0.5)
+
+
+def skinned(**changes: Any) -> Glb:
+    """A cube of which the upper half hangs on a joint that lies a quarter turned about x, one higher than it was."""
+    glb = Glb()
+    mesh = glb.cube()
+    primitive = glb.document["meshes"][mesh]["primitives"][0]
+    upper = CUBE[:, 1] > 0
+    joints = np.zeros((len(CUBE), 4), int)
+    joints[:, 0] = upper
+    weights = np.tile([2.0, 0.0, 0.0, 0.0], (len(CUBE), 1))  # shares of their sum
+    primitive["attributes"] |= {
+        "JOINTS_0": glb.accessor(changes.get("joints", joints), UBYTE),
+        "WEIGHTS_0": glb.accessor(changes.get("weights", weights)),
+    }
+    bound = np.stack([np.eye(4), np.eye(4)])
+    bound[1, :3, 3] = 0, -1, 0  # the second joint was bound at y = 1
+    data = glb.view(bound.transpose(0, 2, 1).astype("<f4").tobytes())
+    matrices = glb.add("accessors", {"bufferView": data, "componentType": FLOAT, "count": 2, "type": "MAT4"})
+    glb.document["nodes"] = [
+        {"mesh": mesh, "skin": 0, "translation": [100, 0, 0], "children": []},  # a skinned mesh heeds no node
+        {"translation": [0, 0, 5], "children": [2]},
+        {"translation": [0, 2, 0], "rotation": [HALF, 0, 0, HALF]},
+    ]
+    glb.document["scenes"] = [{"nodes": [0, 1]}]
+    glb.document["skins"] = [{"joints": [1, 2], "inverseBindMatrices": matrices, **changes.get("skin", {})}]
+    return glb
+
+
+def test_a_skeleton_stands_as_the_file_opens() -> None:
+    data = skinned().done()
+    with pytest.raises(DamagedFileError, match="skeleton"):
+        check_glb(data)
+    seen = read_glb(data).vertices
+    lower = CUBE[:, 1] < 0
+    assert seen[lower] == pytest.approx(CUBE[lower] + [0, 0, 5], abs=1e-6)
+    # (x, y - 1, z) turned a quarter about x, then moved to the joint
+    upper = CUBE[~lower]
+    wanted = np.stack([upper[:, 0], -upper[:, 2] + 2, upper[:, 1] - 1 + 5], 1)
+    assert seen[~lower] == pytest.approx(wanted, abs=1e-6)
+
+
+def test_vertices_of_no_joint_stay_with_the_first() -> None:
+    seen = read_glb(skinned(weights=np.zeros((len(CUBE), 4))).done()).vertices
+    assert seen == pytest.approx(CUBE + [0, 0, 5], abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("changes", "error"),
+    [
+        ({"joints": np.full((len(CUBE), 4), 9)}, InputError),
+        ({"skin": {"joints": [1, 77]}}, DamagedFileError),
+        ({"skin": {"joints": [0, 1, 2]}}, DamagedFileError),
+        ({"skin": {"inverseBindMatrices": 0}}, DamagedFileError),
+    ],
+)
+def test_broken_skeletons_are_refused(changes: dict[str, Any], error: type[Exception]) -> None:
+    with pytest.raises(error):
+        read_glb(skinned(**changes).done())
+
+
+@pytest.mark.parametrize("where", ["meshes", "nodes"])
+def test_shape_keys_count_by_their_weights(where: str) -> None:
+    glb = Glb()
+    mesh = glb.cube()
+    shift = np.tile([0.0, 4.0, 0.0], (len(CUBE), 1))
+    glb.document["meshes"][mesh]["primitives"][0]["targets"] = [
+        {"POSITION": glb.positions(shift)},
+        {"POSITION": glb.positions(100 * shift)},
+    ]
+    glb.document["nodes"] = [{"mesh": mesh}]
+    glb.document["meshes"][mesh]["weights"] = [0.0, 0.0]
+    glb.document[where][0]["weights"] = [0.5, 0.0]
+    assert read_glb(glb.done()).vertices == pytest.approx(CUBE + [0, 2, 0], abs=1e-6)
+    glb.document["meshes"][mesh]["primitives"][0]["targets"][0]["POSITION"] = glb.accessor(shift[:3])
+    with pytest.raises(DamagedFileError, match="shape key"):
+        read_glb(glb.done())
+
+
+def test_what_a_material_says_is_read() -> None:
+    glb = Glb()
+    mesh = glb.cube(material=0)
+    glb.document["nodes"] = [{"mesh": mesh}]
+    glb.document["materials"] = [
+        {
+            "emissiveFactor": [0.5, 0.0, 0.25],
+            "occlusionTexture": {"index": 0, "strength": 0.5, "texCoord": 3},
+            "extensions": {
+                "KHR_materials_emissive_strength": {"emissiveStrength": 4},
+                "KHR_materials_transmission": {"transmissionFactor": 0.75},
+                "KHR_materials_unlit": {},
+                "KHR_materials_pbrSpecularGlossiness": {"diffuseFactor": [0.1, 0.2, 0.3, 1], "glossinessFactor": 0.25},
+            },
+        }
+    ]
+    from PIL import Image
+
+    glb.texture(Image.new("RGB", (2, 2), "grey"))
+    attributes = glb.document["meshes"][mesh]["primitives"][0]["attributes"]
+    attributes["TEXCOORD_3"] = glb.accessor(np.full((len(CUBE), 2), 0.25))
+    made = read_glb(glb.done())
+    (material,) = made.materials
+    assert material.emission_factor == (2.0, 0.0, 1.0)
+    assert (material.transmission, material.unlit, material.occlusion_strength) == (0.75, True, 0.5)
+    assert (material.metallic_factor, material.roughness_factor) == (0.0, 0.75)
+    assert material.base_colour_factor == (0.1, 0.2, 0.3, 1.0)
+    assert material.occlusion is not None and material.occlusion.uv_set == 0
+    assert made.uvs is not None and (made.uvs == 0.25).all()

@@ -1,0 +1,78 @@
+"""Charts of few faces folded out onto a neighbour: turned about the border that they share, as a flap of paper is."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .pack import triangle_areas
+
+F64 = NDArray[np.float64]
+I32 = NDArray[np.int32]
+I64 = NDArray[np.int64]
+
+FEWEST = 10  # faces of a chart; those with fewer look for a neighbour
+_SHARE = 0.3  # of its area on the surface that each face must keep when the flap is moved onto its border
+_MOST = 3.0  # and how many times that it may have
+
+
+def folded_out(
+    faces: I32, pairs: I64, corners: F64, area: F64, charts: I64, refused: I64
+) -> tuple[F64, I64, NDArray[np.bool_]]:
+    """The corners (F, 3, 2) and charts (F,) when crumbs lie beside a neighbour, and which faces (F,) were moved.
+
+    `pairs` (E, 2) are faces that share an edge, `corners` the flat triangles of `charts`, `area` (F,) those on the
+    surface, `refused` (F,) how many of its neighbours a face's crumb has been refused by already: those with the
+    longest borders come first. What lies on what is for the caller to see.
+    """
+    count = int(charts.max()) + 1
+    sizes = np.bincount(charts, minlength=count)
+    corners, merged, moved = corners.copy(), charts.copy(), np.zeros(len(faces), bool)
+    members = np.argsort(charts, kind="stable")
+    first = np.searchsorted(charts[members], np.arange(count + 1))
+    across = np.concatenate([pairs, pairs[:, ::-1]])
+    ends = charts[across]
+    across = across[(sizes[ends[:, 0]] < FEWEST) & (ends[:, 0] != ends[:, 1])]
+    across = across[np.argsort(charts[across[:, 0]], kind="stable")]
+    bounds = np.searchsorted(charts[across[:, 0]], np.arange(count + 1))
+    held = np.zeros(count, bool)  # charts that something lies at already, or that have gone
+    for number in np.argsort(sizes, kind="stable")[: int((sizes < FEWEST).sum())]:
+        own, borders = members[first[number] : first[number + 1]], across[bounds[number] : bounds[number + 1]]
+        target = charts[borders[:, 1]]
+        neighbours, lengths = np.unique(target, return_counts=True)
+        neighbours = neighbours[np.argsort(-(lengths + 1000 * (sizes[neighbours] >= FEWEST)), kind="stable")]
+        for best in neighbours[refused[own].max() :]:
+            if (
+                held[number]
+                or sizes[best] < sizes[number]
+                or (sizes[best] < FEWEST and merged[members[first[best]]] != best)
+            ):
+                continue
+            laid = _onto_border(faces, corners, own, borders[target == best])
+            size = -triangle_areas(laid.reshape(-1, 2), np.arange(3 * len(own), dtype=np.int32).reshape(-1, 3))
+            sound = area[own] > 0
+            if ((size < _SHARE * area[own]) | (size > _MOST * area[own]))[sound].any() or (size < 0).any():
+                continue
+            corners[own], merged[own], moved[own] = laid, best, True
+            held[best] |= sizes[best] < FEWEST
+            break
+    return corners, np.unique(merged, return_inverse=True)[1].reshape(-1).astype(np.int64), moved
+
+
+def _onto_border(faces: I32, corners: F64, own: I64, borders: I64) -> F64:
+    """(f, 3, 2): the triangles of a crumb's faces turned and shifted so that its border fits, and set onto it."""
+    there: dict[int, F64] = {}
+    for inner, outer in borders:
+        for vertex in np.intersect1d(faces[inner], faces[outer]):
+            there[int(vertex)] = corners[outer, np.flatnonzero(faces[outer] == vertex)[0]]
+    names = faces[own].reshape(-1)
+    flat = corners[own].reshape(-1, 2)
+    shared = np.flatnonzero(np.isin(names, list(there)))
+    wanted = np.array([there[int(name)] for name in names[shared]])
+    here, away = flat[shared].mean(0), wanted.mean(0)
+    one, two = flat[shared] - here, wanted - away
+    turn = complex((one * two).sum(), (one[:, 0] * two[:, 1] - one[:, 1] * two[:, 0]).sum())
+    turn /= max(abs(turn), 1e-300)
+    out = (flat - here) @ np.array([[turn.real, turn.imag], [-turn.imag, turn.real]]) + away
+    out[shared] = wanted
+    return np.asarray(out.reshape(-1, 3, 2))
