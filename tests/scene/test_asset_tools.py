@@ -637,6 +637,7 @@ def test_libraries_that_are_not_there(draft: Asset, tmp_path: Path, monkeypatch:
         blender.save_to_library(obj, tmp_path / "none")
     sentence(caught.value)
     # where the disk gives out while writing, nothing stays that looks like an asset
+    from trellis_addon.scene.asset import library as assets
 
     def full(*arguments: Any) -> None:
         raise OSError(28, "No space left on device")
