@@ -13,18 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 TOPS = ("trellis_addon", "addon", "operators", "ui")
-# What Blender, a shell, and `python -m` begin with; and files that another Python is started with
-ENTRIES = (
-    "",
-    "trellis_addon",
-    "trellis_addon.__main__",
-    "trellis_addon.local.environment.inside.beside",
-    "trellis_addon.local.environment.inside.compilation",
-    "trellis_addon.local.environment.inside.finishing_trial",
-    "trellis_addon.local.environment.inside.probe",
-    "trellis_addon.local.environment.inside.trial",
-    "trellis_addon.runtime.entry",
-)
+# What Blender, a shell, and `python -m` begin with
+ENTRIES = ("", "trellis_addon", "trellis_addon.__main__")
 # In the zip although nothing of the product imports it yet, and why
 WAITING = {
     "trellis_addon.pipeline.texturing": "a new material for a mesh of the user's: its button comes with the next issue",

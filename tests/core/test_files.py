@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from stand_in_windows import refused
@@ -21,7 +21,7 @@ class Holder:
         self.left, self.number, self.waits = times, number, list[float]()
         for name in ("replace", "rename", "unlink"):
             patch.setattr(os, name, self._guard(name, getattr(os, name)))
-        patch.setattr(time, "sleep", self.waits.append)
+        patch.setattr(files, "time", SimpleNamespace(sleep=self.waits.append))
 
     def _guard(self, name: str, real: Callable[..., None]) -> Callable[..., None]:
         def guarded(path: object, *more: object) -> None:
@@ -92,9 +92,13 @@ def test_the_clock_may_jump(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     """What counts is what was waited: after a sleep of the machine a scanner needs its time as before."""
     part, target = _pair(tmp_path)
     with monkeypatch.context() as patch:
-        Holder(patch, 6)
+        holder = Holder(patch, 6)
         ticks = iter(range(0, 10**9, 3600))
-        patch.setattr(time, "monotonic", lambda: float(next(ticks)))
+
+        def clock() -> float:
+            return float(next(ticks))
+
+        patch.setattr(files, "time", SimpleNamespace(sleep=holder.waits.append, monotonic=clock, time=clock))
         files.move(part, target)
     assert target.read_text(encoding="utf-8") == "new"
 
@@ -104,7 +108,7 @@ def test_where_a_refusal_is_final_nobody_waits(tmp_path: Path, monkeypatch: pyte
     part, target = _pair(tmp_path)
     waits: list[float] = []
     with monkeypatch.context() as patch:
-        patch.setattr(time, "sleep", waits.append)
+        patch.setattr(files, "time", SimpleNamespace(sleep=waits.append))
 
         def no(*paths: object) -> None:
             raise PermissionError(13, "Permission denied")
@@ -133,7 +137,7 @@ def test_a_folder_goes_as_far_as_it_can(tmp_path: Path, monkeypatch: pytest.Monk
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "unlink", unlink)
-        patch.setattr(time, "sleep", waits.append)
+        patch.setattr(files, "time", SimpleNamespace(sleep=waits.append))
         tries = 10**6
         assert not files.discard_folder(tmp_path / "job") and files.BRIEF <= sum(waits) < files.BRIEF + 1
         assert [path.name for path in (tmp_path / "job").iterdir()] == ["b"]

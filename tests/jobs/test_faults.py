@@ -597,7 +597,7 @@ def test_a_full_disk(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     found = world.store.get(job.uuid)
     assert found is not None and found.state is State.RUNNING and "No space left" in found.error
     with monkeypatch.context() as patch:
-        patch.setattr("trellis_addon.jobs.job.os.replace", full)
+        patch.setattr("os.replace", full)
         world.fail(job, StoreError)
     assert world.run(job).state is State.READY and world.paid == 1
 

@@ -141,9 +141,7 @@ def test_offline_and_broken_downloads_leave_nothing(index: Mirror, packages: Tin
     assert not finishing_folder().root.exists()
 
 
-def test_packages_that_do_not_run_leave_nothing(
-    index: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_packages_that_do_not_run_leave_nothing(index: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trial = tmp_path / "trial.py"
     trial.write_text("import scipy; raise SystemExit('no good: ' + scipy.__file__)")
     monkeypatch.setattr(finishing, "_TRIAL", trial)

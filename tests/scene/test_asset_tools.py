@@ -642,7 +642,7 @@ def test_libraries_that_are_not_there(draft: Asset, tmp_path: Path, monkeypatch:
     def full(*arguments: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(assets.os, "replace", full)
+    monkeypatch.setattr("os.replace", full)
     monkeypatch.setattr(catalog, "ensure_catalog", lambda folder, path: catalog.catalog_id(path))
     monkeypatch.setattr(assets, "ensure_catalog", lambda folder, path: catalog.catalog_id(path))
     with pytest.raises(TrellisError) as caught_full:

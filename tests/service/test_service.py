@@ -705,7 +705,7 @@ def test_the_process_ends_with_its_parent(tmp_path: Path) -> None:
     process.stdin.write(TOKEN + "\n")
     process.stdin.flush()
     line = ready(process)
-    assert set(line) == {"url", "version", "protocol", "engine"} and line["engine"] == DRAFT_MODEL
+    assert set(line) == {"url", "pid", "version", "protocol", "engine"} and line["engine"] == DRAFT_MODEL
     with httpx.Client(headers={"Authorization": f"Bearer {TOKEN}"}, timeout=20) as client:
         assert client.get(line["url"]).status_code == 200
         # work of all kinds is under way when the parent goes

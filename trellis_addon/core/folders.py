@@ -18,6 +18,11 @@ _NAME = "trellis2-blender"
 _STORE = "WindowsApps"  # where the Microsoft Store puts its programs
 
 
+def file_of(module: str, package: Path = PACKAGE) -> Path:
+    """The file of a module of this package (".runtime.entry"), for another Python to run by its path."""
+    return package.joinpath(*module.split(".")).with_suffix(".py")
+
+
 def default_folder(*, chosen: bool = True) -> Path:
     """Where jobs and their files live: outlasts Blender's versions and the extension's removal.
 

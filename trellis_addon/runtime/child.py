@@ -12,14 +12,14 @@ from typing import IO, Any
 
 from ..core.configuration import PYTHON_VARIABLE, configuration
 from ..core.errors import EngineError
-from ..core.folders import PACKAGE
+from ..core.folders import PACKAGE, file_of
 from ..core.messages import message, reason_of
 from ..core.processes import end, start
 from ..core.progress import Progress
 from .device_variables import device_variables
 from .layout import PackagesFolder, finishing_folder, local_folder
 
-_ENTRY = ("trellis_addon", "runtime", "entry.py")
+_ENTRY = ".runtime.entry"
 _FINISHING = ("array_api_compat", "fast_simplification", "scipy", "warp")  # what finishing imports besides
 _LOOK = 0.1  # seconds between two looks at whether a child is to stop
 
@@ -92,7 +92,7 @@ def start_child(
     streams["env"] = {**streams["env"], **device_variables(streams["env"])}
     first = [] if packages is None else [str(packages.env)]
     told = json.dumps([paths, module, arguments, is_installed, first])
-    return _start([*command, str(code.joinpath(*_ENTRY)), told], streams)
+    return _start([*command, str(file_of(_ENTRY, code / "trellis_addon")), told], streams)
 
 
 def start_blender(program: str, module: str, arguments: list[str], **streams: Any) -> subprocess.Popen[str]:
@@ -105,7 +105,7 @@ def start_blender(program: str, module: str, arguments: list[str], **streams: An
     told = json.dumps([[*filter(None, sys.path), str(PACKAGE.parent)], module, arguments, False, []])
     streams.setdefault("env", dict(configuration().variables))
     command = [program, "--background", "--factory-startup", "-noaudio", "--python-exit-code", "1"]
-    return _start([*command, "--python", str(PACKAGE.parent.joinpath(*_ENTRY)), "--", told], streams)
+    return _start([*command, "--python", str(file_of(_ENTRY)), "--", told], streams)
 
 
 def _start(command: list[str], streams: dict[str, Any]) -> subprocess.Popen[str]:

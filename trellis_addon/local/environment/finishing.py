@@ -12,9 +12,9 @@ import sys
 import time
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 from ...core.errors import EngineError, OfflineError
+from ...core.folders import file_of
 from ...core.messages import message
 from ...core.progress import Progress
 from ...core.sizes import size_words
@@ -34,7 +34,7 @@ from .remove import delete
 # Which NumPy the lock's SciPy works with (its `Requires-Dist`); of another one the lock's own is taken along.
 _NUMPY = ">=1.26.4,<2.7" if sys.version_info < (3, 12) else ">=2.0,<2.8"
 
-_TRIAL = Path(__file__).parent / "inside" / "finishing_trial.py"
+_TRIAL = file_of(".local.environment.inside.finishing_trial")
 
 
 def this_python() -> Python:

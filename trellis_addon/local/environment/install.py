@@ -19,6 +19,7 @@ from ...core.awake import awake
 from ...core.backups import leave_out
 from ...core.errors import Cancelled, EngineError, OfflineError
 from ...core.files import discard, rename
+from ...core.folders import file_of
 from ...core.messages import reason_of
 from ...core.progress import Progress
 from ...core.version import VERSION
@@ -47,9 +48,8 @@ __all__ = ["Plan", "ensure_code", "install", "is_outdated", "make_plan"]
 _FULL = 50 * 2**20  # bytes free on a disk that calls itself full
 # What an installation makes that is of no use when it fails.
 _OURS = ("env.new", "downloads", "tools", "python", "code", "cache", "logs")
-_INSIDE = Path(__file__).parent / "inside"
-_TRIAL = _INSIDE / "trial.py"
-_COMPILATION = _INSIDE / "compilation.py"
+_TRIAL = file_of(".local.environment.inside.trial")
+_COMPILATION = file_of(".local.environment.inside.compilation")
 
 
 def install(plan: Plan, progress: Progress | None = None, *, allow_network: bool = True) -> Installation:

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...core.folders import file_of
 from ...core.messages import message
 from ...core.processes import ask, find_program, path_folders
 from ..machine.hardware import Machine
@@ -24,7 +25,7 @@ VERSIONS = ("3.11", "3.12", "3.13", "3.14")
 _PASSING = {"Cellar", "homebrew", "linuxbrew", ".linuxbrew", ".pyenv", "pyenv-win", ".asdf", "mise"}
 _TIMEOUT = 20.0  # seconds, to start a Python: a virus scanner may look at it first
 
-_PROBE = Path(__file__).parent / "inside" / "probe.py"
+_PROBE = file_of(".local.environment.inside.probe")
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from pathlib import Path
 from ...core.configuration import configuration
 from ...core.errors import EngineError
 from ...core.files import discard_folder, move
+from ...core.folders import file_of
 from ...core.messages import message, message_of, reason_of
 from ...core.processes import kill, start
 from ...core.progress import Progress
@@ -24,7 +25,7 @@ from .pip_settings import PipSettings
 from .python import Python
 from .remove import delete
 
-_BESIDE = Path(__file__).parent / "inside" / "beside.py"
+_BESIDE = file_of(".local.environment.inside.beside")
 _POLL = 0.2  # seconds between two looks at a running program
 # Settings of uv's that a company makes, for the Python that uv downloads.
 _PASSED_ON = ("UV_PYTHON_INSTALL_MIRROR", "UV_PYTHON_DOWNLOADS_JSON_URL", "UV_NATIVE_TLS", "UV_SYSTEM_CERTS")

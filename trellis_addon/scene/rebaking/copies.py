@@ -23,7 +23,7 @@ _MADE_OF_CURVES = ("CURVE", "SURFACE", "FONT", "META")
 _KINDS = ("MESH", *_MADE_OF_CURVES)
 # Properties of what is in the file, for `process`.
 MATRIX = "trellis2_matrix"  # of an object: 16 numbers, row by row, to metres; Blender's own would lose a shear
-PIXELS = "trellis2_pixels"  # of the scene: {image: file beside it} in JSON, of images that were painted on and not saved
+PIXELS = "trellis2_pixels"  # of the scene: {image: file beside it} in JSON, of images painted on and not saved
 FRAME = "trellis2_frame"  # of the scene: what is animated is seen at this one
 ENGINE = "trellis2_engine"  # of the scene: the one that its materials are looked at with
 GENERATED = "trellis2_generated"  # attribute of a mesh: its coordinates before it was deformed
