@@ -67,14 +67,12 @@ class Trellis2Engine:
         file's `asset.extras.notes`. Settings that the latents were made with hold where none are given. Raises
         `EngineError`, `LatentsError`, `Cancelled`.
         """
-        if views:
-            raise EngineError("TRELLIS.2 takes one picture here; leave the other views out, or use the draft.")
         kept = None if latents is None else check_latents(latents)
         if kept is not None:
             settings = kept.settings.replace(**settings)
 
         def make(attempt: Attempt) -> Made:
-            return self._make(image, attempt, settings, seed, latents, kept, progress.siblings)
+            return self._make(image, attempt, settings, seed, latents, kept, progress.siblings, views or {})
 
         def release() -> None:
             progress.take_device()  # the next attempt needs it, wherever the last one failed
@@ -93,6 +91,7 @@ class Trellis2Engine:
         latents: bytes | None,
         kept: Kept | None,
         siblings: Mapping[int, Progress],
+        views: Mapping[str, Image],
     ) -> Made:
         """With the settings of the attempt, whose notes say what is done otherwise than `asked`."""
         from ..geometry.finish.finish import finish
@@ -106,6 +105,7 @@ class Trellis2Engine:
             latents,
             is_lowered=attempt.is_lowered,
             siblings={} if attempt.is_again else siblings,
+            views=views,
         )
         notes = (kept.notes if kept is not None else ()) + attempt.notes + result.notes
         for note in attempt.notes + result.notes:
@@ -156,6 +156,7 @@ class Trellis2Engine:
         *,
         is_lowered: bool = False,
         siblings: Mapping[int, Progress] | None = None,
+        views: Mapping[str, Image] | None = None,
     ) -> PipelineResult:
         """What finishing starts from: sampled of a picture, or of kept latents, with their texture sampled again where
         there is a picture as well. Raises as `generate` does, and `DeviceMemoryError` at once where the memory does not
@@ -167,8 +168,8 @@ class Trellis2Engine:
         self._pipeline.memory_share = self._memory_share
         with _device_of(self._pipeline):
             if latents is None:
-                return self._sampled(self._pipeline, image, settings, seed, progress, is_lowered, siblings or {})
-            return _voxels(self._pipeline, image, settings, seed, progress, latents)
+                return self._sampled(self._pipeline, image, settings, seed, progress, is_lowered, siblings or {}, views)
+            return _voxels(self._pipeline, image, settings, seed, progress, latents, views)
 
     def _sampled(
         self,
@@ -179,6 +180,7 @@ class Trellis2Engine:
         progress: Progress,
         is_lowered: bool,
         siblings: Mapping[int, Progress],
+        views: Mapping[str, Image] | None,
     ) -> PipelineResult:
         """What the picture comes to with this seed.
 
@@ -189,10 +191,11 @@ class Trellis2Engine:
         """
         if image is None:
             raise EngineError("There is neither a picture nor latents to make an asset of.")
-        digest = hashlib.sha256(image.tobytes()).digest()
+        pictures = {"": image, **(views or {})}
+        digests = tuple((name, each.size, hashlib.sha256(each.tobytes()).digest()) for name, each in pictures.items())
 
         def key(seed: int) -> tuple[object, ...]:
-            return (digest, image.size, repr(sorted(settings.items())), is_lowered, seed)
+            return (digests, repr(sorted(settings.items())), is_lowered, seed)
 
         sample = self._ahead.pop(key(seed), None)
         if sample is None:
@@ -200,7 +203,7 @@ class Trellis2Engine:
             told = {seed: progress}
             if siblings and self._finishing <= self._painting and pipeline.loads_again(settings):
                 told |= {other: handle.part(0.0, _SAMPLING) for other, handle in siblings.items()}
-            samples = pipeline.shape_all(image, settings, told, is_lowered=is_lowered)
+            samples = pipeline.shape_all(image, settings, told, is_lowered=is_lowered, views=views)
             sample = samples.pop(seed)
             self._ahead.update((key(other), ahead) for other, ahead in samples.items())
         began = time.perf_counter()
@@ -242,13 +245,14 @@ def _voxels(
     seed: int,
     progress: Progress,
     latents: bytes,
+    views: Mapping[str, Image] | None = None,
 ) -> PipelineResult:
     from ..pipeline.result import Latents
 
     kept = Latents.from_bytes(latents)
-    return (
-        pipeline.decode(kept, progress) if image is None else pipeline.retexture(kept, image, settings, seed, progress)
-    )
+    if image is None:
+        return pipeline.decode(kept, progress)
+    return pipeline.retexture(kept, image, settings, seed, progress, views=views)
 
 
 @contextmanager

@@ -31,6 +31,7 @@ What these are made of, in `networks/`
 networks               the modules of steps 2 to 6 above, and their parts: transformer, attention, sparse convolution
 samplers               Euler steps of a rectified flow, guidance in an interval of time
 sample                 one seed on its way through the stages, and the networks it uses
+views                  several pictures of one object: how much each has to say at each place
 denoise                one sampling: what stays the same over its steps is computed once
 configs                configurations from JSON
 

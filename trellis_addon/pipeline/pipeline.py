@@ -19,6 +19,7 @@ from ..core.device_faults import is_out_of_memory
 from ..core.errors import Cancelled, DeviceMemoryError, EngineError, LatentsError, TrellisError
 from ..core.messages import message
 from ..core.progress import Progress
+from ..task.views import FRONT, named_views
 from ..weights.published import MODELS_OF_TYPE
 from .attention_choice import fastest_attention
 from .costs import stage_parts
@@ -43,20 +44,21 @@ from .networks.structure_flow import SparseStructureFlowModel
 from .networks.vae_decoder import FlexiDualGridVaeDecoder, SparseUnetVaeDecoder, to_material
 from .numerics import exactly
 from .precision import BFLOAT16
-from .preprocess import preprocess_image
+from .preprocess import preprocess_image, preprocess_views
 from .repository import IMAGE_MODEL, PipelineConfig, Repository
 from .request import Request, request_of
 from .result import Latents, PipelineResult, on_cpu, to_numpy
 from .sample import Noise, Sample, course
 from .samplers import SamplerSettings
 from .store import FolderSource, ModelStore, choose_device, device_precision
+from .views import Condition, context_length, on_grid, on_surface, pictures_of, views_of
 
 log = logging.getLogger(__name__)
 
 N = TypeVar("N", bound=Network)
 R = TypeVar("R")
 Measure = Callable[[], Budget]
-Features = Mapping[int, Tensor]  # side of the picture (512, 1024) -> tokens (1, L, C)
+Features = Mapping[int, Condition]  # side of the picture (512, 1024) -> tokens (1, L, C), or those of several views
 
 UPSAMPLE = 4  # subdivisions from the latents' grid to the finest one: 16 times its side
 COARSE_SIDE = 32  # of the grid that a cascade starts from
@@ -122,17 +124,21 @@ class Pipeline:
         *,
         preprocess: bool = True,
         is_lowered: bool = False,
+        views: Mapping[str, Image.Image] | None = None,
     ) -> PipelineResult:
         """The asset of a picture: RGBA with the subject cut out, or with `preprocess` False an RGB one on black.
 
         `settings` are the API's by their Python names (those not set are the model's own), or a whole `Request`.
         `is_lowered` says that more was asked for than the settings say, and did not fit: then nothing is demanded that
-        belongs to the lower resolution alone.
+        belongs to the lower resolution alone. `views` are further pictures of the same object by the names of
+        `task.views`; the picture is its front.
         The same seed gives the same noise on every device. `progress` is asked at every step. Raises `EngineError`,
         `ImageError` for a picture without a subject, `Cancelled`.
         """
         told = {seed: progress or Progress()}
-        (sample,) = self.shape_all(image, settings, told, preprocess=preprocess, is_lowered=is_lowered).values()
+        (sample,) = self.shape_all(
+            image, settings, told, preprocess=preprocess, is_lowered=is_lowered, views=views
+        ).values()
         return self.paint(sample)
 
     def shape_all(
@@ -143,6 +149,7 @@ class Pipeline:
         *,
         preprocess: bool = True,
         is_lowered: bool = False,
+        views: Mapping[str, Image.Image] | None = None,
     ) -> dict[int, Sample]:
         """The shapes of several results of one picture, stage by stage, so that each network is loaded once for all.
 
@@ -151,14 +158,14 @@ class Pipeline:
         """
         request = replace(self.request(settings), is_lowered=is_lowered)
         self._demand_models(request)
-        picture = preprocess_image(image) if preprocess else image.convert("RGB")
+        pictures = _pictures(image, views, preprocess)
         small = request.pipeline_type == "512" and not (is_lowered and self._painter()[0] == 1024)
         sides = (512,) if small else (512, 1024)
         self.store.expect(course(request, len(seeds)))
 
         def attempt() -> dict[int, Sample]:
             parts = {seed: stage_parts(request, progress) for seed, progress in seeds.items()}
-            features = self.encode_image(picture, sides, next(iter(parts.values()))["image"])
+            features = self.encode_views(pictures, sides, next(iter(parts.values()))["image"])
             samples = {seed: Sample(request, features, Noise(seed, self.device), parts[seed]) for seed in seeds}
             self._shape(tuple(samples.values()))
             return samples
@@ -202,6 +209,7 @@ class Pipeline:
         progress: Progress | None = None,
         *,
         preprocess: bool = True,
+        views: Mapping[str, Image.Image] | None = None,
     ) -> PipelineResult:
         """Another material on the same shape: only the texture is sampled again."""
         request = self.request(settings)
@@ -212,12 +220,13 @@ class Pipeline:
         for name in networks:
             self.store.outline(name)
         self.store.expect(networks)
-        picture = preprocess_image(image) if preprocess else image.convert("RGB")
+        pictures = _pictures(image, views, preprocess)
 
         def attempt() -> PipelineResult:
             parts = stage_parts(request, progress or Progress(), only=("image", "texture", "decode"))
-            cond = self.encode_image(picture, (side,), parts["image"])[side]
             shape, coords = latents.shape.to(self.device), latents.coords.to(self.device)
+            cond = self.encode_views(pictures, (side,), parts["image"])[side]
+            cond = on_surface(cond, coords, latents.resolution // 16)
             noise = Noise(seed, self.device)
             texture = self.sample_texture(shape, coords, cond, side, request.texture, noise, parts["texture"])
             notes = (note,) if note else ()
@@ -275,20 +284,27 @@ class Pipeline:
         model = self._network(IMAGE_MODEL, DINOv3, IMAGE_MODEL_PEAK)
         return {side: model(to_input(picture, side)[None].to(self.device)) for side in sides}
 
+    def encode_views(self, pictures: Mapping[str, Image.Image], sides: tuple[int, ...], progress: Progress) -> Features:
+        """`encode_image` of each of the pictures, by view; a single one has no weights to be found."""
+        found = {name: self.encode_image(picture, sides, progress) for name, picture in pictures.items()}
+        if len(found) == 1:
+            return next(iter(found.values()))
+        return {side: views_of({name: pictures_of(seen[side])[0] for name, seen in found.items()}) for side in sides}
+
     def sample_structure(
-        self, cond: Tensor, side: int, sampler: SamplerSettings, noise: Noise, progress: Progress
+        self, cond: Condition, side: int, sampler: SamplerSettings, noise: Noise, progress: Progress
     ) -> Tensor:
         """Where the object is: coordinates (N, 4) on a grid of `side` 32 or 64."""
         return self._occupied(self._structure(cond, sampler, noise, progress), side)
 
-    def _structure(self, cond: Tensor, sampler: SamplerSettings, noise: Noise, progress: Progress) -> Tensor:
+    def _structure(self, cond: Condition, sampler: SamplerSettings, noise: Noise, progress: Progress) -> Tensor:
         """The latent of where the object is."""
         name = "sparse_structure_flow_model"
         cells = self.store.outline(name).config.resolution
         model, together = self._flow(name, SparseStructureFlowModel, cells**3, cond)
         how = self._how("sparse_structure", sampler, together, progress, message("Finding the rough shape"))
-        start = noise(len(cond), model.config.in_channels, cells, cells, cells)
-        return denoise_structure(model, start, cond, how)
+        start = noise(len(pictures_of(cond)[0]), model.config.in_channels, cells, cells, cells)
+        return denoise_structure(model, start, on_grid(cond, model.grid(self.device), cells), how)
 
     def _occupied(self, z: Tensor, side: int) -> Tensor:
         """The coordinates (N, 4) that the structure's latent stands for."""
@@ -301,7 +317,7 @@ class Pipeline:
         return coords
 
     def sample_shape(
-        self, coords: Tensor, cond: Tensor, side: int, sampler: SamplerSettings, noise: Noise, progress: Progress
+        self, coords: Tensor, cond: Condition, side: int, sampler: SamplerSettings, noise: Noise, progress: Progress
     ) -> Tensor:
         """The shape latent (N, C) on coords, as the decoder takes it; `side` 512 or 1024 chooses the model."""
         model, together = self._flow(f"shape_slat_flow_model_{side}", SLatFlowModel, len(coords), cond)
@@ -356,7 +372,7 @@ class Pipeline:
         self,
         shape: Tensor,
         coords: Tensor,
-        cond: Tensor,
+        cond: Condition,
         side: int,
         sampler: SamplerSettings,
         noise: Noise,
@@ -415,7 +431,7 @@ class Pipeline:
             self._sample_shape_of(sample, sample.parts["detail"])
 
     def _sample_shape_of(self, sample: Sample, progress: Progress) -> None:
-        side, cond = sample.side, sample.features[sample.side]
+        side, cond = sample.side, on_surface(sample.features[sample.side], sample.coords, sample.resolution // 16)
         sample.latent = self.sample_shape(sample.coords, cond, side, sample.request.shape, sample.noise, progress)
 
     def _paint(self, sample: Sample) -> PipelineResult:
@@ -427,6 +443,7 @@ class Pipeline:
             notes += (note,) if note else ()
             if painter == 1024 and len(coords) <= self._room(1024, features, ("tex",)):
                 cond = features[1024]  # what that model knows, unless the image's keys alone are too large
+        cond = on_surface(cond, coords, sample.resolution // 16)
         texture = self.sample_texture(
             sample.latent, coords, cond, painter, request.texture, sample.noise, sample.parts["texture"]
         )
@@ -490,9 +507,9 @@ class Pipeline:
         assert isinstance(network, kind), f"{name} is a {type(network).__name__}"
         return network
 
-    def _flow(self, name: str, kind: type[N], tokens: int, cond: Tensor) -> tuple[N, bool]:
+    def _flow(self, name: str, kind: type[N], tokens: int, cond: Condition) -> tuple[N, bool]:
         """A flow model with room for its tokens, and whether both branches of guidance go through it at once."""
-        outline, context = self.store.outline(name), cond.shape[1]
+        outline, context = self.store.outline(name), context_length(cond)
         together = self.store.budget.branches_together(
             outline.config, outline.weights, tokens, context, outline.itemsize
         )
@@ -517,7 +534,7 @@ class Pipeline:
 
     def _room(self, side: int, features: Features, kinds: tuple[str, ...] = ("shape", "tex")) -> int:
         """The most tokens that the models of this side, of these kinds, and the decoders can take."""
-        budget, context = self.store.budget, features[side].shape[1]
+        budget, context = self.store.budget, context_length(features[side])
         flows = [self.store.outline(f"{kind}_slat_flow_model_{side}") for kind in kinds]
         decoders = [self.store.outline(f"{kind}_slat_decoder") for kind in ("shape", "tex")]
         return min(
@@ -560,3 +577,11 @@ class Pipeline:
             "use it, or choose a lower resolution.",
             memory=planned.total / GB,
         )
+
+
+def _pictures(image: Image.Image, views: Mapping[str, Image.Image] | None, preprocess: bool) -> dict[str, Image.Image]:
+    """The front and the views as the model sees them, in the order of their degrees."""
+    pictures = {FRONT: image, **named_views(views or {})}
+    if not preprocess:
+        return {name: picture.convert("RGB") for name, picture in pictures.items()}
+    return {FRONT: preprocess_image(image)} if len(pictures) == 1 else preprocess_views(pictures)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from PIL import Image
 
@@ -22,9 +24,38 @@ def preprocess_image(image: Image.Image, *, reduce_first: bool = False) -> Image
         raise ImageError("The picture has no transparency that shows the subject; cut it out, or let the mask find it.")
     if reduce_first:
         image = _reduced(image)
-    image = _reduced(image.crop(subject_square(np.asarray(image)[:, :, 3])))
+    return _on_black(_reduced(image.crop(subject_square(np.asarray(image)[:, :, 3]))))
+
+
+def _on_black(image: Image.Image) -> Image.Image:
     pixels = np.asarray(image, np.float32) / 255
     return Image.fromarray((pixels[:, :, :3] * pixels[:, :, 3:] * 255).astype(np.uint8))
+
+
+def preprocess_views(images: Mapping[str, Image.Image]) -> dict[str, Image.Image]:
+    """`preprocess_image` of pictures of one object: the subject is equally tall in all of them, and whole in each.
+
+    A turn about the vertical does not change its height; in squares of their own a long thing would be smaller from the
+    side than from the front.
+    """
+    if any(not has_useful_alpha(image) for image in images.values()):
+        return {name: preprocess_image(image) for name, image in images.items()}  # which says what is wrong
+    squares = {name: subject_square(np.asarray(image)[:, :, 3]) for name, image in images.items()}
+    heights = {name: _height(np.asarray(image)[:, :, 3]) for name, image in images.items()}
+    shares = {name: (right - left) / heights[name] for name, (left, _, right, _) in squares.items()}
+    widest = max(shares.values())
+    found = {}
+    for name, image in images.items():
+        left, top, right, bottom = squares[name]
+        more = 0.0 if shares[name] == widest else (widest * heights[name] - (right - left)) / 2
+        found[name] = _on_black(_reduced(image.crop((left - more, top - more, right + more, bottom + more))))
+    return found
+
+
+def _height(alpha: np.ndarray) -> int:
+    """Of what is clearly opaque."""
+    rows = np.flatnonzero((alpha > SUBJECT).any(1))
+    return max(1, int(rows[-1] - rows[0]))
 
 
 def _reduced(image: Image.Image) -> Image.Image:

@@ -12,6 +12,7 @@ from ..core.errors import TrellisError
 from ..core.progress import Progress
 from .repository import IMAGE_MODEL
 from .request import Request
+from .views import Condition
 
 
 class Noise:
@@ -34,7 +35,7 @@ class Sample:
     """
 
     request: Request
-    features: Mapping[int, Tensor]
+    features: Mapping[int, Condition]
     noise: Noise
     parts: Mapping[str, Progress]
     latent: Tensor = field(default_factory=lambda: torch.empty(0))
