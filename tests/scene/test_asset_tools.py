@@ -9,6 +9,7 @@ import sys
 import threading
 import uuid
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -739,15 +740,17 @@ class Recorder:
     def label(self, text: str = "", **options: Any) -> None:
         self.texts.append(text)
 
-    def operator(self, name: str, **options: Any) -> None:
+    def operator(self, name: str, **options: Any) -> SimpleNamespace:
         self.operators.append(name)
+        return SimpleNamespace()  # what the button is to be pressed with
+
+    def prop(self, *arguments: Any, **options: Any) -> None:
+        pass
 
     operator_menu_enum = operator_value = lambda self, name, *arguments, **options: self.operator(name)
 
 
 def drawn(panel: Any) -> Recorder:
-    from types import SimpleNamespace
-
     recorder = Recorder()
     context = SimpleNamespace(
         object=bpy.context.object,
