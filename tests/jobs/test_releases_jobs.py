@@ -132,6 +132,7 @@ def test_kept_latents_are_gone_on_from(left: Left, store: JobStore) -> None:
 # --- two versions on one list ---
 
 
+LAST = STEPS[-1].version
 BEGIN = "from trellis_addon.jobs import JobStore, State\nfrom trellis_addon import Settings, Task\nstore = JobStore()\n"
 LIST = "print(*sorted(f'{job.uuid} {job.state}' for job in store.recent(100)), sep='\\n')\n"
 ADD = f"print(store.add(Task({PIXEL!r}, Settings(resolution=512)), name='theirs', backend='remote').uuid)\n"
@@ -161,11 +162,13 @@ def test_two_versions_go_on_with_one_list(left: Left, store: JobStore) -> None:
 
 def test_a_copy_is_kept_before_a_step(left: Left) -> None:
     before = list(rows(left.home / "jobs.sqlite3", "jobs"))
+    with closing(sqlite3.connect(left.home / "jobs.sqlite3")) as connection:
+        copy = left.home / f"jobs.version-{database.version_of(connection)}.sqlite3"
     JobStore(left.home)
-    assert list(rows(left.home / "jobs.version-1.sqlite3", "jobs")) == before
-    stamp = (left.home / "jobs.version-1.sqlite3").stat().st_mtime_ns
+    assert list(rows(copy, "jobs")) == before
+    stamp = copy.stat().st_mtime_ns
     JobStore(left.home)
-    assert (left.home / "jobs.version-1.sqlite3").stat().st_mtime_ns == stamp, "and once only"
+    assert copy.stat().st_mtime_ns == stamp, "and once only"
 
 
 def test_a_later_version_that_we_can_follow(
@@ -174,10 +177,10 @@ def test_a_later_version_that_we_can_follow(
     """A version after this one, with a step more: this one goes on with the list, the release as well."""
     job = store.add(Task(PIXEL), name="before", backend=REMOTE)
     more = lambda connection: database.add_column(connection, "jobs", "mood", "TEXT NOT NULL DEFAULT 'calm'")  # noqa: E731
-    monkeypatch.setattr(store_module, "STEPS", (*STEPS, database.Step(3, 1, more)))
+    monkeypatch.setattr(store_module, "STEPS", (*STEPS, database.Step(LAST + 1, 1, more)))
     later = JobStore(left.home)
     later.add(Task(PIXEL), name="later", backend=REMOTE)
-    assert (left.home / "jobs.version-2.sqlite3").is_file()
+    assert (left.home / f"jobs.version-{LAST}.sqlite3").is_file()
     monkeypatch.undo()
     again = JobStore(left.home)
     assert {"before", "later"} <= {found.name for found in again.recent()}
@@ -190,7 +193,7 @@ def test_a_later_version_that_nobody_can_follow(left: Left, monkeypatch: pytest.
     """It says what to do, and leaves the list as it is; the copy is that of before."""
     JobStore(left.home)
     other = lambda connection: connection.execute("ALTER TABLE jobs RENAME COLUMN name TO title")  # noqa: E731
-    monkeypatch.setattr(store_module, "STEPS", (*STEPS, database.Step(3, 3, other)))
+    monkeypatch.setattr(store_module, "STEPS", (*STEPS, database.Step(LAST + 1, LAST + 1, other)))
     JobStore(left.home)
     monkeypatch.undo()
     database_file = left.home / "jobs.sqlite3"
@@ -199,7 +202,7 @@ def test_a_later_version_that_nobody_can_follow(left: Left, monkeypatch: pytest.
         JobStore(left.home)
     assert "newer" in sentence(caught.value) and "data folder" in sentence(caught.value)
     assert database_file.read_bytes() == before and not list(left.home.glob("jobs.damaged-*"))
-    (left.home / "jobs.version-2.sqlite3").replace(database_file)  # a step back
+    (left.home / f"jobs.version-{LAST}.sqlite3").replace(database_file)  # a step back
     assert len(JobStore(left.home).recent(100)) == len(list(rows(database_file, "jobs")))
 
 
@@ -212,8 +215,8 @@ def test_a_step_that_breaks_off_leaves_the_list_as_it_was(
         connection.execute("DELETE FROM jobs")
         raise sqlite3.OperationalError("database or disk is full")
 
-    steps = [database.Step(3, 1, lambda connection: None), database.Step(4, 1, lambda connection: None)]
-    steps[fails_at] = database.Step(3 + fails_at, 1, half)
+    steps = [database.Step(LAST + number, 1, lambda connection: None) for number in (1, 2)]
+    steps[fails_at] = database.Step(LAST + 1 + fails_at, 1, half)
     count = len(JobStore(left.home).recent(100))
     monkeypatch.setattr(store_module, "STEPS", (*STEPS, *steps))
     with pytest.raises(StoreError):
@@ -221,4 +224,4 @@ def test_a_step_that_breaks_off_leaves_the_list_as_it_was(
     monkeypatch.undo()
     assert len(JobStore(left.home).recent(100)) == count
     with closing(sqlite3.connect(left.home / "jobs.sqlite3")) as connection:
-        assert database.version_of(connection) == 2 + fails_at
+        assert database.version_of(connection) == LAST + fails_at
