@@ -10,6 +10,7 @@ import sys
 import pytest
 
 from trellis_addon.core.configuration import LOCAL_VARIABLE, PYTHON_VARIABLE
+from trellis_addon.runtime import child as child_module
 from trellis_addon.runtime.child import start_child
 from trellis_addon.runtime.device_variables import device_variables
 
@@ -33,13 +34,14 @@ def test_what_the_user_has_set_holds(name: str) -> None:
 
 @pytest.mark.parametrize("is_local", [False, True])
 def test_a_process_gets_them_and_this_one_does_not(is_local: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A module that prints its environment, run as the worker and the doctor are."""
+    """A module that prints its environment, started as the worker and the doctor are."""
     monkeypatch.setenv(PYTHON_VARIABLE, sys.executable)
     monkeypatch.delenv(LOCAL_VARIABLE, raising=False)
     for name in (CUDA, ROCM, FLASH, "PYTORCH_ALLOC_CONF"):
         monkeypatch.delenv(name, raising=False)
     prints = "import json, os; print(json.dumps(dict(os.environ)))"
-    monkeypatch.setattr("trellis_addon.runtime.child._BOOTSTRAP", prints)
+    start = child_module._start
+    monkeypatch.setattr(child_module, "_start", lambda command, streams: start([sys.executable, "-c", prints], streams))
     child = start_child(".cli", [], is_local=is_local, stdout=subprocess.PIPE)
     said, _ = child.communicate()
     found = json.loads(said)

@@ -216,6 +216,8 @@ def card(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     card: dict[str, Any] = {"free": 6 * GB, "ours": 1 * GB, "share": None}
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (card["free"], 8 * GB))
     monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: card["ours"])
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "NVIDIA GeForce RTX 2070")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
 
     def allow(share: float, device: torch.device) -> None:
         assert 0.0 < share <= 1.0 and device == CUDA
