@@ -30,7 +30,8 @@ def pile(extension: ModuleType) -> Iterator[list[object]]:  # noqa: F811
         add()
         obj = bpy.context.active_object
         material = bpy.data.materials.new(name)
-        material.use_nodes = True
+        if bpy.app.version < (5, 0):
+            material.use_nodes = True
         material.node_tree.nodes["Principled BSDF"].inputs["Base Color"].default_value = colour
         obj.data.materials.append(material)
         obj.name = name
