@@ -13,7 +13,7 @@ from bpy.app.translations import pgettext_iface
 from ..trellis_addon.core.addresses import without_login
 from ..trellis_addon.core.errors import TrellisError
 from ..trellis_addon.engines.registry import trellis2_available
-from ..trellis_addon.task.settings import DRAFT_FIELDS, Field
+from ..trellis_addon.task.settings import DRAFT_FIELDS, OWN_IN_PANEL, Field
 from .loaded import loaded, worker_status
 from .local_words import card_words, duration_range, worker_state
 from .preferences import remote_key_source, service_url
@@ -121,6 +121,8 @@ def is_draft(state: bpy.types.PropertyGroup) -> bool:
 
 def counts(state: bpy.types.PropertyGroup, field: Field) -> bool:
     """Whether a setting makes a difference where the panel says that it runs."""
+    if field in OWN_IN_PANEL and state.backend == "remote":
+        return False
     return not is_draft(state) or field.name in DRAFT_FIELDS
 
 

@@ -18,9 +18,11 @@ from bpy.props import (
     StringProperty,
 )
 
-from ..trellis_addon.task.settings import INT32_MAX, SETTABLE, Field, Settings
+from ..trellis_addon.task.settings import INT32_MAX, OWN_IN_PANEL, SETTABLE, Field, Settings
 from .numbers import items_of
 from .preferences import preferences
+
+IN_PANEL = (*SETTABLE, *OWN_IN_PANEL)
 
 
 def _property(field: Field) -> Any:
@@ -43,7 +45,7 @@ def _property(field: Field) -> Any:
 TRELLIS2_PG_settings = type(
     "TRELLIS2_PG_settings",
     (bpy.types.PropertyGroup,),
-    {"__doc__": "The task's settings", "__annotations__": {field.name: _property(field) for field in SETTABLE}},
+    {"__doc__": "The task's settings", "__annotations__": {field.name: _property(field) for field in IN_PANEL}},
 )
 
 
@@ -195,7 +197,7 @@ def is_locked(group: bpy.types.PropertyGroup) -> bool:
 def read_settings(group: bpy.types.PropertyGroup) -> Settings:
     """The settings that the artist set; raises `FieldError` for a text that is not a legal value."""
     values = {}
-    for field in SETTABLE:
+    for field in IN_PANEL:
         if not group.is_property_set(field.name):
             continue
         value = getattr(group, field.name)
@@ -210,7 +212,7 @@ def read_settings(group: bpy.types.PropertyGroup) -> Settings:
 
 def write_settings(group: bpy.types.PropertyGroup, settings: Settings) -> None:
     """Set exactly these settings, and unset every other."""
-    for field in SETTABLE:
+    for field in IN_PANEL:
         if field.name not in settings:
             group.property_unset(field.name)
             continue

@@ -25,6 +25,7 @@ from ..trellis_addon.core.errors import FieldError, TrellisError
 from ..trellis_addon.core.messages import message
 from ..trellis_addon.images import EXTENSIONS, OTHER_EXTENSIONS
 from ..trellis_addon.scene.words import translate
+from ..trellis_addon.task.settings import OWN_IN_PANEL
 from ..trellis_addon.task.views import FRONT, by_object, name_of_object
 from .mixin import Mixin
 from .placing import free_ground, select_cards, target_here, turn_to_view
@@ -103,6 +104,8 @@ class _Generate(Mixin):
             pictures = self._pictures(state)
             settings = read_settings(state.settings)
             backend = backend_of(state.backend)
+            if backend.is_remote:  # which has none of them, and the panel does not show them
+                settings = settings.replace(**{field.name: None for field in OWN_IN_PANEL})
             begun = []
             for place, (label, load, views, source) in enumerate(pictures):
                 name = state.asset_name if len(pictures) == 1 and state.asset_name else label

@@ -107,6 +107,8 @@ def prepare_rework(
         if not as_it_is and not _can_change(changed, texture_again):
             raise fixed_field(changed, value, "texture" if changed.startswith(("tex_slat_", "seed")) else "shape")
     wished = former.replace(**dict.fromkeys(_OF_ONE_TASK), **changes)
+    if texture_again:
+        wished = wished.replace(texture=None)  # to a shape alone it is added
     if texture_again and "seed" not in changes:
         wished = wished.replace(seed=None)
     elif not texture_again and (is_draft or "seed" in former):
@@ -224,6 +226,8 @@ def _refused(asset: Asset, problem: str) -> InputError:
 
 
 def _can_change(name: str, texture_again: bool) -> bool:
+    if texture_again and name == "texture":
+        return True
     if name in FINISHING or not BY_NAME[name].path.startswith("settings."):
         return name != "seed" or texture_again
     return texture_again and name.startswith("tex_slat_")

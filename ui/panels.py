@@ -11,7 +11,7 @@ from bpy.app.translations import pgettext_iface
 from ..addon.backend_state import Line, counts, expectations, is_draft, price_of, problems, state_lines
 from ..addon.picture_state import refusal
 from ..addon.preferences import preferences
-from ..addon.properties import is_locked
+from ..addon.properties import IN_PANEL, is_locked
 from ..trellis_addon.task.settings import SAMPLERS, SETTABLE, Field
 from .job_panels import refused_fields
 from .layout import Panel, SubPanel, setting, wrapped
@@ -56,7 +56,7 @@ class TRELLIS2_PT_settings(SubPanel, bpy.types.Panel):
         TRELLIS2_PT_presets.draw_panel_header(self.layout)
 
     def draw(self, context: bpy.types.Context) -> None:
-        _draw_fields(self.layout, context, [f for f in SETTABLE if f.name in _TASK_ROWS or f.group == "settings"])
+        _draw_fields(self.layout, context, [f for f in IN_PANEL if f.name in _TASK_ROWS or f.group == "settings"])
 
 
 class TRELLIS2_PT_placement(SubPanel, bpy.types.Panel):

@@ -99,3 +99,17 @@ def test_what_does_not_fit_is_seen_in_the_panel(folder: Path, state: Any) -> Non
     bpy.ops.trellis2.view_open(view="left", filepath=str(folder / "clear.png"))
     preview.look(state.view_left)
     assert str(picture_state.refusal(state)).startswith("The left view:")
+
+
+def test_the_shape_alone_from_the_panel(folder: Path, state: Any) -> None:
+    bpy.ops.trellis2.image_open(filepath=str(folder / "thing_front.png"))
+    state.settings.texture = False
+    images, before = len(bpy.data.images), set(bpy.data.objects)
+    assert bpy.ops.trellis2.generate() == {"FINISHED"}
+    (made,) = [obj for obj in set(bpy.data.objects) - before if obj.type == "MESH"]
+    assert len(bpy.data.images) == images and len(made.data.materials) == 1
+    backend_state, field = part("addon.backend_state"), part("trellis_addon.task.settings").BY_NAME["texture"]
+    assert backend_state.counts(state, field)
+    state.backend = "remote"
+    assert not backend_state.counts(state, field), "the remote API has no such setting"
+    state.settings.property_unset("texture")

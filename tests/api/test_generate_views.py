@@ -16,6 +16,7 @@ from trellis_addon.api import fingerprint, finish, retry
 from trellis_addon.cli import main
 from trellis_addon.client.backends import Backend
 from trellis_addon.core.errors import FieldError, ImageError
+from trellis_addon.formats.glb.check import check_glb_file
 from trellis_addon.jobs.store import JobStore
 from trellis_addon.stages import rework
 from trellis_addon.task.settings import DRAFT_MODEL, Settings
@@ -47,9 +48,9 @@ def test_views_reach_the_engine_and_the_provenance(folder: Path, store: JobStore
 
     again = finish(retry(job, store), Backend("draft"), store)
     assert again.path.read_bytes() == made.path.read_bytes()
-    finer = rework(made, store=store, texture_size=2048)
-    assert list(finer.provenance["views"]) == ["back", "left"]
-    assert finer.path.stat().st_size > made.path.stat().st_size
+    lossless = rework(made, store=store, texture_format="png")
+    assert list(lossless.provenance["views"]) == ["back", "left"]
+    assert b"image/jpeg" in made.path.read_bytes() and b"image/jpeg" not in lossless.path.read_bytes()
 
 
 def test_what_cannot_be_is_said_before_anything_is_written_down(folder: Path, store: JobStore) -> None:
@@ -88,6 +89,8 @@ def test_the_command_line(folder: Path, capsys: pytest.CaptureFixture[str], monk
     ):
         code, said = run("--view", wrong, "--output", str(output))
         assert code and sentence in said.err and "Traceback" not in said.err
+    code, said = run("--texture", "false", "--output", str(output))
+    assert code == 0 and json.loads(output.with_suffix(".json").read_text())["settings"]["settings"]["texture"] is False
     code, said = run("--view", f"back={back}", "--view", f"180={back}", "--output", str(output))
     assert code and "once" in said.err
 
@@ -100,3 +103,20 @@ def test_other_views_are_other_work(folder: Path) -> None:
     }
     assert len(marks) == 4
     assert fingerprint(front, Settings(), DRAFT_MODEL, views={}) in marks, "as before there were views"
+
+
+def test_the_shape_first_and_its_texture_later(folder: Path, store: JobStore) -> None:
+    front, views = folder / "thing_front.png", {"left": folder / "thing_left.png"}
+    whole = generate(front, views=views, store=store, seed=3, settings=QUICK)
+    shape = generate(front, views=views, store=store, seed=3, settings={**QUICK, "texture": False})
+    assert shape.path.stat().st_size < whole.path.stat().st_size
+    assert shape.provenance["settings"]["settings"]["texture"] is False
+    finer = rework(shape, store=store, decimation_target=100_000)
+    assert finer.provenance["settings"]["settings"]["texture"] is False
+    added = rework(shape, store=store, texture_again=True, seed=3)
+    assert "texture" not in added.provenance["settings"]["settings"]
+    assert (
+        check_glb_file(added.path) and b"image/" in added.path.read_bytes() and b"image/" not in shape.path.read_bytes()
+    )
+    with pytest.raises(FieldError, match=r"settings\.texture: the remote API does not know it"):
+        generate(front, backend="remote", key="k" * 32, texture=False, store=store)

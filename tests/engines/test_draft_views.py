@@ -236,3 +236,18 @@ def test_pictures_of_every_kind_of_file_size() -> None:
     line = Image.new("RGBA", (60, 60))
     line.paste((9, 9, 9, 255), (30, 5, 31, 55))
     assert make(right=line).startswith(b"glTF")
+
+
+@pytest.mark.parametrize("views", [(), ("back",), ("back", "left")])
+def test_the_shape_alone_is_the_same_shape_in_grey(views: tuple[str, ...]) -> None:
+    found = pictures("front", *views)
+    front = found.pop("front")
+    textured, plain = (
+        parse(ReliefEngine().generate(front, QUICK.replace(texture=texture), 4, Progress(), views=found).glb)
+        for texture in (True, False)
+    )
+    assert textured[0]["images"] and not plain[0].get("images") and not plain[0].get("textures")
+    place = plain[0]["meshes"][0]["primitives"][0]["attributes"]["POSITION"]
+    assert np.array_equal(accessor(*textured, place), accessor(*plain, place))
+    (material,) = plain[0]["materials"]
+    assert material["pbrMetallicRoughness"]["metallicFactor"] == 0.0

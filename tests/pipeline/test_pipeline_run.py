@@ -324,3 +324,26 @@ def test_running_out_of_memory_is_told_at_once_and_leaves_nothing_on_the_device(
     with pytest.raises(DeviceMemoryError, match="ran out of memory"):
         pipeline.run(picture, Settings(resolution=512, **FEW), seed=5)
     assert len(budgets) == 1
+
+
+def test_the_shape_alone_and_its_texture_later(
+    pipeline: Pipeline, picture: Image.Image, result: PipelineResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "sample_texture", lambda *given: pytest.fail("a texture was sampled"))
+    said: list[float] = []
+    progress = Progress(lambda stage, share: said.append(share))
+    shape = pipeline.run(picture, Settings(resolution=512, texture=False, **FEW), seed=5, progress=progress)
+    assert said == sorted(said) and said[-1] == 1.0
+    assert result.latents is not None and shape.latents is not None
+    assert torch.equal(shape.latents.shape, result.latents.shape) and not shape.latents.is_textured
+    np.testing.assert_array_equal(shape.vertices, result.vertices)
+    np.testing.assert_array_equal(np.unique(shape.attributes, axis=0), np.float32([[0.6, 0.6, 0.6, 0, 0.8, 1]]))
+    monkeypatch.undo()
+
+    kept = Latents.from_bytes(shape.latents.to_bytes())
+    np.testing.assert_array_equal(pipeline.decode(kept).attributes, shape.attributes)
+    painted = pipeline.retexture(kept, picture, Settings(resolution=512, texture=False, **FEW), seed=7)
+    again = pipeline.retexture(result.latents, picture, Settings(resolution=512, **FEW), seed=7)
+    assert painted.latents is not None and painted.latents.is_textured
+    np.testing.assert_array_equal(painted.attributes, again.attributes)
+    np.testing.assert_array_equal(painted.vertices, result.vertices)

@@ -10,7 +10,7 @@ rebake IN.glb --output OUT.glb                  any GLB remeshed and rebaked int
 check FILE.glb --contract FILE                  whether an asset keeps the rules of a production
 jobs, resume, fetch, price, account, limit      what was begun, and what it costs
 
-Every setting of the task is an option, derived from `settings.SETTABLE`.
+Every setting of the task is an option, derived from `settings.SETTABLE` and `settings.OWN_SETTINGS`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from ..core.errors import Cancelled, FieldError, OutputError, TrellisError
 from ..core.output import try_places
 from ..core.streams import prepare_streams
 from ..core.version import VERSION
-from ..task.settings import BY_PATH, SAMPLERS, SETTABLE, Field, Settings
+from ..task.settings import BY_PATH, OWN_SETTINGS, SAMPLERS, SETTABLE, Field, Settings
 from ..task.views import view_name
 from .agents import add_commands as add_agent_commands
 from .check import add_commands as add_check_commands
@@ -188,7 +188,7 @@ def _parser(program: str) -> argparse.ArgumentParser:
 def _add_settings(command: argparse.ArgumentParser) -> None:
     headings = {"": "task", "settings": "settings", **SAMPLERS}
     groups: dict[str, Any] = {}
-    for field in SETTABLE:
+    for field in (*SETTABLE, *OWN_SETTINGS):
         if field.group not in groups:
             groups[field.group] = command.add_argument_group(headings[field.group].lower())
         groups[field.group].add_argument(
@@ -209,7 +209,7 @@ def _help(field: Field) -> str:
 def _settings(options: argparse.Namespace) -> Settings:
     """The settings that were given; what was not given is not set."""
     values = {}
-    for field in SETTABLE:
+    for field in (*SETTABLE, *OWN_SETTINGS):
         text = getattr(options, "set_" + field.name)
         if text is not None:
             values[field.name] = field.parse(text)

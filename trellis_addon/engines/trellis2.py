@@ -70,6 +70,8 @@ class Trellis2Engine:
         kept = None if latents is None else check_latents(latents)
         if kept is not None:
             settings = kept.settings.replace(**settings)
+            if image is not None:
+                settings = settings.replace(texture=None)  # to a shape alone it is added
 
         def make(attempt: Attempt) -> Made:
             return self._make(image, attempt, settings, seed, latents, kept, progress.siblings, views or {})

@@ -54,7 +54,8 @@ def runs_of(jobs: Iterable[Job]) -> tuple[PastRun, ...]:
 
 def _run(asset: Asset) -> PastRun | None:
     told = asset.provenance.get("performance")
-    if not isinstance(told, Mapping) or asset.provenance.get("source"):  # worked on from kept latents: another kind
+    # worked on from kept latents, or of several pictures: another kind
+    if not isinstance(told, Mapping) or asset.provenance.get("source") or asset.provenance.get("views"):
         return None
     seconds = _number(told.get("seconds"))
     model = asset.engine

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from ..core.progress import Progress
 from ..task.settings import SAMPLER_DEFAULTS
@@ -101,11 +102,14 @@ def stage_costs(request: Request, made: int = 0) -> dict[str, float]:
         costs["refine"] = decoder_flops(*PUBLISHED_DECODER, small.tokens) / EFFICIENCY
         if side > 512:
             costs["detail"] = flow(request.shape, large.tokens, large.context)
+    if not request.is_textured:
+        costs["texture"], costs["decode"] = 0.0, costs["decode"] / 2
     return costs
 
 
 def stage_parts(request: Request, progress: Progress, only: tuple[str, ...] = ()) -> Mapping[str, Progress]:
     """A span of `progress` for each stage (or for those in `only`), as long as the stage usually takes."""
+    request = replace(request, is_textured=request.is_textured or "texture" in only)
     costs = {name: cost for name, cost in stage_costs(request).items() if not only or name in only}
     total, done, parts = sum(costs.values()), 0.0, {}
     for name, cost in costs.items():

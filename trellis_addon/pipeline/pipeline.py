@@ -444,12 +444,18 @@ class Pipeline:
             if painter == 1024 and len(coords) <= self._room(1024, features, ("tex",)):
                 cond = features[1024]  # what that model knows, unless the image's keys alone are too large
         cond = on_surface(cond, coords, sample.resolution // 16)
-        texture = self.sample_texture(
-            sample.latent, coords, cond, painter, request.texture, sample.noise, sample.parts["texture"]
-        )
+        texture = self._no_texture(coords)
+        if request.is_textured:
+            texture = self.sample_texture(
+                sample.latent, coords, cond, painter, request.texture, sample.noise, sample.parts["texture"]
+            )
         kind = "512" if sample.resolution == 512 else request.pipeline_type
         latents = Latents(on_cpu(coords), on_cpu(sample.latent), on_cpu(texture), sample.resolution, kind)
         return self._decode(latents, notes, sample.parts["decode"])
+
+    def _no_texture(self, coords: Tensor) -> Tensor:
+        """What stands for the texture's latent where there is none yet: noughts, which no sampling comes to."""
+        return torch.zeros(len(coords), len(self.config.texture_normalization.mean))
 
     def _painter(self) -> tuple[int, str]:
         """The side of the model that paints a run which was lowered to 512, and a note where it is another's.
@@ -474,11 +480,8 @@ class Pipeline:
         dual, coords = shapes.dual_grid(out.feats), out.coords[:, 1:]
 
         progress.update("Colouring the surface", 0.4)
-        colours = self._decoder("tex_slat_decoder", SparseUnetVaeDecoder, len(grid))
-        # no guides: the grid remembers how the shape decoder refined it, with the neighbours of every level
-        painted = colours(SparseTensor(latents.texture.to(self.device), grid), on_block=progress.check).out
-        attributes = to_material(painted.feats)
-        del out, painted, grid
+        attributes = self._material(latents.texture, grid, progress) if latents.is_textured else plain(len(coords))
+        del out, grid
 
         progress.update("Building the mesh", 0.8)
         vertices, faces = dual_grid_to_mesh(
@@ -499,6 +502,12 @@ class Pipeline:
             latents=latents,
             notes=notes,
         )
+
+    def _material(self, texture: Tensor, grid: VoxelGrid, progress: Progress) -> Tensor:
+        """The material of every voxel that the shape's decoder has made on the grid."""
+        colours = self._decoder("tex_slat_decoder", SparseUnetVaeDecoder, len(grid))
+        # no guides: the grid remembers how the shape decoder refined it, with the neighbours of every level
+        return to_material(colours(SparseTensor(texture.to(self.device), grid), on_block=progress.check).out.feats)
 
     # Networks and the memory they need
 
@@ -585,3 +594,8 @@ def _pictures(image: Image.Image, views: Mapping[str, Image.Image] | None, prepr
     if not preprocess:
         return {name: picture.convert("RGB") for name, picture in pictures.items()}
     return {FRONT: preprocess_image(image)} if len(pictures) == 1 else preprocess_views(pictures)
+
+
+def plain(voxels: int) -> Tensor:
+    """The material of a shape alone: a light, matt grey, on which a form is seen best; see `PipelineResult`."""
+    return torch.tensor([0.6, 0.6, 0.6, 0.0, 0.8, 1.0]).repeat(voxels, 1)

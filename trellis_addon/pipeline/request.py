@@ -22,7 +22,8 @@ FIELDS = ("steps", "guidance_strength", "guidance_rescale", "rescale_t")
 class Request:
     """The arguments of one run. `shape` serves both stages of a cascade.
 
-    `is_lowered` says that a higher resolution was asked for, and did not fit into the device's memory.
+    `is_lowered` says that a higher resolution was asked for, and did not fit into the device's memory; `is_textured`
+    whether a texture is sampled, or the shape alone.
     """
 
     pipeline_type: str
@@ -31,6 +32,7 @@ class Request:
     texture: SamplerSettings
     max_tokens: int = MAX_TOKENS
     is_lowered: bool = False
+    is_textured: bool = True
 
     def __post_init__(self) -> None:
         if self.pipeline_type not in TYPES:
@@ -65,7 +67,7 @@ def request_of(config: PipelineConfig, settings: Mapping[str, Any], is_fast: boo
         with_settings(config.samplers[name].settings.replace(reuses=is_fast), name, settings)
         for name in ("sparse_structure", "shape_slat", "tex_slat")
     )
-    return Request(kind, structure, shape, texture)
+    return Request(kind, structure, shape, texture, is_textured=settings.get("texture") is not False)
 
 
 def with_settings(own: SamplerSettings, sampler: str, settings: Mapping[str, Any]) -> SamplerSettings:

@@ -32,6 +32,11 @@ class Latents:
     resolution: int
     pipeline_type: str
 
+    @property
+    def is_textured(self) -> bool:
+        """Whether a texture was sampled: noughts stand for none."""
+        return bool(self.texture.any())
+
     def save(self, path: Path) -> None:
         """Write a safetensors file."""
         tensors, facts = self._parts()

@@ -36,7 +36,7 @@ def _snake(name: str) -> str:
 
 # Of the settings, what the draft engine goes by; the others are of the model alone.
 DRAFT_FIELDS = frozenset(
-    ("number_results", "seed", "resolution", "texture_size", "decimation_target", "texture_format")
+    ("number_results", "seed", "resolution", "texture_size", "decimation_target", "texture", "texture_format")
 )
 
 
@@ -337,6 +337,13 @@ OWN_FIELDS: tuple[Field, ...] = (
         "counter-clockwise from above (front 0, right 90); each given as the image is, which is the front",
     ),
     Field(
+        "settings.texture",
+        bool,
+        "Texture",
+        "Make the texture as well; off is the shape alone, in about half the time, to which a texture can be added",
+        default=True,
+    ),
+    Field(
         "settings.textureFormat",
         str,
         "Texture Format",
@@ -354,6 +361,8 @@ BY_PATH: dict[str, Field] = {field.path: field for field in (*FIELDS, *OWN_FIELD
 IDENTITY = ("taskType", "taskUUID", "inputs.image", "inputs.latents", "inputs.views", "model")
 SETTABLE: tuple[Field, ...] = tuple(field for field in FIELDS if field.path not in IDENTITY)
 OWN_SETTINGS: tuple[Field, ...] = tuple(field for field in OWN_FIELDS if field.path not in IDENTITY)
+# Of these, what the panel shows: the others are chosen when an asset is finished again.
+OWN_IN_PANEL: tuple[Field, ...] = (BY_PATH["settings.texture"],)
 BY_NAME: dict[str, Field] = {field.name: field for field in (*SETTABLE, *OWN_SETTINGS)}
 
 

@@ -18,7 +18,7 @@ from .fields import F32, resample, smoothstep
 from .height import Form, read_form
 from .hull.build import build_hull, tell_more
 from .mask import Domain, Subject, build_domain, cut_out
-from .material import encode, fine_normals, surface_quality, transparent
+from .material import encode, fine_normals, plain_material, surface_quality, transparent
 from .mesh import at_points, lift, moved, triangulate
 from .quadtree import fit
 from .rim import crowd, find_rim, wrap
@@ -77,6 +77,7 @@ class ReliefEngine:
                 triangles=_most_triangles(settings),
                 texture_size=settings.value("texture_size"),
                 lossless=settings.value("texture_format") == "png",
+                textured=settings.value("texture"),
                 progress=progress.part(0.05, 0.95),
             )
         else:
@@ -112,6 +113,8 @@ def _relief(
     mesh = _mesh(domain, form, variation, atlas, triangles, back is not None, progress)
 
     progress.update("texture", 0.5)
+    if not settings.value("texture"):
+        return mesh, plain_material("Relief")
     lossless = settings.value("texture_format") == "png"
     return mesh, _material(subject, domain, form, colour, back, atlas, variation, lossless, progress)
 

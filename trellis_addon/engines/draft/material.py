@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from ...formats.glb.write import Material
 from .fields import F32, Check, blur, never, smoothstep
 from .mask import Subject
 
@@ -73,6 +74,11 @@ def transparent(subject: Subject) -> bool:
             inner = inner & np.roll(solid, shift, axis)
     inner = inner if inner.sum() > 0.1 * solid.sum() else solid
     return bool((subject.alpha[inner] < _OPAQUE).mean() > 0.05)
+
+
+def plain_material(name: str) -> Material:
+    """Of a shape alone: a light, matt grey, on which a form is seen best."""
+    return Material(name, colour_factor=(0.6, 0.6, 0.6, 1.0), metallic_factor=0.0, roughness_factor=0.8)
 
 
 def encode(texels: NDArray[np.uint8], lossless: bool) -> bytes:

@@ -15,7 +15,7 @@ from ....task.views import FRONT, yaw_of
 from ..back import back_colours
 from ..fields import F32, fill, resample
 from ..mask import Subject, cut_out
-from ..material import encode, surface_quality
+from ..material import encode, plain_material, surface_quality
 from ..texture import own_colours
 from ..variation import Variation
 from .carve import Volume, aligned, carve, roundness_seen
@@ -48,6 +48,7 @@ def build_hull(
     triangles: int,
     texture_size: int,
     lossless: bool,
+    textured: bool,
     progress: Progress,
 ) -> tuple[Mesh, Material]:
     """The hull of the front and the views, at most `triangles` of it, longest side 1, front +Z, up +Y."""
@@ -63,14 +64,16 @@ def build_hull(
     roundness = roundness_seen(given, _ROUNDNESS * variation.depth, check)
     surface = _light_enough(given, cells, triangles, max(roundness, 2.0), progress)
     progress.update("mesh", 0.45)
-    outlines = [*given, *_made_up(given, subjects, variation, progress)]
     charts = lay_out(surface, given, texture_size, check)
     progress.update("texture", 0.55)
-    texels = texels_of(surface, charts, check)
-    progress.update("texture", 0.65)
-    layers = painted(texels, outlines, check)
-    progress.update("texture", 0.8)
-    material = _material(layers, texels.index, texture_size, lossless, progress)
+    if textured:
+        texels = texels_of(surface, charts, check)
+        progress.update("texture", 0.65)
+        layers = painted(texels, [*given, *_made_up(given, subjects, variation, progress)], check)
+        progress.update("texture", 0.8)
+        material = _material(layers, texels.index, texture_size, lossless, progress)
+    else:
+        material = plain_material("Hull")
 
     low, high = surface.points.min(0), surface.points.max(0)
     places = (surface.points - (low + high) / 2.0) / (high - low).max()
