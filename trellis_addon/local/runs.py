@@ -61,8 +61,9 @@ def _run(asset: Asset) -> PastRun | None:
     model = asset.engine
     if model not in (DRAFT_MODEL, TRELLIS2_MODEL) or not 0 < seconds < 86400:
         return None
-    settings, unknown = kept_settings(asset.provenance.get("settings"))
-    if unknown:  # it may have taken its time by something that is not known here
+    kept = asset.provenance.get("settings")
+    settings, unknown = kept_settings(kept)
+    if unknown or not isinstance(kept, Mapping):  # it may have taken its time by something that is not known here
         return None
     return PastRun(
         model,

@@ -127,17 +127,20 @@ def _rebake(options: argparse.Namespace) -> int:
 
 def _obj(asset: FinishedAsset, options: argparse.Namespace) -> dict[str, bytes]:
     """The files, quads as quads."""
+    import numpy as np
+
     from ...formats.obj import write_obj
     from ..bake.maps import encode
     from ..quads.pairs import polygons_of
     from .mesh import y_up
 
     mesh, textures = asset.mesh, asset.mesh.textures
-    maps = {"base_colour": encode(textures.base_colour[..., :3], "png", exact=True)}
+    colour, surface = np.asarray(textures.base_colour), np.asarray(textures.metallic_roughness)
+    maps = {"base_colour": encode(colour[..., :3], "png", exact=True)}
     if textures.normal is not None:
         maps["normal"] = encode(textures.normal, "png", exact=True)
     for kind, channel in (("roughness", 1), ("metallic", 2)):
-        maps[kind] = encode(textures.metallic_roughness[..., channel : channel + 1].repeat(3, 2), "png", exact=True)
+        maps[kind] = encode(surface[..., [channel] * 3], "png", exact=True)
     polygons = polygons_of(mesh.faces) if options.quads is not None else (mesh.faces,)
     return write_obj(options.output.stem, y_up(mesh.vertices), mesh.uvs, y_up(mesh.normals), polygons, maps)
 
