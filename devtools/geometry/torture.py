@@ -99,7 +99,7 @@ def tube(start: Place, end: Place, radius: float, sides: int = 12, closed: bool 
     """A rod with flat ends, or without."""
     low, high = np.asarray(start, np.float64), np.asarray(end, np.float64)
     along = (high - low) / np.linalg.norm(high - low)
-    across: F = np.cross(along, [0, 0, 1] if abs(along[2]) < 0.9 else [1, 0, 0])
+    across: F = np.cross(along, np.eye(3)[2 if abs(along[2]) < 0.9 else 0])
     across = across / np.linalg.norm(across)
     other = np.cross(along, across)
 
