@@ -2,13 +2,15 @@
 
     python benchmarks/finishing.py [--resolution 512] [--faces 100000] [--texture-size 2048] [--no-remesh] [--peer]
     python benchmarks/finishing.py --roundtrip FOLDER [--resolution 256] [--models crate,sheets] [--peer]
+    python benchmarks/finishing.py --torture [--resolution 128] [--models helmet,x.glb] [--checkout FOLDER]
 
 The first finishes a synthetic dense mesh (512: 1.7 million faces, 1024: 6.7 million) and prints CPU and wall seconds
 and the peak of memory, next to earlier measurements of the best free tools. The second turns textured models into
 voxels and back, renders both from eight sides, prints a table and writes a picture sheet for each model into FOLDER:
 before and after as it is, before and after lit, four times the difference. `--peer` does the same the way TRELLIS.2's
-own exporter does: a double shell, clusters of 90 degrees, xatlas for each, nearest fill. Nothing is asserted: the
-figures are for reading.
+own exporter does: a double shell, clusters of 90 degrees, xatlas for each, nearest fill. The third finishes meshes as
+bad as people's are (`devtools/geometry/torture.py`), with `--checkout` by the package of another checkout of this
+repository. Nothing is asserted: the figures are for reading.
 """
 
 from __future__ import annotations
@@ -22,10 +24,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+if "--checkout" in sys.argv:
+    # The package of another checkout comes first, everything else from here.
+    sys.path.insert(0, sys.argv[sys.argv.index("--checkout") + 1])
+    __import__("trellis_addon")
+    del sys.path[0]
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-
-from finishing_peer import finish_as_reference
 
 from trellis_addon.core.progress import Progress
 from trellis_addon.geometry.finish.finish import DenseAsset, FinishedAsset, finish
@@ -162,6 +167,8 @@ def speed(options: argparse.Namespace) -> None:
     print(f"{before:.2f} GB were the most before finishing; the file has {len(made.glb) / 1e6:.1f} MB")
     report("ours", made)
     if options.peer:
+        from finishing_peer import finish_as_reference
+
         start = time.process_time()
         other = finish_as_reference(dense, options.faces, options.texture_size, remesh=not options.no_remesh)
         print(f"the reference's way: {time.process_time() - start:.1f} CPU s", other.seconds)
@@ -192,6 +199,7 @@ def peak() -> float:
 
 def round_trip(options: argparse.Namespace) -> None:
     import models
+    from finishing_peer import finish_as_reference
     from finishing_render import VIEWS, Scene, psnr, ssim
     from PIL import Image
 
@@ -272,10 +280,21 @@ def main() -> None:
     parser.add_argument("--no-remesh", action="store_true")
     parser.add_argument("--peer", action="store_true")
     parser.add_argument("--roundtrip", type=Path, metavar="FOLDER")
+    parser.add_argument("--torture", action="store_true")
+    parser.add_argument("--checkout", type=Path, metavar="FOLDER", help="measure the package that lies there")
     parser.add_argument("--models", default="")
     parser.add_argument("--pixels", type=int, default=320)
     options = parser.parse_args()
-    round_trip(options) if options.roundtrip else speed(options)
+    if options.torture:
+        from torture import torture
+
+        warm_up()
+        names = options.models.split(",") if options.models else []
+        torture(names, options.resolution, options.faces, options.texture_size)
+    elif options.roundtrip:
+        round_trip(options)
+    else:
+        speed(options)
 
 
 if __name__ == "__main__":

@@ -105,7 +105,7 @@ def test_sheet_stays_single_or_becomes_a_slab() -> None:
     slab = shell_of(grid, sheets="slab")
     assert not slab.double_sided
     quality = mesh_quality(slab.mesh, grid.mesh(), resolution=48, samples=5000)
-    assert quality.watertight and quality.components == 1 and quality.distance_p99 < 0.2
+    assert quality.watertight and quality.components == 1 and quality.distance_p99 < 0.4
     assert volume(slab.mesh) > 0
 
 

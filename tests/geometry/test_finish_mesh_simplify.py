@@ -12,7 +12,6 @@ from trellis_addon.core.progress import Progress
 from trellis_addon.geometry.finish.quality_mesh import mesh_quality, triangle_quality
 from trellis_addon.geometry.mesh.topology import Edges, TriMesh, weld
 from trellis_addon.geometry.remesh.remesh import remesh_grid
-from trellis_addon.geometry.simplify.flips import flip_diagonals
 from trellis_addon.geometry.simplify.simplify import simplify, simplify_levels
 
 
@@ -91,22 +90,6 @@ def test_the_same_twice() -> None:
     mesh = dense(torus(), 48)
     one, other = simplify(mesh, 1000), simplify(mesh, 1000)
     assert np.array_equal(one.vertices, other.vertices) and np.array_equal(one.faces, other.faces)
-
-
-def test_flipping_makes_better_triangles_of_the_same_surface() -> None:
-    # Two slivers side by side in a flat sheet with a crease: the long diagonal goes, the crease stays.
-    places = [(0, 0, 0), (4, 0, 0), (2, 0.4, 0), (2, -0.4, 0), (2, 3, 0), (2, -3, 2)]
-    faces = [(0, 1, 2), (1, 0, 3), (2, 1, 4), (0, 2, 4), (3, 0, 5), (1, 3, 5)]
-    mesh = TriMesh.of(np.array(places), np.array(faces))
-    made = flip_diagonals(mesh, 1e-3)
-    assert_sound(made)
-    edges = {
-        tuple(sorted(pair)) for face in made.faces.tolist() for pair in zip(face, face[1:] + face[:1], strict=True)
-    }
-    assert (2, 3) in edges and (0, 1) not in edges
-    assert {(0, 3), (1, 3)} <= edges
-    assert made.areas().sum() == pytest.approx(mesh.areas().sum(), rel=1e-6)
-    assert triangle_quality(made).min() > triangle_quality(mesh).min()
 
 
 def test_flat_sides_get_no_slivers() -> None:

@@ -78,7 +78,8 @@ class DenseAsset:
     `vertices` (V, 3) and `faces` (F, 3) are the dual grid's mesh, which need not be clean. `coords` (N, 3) are the
     voxels that carry `attributes` (N, 6): base colour (sRGB-encoded), metallic, roughness, alpha, in 0..1 or as bytes.
     `resolution` is the grid's. `intersected` (V, 3), where the mesh has a vertex for each voxel, are the voxels' flags
-    for the edges that the surface crosses: remeshing then closes holes exactly.
+    for the edges that the surface crosses: remeshing then closes holes exactly. `shape` is the mesh that was voxelised,
+    if any, in the same frame: what of it is too thin for the voxels is found there.
     """
 
     vertices: F32
@@ -87,6 +88,7 @@ class DenseAsset:
     attributes: NDArray[np.floating] | NDArray[np.uint8]
     resolution: int
     intersected: NDArray[np.bool_] | None = None
+    shape: TriMesh | None = None
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ class FinishedAsset:
 
 
 def finish(dense: DenseAsset, *, decimation_target: int = 500_000, **options: Any) -> FinishedAsset:
-    """The finished asset of at most about `decimation_target` triangles; `options` and errors as in `finish_levels`."""
+    """The finished asset of at most `decimation_target` triangles; `options` and errors as in `finish_levels`."""
     return finish_levels(dense, (decimation_target,), **options)[0]
 
 
@@ -112,6 +114,7 @@ def finish_levels(
     remesh: bool = True,
     quads: int | None = None,
     solidity: Solidity = "automatic",
+    error_bound: float = 0.1,
     normal_map: bool | None = None,
     ambient_occlusion: bool = False,
     texture_format: str = "webp",
@@ -124,14 +127,15 @@ def finish_levels(
     progress: Progress | None = None,
     device: str = "cpu",
 ) -> list[FinishedAsset]:
-    """One surface as several assets, each of at most about so many triangles as a target says, from the finest on, with
+    """One surface as several assets, each of at most so many triangles as a target says, from the finest on, with
     UVs and textures of its own, of `texture_size` texels a side.
 
     With `quads` the surface is of about so many quads instead, as pairs of triangles (`quads.pairs`). `normal_map` is
     there, is not, or (None) is where it lowers the error of shading. `remesh` makes one clean outer
     shell, otherwise the surface keeps its topology and is only cleaned. `solidity` says
     what that shell makes of parts with openings: "solid" closes them, "sheets" leaves them as surfaces without an
-    inside, "automatic" judges each. `transparency`
+    inside, "automatic" judges each. Simplification goes on below the target while the surface moves by less than about
+    `error_bound` voxels; 0 uses the target up. `transparency`
     is "OPAQUE", "MASK" or "BLEND" where that is known; otherwise the texels decide. `provenance` (JSON data) goes into
     the file beside the quality figures. With a `placement` the mesh leaves the cube at last, in the file too. Raises
     `InputError` for arrays and options that cannot be, `EngineError` when nothing is left to finish, and `Cancelled`.
@@ -162,11 +166,14 @@ def finish_levels(
 
     with stage("clean") as part:
         each = 1.0 / (1 + len(further))
-        surfaces = [
-            sound_surface(shape, remesh, part.part(number * each, (number + 1) * each), solidity)
+        sound = [
+            _sound(shape, remesh, part.part(number * each, (number + 1) * each), solidity)
             for number, shape in enumerate((dense, *further))
         ]
+        surfaces, dropped = [mesh for mesh, _ in sound], sum(number for _, number in sound)
         surface = surfaces[0] if len(surfaces) == 1 else joined(surfaces)
+        shells = np.repeat(np.arange(len(surfaces), dtype=np.int32), [len(part.vertices) for part in surfaces])
+    bound = error_bound / dense.resolution
     detail: Look | None = (
         None if source is not None else Detail.of(surface.vertices, surface.faces, _volume(dense, device), device)
     )
@@ -174,7 +181,10 @@ def finish_levels(
     light = surface
     for level, target in enumerate(targets):
         with stage("simplify", level) as part:
-            light = simplify(surface, target, progress=part) if quads is None else _of_quads(surface, quads, part)
+            if quads is None:
+                light = simplify(surface, target, bound=bound, shells=shells, progress=part)
+            else:
+                light = _of_quads(surface, quads, part)
             if not len(light.faces):
                 raise EngineError(_NOTHING)
         with stage("unwrap", level) as part:
@@ -196,7 +206,7 @@ def finish_levels(
         with stage("encode", level):
             images = encode_textures(mesh.textures, texture_format, mesh.is_opaque)
         with stage("quality", level):
-            quality = quality_figures(mesh, images, flat, looks, dense.resolution)
+            quality = quality_figures(mesh, images, flat, looks, dense.resolution, dropped)
             mesh = placement.of(mesh) if placement else mesh
             glb = write_images(mesh, images, {**(provenance or {}), "quality": quality}, name)
         made.append(FinishedAsset(glb, quality, mesh, seconds))
@@ -213,22 +223,30 @@ def _of_quads(surface: TriMesh, quads: int, progress: Progress) -> TriMesh:
 
 def sound_surface(dense: DenseAsset, remesh: bool, progress: Progress, solidity: Solidity = "automatic") -> TriMesh:
     """The dense surface, clean and wound outwards; `EngineError` where nothing is left of it."""
+    return _sound(dense, remesh, progress, solidity)[0]
+
+
+def _sound(dense: DenseAsset, remesh: bool, progress: Progress, solidity: Solidity) -> tuple[TriMesh, int]:
+    """That surface, and how many specks were left out."""
     mesh = TriMesh.of(dense.vertices, dense.faces)
+    dropped = 0
     if remesh:
         with_voxels = len(dense.coords) == len(dense.vertices)
-        surface = remesh_surface(
+        made = remesh_surface(
             mesh,
             resolution=dense.resolution,
             coords=dense.coords if with_voxels else None,
             intersected=dense.intersected if with_voxels else None,
             solidity=solidity,
+            shape=dense.shape,
             progress=progress,
-        ).mesh
+        )
+        surface, dropped = made.mesh, made.dropped
     else:
         surface = clean(mesh, resolution=dense.resolution, progress=progress)
     if not len(surface.faces):
         raise EngineError(_NOTHING)
-    return surface
+    return surface, dropped
 
 
 def texture_again(

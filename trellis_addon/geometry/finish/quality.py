@@ -1,7 +1,8 @@
 """An asset's quality as one flat table of numbers, for its file and for whoever compares assets.
 
 Of the mesh (`quality_mesh`): faces, vertices, components, boundary_edges, non_manifold_edges, watertight,
-inconsistent_edges, distance_mean and _p99, coverage_mean and _p99 (voxels), quality_mean and _p1. Of the textures
+inconsistent_edges, distance_mean and _p99, coverage_mean and _p99 (voxels), quality_mean and _p1, self_intersections,
+crumbs, slivers, shortest_edge; dropped_parts is how many specks remeshing left out. Of the textures
 (`quality_texture`): charts, area_stretch_p1, _p50, _p99, angle_stretch_p50, _p99, atlas_use, overlapping_texels,
 colour_error_mean, _p99 (steps of 255), colour_psnr (decibels), metallic_roughness_error_mean.
 """
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def quality_figures(
-    mesh: FinishedMesh, images: EncodedTextures, flat: Unwrapped, detail: Look, resolution: int
+    mesh: FinishedMesh, images: EncodedTextures, flat: Unwrapped, detail: Look, resolution: int, dropped: int = 0
 ) -> dict[str, Any]:
     """JSON data of the asset, its textures as they are stored; numbers are rounded to five places."""
     shape = mesh_quality(TriMesh(mesh.vertices, mesh.faces), detail.surface, resolution=resolution)
@@ -33,6 +34,7 @@ def quality_figures(
     )
     figures = {
         **shape.as_dict(),
+        "dropped_parts": dropped,
         **dataclasses.asdict(unwrap_figures(mesh.vertices, drawn)),
         **dataclasses.asdict(colours),
     }

@@ -9,7 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..mesh.closest import Surface
-from ..mesh.topology import I32, I64, Edges, TriMesh, compact, face_groups, weld
+from ..mesh.crossings import crossing_faces
+from ..mesh.topology import I32, I64, Edges, TriMesh, compact, face_groups, least_angles, weld
+
+# A component is a crumb when it is no larger than this, in voxels, or closed round less than this, in cubic voxels.
+_CRUMB_SIZE, _CRUMB_VOLUME = 2.5, 0.02
+# A face with a smaller angle than this, in degrees, is a sliver.
+_SLIVER = 5.0
 
 # A face that looks away from the place of the dense surface next to it by more than a right angle counts as
 # flipped only where it is this near, in voxels: further off, another wall may be nearer.
@@ -26,7 +32,7 @@ class MeshQuality:
     boundary_edges: int
     non_manifold_edges: int
     watertight: bool
-    """Whether every edge has two faces, wound against each other."""
+    """Whether every edge has two faces, wound against each other, and there are no crumbs."""
     inconsistent_edges: int
     """Edges whose two faces are wound the same way: one of them is flipped."""
     distance_mean: float
@@ -38,6 +44,14 @@ class MeshQuality:
     quality_mean: float
     """Of 4 sqrt(3) area / sum of squared sides: 1 for an equilateral triangle, 0 for one without area."""
     quality_p1: float
+    self_intersections: int
+    """Pairs of faces of which an edge of one passes through the other."""
+    crumbs: int
+    """Components that are next to nothing: as large as a voxel or two, or closed without a volume."""
+    slivers: int
+    """Faces with an angle of less than 5 degrees."""
+    shortest_edge: float
+    """As a share of the median edge's length."""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON data; numbers rounded to what they are good for."""
@@ -61,14 +75,16 @@ def mesh_quality(
     welded = compact(weld(mesh))
     edges = Edges.of(welded.faces)
     inconsistent = inconsistent_edges(welded.faces, edges)
+    count, component = face_groups(welded.faces, edges)
+    crumbs = _crumbs(welded, edges, count, component, resolution)
     boundary, many = int((edges.counts == 1).sum()), int((edges.counts > 2).sum())
     return MeshQuality(
         faces=len(mesh.faces),
         vertices=len(mesh.vertices),
-        components=face_groups(welded.faces)[0],
+        components=count,
         boundary_edges=boundary,
         non_manifold_edges=many,
-        watertight=bool(len(welded.faces)) and not boundary and not many and not inconsistent,
+        watertight=bool(len(welded.faces)) and not (boundary or many or inconsistent or crumbs),
         inconsistent_edges=inconsistent,
         distance_mean=float(there.mean()),
         distance_p99=float(np.percentile(there, 99)),
@@ -76,6 +92,10 @@ def mesh_quality(
         coverage_p99=float(np.percentile(back, 99)),
         quality_mean=float(shape.mean()) if len(shape) else 0.0,
         quality_p1=float(np.percentile(shape, 1)) if len(shape) else 0.0,
+        self_intersections=len(crossing_faces(welded)),
+        crumbs=crumbs,
+        slivers=int((least_angles(mesh) < np.radians(_SLIVER)).sum()),
+        shortest_edge=_shortest_edge(welded),
     )
 
 
@@ -84,6 +104,32 @@ def triangle_quality(mesh: TriMesh) -> NDArray[np.float64]:
     corners = mesh.vertices[mesh.faces].astype(np.float64)
     squares = ((corners - np.roll(corners, 1, axis=1)) ** 2).sum((1, 2))
     return 4 * np.sqrt(3) * mesh.areas() / np.maximum(squares, 1e-300)
+
+
+def _shortest_edge(mesh: TriMesh) -> float:
+    corners = mesh.vertices[mesh.faces].astype(np.float64)
+    sides = np.linalg.norm(corners - np.roll(corners, 1, axis=1), axis=2)
+    return float(sides.min() / max(float(np.median(sides)), 1e-300)) if len(sides) else 0.0
+
+
+def _crumbs(mesh: TriMesh, edges: Edges, count: int, component: I32, resolution: int) -> int:
+    """How many of the components (their number for each face) are next to nothing, though there are several."""
+    if count < 2:
+        return 0
+    extent = np.zeros(count)
+    for axis in range(3):
+        low, high = np.full(count, np.inf), np.full(count, -np.inf)
+        for slot in range(3):
+            values = mesh.vertices[mesh.faces[:, slot], axis].astype(np.float64)
+            np.minimum.at(low, component, values)
+            np.maximum.at(high, component, values)
+        extent = np.maximum(extent, high - low)
+    parts = np.einsum("ij,ij->i", mesh.vertices[mesh.faces[:, 0]], mesh.crosses())
+    volume = np.abs(np.bincount(component, parts, count)) / 6
+    open_ = np.zeros(count, np.bool_)
+    open_[component[edges.with_count(1)[:, 0] // 3]] = True
+    small = extent * resolution < _CRUMB_SIZE
+    return int((small | (~open_ & (volume * float(resolution) ** 3 < _CRUMB_VOLUME))).sum())
 
 
 def inconsistent_edges(faces: I32, edges: Edges) -> int:

@@ -16,6 +16,7 @@ from ...core.messages import message
 from ...core.progress import Progress
 from ...formats.glb.textured_mesh import TexturedMesh
 from ..bake.source import Source
+from ..mesh.topology import TriMesh
 from ..remesh.remesh import Solidity
 from ..voxelise.voxelise import OVoxel, check_resolution, fitting_transform, voxelise
 from .finish import FEWEST, DenseAsset, FinishedAsset, Placement, check_textures, finish_levels
@@ -58,11 +59,13 @@ def round_trip_levels(
     transform = fitting_transform(mesh, resolution)
     source = Source.of(mesh, transform, 1.0 / resolution, device)
     volumes: list[OVoxel] = []
+    shapes: list[TriMesh] = []
     for faces_of in (parts := shells(mesh, source.surface.vertices, 1.0 / resolution)):
         part = progress.part(0.2 * len(volumes) / len(parts), 0.2 * (len(volumes) + 1) / len(parts))
         shape = TexturedMesh(mesh.vertices, mesh.faces[faces_of], up=mesh.up)
+        shapes.append(TriMesh.of(source.surface.vertices, shape.faces))
         volumes.append(voxelise(shape, resolution, colours=False, transform=transform, progress=part))
-    first, *further = (dense_asset(volume) for volume in volumes)
+    first, *further = map(dense_asset, volumes, shapes)
     return finish_levels(
         first,
         faces,
@@ -82,12 +85,10 @@ def round_trip_levels(
     )
 
 
-def dense_asset(volume: OVoxel) -> DenseAsset:
-    """What finishing starts from."""
+def dense_asset(volume: OVoxel, shape: TriMesh | None = None) -> DenseAsset:
+    """What finishing starts from; `shape` is the mesh that the voxels were made of, in their cube."""
     vertices, faces = volume.mesh()
-    return DenseAsset(
-        vertices, faces, volume.coords, volume.attributes, volume.resolution, intersected=volume.intersected
-    )
+    return DenseAsset(vertices, faces, volume.coords, volume.attributes, volume.resolution, volume.intersected, shape)
 
 
 def placement_of(volume: OVoxel) -> Placement:

@@ -15,7 +15,7 @@ from .closest_warp import start_warp
 wp.set_module_options({"enable_backward": False})
 
 
-def run(kernel: wp.Kernel, threads: int, *values: np.ndarray | float) -> None:
+def run(kernel: wp.Kernel, threads: int, *values: np.ndarray | float | tuple[int, ...]) -> None:
     """Launches a kernel on the CPU, on the memory of NumPy arrays: what it writes stands in them afterwards."""
     start_warp()
     inputs = [wp.array(value, copy=False, device="cpu") if isinstance(value, np.ndarray) else value for value in values]

@@ -207,6 +207,15 @@ def repeated_corners(faces: I32) -> Bool:
     return (a == b) | (b == c) | (c == a)
 
 
+def least_angles(mesh: TriMesh) -> NDArray[np.float64]:
+    """(M,) each face's smallest angle in radians; 0 for one without area."""
+    corners = mesh.vertices[mesh.faces].astype(np.float64)
+    sides = np.sort(np.linalg.norm(corners - np.roll(corners, 1, axis=1), axis=2), axis=1)
+    # The smallest angle lies between the two longest sides.
+    sine = 2 * mesh.areas() / np.maximum(sides[:, 1] * sides[:, 2], 1e-300)
+    return np.arcsin(np.minimum(sine, 1.0))
+
+
 def distinct_faces(faces: I32, edges: Edges) -> Bool:
     """(M,) all faces but those that have the same three corners, in any order, as one before them."""
     kept = np.ones(len(faces), np.bool_)

@@ -15,7 +15,7 @@ from ..mesh.topology import I32, I64, Bool, groups
 SIDE = 4
 _CELLS = SIDE**3
 # A margin of one block on every side, so that all corners have neighbours and the margin is outside.
-_MARGIN = SIDE
+MARGIN = SIDE
 
 U8 = NDArray[np.uint8]
 
@@ -23,16 +23,18 @@ U8 = NDArray[np.uint8]
 class Lattice:
     """The corners of voxels `coords` (L, 3) in a grid of `resolution` voxels a side.
 
+    `also` (n, 3) are blocks to be stored whether there are voxels in them or not.
+
     `crossed` holds three bits a corner: bit k says that the surface passes between the corner and the next one along
     axis k. `outside` says which corners are outside once `find_outside` has run. Both are flat; `place` gives a
     corner's position in them, also for corners of blocks that are not stored, where nothing is crossed.
     """
 
-    def __init__(self, coords: I64, resolution: int) -> None:
+    def __init__(self, coords: I64, resolution: int, also: I64 | None = None) -> None:
         self.across = (resolution + 1 + SIDE - 1) // SIDE + 2
         marked = np.zeros((self.across,) * 3, np.bool_)
         # One corner more than a voxel's own on every side: holes are closed there.
-        first = coords + (_MARGIN - 1)
+        first = coords + (MARGIN - 1)
         low = first >> 2
         further = (first & (SIDE - 1)) > 0
         marked[tuple(low.T)] = True
@@ -40,6 +42,8 @@ class Lattice:
             step = np.array([corner >> axis & 1 for axis in range(3)])
             rows = low[further[:, step > 0].all(1)] + step
             marked[tuple(rows.T)] = True
+        if also is not None:
+            marked[tuple(also.T)] = True
         self._stored = marked
         self.blocks = np.argwhere(marked)
         count = len(self.blocks)
@@ -53,7 +57,7 @@ class Lattice:
 
     def place(self, x: I64, y: I64, z: I64) -> I64:
         """Where corners (each in -4 .. resolution + 4) are in `crossed` and `outside`."""
-        x, y, z = x + _MARGIN, y + _MARGIN, z + _MARGIN
+        x, y, z = x + MARGIN, y + MARGIN, z + MARGIN
         block = self._row_flat[((x >> 2) * self.across + (y >> 2)) * self.across + (z >> 2)]
         cell = (((x & 3) << 2 | (y & 3)) << 2) | (z & 3)
         return cell * self._stride + block
@@ -62,6 +66,19 @@ class Lattice:
         """Note that the surface passes the edges at `places` along `axes`."""
         for axis in range(3):
             self.crossed[places[axes == axis]] |= np.uint8(1 << axis)
+
+    def pass_between(self) -> tuple[I64, I64]:
+        """Pass all edges between an inside and the outside that are not passed yet; their lower corners and axes."""
+        count = len(self.blocks)
+        outside, bits = self.cells(self.outside), self.cells(self.crossed)
+        corners, axes = [], []
+        for axis in range(3):
+            between = (outside[..., :count] != self.ahead(outside, axis)) & (bits[..., :count] >> axis & 1 == 0)
+            cells = np.nonzero(between)
+            bits[..., :count][cells] |= np.uint8(1 << axis)
+            corners.append(self.corners_of(*cells))
+            axes.append(np.full(len(cells[0]), axis))
+        return np.concatenate(corners), np.concatenate(axes)
 
     def passed(self) -> int:
         """How many edges the surface passes."""
@@ -73,7 +90,7 @@ class Lattice:
 
     def corners_of(self, x: I64, y: I64, z: I64, block: I64) -> I64:
         """(n, 3) the corners at places in stored blocks."""
-        return self.blocks[block] * SIDE + np.stack([x, y, z], axis=1) - _MARGIN
+        return self.blocks[block] * SIDE + np.stack([x, y, z], axis=1) - MARGIN
 
     def ahead(self, cells: NDArray, axis: int) -> NDArray:
         """(4, 4, 4, blocks): for each corner of the stored blocks the value of the next corner along an axis."""
@@ -99,11 +116,32 @@ class Lattice:
     def spread(self, outside_of_free: Bool, free: NDArray[np.int32]) -> None:
         """Say for the blocks that are not stored whether they are outside, by the space (1..) each belongs to."""
         count = len(self.blocks)
-        inside = ~self._stored & ~outside_of_free[free]
-        self._row[inside] = count + 1
+        self._row[~self._stored] = np.where(outside_of_free[free], count, count + 1)[~self._stored]
         cells = self.cells(self.outside)
         cells[..., count] = True
         cells[..., count + 1] = False
+
+    def is_outside(self, corners: I64) -> Bool:
+        """(n,) whether corners (n, 3) are outside."""
+        return self.outside[self.place(*corners.T)]
+
+    def fill(self, corners: I64) -> None:
+        """Say that these corners (n, 3), in blocks that are stored, are not outside."""
+        self.outside[self.place(*corners.T)] = False
+
+    def missing_blocks(self, voxels: I64) -> I64:
+        """(n, 3) blocks that are not stored and have a corner of these voxels, or one next to such a corner."""
+        found = []
+        for corner in range(8):
+            step = np.array([2 if corner >> axis & 1 else -1 for axis in range(3)])
+            found.append(np.unique((voxels + (step + MARGIN)) >> 2, axis=0))
+        blocks = np.unique(np.concatenate(found), axis=0)
+        blocks = blocks[((blocks >= 0) & (blocks < self.across)).all(1)]
+        return blocks[~self._stored[tuple(blocks.T)]]
+
+    def take_blocks(self, blocks: Bool) -> None:
+        """Say that of the blocks that are not stored these (blocks a side, cubed) are not outside."""
+        self._row[blocks & ~self._stored] = len(self.blocks) + 1
 
     @property
     def free_blocks(self) -> Bool:
@@ -123,6 +161,7 @@ class Spaces:
         crossed = lattice.cells(lattice.crossed)[..., :count]
         self.node, self.parts = _parts_of_blocks(crossed)
         self.free, self.frees = ndimage.label(lattice.free_blocks)
+        across = lattice.across - 1
         links = []
         for axis in range(3):
             links += self._links(axis, crossed)
@@ -130,7 +169,8 @@ class Spaces:
         pairs = np.unique(np.concatenate([a.astype(np.int64) * total + b for a, b in links]))
         self.links = np.stack([pairs // total, pairs % total], axis=1)
         self.count, self.space = groups(total, self.links)
-        self.margin = self.parts + int(self.free[0, 0, 0]) - 1
+        # Some corner of the grid has no voxel near it.
+        self.margin = self.parts + int(self.free[::across, ::across, ::across].max()) - 1
 
     def mark(self, outside_nodes: Bool) -> None:
         """Write which nodes are outside into the lattice."""

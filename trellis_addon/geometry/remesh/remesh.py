@@ -18,20 +18,31 @@ from ...core.progress import Progress
 from ..mesh.clean import clean
 from ..mesh.dust import large_components
 from ..mesh.split import manifold
-from ..mesh.topology import I32, I64, Bool, TriMesh, compact, groups
+from ..mesh.topology import I32, I64, Bool, TriMesh, compact, groups, joined
+from .chambers import close, find_chambers
 from .lattice import Lattice
 from .seal import seal_holes
 from .surface import Quads, outer_quads
+from .thin import Thin, give_body, lost_of
 
 # A component with less than this share of closed wall is an open sheet, not a body with fins.
 _CLOSED_SHARE = 0.05
 # With more of its corners than this on its border a sheet is a strip a few voxels wide: a rod thinner than a voxel.
 _RIM_SHARE = 0.2
+# Nor is what meets other parts at more edges and corners than this share of its quads: it would be cut apart there.
+_MET_SHARE = 0.05
+# Dust is what has less than this share of all quads.
+_DUST_SHARE = 2e-4
+# What is smaller than so many quads, but near others of its kind, is a crumb of something thinner than a voxel.
+_CRUMB = 48
+_BODIES = 4
 # Holes with so many grid faces round them are closed however coarse the grid is: a few missing voxels.
 _LEAST_HOLE = 24
+# Where less than this share of the passed edges has outside at both ends no inside with openings is looked for.
+_FEW_SHEETS = 0.01
 
 Solidity = Literal["automatic", "solid", "sheets"]
-_HOLE_PERIMETERS: dict[Solidity, float] = {"automatic": 0.03, "solid": 3.0, "sheets": 0.0}
+SOLIDITIES: tuple[Solidity, ...] = ("automatic", "solid", "sheets")
 
 
 @dataclass(frozen=True)
@@ -41,6 +52,8 @@ class Remeshed:
     mesh: TriMesh
     sheet_faces: Bool
     """(M,) faces of open sheets without thickness; all others belong to closed surfaces."""
+    dropped: int = 0
+    """How many parts were too small to be kept."""
 
     @property
     def double_sided(self) -> bool:
@@ -58,6 +71,8 @@ def remesh_grid(
     sheets: str = "open",
     dust_voxels: float = 16.0,
     hole_perimeter: float = 0.03,
+    close_insides: bool = True,
+    shape: TriMesh | None = None,
     progress: Progress | None = None,
 ) -> Remeshed:
     """The outer shell of a dual grid.
@@ -78,28 +93,97 @@ def remesh_grid(
     report = progress or Progress()
     report.update("remesh", 0.0)
     voxels, vertices, flags = _checked(coords, dual_vertex, intersected, resolution)
-    lattice = Lattice(voxels, resolution)
     rows, axes = np.nonzero(flags)
     corners = voxels[rows] + 1
     corners[np.arange(len(rows)), axes] -= 1
-    places = lattice.place(*corners.T)
-    lattice.pass_edges(places, axes)
+    lattice = _lattice(voxels, resolution, corners, axes)
     if lattice.passed() < len(rows):
         # Some voxel is listed twice.
-        _, once = np.unique(places * 3 + axes, return_index=True)
+        _, once = np.unique(lattice.place(*corners.T) * 3 + axes, return_index=True)
         corners, axes = corners[once], axes[once]
     report.update("remesh", 0.15)
     longest = max(hole_perimeter * resolution, _LEAST_HOLE) if hole_perimeter > 0 else 0.0
     sealed = seal_holes(lattice, longest)
     corners, axes = np.concatenate([corners, sealed[0]]), np.concatenate([axes, sealed[1]])
     report.update("remesh", 0.2)
-    spaces = lattice.find_outside()
-    spaces.mark(spaces.space == spaces.space[spaces.margin])
+    _flood(lattice)
+    if close_insides:
+        lattice, corners, axes = _closed(lattice, voxels, resolution, corners, axes, sheets == "slab")
     report.update("remesh", 0.35)
     quads = outer_quads(lattice, corners, axes, voxels, vertices)
-    report.update("remesh", 0.65)
     weights = None if split_weight is None else np.asarray(split_weight, np.float32).reshape(-1)
-    return _meshed(quads, weights, resolution, sheets, dust_voxels, report)
+    parts = _Parts(quads, sheets, dust_voxels)
+    thin: Thin | None = None
+    for attempt in range(_BODIES):
+        thick = (quads.sheet & ~quads.upper & ~parts.flat[parts.component]) | parts.crumbs[parts.component]
+        body, near = _body(quads, thick, weights)
+        if shape is not None and not attempt:
+            made, passed = _body(quads, ~parts.crumbs[parts.component], weights)
+            # An open sheet ends a little before its border, and where dust is dropped nothing is missed.
+            whole, _ = _body(quads, (parts.flat | ~parts.large)[parts.component], weights)
+            lost, there = lost_of(lattice, shape, made, whole, passed)
+            body, near = joined([body, lost]), np.concatenate([near, there])
+        if not len(body.faces):
+            break
+        if len(blocks := lattice.missing_blocks(near)):
+            lattice = _lattice(voxels, resolution, corners, axes, np.concatenate([lattice.blocks, blocks]))
+            _flood(lattice)
+        bare = thick & quads.sheet
+        thin = give_body(lattice, body, near, (quads.lower[bare], quads.axis[bare]), thin)
+        corners, axes = _with_made_up(lattice, corners, axes)
+        quads = outer_quads(lattice, corners, axes, voxels, vertices, thin)
+        # Sheets that a body has grown into get one too.
+        parts = _Parts(quads, sheets, dust_voxels)
+    report.update("remesh", 0.65)
+    return _meshed(quads, parts, weights, resolution, report)
+
+
+def _body(quads: Quads, thick: Bool, weights: NDArray[np.float32] | None) -> tuple[TriMesh, I64]:
+    """Some quads as one layer of triangles, in voxels, and the voxels that they pass."""
+    around = quads.voxels[thick]
+    layer = compact(TriMesh(quads.places, triangles(quads.places, around, around, weights)))
+    return layer, _cells(layer.vertices)
+
+
+def _cells(places: NDArray[np.float32]) -> I64:
+    return np.unique(np.floor(places).astype(np.int64), axis=0)
+
+
+def _lattice(voxels: I64, resolution: int, corners: I64, axes: I64, further: I64 | None = None) -> Lattice:
+    lattice = Lattice(voxels, resolution, further)
+    lattice.pass_edges(lattice.place(*corners.T), axes)
+    return lattice
+
+
+def _flood(lattice: Lattice) -> None:
+    spaces = lattice.find_outside()
+    spaces.mark(spaces.space == spaces.space[spaces.margin])
+
+
+def _closed(
+    lattice: Lattice, voxels: I64, resolution: int, corners: I64, axes: I64, solid: bool
+) -> tuple[Lattice, I64, I64]:
+    """The lattice and the passed edges, with the insides closed that have openings."""
+    beyond = corners.copy()
+    beyond[np.arange(len(axes)), axes] += 1
+    sheet = lattice.is_outside(corners) & lattice.is_outside(beyond)
+    if sheet.sum() <= _FEW_SHEETS * len(sheet):
+        return lattice, corners, axes
+    found = find_chambers(lattice, corners, axes, sheet, solid)
+    if found is None:
+        return lattice, corners, axes
+    lattice = _lattice(voxels, resolution, corners, axes, found.lid_blocks())
+    _flood(lattice)
+    close(lattice, found)
+    return lattice, *_with_made_up(lattice, corners, axes)
+
+
+def _with_made_up(lattice: Lattice, corners: I64, axes: I64) -> tuple[I64, I64]:
+    """The passed edges, and all those between an inside and the outside that were not passed: now they are."""
+    made_up = lattice.pass_between()
+    # What is shut off by them is no outside any more.
+    _flood(lattice)
+    return np.concatenate([corners, made_up[0]]), np.concatenate([axes, made_up[1]])
 
 
 def remesh(
@@ -110,6 +194,7 @@ def remesh(
     intersected: ArrayLike | None = None,
     sheets: str = "open",
     solidity: Solidity = "automatic",
+    shape: TriMesh | None = None,
     progress: Progress | None = None,
 ) -> Remeshed:
     """The outer shell of a mesh in the cube [-0.5, 0.5]^3; see `remesh_grid`.
@@ -119,17 +204,27 @@ def remesh(
     turned into a dual grid of `resolution` first. `solidity` says whether what has openings is "solid", or "sheets", or
     to be judged ("automatic"). Raises `InputError` for such a mesh outside the cube.
     """
-    if solidity not in _HOLE_PERIMETERS:
+    if solidity not in SOLIDITIES:
         raise FieldError("solidity", solidity, "it must be automatic, solid or sheets")
     report = progress or Progress()
-    holes = _HOLE_PERIMETERS[solidity]
+    if solidity == "solid":
+        sheets = "slab"
+    insides = solidity != "sheets"
+    scaled = None if shape is None else TriMesh(_in_voxels(shape.vertices, resolution), shape.faces)
     if coords is not None and len(np.asarray(coords)) == len(mesh.vertices):
         voxels = np.asarray(coords).astype(np.int64)
         flags = np.asarray(intersected) if intersected is not None else flags_of_faces(voxels, mesh.faces)
         if flags is not None:
-            local = (mesh.vertices + np.float32(0.5)) * np.float32(resolution) - voxels.astype(np.float32)
+            local = _in_voxels(mesh.vertices, resolution) - voxels.astype(np.float32)
             return remesh_grid(
-                voxels, local, flags, resolution=resolution, sheets=sheets, hole_perimeter=holes, progress=report
+                voxels,
+                local,
+                flags,
+                resolution=resolution,
+                sheets=sheets,
+                close_insides=insides,
+                shape=scaled,
+                progress=report,
             )
     from ..voxelise.dual_grid import TEXTURING_WEIGHTS, mesh_to_dual_grid
 
@@ -148,7 +243,7 @@ def remesh(
         regularization_weight=TEXTURING_WEIGHTS["regularization_weight"],
     )
     return remesh_grid(
-        *grid, resolution=resolution, sheets=sheets, hole_perimeter=holes, progress=report.part(0.6, 1.0)
+        *grid, resolution=resolution, sheets=sheets, close_insides=insides, shape=scaled, progress=report.part(0.6, 1.0)
     )
 
 
@@ -170,26 +265,17 @@ def flags_of_faces(coords: I64, faces: I32) -> Bool | None:
 
 
 def _meshed(
-    quads: Quads, weights: NDArray[np.float32] | None, resolution: int, sheets: str, dust: float, report: Progress
+    quads: Quads, parts: _Parts, weights: NDArray[np.float32] | None, resolution: int, report: Progress
 ) -> Remeshed:
     """Triangles of the components worth keeping, closed ones first, then open sheets."""
     if not len(quads.corners):
         empty = TriMesh(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.int32))
         return Remeshed(empty, np.zeros(0, np.bool_))
-    count, label = groups(len(quads.vertices), np.concatenate([quads.corners[:, [0, k]] for k in (1, 2, 3)]))
-    component = label[quads.corners[:, 0]]
-    size = np.bincount(component, minlength=count)
-
-    def places(rows: I64) -> NDArray[np.float32]:
-        return quads.places[quads.voxels[rows, 0]]
-
-    large = large_components(places, component, size.astype(np.float64), dust)
-    rims = _Rims(quads)
-    flat = large & _leaves(quads, component, size, rims) if sheets == "open" else np.zeros(count, np.bool_)
-    whole = (large & ~flat)[component]
+    flat, component = parts.flat, parts.component
+    whole = (parts.large & ~flat)[component]
     shell = TriMesh(
         _world(quads.vertices, resolution),
-        triangles(quads.vertices, quads.corners[whole], quads.voxels[whole], weights, rims.cuts(quads)[whole]),
+        triangles(quads.vertices, quads.corners[whole], quads.voxels[whole], weights, parts.rims.cuts(quads)[whole]),
     )
     report.update("remesh", 0.8)
     shell = manifold(compact(shell), 0.02 / resolution)
@@ -200,11 +286,38 @@ def _meshed(
         _world(quads.places, resolution),
         triangles(quads.places, quads.voxels[single], quads.voxels[single], weights),
     )
-    leaves = clean(leaves, resolution=resolution, dust_voxels=0)
+    leaves = clean(leaves, resolution=resolution, dust_voxels=max(parts.least, 1.0))
     report.update("remesh", 1.0)
     faces = np.concatenate([shell.faces, leaves.faces + np.int32(len(shell.vertices))])
     mesh = TriMesh(np.concatenate([shell.vertices, leaves.vertices]), faces)
-    return Remeshed(mesh, np.arange(len(faces)) >= len(shell.faces))
+    return Remeshed(mesh, np.arange(len(faces)) >= len(shell.faces), int((~parts.large).sum()))
+
+
+class _Parts:
+    """What hangs together of the quads: `component` (Q,), and of each component whether it is `large` and `flat`."""
+
+    def __init__(self, quads: Quads, sheets: str, dust: float) -> None:
+        self.rims, self.least = _Rims(quads), dust
+        if not len(quads.corners):
+            self.component = np.zeros(0, np.int32)
+            self.large = self.flat = self.crumbs = np.zeros(0, np.bool_)
+            return
+        count, label = groups(len(quads.vertices), np.concatenate([quads.corners[:, [0, k]] for k in (1, 2, 3)]))
+        self.component = label[quads.corners[:, 0]]
+        size = np.bincount(self.component, minlength=count)
+
+        def places(rows: I64) -> NDArray[np.float32]:
+            return quads.places[quads.voxels[rows, 0]]
+
+        self.least = max(dust, _DUST_SHARE * float(size.sum())) if dust else 0.0
+        self.large = large_components(places, self.component, size.astype(np.float64), self.least)
+        # A row of these is a rod thinner than a voxel.
+        self.crumbs = self.large & (size < _CRUMB)
+        self.flat = np.zeros(count, np.bool_)
+        if sheets == "open":
+            self.flat = self.large & ~self.crumbs & _leaves(quads, self.component, size, self.rims)
+            if self.flat.any():
+                self.flat &= ~_tangled(quads, self.component, self.flat)
 
 
 def triangles(
@@ -239,6 +352,23 @@ def _leaves(quads: Quads, component: I32, size: I64, rims: _Rims) -> Bool:
     return (closed < _CLOSED_SHARE * size) & (rim < _RIM_SHARE * size)
 
 
+def _tangled(quads: Quads, component: I32, flat: Bool) -> Bool:
+    """(C,) components of which too much meets other parts, or themselves, at edges of more than two quads."""
+    single = ~(quads.sheet & quads.upper)
+    corners, owner = quads.voxels[single], component[single].astype(np.int64)
+    ends = np.sort(np.stack([corners, np.roll(corners, -1, axis=1)], axis=2).reshape(-1, 2), axis=1)
+    keys = ends[:, 0].astype(np.int64) * len(quads.places) + ends[:, 1]
+    _, which, count = np.unique(keys, return_inverse=True, return_counts=True)
+    met = np.bincount(np.repeat(owner, 4), (count > 2)[which.reshape(-1)], len(flat))
+    size = np.bincount(owner, minlength=len(flat))
+    # Voxels that several parts pass.
+    pairs = np.unique(corners.reshape(-1).astype(np.int64) * len(flat) + np.repeat(owner, 4))
+    voxel, times = np.unique(pairs // len(flat), return_counts=True)
+    shared = np.isin(pairs // len(flat), voxel[times > 1])
+    touched = np.bincount(pairs[shared] % len(flat), minlength=len(flat))
+    return (met + touched) > _MET_SHARE * size
+
+
 class _Rims:
     """The two quads of each edge with outside at both ends, and which corners they share: those on a sheet's border."""
 
@@ -271,6 +401,10 @@ def _agreement(a: NDArray, b: NDArray, c: NDArray, d: NDArray) -> NDArray:
 
 def _world(places: NDArray[np.float32], resolution: int) -> NDArray[np.float32]:
     return places / np.float32(resolution) - np.float32(0.5)
+
+
+def _in_voxels(vertices: NDArray[np.float32], resolution: int) -> NDArray[np.float32]:
+    return (vertices + np.float32(0.5)) * np.float32(resolution)
 
 
 def _checked(

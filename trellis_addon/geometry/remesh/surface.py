@@ -6,7 +6,7 @@ seen from one side, a sheet with outside on both sides from two, what lies insid
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ..mesh.topology import F32, I32, I64, Bool
 from .lattice import Lattice
 from .tables import edge_number, rings
+from .thin import Thin
 
 _RINGS = 8
 # How far sheets of the surface that pass one voxel are moved apart, in voxels: towards where each
@@ -41,13 +42,20 @@ class Quads:
     """(Q,) quads of edges with outside at both ends; each such edge has two."""
     places: F32
     """(V, 3) in voxels: one for each voxel, those given first."""
+    lower: I64
+    """(Q, 3) the lower corner of each quad's edge."""
+    axis: I64
+    """(Q,) the axis of each quad's edge."""
 
 
-def outer_quads(lattice: Lattice, corners: I64, axes: I64, coords: I64, vertices: F32) -> Quads:
+def outer_quads(
+    lattice: Lattice, corners: I64, axes: I64, coords: I64, vertices: F32, thin: Thin | None = None
+) -> Quads:
     """The quads that are seen from the lattice's outside.
 
     Edges are given by their lower `corners` (E, 3) and `axes` (E,), each once; the lattice knows all of them as
-    passed. `coords` and voxel-local `vertices` (L, 3) are the voxels; missing ones are made up.
+    passed. `coords` and voxel-local `vertices` (L, 3) are the voxels; missing ones are made up. `thin` is what has
+    got a body.
     """
     rows = np.arange(len(corners))
     lower_out = lattice.outside[lattice.place(*corners.T)]
@@ -83,8 +91,11 @@ def outer_quads(lattice: Lattice, corners: I64, axes: I64, coords: I64, vertices
         np.concatenate(uppers),
         np.concatenate(sheets),
         _places(voxels, vertices, around, corners, axes),
+        corners[edge],
+        axes[edge],
     )
-    return _placed(result, np.flatnonzero(used) // _RINGS, voxels.coords, corners[edge], axes[edge])
+    result = _placed(result, np.flatnonzero(used) // _RINGS, voxels.coords)
+    return result if thin is None else _with_body(result, lattice, thin)
 
 
 class _Voxels:
@@ -184,8 +195,9 @@ def _places(voxels: _Voxels, vertices: F32, around: I32, corners: I64, axes: I64
     return places
 
 
-def _placed(quads: Quads, owner: I64, coords: I64, corners: I64, axes: I64) -> Quads:
+def _placed(quads: Quads, owner: I64, coords: I64) -> Quads:
     """The quads with their vertices in place: at their voxel's, or apart where several sheets pass one voxel."""
+    corners, axes = quads.lower, quads.axis
     vertices = quads.places[owner]
     count = np.bincount(owner, minlength=len(coords))
     several = count[quads.voxels] > 1
@@ -203,7 +215,28 @@ def _placed(quads: Quads, owner: I64, coords: I64, corners: I64, axes: I64) -> Q
     voxel = owner[moved]
     mean = _sums(voxel, middle[moved], len(coords)) / np.maximum(count, 1)[:, None]
     vertices[moved] += _APART * (middle[moved] - mean[voxel]) + _THICKNESS * side[moved]
-    return Quads(vertices, quads.corners, quads.voxels, quads.upper, quads.sheet, quads.places)
+    return replace(quads, vertices=vertices)
+
+
+def _with_body(quads: Quads, lattice: Lattice, thin: Thin) -> Quads:
+    """The quads with the vertices of bodies in place."""
+    corners, axes = quads.lower, quads.axis
+    inner = corners.copy()
+    below = ~quads.upper
+    inner[below, axes[below]] += 1
+    body = thin.filled(lattice)[lattice.place(*inner.T)]
+    moved = np.zeros(len(quads.vertices), np.bool_)
+    moved[quads.corners[body]] = True
+    number = np.cumsum(moved) - 1
+    near = moved[quads.corners]
+    rows, _ = np.nonzero(near)
+    vertex = number[quads.corners[near]]
+    count = int(moved.sum())
+    middle = _sums(vertex, corners[rows] + 0.5 * np.eye(3)[axes[rows]], count)
+    middle /= np.maximum(np.bincount(vertex, minlength=count), 1)[:, None]
+    vertices = quads.vertices.copy()
+    vertices[moved] = thin.placed(middle.astype(np.float32))
+    return replace(quads, vertices=vertices)
 
 
 def _sums(groups: NDArray, values: NDArray, count: int) -> NDArray[np.float64]:

@@ -1,5 +1,7 @@
 """Fewer faces for the same shape.
 
-simplify   quadric edge collapses, and a sound mesh afterwards
-flips      better triangles on the same surface, by exchanging diagonals
+simplify           the steps below in their order, at one face count or several
+collapse           quadric edge collapses that keep a mesh a manifold and stop at an error
+untangle           faces that cross each other are moved apart
+collapse_kernels   Warp kernels of the collapses
 """
