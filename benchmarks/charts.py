@@ -4,7 +4,8 @@
 
 Prints, for each file and way, the charts, those of fewer than ten faces, the share of the atlas that they fill, the
 stretch, texels that lie in two charts, and CPU seconds. Stretch is that of P. Sander et al., "Texture mapping
-progressive meshes", 2001 (L2, 1 where every length is kept), and the mean by area of how much longer a circle is than it is wide.
+progressive meshes", 2001 (L2, 1 where every length is kept), and the mean by area of how much longer a circle is than
+it is wide.
 xatlas is asked only where `pip install xatlas` has put it. Nothing is asserted: the figures are for reading.
 """
 
