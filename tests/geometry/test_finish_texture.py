@@ -23,9 +23,10 @@ from trellis_addon.geometry.bake.volume import Volume
 from trellis_addon.geometry.finish.normals import creased_normals
 from trellis_addon.geometry.finish.quality_texture import colour_figures, unwrap_figures
 from trellis_addon.geometry.unwrap.charts import ChartedSurface, chart_axes, connected, cut_into_charts
+from trellis_addon.geometry.unwrap.flatten import flattened
 from trellis_addon.geometry.unwrap.pack import pack, triangle_areas
 from trellis_addon.geometry.unwrap.raster import rasterise, texel_places
-from trellis_addon.geometry.unwrap.unwrap import Unwrapped, unwrap
+from trellis_addon.geometry.unwrap.unwrap import Unwrapped, project, unwrap
 
 F32 = NDArray[np.float32]
 I32 = NDArray[np.int32]
@@ -489,3 +490,74 @@ def test_stretch_is_measured() -> None:
     uvs = np.stack([0.4 * vertices[:, 0] + 0.5, 0.8 * vertices[:, 1] + 0.5], 1).astype(np.float32)
     squeezed = Unwrapped(np.arange(len(vertices)), faces, uvs, np.zeros(len(faces), np.int64), flat.raster)
     assert unwrap_figures(vertices, squeezed).angle_stretch_p50 == pytest.approx(2, abs=1e-3)
+
+
+# --- charts without stretch ---
+
+
+@pytest.mark.parametrize("shape", [torus(), sphere(), AWKWARD["helicoid"]], ids=["torus", "sphere", "helicoid"])
+def test_charts_keep_lengths_and_turn_nothing_over(shape: Shape) -> None:
+    vertices, faces = shape
+    surface = ChartedSurface.of(vertices, faces)
+    charts = cut_into_charts(vertices, faces)
+    seen = project(vertices, faces, surface, charts)
+    points = flattened(vertices, seen.source, seen.faces, seen.points, charts)
+    sound = surface.area > 0
+    assert (triangle_areas(points, seen.faces)[sound] <= 0).all()
+
+    def stretch(places: NDArray) -> float:
+        """The mean, by area, of how much longer an edge is than on the surface, or shorter."""
+        ends = [values[seen.faces] for values in (places, vertices[seen.source].astype(float))]
+        one, two = (np.linalg.norm(end - np.roll(end, -1, 1), axis=2)[sound] for end in ends)
+        ratio = np.maximum(one, 1e-9) / np.maximum(two, 1e-9)
+        return float((np.maximum(ratio, 1 / ratio).mean(1) * surface.area[sound]).sum() / surface.area.sum())
+
+    assert stretch(points) < 1.03 and stretch(points) <= stretch(seen.points)
+
+
+def test_crumbs_fold_out_onto_a_neighbour_that_has_room() -> None:
+    vertices, faces = box()
+    flat = unwrap(vertices, faces, 256)
+    figures = unwrap_figures(vertices[flat.source], flat)
+    assert figures.charts <= 3 and figures.overlapping_texels == 0
+    assert figures.area_stretch_p1 == pytest.approx(1, abs=1e-3) and figures.angle_stretch_p99 == pytest.approx(
+        1, abs=1e-3
+    )
+
+
+def test_gaps_are_wide_where_borders_are_short() -> None:
+    def nearest(shape: Shape) -> float:
+        """The least distance between two charts, in texels of 1024."""
+        ndimage = pytest.importorskip("scipy.ndimage")
+        flat = unwrap(*shape, 1024)
+        inside = rasterise(flat.uvs, flat.faces, 1024, borders=False).owner
+        chart = np.where(inside >= 0, flat.charts[inside], -1)
+        far = [ndimage.distance_transform_edt(chart != k)[(chart >= 0) & (chart != k)].min() for k in range(3)]
+        return float(min(far))
+
+    assert nearest(torus()) >= 8
+    assert 2 <= nearest(soup()) < 8
+
+
+def test_creases_of_the_dense_surface_stay_creases() -> None:
+    # A box of many faces: smooth normals would bend over its edges.
+    sides = 24
+    _, grid = plane(sides)
+    square = (np.stack(np.meshgrid(*[np.arange(sides + 1)] * 2, indexing="ij"), -1).reshape(-1, 2) / sides - 0.5) * 0.8
+    parts = []
+    for axis in range(3):
+        for sign in (-1, 1):
+            ordered = square if sign > 0 else square[:, ::-1]
+            ordered = ordered if axis != 1 else ordered[:, ::-1]
+            parts.append(np.insert(ordered, axis, 0.4 * sign, 1))
+    corners = np.concatenate(parts).astype(np.float32)
+    numbers = np.concatenate([grid + len(square) * k for k in range(6)])
+    _, first, where = np.unique(corners.round(5), axis=0, return_index=True, return_inverse=True)
+    dense = corners[first], where.reshape(-1)[numbers].astype(np.int32)
+    detail = Detail.of(*dense, Volume(*voxels(8, linear), 8))
+    points = np.float32([[0.395, 0.01, 0.4], [0.4, 0.01, 0.395]])
+    seen = detail.read(points, points, 100.0).normals
+    assert seen is not None
+    assert np.abs(seen / np.linalg.norm(seen, axis=1)[:, None]) == pytest.approx(
+        np.float32([[0, 0, 1], [1, 0, 0]]), abs=1e-5
+    )

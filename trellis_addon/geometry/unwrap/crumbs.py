@@ -35,6 +35,7 @@ def folded_out(
     across = across[(sizes[ends[:, 0]] < FEWEST) & (ends[:, 0] != ends[:, 1])]
     across = across[np.argsort(charts[across[:, 0]], kind="stable")]
     bounds = np.searchsorted(charts[across[:, 0]], np.arange(count + 1))
+    points: dict[int, set[int]] = {}  # the vertices of charts that something was to be laid at
     held = np.zeros(count, bool)  # charts that something lies at already, or that have gone
     for number in np.argsort(sizes, kind="stable")[: int((sizes < FEWEST).sum())]:
         own, borders = members[first[number] : first[number + 1]], across[bounds[number] : bounds[number + 1]]
@@ -48,15 +49,28 @@ def folded_out(
                 or (sizes[best] < FEWEST and merged[members[first[best]]] != best)
             ):
                 continue
-            laid = _onto_border(faces, corners, own, borders[target == best])
+            edge = borders[target == best]
+            if best not in points:
+                points[best] = set(faces[members[first[best] : first[best + 1]]].reshape(-1).tolist())
+            if not _fits(faces, own, edge, points[best]):
+                continue
+            laid = _onto_border(faces, corners, own, edge)
             size = -triangle_areas(laid.reshape(-1, 2), np.arange(3 * len(own), dtype=np.int32).reshape(-1, 3))
             sound = area[own] > 0
             if ((size < _SHARE * area[own]) | (size > _MOST * area[own]))[sound].any() or (size < 0).any():
                 continue
             corners[own], merged[own], moved[own] = laid, best, True
             held[best] |= sizes[best] < FEWEST
+            points[best] |= set(faces[own].reshape(-1).tolist())
             break
     return corners, np.unique(merged, return_inverse=True)[1].reshape(-1).astype(np.int64), moved
+
+
+def _fits(faces: I32, own: I64, borders: I64, there: set[int]) -> bool:
+    """Whether a crumb meets a chart of these vertices in nothing but their border: each has one place in a chart."""
+    inner = faces[borders[:, 0]]
+    shared = inner[(inner[:, :, None] == faces[borders[:, 1]][:, None, :]).any(2)]
+    return not (set(faces[own].reshape(-1).tolist()) - set(shared.tolist())) & there
 
 
 def _onto_border(faces: I32, corners: F64, own: I64, borders: I64) -> F64:

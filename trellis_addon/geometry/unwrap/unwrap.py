@@ -60,7 +60,7 @@ def unwrap(
 ) -> Unwrapped:
     """Charts for a texture of `texture_size` texels a side.
 
-    `vertices` (V, 3), `faces` (F, 3), wound so that normals point outwards; faces without area are allowed. In the
+    `vertices` (V, 3), `faces` (F, 3), wound so that normals point outwards; faces without area are allowed.
     `pairs`: faces 2k and 2k + 1 are one quad, which no chart's border is to go through where that can be had. In the
     image charts are seen from outside, none mirrored. A chart found lying on itself is cut where its two layers part.
     Raises `InputError` where there is no face.
