@@ -24,7 +24,7 @@ _LABELS = {
 
 class TRELLIS2_PT_views(SubPanel, bpy.types.Panel):
     bl_label = "More Views"
-    bl_order = 0
+    bl_order = -1  # beside the picture
 
     def draw(self, context: bpy.types.Context) -> None:
         layout, state = self.layout, context.scene.trellis2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -113,3 +113,59 @@ def test_the_shape_alone_from_the_panel(folder: Path, state: Any) -> None:
     state.backend = "remote"
     assert not backend_state.counts(state, field), "the remote API has no such setting"
     state.settings.property_unset("texture")
+
+
+class Drawn:
+    """A layout that keeps what is drawn: texts, properties and operators."""
+
+    def __init__(self, kept: list[str] | None = None) -> None:
+        self.kept: list[str] = [] if kept is None else kept
+        self.alert = False
+        self.scale_y = 1.0
+
+    def row(self, **_: Any) -> Drawn:
+        return Drawn(self.kept)
+
+    column = row
+
+    def label(self, *, text: str = "", **_: Any) -> None:
+        self.kept.append(text)
+
+    def template_icon(self, *, icon_value: int, scale: float) -> None:
+        self.kept.append("a preview" if icon_value and scale > 1 else "nothing")
+
+    def prop(self, group: Any, name: str, **_: Any) -> None:
+        assert name in group.bl_rna.properties
+        self.kept.append(name)
+
+    def operator(self, name: str, **_: Any) -> Any:
+        category, word = name.split(".")
+        assert getattr(getattr(bpy.ops, category), word).get_rna_type()
+        self.kept.append(name)
+        return SimpleNamespace()
+
+
+def test_what_the_panel_draws(folder: Path, state: Any) -> None:
+    views, preview = part("ui.views"), part("trellis_addon.scene.cutout_preview")
+    look = SimpleNamespace(system=SimpleNamespace(ui_scale=1))
+    context = SimpleNamespace(scene=bpy.context.scene, region=SimpleNamespace(width=2000), preferences=look)
+
+    def drawn() -> list[str]:
+        layout = Drawn()
+        views.TRELLIS2_PT_views.draw(SimpleNamespace(layout=layout), context)
+        views.draw_view_warnings(layout, context)
+        return layout.kept
+
+    empty = drawn()
+    assert [text for text in empty if text in ("Front", "Right", "Left", "Back")] == ["Front", "Right", "Left", "Back"]
+    assert empty.count("trellis2.view_open") == 3 and "trellis2.views_swap" not in empty
+    bpy.ops.trellis2.image_open(**dropped(folder, "thing_front.png", "thing_back.png"))
+    for image in (state.image, state.view_back):
+        preview.look(image)
+    views.icon_of = lambda image, found: (
+        1 if found is not None and found.preview else 0
+    )  # without a window there are none
+    full = drawn()
+    assert full.count("a preview") == 2 and "view_back" in full and "trellis2.views_swap" in full
+    told = " ".join(full)
+    assert "With more views: Back" in told and "other colours" in told
