@@ -187,3 +187,9 @@ def test_the_rules_catch_what_they_are_for(rule: Rule, caught: tuple[str, ...], 
         return [text for text, tree in trees if isinstance(tree, ast.Expr) and rule(tree.value)]  # type: ignore[arg-type]
 
     assert caught_of(caught) == list(caught) and caught_of(free) == []
+
+
+def test_every_test_module_has_a_name_of_its_own() -> None:
+    """They import each other by name, and pytest takes two of one name for one."""
+    names = [path.name for path in (ROOT / "tests").rglob("*.py") if path.name != "__init__.py"]
+    assert sorted(names) == sorted(set(names))
