@@ -177,6 +177,21 @@ def test_nothing_is_paid_without_the_users_word(
     talk(do)
 
 
+def test_a_glb_is_rebaked_in_a_process_of_its_own(disc_file: Path, tmp_path: Path) -> None:
+    for package in ("scipy", "warp", "array_api_compat"):
+        pytest.importorskip(package)
+
+    async def do(client: Client) -> None:
+        await call(client, "generate", image=str(disc_file), settings=QUICK, output=str(tmp_path / "a.glb"))
+        sizes = {"faces": 600, "resolution": 48, "texture_size": 64}
+        made = await call(client, "rebake", source=str(tmp_path / "a.glb"), output=str(tmp_path / "b.glb"), **sizes)
+        assert check_glb_file(Path(made["file"])).triangles <= 600
+        said = await refused(client, "rebake", source=str(tmp_path / "none.glb"), output=str(tmp_path / "c.glb"))
+        assert "none.glb" in said and not (tmp_path / "c.glb").exists()
+
+    talk(do)
+
+
 def test_a_cancelled_call_cancels_the_job(disc_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     begun, ended = threading.Event(), threading.Event()
 

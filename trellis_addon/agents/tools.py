@@ -207,12 +207,15 @@ class _Tools:
         """
 
         def do(progress: Progress) -> dict[str, Any]:
-            from ..runtime.child import run_child
+            from ..runtime.child import finishing_packages, run_child
 
+            packages = finishing_packages()
             arguments = [source, "--output", output, "--faces", str(faces), "--resolution", str(resolution)]
             arguments += ["--texture-size", str(texture_size), "--report"]
             arguments += [] if solidity == "automatic" else [f"--{solidity}"]
-            problem = run_child(".geometry.finish.rebake", arguments, progress.check, progress.update)
+            problem = run_child(
+                ".geometry.finish.rebake", arguments, progress.check, progress.update, packages=packages
+            )
             if problem:
                 raise ToolError(problem)
             return {"file": output}
