@@ -58,11 +58,11 @@ def test_what_is_generated_is_of_all_views(folder: Path, state: Any) -> None:
     assert bpy.ops.trellis2.generate() == {"FINISHED"}
     (made,) = [obj for obj in set(bpy.data.objects) - before if obj.type == "MESH"]
     assert made.name.startswith("thing") and "front" not in made.name
-    # the nose, which is narrow and which the picture of the left side shows, points to -Y
+    # the nose, which is low and which the picture of the left side shows, points to -Y
     points = [made.matrix_world @ vertex.co for vertex in made.data.vertices]
     near, far = min(point.y for point in points), max(point.y for point in points)
-    tip, behind = ([abs(p.x) for p in points if abs(p.y - end) < 0.02] for end in (near, far))
-    assert max(tip) < 0.7 * max(behind), (max(tip), max(behind))
+    tip, behind = ([point.z for point in points if abs(point.y - end) < 0.1] for end in (near, far))
+    assert max(tip) - min(tip) < 0.35 < 0.6 < max(behind) - min(behind), "as shares of a metre"
 
 
 def test_dropped_views_are_one_asset(folder: Path, state: Any) -> None:
