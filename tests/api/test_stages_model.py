@@ -113,10 +113,10 @@ def test_what_was_lowered_for_want_of_memory_can_be_gone_on_from(
     engine = Trellis2Engine(weights, "cpu")
     voxels = engine.voxels
 
-    def short(image: Any, settings: Settings, *rest: Any) -> Any:
+    def short(image: Any, settings: Settings, *rest: Any, **named: Any) -> Any:
         if rest[-1] is None and settings.value("resolution") > 512:
             raise DeviceMemoryError("The device ran out of memory.")
-        return voxels(image, settings, *rest)
+        return voxels(image, settings, *rest, **named)
 
     monkeypatch.setattr(engine, "voxels", short)
     asked = Settings(texture_size=1024, resolution=1024, **FEW)

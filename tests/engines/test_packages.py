@@ -13,7 +13,8 @@ from trellis_addon.core.errors import EngineError
 from trellis_addon.engines.trellis2 import PACKAGES, check_packages
 
 BROUGHT = {"numpy", "PIL", "trellis_addon"}  # by Blender, and by the extension
-OPTIONAL = {"onnxruntime", "triton"}  # each is asked for where it is used, with a sentence of its own or another way
+# each is asked for where it is used, with a sentence of its own or another way
+OPTIONAL = {"onnxruntime", "pynanoinstantmeshes", "triton"}
 
 
 def imported(folder: Path) -> set[str]:

@@ -76,7 +76,7 @@ def test_get_use_and_remove(index: Mirror, tmp_path: Path, monkeypatch: pytest.M
     shares = [share for _, share in told]
     assert shares == sorted(shares) and shares[-1] == 1.0
     names = {path.name for path in folder.env.iterdir()}
-    assert {"scipy", "warp", "fast_simplification", "array_api_compat"} <= names
+    assert {"scipy", "warp", "array_api_compat"} <= names
     assert not names & {"numpy", "torch", "onnxruntime"}, "NumPy is Blender's own"
     assert not folder.downloads.exists() and make_finishing_plan().is_done
 

@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 # What the pipeline and the finishing import, beyond what the extension brings along. (A cutout's own model says for
 # itself what it lacks: `pipeline.mask`.)
-PACKAGES = ("torch", "safetensors", "array_api_compat", "scipy", "fast_simplification", "warp")
+PACKAGES = ("torch", "safetensors", "array_api_compat", "scipy", "warp")
 _GIB = 2**30
 # What sampling takes of the whole, as it is on a GPU.
 _SAMPLING = 0.7

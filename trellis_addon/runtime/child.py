@@ -20,7 +20,7 @@ from .device_variables import device_variables
 from .layout import PackagesFolder, finishing_folder, local_folder
 
 _ENTRY = ".runtime.entry"
-_FINISHING = ("array_api_compat", "fast_simplification", "scipy", "warp")  # what finishing imports besides
+_FINISHING = ("array_api_compat", "scipy", "warp")  # what finishing imports besides
 _LOOK = 0.1  # seconds between two looks at whether a child is to stop
 
 

@@ -23,7 +23,7 @@ from .python import Python
 INSTALLER = "uv"
 LOCK_FILE = Path(__file__).with_name("wheels.json")
 # The smaller set: what takes voxels and meshes to finished assets, beside what the extension brings along.
-FINISHING = ("array-api-compat", "fast-simplification", "numpy", "scipy", "warp-lang")
+FINISHING = ("array-api-compat", "numpy", "scipy", "warp-lang")
 
 
 @dataclass(frozen=True)
