@@ -143,8 +143,18 @@ class JobStore:
         self.clock = clock
         with _as_sentence(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
-            try:
-                if found := self._prepare():
+            for is_last in (False, False, True):
+                try:
+                    found = self._prepare()
+                except sqlite3.DatabaseError as error:
+                    if _is_damage(error):
+                        self._replace_damaged()
+                    elif is_last or not self._was_replaced_meanwhile(error):
+                        raise
+                    else:
+                        continue
+                    found = 0
+                if found:
                     _notice(
                         message(
                             "The list of jobs in {folder} was lost; a new one was made of {found} jobs' folders.",
@@ -152,10 +162,7 @@ class JobStore:
                             found=found,
                         )
                     )
-            except sqlite3.DatabaseError as error:
-                if not _is_damage(error):
-                    raise
-                self._replace_damaged()
+                break
 
     def add(
         self,
@@ -434,9 +441,22 @@ class JobStore:
                 with contextlib.suppress(OSError):  # of version 0.1.0, which kept them in the database only
                     records.keep_limits(self.folder, limits)
 
+    def _was_replaced_meanwhile(self, error: sqlite3.DatabaseError) -> bool:
+        """Whether another program moved the file aside while it was read here, which looks like a disk that fails; once
+        it is done with that."""
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_IOERR or not self._rebuilding.exists():
+            return False
+        with contextlib.suppress(filelock.Timeout), filelock.FileLock(self._rebuilding).acquire(timeout=BUSY_TIMEOUT):
+            pass
+        return True
+
+    @property
+    def _rebuilding(self) -> Path:
+        return self.folder / "rebuild.lock"
+
     def _replace_damaged(self) -> None:
         """Keep the database under another name, and begin a new one; of several programs one does."""
-        lock = filelock.FileLock(self.folder / "rebuild.lock")
+        lock = filelock.FileLock(self._rebuilding)
         try:
             lock.acquire(timeout=BUSY_TIMEOUT)
         except filelock.Timeout:
