@@ -101,7 +101,7 @@ def tell_story(window: Window) -> None:
     window.shot(PICTURES / "selected.png")
     window.run("bpy.context.view_layer.objects.active = None")
     _come_to_rest(window)
-    window.click(1050, 356)  # History, the last of the panels then
+    window.click(1050, 382)  # History, the last of the panels then
     _come_to_rest(window)
     window.shot(PICTURES / "history.png")
     show_preferences(window)

@@ -198,7 +198,9 @@ def test_what_goes_to_the_stream_is_the_layers_own_up_to_float16() -> None:
         found, wanted = to_stream(layer, x), layer.float()(x.float())
     assert found.dtype == torch.float32
     assert float((found - wanted).abs().max()) < 2e-3
-    tiny = to_stream(torch.nn.Linear(1, 1, bias=False).half(), torch.tensor([[2.0**-14]], dtype=torch.float16))
+    whole = torch.nn.Linear(1, 1, bias=False).half()
+    torch.nn.init.ones_(whole.weight)
+    tiny = to_stream(whole, torch.tensor([[2.0**-14]], dtype=torch.float16))
     assert float(tiny.detach().abs()) > 0  # what is a 32nd as large is not lost
     loud = torch.tensor([float("inf"), -float("inf"), 7.0])
     assert within_range(loud.half()).tolist() == [65504.0, -65504.0, 7.0]
