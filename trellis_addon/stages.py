@@ -19,7 +19,7 @@ from .core.awake import awake
 from .core.errors import EngineError, FieldError, InputError, JobError
 from .core.folders import default_folder
 from .core.messages import message
-from .core.output import try_places
+from .core.output import demand_free, try_places
 from .core.progress import Progress
 from .engines.export import check_target
 from .formats.latents import fixed_field
@@ -153,12 +153,7 @@ def export_stages(
     the target, `EngineError` with what the process said, `Cancelled`.
     """
     path = check_target(Path(target))
-    if os.path.exists(path) and not overwrite:
-        raise FieldError(
-            "target",
-            str(path),
-            message=message("{path} is there already; choose another name, or overwrite it.", path=path),
-        )
+    demand_free(path, overwrite)
     try_places([path], "target")
     if isinstance(asset, Asset):
         source = latents_of(asset, store or JobStore())

@@ -59,8 +59,7 @@ class AssetFacts:
 
     @property
     def is_watertight(self) -> bool:
-        found = self.surface
-        return bool(found.triangles) and not (found.open_edges or found.non_manifold_edges or found.flipped_edges)
+        return self.surface.is_closed
 
     @property
     def front(self) -> str:

@@ -23,6 +23,11 @@ class SurfaceFacts:
     flipped_edges: int
     uv_area: float | None
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether every edge has two faces, wound against each other."""
+        return bool(self.triangles) and not (self.open_edges or self.non_manifold_edges or self.flipped_edges)
+
 
 @dataclass(frozen=True)
 class MeshArrays:

@@ -38,6 +38,16 @@ def try_places(paths: Iterable[Path], field: str = "output") -> None:
             raise FieldError(field, str(path), message=sentence)
 
 
+def demand_free(path: Path, overwrite: bool, field: str = "target") -> None:
+    """Raise `FieldError` where a file is there already that nobody has said may be replaced."""
+    if not overwrite and os.path.exists(path):
+        raise FieldError(
+            field,
+            str(path),
+            message=message("{path} is there already; choose another name, or overwrite it.", path=path),
+        )
+
+
 def put_in_place(files: Mapping[Path, Path | bytes]) -> None:
     """Write these files, from a file or from bytes: all are written beside their names first, and renamed then.
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from ...core.errors import FieldError, InputError, OutputError, TrellisError
 from ...core.messages import message
-from ...core.output import put_in_place, reason_of, shortened, try_places
+from ...core.output import demand_free, put_in_place, reason_of, shortened, try_places
 from ...formats.glb.scenes import scaled
 from ...formats.threemf import write_3mf
 from ...images import clean_name
@@ -76,12 +76,7 @@ def export_asset(
     if not meshes:
         raise InputError("There is no mesh with faces among the objects; select at least one.")
     require_not_edited(*meshes)
-    if path.exists() and not overwrite:
-        raise FieldError(
-            "target",
-            f"{path}",
-            message=message("{path} is there already; choose another name, or overwrite it.", path=path),
-        )
+    demand_free(path, overwrite)
     try_places([path], "target")
     with tempfile.TemporaryDirectory(prefix="trellis2-") as temporary:
         folder = Path(temporary)

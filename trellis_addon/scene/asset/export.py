@@ -12,7 +12,7 @@ import bpy
 from ...core.errors import DamagedFileError, FieldError, InputError, OutputError, TrellisError
 from ...core.files import BRIEF, discard, move
 from ...core.messages import message
-from ...core.output import reason_of, shortened
+from ...core.output import demand_free, reason_of, shortened
 from ...formats.glb.check import check_glb_file
 from ...images import clean_name
 from ...jobs.job import Asset
@@ -58,12 +58,7 @@ def export_original(
         path /= f"{clean_name(obj.name)}.glb"
     if path.suffix.lower() != ".glb":
         raise FieldError("target", str(path), "give a folder, or a file name that ends in .glb")
-    if os.path.exists(path) and not overwrite:
-        raise FieldError(
-            "target",
-            str(path),
-            message=message("{path} is there already; choose another name, or overwrite it.", path=path),
-        )
+    demand_free(path, overwrite)
     try:
         check_glb_file(asset.path)
     except DamagedFileError as error:

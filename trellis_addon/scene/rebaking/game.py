@@ -58,5 +58,4 @@ def _is_sound(obj: bpy.types.Object) -> bool:
     """Whether it is a closed surface already, so that remeshing could only take something away."""
     if obj.modifiers:
         return False
-    found = measure_surface(read_mesh(obj))
-    return bool(found.triangles) and not (found.open_edges or found.non_manifold_edges or found.flipped_edges)
+    return measure_surface(read_mesh(obj)).is_closed
