@@ -13,7 +13,8 @@ local_words        words for the state of the local backend
 translations       the interface in other languages
 loaded             a look at what is loaded, without loading it
 name               what Blender calls this extension
-logs               what the console shows
+logs               what the console shows, and the last warnings
+help               the manual, and what helps to find a fault
 """
 
 from . import properties, translations

@@ -18,6 +18,7 @@ export_stages   the voxels or the dense mesh of the selected asset
 service         what can be asked of where the work is done
 local           the local backend: install, weights, worker, test, remove
 folders         the folder of the jobs
+help            the manual, and a report of a fault
 mixin           what the mixins of operators stand on
 commands        the command line, inside Blender
 """
@@ -29,6 +30,7 @@ from . import (
     export_stages,
     folders,
     generate,
+    help,
     jobs,
     local,
     mask,
@@ -58,6 +60,7 @@ _modules = (
     service,
     local,
     folders,
+    help,
     rebake,
     rework,
     export_stages,

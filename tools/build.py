@@ -8,7 +8,8 @@
 
 The folder dist/ is then a repository: served over HTTP, Blender subscribes to the address of its index.json
 (Preferences, Get Extensions, Repositories, Add Remote Repository) and offers upgrades from there.
-The same sources and wheels always give the same bytes. Needs pip, packaging and the package index; nothing of Blender.
+The same sources and wheels always give the same bytes. Needs pip, packaging, markdown, Pillow and the package index;
+nothing of Blender.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
+from make_manual import manual_pages
 from repository import write_index
 from wheel_licences import third_party
 from zip_check import check
@@ -99,6 +101,7 @@ def build(target_platform: str, pythons: tuple[str, ...], folder: Path) -> Path:
         manifest = manifest.partition("\n[build]")[0] + "\n"
         contents = {path.relative_to(ROOT).as_posix(): path.read_bytes() for path in files}
         contents["blender_manifest.toml"] = manifest.encode()
+        contents |= manual_pages()
         contents["THIRD_PARTY.md"] = third_party(wheels).encode()
         contents |= {f"wheels/{path.name}": path.read_bytes() for path in wheels}
         write_zip(target, contents)

@@ -36,7 +36,8 @@ RELEASES: dict[str, tuple[tuple[str, ...], tuple[int, int]]] = {
     "5.2": (("bpy==5.2.3",), (3, 13)),
 }
 SAME_AS_CHECKOUT = "5.0"  # the release that the main environment has
-WHOLE = "5.2"  # where the library's own tests run too, for its Python
+WHOLE = "5.2"  # where the library's own tests run too, for its Python; its Python tells cheaply which lines ran
+COVERAGE = "coverage>=7.7"
 BESIDE = ("tests", "tools", "devtools", "docs", "examples")  # of the checkout: what the tests read
 LOGS = ROOT / "build" / "logs"
 LONGEST = 45 * 60  # seconds for one suite: an add-on that is not taken back can make Blender hang at its end
@@ -120,12 +121,16 @@ def suite(release: str, archive: Path, helper: str, environment: dict[str, str])
     folder = ROOT / f".venv-{name}"
     try:
         python = make_bare_environment(folder, base)
-        install_fast(python, *packages, "pytest", helper=helper, quiet=True)
+        tools = ["pytest", COVERAGE] if release == WHOLE else ["pytest"]
+        install_fast(python, *packages, *tools, helper=helper, quiet=True)
         with tempfile.TemporaryDirectory(prefix=f"trellis2-{name}-", ignore_cleanup_errors=True) as temporary:
             root = install_zip(python, archive, Path(temporary))
             _say(f"{name}: installed in {time.monotonic() - started:.0f} s")
             scope = {"TRELLIS2_TEST_SCOPE": "" if release == WHOLE else "blender"}
-            return [pytest(name, python, root, {**environment, **scope, "TRELLIS2_TEST_ZIP": str(archive)})]
+            ran = pytest(
+                name, python, root, {**environment, **scope, "TRELLIS2_TEST_ZIP": str(archive)}, release == WHOLE
+            )
+            return [ran, covered(python, root)] if release == WHOLE and not ran.code else [ran]
     except (subprocess.CalledProcessError, OSError) as error:
         said = getattr(error, "stderr", None) or ""
         (LOGS / f"{name}.log").write_text(f"{said}\n{error}\n", encoding="utf-8")
@@ -152,10 +157,26 @@ def install_zip(python: str, archive: Path, temporary: Path) -> Path:
     return root
 
 
-def pytest(name: str, python: str, root: Path, environment: dict[str, str]) -> Outcome:
-    """pytest in `root` with the checkout's configuration; all it says goes to a log."""
+def covered(python: str, root: Path) -> Outcome:
+    """How many of the lines ran, and whether they are as many as `pyproject.toml` asks for."""
+    command = [python, "-m", "coverage", "report", "--skip-covered", f"--rcfile={ROOT / 'pyproject.toml'}"]
+    done = subprocess.run(command, cwd=root, capture_output=True, encoding="utf-8")
+    (LOGS / "coverage.log").write_text(done.stdout + done.stderr, encoding="utf-8")
+    total = re.search(r"^TOTAL.*?(\S+%)$", done.stdout, re.M)
+    return Outcome("coverage", done.returncode, f"{total[1]} of the lines ran" if total else "not known")
+
+
+def pytest(name: str, python: str, root: Path, environment: dict[str, str], covers: bool = False) -> Outcome:
+    """pytest in `root` with the checkout's configuration; all it says goes to a log.
+
+    `covers`: note which lines run, by Python's own monitoring, which costs next to nothing.
+    """
     log = LOGS / f"{name}.log"
-    command = [python, "-m", "pytest", "-c", str(ROOT / "pyproject.toml"), "--rootdir", str(root), "tests"]
+    command = [python, "-m"]
+    if covers:
+        command += ["coverage", "run", f"--rcfile={ROOT / 'pyproject.toml'}", "-m"]
+        environment = {**environment, "COVERAGE_CORE": "sysmon"}
+    command += ["pytest", "-c", str(ROOT / "pyproject.toml"), "--rootdir", str(root), "tests"]
     command += ["-p", "no:cacheprovider", "--durations=25"]
     _say(f"{name}: pytest begins, see {log.relative_to(ROOT)}")
     started = time.monotonic()

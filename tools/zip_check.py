@@ -11,7 +11,7 @@ from pathlib import Path
 from import_graph import path_of, unreachable
 from wheel_check import PYTHONS, wheel_faults
 
-FILES = {"LICENSE", "README.md", "THIRD_PARTY.md", "__init__.py", "blender_manifest.toml"}
+FILES = {"LICENSE", "README.md", "THIRD_PARTY.md", "__init__.py", "blender_manifest.toml", "manual/manual.html"}
 LITTER = re.compile(r"(^|/)(__pycache__|tests?|benchmarks?|devtools|golden|tools|\.[^/]+)(/|$)|\.pyc$")
 WEIGHTS = re.compile(r"\.(safetensors|onnx|ckpt|pt|pth|gguf|bin|npz|h5)$")
 # Installed by the user where the local GPU backend is wanted; far too large to bring along.
@@ -39,7 +39,7 @@ def faults(archive: Path, sources: Iterable[Path], root: Path) -> list[str]:
         for info in opened.infolist():
             name = info.filename
             ours = not name.startswith("wheels/")
-            if ours and name not in expected | FILES:
+            if ours and not name.startswith("manual/") and name not in expected | FILES:
                 found.append(f"{name} is no file of the extension")
             if LITTER.search(name) or WEIGHTS.search(name) or HEAVY_WHEELS.search(name):
                 found.append(f"{name} does not belong there")

@@ -25,6 +25,9 @@ _TASK_ROWS = ("number_results", "seed")
 class TRELLIS2_PT_main(Panel, bpy.types.Panel):
     bl_label = "TRELLIS.2"
 
+    def draw_header_preset(self, context: bpy.types.Context) -> None:
+        self.layout.operator("trellis2.manual", text="", icon="HELP", emboss=False)
+
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout
         state = context.scene.trellis2

@@ -29,6 +29,9 @@ class TRELLIS2_AP_preferences(Preferences, bpy.types.AddonPreferences):
 
     def draw(self, context: bpy.types.Context) -> None:
         self.layout.row().prop(self, "page", expand=True)
+        help_row = self.layout.row(align=True)
+        help_row.operator("trellis2.manual", icon="HELP")
+        help_row.operator("trellis2.copy_fault_report", icon="COPYDOWN")
         if self.page == "LOCAL":
             rebake.draw_packages(self.layout.box().column(), context)
             local_setup.draw(self.layout, self, context)

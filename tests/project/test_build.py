@@ -58,7 +58,7 @@ def test_all_of_the_extension_is_inside(names: set[str]) -> None:
 
 def test_nothing_else_is(names: set[str]) -> None:
     tops = {name.partition("/")[0] for name in names}
-    assert tops == {*build.CONTENTS, "THIRD_PARTY.md", "wheels"}
+    assert tops == {*build.CONTENTS, "THIRD_PARTY.md", "manual", "wheels"}
     assert not tops & NOT_SHIPPED
     assert not [name for name in names if name.endswith(".pyc") or "torch" in name.rpartition("/")[2]]
 
