@@ -92,11 +92,24 @@ def run_all(archive: Path, helper: str, releases: Sequence[str], checkout: bool)
     for outcome in outcomes:
         if outcome.code:
             print(f"\n== {outcome.name}: the end of {LOGS / outcome.name}.log")
-            print("\n".join((LOGS / f"{outcome.name}.log").read_text(encoding="utf-8").splitlines()[-80:]))
+            print(the_end((LOGS / f"{outcome.name}.log").read_text(encoding="utf-8")))
     print(f"\n{'suite':10} {'seconds':>8}  outcome")
     for outcome in outcomes:
         print(f"{outcome.name:10} {outcome.seconds:8.0f}  {outcome.text}")
     return not any(outcome.code for outcome in outcomes)
+
+
+def the_end(said: str) -> str:
+    """The last lines of a log; where Blender came down, the test and the frames that it was in besides."""
+    lines = said.splitlines()
+    crash = next((n for n, line in enumerate(lines) if line.startswith("Fatal Python error")), None)
+    if crash is None:
+        return "\n".join(lines[-80:])
+    found = lines[max(0, crash - 5) : crash + 1]
+    for number, line in enumerate(lines[crash:], crash):
+        if line.startswith("Current thread"):
+            found += lines[number : number + 30]
+    return "\n".join(found)
 
 
 def zip_and_checkout(archive: Path, helper: str, environment: dict[str, str]) -> list[Outcome]:
