@@ -55,12 +55,17 @@ def size_of(folder: LocalFolder) -> int:
 
 
 def _parts(folder: LocalFolder) -> list[Path]:
-    return [*(folder.root / name for name in PARTS), folder.elsewhere]
+    return [*_inside(folder), folder.elsewhere]
+
+
+def _inside(folder: LocalFolder) -> list[Path]:
+    # a worker of one engine alone has a service folder of its own (client/worker_home.py)
+    return [*(folder.root / name for name in PARTS), *sorted(folder.root.glob(f"{folder.service.name}-*"))]
 
 
 def holds_anything(folder: LocalFolder) -> bool:
     """Whether anything of ours is in a folder, besides what it says about itself."""
-    return any((folder.root / name).exists() for name in PARTS)
+    return any(part.exists() for part in _inside(folder))
 
 
 def drop_root(folder: LocalFolder) -> None:
