@@ -247,6 +247,15 @@ def draft(disc_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 @pytest.fixture
+def own_jobs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder of a list of jobs of one's own: what other tests left unfinished or undelivered would go on here."""
+    folder = tmp_path_factory.mktemp("jobs")
+    with pytest.MonkeyPatch.context() as patch:  # a test's own is undone before what comes after this one
+        patch.setenv("TRELLIS2_HOME", str(folder))
+        yield folder
+
+
+@pytest.fixture
 def clean() -> Any:
     """Blender with an empty file open."""
     bpy = pytest.importorskip("bpy")

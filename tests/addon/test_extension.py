@@ -30,7 +30,7 @@ def load() -> ModuleType:
 
 
 @pytest.fixture
-def extension(clean: object) -> Iterator[ModuleType]:
+def extension(own_jobs: Path, clean: object) -> Iterator[ModuleType]:
     module = load()
     module.register()
     yield module
