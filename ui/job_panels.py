@@ -85,6 +85,7 @@ STAGES = {
     "encode": "Packing Textures",
     "quality": "Checking the Result",
 }
+_EARLY = 2.9  # height of the picture beside the bar, in rows: as much as the bar and its two lines have
 _MOST_DONE = 3  # lines of what is done: more would push the selected asset out of sight
 # The jobs' backends -> words for people; a service of one's own is shown by its address.
 BACKENDS = {"draft": "Draft", "local": "Local GPU", "remote": "Remote"}
@@ -114,7 +115,7 @@ class TRELLIS2_PT_queue(SubPanel, bpy.types.Panel):
             box = self.layout.box()
             row = box.row(align=True)
             if generation.state == "running":
-                _draw_bar(box, row, generation)
+                _draw_running(box, row, generation)
                 wrapped(box, generation.message, context)
                 continue
             row.label(text=generation.name, icon=_ICONS[generation.state], translate=False)
@@ -158,6 +159,22 @@ class TRELLIS2_PT_queue(SubPanel, bpy.types.Panel):
         if generation.details:
             row.operator("trellis2.copy_details", text="", icon="COPYDOWN").generation = generation.id
         row.operator("trellis2.forget", text="", icon="X").generation = generation.id
+
+
+def _draw_running(box: bpy.types.UILayout, row: bpy.types.UILayout, generation: Any) -> None:
+    """The picture that it is made of, or what is being made as soon as that can be seen, beside how far it is."""
+    picture = generation.early or generation.picture
+    icon = icon_of(f"{picture}", picture) if picture is not None else 0
+    if icon or generation.has_card:  # whose picture is on its way
+        left = row.column()
+        if icon:
+            left.template_icon(icon_value=icon, scale=_EARLY)
+        else:
+            left.scale_y = _EARLY
+            left.label(text="", icon="IMAGE_DATA")
+        box = row.column(align=True)
+        row = box.row(align=True)
+    _draw_bar(box, row, generation)
 
 
 def _draw_bar(box: bpy.types.UILayout, row: bpy.types.UILayout, work: Any) -> None:

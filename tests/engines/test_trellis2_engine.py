@@ -16,7 +16,7 @@ pytest.importorskip("fast_simplification")
 from trellis_addon import generate  # noqa: E402
 from trellis_addon.client.local_service import start_service  # noqa: E402
 from trellis_addon.core.configuration import DEVICE_VARIABLE, MEMORY_VARIABLE, WEIGHTS_VARIABLE  # noqa: E402
-from trellis_addon.core.errors import EngineError, TrellisError  # noqa: E402
+from trellis_addon.core.errors import Cancelled, EngineError, TrellisError  # noqa: E402
 from trellis_addon.engines import registry  # noqa: E402
 from trellis_addon.formats.glb.check import check_glb_file  # noqa: E402
 
@@ -83,3 +83,33 @@ def test_what_is_wrong_is_told_in_a_sentence(
         memory_budget()
     monkeypatch.setenv(MEMORY_VARIABLE, "1.5")
     assert memory_budget() == 1610612736
+
+
+def test_it_shows_the_rough_shape_and_then_the_dense_one(
+    weights: Path, disc_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each before what takes long: sampling the shape, and finishing."""
+    from PIL import Image
+
+    from trellis_addon.core.progress import Progress
+    from trellis_addon.engines.trellis2 import Trellis2Engine
+    from trellis_addon.formats.early_picture import is_small
+    from trellis_addon.task.settings import Settings
+
+    monkeypatch.setenv(DEVICE_VARIABLE, "cpu")
+    told: list[Any] = []
+    pictures: list[bytes] = []
+
+    def on_picture(png: bytes, _: int) -> None:
+        told.append("picture")
+        pictures.append(png)
+
+    # finishing is given up as soon as it begins
+    progress = Progress(lambda stage, share: told.append(str(stage)), lambda: len(pictures) == 2, on_picture=on_picture)
+    settings = Settings({"resolution": 512, "texture_size": 1024, "sparse_structure_steps": 1})
+    with Image.open(disc_file) as picture, pytest.raises(Cancelled):
+        Trellis2Engine(weights).generate(picture.convert("RGBA"), settings, 3, progress)
+    rough, dense = (at for at, entry in enumerate(told) if entry == "picture")
+    assert all(map(is_small, pictures)) and pictures[0] != pictures[1]
+    assert told[rough - 1] == "Finding the rough shape" and told[rough + 1] == "Shaping"
+    assert told[dense - 1] == "Building the mesh" and dense == len(told) - 1

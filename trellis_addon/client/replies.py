@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeGuard
 
 from ..core.errors import (
@@ -22,10 +22,12 @@ from ..core.errors import (
     TrellisError,
 )
 from ..core.messages import Message, all_from_wire, from_wire, message, sentences, to_wire
+from ..formats.early_picture import from_wire as picture_from_wire
 from ..task.task import Result
 
 _LONGEST_NAME = 200  # characters of a device's name
 _MOST_NOTES = 8
+_MOST_PICTURES = 16
 HIGHEST_COST = 100.0  # US dollars for one result; what is told beyond it is a mistake
 
 
@@ -34,7 +36,8 @@ class Reply:
     """What a reply says of one task.
 
     `progress` is in percent where told, of what is under way still: the mean of those results, with 0
-    for one of several that says nothing; `stage` is that of the one furthest on. `pending` is True when
+    for one of several that says nothing; `stage` is that of the one furthest on. `pictures` are small PNGs of what
+    these look like by now, by result, from our own service. `pending` is True when
     the reply says that something of the task is under way still. `is_history` marks what
     `getTaskDetails` told. `known` is False when the reply holds nothing about the task at all, which
     means neither lost nor failed: the platform answers so while it is busy.
@@ -46,6 +49,7 @@ class Reply:
     stage: str = ""
     known: bool = False
     pending: bool = False
+    pictures: Mapping[int, bytes] = field(default_factory=dict)
     is_history: bool = False
 
 
@@ -58,6 +62,7 @@ def read_reply(body: Any, task_uuid: str) -> Reply:
     progress: list[int | None] = []
     stage: str = ""
     furthest = -1
+    pictures: dict[int, bytes] = {}
     known = bool(errors)
     pending = False
     for item in _listed(body.get("data")):
@@ -73,6 +78,9 @@ def read_reply(body: Any, task_uuid: str) -> Reply:
         if not found:
             pending = True  # whatever its status is called
             progress.append(_percent(item))
+            if (png := picture_from_wire(item.get("preview"))) and len(pictures) < _MOST_PICTURES:
+                index = item.get("resultIndex")
+                pictures[index if _is_whole(index) else 0] = png
             if (told := item.get("stage")) and (progress[-1] or 0) > furthest:
                 words = item.get("stageTemplate")
                 stage = from_wire(str(told), words if isinstance(words, Mapping) else {})
@@ -80,7 +88,7 @@ def read_reply(body: Any, task_uuid: str) -> Reply:
     ordered = tuple(sorted(results.values(), key=lambda r: r.index))
     is_told = any(percent is not None for percent in progress)
     mean = round(sum(percent or 0 for percent in progress) / len(progress)) if is_told else None
-    return Reply(ordered, tuple(errors), mean, stage, known, pending)
+    return Reply(ordered, tuple(errors), mean, stage, known, pending, pictures)
 
 
 def _percent(item: Mapping[str, Any]) -> int | None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 
 from .errors import Cancelled
+
+log = logging.getLogger(__name__)
 
 
 class Place:
@@ -23,8 +26,9 @@ class Progress:
 
     `on_update(stage, fraction)` receives a stage's name and the share of the *whole* work done,
     in [0, 1]. `is_cancelled()` is asked at every update. `place` is what the work has of a device that others wait for.
-    `siblings` are the handles of work that will be asked for next, by what tells it apart: who does something for all
-    of it at once says so there.
+    `on_picture(png, number)` receives early pictures of what is being made, where anybody looks; `number` is which of
+    several results it is of. `siblings` are the handles of work that will be asked for next, by what tells it apart:
+    who does something for all of it at once says so there.
     """
 
     def __init__(
@@ -33,8 +37,10 @@ class Progress:
         is_cancelled: Callable[[], bool] = lambda: False,
         place: Place | None = None,
         siblings: Mapping[int, Progress] | None = None,
+        on_picture: Callable[[bytes, int], None] | None = None,
     ) -> None:
         self.place = place or Place()
+        self.on_picture = on_picture
         self.siblings = siblings or {}
         self._on_update = on_update
         self._is_cancelled = is_cancelled
@@ -49,6 +55,16 @@ class Progress:
     def say(self, stage: str) -> None:
         """Report what is done now, where that gets nothing further; raises `Cancelled` as `update` does."""
         self.update(stage, self._share)
+
+    def picture(self, make: Callable[[], bytes], number: int = 0) -> None:
+        """Show what it looks like by now: a small PNG, made only where anybody looks. No work fails for a picture."""
+        if self.on_picture is None:
+            return
+        try:
+            if png := make():
+                self.on_picture(png, number)
+        except Exception:
+            log.warning("An early picture could not be made", exc_info=True)
 
     def check(self) -> None:
         """Raise `Cancelled` when the work should stop here."""
@@ -73,4 +89,5 @@ class Progress:
             lambda stage, fraction: self._on_update(stage, start + (end - start) * fraction),
             self._is_cancelled,
             self.place,
+            on_picture=self.on_picture,
         )

@@ -122,4 +122,6 @@ class _Course:
 
         if stage:
             self._progress.update(stage, start)
-        return Progress(on_update, self._progress.is_cancelled, self._progress.place)
+        return Progress(
+            on_update, self._progress.is_cancelled, self._progress.place, on_picture=self._progress.on_picture
+        )

@@ -97,6 +97,7 @@ class Trellis2Engine:
     ) -> Made:
         """With the settings of the attempt, whose notes say what is done otherwise than `asked`."""
         from ..geometry.finish.finish import finish
+        from ..geometry.voxels.picture import points_picture
 
         settings, progress, self._memory_share = attempt.settings, attempt.progress, attempt.share
         result = self.voxels(
@@ -131,6 +132,8 @@ class Trellis2Engine:
         }
         made = describe_making(seed, asked, notes, first_seed)
         asset, sampled = dense_asset(result), result.latents.to_bytes(made=made)
+        colours = result.attributes[:, :3]
+        progress.picture(lambda: points_picture(asset.vertices, colours))
         del result
         progress.leave_device()  # from here on the next picture is sampled
         began = time.perf_counter()

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -339,6 +340,7 @@ class _Runner:
         wanted = self.job.settings.value("number_results")
         progress = self.progress.part(0.0, 1.0 - _DOWNLOAD_SHARE)
         results: dict[str, Result] = {}
+        shown: dict[int, bytes] = {}  # early pictures, by result
         # Never much longer than a tenth of the time already waited: soon for short jobs, few for long ones. Our own
         # service answers at once; the platform asks for 1 s and growing.
         shortest, longest = (1.0, 10.0) if self.client.remote else (0.1, 0.5)
@@ -398,6 +400,10 @@ class _Runner:
             over = min((len(results) + len(failures)) / wanted, 1.0)
             share = max(share, over + (1.0 - over) * (reply.progress or 0) / 100)
             progress.update(reply.stage or "Generating", share)
+            for number, png in reply.pictures.items():
+                if shown.get(number) != png:
+                    shown[number] = png
+                    progress.picture(partial(shown.__getitem__, number), number)
             self.client.pause(min(max(0.1 * (self.clock() - began), shortest), longest), progress)
             reply = self.client.poll(self.job.uuid, progress)
         return _in_order(results.values())[:wanted]

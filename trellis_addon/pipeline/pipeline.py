@@ -19,6 +19,7 @@ from ..core.device_faults import is_out_of_memory
 from ..core.errors import Cancelled, DeviceMemoryError, EngineError, LatentsError, TrellisError
 from ..core.messages import message
 from ..core.progress import Progress
+from ..geometry.voxels.picture import voxels_picture
 from ..task.views import FRONT, named_views
 from ..weights.published import MODELS_OF_TYPE
 from .attention_choice import fastest_attention
@@ -409,7 +410,9 @@ class Pipeline:
 
     def _occupy_one(self, sample: Sample) -> None:
         request = sample.request
-        sample.coords = self._occupied(sample.latent, request.structure_side)
+        coords = sample.coords = self._occupied(sample.latent, request.structure_side)
+        look = sample.parts["structure"].picture
+        look(lambda: voxels_picture(to_numpy(coords)[:, 1:], request.structure_side))
         sample.side = sample.resolution = 1024 if request.pipeline_type == "1024" else 512
         kinds = ("shape",) if request.may_stand_in else ("shape", "tex")
         self._demand_room(len(sample.coords), sample.side, sample.features, kinds)

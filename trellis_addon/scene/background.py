@@ -65,9 +65,16 @@ class Work:
 
 
 def perform(
-    work: Work, do: Callable[[Progress], T], later: Later, is_cancelled: Callable[[], bool] | None = None
+    work: Work,
+    do: Callable[[Progress], T],
+    later: Later,
+    is_cancelled: Callable[[], bool] | None = None,
+    on_picture: Callable[[bytes, int], None] | None = None,
 ) -> T | TrellisError:
-    """In a thread: what `do` returns, or why there is nothing, as an error with a sentence; `Cancelled` is one."""
+    """In a thread: what `do` returns, or why there is nothing, as an error with a sentence; `Cancelled` is one.
+
+    `on_picture` gets early pictures, as `Progress` does, in the thread.
+    """
     told = [("", 0.0)]
     is_due = threading.Event()  # a download reports more often than anybody looks
 
@@ -82,7 +89,7 @@ def perform(
             later(show)
 
     try:
-        return do(Progress(on_update, is_cancelled or work.stop.is_set))
+        return do(Progress(on_update, is_cancelled or work.stop.is_set, on_picture=on_picture))
     except TrellisError as error:
         return error
     except Exception as error:

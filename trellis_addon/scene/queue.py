@@ -56,6 +56,7 @@ class Generation(Work):
     several results of which the artist takes some; "kept", finished, but the place it was meant for is not there,
     so that it waits for the artist's word; "done", "failed" or "cancelled".
     `said` is what the picture gave rise to warn of, `picture` the file of what its card shows.
+    `early` is the newest picture of what is being made, and `earlies` counts them.
     `source` is the picture's file, where it was made of one, and `is_unmarked` that its subject cannot be told from its
     background, so that it has to be marked.
     `is_left` says that Blender ends, and it does not.
@@ -74,6 +75,8 @@ class Generation(Work):
     details: str = ""
     said: str = ""
     picture: Path | None = None
+    early: Path | None = None
+    earlies: int = 0
     assets: tuple[Asset, ...] = ()
     picked: set[int] = field(default_factory=set)
     previews: dict[int, Path] = field(default_factory=dict)
@@ -210,6 +213,8 @@ def look_again() -> None:
     for generation in _generations:
         if generation.picture is not None:
             _attempt(partial(placeholder.show_picture, generation.target.card, generation.picture))
+        if generation.early is not None:
+            _attempt(partial(placeholder.show_early, generation.target.card, generation.early))
         has_lost_its_place = generation.state in ("ready", "choose") and not generation.target.is_open
         if generation.state == "kept" or has_lost_its_place:
             guarded(generation, on_results.tell)
@@ -246,7 +251,10 @@ def _work(generation: Generation, make: Make, is_resumed: bool) -> None:
             progress.update("Preparing", 0.0)
             return make(progress, report)
 
-    outcome = perform(generation, do, later, is_cancelled)
+    def on_picture(png: bytes, _: int) -> None:
+        later(partial(_show_early, generation, png))
+
+    outcome = perform(generation, do, later, is_cancelled, on_picture)
     if isinstance(outcome, Interrupted):
         log.info("%s", outcome)
     elif isinstance(outcome, Cancelled):
@@ -266,6 +274,18 @@ def _fail(generation: Generation, error: TrellisError) -> None:
     )
     told = {"message": error.message, "refused_field": field_path, "details": details}
     later(lambda: update(generation, state="failed", is_unmarked=isinstance(error, BackgroundError), **told))
+
+
+def _show_early(generation: Generation, png: bytes) -> None:
+    """Put what is being made onto the line and the card; the file lasts as long as this session."""
+    if generation.state != "running":
+        return
+    generation.earlies += 1
+    # a name of its own: icons and images are kept by their path
+    path = Path(bpy.app.tempdir) / f"early-{generation.id}-{generation.earlies}.png"
+    path.write_bytes(png)
+    generation.early = path
+    placeholder.show_early(generation.target.card, path)
 
 
 def _cancelled(generation: Generation) -> None:

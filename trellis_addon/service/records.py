@@ -18,10 +18,14 @@ if TYPE_CHECKING:
 
 @dataclass
 class Slot:
-    """One result of a task: on its way until it has an `item` or an `error`."""
+    """One result of a task: on its way until it has an `item` or an `error`.
+
+    `picture` is what it looks like by now, as it stands in a status.
+    """
 
     progress: int = 0
     stage: str = ""
+    picture: str = ""
     item: JsonObject | None = None
     error: JsonObject | None = None
 
@@ -36,6 +40,8 @@ class Slot:
             found["stage"] = self.stage
         if words := to_wire(self.stage):
             found["stageTemplate"] = words
+        if self.picture:
+            found["preview"] = self.picture
         return found
 
 

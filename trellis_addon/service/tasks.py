@@ -15,6 +15,7 @@ from pathlib import Path
 from ..core.errors import Cancelled, TrellisError
 from ..core.files import discard
 from ..core.messages import message
+from ..formats.early_picture import is_small, to_wire
 from .journal import Journal
 from .metrics import Meter
 from .protocol import JsonObject, RequestError, error_object
@@ -84,6 +85,11 @@ class TaskStore:
         slot.stage = stage
         slot.progress = max(slot.progress, min(int(fraction * 100), 100))
 
+    def show(self, record: TaskRecord, index: int, png: bytes) -> None:
+        """Keep what result `index` looks like by now, for whoever asks how far it is."""
+        if is_small(png):
+            record.slots[index].picture = to_wire(png)
+
     def succeed(self, record: TaskRecord, index: int, item: JsonObject) -> None:
         self._settle(record, index, item=item)
 
@@ -133,7 +139,7 @@ class TaskStore:
             slot = record.slots[index]
             if slot.settled or self._closed:  # cancelled in the meantime: the first word holds
                 return
-            slot.item, slot.error = item, error
+            slot.item, slot.error, slot.picture = item, error, ""
             if all(slot.settled for slot in record.slots):
                 record.finished = self._clock()
                 record.forget_images()

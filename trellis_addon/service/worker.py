@@ -275,7 +275,10 @@ class Workers:
         def report(stage: str, fraction: float) -> None:
             self._tasks.report(record, index, stage, fraction)
 
-        return Progress(report, record.stopped.is_set, seat, siblings)
+        def show(png: bytes, _: int) -> None:
+            self._tasks.show(record, index, png)
+
+        return Progress(report, record.stopped.is_set, seat, siblings, show)
 
     def _keep_latents(self, latents: bytes, ttl: float) -> StoredFile | None:
         """What a result was decoded from; None where the disk is full: the result itself is there."""

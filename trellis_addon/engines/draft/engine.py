@@ -10,6 +10,7 @@ import numpy as np
 from ...core.errors import EngineError
 from ...core.progress import Progress
 from ...formats.glb.write import Material, Mesh, write_glb
+from ...geometry.voxels.picture import points_picture
 from ...task.settings import DRAFT_MODEL, Settings
 from ...task.views import BACK
 from ..engine import Made
@@ -105,7 +106,9 @@ def _relief(
 
     progress.update("height", 0.15)
     solving = progress.part(0.15, 0.4)
-    form = read_form(domain, domain.sample(colour), lambda share: solving.update("height", share))
+    seen = domain.sample(colour)
+    form = read_form(domain, seen, lambda share: solving.update("height", share))
+    progress.picture(lambda: _early_picture(form, variation, seen))
 
     progress.update("mesh", 0.4)
     height, width = subject.cover.shape
@@ -117,6 +120,15 @@ def _relief(
         return mesh, plain_material("Relief")
     lossless = settings.value("texture_format") == "png"
     return mesh, _material(subject, domain, form, colour, back, atlas, variation, lossless, progress)
+
+
+def _early_picture(form: Form, variation: Variation, colour: F32) -> bytes:
+    """A small picture of the form, coloured as the front is, before there is a mesh; `colour` is that of the nodes."""
+    heights = form.heights(variation)
+    row, column = np.nonzero(form.inside)
+    bow, front, back = (field[form.inside] for field in (heights.bow, heights.front, heights.back))
+    places = [np.stack([column, -away, -row], 1) for away in (bow + front, bow - back)]
+    return points_picture(np.concatenate(places).astype(np.float32), np.tile(colour[form.inside], (2, 1)))
 
 
 def _most_triangles(settings: Settings) -> int:

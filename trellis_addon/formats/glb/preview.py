@@ -33,7 +33,7 @@ _DENSITY = 3.0
 _MOST_POINTS = 6_000_000
 # Where the light comes from and where the eye is, in the file's axes: up is Y, the front faces Z.
 _LIGHT = np.array([-0.45, 0.75, 0.6]) / np.linalg.norm([-0.45, 0.75, 0.6])
-_AROUND, _ABOVE = np.radians(35.0), np.radians(16.0)
+AROUND, ABOVE = np.radians(35.0), np.radians(16.0)
 
 
 def view_paths(picture: Path, views: int) -> list[Path]:
@@ -79,9 +79,9 @@ def render_preview(mesh: TexturedMesh, size: int = SIZE, turn: float | None = No
 def _in_view(mesh: TexturedMesh, fine: int, turn: float | None) -> NDArray[np.float32]:
     """The corners (F, 3, 3) in pixels, y down, with the nearness as the third coordinate."""
     up = mesh.vertices.astype(np.float32) if mesh.up == "Y" else mesh.vertices[:, [0, 2, 1]] * (1, 1, -1)
-    around = _AROUND if turn is None else 2 * np.pi * turn
+    around = AROUND if turn is None else 2 * np.pi * turn
     right = np.array([np.cos(around), 0.0, -np.sin(around)])
-    towards = np.array([np.sin(around) * np.cos(_ABOVE), np.sin(_ABOVE), np.cos(around) * np.cos(_ABOVE)])
+    towards = np.array([np.sin(around) * np.cos(ABOVE), np.sin(ABOVE), np.cos(around) * np.cos(ABOVE)])
     seen = (up @ np.stack([right, -np.cross(towards, right), towards]).T).astype(np.float32)
     numbers = np.unique(mesh.faces)
     low, high = seen[numbers].min(0), seen[numbers].max(0)
@@ -90,7 +90,7 @@ def _in_view(mesh: TexturedMesh, fine: int, turn: float | None) -> NDArray[np.fl
         bottom, top = up[numbers].min(0), up[numbers].max(0)
         axis = (bottom + top) / 2
         across = 2 * float(np.hypot(*(up[numbers] - axis)[:, [0, 2]].T).max())
-        extent = max(across, float(top[1] - bottom[1]) * np.cos(_ABOVE) + across * np.sin(_ABOVE))
+        extent = max(across, float(top[1] - bottom[1]) * np.cos(ABOVE) + across * np.sin(ABOVE))
         middle = np.array([axis @ right, axis @ -np.cross(towards, right)])
     scale = 0.94 * fine / max(extent, 1e-12)
     seen[:, :2] = (seen[:, :2] - middle) * scale + fine / 2

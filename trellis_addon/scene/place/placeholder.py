@@ -20,6 +20,7 @@ from ..rules.units import metres_per_unit, scene_of
 from .showing import join_local_views
 
 PROPERTY = "trellis2_card"
+_EARLY = "trellis2_early"  # of an image: which of the pictures of what is being made it is
 _LABEL = "trellis2_card_label"  # the name it was given: another one now is the artist's, and the asset's
 
 # An image empty shows its picture in its own XY plane; the card stands, its front towards -Y as an asset's is.
@@ -64,17 +65,51 @@ def show_picture(id: str, path: Path) -> None:
     cards = [card for card in find(id) if card.data is None]
     if not cards or not path.is_file():
         return
+    image = _packed(path)
+    if image is None:
+        return
+    image.name = cards[0].name
+    for card in cards:
+        card.data = image
+        card.empty_display_size *= _wider(image)  # the height is what was asked for
+
+
+def show_early(id: str, path: Path) -> None:
+    """Have the cards of a job show what is being made, packed into the file, in the place of its picture.
+
+    The card stays as tall as it is.
+    """
+    cards = [card for card in find(id) if card.data is None or card.data.get(_EARLY) != path.name]
+    image = _packed(path) if cards else None
+    if image is None:
+        return
+    image.name = cards[0].name
+    image[_EARLY] = path.name
+    former = {card.data for card in cards if card.data is not None}
+    for card in cards:
+        before = _wider(card.data) if card.data is not None else 1.0
+        card.data = image
+        card.empty_display_size *= _wider(image) / before
+    bpy.data.batch_remove([picture for picture in former if picture.users == 0])
+
+
+def _packed(path: Path) -> bpy.types.Image | None:
+    """A picture's file as an image of its own; None where it cannot be read."""
     try:
         image = bpy.data.images.load(str(path), check_existing=False)
     except RuntimeError:
-        return  # a card without a picture does as well
-    image.name = cards[0].name
+        return None  # a card without a picture does as well
+    if not all(image.size):  # damaged
+        bpy.data.images.remove(image)
+        return None
     image.pack()
+    return image
+
+
+def _wider(image: bpy.types.Image) -> float:
+    """How much longer the longer side is than the height: a card's size is that of the longer side."""
     width, height = image.size
-    for card in cards:
-        card.data = image
-        # the size is that of the longer side, and the height is what was asked for
-        card.empty_display_size *= max(1.0, width / max(height, 1))
+    return max(1.0, width / max(height, 1))
 
 
 def label_of(card: bpy.types.Object) -> str:

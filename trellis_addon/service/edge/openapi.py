@@ -177,6 +177,10 @@ def _replies() -> dict[str, JsonObject]:
                 "progress": {**_COUNT, "maximum": 100},
                 "stage": {**_TEXT, "description": "The engine's word for what it does just now."},
                 "stageTemplate": {"type": "object", "description": "What that is made of, where it has values."},
+                "preview": {
+                    **_TEXT,
+                    "description": "What it looks like by now: a small PNG as a data URI, once there is one.",
+                },
                 "resultIndex": {**_COUNT, "description": "Which of several results."},
                 "seed": _COUNT,
                 "cost": {"const": 0},

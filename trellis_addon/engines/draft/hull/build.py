@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ....core.errors import EngineError
 from ....core.progress import Progress
 from ....formats.glb.write import Material, Mesh
+from ....geometry.voxels.picture import points_picture
 from ....task.views import FRONT, yaw_of
 from ..back import back_colours
 from ..fields import F32, fill, resample
@@ -63,6 +64,7 @@ def build_hull(
     cells = round(resolution * _CELLS_PER_RESOLUTION)
     roundness = roundness_seen(given, _ROUNDNESS * variation.depth, check)
     surface = _light_enough(given, cells, triangles, max(roundness, 2.0), progress)
+    progress.picture(lambda: points_picture(surface.points))
     progress.update("mesh", 0.45)
     charts = lay_out(surface, given, texture_size, check)
     progress.update("texture", 0.55)
