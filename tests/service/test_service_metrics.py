@@ -14,7 +14,7 @@ from service_tools import TOKEN, Running, only_error, task
 
 from trellis_addon.core.errors import EngineError
 from trellis_addon.core.messages import message
-from trellis_addon.service.metrics import BOUNDS, Meter
+from trellis_addon.service.metrics import BOUNDS, Meter, State
 from trellis_addon.service.records import Slot, TaskRecord
 from trellis_addon.task.settings import Settings
 
@@ -119,12 +119,12 @@ def test_times_are_sorted_into_buckets_and_stages_told_by_template(tmp_path: Any
     meter.settled(record, 0)
     from collections import Counter
 
-    waiting = Counter({f"client {n}": 1 for n in range(80)})
-    text = meter.render(waiting, 1, tmp_path, 1).decode()
+    waiting = Counter({("Ann", f"client {n}", "batch"): 1 for n in range(80)})
+    text = meter.render(State(waiting, 1, 1, tmp_path)).decode()
     assert 'trellis2_stage_seconds_bucket{le="0.1",stage="Shaping"} 1.0' in text
     assert 'trellis2_stage_seconds_sum{stage="Trying {size}"} 49.9' in text
     assert 'trellis2_stage_seconds_bucket{le="30.0",stage="Trying {size}"} 0.0' in text
     assert 'trellis2_stage_seconds_bucket{le="100.0",stage="Trying {size}"} 1.0' in text
     assert 'trellis2_result_seconds_bucket{engine="m",le="+Inf"} 1.0' in text and len(BOUNDS) == 10
-    assert 'trellis2_results_waiting{client="others"} 30.0' in text
+    assert 'trellis2_results_waiting{client="others",person="others",priority="batch"} 30.0' in text
     assert text.count("trellis2_results_waiting{") == 51

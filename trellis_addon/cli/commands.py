@@ -3,6 +3,7 @@
 generate IMAGE --output FILE.blend|FILE.glb     one picture to one asset
 batch FOLDER --output FILE.blend                every picture of a folder to one file
 serve --port N --token TOKEN                    our service, for other programs and machines
+tokens add NAME, list, revoke NAME              who may ask it, each with a token of their own
 local install, weights, doctor, remove          TRELLIS.2 on this machine
 rework ASSET --output FILE.glb                  texture or finish an asset again from what was kept of it
 export ASSET --output FILE.vxz|npz|glb|ply      its voxels, or its dense mesh
@@ -39,6 +40,7 @@ from .jobs import add_commands as add_job_commands
 from .local import add_local_commands
 from .rebake import add_commands as add_rebake_command
 from .stages import add_commands as add_stage_commands
+from .tokens import add_commands as add_token_commands
 
 if TYPE_CHECKING:
     from ..batch import Row
@@ -132,6 +134,7 @@ def _parser(program: str) -> argparse.ArgumentParser:
     add_check_commands(commands, common)
     add_agent_commands(commands, common)
     add_local_commands(commands, common)
+    add_token_commands(commands, common)
 
     serve = commands.add_parser("serve", parents=[common], help="run our service")
     serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")

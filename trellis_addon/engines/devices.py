@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
+from typing import Any
+
 from ..core.configuration import configuration
 
 # Of the largest card's memory: one that has less would make other resolutions than was asked for.
@@ -24,3 +28,17 @@ def local_devices() -> list[str]:
         return [named or "auto"]
     sizes = [torch.cuda.get_device_properties(number).total_memory for number in range(torch.cuda.device_count())]
     return [f"cuda:{number}" for number, size in enumerate(sizes) if size >= _ENOUGH * max(sizes)]
+
+
+def device_memory(names: Sequence[str]) -> list[dict[str, Any]]:
+    """Of each of these devices by PyTorch's names: `name`, and where it has memory of its own `model`, `total` and
+    `free` (bytes). Loads nothing: where PyTorch is not loaded, nobody works on a device."""
+    torch = sys.modules.get("torch")
+    found: list[dict[str, Any]] = []
+    for name in names:
+        told: dict[str, Any] = {"name": name}
+        if torch is not None and name.startswith("cuda"):
+            free, total = torch.cuda.mem_get_info(name)
+            told |= {"model": torch.cuda.get_device_name(name), "total": total, "free": free}
+        found.append(told)
+    return found

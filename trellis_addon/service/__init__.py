@@ -4,6 +4,7 @@ A process of its own: the add-on starts it and talks to it exactly as it talks t
 
 main          start, the ready line, the ways to end
 edge          requests coming in, over HTTP and WebSocket: who may ask, how large, how slowly
+people        who may ask, and what they may
 limits        how much anybody may ask for at once
 protocol      reading requests, writing replies and errors
 handshake     what the two sides must agree on
@@ -19,6 +20,8 @@ files         results and uploads behind addresses that cannot be guessed
 folder        where all of that lies, for a run or for good
 journal       what is written down, so that it survives the process
 delivery      webhooks and uploads of finished files
+troubles      the last things that went wrong
+administration   what an administrator sees and does
 metrics       what it does in numbers, for Prometheus
 presence      what a worker and the programs that share it leave for each other
 restarts      when one that has ended is started again, and when it is given up

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import secrets
 import shutil
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ..core.files import move, unlink
@@ -17,6 +16,7 @@ from ..core.messages import message
 from ..task.task import new_uuid
 from .journal import Journal
 from .limits import Limits
+from .people.caller import HOUSE, THE_HOUSE, Caller
 from .protocol import RequestError, disk_full
 from .records import StoredFile
 
@@ -36,35 +36,46 @@ _SIGNATURES = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpg", b"RIFF": "webp", b"glT
 
 
 class FileStore:
-    """The files below the service's folder: `files` are served for a time, `pictures` belong to unfinished tasks."""
+    """The files below the service's folder: `files` are served for a time, `pictures` belong to unfinished tasks.
 
-    def __init__(self, clock: Callable[[], float], folder: Path, journal: Journal, lasting: bool = False) -> None:
+    What is known of them is in the journal. Where the files together have more than `quota` bytes, the results that
+    were made first go before their time; uploads and the newest file stay.
+    """
+
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        folder: Path,
+        journal: Journal,
+        lasting: bool = False,
+        quota: int | None = None,
+    ) -> None:
         self._clock = clock
         self._lasting = lasting
         self._journal = journal
         self._lock = threading.Lock()
-        self._by_uuid: dict[str, StoredFile] = {}
-        self._by_secret: dict[str, StoredFile] = {}
-        self._uploads: set[str] = set()
+        self.quota = quota
+        self.size = 0
+        """Bytes of all files that are served."""
         self.folder = folder / "files"
         self.pictures = folder / "pictures"
         self.folder.mkdir(mode=0o700, exist_ok=True)
         self.pictures.mkdir(mode=0o700, exist_ok=True)
 
-    def restore(self, pictures: set[Path]) -> None:
-        """Take up what the journal knows of; what it does not know, and no task of `pictures` needs, is deleted."""
-        for stored in self._journal.files(self.folder):
-            self._by_uuid[stored.uuid] = self._by_secret[stored.secret] = stored
-            if stored.media_type.startswith("image/"):
-                self._uploads.add(stored.uuid)
-        known = {stored.path for stored in self._by_uuid.values()} | pictures
-        for path in (*self.folder.iterdir(), *self.pictures.iterdir()):
-            if path not in known:
-                _unlink(path)
+    def restore(self) -> None:
+        """Take up what the journal knows of; what it does not know, and no unfinished task needs, is deleted."""
+        self._journal.complete_files(self.folder)
+        sizes = self._journal.all_sizes()
+        with self._lock:
+            self.size = sum(sizes.values())
+        for folder, names in ((self.folder, sizes.keys()), (self.pictures, self._journal.kept_names())):
+            for path in folder.iterdir():
+                if path.name not in names:
+                    _unlink(path)
         self.sweep()
 
-    def put(self, data: bytes, ttl: float = DEFAULT_TTL) -> StoredFile:
-        """Keep the bytes for `ttl` seconds."""
+    def put(self, data: bytes, ttl: float = DEFAULT_TTL, person: str = HOUSE, *, upload: bool = False) -> StoredFile:
+        """Keep a person's bytes for `ttl` seconds."""
         uuid = new_uuid()
         suffix = next((s for start, s in _SIGNATURES.items() if data.startswith(start)), "bin")
         if suffix == "bin" and looks_like_latents(data):
@@ -77,36 +88,33 @@ class FileStore:
             media_type=_MEDIA_TYPES.get(suffix, "application/octet-stream"),
             ttl=ttl,
             expires=self._clock() + ttl,
+            person=person,
+            size=len(data),
         )
         self._write(stored.path, data)
         try:
-            self._journal.add_file(stored)
+            self._journal.add_file(stored, self._clock(), upload=upload)
         except sqlite3.Error:
             _unlink(stored.path)
             raise
         with self._lock:
-            self._by_uuid[uuid] = self._by_secret[stored.secret] = stored
+            self.size += len(data)
         self.sweep()
+        self._keep_quota(stored)
         return stored
 
-    def put_upload(self, data: bytes) -> StoredFile:
-        """Keep what a client wants to name later; raises as `check_upload`."""
+    def put_upload(self, data: bytes, person: str = HOUSE) -> StoredFile:
+        """Keep what a person wants to name later; raises as `check_upload`."""
         self.check_upload(len(data))
-        stored = self.put(data)
-        with self._lock:
-            self._uploads.add(stored.uuid)
-        return stored
+        return self.put(data, DEFAULT_TTL, person, upload=True)
 
     def check_upload(self, size: int) -> None:
         """`RequestError` where there are too many uploads for one more of so many bytes, or no room."""
-        with self._lock:
-            uploads = [self._by_uuid[uuid] for uuid in self._uploads if uuid in self._by_uuid]
-            self._uploads = {stored.uuid for stored in uploads}
-        kept = sum(stored.size for stored in uploads)
-        if len(uploads) >= Limits.uploads or kept + size > Limits.upload_bytes:
+        uploads, kept = self._journal.uploads()
+        if uploads >= Limits.uploads or kept + size > Limits.upload_bytes:
             sentence = message(
                 "{uploads} uploads of {kept:.1f} GB are kept already; delete some, or send later.",
-                uploads=len(uploads),
+                uploads=uploads,
                 kept=kept / 2**30,
             )
             raise RequestError("storageLimitExceeded", sentence)
@@ -122,45 +130,51 @@ class FileStore:
     def find(self, secret: str, name: str) -> StoredFile | None:
         """The file behind an address, while it is there."""
         self.sweep()
-        with self._lock:
-            stored = self._by_secret.get(secret)
-        return stored if stored is not None and stored.name == name and stored.path.is_file() else None
+        stored = self._journal.file(self.folder, secret=secret) if secret and secret.isascii() else None
+        is_there = stored is not None and stored.name == name and stored.expires > self._clock()
+        return stored if stored is not None and is_there and stored.path.is_file() else None
 
-    def use(self, uuid: str, *, latents: bool = False) -> bytes | None:
-        """The bytes of a picture, or of latents, whose time starts anew; None when there are none of this UUID."""
-        self.sweep()
-        with self._lock:
-            stored = self._by_uuid.get(uuid.lower())
-            if stored is None or not stored.media_type.startswith(_LATENTS if latents else "image/"):
-                return None
-            stored.expires = self._clock() + stored.ttl
-            with contextlib.suppress(sqlite3.OperationalError):  # a full disk: it is renewed for as long as this runs
-                self._journal.add_file(stored)
+    def use(self, uuid: str, caller: Caller = THE_HOUSE, *, latents: bool = False) -> bytes | None:
+        """The bytes of a picture, or of latents, whose time starts anew; None when `caller` has none of this UUID."""
+        stored = self._seen(uuid, caller)
+        if stored is None or not stored.media_type.startswith(_LATENTS if latents else "image/"):
+            return None
+        self._journal.renew_file(stored.uuid, self._clock() + stored.ttl)
         try:
             return stored.path.read_bytes()
         except OSError:
             return None
 
-    def has(self, uuid: str) -> bool:
-        """Whether there is a file of this UUID."""
-        self.sweep()
-        with self._lock:
-            return uuid.lower() in self._by_uuid
+    def has(self, uuid: str, caller: Caller = THE_HOUSE) -> bool:
+        """Whether `caller` has a file of this UUID."""
+        return self._seen(uuid, caller) is not None
 
-    def delete(self, uuid: str) -> bool:
-        with self._lock:
-            stored = self._by_uuid.get(uuid.lower())
+    def delete(self, uuid: str, caller: Caller = THE_HOUSE) -> bool:
+        stored = self._seen(uuid, caller)
         if stored is not None:
-            self._remove(stored)
+            self._remove([stored])
         return stored is not None
 
     def sweep(self) -> None:
         """Delete what has expired."""
-        now = self._clock()
-        with self._lock:
-            expired = [stored for stored in self._by_uuid.values() if stored.expires <= now]
-        for stored in expired:
-            self._remove(stored)
+        while expired := self._journal.expired_files(self.folder, self._clock()):
+            if not self._remove(expired):
+                return
+
+    def _seen(self, uuid: str, caller: Caller) -> StoredFile | None:
+        self.sweep()
+        stored = self._journal.file(self.folder, uuid=uuid.lower()) if uuid.isascii() else None
+        if stored is None or stored.expires <= self._clock():  # on a full disk it cannot be forgotten
+            return None
+        return stored if caller.may_see(stored.person) else None
+
+    def _keep_quota(self, newest: StoredFile) -> None:
+        """Have what was made first go, as far as there is more than there may be."""
+        while self.quota is not None and self.size > self.quota:
+            oldest = [stored for stored in self._journal.oldest_results(self.folder, 2) if stored.uuid != newest.uuid]
+            if not oldest or not self._remove(oldest[:1]):
+                return
+            log.info("The result %s goes before its time: the files have more than their quota.", oldest[0].uuid)
 
     def _write(self, path: Path, data: bytes) -> None:
         """Whole or not at all, and on the disk before anybody is told of it."""
@@ -176,12 +190,16 @@ class FileStore:
             _unlink(part)  # on a full disk the next one needs the room
             raise
 
-    def _remove(self, stored: StoredFile) -> None:
-        with self._lock:
-            self._by_uuid.pop(stored.uuid, None)
-            self._by_secret.pop(stored.secret, None)
-        _unlink(stored.path)
-        self._journal.forget_file(stored.uuid)
+    def _remove(self, files: Sequence[StoredFile]) -> bool:
+        """Whether they are gone from the journal, which cannot be where the disk is full."""
+        size = sum(stored.size for stored in files)
+        for stored in files:
+            _unlink(stored.path)
+        gone = self._journal.forget_files([stored.uuid for stored in files])
+        if gone:
+            with self._lock:
+                self.size -= size
+        return gone
 
 
 def looks_like_latents(data: bytes) -> bool:

@@ -21,8 +21,10 @@ log = logging.getLogger(__name__)
 
 PREFIX = "trellis-service-"
 DATABASE = "service.sqlite"
+_PASSING = "passing.sqlite"
 _LOCK = "lock"
-_OF_CLIENTS = ("clients", "start.lock", "ends.json")  # may be there before the first service; see `presence`
+# may be there before the first service; see `presence`, and `people.tokens`
+_BEFORE = ("clients", "start.lock", "ends.json", "tokens.json", "tokens.json.part")
 _NEW = 60.0  # seconds in which a folder without a lock may be one that is just being made
 
 
@@ -35,7 +37,7 @@ class ServiceFolder:
             remove_abandoned(Path(tempfile.gettempdir()))
             self.path = Path(tempfile.mkdtemp(prefix=PREFIX))  # with mode 0700
         else:
-            self.path = _own(folder)
+            self.path = prepare(folder)
         lock = take_lock(self.path / _LOCK)
         if lock is None:
             raise InputError(
@@ -45,8 +47,8 @@ class ServiceFolder:
 
     @property
     def database(self) -> str:
-        """Where the journal lies: nothing of a temporary service is worth writing down."""
-        return str(self.path / DATABASE) if self.lasting else ":memory:"
+        """Where the journal lies; that of a temporary service goes with it."""
+        return str(self.path / (DATABASE if self.lasting else _PASSING))
 
     def close(self) -> None:
         """Let go of it; a temporary one is removed with all that is in it."""
@@ -77,12 +79,12 @@ def remove_abandoned(parent: Path) -> None:
             continue
 
 
-def _own(folder: Path) -> Path:
-    """The user's folder, made where it is missing, readable by its user only."""
+def prepare(folder: Path) -> Path:
+    """The user's folder, made where it is missing, readable by its user only; raises `InputError`, `OSError`."""
     folder = folder.absolute()
     folder.mkdir(mode=0o700, exist_ok=True)
     names = {path.name for path in folder.iterdir()}
-    if names - {_LOCK, *_OF_CLIENTS} and DATABASE not in names:
+    if names - {_LOCK, *_BEFORE} and DATABASE not in names:
         raise InputError(
             "The folder {folder} holds other things; choose a new or empty one for the service.", folder=folder
         )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import hmac
 import logging
 import os
 import shutil
 import sqlite3
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ from ..core.files import discard
 from ..core.messages import message
 from ..core.version import VERSION
 from ..engines import registry
-from ..engines.devices import local_devices
+from ..engines.devices import device_memory, local_devices
 from ..engines.engine import Engine
 from ..formats.latents import Kept, check_rework
 from ..task.settings import DRAFT_MODEL, TASK_TYPE, TRELLIS2_MODEL
@@ -33,16 +33,20 @@ from .folder import ServiceFolder
 from .handshake import PROTOCOL, SERVICE_NAME
 from .journal import Journal
 from .media import answer_media, task_image, task_latents, task_views
-from .metrics import Meter
+from .metrics import Meter, State
+from .people.caller import THE_HOUSE, Caller
+from .people.tokens import Tokens, day
 from .presence import last_end
 from .protocol import JsonObject, RequestError, ServiceReply, disk_full, echo, error_object, without_payload
 from .records import Slot, TaskRecord
 from .tasks import TaskStore, with_address
+from .troubles import Troubles
 from .worker import MOST_STARTS, Workers, idle_minutes
 
 log = logging.getLogger(__name__)
 
 _SWEEP_SECONDS = 30.0
+_PAUSED = "paused"  # the journal's name for it
 _LEAST_FREE = 64 * 2**20  # bytes of disk: a picture and its result have room
 
 
@@ -54,18 +58,20 @@ class _Call:
     base_url: str
     dry_run: bool
     client: str
+    caller: Caller
     reply: ServiceReply
     waiting: list[TaskRecord]
     over_socket: bool = False
 
 
 class Service:
-    """The tasks, the files and the worker behind one token.
+    """The tasks, the files and the worker behind one token, and those of people by name in `folder`.
 
-    `engine` is one of `engines.registry.CHOICES`. `workers` None is one for each device. `create_engine(model)`,
-    `clock()` (seconds), `delivery` and `devices` are handed in by tests. Call `start` before the first task, and
-    `close` at the end. `on_lost(cause)` is called when this process can use its device no more: it should end, and
-    another one take its place. `on_stop`, where there is one, is called when a client asks for the end.
+    `quota` are the bytes that files may have together. `engine` is one of `engines.registry.CHOICES`. `workers` None
+    is one for each device. `create_engine(model)`, `clock()` (seconds), `delivery` and `devices` are handed in by
+    tests. Call `start` before the first task, and `close` at the end. `on_lost(cause)` is called when this process
+    can use its device no more: it should end, and another one take its place. `on_stop`, where there is one, is
+    called when a client asks for the end.
     """
 
     def __init__(
@@ -75,6 +81,7 @@ class Service:
         engine: str = "auto",
         workers: int | None = 1,
         folder: Path | None = None,
+        quota: int | None = None,
         create_engine: Callable[..., Engine] = registry.create_engine,
         clock: Callable[[], float] = time.time,
         delivery: Delivery | None = None,
@@ -83,17 +90,20 @@ class Service:
         on_lost: Callable[[str], None] = lambda cause: None,
         on_stop: Callable[[], None] | None = None,
     ) -> None:
-        self._token = token.encode()
         self._choice = engine
         self._on_lost = on_lost
         self._on_stop = on_stop
         self.engine = registry.engine_for(TRELLIS2_MODEL, engine)
         self.folder = ServiceFolder(folder)
+        self.people = Tokens(folder, token, clock)
+        self.clock = clock
         # where clients may ask for the end it is the worker's, see `Journal`
-        self._journal = Journal(self.folder.database, replaceable=on_stop is not None)
-        self.files = FileStore(clock, self.folder.path, self._journal, self.folder.lasting)
+        lasting = self.folder.lasting
+        self._journal = Journal(self.folder.database, replaceable=on_stop is not None, lasting=lasting)
+        self.files = FileStore(clock, self.folder.path, self._journal, lasting, quota)
         self.meter = Meter()
-        self.tasks = TaskStore(clock, self._journal, self._deliver, self.meter)
+        self.troubles = Troubles(clock)
+        self.tasks = TaskStore(clock, self._journal, self.files.pictures, self._settled, self.meter)
         self._policy = AddressPolicy(None if allow_private_addresses else is_public)
         self._delivery = delivery or Delivery(policy=self._policy)
         self._workers = Workers(
@@ -106,7 +116,10 @@ class Service:
             devices=devices,
             idle=60 * idle_minutes(),
             on_lost=self._lost,
+            share=self.people.share,
         )
+        self.paused = False
+        self.draining = False
         self._ended = threading.Event()
         self._is_lost = self._is_restored = False
         self.methods: dict[str, Callable[[_Call], None]] = {
@@ -127,10 +140,14 @@ class Service:
     def restore(self) -> None:
         """Take up what an earlier process left; nothing is worked on before `start`."""
         self._is_restored = True
-        unfinished = self.tasks.restore(self.files.pictures)
-        self.files.restore(set().union(*(record.kept_files() for record in unfinished)))
-        for record in unfinished:
-            self._take_up(record)
+        self.pause(bool(self._journal.state(_PAUSED)))
+        waiting = self.tasks.restore()
+        self.files.restore()
+        for task in waiting:
+            if not task.starts:
+                self._workers.submit_waiting(task)
+            elif (record := self.tasks.get(task.uuid)) is not None:
+                self._take_up(record)
         for uuid, index, field in self._journal.deliveries():
             left = self.tasks.get(uuid)
             if left is not None:
@@ -140,14 +157,12 @@ class Service:
         """Go on with what an earlier process left, and work on new tasks."""
         if not self._is_restored:
             self.restore()
+        self.troubles.begin()
         self._workers.start()
         threading.Thread(target=self._sweep, name="trellis-sweep", daemon=True).start()
 
     def _take_up(self, record: TaskRecord) -> None:
-        """Go on with a task of an earlier process, unless it is what ended that, time and again."""
-        if not record.is_suspect:
-            self._workers.submit(record)
-            return
+        """Go on with a task during whose work an earlier process has ended, unless it has done so time and again."""
         cause = last_end(self.folder.path) or message("it was ended by force, or the machine was switched off")
         if record.starts >= MOST_STARTS:
             sentence = message(
@@ -185,13 +200,56 @@ class Service:
                 self._journal.clear_starts()
         self._journal.close()
         self.folder.close()
+        self.troubles.end()
 
     def knows(self, token: Any) -> bool:
-        """Whether this is the token; takes as long for a wrong one as for the right one."""
-        return isinstance(token, str) and hmac.compare_digest(token.encode("utf-8", "replace"), self._token)
+        """Whether this token counts here."""
+        return self.people.find(token) is not None
 
-    def about(self) -> JsonObject:
-        """Who answers here: for the handshake of the add-on."""
+    def caller(self, token: Any) -> Caller:
+        """Who shows this token; raises the refusal of one that does not count."""
+        found = self.people.find(token)
+        if found is None:
+            raise key_error(token)
+        return found
+
+    def administrator(self, token: Any) -> Caller:
+        """The same, where it is an administrator's; `RequestError` otherwise."""
+        found = self.caller(token)
+        if not found.is_administrator:
+            raise RequestError("forbidden", "That is for administrators; this token is a person's.")
+        return found
+
+    def pause(self, paused: bool) -> None:
+        """Let nothing begin, also not after a restart, until this is taken back; tasks are taken in all the same."""
+        if paused != bool(self._journal.state(_PAUSED)):
+            self._journal.set_state(_PAUSED, "1" if paused else "")
+        self.paused = paused
+        self._workers.pause(paused)
+
+    def drain(self, draining: bool) -> None:
+        """Take no task in until this is taken back, or the service starts anew; what was taken in is finished."""
+        self.draining = draining
+
+    def waiting(self) -> Counter[tuple[str, str, str]]:
+        """How many results wait, by person, client and priority."""
+        return self._workers.waiting()
+
+    def used_today(self) -> dict[str, int]:
+        """How many results of today each person has."""
+        return self._journal.used_by_all(day(self.clock()))
+
+    def devices(self) -> tuple[str, ...]:
+        """PyTorch's names of what TRELLIS.2 runs on; empty until the first task asks for it."""
+        return tuple(device for device in self._workers.devices if device != "auto")
+
+    @property
+    def workers(self) -> int:
+        """How many results can be made at the same time, as far as is known."""
+        return self._workers.count
+
+    def about(self, caller: Caller = THE_HOUSE) -> JsonObject:
+        """Who answers here: for the handshake of the add-on. `caller` hears who that is for it, too."""
         models = [model for model in (TRELLIS2_MODEL, DRAFT_MODEL) if self._serves(model)]
         return {
             "name": SERVICE_NAME,
@@ -200,39 +258,60 @@ class Service:
             "protocol": PROTOCOL,
             "engine": self.engine,
             "models": models,
-            "devices": [device for device in self._workers.devices if device != "auto"],
+            "devices": list(self.devices()),
             "workers": self._workers.count,
             "unfinished": self.tasks.unfinished(),
+            "person": caller.name,
+            "role": caller.role,
             "maskModel": self._has_mask_model(),
         }
 
     def metrics(self) -> bytes:
         """The numbers for Prometheus; raises `RequestError` where the package for it is not installed."""
         return self.meter.render(
-            self._workers.waiting(), self.tasks.unfinished(), self.files.folder, self._workers.count
+            State(
+                self.waiting(),
+                self.tasks.unfinished(),
+                self.workers,
+                self.files.folder,
+                files=self.files.size,
+                quota=self.files.quota,
+                paused=self.paused,
+                draining=self.draining,
+                devices=device_memory(self.devices()),
+            )
         )
 
     def obstacle(self) -> str:
         """Why no task can be taken in at this moment, in words; empty where it can."""
         if self.closing:
             return message("The service is ending.")
+        if self.draining:
+            return message("The service takes no more tasks in: an administrator lets it run empty.")
         if shutil.disk_usage(self.files.folder).free < _LEAST_FREE:
             return message("The disk is full.")
         return ""
 
     def answer(
-        self, requests: list[Any], base_url: str, dry_run: bool, client: str = "", *, over_socket: bool = False
+        self,
+        requests: list[Any],
+        base_url: str,
+        dry_run: bool,
+        client: str = "",
+        caller: Caller = THE_HOUSE,
+        *,
+        over_socket: bool = False,
     ) -> tuple[ServiceReply, list[TaskRecord]]:
         """Do all tasks of one request; also those whose result the reply has to wait for.
 
         `base_url` is the address that the client knows this service by, for the URLs of files; `client` tells it from
-        others, with whom it takes turns. `over_socket`: the answers of many requests come over one line, so that each
-        must say whose it is.
+        others of the same `caller`, with whom it takes turns. `over_socket`: the answers of many requests come over
+        one line, so that each must say whose it is.
         """
         reply = ServiceReply()
         waiting: list[TaskRecord] = []
         for request in requests:
-            call = _Call(request, base_url, dry_run, client, reply, waiting, over_socket)
+            call = _Call(request, base_url, dry_run, client, caller, reply, waiting, over_socket)
             try:
                 self._method(request)(call)
             except TrellisError as error:
@@ -271,16 +350,19 @@ class Service:
     def _inference(self, call: _Call) -> None:
         task = Task.from_request(call.request)
         model = registry.engine_for(task.model, self._choice)
-        self.tasks.check_new(task.uuid)
+        if self.draining:
+            raise RequestError("serviceUnavailable", self.obstacle())
+        person, limit = call.caller.name, call.caller.daily_limit
+        self.tasks.check_new(task.uuid, person, task.settings.value("number_results"), limit)
         for name, field in (("webhook_url", "webhookURL"), ("upload_endpoint", "uploadEndpoint")):
             if name in task.settings:
                 self._policy.check(task.settings[name], field)
-        latents, kept = task_latents(task.latents, self.files) if task.latents else (None, None)
+        latents, kept = task_latents(task.latents, self.files, call.caller) if task.latents else (None, None)
         if kept is not None:
             self._check_rework(model, kept, task)
         leave = self._has_mask_model()
-        found = task_image(task.image, self.files, self._policy, may_leave=leave) if task.image else None
-        views = task_views(task.views, self.files, self._policy, may_leave=leave)
+        found = task_image(task.image, self.files, self._policy, call.caller, may_leave=leave) if task.image else None
+        views = task_views(task.views, self.files, self._policy, call.caller, may_leave=leave)
         identity = {"taskType": TASK_TYPE, "taskUUID": task.uuid}
         if call.dry_run:
             call.reply.add({**identity, "cost": 0, "engine": model})
@@ -297,6 +379,8 @@ class Service:
             base_url=call.base_url,
             slots=[Slot() for _ in range(task.settings.value("number_results"))],
             client=call.client,
+            person=person,
+            priority=call.caller.priority,
         )
         try:
             if latents is not None:
@@ -311,7 +395,7 @@ class Service:
             record.views = further
             for name, view in views.items():
                 further[name] = view if isinstance(view, str) else self.files.keep_picture(view[0])
-            self.tasks.add(record)
+            self.tasks.add(record, limit)
         except BaseException:
             for path in record.kept_files():
                 discard(path, 0)
@@ -337,31 +421,30 @@ class Service:
         check_rework(kept, task.settings, bool(task.image))
 
     def _get_response(self, call: _Call) -> None:
-        record = self._known(call.request) if call.over_socket else self.tasks.get(_uuid(call.request))
+        record = self._known(call) if call.over_socket else self._seen(call)
         data, errors = self.tasks.items(record, call.base_url) if record is not None else ([], [])
         call.reply.add(*data)
         call.reply.report(errors)
 
     def _get_task_details(self, call: _Call) -> None:
-        record = self._known(call.request)
+        record = self._known(call)
         data, errors = self.tasks.items(record, call.base_url)
         response = {key: items for key, items in (("data", data), ("errors", errors)) if items}
         call.reply.add({**echo(call.request), "request": [record.request], "response": response})
 
     def _cancel(self, call: _Call) -> None:
         """Our own extension; the platform cannot cancel. `cancelled` is false when the task was done before."""
-        record = self._known(call.request)
+        record = self._known(call)
         cancelled = not call.dry_run and self.tasks.cancel(record)
         call.reply.add({**echo(call.request), "cancelled": cancelled})
 
     def _media(self, call: _Call) -> None:
-        item = answer_media(call.request, self.files, call.base_url, self._policy, dry_run=call.dry_run)
+        item = answer_media(call.request, self.files, call.base_url, self._policy, call.caller, dry_run=call.dry_run)
         call.reply.add({**echo(call.request), "cost": 0} if call.dry_run else item)
 
     def _authenticate(self, call: _Call) -> None:
         key = call.request.get("apiKey")
-        if not self.knows(key):
-            raise key_error(key)
+        self.caller(key)
         call.reply.add({**echo(call.request), "connectionSessionUUID": new_uuid()})
 
     def _ping(self, call: _Call) -> None:
@@ -383,7 +466,10 @@ class Service:
 
     # The rest
 
-    def _deliver(self, record: TaskRecord, index: int) -> None:
+    def _settled(self, record: TaskRecord, index: int) -> None:
+        if record.done:
+            self._workers.forget(record.uuid)
+        self.troubles.of_result(record, index)
         for field in record.deliveries(index):
             self._send(record, index, field)
 
@@ -412,15 +498,15 @@ class Service:
             except Exception as error:
                 log.error("What has expired cannot be removed", exc_info=error)
 
-    def _known(self, request: JsonObject) -> TaskRecord:
-        uuid = _uuid(request)
-        record = self.tasks.get(uuid)
+    def _seen(self, call: _Call) -> TaskRecord | None:
+        """The task that is meant; other people's are as if they were not there."""
+        record = self.tasks.get(_uuid(call.request))
+        return record if record is not None and call.caller.may_see(record.person) else None
+
+    def _known(self, call: _Call) -> TaskRecord:
+        record = self._seen(call)
         if record is None:
-            raise RequestError(
-                "taskNotFound",
-                message("No task with the UUID {uuid} is known here (any more).", uuid=uuid),
-                parameter="taskUUID",
-            )
+            raise task_not_found(_uuid(call.request))
         return record
 
     def _has_mask_model(self) -> bool:
@@ -449,6 +535,11 @@ def account_details() -> JsonObject:
             "stops nothing."
         ),
     }
+
+
+def task_not_found(uuid: str) -> RequestError:
+    sentence = message("No task with the UUID {uuid} is known here (any more).", uuid=uuid)
+    return RequestError("taskNotFound", sentence, parameter="taskUUID")
 
 
 def key_error(key: Any) -> RequestError:

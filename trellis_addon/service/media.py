@@ -14,6 +14,7 @@ from ..core.messages import message
 from .addresses import AddressPolicy
 from .files import FileStore, looks_like_latents
 from .limits import Limits
+from .people.caller import THE_HOUSE, Caller
 from .protocol import JsonObject, RequestError, echo, quoted
 
 if TYPE_CHECKING:
@@ -27,9 +28,16 @@ _DATA_URI = re.compile(r"data:[^,]{0,200};base64,", re.IGNORECASE)
 
 
 def task_image(
-    text: str, files: FileStore, policy: AddressPolicy, *, may_leave: bool = False, field: str = "inputs.image"
+    text: str,
+    files: FileStore,
+    policy: AddressPolicy,
+    caller: Caller = THE_HOUSE,
+    *,
+    may_leave: bool = False,
+    field: str = "inputs.image",
 ) -> tuple[bytes, PreparedImage] | str:
-    """The picture in `field` of a task, as it came and prepared; for a web address that, which the worker fetches.
+    """The picture in `field` of a task of `caller`'s, as it came and prepared; for a web address that,
+    which the worker fetches.
 
     `may_leave`: the worker has a mask model for what cannot be cut out here; see `images.prepare`. Raises
     `ImageError` for a picture that cannot be used, `RequestError` for an upload that is not there.
@@ -42,7 +50,7 @@ def task_image(
         policy.check(text, field)
         return text
     if kind == "uuid":
-        data = files.use(text)
+        data = files.use(text, caller)
         if data is None:
             raise _not_found(field, text)
     else:
@@ -52,14 +60,19 @@ def task_image(
 
 
 def task_views(
-    views: Mapping[str, str], files: FileStore, policy: AddressPolicy, *, may_leave: bool = False
+    views: Mapping[str, str],
+    files: FileStore,
+    policy: AddressPolicy,
+    caller: Caller = THE_HOUSE,
+    *,
+    may_leave: bool = False,
 ) -> dict[str, tuple[bytes, PreparedImage] | str]:
     """The further pictures of a task by view, each as `task_image` has it; `RequestError` names the one at fault."""
     found: dict[str, tuple[bytes, PreparedImage] | str] = {}
     for name, text in views.items():
         field = f"inputs.views.{name}"
         try:
-            found[name] = task_image(text, files, policy, may_leave=may_leave, field=field)
+            found[name] = task_image(text, files, policy, caller, may_leave=may_leave, field=field)
         except ImageError as error:
             raise RequestError(error.code, of_view(name, error.message), parameter=field) from error
     return found
@@ -70,14 +83,14 @@ def of_view(name: str, problem: str) -> str:
     return message("The {view} view: {problem}", view=name, problem=problem)
 
 
-def task_latents(text: str, files: FileStore) -> tuple[bytes, Kept]:
+def task_latents(text: str, files: FileStore, caller: Caller = THE_HOUSE) -> tuple[bytes, Kept]:
     """The latents of a task, as they came and what they say; raises `LatentsError`, `RequestError`."""
     from ..formats.latents import check_latents
     from ..images import image_kind
 
     text = text.strip()
     if image_kind(text[:64]) == "uuid":
-        data = files.use(text, latents=True)
+        data = files.use(text, caller, latents=True)
         if data is None:
             raise _not_found("inputs.latents", text)
     else:
@@ -102,7 +115,13 @@ def _decoded(text: str) -> bytes:
 
 
 def answer_media(
-    request: JsonObject, files: FileStore, base_url: str, policy: AddressPolicy, *, dry_run: bool = False
+    request: JsonObject,
+    files: FileStore,
+    base_url: str,
+    policy: AddressPolicy,
+    caller: Caller = THE_HOUSE,
+    *,
+    dry_run: bool = False,
 ) -> JsonObject:
     """Do a `mediaStorage` or `imageUpload` task; its item. A dry run refuses what is refused, and keeps nothing."""
     if request["taskType"] == "imageUpload":
@@ -110,7 +129,7 @@ def answer_media(
         if dry_run:
             files.check_upload(len(data))
             return {}
-        stored = files.put_upload(data)
+        stored = files.put_upload(data, caller.name)
         return {**echo(request), "imageUUID": stored.uuid, "imageURL": base_url + stored.url_path}
     operation = request.get("operation")
     item = {**echo(request), "operation": operation}
@@ -119,11 +138,11 @@ def answer_media(
         if dry_run:
             files.check_upload(len(data))
             return {}
-        stored = files.put_upload(data)
+        stored = files.put_upload(data, caller.name)
         return {**item, "mediaUUID": stored.uuid, "mediaURL": base_url + stored.url_path}
     if operation == "delete":
         uuid = request.get("mediaUUID")
-        if not isinstance(uuid, str) or not (files.has(uuid) if dry_run else files.delete(uuid)):
+        if not isinstance(uuid, str) or not (files.has(uuid, caller) if dry_run else files.delete(uuid, caller)):
             raise _not_found("mediaUUID", uuid)
         return {**item, "mediaUUID": uuid}
     allowed = {"allowedValues": ["upload", "delete"]}

@@ -22,6 +22,7 @@ STATUS = {
     "invalidApiKey": 401,
     "missingApiKey": 401,
     "forbidden": 403,
+    "dailyLimitExceeded": 403,
     "requestTooSlow": 408,
     "bodyTooLarge": 413,
     "unsupportedMediaType": 415,

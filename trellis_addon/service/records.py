@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..core.messages import to_wire
 from ..task.settings import TASK_TYPE, Settings
+from .people.caller import HOUSE, INTERACTIVE
 from .protocol import JsonObject
 
 if TYPE_CHECKING:
@@ -55,7 +56,8 @@ class TaskRecord:
     may have none of these. `views` are further pictures by view, each a file or a web address, and `view_images` the
     same pictures read. `base_url` is the address that the
     client knew us by; the addresses of files in `slots` are kept without it. `client` tells the clients apart that
-    take turns. `starts` is how often the process has ended while it worked on the task. `preparing` is held
+    take turns, `person` whose it is, `priority` one of `PRIORITIES`. `accepted` and `finished` are seconds of the
+    clock. `starts` is how often the process has ended while it worked on the task. `preparing` is held
     while the picture is read and cut out.
     """
 
@@ -73,6 +75,9 @@ class TaskRecord:
     views: Mapping[str, Path | str] = field(default_factory=dict)
     view_images: Mapping[str, PreparedImage] = field(default_factory=dict)
     client: str = ""
+    person: str = HOUSE
+    priority: str = INTERACTIVE
+    accepted: float = 0.0
     starts: int = 0
     finished: float | None = None
     stopped: threading.Event = field(default_factory=threading.Event)
@@ -114,9 +119,21 @@ class TaskRecord:
         return found | {"resultIndex": index} if len(self.slots) > 1 else found
 
 
+@dataclass(frozen=True)
+class Waiting:
+    """What the row of waiting tasks needs to know of one: `left` are the numbers of the results that are to be made."""
+
+    uuid: str
+    person: str
+    client: str
+    priority: str
+    left: tuple[int, ...]
+    starts: int = 0
+
+
 @dataclass
 class StoredFile:
-    """A file and the time it goes; `secret` is the part of its address that nobody can guess."""
+    """A file of `size` bytes and the time it goes; `secret` is the part of its address that nobody can guess."""
 
     uuid: str
     name: str
@@ -125,14 +142,8 @@ class StoredFile:
     media_type: str
     ttl: float
     expires: float
-
-    @property
-    def size(self) -> int:
-        """Bytes; 0 where it is gone."""
-        try:
-            return self.path.stat().st_size
-        except OSError:
-            return 0
+    person: str = HOUSE
+    size: int = 0
 
     @property
     def url_path(self) -> str:

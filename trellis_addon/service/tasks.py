@@ -1,7 +1,7 @@
 """What the service knows about each task, from its acceptance until it is forgotten.
 
-Plain records behind one lock: requests read and cancel them, the workers report and settle them. What
-must outlive the process goes to the journal first.
+Plain records behind one lock: requests read and cancel them, the workers report and settle them. Everything goes to the
+journal first, and is read from there when somebody wants it.
 """
 
 from __future__ import annotations
@@ -9,74 +9,128 @@ from __future__ import annotations
 import logging
 import sqlite3
 import threading
-from collections.abc import Callable
+import weakref
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ..core.errors import Cancelled, TrellisError
 from ..core.files import discard
 from ..core.messages import message
 from ..formats.early_picture import is_small, to_wire
+from ..task.former import todays
+from ..task.settings import Settings
 from .journal import Journal
 from .metrics import Meter
+from .people.caller import HOUSE
+from .people.tokens import day
 from .protocol import JsonObject, RequestError, error_object
-from .records import TaskRecord
+from .records import TaskRecord, Waiting
 
 log = logging.getLogger(__name__)
 
 KEEP_SECONDS = 24 * 3600.0
-KEEP_TASKS = 1000
+KEEP_TASKS = 50_000
 LONGEST_TTL = 10 * 365 * 86400.0
-QUEUE_LIMIT = 100
+QUEUE_LIMIT = 10_000
+_PAUSE = 30.0  # seconds after which a full disk is asked again to forget what is too old
+_RECENT = 64  # records that are kept at hand, for those who ask about the same tasks again and again
 
 
 class TaskStore:
-    """All tasks, by UUID. `on_settled(record, index)` is told each result and failure once, outside the lock; `meter`
-    counts them."""
+    """All tasks, by UUID. They are in the journal; in memory are the records that somebody works with just now, each
+    of them once, and the last that were asked for.
+
+    `on_settled(record, index)` is told each result and failure once, outside the lock; `meter` counts them.
+    """
 
     def __init__(
         self,
         clock: Callable[[], float],
         journal: Journal,
+        pictures: Path,
         on_settled: Callable[[TaskRecord, int], None],
         meter: Meter | None = None,
     ) -> None:
         self._clock = clock
         self._journal = journal
+        self._pictures = pictures
         self._on_settled = on_settled
         self._meter = meter or Meter()
-        self._records: dict[str, TaskRecord] = {}
-        self._lock = threading.Lock()
+        self._records: weakref.WeakValueDictionary[str, TaskRecord] = weakref.WeakValueDictionary()
+        self._recent: OrderedDict[str, TaskRecord] = OrderedDict()
+        self._unwritten: dict[str, TaskRecord] = {}  # results that a full disk had no room for are nowhere else
+        self._unfinished: Counter[str] = Counter()  # by person
+        self._finished = 0
+        self._forget_again = 0.0
+        self._lock = threading.RLock()
         self._closed = False
 
-    def restore(self, pictures: Path) -> list[TaskRecord]:
+    def restore(self) -> Iterator[Waiting]:
         """Take up what the journal knows of; the tasks that are not finished, in the order they came in."""
         with self._lock:
-            self._records = {record.uuid.lower(): record for record in self._journal.tasks(pictures)}
+            self._journal.complete(self._of_former, self._clock())
+            by_person, self._finished = self._journal.count_tasks()
+            self._unfinished = Counter(by_person)
             self._forget_old()
-            return [record for record in self._records.values() if not record.done]
+        return self._journal.waiting()
 
-    def add(self, record: TaskRecord) -> None:
-        """Take a task in; `RequestError` when its UUID is taken or too many are waiting."""
+    def add(self, record: TaskRecord, daily_limit: int | None = None) -> None:
+        """Take a task in; raises as `check_new`."""
         with self._lock:
             self._forget_old()
-            self._check_new(record.uuid)
+            record.accepted = self._clock()
+            self._check_new(record.uuid, record.person, len(record.slots), daily_limit)
             self._journal.add_task(record)
-            self._records[record.uuid.lower()] = record
+            self._unfinished[record.person] += 1
+            self._keep(record)
 
-    def unfinished(self) -> int:
+    def unfinished(self, person: str | None = None) -> int:
+        """How many tasks are not finished: a person's, or everybody's."""
         with self._lock:
-            return self._unfinished()
+            return self._unfinished[person] if person is not None else self._unfinished.total()
 
-    def check_new(self, uuid: str) -> None:
-        """`RequestError` when the UUID was used before (`conflictTaskUUID`), or when too many are waiting."""
+    def unfinished_by_person(self) -> dict[str, int]:
+        with self._lock:
+            return dict(+self._unfinished)
+
+    def check_new(self, uuid: str, person: str = HOUSE, results: int = 1, daily_limit: int | None = None) -> None:
+        """`RequestError` when the UUID was used before (`conflictTaskUUID`), when too many are waiting, or when the
+        person would have more than `daily_limit` results made today."""
         with self._lock:
             self._forget_old()
-            self._check_new(uuid)
+            self._check_new(uuid, person, results, daily_limit)
 
     def get(self, uuid: str) -> TaskRecord | None:
         with self._lock:
             self._forget_old()
-            return self._records.get(uuid.lower())
+            return self.load(uuid)
+
+    def load(self, uuid: str) -> TaskRecord | None:
+        """The record of a task, the same one for everybody for as long as anybody has it."""
+        with self._lock:
+            record = self._records.get(uuid.lower())
+            if record is None:
+                try:
+                    record = self._journal.task(uuid, self._pictures)
+                except sqlite3.OperationalError as error:
+                    log.error("Task %s cannot be read: %s", uuid, error)
+            if record is None or self._is_too_old(record):
+                return None
+            self._keep(record)
+            return record
+
+    def page(
+        self, before: int | None = None, limit: int = 50, person: str | None = None, unfinished: bool = False
+    ) -> list[tuple[int, TaskRecord]]:
+        """Tasks with their places, the last that came in first; `before` a place, where an earlier page ended."""
+        found = []
+        for place, uuid in self._journal.page(before, limit, person, unfinished):
+            with self._lock:
+                record = self._records.get(uuid.lower()) or self._journal.task(uuid, self._pictures)
+            if record is not None:
+                found.append((place, record))
+        return found
 
     def report(self, record: TaskRecord, index: int, stage: str, fraction: float) -> None:
         slot = record.slots[index]
@@ -99,10 +153,14 @@ class TaskStore:
             self._settle(record, i, error=error_object(error, **record.identity(i), status="error"))
 
     def cancel(self, record: TaskRecord) -> bool:
-        """Give up what is not there yet; whether there was anything to give up."""
+        """Give up what is not there yet; whether there was anything to give up. What was not begun counts no more as
+        made today."""
         cancelled = not record.done
         record.stopped.set()
+        unmade = sum(not slot.settled and not slot.progress and not slot.stage for slot in record.slots)
         self.fail(record, Cancelled("The task was cancelled."))
+        if cancelled and unmade:
+            self._journal.give_back(record.person, day(record.accepted), unmade)
         return cancelled
 
     def close(self) -> None:
@@ -114,9 +172,17 @@ class TaskStore:
             record.stopped.set()
 
     def sweep(self) -> None:
-        """Forget what is too old."""
+        """Forget what is too old; write down what there was no room for."""
         with self._lock:
             self._forget_old()
+            for uuid, record in list(self._unwritten.items()):
+                try:
+                    for index in range(len(record.slots)):
+                        if record.slots[index].settled:
+                            self._journal.settle(record, index, [], self._goes(record))
+                except sqlite3.Error:
+                    return
+                del self._unwritten[uuid]
 
     def items(self, record: TaskRecord, base_url: str = "") -> tuple[list[JsonObject], list[JsonObject]]:
         """Everything there is to say about a task at this moment: items, and errors."""
@@ -143,42 +209,82 @@ class TaskStore:
             if all(slot.settled for slot in record.slots):
                 record.finished = self._clock()
                 record.forget_images()
+                self._unfinished[record.person] -= 1
+                self._finished += 1
             try:
-                self._journal.settle(record, index, record.deliveries(index))
+                self._journal.settle(record, index, record.deliveries(index), self._goes(record))
             except sqlite3.Error as error:  # a full disk: whoever asks now gets the result all the same
                 log.error("Result %d of task %s cannot be written down: %s", index, record.uuid, error)
+                self._unwritten[record.uuid.lower()] = record
             if record.done:
                 for path in record.kept_files():
                     discard(path, 0)  # what stays goes with the folder, or at the next start
         self._meter.settled(record, index)
         self._on_settled(record, index)
 
-    def _check_new(self, uuid: str) -> None:
-        if uuid.lower() in self._records:
+    def _keep(self, record: TaskRecord) -> None:
+        uuid = record.uuid.lower()
+        self._records[uuid] = self._recent[uuid] = record
+        self._recent.move_to_end(uuid)
+        while len(self._recent) > _RECENT:
+            self._recent.popitem(last=False)
+
+    def _check_new(self, uuid: str, person: str, results: int, daily_limit: int | None) -> None:
+        if uuid.lower() in self._records or self._journal.has_task(uuid):
             raise RequestError(
                 "conflictTaskUUID",
                 "The taskUUID is already in use. Each task must have a unique taskUUID.",
                 parameter="taskUUID",
             )
-        if self._unfinished() >= QUEUE_LIMIT:
+        if self._unfinished.total() >= QUEUE_LIMIT:
             raise RequestError(
                 "rateLimitExceeded",
                 message("{limit} tasks are waiting already; send more when some have finished.", limit=QUEUE_LIMIT),
             )
+        if daily_limit is not None and self._journal.used(person, day(self._clock())) + results > daily_limit:
+            sentence = message(
+                "{limit} results a day are what {person} may have made here; send the rest tomorrow, or ask whoever "
+                "runs the service.",
+                limit=daily_limit,
+                person=person,
+            )
+            raise RequestError("dailyLimitExceeded", sentence)
+
+    def _goes(self, record: TaskRecord) -> float | None:
+        """The time at which a finished task is forgotten."""
+        return _goes(record.finished, record.settings.get("ttl")) if record.finished is not None else None
+
+    def _is_too_old(self, record: TaskRecord) -> bool:
+        """Whether it is to be forgotten, which on a full disk cannot be written down."""
+        goes = self._goes(record)
+        return goes is not None and goes < self._clock()
+
+    def _of_former(self, request: JsonObject, finished: float | None) -> tuple[int, float | None]:
+        """Of a task that an earlier release wrote: how many results it has, and when it goes."""
+        try:
+            settings = Settings.from_request(todays(request))
+        except TrellisError:  # it is given up when its turn comes
+            return 1, None if finished is None else self._clock()
+        return settings.value("number_results"), None if finished is None else _goes(finished, settings.get("ttl"))
 
     def _forget_old(self) -> None:
-        done = [uuid for uuid, record in self._records.items() if record.done]
-        surplus = len(done) - KEEP_TASKS
-        for place, uuid in enumerate(done):
-            record = self._records[uuid]
-            # for at least as long as its files; the protocol knows no upper bound, arithmetic does
-            keep = max(KEEP_SECONDS, min(record.settings.get("ttl") or 0, LONGEST_TTL))
-            if place < surplus or (record.finished or 0.0) + keep < self._clock():
-                del self._records[uuid]
-                self._journal.forget_task(record.uuid)
+        if self._clock() < self._forget_again:
+            return
+        gone = self._journal.too_old(self._clock())
+        if (surplus := self._finished - len(gone) - KEEP_TASKS) > 0:
+            gone += [uuid for uuid in self._journal.first_finished(len(gone) + surplus) if uuid not in gone][:surplus]
+        for uuid in gone:
+            if not self._journal.forget_task(uuid):
+                self._forget_again = self._clock() + _PAUSE
+                return
+            self._finished -= 1
+            for kept in (self._records, self._recent, self._unwritten):
+                kept.pop(uuid.lower(), None)
 
-    def _unfinished(self) -> int:
-        return sum(not record.done for record in self._records.values())
+
+def _goes(finished: float, ttl: float | None) -> float:
+    # for at least as long as its files; the protocol knows no upper bound, arithmetic does
+    return finished + max(KEEP_SECONDS, min(ttl or 0, LONGEST_TTL))
 
 
 def with_address(item: JsonObject, base_url: str) -> JsonObject:

@@ -28,7 +28,7 @@ from .files import DEFAULT_TTL, FileStore
 from .journal import Journal
 from .media import of_view
 from .protocol import JsonObject, RequestError, disk_full
-from .records import StoredFile, TaskRecord
+from .records import StoredFile, TaskRecord, Waiting
 from .schedule import Scheduler, Turn
 from .station import Seat, Station
 from .tasks import LONGEST_TTL, TaskStore
@@ -63,7 +63,8 @@ class Workers:
     goes on without. `count` None is one station for each device of TRELLIS.2; how many there are is found out when the
     first such task comes, because it means to load PyTorch. After `idle` seconds (0: never) without work a station's
     engines release the device.
-    `on_lost(record, cause)` is told that the device cannot be used any more by this process.
+    `on_lost(record, cause)` is told that the device cannot be used any more by this process. `share` is the
+    scheduler's.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class Workers:
         devices: Callable[[], Sequence[str]] = local_devices,
         idle: float = 0.0,
         on_lost: Callable[[TaskRecord, str], None] = lambda record, cause: None,
+        share: Callable[[str], float] = lambda person: 1.0,
     ) -> None:
         self._tasks = tasks
         self._files = files
@@ -88,7 +90,7 @@ class Workers:
         self._find_devices = devices
         self._idle = idle or None
         self._on_lost = on_lost
-        self._turns = Scheduler()
+        self._turns = Scheduler(tasks.load, share)
         self._lock = threading.Lock()
         self._stations: list[Station] = []
         self._seconds: set[int] = set()  # the stations that have their second thread
@@ -102,9 +104,13 @@ class Workers:
         """How many results can be sampled at the same time, as far as is known."""
         return max(len(self._stations), self._count or 1)
 
-    def waiting(self) -> Counter[str]:
-        """How many results wait for their turn, by client."""
+    def waiting(self) -> Counter[tuple[str, str, str]]:
+        """How many results wait for their turn, by person, client and priority."""
         return self._turns.waiting()
+
+    def pause(self, paused: bool) -> None:
+        """Nothing begins until this is taken back; what has begun goes on."""
+        self._turns.pause(paused)
 
     def start(self) -> None:
         with self._lock:
@@ -112,6 +118,14 @@ class Workers:
 
     def submit(self, record: TaskRecord) -> None:
         self._turns.add(record)
+
+    def submit_waiting(self, waiting: Waiting) -> None:
+        """The same of a task that is in the journal alone."""
+        self._turns.add_waiting(waiting)
+
+    def forget(self, uuid: str) -> None:
+        """A task has come to its end: nothing of it waits any more."""
+        self._turns.remove(uuid)
 
     def stop(self) -> None:
         """No further turn; those being taken end as soon as their engines look up."""
@@ -250,7 +264,7 @@ class Workers:
         if not made.glb.startswith(b"glTF"):
             raise EngineError("The engine did not return a GLB file.")
         ttl = float(min(settings.get("ttl") or DEFAULT_TTL, LONGEST_TTL))
-        stored = self._files.put(made.glb, ttl)
+        stored = self._files.put(made.glb, ttl, record.person)
         item: JsonObject = {**record.identity(index), "status": "success", "seed": seed}
         if settings.get("include_cost"):
             item["cost"] = 0.0  # our own machine
@@ -265,7 +279,7 @@ class Workers:
             item["notes"] = [str(note) for note in notes]
             item["noteTemplates"] = all_to_wire(notes)
         item["outputs"] = {"files": [{"uuid": stored.uuid, "url": stored.url_path}]}
-        if made.latents is not None and (kept := self._keep_latents(made.latents, ttl)) is not None:
+        if made.latents is not None and (kept := self._keep_latents(made.latents, ttl, record.person)) is not None:
             item["latents"] = {"uuid": kept.uuid, "url": kept.url_path}
         return item
 
@@ -280,10 +294,10 @@ class Workers:
 
         return Progress(report, record.stopped.is_set, seat, siblings, show)
 
-    def _keep_latents(self, latents: bytes, ttl: float) -> StoredFile | None:
+    def _keep_latents(self, latents: bytes, ttl: float, person: str) -> StoredFile | None:
         """What a result was decoded from; None where the disk is full: the result itself is there."""
         try:
-            return self._files.put(latents, ttl)
+            return self._files.put(latents, ttl, person)
         except (OSError, sqlite3.Error) as error:
             if not is_full(error, self._files.folder):
                 raise

@@ -1,6 +1,8 @@
 """Where requests come in: HTTP and WebSocket.
 
 app         who may ask, what may be sent, which function answers
+answers     who shows which token, and answers in JSON
+administration   what an administrator asks for, below one address
 guard       connections that are slow, or many
 origin      the address that a client knows this service by
 websocket   the same tasks over a WebSocket

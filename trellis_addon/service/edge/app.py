@@ -26,8 +26,11 @@ from ..handlers import Service, key_error
 from ..handshake import CLIENT_HEADER
 from ..limits import Limits
 from ..metrics import CONTENT_TYPE
-from ..protocol import JsonObject, RequestError, ServiceReply, encode, error_object, first_task, parse_tasks
+from ..people.caller import Caller
+from ..protocol import RequestError, ServiceReply, error_object, first_task, parse_tasks
 from ..records import TaskRecord
+from .administration import routes as administration_routes
+from .answers import as_json, bearer, refusal
 from .openapi import describe
 from .origin import public_address
 from .websocket import SocketEdge
@@ -49,6 +52,7 @@ def create_app(service: Service, hosts: Iterable[str] | None, limits: Limits | N
             Route("/healthz", edge.alive, methods=["GET"]),
             Route("/readyz", edge.ready, methods=["GET"]),
             Route("/metrics", edge.metrics, methods=["GET"]),
+            *administration_routes(service),
             Route("/openapi.json", edge.description, methods=["GET"]),
             Route("/files/{secret}/{name}", edge.file, methods=["GET"]),
         ],
@@ -67,32 +71,31 @@ class _Edge:
         self._large = asyncio.Semaphore(1)
 
     async def tasks(self, request: Request) -> Response:
-        key = _bearer(request)
+        key = bearer(request)
         body = _Body(self, request, key)
         try:
             await body.read()
+            shown = self.service.caller(key) if key is not None else None
             async with self._large if body.size > _LARGE else contextlib.nullcontext():
-                requests = await run_in_threadpool(self._open, body.take(), key is not None)
+                requests, caller = await run_in_threadpool(self._open, body.take(), shown)
                 base_url = public_address(request)
                 dry_run = request.headers.get("x-runware-dry-run", "").strip().lower() in ("1", "true")
                 reply, waiting = await run_in_threadpool(
-                    self.service.answer, requests, base_url, dry_run, _client(request)
+                    self.service.answer, requests, base_url, dry_run, _client(request), caller
                 )
                 del requests  # pictures and all, which a reply that waits need not hold
         except ClientDisconnect:
             return Response(status_code=400)  # nobody is there to read it
         except RequestError as error:
-            reply = ServiceReply()
-            reply.refuse(error_object(error))
-            response = _json(reply.body, reply.status)
+            response = refusal(error)
             if not body.ended:  # what is still to come would be taken for the next request
                 response.headers["Connection"] = "close"
             return response
         finally:
             body.release()
         for record in waiting:
-            await self._wait(record, reply)
-        return _json(reply.body, reply.status)
+            await self._wait(record, reply, caller)
+        return as_json(reply.body, reply.status)
 
     def may_hold(self, size: int) -> bool:
         """Count `size` more bytes of bodies, where there is room for them; fewer with a negative one."""
@@ -106,66 +109,60 @@ class _Edge:
         return first.get("apiKey") if isinstance(first, dict) and first.get("taskType") == "authentication" else None
 
     async def about(self, request: Request) -> Response:
-        key = _bearer(request)
-        if not self.service.knows(key):
-            reply = ServiceReply()
-            reply.refuse(error_object(key_error(key)))
-            return _json(reply.body, reply.status)
-        return _json(self.service.about(), 200)
+        try:
+            return as_json(self.service.about(self.service.caller(bearer(request))), 200)
+        except RequestError as error:
+            return refusal(error)
 
     async def alive(self, request: Request) -> Response:
         """That the process answers; for everybody, as a supervisor has no token."""
-        return _json({"status": "ok"}, 200)
+        return as_json({"status": "ok"}, 200)
 
     async def ready(self, request: Request) -> Response:
         """Whether tasks can be taken in; for everybody, and says no more than that to those without the token."""
         obstacle = await run_in_threadpool(self.service.obstacle)
         if not obstacle:
-            return _json({"status": "ready"}, 200)
-        told = {"reason": obstacle} if self.service.knows(_bearer(request)) else {}
-        return _json({"status": "not ready", **told}, 503)
+            return as_json({"status": "ready"}, 200)
+        told = {"reason": obstacle} if self.service.knows(bearer(request)) else {}
+        return as_json({"status": "not ready", **told}, 503)
 
     async def metrics(self, request: Request) -> Response:
-        key = _bearer(request)
         try:
-            if not self.service.knows(key):
-                raise key_error(key)
+            self.service.administrator(bearer(request))
             return Response(await run_in_threadpool(self.service.metrics), 200, _NO_STORE, CONTENT_TYPE)
         except RequestError as error:
-            reply = ServiceReply()
-            reply.refuse(error_object(error))
-            return _json(reply.body, reply.status)
+            return refusal(error)
 
     async def socket(self, socket: WebSocket) -> None:
         await SocketEdge(self.service, self._open, self._wait).serve(socket)
 
     async def description(self, request: Request) -> Response:
         """For everybody, without a token: there is nothing in it that is not in the published source."""
-        return _json(describe(), 200)
+        return as_json(describe(), 200)
 
     async def file(self, request: Request) -> Response:
-        stored = self.service.files.find(request.path_params["secret"], request.path_params["name"])
+        secret, name = request.path_params["secret"], request.path_params["name"]
+        stored = await run_in_threadpool(self.service.files.find, secret, name)
         if stored is None:
             raise HTTPException(404, "There is no such file here (any more).")
         return FileResponse(stored.path, media_type=stored.media_type, headers=_NO_STORE)
 
-    def _open(self, body: bytes | bytearray, authenticated: bool) -> list[Any]:
-        """The body's tasks, where the header or the first of them shows the token."""
+    def _open(self, body: bytes | bytearray, caller: Caller | None) -> tuple[list[Any], Caller]:
+        """The body's tasks and whose they are: `caller`'s, or where there is none the first of them shows a token."""
         try:
             requests = parse_tasks(body, self.limits)
         except RequestError:
-            if authenticated:
+            if caller is not None:
                 raise
             raise key_error(None) from None
-        if not authenticated:
-            shown = self.shown_key(requests[0])
-            if not self.service.knows(shown):
-                raise key_error(shown)
-        return requests
+        return requests, caller or self.service.caller(self.shown_key(requests[0]))
 
-    async def _wait(self, record: TaskRecord, reply: ServiceReply) -> None:
-        """Put a `sync` task's results into the reply when they are there."""
+    async def _wait(self, record: TaskRecord, reply: ServiceReply, caller: Caller) -> None:
+        """Put a `sync` task's results into the reply when they are there, for as long as the caller's token counts."""
         while not record.done and not self.service.closing:
+            if self.service.people.still(caller) is None:
+                reply.refuse(error_object(key_error("")))
+                return
             await asyncio.sleep(_LOOK)
         data, errors = self.service.tasks.items(record)
         if not data and all(error["code"] == "storageLimitExceeded" for error in errors):
@@ -186,7 +183,7 @@ class _OneLength:
         names = {name for name, _ in scope["headers"]} if scope["type"] == "http" else set()
         if {b"content-length", b"transfer-encoding"} <= names:
             error = RequestError("invalidRequest", "A request has a Content-Length or a Transfer-Encoding, not both.")
-            response = _json({"errors": [error_object(error)]}, 400)
+            response = as_json({"errors": [error_object(error)]}, 400)
             response.headers["Connection"] = "close"
             await response(scope, receive, send)
         else:
@@ -211,7 +208,7 @@ class _HostCheck:
                     await WebSocketClose()(scope, receive, send)
                     return
                 error = RequestError("forbidden", "The Host header is not this service's address.")
-                await _json({"errors": [error_object(error)]}, 403)(scope, receive, send)
+                await as_json({"errors": [error_object(error)]}, 403)(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
@@ -225,15 +222,6 @@ def _client(request: Request) -> str:
     """What tells the clients apart that take turns: a program of ours says so itself."""
     host = request.client.host if request.client is not None else ""
     return request.headers.get(CLIENT_HEADER, "")[:64] or host
-
-
-def _bearer(request: Request) -> str | None:
-    """What the Authorization header shows; None without one."""
-    header = request.headers.get("authorization")
-    if header is None:
-        return None
-    scheme, _, key = header.partition(" ")
-    return key.strip() if scheme.lower() == "bearer" else ""
 
 
 class _Body:
@@ -321,13 +309,6 @@ class _Body:
         self.release()
 
 
-def _json(body: JsonObject, status: int) -> Response:
-    headers = {"Cache-Control": "no-store"}
-    if status == 429:
-        headers["Retry-After"] = "2"  # seconds
-    return Response(encode(body), status, headers, "application/json")
-
-
 async def _http_error(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
     code = {404: "notFound", 405: "methodNotAllowed"}.get(status, "invalidRequest")
@@ -335,7 +316,7 @@ async def _http_error(request: Request, error: Exception) -> Response:
     sentence = detail or message(
         "{method} is not possible at this address; send tasks by POST to /v1.", method=request.method
     )
-    response = _json({"errors": [error_object(RequestError(code, sentence))]}, status)
+    response = as_json({"errors": [error_object(RequestError(code, sentence))]}, status)
     if isinstance(error, HTTPException) and error.headers:
         response.headers.update(error.headers)
     return response
@@ -344,4 +325,4 @@ async def _http_error(request: Request, error: Exception) -> Response:
 async def _crash(request: Request, error: Exception) -> Response:
     # Starlette raises the error again after this, so that the server logs it.
     sentence = message("The service failed at this request; its log has the details.")
-    return _json({"errors": [error_object(RequestError("internalServerError", sentence))]}, 500)
+    return as_json({"errors": [error_object(RequestError("internalServerError", sentence))]}, 500)
