@@ -14,7 +14,7 @@ from . import handover, logs
 from .local_properties import LocalProperties, tell_library
 from .name import EXTENSION
 from .numbers import is_place, number_of, saved_number
-from .variables import DATA_FOLDER, LOCAL_FOLDER, LOCAL_PYTHON, WEIGHTS
+from .variables import BLENDER, DATA_FOLDER, LOCAL_FOLDER, LOCAL_PYTHON, WEIGHTS
 
 # The scene's choice of where to run -> the page that it is set up on.
 PAGE_OF = {"draft": "LOCAL", "local": "LOCAL", "remote": "REMOTE", "service": "SERVICE"}
@@ -193,12 +193,13 @@ def tell_library_all(stored: Preferences) -> None:
     _name_library(stored)
     handover.take(stored)
     DATA_FOLDER.use(bpy.path.abspath(stored.data_folder))
+    BLENDER.use(bpy.app.binary_path)
     tell_library(stored)
     logs.set_level(stored.log_level)
 
 
 def reset_library() -> None:
     """As if nothing had ever been set."""
-    for variable in (DATA_FOLDER, LOCAL_FOLDER, LOCAL_PYTHON, WEIGHTS):
+    for variable in (BLENDER, DATA_FOLDER, LOCAL_FOLDER, LOCAL_PYTHON, WEIGHTS):
         variable.reset()
     logs.reset()

@@ -57,6 +57,23 @@ class TRELLIS2_OT_rebake(bpy.types.Operator):
         soft_max=1_000_000,
         step=10_000,
     )
+    topology: EnumProperty(
+        name="Faces",
+        description="What the surface is made of",
+        items=[
+            ("TRIANGLES", "Triangles", "As few as the form allows, for games", "", 0),
+            ("QUADS", "Quads", "Even quads that follow the form, to model, sculpt and rig on", "", 1),
+        ],
+    )
+    quads: IntProperty(
+        name="Quads",
+        description="About how many quads the result has",
+        default=8_000,
+        min=24,
+        max=500_000,
+        soft_max=50_000,
+        step=1_000,
+    )
     solidity: EnumProperty(
         name="Parts",
         description="What becomes of parts that are not closed",
@@ -113,7 +130,8 @@ class TRELLIS2_OT_rebake(bpy.types.Operator):
         layout = self.layout
         layout.use_property_split = True
         layout.use_property_decorate = False
-        for name in ("resolution", "texture_size", "faces"):
+        layout.row().prop(self, "topology", expand=True)
+        for name in ("quads" if self.topology == "QUADS" else "faces", "resolution", "texture_size"):
             layout.prop(self, name)
         layout.row().prop(self, "solidity", expand=True)
         layout.prop(self, "remesh")
@@ -137,6 +155,7 @@ class TRELLIS2_OT_rebake(bpy.types.Operator):
             "resolution": int(self.resolution),
             "texture_size": int(self.texture_size),
             "faces": self.faces,
+            **({"quads": self.quads} if self.topology == "QUADS" else {}),
             "solidity": self.solidity,
             "remesh": self.remesh,
             "normal_map": _NORMAL_MAPS[self.normal_map],

@@ -102,6 +102,22 @@ def test_what_cannot_be_is_told_and_changes_nothing(
     assert set(bpy.data.objects.keys()) - {"Empty"} == before
 
 
+def test_quads_come_into_the_scene_as_quads(pile: list[object]) -> None:
+    scene = part("trellis_addon.scene")
+    obj = scene.rebake(pile[:1], resolution=48, texture_size=64, quads=300)
+    mesh = obj.data
+    sides = [len(face.vertices) for face in mesh.polygons]
+    assert set(sides) <= {3, 4} and sides.count(4) >= 0.98 * len(sides) and abs(len(sides) - 300) <= 15
+    assert scene.measure(obj).surface.is_closed and len(mesh.vertices) < 1.1 * len(sides), "whole along its seams"
+    assert len(mesh.uv_layers) == 1 and mesh.materials[0] and obj.dimensions[:] == pytest.approx((1, 1, 1), abs=0.02)
+    normals = [tuple(round(value, 3) for value in corner.vector) for corner in mesh.corner_normals]
+    assert len(set(normals)) > 6, "the file's own normals"
+    assert all(
+        face.normal.dot(face.center - sum((v.co for v in mesh.vertices), face.center * 0) / len(mesh.vertices)) > 0
+        for face in mesh.polygons
+    ), "outwards"
+
+
 def test_game_ready_is_within_its_budget(pile: list[object]) -> None:
     scene = part("trellis_addon.scene")
     box = pile[0]

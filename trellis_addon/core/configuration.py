@@ -24,6 +24,7 @@ MEMORY_VARIABLE = "TRELLIS2_MEMORY"  # GiB that may be taken of the device
 MASK_MODEL_VARIABLE = "TRELLIS2_MASK_MODEL"  # an ONNX file
 FAST_VARIABLE = "TRELLIS2_FAST"  # 1: sampling with fewer operations, and another result
 IDLE_VARIABLE = "TRELLIS2_IDLE"  # minutes after which engines that have nothing to do release the device; 0: never
+BLENDER_VARIABLE = "TRELLIS2_BLENDER"  # the program that makes quads, in place of this Python's or PATH's
 TOKEN_VARIABLE = "TRELLIS2_SERVICE_TOKEN"  # of a service of one's own
 KEY_VARIABLE = "RUNWARE_API_KEY"
 REMOTE_URL_VARIABLE = "RUNWARE_BASE_URL"  # for tests, and for a proxy of one's own
@@ -46,6 +47,7 @@ class Configuration:
     mask_model: str
     fast: str
     idle: str
+    blender: str
     service_token: str
     api_key: str
     remote_url: str
@@ -63,6 +65,7 @@ VARIABLES: Mapping[str, str] = {
     "mask_model": MASK_MODEL_VARIABLE,
     "fast": FAST_VARIABLE,
     "idle": IDLE_VARIABLE,
+    "blender": BLENDER_VARIABLE,
     "service_token": TOKEN_VARIABLE,
     "api_key": KEY_VARIABLE,
     "remote_url": REMOTE_URL_VARIABLE,

@@ -72,6 +72,10 @@ class Trellis2Engine:
             settings = kept.settings.replace(**settings)
             if image is not None:
                 settings = settings.replace(texture=None)  # to a shape alone it is added
+        if settings.value("quads") is not None:
+            from ..geometry.quads.quads import demand_remesher
+
+            demand_remesher()  # before minutes of sampling
 
         def make(attempt: Attempt) -> Made:
             return self._make(image, attempt, settings, seed, latents, kept, progress.siblings, views or {})
@@ -144,6 +148,7 @@ class Trellis2Engine:
             texture_size=settings.value("texture_size"),
             remesh=settings.value("remesh"),
             texture_format=settings.value("texture_format"),
+            quads=settings.value("quads"),
             provenance=provenance,
             name="TRELLIS.2",
             progress=progress.part(_SAMPLING, 1.0),

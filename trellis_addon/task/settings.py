@@ -351,10 +351,19 @@ OWN_FIELDS: tuple[Field, ...] = (
         default="webp",
         choices=("webp", "png"),
     ),
+    Field(
+        "settings.quads",
+        int,
+        "Quads",
+        "About how many quads the surface is made of in place of triangles; a GLB holds pairs of triangles, which come "
+        "into Blender as quads",
+        minimum=24,
+        maximum=500_000,
+    ),
 )
 
 # What is done after the last sampling: from kept latents it can be done anew.
-FINISHING = ("decimation_target", "remesh", "texture_size", "texture_format")
+FINISHING = ("decimation_target", "remesh", "texture_size", "texture_format", "quads")
 
 BY_PATH: dict[str, Field] = {field.path: field for field in (*FIELDS, *OWN_FIELDS)}
 # What identifies one task rather than describes a wish: `Task` has these as attributes of its own.

@@ -19,6 +19,8 @@ _SHORT_VERTICES = 65535
 _ARRAY_BUFFER, _ELEMENT_ARRAY_BUFFER = 34962, 34963
 _LINEAR, _LINEAR_MIPMAP_LINEAR, _CLAMP_TO_EDGE = 9729, 9987, 33071
 _WEBP = "EXT_texture_webp"
+NGONS = "FB_ngon_encoding"
+"""Triangles with the same first corner that follow each other are one polygon."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,10 @@ class Material:
 @dataclass(frozen=True)
 class Mesh:
     """A triangle mesh: `positions` (V, 3), `faces` (F, 3); `normals` (V, 3) of length 1, `uvs` (V, 2) with
-    v running down the image, and `tangents` (V, 4) as `tangents.tangents` makes them, where there are any."""
+    v running down the image, and `tangents` (V, 4) as `tangents.tangents` makes them, where there are any.
+
+    `has_ngons`: triangles with the same first corner that follow each other are one polygon, and the file says so.
+    """
 
     positions: NDArray[np.float32]
     faces: NDArray[np.uint32]
@@ -62,6 +67,7 @@ class Mesh:
     name: str = "Mesh"
     extras: Mapping[str, Any] = field(default_factory=dict)
     tangents: NDArray[np.float32] | None = None
+    has_ngons: bool = False
 
 
 def write_glb(
@@ -95,6 +101,7 @@ def write_glb(
             "indices": binary.accessor(faces.reshape(-1), "SCALAR", indices=True),
             "material": number,
             "mode": 4,
+            **({"extensions": {NGONS: {}}} if mesh.has_ngons else {}),
         }
         for number, (faces, _) in enumerate(parts)
     ]
@@ -110,6 +117,8 @@ def write_glb(
     if mesh.extras:
         document["meshes"][0]["extras"] = dict(mesh.extras)
     known: dict[tuple[str, bytes], int] = {}
+    if mesh.has_ngons:
+        _extend(document, NGONS)
     document["materials"] = [_material(each, document, binary, known) for _, each in parts]
     document["accessors"] = binary.accessors
     document["bufferViews"] = binary.views

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -203,6 +203,7 @@ def finish_levels(
                 progress=part,
                 device=device,
             )
+            mesh = replace(mesh, is_paired=quads is not None)
         with stage("encode", level):
             images = encode_textures(mesh.textures, texture_format, mesh.is_opaque)
         with stage("quality", level):

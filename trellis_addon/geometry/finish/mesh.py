@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from ...formats.glb.write import Material, Mesh, write_glb
 from ..bake.maps import EncodedTextures, Textures, encode_textures
 from ..bake.reading import Part
-from ..mesh.topology import TriMesh
+from ..mesh.topology import TriMesh, repeated_corners
+from ..quads.pairs import fans_of, polygons_of
 
 F32 = NDArray[np.float32]
 I32 = NDArray[np.int32]
@@ -27,6 +28,7 @@ class FinishedMesh:
     down, `faces` (F, 3), and its textures.
 
     Each face is drawn as one of the `parts`, whose number `part_of` (F,) says; None where there is only one.
+    `is_paired`: faces 2k and 2k + 1 are one quad (`quads.pairs`), and its file says so.
     """
 
     vertices: F32
@@ -37,6 +39,7 @@ class FinishedMesh:
     textures: Textures
     parts: tuple[Part, ...] = (Part(),)
     part_of: I32 | None = None
+    is_paired: bool = False
 
     @property
     def is_opaque(self) -> bool:
@@ -65,10 +68,9 @@ def write(
 
 def write_images(mesh: FinishedMesh, images: EncodedTextures, extras: Mapping[str, Any] | None, name: str) -> bytes:
     """The GLB with images that are encoded already."""
-    faces = mesh.faces.astype(np.uint32)
     shape = Mesh(
         y_up(mesh.vertices),
-        faces,
+        mesh.faces.astype(np.uint32),
         y_up(mesh.normals),
         mesh.uvs,
         name=name,
@@ -84,7 +86,8 @@ def write_images(mesh: FinishedMesh, images: EncodedTextures, extras: Mapping[st
         emission_strength=mesh.textures.emission_strength,
     )
     # What is solid comes first, under the asset's own name.
-    numbers = [0] if mesh.part_of is None else [int(number) for number in np.unique(mesh.part_of)]
+    drawn_as = mesh.part_of if mesh.part_of is None or not mesh.is_paired else mesh.part_of[0::2]
+    numbers = [0] if drawn_as is None else [int(number) for number in np.unique(drawn_as)]
     numbers.sort(key=lambda number: (_ORDER.index(mesh.parts[number].alpha_mode), number))
     drawn: list[tuple[NDArray[np.uint32], Material]] = []
     for number in numbers:
@@ -101,9 +104,18 @@ def write_images(mesh: FinishedMesh, images: EncodedTextures, extras: Mapping[st
             transmission=part.transmission,
             unlit=part.unlit,
         )
-        drawn.append((faces if mesh.part_of is None else faces[mesh.part_of == number], chosen))
+        drawn.append((_of_part(mesh, number), chosen))
     (first, main), *further = drawn
-    return write_glb(replace(shape, faces=first), main, extras, further=further)
+    return write_glb(replace(shape, faces=first, has_ngons=mesh.is_paired), main, extras, further=further)
+
+
+def _of_part(mesh: FinishedMesh, number: int) -> NDArray[np.uint32]:
+    """The faces that are drawn as a part; of quads the two halves follow each other."""
+    if not mesh.is_paired:
+        return (mesh.faces if mesh.part_of is None else mesh.faces[mesh.part_of == number]).astype(np.uint32)
+    first = slice(None) if mesh.part_of is None else mesh.part_of[0::2] == number
+    faces = mesh.faces.reshape(-1, 6)[first].reshape(-1, 3)
+    return fans_of(polygons_of(faces))
 
 
 def _counted(title: str, count: int) -> str:
@@ -119,7 +131,7 @@ def y_up(vectors: F32) -> F32:
 
 def is_open(mesh: TriMesh) -> bool:
     """Whether the surface has borders: its inside can be seen through them."""
-    edges = mesh.faces.astype(np.int64)
+    edges = mesh.faces[~repeated_corners(mesh.faces)].astype(np.int64)  # half of a quad may be none
     ends = np.stack([edges, np.roll(edges, -1, 1)], 2).reshape(-1, 2)
     key = np.sort(ends.min(1) * len(mesh.vertices) + ends.max(1))
     alone = np.ones(len(key), bool)

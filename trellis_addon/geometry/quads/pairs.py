@@ -31,3 +31,24 @@ def polygons_of(faces: I32) -> tuple[I32, I32]:
     quads = np.concatenate([first[is_quad], second[is_quad][:, 2:]], axis=1)
     rest = np.concatenate([first[~is_quad], second[~is_quad & ~is_triangle]])
     return quads.astype(np.int32), rest.astype(np.int32)
+
+
+def fans_of(polygons: tuple[I32, I32]) -> NDArray[np.uint32]:
+    """(T, 3) triangles of quads and triangles, in the order that glTF's FB_ngon_encoding asks for.
+
+    A polygon is a run of triangles with the same first corner, which is another one than that of the run before it.
+    """
+    quads, triangles = polygons
+    out: list[tuple[int, int, int]] = []
+    first = -1
+    for a, b, c, d in quads.tolist():
+        if a == first:
+            a, b, c, d = c, d, a, b
+        out += [(a, b, c), (a, c, d)]
+        first = a
+    for a, b, c in triangles.tolist():
+        if a == first:
+            a, b, c = b, c, a
+        out.append((a, b, c))
+        first = a
+    return np.array(out, np.uint32).reshape(-1, 3)

@@ -22,6 +22,8 @@ _ANY_ANGLE = 0.1
 # With more slivers than this share they go, at an error of so many bounds or of such a share of their length.
 _FEW_SLIVERS = 0.001
 _SLIVER_BOUND, _SLIVER_SHARE = 4.0, 0.03
+# Edges under this share of the median are none that anybody wants: programs take their faces for ones without area.
+_SHORT = 1e-3
 
 
 def simplify(
@@ -92,7 +94,22 @@ def _reduced(mesh: TriMesh, target: int, bound: float, shells: I32, report: Prog
         held |= fresh
         if held[dense.faces].any(1).sum() > _MOST_HELD * target:
             break
-    return best
+    return _without_short_edges(*best)
+
+
+def _without_short_edges(mesh: TriMesh, shells: I32) -> tuple[TriMesh, I32]:
+    """The mesh without edges that have hardly any length, as far as it stays a manifold; and its vertices' shells."""
+    ends = np.stack([mesh.faces, np.roll(mesh.faces, -1, 1)], 2).reshape(-1, 2)
+    lengths = np.linalg.norm(mesh.vertices[ends[:, 0]] - mesh.vertices[ends[:, 1]], axis=1)
+    least = _SHORT * float(np.median(lengths)) if len(lengths) else 0.0
+    if not (lengths < least).any():
+        return mesh, shells
+    held = np.ones(len(mesh.vertices), np.bool_)
+    held[ends[lengths < least]] = False
+    made, number = collapsed(mesh, len(mesh.faces), least, held=held, least_angle=_ANY_ANGLE)
+    own = np.zeros(len(made.vertices), np.int32)
+    own[number[number >= 0]] = shells[number >= 0]
+    return made, own
 
 
 def _without_slivers(mesh: TriMesh, number: I32, bound: float) -> tuple[TriMesh, I32]:

@@ -2,6 +2,7 @@
 
 importer     the steps below in their order
 staging      a place to import into: whole or not at all
+polygons     quads, of the triangles that a file holds them as
 materials    materials as a TRELLIS.2 asset needs them
 placement    one tidy object, standing where it is wanted
 provenance   where it came from, kept on the object

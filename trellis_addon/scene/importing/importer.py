@@ -22,6 +22,7 @@ from ..rules.guards import require_own
 from ..rules.units import metres_per_unit
 from .materials import wire_materials
 from .placement import clean_mesh_object, place
+from .polygons import restore_polygons
 from .provenance import write_provenance
 from .staging import staging_scene
 
@@ -66,6 +67,7 @@ def import_asset(
         with staging_scene() as staging:
             with _shown_alone(asset.path, data) as (path, shown):
                 _run_importer(path, asset.path.name, info)
+            restore_polygons(staging, shown)
             obj = clean_mesh_object(staging, label)
             wire_materials(obj, shown)
             place(obj, height, where, metres_per_unit(target))

@@ -77,9 +77,10 @@ def rebake(objects: Sequence[bpy.types.Object], *, hide_sources: bool = False, *
     """One clean asset of a pile of objects as they look, in their place and size; waits for it.
 
     `options`: `resolution` (512) in voxels along the longest side; `texture_size` (2048) in texels a side; `faces`
-    (50 000), the most triangles; `solidity`: "automatic", "solid" closes every part, "sheets" keeps open ones so;
-    `normal_map`: None (where it helps), True or False; `remesh` (True), False cleans the surface and keeps its
-    triangles; `texture_format`: "webp" or "png". The objects stay as they are; `hide_sources` hides them.
+    (50 000), the most triangles; `quads`, about how many of them in place of triangles; `solidity`: "automatic",
+    "solid" closes every part, "sheets" keeps open ones so; `normal_map`: None (where it helps), True or False;
+    `remesh` (True), False cleans the surface and keeps its triangles; `texture_format`: "webp" or "png". The objects
+    stay as they are; `hide_sources` hides them.
     Main thread only. Raises `InputError`, `EngineError`; then nothing has changed.
     """
     _arguments(**options)  # what cannot be is told before anything is done
@@ -101,6 +102,7 @@ def _arguments(
     normal_map: bool | None = None,
     remesh: bool = True,
     texture_format: str = "webp",
+    quads: int | None = None,
 ) -> list[str]:
     """The options as the command takes them."""
     if solidity not in SOLIDITIES:
@@ -113,6 +115,8 @@ def _arguments(
         found.append(f"--{solidity}")
     if normal_map is not None:
         found.append("--normal-map" if normal_map else "--no-normal-map")
+    if quads is not None:
+        found += ["--quads", str(quads)]
     if not remesh:
         found.append("--keep-topology")
     return found
