@@ -4,6 +4,7 @@ engine          the interface: one method from a picture to a `Made`
 registry        which engines there are here, and which answers for which model
 draft           the engine without weights: a textured relief of the picture
 trellis2        the pipeline makes voxels of a picture, finishing makes a GLB of them
+projection      the pictures put onto the texture that an engine has made
 devices         the devices that TRELLIS.2 can run on
 memory_policy   what is tried when a device runs out of memory
 export          kept latents as voxels or as the dense mesh, as a program of its own

@@ -8,6 +8,7 @@ remesh     one clean outer shell in place of what the voxels say
 simplify   fewer faces for the same shape
 quads      a surface of quads, whose edges follow its form
 unwrap     charts in the unit square
+projection  what a camera sees of a mesh
 bake       textures from the dense surface
 finish     all of it, from voxels to a GLB, and its quality in numbers
 voxelise   the way back, from any textured mesh to voxels

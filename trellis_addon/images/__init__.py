@@ -18,6 +18,7 @@ cutout         a plain background removed, or a mask put in its place
 marks          a subject that was marked by a box or strokes, cut out of any background
 segmentation   ... told from its background by their colours
 matting        ... its soft outline
+srgb           the values of pictures and the light that they stand for
 pixels         what is done to pixels as arrays
 subject        where the subject is, by its alpha
 

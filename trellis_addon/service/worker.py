@@ -20,6 +20,7 @@ from ..core.errors import Cancelled, EngineError, FieldError, ImageError, Latent
 from ..core.messages import all_to_wire, message
 from ..core.progress import Progress
 from ..engines.devices import local_devices
+from ..engines.projection.onto import generate_with_pictures
 from ..task.settings import TRELLIS2_MODEL
 from ..task.task import result_seed
 from ..task.views import FRONT
@@ -260,7 +261,7 @@ class Workers:
         began = time.monotonic()
         picture = image.rgba if image is not None else None
         seen = {"views": {name: view.rgba for name, view in views.items()}} if views else {}
-        made = engine.generate(picture, settings, seed, progress, latents=self._latents(record), **seen)
+        made = generate_with_pictures(engine, picture, settings, seed, progress, latents=self._latents(record), **seen)
         if not made.glb.startswith(b"glTF"):
             raise EngineError("The engine did not return a GLB file.")
         ttl = float(min(settings.get("ttl") or DEFAULT_TTL, LONGEST_TTL))

@@ -36,7 +36,16 @@ def _snake(name: str) -> str:
 
 # Of the settings, what the draft engine goes by; the others are of the model alone.
 DRAFT_FIELDS = frozenset(
-    ("number_results", "seed", "resolution", "texture_size", "decimation_target", "texture", "texture_format")
+    (
+        "number_results",
+        "seed",
+        "resolution",
+        "texture_size",
+        "decimation_target",
+        "texture",
+        "project_picture",
+        "texture_format",
+    )
 )
 
 
@@ -344,6 +353,16 @@ OWN_FIELDS: tuple[Field, ...] = (
         default=True,
     ),
     Field(
+        "settings.projectPicture",
+        float,
+        "Project Picture",
+        "How strongly the picture itself is put onto the texture where the surface faces it, its light divided out: "
+        "letters and faces become as sharp as the picture",
+        default=0.0,
+        minimum=0.0,
+        maximum=1.0,
+    ),
+    Field(
         "settings.textureFormat",
         str,
         "Texture Format",
@@ -371,7 +390,7 @@ IDENTITY = ("taskType", "taskUUID", "inputs.image", "inputs.latents", "inputs.vi
 SETTABLE: tuple[Field, ...] = tuple(field for field in FIELDS if field.path not in IDENTITY)
 OWN_SETTINGS: tuple[Field, ...] = tuple(field for field in OWN_FIELDS if field.path not in IDENTITY)
 # Of these, what the panel shows: the others are chosen when an asset is finished again.
-OWN_IN_PANEL: tuple[Field, ...] = (BY_PATH["settings.texture"],)
+OWN_IN_PANEL: tuple[Field, ...] = (BY_PATH["settings.texture"], BY_PATH["settings.projectPicture"])
 BY_NAME: dict[str, Field] = {field.name: field for field in (*SETTABLE, *OWN_SETTINGS)}
 
 

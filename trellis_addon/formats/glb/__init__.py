@@ -6,6 +6,7 @@ textured_mesh   parts and materials of a mesh in one list
 pose            where shape keys and skeletons put a mesh at rest
 read_materials  materials and their pictures
 read            a GLB to a textured mesh
+images         the pictures inside a GLB, and others in their place
 join           several files as one
 write           one mesh, one material and its textures to a GLB
 tangents        normals and tangents, as renderers of glTF expect them

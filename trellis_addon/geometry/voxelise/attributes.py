@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ...core.progress import Progress
 from ...formats.glb.textured_mesh import SurfaceMaterial, Texture, TexturedMesh
+from ...images.srgb import linear_to_srgb, srgb_to_linear
 from ..voxels.index import VoxelIndex
 from .closest import ClosestOnTriangles
 from .fit import fitted
@@ -179,13 +180,3 @@ def _unweighted(base: Float, alpha_mode: str) -> tuple[Float, Float]:
     if alpha_mode == "OPAQUE" or base.shape[1] != 4:
         return base[:, :3].copy(), alpha
     return base[:, :3] / np.maximum(alpha, 1e-6)[:, None], alpha
-
-
-def srgb_to_linear(value: NDArray[Any]) -> NDArray[Any]:
-    """IEC 61966-2-1, in 0..1."""
-    return np.where(value <= 0.04045, value / 12.92, ((np.maximum(value, 0) + 0.055) / 1.055) ** 2.4)
-
-
-def linear_to_srgb(value: NDArray[Any]) -> NDArray[Any]:
-    value = np.clip(value, 0, 1)
-    return np.where(value <= 0.0031308, value * 12.92, 1.055 * value ** (1 / 2.4) - 0.055)

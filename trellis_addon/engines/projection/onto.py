@@ -1,0 +1,68 @@
+"""The pictures of a task put onto what an engine makes of them, where the task asks for that."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from ...core.messages import message
+from ...core.progress import Progress
+from ...formats.glb.check import split_glb
+from ...formats.glb.images import with_extras
+from ...task.settings import DRAFT_MODEL, Settings
+from ...task.views import FRONT, yaw_of
+from ..engine import Engine, Made
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+_MAKING = 0.85  # of the whole, usually
+
+
+def generate_with_pictures(
+    engine: Engine,
+    image: Image | None,
+    settings: Settings,
+    seed: int,
+    progress: Progress,
+    *,
+    latents: bytes | None = None,
+    views: Mapping[str, Image] | None = None,
+) -> Made:
+    """What the engine makes, as `Engine.generate`, and where `project_picture` says so the pictures on it.
+
+    Where their cameras were found is in the file's `asset.extras.projection`; what could not be done is in the notes.
+    """
+    further: dict[str, Any] = {"views": views} if views else {}
+    strength = float(settings.value("project_picture"))
+    if strength <= 0.0 or not settings.value("texture"):
+        return engine.generate(image, settings, seed, progress, latents=latents, **further)
+    made = engine.generate(image, settings, seed, _first(progress), latents=latents, **further)
+    if image is None:
+        return _noted(made, message("The picture was not projected again: it did not come along."))
+    if engine.model == DRAFT_MODEL and not any(yaw_of(name) % 180.0 for name in views or {}):
+        told = message("The picture was not projected: the front of a draft of one picture is that picture already.")
+        return _noted(made, told)
+    from .project import project
+
+    done = project(made.glb, {FRONT: image, **(views or {})}, strength, progress.part(_MAKING, 1.0))
+    glb = with_extras(done.glb, {"projection": list(done.cameras)})
+    return _noted(replace(made, glb=glb), *done.notes)
+
+
+def _first(progress: Progress) -> Progress:
+    """The part of the work before, with all that the whole has."""
+    part = progress.part(0.0, _MAKING)
+    part.siblings = progress.siblings
+    return part
+
+
+def _noted(made: Made, *notes: str) -> Made:
+    """What was made, with these sentences for the user besides, in the facts and in the file."""
+    if not notes:
+        return made
+    before = split_glb(made.glb)[0]["asset"].get("extras", {}).get("notes", ())
+    glb = with_extras(made.glb, {"notes": [*before, *(str(note) for note in notes)]})
+    told = [*(made.facts.get("notes") or ()), *notes]
+    return replace(made, glb=glb, facts={**made.facts, "notes": told})
