@@ -83,6 +83,12 @@ def test_generate_a_glb_without_bpy(disc_file: Path, tmp_path: Path) -> None:
     assert provenance["seed"] == SEED_MAX and provenance["settings"]["settings"]["resolution"] == 512
 
 
+def test_what_was_done_otherwise_is_said_beside_the_line(disc_file: Path, tmp_path: Path) -> None:
+    done = trellis2("generate", str(disc_file), "--output", str(tmp_path / "disc.glb"), "--project-picture", "1", *LOW)
+    assert done.returncode == 0 and done.stdout.count("\n") == 1
+    assert "was not projected" in done.stderr
+
+
 def test_a_blend_needs_bpy(disc_file: Path, tmp_path: Path) -> None:
     blocked = "import sys; sys.modules['bpy'] = None; from trellis_addon.cli import main; sys.exit(main(sys.argv[1:]))"
     done = run_python("-c", blocked, "generate", str(disc_file), "--output", str(tmp_path / "x.blend"))

@@ -3,6 +3,7 @@
 commands   the parser, and what makes assets: generate, batch, serve
 jobs       what is there already, and money: jobs, resume, fetch, price, account, limit
 stages     going on from what was kept of an asset: rework, export
+telling    what they say of an asset
 rebake     any GLB to one clean asset
 tokens     who may ask a service: add, list, revoke
 agents     serving assistants: mcp

@@ -228,6 +228,7 @@ def _backend(options: argparse.Namespace, key: str, allow_network: bool) -> Back
 def _generate(options: argparse.Namespace, key: str, allow_network: bool) -> int:
     from ..api import generate
     from ..images import WHOLE, readable
+    from .telling import tell
 
     settings, backend = _settings(options), _backend(options, key, allow_network)
     wants_blend = _check_output(options.output, (".blend", ".glb")) == ".blend"
@@ -262,8 +263,7 @@ def _generate(options: argparse.Namespace, key: str, allow_network: bool) -> int
             raise OutputError(
                 '{reason} The asset itself is made: it is "{path}".', reason=error, path=asset.path
             ) from error
-    seeds = ", ".join(str(variation.seed) for variation in asset.variations or (asset,))
-    print(f"{readable(str(options.output))}: {asset.name}, engine: {asset.engine}, seed {seeds}")
+    tell(asset, options.output)
     return OK
 
 

@@ -79,10 +79,11 @@ def _resume(options: argparse.Namespace, key: str, allow_network: bool) -> int:
 
 def _fetch(options: argparse.Namespace, key: str, allow_network: bool) -> int:
     from ..api import copy_out, fetch
+    from .telling import tell
 
     # Its file may expire where it is: it is brought home whatever can be said of the place that it is copied to.
     asset = copy_out(fetch(options.uuid, backend=options.backend, key=key), options.output)
-    print(f"{asset.path}: {asset.name}, engine: {asset.engine}, seed {asset.seed}")
+    tell(asset)
     return 0
 
 

@@ -43,6 +43,7 @@ def _help(field: Field) -> str:
 def _rework(options: argparse.Namespace, key: str, allow_network: bool) -> int:
     from ..core.progress import Progress
     from ..stages import rework
+    from .telling import tell
 
     given = {name: getattr(options, "set_" + name) for name in (*FINISHING, *_TEXTURE)}
     made = rework(
@@ -55,7 +56,7 @@ def _rework(options: argparse.Namespace, key: str, allow_network: bool) -> int:
         progress=Progress(),
         settings={name: BY_NAME[name].parse(text) for name, text in given.items() if text is not None},
     )
-    print(f"{made.path}: {made.name}, engine: {made.engine}, seed {made.seed}")
+    tell(made)
     return 0
 
 
