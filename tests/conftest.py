@@ -91,19 +91,14 @@ def pytest_pycollect_makemodule(module_path: Path, parent: Any) -> pytest.Module
     return ZipModule.from_parent(parent, path=module_path) if ZIP else None
 
 
-# A run may write down what has passed, for one in the same Blender that then has only the rest to do.
+# A run may write down what has passed, at once, for one in the same Blender that then has only the rest to do.
 PASSED_TO, PASSED_FROM = (os.environ.get(f"TRELLIS2_PASSED_{way}") for way in ("TO", "FROM"))
-_passed: list[str] = []
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    if report.when == "call" and report.passed:
-        _passed.append(report.nodeid)
-
-
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    if PASSED_TO:
-        Path(PASSED_TO).write_text("\n".join(_passed), encoding="utf-8")
+    if PASSED_TO and report.when == "call" and report.passed:
+        with Path(PASSED_TO).open("a", encoding="utf-8") as file:
+            file.write(f"{report.nodeid}\n")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
