@@ -15,6 +15,7 @@ bpy = pytest.importorskip("bpy")
 
 from trellis_addon import batch  # noqa: E402
 from trellis_addon import scene as blender  # noqa: E402
+from trellis_addon.batch.run import _Maker  # noqa: E402
 from trellis_addon.cli import main  # noqa: E402
 from trellis_addon.client.backends import Backend  # noqa: E402
 from trellis_addon.core.errors import TrellisError  # noqa: E402
@@ -172,7 +173,7 @@ def test_what_another_program_has_saved_meanwhile_stays(
 ) -> None:
     output = tmp_path / "out.blend"
     save(output)
-    real = batch._make
+    real = _Maker._work_on
 
     def meanwhile(*arguments: Any) -> None:
         real(*arguments)
@@ -180,7 +181,7 @@ def test_what_another_program_has_saved_meanwhile_stays(
         done = run_python("-c", f"{code} bpy.ops.wm.save_mainfile()", str(output))
         assert done.returncode == 0, done.stderr
 
-    monkeypatch.setattr(batch, "_make", meanwhile)
+    monkeypatch.setattr(_Maker, "_work_on", meanwhile)
     with pytest.raises(TrellisError, match="saved by another program meanwhile"):
         batch.run_batch(pictures, output, Backend("draft"), Settings(QUICK))
     monkeypatch.undo()

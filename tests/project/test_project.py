@@ -44,7 +44,7 @@ def test_the_picture_of_the_floors_shows_every_floor() -> None:
 
 def test_the_documents_name_files_that_are_there() -> None:
     missing = []
-    for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")):
+    for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")):
         text = page.read_text(encoding="utf-8")
         named = re.findall(r"`((?:tools|tests|benchmarks|devtools|docs|examples)/[\w/.-]+\.(?:py|txt|md))`", text)
         missing += [f"{page.name}: {name}" for name in named if not (ROOT / name).exists()]

@@ -1,6 +1,7 @@
 """The command line: `python -m trellis_addon ...`, and in Blender `blender --command trellis2 ...`.
 
 commands   the parser, and what makes assets: generate, batch, serve
+farm       batches: by one process, in parts, by many on one shared folder, and what they say at the end
 jobs       what is there already, and money: jobs, resume, fetch, price, account, limit
 stages     going on from what was kept of an asset: rework, export
 telling    what they say of an asset

@@ -1,7 +1,7 @@
 """The command line: `python -m trellis_addon ...`, and in Blender `blender --command trellis2 ...`.
 
 generate IMAGE --output FILE.blend|FILE.glb     one picture to one asset
-batch FOLDER --output FILE.blend                every picture of a folder to one file
+batch FOLDER --output FILE.blend                every picture of a folder to one file; --shared, --collect: on a farm
 serve --port N --token TOKEN                    our service, for other programs and machines
 tokens add NAME, list, revoke NAME              who may ask it, each with a token of their own
 local install, weights, doctor, remove          TRELLIS.2 on this machine
@@ -36,6 +36,8 @@ from ..task.settings import BY_PATH, OWN_SETTINGS, SAMPLERS, SETTABLE, Field, Se
 from ..task.views import view_name
 from .agents import add_commands as add_agent_commands
 from .check import add_commands as add_check_commands
+from .farm import add_options as add_farm_options
+from .farm import batch_of, print_table, write_report
 from .jobs import add_commands as add_job_commands
 from .local import add_local_commands
 from .rebake import add_commands as add_rebake_command
@@ -107,7 +109,8 @@ def _parser(program: str) -> argparse.ArgumentParser:
 
     batch = commands.add_parser("batch", parents=[common], help="every picture of a folder to one .blend")
     batch.add_argument("folder", type=Path)
-    batch.add_argument("--output", type=Path, required=True, metavar="FILE.blend")
+    batch.add_argument("--output", type=Path, metavar="FILE.blend", help="where all assets come")
+    add_farm_options(batch)
     batch.add_argument(
         "--strict", action="store_true", help="exit with 1 when any picture failed, not only when all did"
     )
@@ -308,12 +311,13 @@ def _build_scene(asset: Any, options: argparse.Namespace) -> None:
 
 
 def _batch(options: argparse.Namespace, key: str, allow_network: bool) -> int:
-    from ..batch import run_batch
     from ..scene import require_blender
 
     settings, backend = _settings(options), _backend(options, key, allow_network)
-    _check_output(options.output, (".blend",))
-    require_blender()
+    batch = batch_of(options)
+    if batch.output is not None:
+        _check_output(batch.output, (".blend",))
+        require_blender()
     contract = None
     if options.contract is not None:
         from ..contract.contract import find_contract
@@ -321,31 +325,20 @@ def _batch(options: argparse.Namespace, key: str, allow_network: bool) -> int:
         contract = find_contract(options.contract)  # before anything is made, or paid
     elif options.mend:
         raise FieldError("mend", "", message="--mend mends by a contract; give one with --contract.")
-    if backend.is_remote:
+    if backend.is_remote and not batch.only_collects:
         _print_price(options.folder, settings)
     bar = _Bar()
     try:
         with _stop_signals() as is_stopped, _without_chatter(options.verbose):
-            rows = run_batch(
-                options.folder,
-                options.output,
-                backend,
-                settings,
-                model=options.model,
-                height=options.height,
-                whole=options.whole,
-                contract=contract,
-                mend=options.mend,
-                report=bar.report,
-                is_stopped=is_stopped,
-            )
+            rows = batch.run(options, backend, settings, contract, bar.report, is_stopped)
     finally:
         bar.end()
+    write_report(batch, options, rows)
     if is_stopped():
         raise KeyboardInterrupt
-    _print_table(rows, options.output)
+    print_table(rows, batch, options)
     failed = sum(not row.is_good for row in rows)
-    return FAILED if failed == len(rows) or (failed and options.strict) else OK
+    return FAILED if (rows and failed == len(rows)) or (failed and options.strict) else OK
 
 
 def _serve(options: argparse.Namespace, key: str, allow_network: bool) -> int:
@@ -433,28 +426,6 @@ def _print_price(folder: Path, settings: Settings) -> None:
     pictures = find_pictures(folder) if folder.is_dir() else []
     count = len(pictures) * settings.value("number_results")
     print(f"Up to {count} paid results; by the published examples, {expected_price(count)} in all.", flush=True)
-
-
-def _print_table(rows: list[Row], output: Path) -> None:
-    from ..images import readable
-
-    names = [readable(row.image.name) for row in rows]
-    width = max(map(len, names))
-    print(f"\n{'picture':<{width}}  {'state':<8} {'seconds':>7} {'triangles':>9}  {'engine':<22} seed")
-    for row, name in zip(rows, names, strict=True):
-        seeds = ", ".join(str(asset.seed) for asset in row.assets)
-        engine = row.assets[0].engine if row.assets else ""
-        numbers = f"{row.seconds:>7.1f} {row.triangles or '':>9}"
-        print(f"{name:<{width}}  {row.state:<8} {numbers}  {engine:<22} {seeds}".rstrip())
-        if row.message:
-            print(f"    {row.message}")
-        for finding in row.broken or ():
-            print(f"    {finding.rule}: {finding.sentence}")
-    good = sum(row.is_good for row in rows)
-    print(f"{good} of {len(rows)} pictures are assets in {readable(str(output))}.")
-    held = [row for row in rows if row.broken is not None]
-    if held:
-        print(f"{sum(not row.broken for row in held)} of {len(held)} keep the contract.")
 
 
 class _Bar:

@@ -20,14 +20,14 @@ def new_file() -> None:
 
 
 @contextmanager
-def alone_with(path: Path) -> Iterator[None]:
+def alone_with(path: Path, patience: float = 0.0) -> Iterator[None]:
     """From opening a .blend file to saving it: two that do so at once would each lose what the other has made.
 
-    Raises `TrellisError` where another program of this user is at it.
+    Raises `TrellisError` where another program of this user is at it, and still is after `patience` seconds.
     """
-    lock = lock_of(path, 0.0)
+    lock = lock_of(path, patience)
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=patience)
     except filelock.Timeout as error:
         raise TrellisError(
             "{path} is being written by another program; wait for it, or give another output.", path=path
