@@ -177,6 +177,15 @@ def _parser(program: str) -> argparse.ArgumentParser:
     )
     serve.add_argument("--restart", action="store_true", help="start it again when it dies (its tasks: see --folder)")
     serve.add_argument("--log", type=Path, metavar="FILE", help="write the log there (default: standard error)")
+    serve.add_argument(
+        "--log-format", choices=("text", "json"), default="text", help="lines (default), or a JSON object a line"
+    )
+    serve.add_argument(
+        "--quota",
+        type=float,
+        metavar="GB",
+        help="disk that results and uploads may have; beyond it the oldest results go (default: until their ttl)",
+    )
     serve.add_argument("--shared", help=argparse.SUPPRESS)  # how the add-on starts it; see `service.serve`
     serve.add_argument(
         "--allow-private-addresses",
@@ -369,6 +378,8 @@ def _serve(options: argparse.Namespace, key: str, allow_network: bool) -> int:
         parent_pipe=options.token_stdin,
         shared=options.shared,
         log=options.log,
+        log_format=options.log_format,
+        quota=None if options.quota is None else int(options.quota * 2**30),
         restart=options.restart,
     )
 
