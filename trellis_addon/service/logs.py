@@ -1,6 +1,6 @@
 """What the log looks like: lines for people, or a JSON object a line for programs; no token and no picture in either.
 
-An object has `time` (ISO 8601, UTC), `level`, `logger`, `message`; where it is about a task `taskUUID` and `person`, and
+An object has `time` (ISO 8601, UTC), `level`, `logger`, `message`; where it is about a task `taskUUID` and `person`;
 where something unforeseen happened `error`, the traceback.
 """
 
