@@ -61,7 +61,7 @@ class _AsJson(_Lines):
             "level": record.levelname,
             "logger": record.name,
             "message": self._cleaned(record.getMessage()),
-            **(_task.get() or {}),
+            **(_task.get(None) or {}),
         }
         if record.exc_info:
             told["error"] = self._cleaned(self.formatException(record.exc_info))
