@@ -216,10 +216,7 @@ class Service:
 
     def administrator(self, token: Any) -> Caller:
         """The same, where it is an administrator's; `RequestError` otherwise."""
-        found = self.caller(token)
-        if not found.is_administrator:
-            raise RequestError("forbidden", "That is for administrators; this token is a person's.")
-        return found
+        return check_administrator(self.caller(token))
 
     def pause(self, paused: bool) -> None:
         """Let nothing begin, also not after a restart, until this is taken back; tasks are taken in all the same."""
@@ -460,6 +457,7 @@ class Service:
     def _stop(self, call: _Call) -> None:
         """Our own extension, where the add-on looks after the service: end it, whoever else uses it."""
         assert self._on_stop is not None
+        check_administrator(call.caller)
         call.reply.add(echo(call.request))
         if not call.dry_run:
             self._on_stop()
@@ -542,6 +540,12 @@ def account_details() -> JsonObject:
             "stops nothing."
         ),
     }
+
+
+def check_administrator(caller: Caller) -> Caller:
+    if not caller.is_administrator:
+        raise RequestError("forbidden", "That is for administrators; this token is a person's.")
+    return caller
 
 
 def task_not_found(uuid: str) -> RequestError:

@@ -135,7 +135,7 @@ class TaskStore:
     def report(self, record: TaskRecord, index: int, stage: str, fraction: float) -> None:
         slot = record.slots[index]
         if not slot.settled:  # work that was cancelled goes on until it looks up
-            self._meter.stage(record, index, stage)
+            self._meter.stage(record, index, stage, self._clock() - record.accepted)
         slot.stage = stage
         slot.progress = max(slot.progress, min(int(fraction * 100), 100))
 
