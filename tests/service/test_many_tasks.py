@@ -19,6 +19,8 @@ from conftest import PATIENCE
 from service_tools import PIXEL, TOKEN, Running, only_error, task
 
 from trellis_addon.cli import main
+from trellis_addon.client.backends import Backend, connect
+from trellis_addon.core.errors import InputError
 from trellis_addon.service.files import FileStore
 from trellis_addon.service.handshake import CLIENT_HEADER, PRIORITY_HEADER
 from trellis_addon.service.journal import Journal
@@ -26,6 +28,7 @@ from trellis_addon.service.logs import about_task, formatter
 from trellis_addon.service.people.caller import BATCH, THE_HOUSE, Caller
 from trellis_addon.service.protocol import RequestError
 from trellis_addon.service.records import TaskRecord
+from trellis_addon.task.task import Task
 
 
 @contextmanager
@@ -86,6 +89,27 @@ def test_a_caller_may_wait_longer_and_not_shorter() -> None:
     assert THE_HOUSE.at(BATCH).priority == BATCH
     slow = Caller("Ann", "person", priority=BATCH)
     assert slow.at("interactive") is slow and slow.at("") is slow and THE_HOUSE.at("nonsense") is THE_HOUSE
+
+
+def test_a_batch_says_that_it_can_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    from trellis_addon.cli import commands
+
+    said: list[Backend] = []
+
+    def stop(folder: Any, output: Any, backend: Backend, *rest: Any, **named: Any) -> Any:
+        said.append(backend)
+        raise InputError("Far enough.")
+
+    monkeypatch.setattr("trellis_addon.batch.run_batch", stop)
+    monkeypatch.setattr("trellis_addon.scene.require_blender", lambda: None)
+    with running(None) as run:
+        run.service.pause(True)
+        assert commands.main(["batch", ".", "--output", "x.blend", "--backend", run.base], key=TOKEN) == 1
+        for backend, priority in ((said[0], "batch"), (Backend(run.base, TOKEN), "interactive")):
+            asked = Task(PIXEL)
+            with connect(backend) as client:
+                client.submit(asked)
+            assert run.service.tasks.get(asked.uuid).priority == priority
 
 
 def test_results_go_when_the_quota_is_reached_the_oldest_first(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -320,7 +321,7 @@ def _batch(options: argparse.Namespace, key: str, allow_network: bool) -> int:
     from ..batch import run_batch
     from ..scene import require_blender
 
-    settings, backend = _settings(options), _backend(options, key, allow_network)
+    settings, backend = _settings(options), replace(_backend(options, key, allow_network), can_wait=True)
     _check_output(options.output, (".blend",))
     require_blender()
     contract = None
