@@ -69,6 +69,7 @@ def test_the_command_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert main(["tokens", "revoke", "Jürgen", *place]) == 0
     assert main(["tokens", "revoke", "Jürgen", *place]) == 2 and '"Jürgen"' in capsys.readouterr().err
     assert [caller.name for caller in read(folder)] == ["Ann"]
+    assert main(["tokens", "list", "--folder", str(folder / "typo")]) == 1 and "typo" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -319,3 +320,25 @@ def test_what_is_cancelled_waits_no_more() -> None:
     assert turns.take(0) is None
     turns.pause(False)
     assert order(turns, 1) == "c"
+
+
+def test_a_result_whose_machine_went_comes_first() -> None:
+    from trellis_addon.service.records import Slot, TaskRecord
+    from trellis_addon.task.settings import Settings
+
+    turns = Scheduler()
+    for name, person in (("a", "x"), ("b", "y"), ("c", "x")):
+        slots = [Slot() for _ in range(2)]
+        turns.add(TaskRecord(name, Settings(), "", {}, 0, "", slots, client=name, person=person))
+    first = turns.take(0)
+    assert first is not None and (first.record.uuid, first.index) == ("a", 0)
+    turns.done(first)
+    assert order(turns, 2) == "bc"
+    turns.add_again(first.record, 0)
+    again = turns.take(0)
+    assert again is not None and again.record is first.record and again.index == 0
+    turns.done(again)
+    assert sorted(order(turns, 3)) == ["a", "b", "c"] and turns.take(0) is None
+    turns.add_again(first.record, 1)
+    assert order(turns, 1) == "a" and not turns.waiting()
+    assert turns.take(60.0, lambda: True) is None

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
+import subprocess
 import sys
-from collections import namedtuple
+from collections import Counter, namedtuple
 from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
+from conftest import PATIENCE, ROOT
 from service_tools import TOKEN, Running, only_error, task
 
 from trellis_addon.core.errors import EngineError
@@ -117,8 +121,6 @@ def test_times_are_sorted_into_buckets_and_stages_told_by_template(tmp_path: Any
     now[0] = 50.0
     record.slots[0].item = {}
     meter.settled(record, 0)
-    from collections import Counter
-
     waiting = Counter({("Ann", f"client {n}", "batch"): 1 for n in range(80)})
     text = meter.render(State(waiting, 1, 1, tmp_path)).decode()
     assert 'trellis2_stage_seconds_bucket{le="0.1",stage="Shaping"} 1.0' in text
@@ -128,3 +130,46 @@ def test_times_are_sorted_into_buckets_and_stages_told_by_template(tmp_path: Any
     assert 'trellis2_result_seconds_bucket{engine="m",le="+Inf"} 1.0' in text and len(BOUNDS) == 10
     assert 'trellis2_results_waiting{client="others",person="others",priority="batch"} 30.0' in text
     assert text.count("trellis2_results_waiting{") == 51
+
+
+def test_what_is_deployed_asks_for_numbers_that_there_are(tmp_path: Any) -> None:
+    """The dashboard, the alerts and the rule for KEDA in docs/deploy."""
+    folder = ROOT / "docs" / "deploy"
+    if not folder.is_dir():
+        pytest.skip("the documents are no part of the zip")
+    meter = Meter()
+    record = TaskRecord("u", Settings(), "m", {}, 1, "", [Slot()])
+    meter.stage(record, 0, "Shaping")
+    record.slots[0].item = {}
+    meter.settled(record, 0)
+    devices = [{"name": "cuda:0", "total": 5, "free": 3}]
+    state = State(Counter({("a", "b", "batch"): 1}), 1, 1, tmp_path, quota=5, devices=devices)
+    text = meter.render(state).decode()
+    there = set(re.findall(r"^(trellis2_\w+)", text, re.M))
+    texts = {path.name: path.read_text(encoding="utf-8") for path in folder.iterdir()}
+    asked = {name: set(re.findall(r"\btrellis2_\w+\b", content)) for name, content in texts.items()}
+    assert set(asked) == {"alerts.yml", "grafana.json", "keda.yaml", "prometheus.yml"}
+    for name, names in asked.items():
+        assert names <= there, name
+    used = set().union(*asked.values())
+    assert {re.sub("_(bucket|sum|count)$", "", name) for name in there} - {
+        re.sub("_(bucket|sum|count)$", "", name) for name in used
+    } == {"trellis2_disk_bytes", "trellis2_tasks_unfinished"}
+    board = json.loads(texts["grafana.json"])
+    assert len({panel["id"] for panel in board["panels"]}) == len(board["panels"]) > 10
+
+
+@pytest.mark.skipif(
+    shutil.which("promtool") is None, reason="Prometheus is not installed: the parser of its client reads it"
+)
+def test_promtool_finds_nothing_to_say(run: Running) -> None:
+    asked = task()
+    run.post(asked)
+    run.settle(asked["taskUUID"])
+    text = run.http.get("/metrics").text
+    done = subprocess.run(
+        ["promtool", "check", "metrics"], input=text, capture_output=True, text=True, timeout=PATIENCE
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    rules = ROOT / "docs" / "deploy" / "alerts.yml"
+    assert subprocess.run(["promtool", "check", "rules", rules], capture_output=True, timeout=PATIENCE).returncode == 0

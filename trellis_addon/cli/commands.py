@@ -24,6 +24,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -180,6 +181,15 @@ def _parser(program: str) -> argparse.ArgumentParser:
     )
     serve.add_argument("--restart", action="store_true", help="start it again when it dies (its tasks: see --folder)")
     serve.add_argument("--log", type=Path, metavar="FILE", help="write the log there (default: standard error)")
+    serve.add_argument(
+        "--log-format", choices=("text", "json"), default="text", help="lines (default), or a JSON object a line"
+    )
+    serve.add_argument(
+        "--quota",
+        type=float,
+        metavar="GB",
+        help="disk that results and uploads may have; beyond it the oldest results go (default: until their ttl)",
+    )
     serve.add_argument("--shared", help=argparse.SUPPRESS)  # how the add-on starts it; see `service.serve`
     serve.add_argument(
         "--allow-private-addresses",
@@ -313,7 +323,7 @@ def _build_scene(asset: Any, options: argparse.Namespace) -> None:
 def _batch(options: argparse.Namespace, key: str, allow_network: bool) -> int:
     from ..scene import require_blender
 
-    settings, backend = _settings(options), _backend(options, key, allow_network)
+    settings, backend = _settings(options), replace(_backend(options, key, allow_network), can_wait=True)
     batch = batch_of(options)
     if batch.output is not None:
         _check_output(batch.output, (".blend",))
@@ -362,6 +372,8 @@ def _serve(options: argparse.Namespace, key: str, allow_network: bool) -> int:
         parent_pipe=options.token_stdin,
         shared=options.shared,
         log=options.log,
+        log_format=options.log_format,
+        quota=None if options.quota is None else int(options.quota * 2**30),
         restart=options.restart,
     )
 

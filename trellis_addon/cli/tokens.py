@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ..core.errors import OutputError
+from ..core.errors import InputError, OutputError
 from ..core.messages import reason_of
 from ..service.people.caller import INTERACTIVE, PERSON, PRIORITIES, ROLES, Caller
 
@@ -74,6 +74,8 @@ def _add(options: argparse.Namespace, key: str, allow_network: bool) -> int:
 def _list(options: argparse.Namespace, key: str, allow_network: bool) -> int:
     from ..service.people.tokens import read
 
+    if not options.folder.is_dir():
+        raise InputError("There is no folder {folder}; name that of the service.", folder=options.folder)
     found = read(options.folder)
     if not found:
         print(f"No token has a name in {options.folder}.")

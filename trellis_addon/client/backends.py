@@ -24,11 +24,15 @@ REMOTE_URL = "https://api.runware.ai/v1"
 
 @dataclass(frozen=True)
 class Backend:
-    """A choice of where to run. `name` is "remote", "local", "draft" or an address of a service, which is completed."""
+    """A choice of where to run. `name` is "remote", "local", "draft" or an address of a service, which is completed.
+
+    `can_wait`: at a service of our own, whoever waits for one picture comes first.
+    """
 
     name: str
     key: str = field(default="", repr=False)
     allow_network: bool = True
+    can_wait: bool = False
 
     def __post_init__(self) -> None:
         name = self.name.strip()
@@ -76,7 +80,7 @@ def connect(backend: Backend, progress: Progress | None = None) -> Iterator[Clie
             found = lasting_service(engine, progress)
             return found.url, found.token
 
-        with Client(service.url, service.token, remote=False, find=find) as client:
+        with Client(service.url, service.token, remote=False, find=find, can_wait=backend.can_wait) as client:
             yield client
         return
     url = _remote_url() if backend.is_remote else _with_path(backend.name)
@@ -94,7 +98,8 @@ def connect(backend: Backend, progress: Progress | None = None) -> Iterator[Clie
     else:
         # The key of the remote API goes to the remote API only; another service has a token of its own.
         key = backend.key or configuration().service_token
-    with Client(url if backend.is_remote else by_number(url), key, remote=backend.is_remote) as client:
+    address = url if backend.is_remote else by_number(url)
+    with Client(address, key, remote=backend.is_remote, can_wait=backend.can_wait) as client:
         if not backend.is_remote:
             problem = mismatch(client.about(progress), message("The service at {url}", url=url))
             if problem:

@@ -31,7 +31,8 @@ from ..core.errors import (
 )
 from ..core.messages import message
 from ..core.progress import Progress
-from ..service.handshake import CLIENT_HEADER
+from ..service.handshake import CLIENT_HEADER, PRIORITY_HEADER
+from ..service.people.caller import BATCH
 from ..task.task import Result, Task, check_published, new_uuid
 from ..transfer.client import make_client
 from ..transfer.failures import explain, is_lasting
@@ -92,7 +93,8 @@ class Client:
     """Speaks to one service at `url` (".../v1") with `token`; close it after use.
 
     `remote` says that it is a paid one. `find`, where there is one, is asked for its address and token whenever it
-    cannot be reached: it blocks until it is there again, or raises. `transport` and `sleep` are handed in by tests.
+    cannot be reached: it blocks until it is there again, or raises. `can_wait`: at a service of our own these tasks
+    wait until nobody waits for a single one. `transport` and `sleep` are handed in by tests.
     """
 
     def __init__(
@@ -102,6 +104,7 @@ class Client:
         *,
         remote: bool = True,
         find: Find | None = None,
+        can_wait: bool = False,
         transport: httpx.BaseTransport | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -112,6 +115,7 @@ class Client:
         self.remote = remote
         self._token = token
         self._find = find
+        self._own_headers = {CLIENT_HEADER: _PROGRAM, **({PRIORITY_HEADER: BATCH} if can_wait else {})}
         self._former: set[str] = set()  # addresses that it had before
         self._sleep = sleep
         # A proxy must not come between the add-on and a service of the user's own. What is paid goes round none, not
@@ -382,7 +386,7 @@ class Client:
         """One request and its reply."""
         headers = {**headers, **({"Authorization": f"Bearer {self._token}"} if self._token else {})}
         if not self.remote:
-            headers = {**headers, CLIENT_HEADER: _PROGRAM}
+            headers = {**headers, **self._own_headers}
         options: dict[str, Any] = {"json": tasks, "headers": headers, "timeout": timeout}
         with line.open("POST", self.url, progress, head_limit=timeout.read, **options) as reply:
             body = self._read(reply)

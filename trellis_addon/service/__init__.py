@@ -20,6 +20,7 @@ files         results and uploads behind addresses that cannot be guessed
 folder        where all of that lies, for a run or for good
 journal       what is written down, so that it survives the process
 delivery      webhooks and uploads of finished files
+logs          what the log looks like: lines, or JSON
 troubles      the last things that went wrong
 administration   what an administrator sees and does
 metrics       what it does in numbers, for Prometheus
@@ -46,6 +47,8 @@ def serve(
     parent_pipe: bool = False,
     shared: str | None = None,
     log: str | Path | None = None,
+    log_format: str = "text",
+    quota: int | None = None,
     restart: bool = False,
 ) -> int:
     """Run the service until it is told to end; the return value is the process's exit code.
@@ -61,7 +64,8 @@ def serve(
     With `parent_pipe` the first line of standard input is the token, and the service ends when that
     pipe closes; with `shared`, which `folder` must come with, it ends when no program holds a file in `folder`/clients
     locked any more (see `presence`), and the text is told to programs that find it there. `log` is a file for what
-    would go to standard error. With `restart` the service runs in a process of its own, which is started again when it
+    would go to standard error, in one of `logs.FORMATS`. `quota` are the bytes that files may have; beyond them
+    the oldest results go. With `restart` the service runs in a process of its own, which is started again when it
     dies. Returns 0 after a clean end, 2 when it cannot start (one sentence on standard error),
     75 when the device can be used no more by this process.
     """
@@ -78,6 +82,8 @@ def serve(
         parent_pipe=parent_pipe,
         shared=shared,
         log=Path(log) if log is not None else None,
+        log_format=log_format,
+        quota=quota,
     )
     if restart:
         from .watchdog import keep_running

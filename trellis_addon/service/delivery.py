@@ -7,9 +7,11 @@ given up; not when the service ends before that.
 
 from __future__ import annotations
 
+import contextvars
 import logging
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +55,9 @@ class Delivery:
         self._closing.set()
 
     def _start(self, field: str, *more: Any) -> None:
-        threading.Thread(target=self._attempt, args=(field, *more), name=f"trellis-{field}", daemon=True).start()
+        context = contextvars.copy_context()  # so that the log knows whose it is
+        attempt = partial(context.run, self._attempt, field, *more)
+        threading.Thread(target=attempt, name=f"trellis-{field}", daemon=True).start()
 
     def _attempt(self, field: str, done: Callable[[], None], *request: Any) -> None:
         wait = self._first_wait

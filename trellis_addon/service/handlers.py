@@ -32,6 +32,7 @@ from .files import FileStore
 from .folder import ServiceFolder
 from .handshake import PROTOCOL, SERVICE_NAME
 from .journal import Journal
+from .logs import about_task
 from .media import answer_media, task_image, task_latents, task_views
 from .metrics import Meter, State
 from .people.caller import THE_HOUSE, Caller
@@ -215,10 +216,7 @@ class Service:
 
     def administrator(self, token: Any) -> Caller:
         """The same, where it is an administrator's; `RequestError` otherwise."""
-        found = self.caller(token)
-        if not found.is_administrator:
-            raise RequestError("forbidden", "That is for administrators; this token is a person's.")
-        return found
+        return check_administrator(self.caller(token))
 
     def pause(self, paused: bool) -> None:
         """Let nothing begin, also not after a restart, until this is taken back; tasks are taken in all the same."""
@@ -312,20 +310,26 @@ class Service:
         waiting: list[TaskRecord] = []
         for request in requests:
             call = _Call(request, base_url, dry_run, client, caller, reply, waiting, over_socket)
-            try:
-                self._method(request)(call)
-            except TrellisError as error:
-                log.info("Refused: %s", error)
-                reply.refuse(error_object(error, request))
-            except Exception as error:
-                if is_full(error, self.folder.path):
-                    log.error("The disk of %s is full: %s", self.folder.path, error)
-                    reply.refuse(error_object(disk_full(), request))
-                    continue
-                log.error("A request failed unexpectedly", exc_info=error)
-                sentence = message("The service failed at this task; its log has the details.")
-                reply.refuse(error_object(RequestError("internalServerError", sentence), request))
+            with about_task(request.get("taskUUID") if isinstance(request, dict) else None, caller.name):
+                self._answer(call)
         return reply, waiting
+
+    def _answer(self, call: _Call) -> None:
+        """Do one task, or say in the reply why it is not done."""
+        reply, request = call.reply, call.request
+        try:
+            self._method(request)(call)
+        except TrellisError as error:
+            log.info("Refused: %s", error)
+            reply.refuse(error_object(error, request))
+        except Exception as error:
+            if is_full(error, self.folder.path):
+                log.error("The disk of %s is full: %s", self.folder.path, error)
+                reply.refuse(error_object(disk_full(), request))
+                return
+            log.error("A request failed unexpectedly", exc_info=error)
+            sentence = message("The service failed at this task; its log has the details.")
+            reply.refuse(error_object(RequestError("internalServerError", sentence), request))
 
     def _method(self, request: Any) -> Callable[[_Call], None]:
         """What does this type of task, or `RequestError`."""
@@ -453,6 +457,7 @@ class Service:
     def _stop(self, call: _Call) -> None:
         """Our own extension, where the add-on looks after the service: end it, whoever else uses it."""
         assert self._on_stop is not None
+        check_administrator(call.caller)
         call.reply.add(echo(call.request))
         if not call.dry_run:
             self._on_stop()
@@ -535,6 +540,12 @@ def account_details() -> JsonObject:
             "stops nothing."
         ),
     }
+
+
+def check_administrator(caller: Caller) -> Caller:
+    if not caller.is_administrator:
+        raise RequestError("forbidden", "That is for administrators; this token is a person's.")
+    return caller
 
 
 def task_not_found(uuid: str) -> RequestError:

@@ -13,6 +13,8 @@ PROTOCOL = 1
 """The edition of our additions to the protocol; a higher one where an old client or service would go wrong."""
 CLIENT_HEADER = "X-Trellis-Client"
 """Names one of several programs that use a service: they take turns there."""
+PRIORITY_HEADER = "X-Trellis-Priority"
+"""`batch`: what this request asks for can wait until nobody waits for a picture."""
 
 
 def mismatch(about: Mapping[str, Any], whose: str) -> str:

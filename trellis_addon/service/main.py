@@ -29,6 +29,8 @@ from ..task.settings import TRELLIS2_MODEL
 from . import presence
 from .handshake import PROTOCOL
 from .limits import Limits
+from .logs import FORMATS, TEXT, formatter
+from .people.tokens import read as read_tokens
 from .presence import LOG_BEGINS
 from .worker import idle_minutes
 
@@ -38,6 +40,7 @@ CANNOT_START = 2
 LOST = 75  # this process can use its device no more: another one may
 LOG_LIMIT = 2 * 2**20  # bytes
 MOST_WORKERS = 64
+LEAST_QUOTA = 2**27  # bytes
 _GRACE = 2.0  # seconds that the orderly end may take before the process is ended by force
 _LOOK = 1.0  # seconds between two looks at who uses the worker
 _LOOKS = 3  # in vain, one after the other, and it ends
@@ -57,6 +60,8 @@ class Options:
     parent_pipe: bool = False
     shared: str | None = None
     log: Path | None = None
+    log_format: str = TEXT
+    quota: int | None = None
     limits: Limits = field(default_factory=Limits)
 
 
@@ -85,7 +90,8 @@ def run(options: Options) -> int:
         )
     # A parent that does not read the log must not come to block us: only what matters goes there.
     quiet = options.parent_pipe and options.log is None
-    _set_up_log(logging.WARNING if quiet else logging.INFO, options.token or "", anew=options.log is not None)
+    anew = options.log is not None or options.log_format != TEXT
+    _set_up_log(logging.WARNING if quiet else logging.INFO, options.token or "", anew=anew, kind=options.log_format)
     with contextlib.closing(listener):
         return _run(listener, options, parent)
 
@@ -137,6 +143,7 @@ def _run(listener: socket.socket, options: Options, parent: int | None) -> int:
             engine=options.engine,
             workers=options.workers,
             folder=options.folder,
+            quota=options.quota,
             # Whoever asks at the loopback address is a program of the user's, which reaches them anyway.
             allow_private_addresses=is_this_machine(host) if allow_private is None else allow_private,
             on_lost=lambda cause: ending.end(LOST),
@@ -302,11 +309,25 @@ def cannot_start(options: Options) -> str:
         return message("A service that programs share needs a folder: choose one with --folder.")
     if options.parent_pipe and not token:
         return message("No token came in: the first line of standard input must be the token.")
-    if not token and not is_this_machine(host):
+    if options.log_format not in FORMATS:
+        return message(
+            "There is no log format {name}; choose one of {choices}.", name=options.log_format, choices=FORMATS
+        )
+    if options.quota is not None and options.quota < LEAST_QUOTA:
+        return message("The quota is too small for one result; give at least {least} GB.", least=LEAST_QUOTA / 2**30)
+    if not token and not is_this_machine(host) and not _has_people(options.folder):
         return message("At {host} others can reach the service: choose a token for it with --token.", host=host)
     if token is not None and not (token.isascii() and token.isprintable() and " " not in token):
         return message("The token cannot be sent in a header; use letters, digits and signs without spaces.")
     return ""
+
+
+def _has_people(folder: Path | None) -> bool:
+    """Whether there are tokens by name, so that nobody needs to be given the single one."""
+    try:
+        return folder is not None and bool(read_tokens(folder))
+    except TrellisError:
+        return False
 
 
 def _own_hosts(host: str, port: int) -> list[str]:
@@ -381,25 +402,13 @@ def _in_thread(work: Callable[..., None], *arguments: object) -> None:
     threading.Thread(target=work, args=arguments, name=f"trellis{work.__name__}", daemon=True).start()
 
 
-def _set_up_log(level: int, secret: str, *, anew: bool) -> None:
+def _set_up_log(level: int, secret: str, *, anew: bool, kind: str = TEXT) -> None:
     if anew or not logging.getLogger().handlers:
         handler = logging.StreamHandler(sys.stderr)
-        handler.setFormatter(_Discreet(secret))
+        handler.setFormatter(formatter(kind, secret))
         logging.basicConfig(level=level, handlers=[handler], force=True)
         for name in ("httpx", "httpcore"):  # they would log the addresses of webhooks and uploads
             logging.getLogger(name).setLevel(logging.WARNING)
-
-
-class _Discreet(logging.Formatter):
-    """Whatever comes into the log, the token does not."""
-
-    def __init__(self, secret: str) -> None:
-        super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
-        self._secret = secret
-
-    def format(self, record: logging.LogRecord) -> str:
-        text = super().format(record)
-        return text.replace(self._secret, "(the token)") if len(self._secret) >= 8 else text
 
 
 def _refuse(sentence: str) -> int:

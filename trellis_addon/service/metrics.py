@@ -84,6 +84,7 @@ class Meter:
         self._results: Counter[tuple[str, str]] = Counter()
         self._stages: dict[str, _Histogram] = {}
         self._seconds: dict[str, _Histogram] = {}
+        self._waits: dict[str, _Histogram] = {}
 
     @property
     def running(self) -> int:
@@ -98,14 +99,16 @@ class Meter:
         with self._lock:
             return any(task == uuid for task, _ in self._running)
 
-    def stage(self, record: TaskRecord, index: int, stage: str) -> None:
-        """Result `index` is at a stage now. Stages are told apart by their template, so that their number is small."""
+    def stage(self, record: TaskRecord, index: int, stage: str, waited: float = 0.0) -> None:
+        """Result `index` is at a stage now, at its first `waited` seconds after its task came in. Stages are told apart
+        by their template, so that their number is small."""
         word = stage.template if isinstance(stage, Message) else stage
         now = self._clock()
         with self._lock:
             run = self._running.get((record.uuid, index))
             if run is None:
                 self._running[record.uuid, index] = _Running(now, word, now, record.person)
+                self._waits.setdefault(record.priority, _Histogram()).add(max(0.0, waited))
             elif run.stage != word:
                 self._leave(run, now)
                 run.stage, run.since = word, now
@@ -153,6 +156,7 @@ class Meter:
             running, results = len(self._running), dict(self._results)
             stages = {name: (each.buckets(), each.total) for name, each in self._stages.items()}
             seconds = {name: (each.buckets(), each.total) for name, each in self._seconds.items()}
+            waits = {name: (each.buckets(), each.total) for name, each in self._waits.items()}
         yield GaugeMetricFamily("trellis2_results_running", "Results that are being made", value=running)
         yield GaugeMetricFamily("trellis2_workers", "Results that can be made at the same time", value=state.workers)
         yield GaugeMetricFamily("trellis2_tasks_unfinished", "Tasks that are not finished", value=state.unfinished)
@@ -166,6 +170,7 @@ class Meter:
         for name, words, label, found in (
             ("trellis2_stage_seconds", "Seconds that a stage took", "stage", stages),
             ("trellis2_result_seconds", "Seconds that a result took, by engine", "engine", seconds),
+            ("trellis2_wait_seconds", "Seconds from a task's arrival until a result is begun", "priority", waits),
         ):
             histogram = HistogramMetricFamily(name, words, labels=[label])
             for value, (buckets, total) in sorted(found.items()):

@@ -23,7 +23,7 @@ class Turn:
     is_suspect: bool
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Task:
     """A task that waits: little more than its name, as there may be ten thousands."""
 
@@ -113,6 +113,30 @@ class Scheduler:
             self._tasks[task.uuid] = task
             self._ready.notify()
 
+    def add_again(self, record: TaskRecord, index: int) -> None:
+        """Have one result made that was being made: it comes first of its priority."""
+        with self._ready:
+            row = self._rows[record.priority]
+            person = row.person(record.person)
+            person.reached = min(person.reached, *(each.reached for each in row.people.values()))
+            row.people = {person.name: person, **row.people}
+            task = self._tasks.get(record.uuid)
+            client = next((name for name, tasks in person.clients.items() if task in tasks), record.client)
+            tasks = person.clients.get(client, deque())
+            person.clients = {client: tasks, **person.clients}
+            if task is None:
+                task = self._tasks[record.uuid] = _Task(record.uuid, (), record.is_suspect, record)
+            else:
+                tasks.remove(task)
+            task.left, task.record = (index, *task.left), record  # which knows how often that has happened
+            tasks.appendleft(task)
+            self._ready.notify()
+
+    def wake(self) -> None:
+        """Have all who wait for a turn look up."""
+        with self._ready:
+            self._ready.notify_all()
+
     def remove(self, uuid: str) -> None:
         """Nothing more of this task is to be made."""
         with self._ready:
@@ -120,11 +144,12 @@ class Scheduler:
             if task is not None:
                 task.left, task.record = (), None  # it leaves its row when it comes to the front
 
-    def take(self, timeout: float | None = None) -> Turn | None:
-        """The next turn, to be given to `done` afterwards; None after `timeout` seconds without one, or when closed."""
+    def take(self, timeout: float | None = None, is_off: Callable[[], bool] = lambda: False) -> Turn | None:
+        """The next turn, to be given to `done` afterwards; None after `timeout` seconds without one, when closed, or
+        for one who `is_off`."""
         end = None if timeout is None else time.monotonic() + timeout
         with self._ready:
-            while not self.closed:
+            while not (self.closed or is_off()):
                 turn = None if self._paused else self._next()
                 if turn is not None:
                     self._suspects += turn.is_suspect

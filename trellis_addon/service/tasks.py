@@ -21,7 +21,7 @@ from ..formats.early_picture import is_small, to_wire
 from ..task.former import todays
 from ..task.settings import Settings
 from .journal import Journal
-from .metrics import Meter
+from .metrics import Meter, outcome
 from .people.caller import HOUSE
 from .people.tokens import day
 from .protocol import JsonObject, RequestError, error_object
@@ -135,7 +135,7 @@ class TaskStore:
     def report(self, record: TaskRecord, index: int, stage: str, fraction: float) -> None:
         slot = record.slots[index]
         if not slot.settled:  # work that was cancelled goes on until it looks up
-            self._meter.stage(record, index, stage)
+            self._meter.stage(record, index, stage, self._clock() - record.accepted)
         slot.stage = stage
         slot.progress = max(slot.progress, min(int(fraction * 100), 100))
 
@@ -219,6 +219,7 @@ class TaskStore:
             if record.done:
                 for path in record.kept_files():
                     discard(path, 0)  # what stays goes with the folder, or at the next start
+        log.info("Result %d of task %s: %s", index, record.uuid, outcome(record, index))
         self._meter.settled(record, index)
         self._on_settled(record, index)
 

@@ -127,6 +127,8 @@ def _arguments(options: Options) -> list[str]:
         ("--workers", options.workers),
         ("--folder", options.folder),
         ("--log", options.log),
+        ("--log-format", options.log_format),
+        ("--quota", options.quota / 2**30 if options.quota is not None else None),
     ):
         found += [name, str(value)] if value is not None else []
     if options.allow_private_addresses is not None:

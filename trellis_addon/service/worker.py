@@ -27,6 +27,7 @@ from ..task.views import FRONT
 from .addresses import AddressPolicy
 from .files import DEFAULT_TTL, FileStore
 from .journal import Journal
+from .logs import about_task
 from .media import of_view
 from .protocol import JsonObject, RequestError, disk_full
 from .records import StoredFile, TaskRecord, Waiting
@@ -159,7 +160,8 @@ class Workers:
                     continue
                 station.is_holding = True
                 try:
-                    self._take_turn(turn, number, seat)
+                    with about_task(turn.record.uuid, turn.record.person):
+                        self._take_turn(turn, number, seat)
                 except BaseException as error:
                     self._fail(turn.record, error)
                 finally:
@@ -170,6 +172,7 @@ class Workers:
         if record.slots[index].settled or record.stopped.is_set():
             return
         self._begin(record)
+        log.info("Result %d of task %s begins", index, record.uuid)
         failed: int | None = None
         try:
             image, views = self._read_pictures(record)

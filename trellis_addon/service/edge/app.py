@@ -23,7 +23,7 @@ from starlette.websockets import WebSocket, WebSocketClose
 from ...core.addresses import as_number, is_this_machine, split_place
 from ...core.messages import message
 from ..handlers import Service, key_error
-from ..handshake import CLIENT_HEADER
+from ..handshake import CLIENT_HEADER, PRIORITY_HEADER
 from ..limits import Limits
 from ..metrics import CONTENT_TYPE
 from ..people.caller import Caller
@@ -79,6 +79,7 @@ class _Edge:
             async with self._large if body.size > _LARGE else contextlib.nullcontext():
                 requests, caller = await run_in_threadpool(self._open, body.take(), shown)
                 base_url = public_address(request)
+                caller = caller.at(request.headers.get(PRIORITY_HEADER, "").strip().lower())
                 dry_run = request.headers.get("x-runware-dry-run", "").strip().lower() in ("1", "true")
                 reply, waiting = await run_in_threadpool(
                     self.service.answer, requests, base_url, dry_run, _client(request), caller

@@ -7,6 +7,7 @@ from typing import Any
 from ...core.version import VERSION
 from ...task.settings import FIELDS, OWN_FIELDS, TASK_TYPE, Field
 from ...task.views import MOST_VIEWS
+from ..handshake import CLIENT_HEADER, PRIORITY_HEADER
 from ..people.caller import PRIORITIES, ROLES
 from ..protocol import BODY_LIMIT, STATUS, JsonObject
 
@@ -271,7 +272,19 @@ def _post() -> JsonObject:
                 "in": "header",
                 "description": "1: check the tasks, do nothing.",
                 "schema": {"enum": ["0", "1"]},
-            }
+            },
+            {
+                "name": CLIENT_HEADER,
+                "in": "header",
+                "description": "Names one of several programs of a person, which take turns.",
+                "schema": {"type": "string", "maxLength": 64},
+            },
+            {
+                "name": PRIORITY_HEADER,
+                "in": "header",
+                "description": "batch: these tasks wait until nobody waits for an interactive one.",
+                "schema": {"enum": list(PRIORITIES)},
+            },
         ],
         "requestBody": {
             "required": True,

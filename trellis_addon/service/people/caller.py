@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 PERSON, ADMINISTRATOR = "person", "administrator"
 ROLES = (PERSON, ADMINISTRATOR)
@@ -34,6 +34,11 @@ class Caller:
     def may_see(self, person: str) -> bool:
         """Whether what is that person's is there for this one."""
         return self.is_administrator or self.name == person
+
+    def at(self, priority: str) -> Caller:
+        """The same, for one request, where its own priority is asked for, or a lower one."""
+        is_lower = priority in PRIORITIES and PRIORITIES.index(priority) > PRIORITIES.index(self.priority)
+        return replace(self, priority=priority) if is_lower else self
 
     def has_ended(self, today: str) -> bool:
         return self.end is not None and self.end < today
