@@ -1,10 +1,11 @@
 """Kill the processes that work on one folder, over and over, and see that every picture is made once, and paid once.
 
-    python tests/farm_kill_test.py [--workers 8] [--pictures 400] [--kills 50] [--backend remote|draft] [--seed 1]
+    python tests/farm_kill_test.py [--workers 8] [--pictures 400] [--kills 50] [--backend remote|draft] [--one-home]
 
 Each process has a data folder of its own, as on machines of their own: what a dead one has sent, another one learns
-from the shared folder alone. With `remote` a fault server stands for the paid API, slow to accept and to send; with
-`draft` everything is made for real. In the end `--collect` lays everything out, killed now and then as well. Needs bpy.
+from the shared folder alone; with `--one-home` they share one list of jobs, as on one machine. With `remote` a fault
+server stands for the paid API, slow to accept and to send; with `draft` everything is made for real. In the end
+`--collect` lays everything out, killed now and then as well. Needs bpy.
 """
 
 from __future__ import annotations
@@ -54,6 +55,7 @@ class Farm:
     root: Path
     environment: dict[str, str]
     backend: str
+    one_home: bool = False
     said: list[Path] = field(default_factory=list)
 
     @property
@@ -64,7 +66,7 @@ class Farm:
         path = self.root / f"said-{len(self.said)}.txt"
         self.said.append(path)
         command = [sys.executable, "-m", "trellis_addon", "batch", str(self.pictures), *arguments]
-        environment = {**self.environment, "TRELLIS2_HOME": str(self.root / machine)}
+        environment = {**self.environment, "TRELLIS2_HOME": str(self.root / ("home" if self.one_home else machine))}
         with path.open("wb") as said:
             return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=said, stderr=subprocess.STDOUT)
 
@@ -75,7 +77,9 @@ class Farm:
         return sorted(self.pictures.glob("trellis2-batch/results/*/result.json"))
 
 
-def run(workers: int, pictures: int, kills: int, seed: int, root: Path, backend: str = "remote") -> Outcome:
+def run(
+    workers: int, pictures: int, kills: int, seed: int, root: Path, backend: str = "remote", one_home: bool = False
+) -> Outcome:
     """Start the workers, kill them at random moments, start others in their place, until all is made."""
     chance = random.Random(seed)
     outcome = Outcome()
@@ -86,7 +90,7 @@ def run(workers: int, pictures: int, kills: int, seed: int, root: Path, backend:
         if server is not None:
             server.engine.seconds = 0.2
             environment |= {"RUNWARE_BASE_URL": server.url, "RUNWARE_API_KEY": server.token}
-        farm = Farm(root, environment, backend)
+        farm = Farm(root, environment, backend, one_home)
         began = time.monotonic()
         work(farm, workers, pictures, kills, chance, outcome)
         outcome.seconds = time.monotonic() - began
@@ -202,11 +206,12 @@ def main() -> int:
     parser.add_argument("--pictures", type=int, default=400)
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--backend", choices=("remote", "draft"), default="remote")
+    parser.add_argument("--one-home", action="store_true", help="one list of jobs for all, as on one machine")
     parser.add_argument("--seed", type=int, default=1, help="of the chance that draws the moments")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        args = (options.workers, options.pictures, options.kills, options.seed, Path(folder), options.backend)
-        outcome = run(*args)
+        numbers = (options.workers, options.pictures, options.kills, options.seed)
+        outcome = run(*numbers, Path(folder), options.backend, options.one_home)
     print(told(outcome, options))
     return 1 if outcome.problems else 0
 

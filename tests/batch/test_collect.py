@@ -128,6 +128,8 @@ def test_shared_with_an_output_collects_at_the_end(studio: Studio, capsys: pytes
     assert objects_in(studio.output) == ["a", "b", "c", "d", "e"]
     assert "5 of 5 pictures are assets" in capsys.readouterr().out
     assert main([*command, "--shared", "--shard", "1/2"]) == 0
+    report = json.loads((studio.pictures / NAME / "report.json").read_text(encoding="utf-8"))
+    assert report["states"] == {"made": 5}, "of the whole folder"
     assert main([*command, "--shared", "--shard", "9/9"]) == 0
     assert "no picture in part 9/9" in capsys.readouterr().out
     assert len(studio.server.engine.calls) == 5

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..core.errors import OutputError
 from ..core.messages import message
 from ..core.output import try_places
 from ..images import find_path
@@ -70,7 +72,9 @@ def collect(
     """
     try_places([output if part_size is None else part_path(output, 1)])
     shared, _, rows = shared_rows(folder, wanted)
-    with turn(shared, output, stale, is_stopped):
+    with ExitStack() as alone:
+        with suppress(OutputError):  # a folder that may only be read
+            alone.enter_context(turn(shared, output, stale, is_stopped))
         _bring_in(rows, output, part_size, height, contract, mend, report, is_stopped)
     return rows
 

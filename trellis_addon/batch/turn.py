@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -28,7 +29,8 @@ def turn(
     presence = Presence()
     try:
         with Leases(shared.leases, presence, stale=stale) as leases:
-            while (lease := leases.take(f"file-{output.name.lower()}")) is None:
+            name = hashlib.sha256(output.name.lower().encode("utf-8", "surrogatepass")).hexdigest()[:16]
+            while (lease := leases.take(f"file-{name}")) is None:
                 if is_stopped():
                     raise Interrupted("{output} is being written by another process.", output=output)
                 time.sleep(LOOK)

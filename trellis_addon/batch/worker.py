@@ -126,6 +126,7 @@ class _Worker:
         start = hash(self._presence.worker) % len(rows)  # each begins somewhere else
         rows = rows[start:] + rows[:start]
         self._sort_out(rows, "reused")
+        self._find_given_up(rows)
         with tempfile.TemporaryDirectory(prefix="trellis2-batch-") as converted:
             for row in [row for row in rows if not row.state]:
                 convert(row, Path(converted))

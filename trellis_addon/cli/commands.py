@@ -343,9 +343,9 @@ def _batch(options: argparse.Namespace, key: str, allow_network: bool) -> int:
             rows = batch.run(options, backend, settings, contract, bar.report, is_stopped)
     finally:
         bar.end()
-    write_report(batch, options, rows)
     if is_stopped():
         raise KeyboardInterrupt
+    write_report(batch, options, backend, settings, rows)
     print_table(rows, batch, options)
     failed = sum(not row.is_good for row in rows)
     return FAILED if (rows and failed == len(rows)) or (failed and options.strict) else OK

@@ -140,17 +140,34 @@ def _wanted(options: argparse.Namespace, backend: Backend, settings: Settings, i
     return None
 
 
-def write_report(batch: Batch, options: argparse.Namespace, rows: list[Row]) -> None:
-    """The report, where one is wanted: of this process's part, or of all that was shared."""
+def write_report(
+    batch: Batch, options: argparse.Namespace, backend: Backend, settings: Settings, rows: list[Row]
+) -> None:
+    """The report, where one is wanted; beside what was shared it is of the whole folder, whoever made what."""
     from ..batch.report import write_report as write
-    from ..batch.shared import SharedFolder
+    from ..core.errors import OutputError
     from ..images import find_path, readable
 
-    folder = options.report
-    if folder is None and (batch.is_shared or batch.only_collects):
-        folder = SharedFolder(find_path(str(options.folder))).root
-    if folder is not None and rows:
-        print(f"The report is {readable(str(write(folder, options.folder, rows)))}.")
+    if not rows:
+        return
+    if options.report is not None:
+        page = write(options.report, options.folder, rows)
+    elif batch.is_shared or batch.only_collects:
+        from ..batch.collect import shared_rows
+        from ..batch.shared import SharedFolder
+
+        if batch.is_shared and batch.output is None:
+            rows = shared_rows(options.folder, _wanted(options, backend, settings, True))[2]
+            for row in rows:
+                row.state = row.state or "made"
+        try:
+            page = write(SharedFolder(find_path(str(options.folder))).root, options.folder, rows)
+        except OutputError as error:  # a folder that may only be read; nobody has asked for the report
+            print(error)
+            return
+    else:
+        return
+    print(f"The report is {readable(str(page))}.")
 
 
 def print_table(rows: list[Row], batch: Batch, options: argparse.Namespace) -> None:
