@@ -9,7 +9,7 @@ import logging
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from trellis_addon.service.handshake import CLIENT_HEADER, PRIORITY_HEADER
 from trellis_addon.service.journal import Journal
 from trellis_addon.service.logs import about_task, formatter
 from trellis_addon.service.people.caller import BATCH, THE_HOUSE, Caller
+from trellis_addon.service.people.tokens import add
 from trellis_addon.service.protocol import RequestError
 from trellis_addon.service.records import TaskRecord
 from trellis_addon.task.task import Task
@@ -250,3 +251,41 @@ def test_it_says_when_the_row_is_full(tmp_path: Path, monkeypatch: pytest.Monkey
     with running(tmp_path / "service") as run:
         assert run.post(task()).status_code == 200
         assert only_error(run.post(task()))["code"] == "rateLimitExceeded"
+
+
+def test_nobody_fills_the_row_for_everybody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trellis_addon.service.tasks.QUEUE_LIMIT", 4)
+    with running(tmp_path / "service") as run:
+        run.service.pause(True)
+        token = add(tmp_path / "service", Caller("Ann", "person"))
+        refused = run.post(task(), task(), task(), headers={"Authorization": f"Bearer {token}"})
+        assert len(refused.json()["data"]) == 2 and "half" in only_error(refused)["message"]
+        assert run.post(task(), task()).status_code == 200
+
+
+def test_a_task_that_cannot_be_read_any_more_is_given_up(tmp_path: Path) -> None:
+    asked = [task(), task(seed=2)]
+    with running(tmp_path / "service") as run:
+        run.service.pause(True)
+        run.post(*asked)
+    with closing(sqlite3.connect(tmp_path / "service" / "service.sqlite")) as journal, journal:
+        (text,) = journal.execute("SELECT request FROM tasks WHERE uuid = ?", (asked[0]["taskUUID"],)).fetchone()
+        text = json.dumps({**json.loads(text), "outputFormat": "HOLOGRAM"})
+        journal.execute("UPDATE tasks SET request = ? WHERE uuid = ?", (text, asked[0]["taskUUID"]))
+    with running(tmp_path / "service") as run:
+        run.service.pause(False)
+        assert run.settle(asked[1]["taskUUID"])["data"][0]["seed"] == 2
+        assert run.poll(asked[0]["taskUUID"]) == {"data": []} and run.service.tasks.unfinished() == 0
+
+
+def test_what_a_page_shows_is_what_a_worker_works_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trellis_addon.service.tasks._RECENT", 0)
+    with running(tmp_path / "service") as run:
+        run.engine.gate.clear()
+        asked = [task(), task()]
+        run.post(*asked)
+        assert run.engine.began.wait(PATIENCE)
+        (_, waiting), (_, at_work) = run.service.tasks.page()
+        assert run.service.tasks.load(asked[0]["taskUUID"]) is at_work and at_work.slots[0].progress == 42
+        assert run.service.tasks.load(waiting.uuid.upper()) is waiting
+        assert run.service.tasks.cancel(at_work) and run.engine.stopped.wait(PATIENCE)
