@@ -16,15 +16,17 @@ from typing import Any
 import httpx
 import pytest
 from conftest import PATIENCE
-from service_tools import PIXEL, TOKEN, Running, only_error, task
+from service_tools import PIXEL, TOKEN, Running, only_error, ready, start, task
 
 from trellis_addon.cli import main
 from trellis_addon.client.backends import Backend, connect
 from trellis_addon.core.errors import InputError
+from trellis_addon.service.exit_causes import tail_of
 from trellis_addon.service.files import FileStore
 from trellis_addon.service.handshake import CLIENT_HEADER, PRIORITY_HEADER
 from trellis_addon.service.journal import Journal
 from trellis_addon.service.logs import about_task, formatter
+from trellis_addon.service.main import Options, cannot_start
 from trellis_addon.service.people.caller import BATCH, THE_HOUSE, Caller
 from trellis_addon.service.people.tokens import add
 from trellis_addon.service.protocol import RequestError
@@ -239,8 +241,39 @@ def test_the_life_of_a_task_is_in_the_log(caplog: pytest.LogCaptureFixture, tmp_
 def test_what_serve_is_told(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["serve", "--quota", "0.01"]) == 2
     assert "quota is too small" in capfd.readouterr().err
+    assert main(["serve", "--log-format", "json"]) == 2
+    assert "would stand in the log" in capfd.readouterr().err
     with pytest.raises(SystemExit):
         main(["serve", "--log-format", "xml"])
+    folder = tmp_path / "service"
+    folder.mkdir()
+    for options in (Options("0.0.0.0", engine="draft", folder=folder), Options(log_format="json", folder=folder)):
+        assert cannot_start(options)
+        add(folder, Caller(f"Ann {options.host}", "person"))
+        assert not cannot_start(options), "nobody needs the single token"
+        (folder / "tokens.json").unlink()
+
+
+def test_every_line_of_a_log_for_programs_is_an_object(tmp_path: Path) -> None:
+    log = tmp_path / "log.json"
+    for _ in range(2):
+        process = start(
+            token=TOKEN,
+            engine="draft",
+            host="0.0.0.0",
+            log=str(log),
+            log_format="json",
+            folder=str(tmp_path / "service"),
+        )
+        assert ready(process)["pid"]
+        process.terminate()
+        process.communicate(timeout=PATIENCE)
+    said = log.read_text(encoding="utf-8")
+    told = [json.loads(line) for line in said.splitlines()]
+    assert all({"time", "level", "logger", "message"} <= each.keys() for each in told) and TOKEN not in said
+    assert sum("Other machines reach this service" in each["message"] for each in told) == 2
+    assert sum(each["message"].startswith("--- worker") for each in told) == 2
+    assert tail_of(log).count("Other machines") == 1, "of the last process alone"
 
 
 def test_it_says_when_the_row_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
