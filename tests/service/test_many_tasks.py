@@ -6,8 +6,10 @@ import gc
 import io
 import json
 import logging
+import shutil
 import sqlite3
 import time
+from collections import namedtuple
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -45,7 +47,7 @@ def running(folder: Path | None, **options: Any) -> Iterator[Running]:
 
 def records() -> int:
     gc.collect()
-    return sum(isinstance(each, TaskRecord) for each in gc.get_objects())
+    return sum(type(each) is TaskRecord for each in gc.get_objects())
 
 
 @pytest.mark.parametrize("lasting", [True, False])
@@ -322,3 +324,14 @@ def test_what_a_page_shows_is_what_a_worker_works_with(tmp_path: Path, monkeypat
         assert run.service.tasks.load(asked[0]["taskUUID"]) is at_work and at_work.slots[0].progress == 42
         assert run.service.tasks.load(waiting.uuid.upper()) is waiting
         assert run.service.tasks.cancel(at_work) and run.engine.stopped.wait(PATIENCE)
+
+
+def test_pictures_of_many_tasks_leave_room_for_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr("trellis_addon.service.handlers._FEW", 2)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10**12, 10**12, 10**8))
+    with running(tmp_path / "service") as run:
+        run.service.pause(True)
+        assert run.post(task(), task()).status_code == 200
+        full = run.post(task())
+        assert full.status_code == 507 and only_error(full)["code"] == "storageLimitExceeded"
