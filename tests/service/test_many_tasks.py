@@ -6,26 +6,31 @@ import gc
 import io
 import json
 import logging
+import shutil
 import sqlite3
 import time
+from collections import namedtuple
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from conftest import PATIENCE
-from service_tools import PIXEL, TOKEN, Running, only_error, task
+from service_tools import PIXEL, TOKEN, Running, only_error, ready, start, task
 
 from trellis_addon.cli import main
 from trellis_addon.client.backends import Backend, connect
 from trellis_addon.core.errors import InputError
+from trellis_addon.service.exit_causes import tail_of
 from trellis_addon.service.files import FileStore
 from trellis_addon.service.handshake import CLIENT_HEADER, PRIORITY_HEADER
 from trellis_addon.service.journal import Journal
 from trellis_addon.service.logs import about_task, formatter
+from trellis_addon.service.main import Options, cannot_start
 from trellis_addon.service.people.caller import BATCH, THE_HOUSE, Caller
+from trellis_addon.service.people.tokens import add
 from trellis_addon.service.protocol import RequestError
 from trellis_addon.service.records import TaskRecord
 from trellis_addon.task.task import Task
@@ -42,7 +47,7 @@ def running(folder: Path | None, **options: Any) -> Iterator[Running]:
 
 def records() -> int:
     gc.collect()
-    return sum(isinstance(each, TaskRecord) for each in gc.get_objects())
+    return sum(type(each) is TaskRecord for each in gc.get_objects())
 
 
 @pytest.mark.parametrize("lasting", [True, False])
@@ -238,8 +243,39 @@ def test_the_life_of_a_task_is_in_the_log(caplog: pytest.LogCaptureFixture, tmp_
 def test_what_serve_is_told(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["serve", "--quota", "0.01"]) == 2
     assert "quota is too small" in capfd.readouterr().err
+    assert main(["serve", "--log-format", "json"]) == 2
+    assert "would stand in the log" in capfd.readouterr().err
     with pytest.raises(SystemExit):
         main(["serve", "--log-format", "xml"])
+    folder = tmp_path / "service"
+    folder.mkdir()
+    for options in (Options("0.0.0.0", engine="draft", folder=folder), Options(log_format="json", folder=folder)):
+        assert cannot_start(options)
+        add(folder, Caller(f"Ann {options.host}", "person"))
+        assert not cannot_start(options), "nobody needs the single token"
+        (folder / "tokens.json").unlink()
+
+
+def test_every_line_of_a_log_for_programs_is_an_object(tmp_path: Path) -> None:
+    log = tmp_path / "log.json"
+    for _ in range(2):
+        process = start(
+            token=TOKEN,
+            engine="draft",
+            host="0.0.0.0",
+            log=str(log),
+            log_format="json",
+            folder=str(tmp_path / "service"),
+        )
+        assert ready(process)["pid"]
+        process.terminate()
+        process.communicate(timeout=PATIENCE)
+    said = log.read_text(encoding="utf-8")
+    told = [json.loads(line) for line in said.splitlines()]
+    assert all({"time", "level", "logger", "message"} <= each.keys() for each in told) and TOKEN not in said
+    assert sum("Other machines reach this service" in each["message"] for each in told) == 2
+    assert sum(each["message"].startswith("--- worker") for each in told) == 2
+    assert tail_of(log).count("Other machines") == 1, "of the last process alone"
 
 
 def test_it_says_when_the_row_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -250,3 +286,52 @@ def test_it_says_when_the_row_is_full(tmp_path: Path, monkeypatch: pytest.Monkey
     with running(tmp_path / "service") as run:
         assert run.post(task()).status_code == 200
         assert only_error(run.post(task()))["code"] == "rateLimitExceeded"
+
+
+def test_nobody_fills_the_row_for_everybody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trellis_addon.service.tasks.QUEUE_LIMIT", 4)
+    with running(tmp_path / "service") as run:
+        run.service.pause(True)
+        token = add(tmp_path / "service", Caller("Ann", "person"))
+        refused = run.post(task(), task(), task(), headers={"Authorization": f"Bearer {token}"})
+        assert len(refused.json()["data"]) == 2 and "half" in only_error(refused)["message"]
+        assert run.post(task(), task()).status_code == 200
+
+
+def test_a_task_that_cannot_be_read_any_more_is_given_up(tmp_path: Path) -> None:
+    asked = [task(), task(seed=2)]
+    with running(tmp_path / "service") as run:
+        run.service.pause(True)
+        run.post(*asked)
+    with closing(sqlite3.connect(tmp_path / "service" / "service.sqlite")) as journal, journal:
+        (text,) = journal.execute("SELECT request FROM tasks WHERE uuid = ?", (asked[0]["taskUUID"],)).fetchone()
+        text = json.dumps({**json.loads(text), "outputFormat": "HOLOGRAM"})
+        journal.execute("UPDATE tasks SET request = ? WHERE uuid = ?", (text, asked[0]["taskUUID"]))
+    with running(tmp_path / "service") as run:
+        run.service.pause(False)
+        assert run.settle(asked[1]["taskUUID"])["data"][0]["seed"] == 2
+        assert run.poll(asked[0]["taskUUID"]) == {"data": []} and run.service.tasks.unfinished() == 0
+
+
+def test_what_a_page_shows_is_what_a_worker_works_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trellis_addon.service.tasks._RECENT", 0)
+    with running(tmp_path / "service") as run:
+        run.engine.gate.clear()
+        asked = [task(), task()]
+        run.post(*asked)
+        assert run.engine.began.wait(PATIENCE)
+        (_, waiting), (_, at_work) = run.service.tasks.page()
+        assert run.service.tasks.load(asked[0]["taskUUID"]) is at_work and at_work.slots[0].progress == 42
+        assert run.service.tasks.load(waiting.uuid.upper()) is waiting
+        assert run.service.tasks.cancel(at_work) and run.engine.stopped.wait(PATIENCE)
+
+
+def test_pictures_of_many_tasks_leave_room_for_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr("trellis_addon.service.handlers._FEW", 2)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10**12, 10**12, 10**8))
+    with running(tmp_path / "service") as run:
+        run.service.pause(True)
+        assert run.post(task(), task()).status_code == 200
+        full = run.post(task())
+        assert full.status_code == 507 and only_error(full)["code"] == "storageLimitExceeded"

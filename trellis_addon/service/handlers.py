@@ -32,6 +32,7 @@ from .files import FileStore
 from .folder import ServiceFolder
 from .handshake import PROTOCOL, SERVICE_NAME
 from .journal import Journal
+from .limits import Limits
 from .logs import about_task
 from .media import answer_media, task_image, task_latents, task_views
 from .metrics import Meter, State
@@ -47,6 +48,7 @@ from .worker import MOST_STARTS, Workers, idle_minutes
 log = logging.getLogger(__name__)
 
 _SWEEP_SECONDS = 30.0
+_FEW = 100  # tasks that may wait, however full the disk is
 _PAUSED = "paused"  # the journal's name for it
 _LEAST_FREE = 64 * 2**20  # bytes of disk: a picture and its result have room
 
@@ -356,6 +358,8 @@ class Service:
         model = registry.engine_for(task.model, self._choice)
         if self.draining:
             raise RequestError("serviceUnavailable", self.obstacle())
+        if self.tasks.unfinished() >= _FEW and shutil.disk_usage(self.files.folder).free < Limits.disk_reserve:
+            raise disk_full()  # the pictures of thousands of tasks must not leave the results no room
         person, limit = call.caller.name, call.caller.daily_limit
         self.tasks.check_new(task.uuid, person, task.settings.value("number_results"), limit)
         for name, field in (("webhook_url", "webhookURL"), ("upload_endpoint", "uploadEndpoint")):

@@ -296,7 +296,10 @@ class Journal:
         return [uuid for (uuid,) in self._read(query, count)]
 
     def task(self, uuid: str, pictures: Path) -> TaskRecord | None:
-        """What is known of a task, whose pictures lie in `pictures`; its UUID may be written in either case."""
+        """What is known of a task, whose pictures lie in `pictures`; its UUID may be written in either case.
+
+        Raises `TrellisError` for one of fields that this version does not know.
+        """
         columns = "uuid, request, model, seed, base_url, picture, image_url, starts, finished, latents"
         origin = "person, client, priority, accepted"
         rows = self._read(
@@ -308,12 +311,7 @@ class Journal:
         ((uuid, text, model, seed, base_url, picture, image_url, starts, finished, latents, *whose),) = rows
         person, client, priority, accepted = whose if whose[0] is not None else (HOUSE, "", INTERACTIVE, 0.0)
         request: JsonObject = todays(json.loads(text))
-        try:
-            settings = Settings.from_request(request)
-        except TrellisError as error:  # written by a version that knew other fields
-            log.error("Task %s is given up: %s", uuid, error)
-            self.forget_task(uuid)
-            return None
+        settings = Settings.from_request(request)
         slots = [Slot() for _ in range(settings.value("number_results"))]
         for number, item, failure in self._read("SELECT number, item, error FROM results WHERE task = ?", uuid):
             slots[number] = Slot(item=item and json.loads(item), error=failure and json.loads(failure))
@@ -343,7 +341,7 @@ class Journal:
         )
 
     def tasks(self, pictures: Path) -> list[TaskRecord]:
-        """All tasks in the order in which they came in."""
+        """All tasks in the order in which they came in; raises as `task`."""
         found = (self.task(uuid, pictures) for (uuid,) in self._read("SELECT uuid FROM tasks ORDER BY place"))
         return [record for record in found if record is not None]
 

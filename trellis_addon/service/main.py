@@ -21,6 +21,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..core.addresses import is_this_machine
+from ..core.configuration import TOKEN_VARIABLE
 from ..core.errors import TrellisError
 from ..core.messages import message, reason_of
 from ..core.version import VERSION
@@ -68,7 +69,7 @@ class Options:
 def run(options: Options) -> int:
     """See `serve`."""
     if options.log is not None:
-        log_to(options.log)
+        log_to(options.log, options.log_format)
     parent: int | None = None
     if options.parent_pipe:
         parent = _take_stdin()
@@ -203,11 +204,11 @@ def _run(listener: socket.socket, options: Options, parent: int | None) -> int:
         print(json.dumps(facts), flush=True)
         if options.log is not None:
             os.dup2(2, 1)  # libraries print there as well, and whoever reads that pipe may be gone
-        if not options.token:
+        if not options.token and options.log_format == TEXT:
             print(f"The token for this run is {token} (Authorization: Bearer TOKEN).", file=sys.stderr, flush=True)
         if not is_this_machine(host):
             for sentence in filter(None, (for_others(host, port), about_firewall())):
-                print(sentence, file=sys.stderr, flush=True)
+                _say(sentence, options.log_format)
         service.start()  # not before all is said: what is left to do may be what ends the process
         server.run(sockets=[listener])
     finally:
@@ -313,6 +314,11 @@ def cannot_start(options: Options) -> str:
         return message(
             "There is no log format {name}; choose one of {choices}.", name=options.log_format, choices=FORMATS
         )
+    if options.log_format != TEXT and not (token or options.parent_pipe or _has_people(options.folder)):
+        return message(
+            "A token that is made up would stand in the log: choose one with --token or the variable {variable}.",
+            variable=TOKEN_VARIABLE,
+        )
     if options.quota is not None and options.quota < LEAST_QUOTA:
         return message("The quota is too small for one result; give at least {least} GB.", least=LEAST_QUOTA / 2**30)
     if not token and not is_this_machine(host) and not _has_people(options.folder):
@@ -374,7 +380,15 @@ def _watch_clients(folder: Path, log_file: Path | None, end: Callable[[], None])
     end()
 
 
-def log_to(path: Path) -> None:
+def _say(sentence: str, kind: str) -> None:
+    """To whoever has started it; where programs read what comes there, as they read it."""
+    if kind == TEXT:
+        print(sentence, file=sys.stderr, flush=True)
+    else:
+        log.info("%s", sentence)
+
+
+def log_to(path: Path, kind: str = TEXT) -> None:
     """From here on whatever this process says, also its libraries and a crash, goes to this file."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -383,7 +397,12 @@ def log_to(path: Path) -> None:
     except OSError as error:
         print(f"The log {path} cannot be written: {error.strerror}.", file=sys.stderr, flush=True)
         return
-    os.write(descriptor, f"{LOG_BEGINS} {os.getpid()} {time.strftime('%Y-%m-%d %H:%M:%S')}\n".encode())
+    begins = f"{LOG_BEGINS} {os.getpid()}"
+    if kind == TEXT:
+        line = f"{begins} {time.strftime('%Y-%m-%d %H:%M:%S')}"
+    else:
+        line = formatter(kind, "").format(logging.LogRecord(__name__, logging.INFO, "", 0, begins, None, None))
+    os.write(descriptor, f"{line}\n".encode())
     os.dup2(descriptor, 2)
     os.close(descriptor)
     faulthandler.enable()

@@ -70,8 +70,7 @@ class TaskStore:
         """Take up what the journal knows of; the tasks that are not finished, in the order they came in."""
         with self._lock:
             self._journal.complete(self._of_former, self._clock())
-            by_person, self._finished = self._journal.count_tasks()
-            self._unfinished = Counter(by_person)
+            self._count()
             self._forget_old()
         return self._journal.waiting()
 
@@ -109,28 +108,18 @@ class TaskStore:
     def load(self, uuid: str) -> TaskRecord | None:
         """The record of a task, the same one for everybody for as long as anybody has it."""
         with self._lock:
-            record = self._records.get(uuid.lower())
-            if record is None:
-                try:
-                    record = self._journal.task(uuid, self._pictures)
-                except sqlite3.OperationalError as error:
-                    log.error("Task %s cannot be read: %s", uuid, error)
-            if record is None or self._is_too_old(record):
-                return None
-            self._keep(record)
+            record = self._find(uuid)
+            if record is not None:
+                self._keep(record)
             return record
 
     def page(
         self, before: int | None = None, limit: int = 50, person: str | None = None, unfinished: bool = False
     ) -> list[tuple[int, TaskRecord]]:
         """Tasks with their places, the last that came in first; `before` a place, where an earlier page ended."""
-        found = []
-        for place, uuid in self._journal.page(before, limit, person, unfinished):
-            with self._lock:
-                record = self._records.get(uuid.lower()) or self._journal.task(uuid, self._pictures)
-            if record is not None:
-                found.append((place, record))
-        return found
+        with self._lock:
+            found = [(place, self._find(uuid)) for place, uuid in self._journal.page(before, limit, person, unfinished)]
+        return [(place, record) for place, record in found if record is not None]
 
     def report(self, record: TaskRecord, index: int, stage: str, fraction: float) -> None:
         slot = record.slots[index]
@@ -223,7 +212,28 @@ class TaskStore:
         self._meter.settled(record, index)
         self._on_settled(record, index)
 
+    def _find(self, uuid: str) -> TaskRecord | None:
+        record = self._records.get(uuid.lower())
+        if record is None:
+            try:
+                record = self._journal.task(uuid, self._pictures)
+            except sqlite3.OperationalError as error:
+                log.error("Task %s cannot be read: %s", uuid, error)
+            except TrellisError as error:  # written by a version that knew other fields
+                log.error("Task %s is given up: %s", uuid, error)
+                self._journal.forget_task(uuid)
+                self._count()
+        if record is None or self._is_too_old(record):
+            return None
+        self._records[uuid.lower()] = record
+        return record
+
+    def _count(self) -> None:
+        by_person, self._finished = self._journal.count_tasks()
+        self._unfinished = Counter(by_person)
+
     def _keep(self, record: TaskRecord) -> None:
+        """Have it at hand for a while."""
         uuid = record.uuid.lower()
         self._records[uuid] = self._recent[uuid] = record
         self._recent.move_to_end(uuid)
@@ -242,6 +252,14 @@ class TaskStore:
                 "rateLimitExceeded",
                 message("{limit} tasks are waiting already; send more when some have finished.", limit=QUEUE_LIMIT),
             )
+        if person != HOUSE and self._unfinished[person] >= QUEUE_LIMIT // 2:
+            sentence = message(
+                "{limit} tasks of {person} are waiting already, half of what there is room for; send more when some "
+                "have finished.",
+                limit=QUEUE_LIMIT // 2,
+                person=person,
+            )
+            raise RequestError("rateLimitExceeded", sentence)
         if daily_limit is not None and self._journal.used(person, day(self._clock())) + results > daily_limit:
             sentence = message(
                 "{limit} results a day are what {person} may have made here; send the rest tomorrow, or ask whoever "

@@ -19,6 +19,7 @@ from typing import IO
 from ..core.messages import message
 from ..core.processes import STEP, wait
 from ..runtime.child import start_child
+from .logs import TEXT
 from .main import CANNOT_START, Options, cannot_start
 from .restarts import Restarts
 
@@ -84,7 +85,7 @@ class _Watchdog:
         if line and not self._is_announced:
             self._is_announced = True
             print(line, end="", flush=True)
-            if not self._options.token:
+            if not self._options.token and self._options.log_format == TEXT:
                 print(f"The token for this run is {self._token} (Authorization: Bearer TOKEN).", file=sys.stderr)
         if line:
             told = json.loads(line)

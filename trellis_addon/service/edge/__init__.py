@@ -7,4 +7,6 @@ guard       connections that are slow, or many
 origin      the address that a client knows this service by
 websocket   the same tasks over a WebSocket
 openapi     the service's own description
+openapi_administration   the same of what administrators ask for
+schema      what the descriptions are made of
 """

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ...core.version import VERSION
 from ...task.settings import FIELDS, OWN_FIELDS, TASK_TYPE, Field
 from ...task.views import MOST_VIEWS
 from ..handshake import CLIENT_HEADER, PRIORITY_HEADER
 from ..people.caller import PRIORITIES, ROLES
 from ..protocol import BODY_LIMIT, STATUS, JsonObject
+from .openapi_administration import administration_paths, administration_schemas
+from .schema import COUNT as _COUNT
+from .schema import TEXT as _TEXT
+from .schema import open_object as _open
+from .schema import ref as _ref
+from .schema import refused as _refused
+from .schema import response as _response
 
 _PIXEL = (
     "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk"
     "+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 )
 _UUID: JsonObject = {"type": "string", "format": "uuid"}
-_TEXT: JsonObject = {"type": "string"}
-_COUNT: JsonObject = {"type": "integer", "minimum": 0}
-_NUMBER: JsonObject = {"type": "integer", "minimum": 1, "maximum": 10**14}
 _IMAGE: JsonObject = {
     "type": "string",
     "minLength": 1,
@@ -48,7 +50,7 @@ def describe() -> JsonObject:
             "/healthz": {"get": _probe("alive", "That the process answers", 200)},
             "/readyz": {"get": _probe("ready", "Whether tasks can be taken in", 200, 503)},
             "/metrics": {"get": _metrics()},
-            **describe_administration(),
+            **administration_paths(),
             "/files/{secret}/{name}": {"get": _file()},
             "/openapi.json": {"get": _description()},
         },
@@ -64,7 +66,7 @@ def describe() -> JsonObject:
                 },
                 **{f"task.{name}": schema for name, schema in tasks.items()},
                 **_replies(),
-                **_administration(),
+                **administration_schemas(),
             },
         },
     }
@@ -329,127 +331,6 @@ def _metrics() -> JsonObject:
     }
 
 
-def describe_administration() -> JsonObject:
-    """The addresses of `edge/administration.py`, and what they answer."""
-    found: JsonObject = {}
-    for method, path, summary, schema in (
-        ("get", "", "Everything that a first look needs", "Overview"),
-        ("get", "/people", "Who may ask, and what of theirs waits and runs", "People"),
-        ("get", "/tasks", "A page of tasks, the last that came in first", "Tasks"),
-        ("get", "/errors", "What went wrong last, without secrets", "Troubles"),
-        ("post", "/tasks/{uuid}/cancel", "Stop anybody's task", "Cancelled"),
-        ("post", "/people/{name}/cancel", "Stop all that somebody has running and waiting", "Done"),
-        ("post", "/people/{name}/revoke", "Have a token count no more", "Done"),
-        ("post", "/pause", "Let nothing begin; tasks are taken in all the same", "Switches"),
-        ("post", "/resume", "Take back pause and drain", "Switches"),
-        ("post", "/drain", "Take no tasks in; what was taken in is finished", "Switches"),
-    ):
-        operation: JsonObject = {
-            "operationId": f"admin{path.replace('/', '.').replace('{', '').replace('}', '')}",
-            "summary": summary,
-            "description": "For administrators.",
-            "responses": {"200": _response(summary + ".", schema), **_refused(401, 403)},
-        }
-        if "{" in path:
-            name = path[path.index("{") + 1 : path.index("}")]
-            told = {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
-            operation["parameters"] = [told]
-            operation["responses"] |= _refused(400, 404)
-        if path == "/tasks":
-            operation["parameters"] = [
-                {"name": "person", "in": "query", "schema": _TEXT},
-                {"name": "state", "in": "query", "schema": {"enum": ["unfinished"]}},
-                {"name": "before", "in": "query", "description": "`next` of a page", "schema": _NUMBER},
-                {"name": "limit", "in": "query", "schema": _NUMBER},
-            ]
-            operation["responses"] |= _refused(400)
-        found[f"/v1/admin{path}"] = {method: operation}
-    return found
-
-
-def _administration() -> dict[str, JsonObject]:
-    """What administrators are answered."""
-    memory = _open({"total": _COUNT, "free": _COUNT}, ["total", "free"])
-    person = _open(
-        {
-            "name": _TEXT,
-            "hasToken": {"type": "boolean", "description": "false of whoever has tasks here and no token any more."},
-            "isValid": {"type": "boolean", "description": "false after its last day."},
-            "role": {"enum": list(ROLES)},
-            "share": {"type": "number"},
-            "priority": {"enum": list(PRIORITIES)},
-            "dailyLimit": {"type": ["integer", "null"]},
-            "end": {"type": ["string", "null"], "description": "The last day, such as 2027-03-31."},
-            "waiting": {**_COUNT, "description": "Results."},
-            "running": {**_COUNT, "description": "Results."},
-            "unfinished": {**_COUNT, "description": "Tasks."},
-            "usedToday": {**_COUNT, "description": "Results."},
-        },
-        ["name", "hasToken", "waiting", "running", "unfinished", "usedToday"],
-    )
-    trouble = _open(
-        {"time": {"type": "number"}, "message": _TEXT, "code": _TEXT, "taskUUID": _TEXT, "person": _TEXT},
-        ["time", "message"],
-    )
-    result = _open(
-        {
-            "state": {"enum": ["processing", "succeeded", "failed", "cancelled"]},
-            "progress": {**_COUNT, "maximum": 100},
-            "stage": _TEXT,
-            "code": _TEXT,
-            "message": _TEXT,
-        },
-        ["state"],
-    )
-    task = _open(
-        {
-            "taskUUID": _TEXT,
-            "person": _TEXT,
-            "client": _TEXT,
-            "priority": {"enum": list(PRIORITIES)},
-            "engine": _TEXT,
-            "state": {"enum": ["waiting", "running", "succeeded", "failed", "cancelled"]},
-            "accepted": {"type": "number", "description": "Seconds since 1970."},
-            "finished": {"type": ["number", "null"]},
-            "results": _list(result),
-        },
-        ["taskUUID", "person", "state", "results"],
-    )
-    switches = {"paused": {"type": "boolean"}, "draining": {"type": "boolean"}, "unfinished": _COUNT}
-    device = _open({"name": _TEXT, "model": _TEXT, "total": _COUNT, "free": _COUNT}, ["name"])
-    disk = {"total": _COUNT, "free": _COUNT, "files": _COUNT, "quota": {"type": ["integer", "null"]}}
-    return {
-        "Overview": _open(
-            {
-                "version": _TEXT,
-                "pid": _COUNT,
-                "engine": _TEXT,
-                **switches,
-                "obstacle": {**_TEXT, "description": "Why no tasks are taken in; empty where they are."},
-                "workers": _COUNT,
-                "running": {**_COUNT, "description": "Results."},
-                "waiting": {**_COUNT, "description": "Results."},
-                "people": _list(person),
-                "devices": _list(device),
-                "memory": memory,
-                "disk": _open(disk, list(disk)),
-                "errors": _list(trouble),
-            },
-            ["paused", "draining", "waiting", "running", "people", "devices", "memory", "disk", "errors"],
-        ),
-        "People": _open({"people": _list(person)}, ["people"]),
-        "Tasks": _open({"tasks": _list(task), "next": {"type": ["integer", "null"]}}, ["tasks", "next"]),
-        "Troubles": _open({"errors": _list(trouble)}, ["errors"]),
-        "Cancelled": _open({"taskUUID": _TEXT, "cancelled": {"type": "boolean"}}, ["taskUUID", "cancelled"]),
-        "Done": _open({"name": _TEXT, "cancelled": _COUNT, "revoked": {"type": "boolean"}}, ["name"]),
-        "Switches": _open(switches, list(switches)),
-    }
-
-
-def _list(schema: JsonObject) -> JsonObject:
-    return {"type": "array", "items": schema}
-
-
 def _file() -> JsonObject:
     parameters = [
         {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
@@ -479,17 +360,6 @@ def _description() -> JsonObject:
     return {"operationId": "description", "security": [], "responses": {"200": shown, **_refused(403)}}
 
 
-def _refused(*statuses: int) -> JsonObject:
-    words = {401: "The token is missing or wrong.", 403: "Not with this token, or not with this Host header."}
-    words |= {400: "It cannot be done as asked.", 404: "It is not here."}
-    words[501] = "This service has not what it takes."
-    return {str(status): _response(words[status], "Failure") for status in statuses}
-
-
-def _response(description: str, schema: str) -> JsonObject:
-    return {"description": description, "content": {"application/json": {"schema": _ref(schema)}}}
-
-
 def _task(name: str, description: str, properties: JsonObject, required: list[str]) -> JsonObject:
     """A task that passes over what it does not know, as the platform's small ones do."""
     return {**_open({"taskType": {"const": name}, **properties}, ["taskType", *required]), "description": description}
@@ -498,12 +368,3 @@ def _task(name: str, description: str, properties: JsonObject, required: list[st
 def _object(description: str = "") -> JsonObject:
     found: JsonObject = {"type": "object", "properties": {}, "additionalProperties": False}
     return {**found, "description": description} if description else found
-
-
-def _open(properties: JsonObject, required: list[str] | None = None) -> JsonObject:
-    found: JsonObject = {"type": "object", "properties": properties}
-    return {**found, "required": required} if required else found
-
-
-def _ref(name: str) -> dict[str, Any]:
-    return {"$ref": f"#/components/schemas/{name}"}
