@@ -62,6 +62,7 @@ class Options:
     log: Path | None = None
     log_format: str = TEXT
     quota: int | None = None
+    page: bool | None = None
     limits: Limits = field(default_factory=Limits)
 
 
@@ -131,6 +132,7 @@ def _run(listener: socket.socket, options: Options, parent: int | None) -> int:
     from .edge.guard import Guard, guarded, guarded_websocket
     from .edge.websocket import is_available
     from .handlers import Service
+    from .page.routes import page_routes
 
     host, port = options.host, listener.getsockname()[1]
     name = f"[{host}]" if ":" in host else host
@@ -148,6 +150,7 @@ def _run(listener: socket.socket, options: Options, parent: int | None) -> int:
             allow_private_addresses=is_this_machine(host) if allow_private is None else allow_private,
             on_lost=lambda cause: ending.end(LOST),
             on_stop=ending.end if options.shared is not None else None,
+            previews=has_page(options),
         )
     except OSError as error:
         return _refuse(
@@ -159,7 +162,12 @@ def _run(listener: socket.socket, options: Options, parent: int | None) -> int:
         return _refuse(error.message)
     guard = Guard(options.limits)
     config = uvicorn.Config(
-        create_app(service, _own_hosts(host, port) if is_this_machine(host) else None, options.limits),
+        create_app(
+            service,
+            _own_hosts(host, port) if is_this_machine(host) else None,
+            options.limits,
+            page_routes(service) if has_page(options) else (),
+        ),
         log_config=None,
         access_log=False,  # the addresses of files are secrets
         http=guarded(guard),
@@ -245,6 +253,11 @@ class _Ending:
         time.sleep(_GRACE)
         self._clean_up()
         os._exit(self.code)
+
+
+def has_page(options: Options) -> bool:
+    """Whether it has a page: one that a person has started does, one that a program looks after does not."""
+    return not options.parent_pipe if options.page is None else options.page
 
 
 def for_others(host: str, port: int) -> str:

@@ -19,7 +19,7 @@ from typing import IO
 from ..core.messages import message
 from ..core.processes import STEP, wait
 from ..runtime.child import start_child
-from .main import CANNOT_START, Options, cannot_start
+from .main import CANNOT_START, Options, cannot_start, has_page
 from .restarts import Restarts
 
 _PIECE = 4096  # characters
@@ -131,6 +131,7 @@ def _arguments(options: Options) -> list[str]:
         ("--quota", options.quota / 2**30 if options.quota is not None else None),
     ):
         found += [name, str(value)] if value is not None else []
+    found.append("--page" if has_page(options) else "--no-page")
     if options.allow_private_addresses is not None:
         found.append(f"--{'' if options.allow_private_addresses else 'no-'}allow-private-addresses")
     return found
