@@ -16,6 +16,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -33,7 +34,10 @@ from service_tools import TOKEN, Running, png, task  # noqa: E402
 from trellis_addon.core.progress import Progress  # noqa: E402
 from trellis_addon.engines.engine import Made  # noqa: E402
 from trellis_addon.formats.glb.write import Material, Mesh, write_glb  # noqa: E402
+from trellis_addon.service.folder import prepare  # noqa: E402
 from trellis_addon.service.page.routes import BUILT  # noqa: E402
+from trellis_addon.service.people.caller import PERSON, Caller  # noqa: E402
+from trellis_addon.service.people.tokens import add  # noqa: E402
 
 OPTIONS = argparse.Namespace()
 FLAGS = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist"]
@@ -65,10 +69,9 @@ _GAPS = """async () => {
   for (let step = 0; step < 400; step += 1) {
     scrollBy(0, 700);
     await new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve, 15)));
-    if (document.documentElement.scrollHeight - scrollY - innerHeight < 5 && step > 20) {
-      await new Promise((resolve) => setTimeout(resolve, 300));
-      if (document.documentElement.scrollHeight - scrollY - innerHeight < 5) break;
-    }
+    const isAtEnd = () => document.documentElement.scrollHeight - scrollY - innerHeight < 5;
+    for (let wait = 0; isAtEnd() && wait < 50; wait += 1) await new Promise((resolve) => setTimeout(resolve, 100));
+    if (isAtEnd()) break;
   }
   await new Promise((resolve) => setTimeout(resolve, 300));
   return [document.querySelectorAll(".card").length, Math.round(Math.max(0, ...long)), long.length];
@@ -286,6 +289,41 @@ def a_token_taken_away(browser: Browser) -> None:
         assert page.input_value("#token") == ""
 
 
+def an_administrator(browser: Browser) -> None:
+    """Pauses the row, sees who waits, and takes a person's token away, who is out at once."""
+    with tempfile.TemporaryDirectory() as folder:
+        key = add(prepare(Path(folder) / "service"), Caller(name="Ann", role=PERSON))
+        with contextlib.ExitStack() as stack:
+            base, _ = stack.enter_context(service("--folder", str(Path(folder) / "service")))
+            page, seen = stack.enter_context(opened(browser, base))
+            ann, _ = stack.enter_context(opened(browser, base))
+            sign_in(page)
+            page.click("#show-service")
+            page.click("[data-act=pause]")
+            page.wait_for_selector("[data-act=resume]")
+            sign_in(ann, key)
+            ann.click("#show-service")
+            assert ann.locator("#office button").count() == 0, "no more than her own"
+            ann.set_input_files("#files", str(LANTERN))
+            ann.wait_for_selector("#generate:enabled", timeout=PATIENCE * 1000)
+            quick(ann)
+            ann.click("#generate")
+            ann.wait_for_selector(".card[data-status=waiting]", timeout=PATIENCE * 1000)
+            page.wait_for_selector("[data-act='cancel-Ann']", timeout=PATIENCE * 1000)
+            page.wait_for_selector(".card[data-status=waiting]", timeout=PATIENCE * 1000)
+            held_against(page, "administration")
+            shot(page, "1280-administration")
+            page.on("dialog", lambda dialog: dialog.accept())
+            page.click("[data-act='cancel-Ann']")
+            ann.wait_for_selector(".card[data-status=cancelled]", timeout=PATIENCE * 1000)
+            page.click("[data-act='revoke-Ann']")
+            ann.wait_for_selector("#entrance:not([hidden])", timeout=PATIENCE * 1000)
+            assert ann.inner_text("#sign-in-problem") and ann.locator(".card").count() == 0
+            page.click("[data-act=resume]")
+            page.wait_for_selector("[data-act=pause]")
+            seen.check()
+
+
 def by_keys_alone(browser: Browser) -> None:
     """Every control is reached by Tab, in the order in which it stands; a card opens by Enter and closes by Escape."""
     with service() as (base, _), opened(browser, base) as (page, seen):
@@ -402,6 +440,7 @@ TESTS: tuple[Callable[[Browser], None], ...] = (
     a_tour,
     a_photograph,
     a_token_taken_away,
+    an_administrator,
     by_keys_alone,
     in_other_languages,
     a_thousand_tasks,

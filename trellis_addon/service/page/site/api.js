@@ -69,6 +69,13 @@ export async function get(path) {
   return answer.json();
 }
 
+/** Have something done at an address of the service; what it answers. */
+export async function post(path) {
+  const answer = await send(path, { method: "POST" });
+  if (!answer.ok) throw await refusalOf(answer);
+  return answer.json();
+}
+
 /** Do tasks of the protocol; the items of the answer. The first refusal is thrown. */
 export async function tasks(...list) {
   // a seed is a text here, as it goes beyond what JavaScript has for a number

@@ -4,11 +4,13 @@ import { enter, forget, get, listen } from "./api.js";
 import * as compose from "./compose.js";
 import { $, announce, fill, h } from "./dom.js";
 import * as gallery from "./gallery.js";
+import * as office from "./office.js";
 import * as task from "./task.js";
 import { bytes, number, readWords, said, t } from "./words.js";
 
 let stop = null;
 let table = null;
+let isAdministrator = false;
 
 async function begin() {
   await readWords();
@@ -19,6 +21,7 @@ async function begin() {
   $("show-service").onclick = () => {
     $("service").hidden = !$("service").hidden;
     $("show-service").setAttribute("aria-expanded", String(!$("service").hidden));
+    showOffice();
   };
   addEventListener("hashchange", follow);
   $("entrance").hidden = false;
@@ -47,6 +50,7 @@ async function start(state) {
   }
   $("entrance").hidden = true;
   $("studio").hidden = false;
+  gallery.begin(state.person);
   tell(state);
   stop = new AbortController();
   await gallery.readAnew();
@@ -63,6 +67,8 @@ function signOut(why) {
   task.close();
   gallery.clear();
   if (table) compose.reset();
+  office.close();
+  isAdministrator = false;
   fill($("service"));
   $("studio").hidden = true;
   $("entrance").hidden = false;
@@ -91,6 +97,7 @@ function tell(state) {
   if (state.obstacle) parts.push(said(state.obstacle));
   $("line").textContent = parts.join(" · ");
   const rows = [
+    [t("Signed in as"), state.person],
     [t("Version"), state.version],
     [t("Engine"), state.engine],
     [t("Devices"), state.devices.join(", ") || t("Known with the first task")],
@@ -99,7 +106,18 @@ function tell(state) {
     [t("Disk"), t("{free} free of {total}", { free: bytes(state.disk.free), total: bytes(state.disk.total) })],
     [t("Kept files"), bytes(state.disk.kept)],
   ];
-  fill($("service"), h("h2", { id: "service-title" }, t("Service")), h("dl", {}, rows.flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, value)])));
+  isAdministrator = state.role === "administrator";
+  if (!$("office")) {
+    fill($("service"), h("h2", { id: "service-title" }, t("Service")), h("dl", { id: "facts" }), h("div", { id: "office", class: "office" }));
+    showOffice();
+  }
+  fill($("facts"), rows.flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]));
+}
+
+/** An administrator's view, while the service is shown. */
+function showOffice() {
+  if (isAdministrator && $("office") && !$("service").hidden) office.open($("office"));
+  else office.close();
 }
 
 /** Open the task that the address names: a link to it can be sent to whoever has a token. */

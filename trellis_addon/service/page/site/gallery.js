@@ -5,14 +5,20 @@ import { $, announce, h } from "./dom.js";
 import { number, said, t, when } from "./words.js";
 
 const PICTURES_AT_ONCE = 4;
+const CARDS_AT_ONCE = 10; // are made before the browser may do something else
 
 const cards = new Map(); // by task: { task, element, parts }
 const listeners = new Set();
 let next = null; // where the list goes on, if it does
 let isBegun = false;
 let isReading = false;
+let own = ""; // the name of whoever is signed in
 
 export const taskOf = (uuid) => cards.get(uuid)?.task;
+
+export function begin(person) {
+  own = person;
+}
 
 /** Be told of each task that has changed, and of those gone (with null). */
 export function whenChanged(listener) {
@@ -96,7 +102,8 @@ async function readMore() {
   isReading = true;
   try {
     const answer = await get(`/page/tasks?before=${next}`);
-    for (const task of answer.tasks) {
+    for (const [index, task] of answer.tasks.entries()) {
+      if (index % CARDS_AT_ONCE === 0) await new Promise((resolve) => setTimeout(resolve, 0));
       if (cards.has(task.taskUUID)) continue;
       const made = make(task);
       cards.set(task.taskUUID, made);
@@ -158,7 +165,8 @@ function draw(card) {
   const { task } = card;
   card.element.dataset.status = task.status;
   card.state.textContent = statusOf(task);
-  card.facts.textContent = [when(task.created), t("seed {seed}", { seed: task.seed })].join(" · ");
+  const whose = task.person === own ? "" : task.person;
+  card.facts.textContent = [when(task.created), whose, t("seed {seed}", { seed: task.seed })].filter(Boolean).join(" · ");
   const isOnItsWay = task.status === "running" || task.status === "waiting";
   card.bar.hidden = !isOnItsWay;
   if (task.status === "running") card.bar.value = progressOf(task);
@@ -209,6 +217,8 @@ export function statusOf(task) {
 function shotOf(task) {
   const index = task.results.findIndex((result) => result.status === "success");
   if (index >= 0) return `/page/tasks/${task.taskUUID}/results/${index}`;
+  const early = task.results.findLast((result) => result.preview);
+  if (early) return early.preview; // what it looks like by now
   return task.pictures.length ? `/page/tasks/${task.taskUUID}/pictures/front` : "";
 }
 
@@ -221,6 +231,12 @@ function want(card) {
   const shot = shotOf(card.task);
   if (!shot || card.shown === shot || card.loading?.shot === shot) return;
   card.loading?.stop.abort();
+  if (shot.startsWith("data:")) {
+    put(card, shot);
+    card.shown = shot;
+    card.loading = null;
+    return;
+  }
   card.loading = { shot, stop: new AbortController() };
   wanted.push(card);
   fetchNext();
@@ -240,8 +256,7 @@ function fetchNext() {
           if (address) URL.revokeObjectURL(address);
           return;
         }
-        if (card.image.src) URL.revokeObjectURL(card.image.src);
-        if (address) card.image.src = address;
+        if (address) put(card, address);
         card.shown = job.shot;
         card.loading = null;
       })
@@ -255,10 +270,16 @@ function fetchNext() {
   }
 }
 
+/** Show another picture; the one before needs no memory any more. */
+function put(card, address) {
+  if (card.image.src.startsWith("blob:")) URL.revokeObjectURL(card.image.src);
+  if (address) card.image.src = address;
+  else card.image.removeAttribute("src");
+}
+
 function letGo(card) {
   card.loading?.stop.abort();
   card.loading = null;
-  if (card.image.src) URL.revokeObjectURL(card.image.src);
-  card.image.removeAttribute("src");
+  put(card, "");
   card.shown = "";
 }

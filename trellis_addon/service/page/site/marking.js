@@ -21,6 +21,7 @@ export function askForSubject(address, given) {
     const edges = EDGES.map(([name, label], index) => h("label", { htmlFor: `edge-${name}` }, h("span", {}, t(label)), inputs[index]));
     let answer = null;
     let subject = Array.isArray(given) ? given : null;
+    let isGuess = !subject; // until somebody has drawn one, a drag draws it
     let size = [1, 1];
     const cut = h("button", { class: "primary", onclick: () => end(subject.map(Math.round)) }, t("Cut It Out"));
     fill(
@@ -44,7 +45,8 @@ export function askForSubject(address, given) {
     let grip = null;
     stage.addEventListener("pointerdown", (event) => {
       const at = pixel(event);
-      grip = gripAt(at);
+      grip = isGuess ? null : gripAt(at);
+      isGuess = false;
       anchor = at;
       if (!grip) subject = [...at, ...at];
       stage.setPointerCapture(event.pointerId);
@@ -71,6 +73,7 @@ export function askForSubject(address, given) {
       const step = Math.max(1, Math.round(Math.max(...size) / 100));
       const [x, y] = { ArrowLeft: [-step, 0], ArrowRight: [step, 0], ArrowUp: [0, -step], ArrowDown: [0, step] }[event.key] ?? [0, 0];
       if (!x && !y) return;
+      isGuess = false;
       event.preventDefault();
       if (event.shiftKey) {
         subject[2] = Math.min(size[0], Math.max(subject[0] + LEAST, subject[2] + x));
@@ -105,6 +108,7 @@ export function askForSubject(address, given) {
     function typed() {
       const values = inputs.map((input) => Number(input.value));
       if (values.every((value) => Number.isFinite(value))) {
+        isGuess = false;
         subject = values;
         draw(false);
       }

@@ -80,6 +80,11 @@ function drawProgress(task) {
   $("task-state").textContent = statusOf(task);
   bar.hidden = !["running", "waiting"].includes(task.status);
   if (task.status === "running") bar.value = progressOf(task);
+  for (const image of $("task").querySelectorAll(".early")) {
+    const { preview } = task.results[Number(image.dataset.index)]; // what it looks like by now
+    image.hidden = !preview;
+    if (preview && image.src !== preview) image.src = preview;
+  }
 }
 
 // What came out
@@ -92,7 +97,8 @@ function resultOf(task, result, index) {
   const title = task.results.length > 1 ? t("Result {number} of {count}", { number: index + 1, count: task.results.length }) : t("Result");
   if (result.status !== "success") {
     const words = result.error ? said(result.error) : statusOf({ ...task, status: result.status, results: [result] });
-    return h("figure", { class: "result" }, h("div", { class: "stand checker waiting" }, h("p", {}, words)), h("figcaption", {}, title));
+    const early = h("img", { class: "early", alt: "", hidden: true, data: { index: String(index) } });
+    return h("figure", { class: "result" }, h("div", { class: "stand checker waiting" }, early, h("p", {}, words)), h("figcaption", {}, title));
   }
   const image = h("img", { alt: title });
   const stand = h("div", { class: "stand" }, image);
