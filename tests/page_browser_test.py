@@ -35,7 +35,7 @@ from trellis_addon.core.progress import Progress  # noqa: E402
 from trellis_addon.engines.engine import Made  # noqa: E402
 from trellis_addon.formats.glb.write import Material, Mesh, write_glb  # noqa: E402
 from trellis_addon.service.folder import prepare  # noqa: E402
-from trellis_addon.service.page.routes import BUILT  # noqa: E402
+from trellis_addon.service.page import BUILT  # noqa: E402
 from trellis_addon.service.people.caller import PERSON, Caller  # noqa: E402
 from trellis_addon.service.people.tokens import add  # noqa: E402
 
@@ -95,7 +95,10 @@ class Seen:
         elsewhere = [url for url in addresses if not url.startswith((self.base, "blob:" + self.base, "data:"))]
         assert elsewhere == [], elsewhere
         assert not [url for url in addresses if TOKEN in url]
-        assert not [request.url for request in self.requests if "referer" in request.headers]
+        referred = [
+            (request.url, request.headers["referer"]) for request in self.requests if request.headers.get("referer")
+        ]
+        assert referred == [], referred
         shown = [line for line in self.said if not any(part in line for part in (*but, "GPU stall", "rAF timed out"))]
         assert shown == [], shown
 
@@ -347,7 +350,7 @@ def by_keys_alone(browser: Browser) -> None:
         assert page.url.partition("#")[2].startswith("task=")
         page.keyboard.press("Escape")
         until(page, "!document.getElementById('task').open")
-        assert "#" not in page.url
+        until(page, "location.href === location.origin + '/'")
         seen.check()
 
 

@@ -7,6 +7,7 @@ import contextlib
 import io
 import json
 import re
+import tomllib
 import uuid
 from collections.abc import Iterator
 from html.parser import HTMLParser
@@ -24,8 +25,9 @@ from trellis_addon.core.messages import Message
 from trellis_addon.core.progress import Progress
 from trellis_addon.engines.engine import Made
 from trellis_addon.formats.glb.write import Material, Mesh, write_glb
-from trellis_addon.service.main import Options, has_page
-from trellis_addon.service.page.routes import SITE, content_policy
+from trellis_addon.service.main import Options, cannot_start, has_page
+from trellis_addon.service.page import SITE
+from trellis_addon.service.page.routes import content_policy
 from trellis_addon.service.page.table import settings_table
 from trellis_addon.service.page.words import PAGE, dictionary
 from trellis_addon.service.people.caller import PERSON, Caller
@@ -67,6 +69,20 @@ def photograph() -> Image.Image:
 def test_who_is_started_by_hand_has_one_and_the_worker_has_none() -> None:
     assert has_page(Options()) and not has_page(Options(parent_pipe=True))
     assert has_page(Options(parent_pipe=True, page=True)) and not has_page(Options(page=False))
+
+
+def test_an_installation_without_its_files_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trellis_addon.service.page.SITE", ROOT / "nowhere")
+    assert not has_page(Options()) and cannot_start(Options(engine="draft")) == ""
+    assert "--no-page" in cannot_start(Options(engine="draft", page=True))
+
+
+def test_its_files_are_in_a_wheel() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    patterns = settings["tool"]["setuptools"]["package-data"]["trellis_addon"]
+    package = SITE.parents[2]
+    packed = {path for pattern in patterns for path in package.glob(pattern)}
+    assert {path for path in SITE.iterdir() if path.is_file()} <= packed
 
 
 @pytest.mark.parametrize("by_hand", [True, False])

@@ -26,7 +26,7 @@ from ..core.messages import message, reason_of
 from ..core.version import VERSION
 from ..engines import registry
 from ..task.settings import TRELLIS2_MODEL
-from . import presence
+from . import page, presence
 from .handshake import PROTOCOL
 from .limits import Limits
 from .logs import FORMATS, TEXT, formatter
@@ -257,7 +257,7 @@ class _Ending:
 
 def has_page(options: Options) -> bool:
     """Whether it has a page: one that a person has started does, one that a program looks after does not."""
-    return not options.parent_pipe if options.page is None else options.page
+    return page.is_here() and not options.parent_pipe if options.page is None else options.page
 
 
 def for_others(host: str, port: int) -> str:
@@ -317,6 +317,11 @@ def cannot_start(options: Options) -> str:
     if workers is not None and not 1 <= workers <= MOST_WORKERS:
         return message(
             "{workers} workers cannot be; choose a number from 1 to {limit}.", workers=workers, limit=MOST_WORKERS
+        )
+    if options.page and not page.is_here():
+        return message(
+            "This installation has no page: it is left out of Blender's extension; start the service from a wheel or a "
+            "checkout, or with --no-page."
         )
     if options.shared is not None and options.folder is None:
         return message("A service that programs share needs a folder: choose one with --folder.")

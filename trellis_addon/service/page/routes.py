@@ -26,13 +26,11 @@ from ..handlers import Service
 from ..people.caller import Caller
 from ..protocol import JsonObject, RequestError, ServiceReply, error_object
 from ..records import TaskRecord
-from . import gallery
+from . import BUILT, SITE, gallery
 from .events import changes
 from .table import settings_table
 from .words import dictionary
 
-SITE = Path(__file__).with_name("site")
-BUILT = Path(__file__).with_name("built")
 VIEWER = "model-viewer.min.js"
 
 _TYPES = {

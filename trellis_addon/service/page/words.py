@@ -9,14 +9,14 @@ from __future__ import annotations
 import functools
 import json
 import re
-from pathlib import Path
 
 from ...core.folders import EXTENSION
 from ...core.messages import message
 from ..protocol import JsonObject
+from . import BUILT
 
-_BUILT = Path(__file__).with_name("built") / "words"  # for an installation that has no extension around it
-_LOOKED_IN = (EXTENSION / "translations", _BUILT)
+# the second is for an installation that has no extension around it
+_LOOKED_IN = (EXTENSION / "translations", BUILT / "words")
 _QUALITY = re.compile(r";\s*q\s*=\s*([0-9.]+)")
 _TRADITIONAL = re.compile(r"zh-(hant|tw|hk|mo)")
 
