@@ -26,6 +26,7 @@ from trellis_addon.service.delivery import Delivery
 from trellis_addon.service.edge.app import create_app
 from trellis_addon.service.handlers import Service
 from trellis_addon.service.main import listen
+from trellis_addon.service.page.routes import page_routes
 from trellis_addon.task.settings import DRAFT_MODEL, TRELLIS2_MODEL, Settings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -94,7 +95,7 @@ class Clock:
 class Running:
     """A server in a thread with everything a test wants to reach."""
 
-    def __init__(self, engine: str = "auto", **options: Any) -> None:
+    def __init__(self, engine: str = "auto", *, page: bool = False, **options: Any) -> None:
         self.engine = FakeEngine()
         self.clock = Clock()
         self.created: list[str] = []
@@ -104,11 +105,13 @@ class Running:
             create_engine=self._create,
             clock=self.clock,
             delivery=Delivery(first_wait=0.02),
+            previews=page,
             **options,
         )
         listener = listen("127.0.0.1", 0)
         self.port = listener.getsockname()[1]
-        app = create_app(self.service, [f"127.0.0.1:{self.port}", f"localhost:{self.port}"])
+        hosts = [f"127.0.0.1:{self.port}", f"localhost:{self.port}"]
+        app = create_app(self.service, hosts, further=page_routes(self.service) if page else ())
         self.server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off", timeout_graceful_shutdown=1))
         self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [listener]}, daemon=True)
         self.service.start()

@@ -44,6 +44,8 @@ CONTENTS = (
 )
 # Names of developers' commands in a checkout, whose code is in devtools/
 ALIASES = ("trellis_addon/ovoxel", "trellis_addon/pipeline/check.py", "trellis_addon/pipeline/make_small.py")
+# The files of the page: only a service that is started by hand has one, and it comes from a wheel or a checkout.
+PAGE = ("trellis_addon/service/page/site/", "trellis_addon/service/page/built/")
 REQUIREMENTS = Path(__file__).with_name("wheels.txt")
 # What some systems get besides, by the first word of the platform's name.
 MORE = {name: Path(__file__).with_name(f"wheels-{name}.txt") for name in ("windows", "macos")}
@@ -147,7 +149,7 @@ def write_zip(target: Path, contents: dict[str, bytes]) -> None:
 
 
 def _is_left_out(path: Path) -> bool:
-    return _is_litter(path) or path.as_posix().startswith(ALIASES)
+    return _is_litter(path) or path.as_posix().startswith((*ALIASES, *PAGE))
 
 
 def _is_litter(path: Path) -> bool:

@@ -51,7 +51,9 @@ def blender_ext(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_all_of_the_extension_is_inside(names: set[str]) -> None:
     for folder in ("trellis_addon", "operators", "ui", "presets"):
         files = {path.relative_to(ROOT).as_posix() for path in (ROOT / folder).rglob("*") if path.is_file()}
-        files = {name for name in files if "__pycache__" not in name and not name.startswith(build.ALIASES)}
+        files = {
+            name for name in files if "__pycache__" not in name and not name.startswith((*build.ALIASES, *build.PAGE))
+        }
         assert files and files <= names, files - names
     assert {"__init__.py", "blender_manifest.toml", "LICENSE", "README.md", "THIRD_PARTY.md"} <= names
 

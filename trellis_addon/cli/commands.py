@@ -190,6 +190,11 @@ def _parser(program: str) -> argparse.ArgumentParser:
         metavar="GB",
         help="disk that results and uploads may have; beyond it the oldest results go (default: until their ttl)",
     )
+    serve.add_argument(
+        "--page",
+        action=argparse.BooleanOptionalAction,
+        help="have a page for browsers at / (default: where it is started by hand)",
+    )
     serve.add_argument("--shared", help=argparse.SUPPRESS)  # how the add-on starts it; see `service.serve`
     serve.add_argument(
         "--allow-private-addresses",
@@ -375,6 +380,7 @@ def _serve(options: argparse.Namespace, key: str, allow_network: bool) -> int:
         log_format=options.log_format,
         quota=None if options.quota is None else int(options.quota * 2**30),
         restart=options.restart,
+        page=options.page,
     )
 
 

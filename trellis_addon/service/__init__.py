@@ -19,6 +19,9 @@ worker        the threads that generate
 files         results and uploads behind addresses that cannot be guessed
 folder        where all of that lies, for a run or for good
 journal       what is written down, so that it survives the process
+changes       which tasks have changed since somebody looked
+previews      small pictures of what went in and came out
+page          the page in a browser
 delivery      webhooks and uploads of finished files
 logs          what the log looks like: lines, or JSON
 troubles      the last things that went wrong
@@ -50,6 +53,7 @@ def serve(
     log_format: str = "text",
     quota: int | None = None,
     restart: bool = False,
+    page: bool | None = None,
 ) -> int:
     """Run the service until it is told to end; the return value is the process's exit code.
 
@@ -65,7 +69,8 @@ def serve(
     pipe closes; with `shared`, which `folder` must come with, it ends when no program holds a file in `folder`/clients
     locked any more (see `presence`), and the text is told to programs that find it there. `log` is a file for what
     would go to standard error, in one of `logs.FORMATS`. `quota` are the bytes that files may have; beyond them
-    the oldest results go. With `restart` the service runs in a process of its own, which is started again when it
+    the oldest results go. `page`: whether there is one for browsers at "/"; None is one unless a program has started
+    the service (`parent_pipe`). With `restart` the service runs in a process of its own, which is started again when it
     dies. Returns 0 after a clean end, 2 when it cannot start (one sentence on standard error),
     75 when the device can be used no more by this process.
     """
@@ -84,6 +89,7 @@ def serve(
         log=Path(log) if log is not None else None,
         log_format=log_format,
         quota=quota,
+        page=page,
     )
     if restart:
         from .watchdog import keep_running

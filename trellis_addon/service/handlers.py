@@ -10,7 +10,7 @@ import sqlite3
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from ..engines.engine import Engine
 from ..formats.latents import Kept, check_rework
 from ..task.settings import DRAFT_MODEL, TASK_TYPE, TRELLIS2_MODEL
 from ..task.task import Task, check_uuid, new_uuid, random_seed
+from ..task.views import FRONT
 from .addresses import AddressPolicy, is_public
 from .delivery import Delivery
 from .files import FileStore
@@ -34,11 +35,12 @@ from .handshake import PROTOCOL, SERVICE_NAME
 from .journal import Journal
 from .limits import Limits
 from .logs import about_task
-from .media import answer_media, task_image, task_latents, task_views
+from .media import answer_cutout, answer_media, task_image, task_latents, task_views
 from .metrics import Meter, State
 from .people.caller import THE_HOUSE, Caller
 from .people.tokens import Tokens, day
 from .presence import last_end
+from .previews import Previews
 from .protocol import JsonObject, RequestError, ServiceReply, disk_full, echo, error_object, without_payload
 from .records import Slot, TaskRecord
 from .tasks import TaskStore, with_address
@@ -74,7 +76,7 @@ class Service:
     is one for each device. `create_engine(model)`, `clock()` (seconds), `delivery` and `devices` are handed in by
     tests. Call `start` before the first task, and `close` at the end. `on_lost(cause)` is called when this process
     can use its device no more: it should end, and another one take its place. `on_stop`, where there is one, is
-    called when a client asks for the end.
+    called when a client asks for the end. With `previews` small pictures are kept of each task.
     """
 
     def __init__(
@@ -92,6 +94,7 @@ class Service:
         allow_private_addresses: bool = True,
         on_lost: Callable[[str], None] = lambda cause: None,
         on_stop: Callable[[], None] | None = None,
+        previews: bool = False,
     ) -> None:
         self._choice = engine
         self._on_lost = on_lost
@@ -105,6 +108,7 @@ class Service:
         self._journal = Journal(self.folder.database, replaceable=on_stop is not None, lasting=lasting)
         self.files = FileStore(clock, self.folder.path, self._journal, lasting, quota)
         self.meter = Meter()
+        self.previews = Previews(self.folder.path / "previews") if previews else None
         self.troubles = Troubles(clock)
         self.tasks = TaskStore(clock, self._journal, self.files.pictures, self._settled, self.meter)
         self._policy = AddressPolicy(None if allow_private_addresses else is_public)
@@ -132,6 +136,7 @@ class Service:
             "cancelTask": self._cancel,
             "mediaStorage": self._media,
             "imageUpload": self._media,
+            "cutOutSubject": self._cut_out,
             "authentication": self._authenticate,
             "ping": self._ping,
             "accountManagement": self._account,
@@ -265,6 +270,13 @@ class Service:
             "role": caller.role,
             "maskModel": self._has_mask_model(),
         }
+
+    def known(self, uuid: str, caller: Caller) -> TaskRecord:
+        """The task of this UUID; raises where there is none that `caller` may see."""
+        record = self.tasks.get(uuid)
+        if record is None or not caller.may_see(record.person):
+            raise task_not_found(uuid)
+        return record
 
     def metrics(self) -> bytes:
         """The numbers for Prometheus; raises `RequestError` where the package for it is not installed."""
@@ -403,6 +415,7 @@ class Service:
             record.views = further
             for name, view in views.items():
                 further[name] = view if isinstance(view, str) else self.files.keep_picture(view[0])
+            self._keep_previews(record.uuid, found, views)  # before anybody hears of the task, and asks for them
             self.tasks.add(record, limit)
         except BaseException:
             for path in record.kept_files():
@@ -414,6 +427,12 @@ class Service:
             call.waiting.append(record)
         else:
             call.reply.add(identity)
+
+    def _keep_previews(self, uuid: str, found: Any, views: Mapping[str, Any]) -> None:
+        """Small copies of what has been read already; what lies at a web address is fetched by the worker alone."""
+        for name, given in {FRONT: found, **views}.items():
+            if self.previews is not None and isinstance(given, tuple):
+                self.previews.keep(uuid, name, given[1])
 
     def _check_rework(self, model: str, kept: Kept, task: Task) -> None:
         """Raise `RequestError` where latents cannot be gone on from here, `FieldError` for what cannot change."""
@@ -449,6 +468,14 @@ class Service:
     def _media(self, call: _Call) -> None:
         item = answer_media(call.request, self.files, call.base_url, self._policy, call.caller, dry_run=call.dry_run)
         call.reply.add({**echo(call.request), "cost": 0} if call.dry_run else item)
+
+    def _cut_out(self, call: _Call) -> None:
+        """Our own extension: what a task would see of a picture, to be looked at before the task is sent."""
+        leave = self._has_mask_model()
+        item = answer_cutout(
+            call.request, self.files, call.base_url, self._policy, call.caller, may_leave=leave, dry_run=call.dry_run
+        )
+        call.reply.add({**echo(call.request), **item})
 
     def _authenticate(self, call: _Call) -> None:
         key = call.request.get("apiKey")
@@ -504,6 +531,8 @@ class Service:
             try:
                 self.files.sweep()
                 self.tasks.sweep()
+                if self.previews is not None:
+                    self.previews.sweep(lambda uuid: self.tasks.get(uuid) is not None)
             except Exception as error:
                 log.error("What has expired cannot be removed", exc_info=error)
 
@@ -513,10 +542,7 @@ class Service:
         return record if record is not None and call.caller.may_see(record.person) else None
 
     def _known(self, call: _Call) -> TaskRecord:
-        record = self._seen(call)
-        if record is None:
-            raise task_not_found(_uuid(call.request))
-        return record
+        return self.known(_uuid(call.request), call.caller)
 
     def _has_mask_model(self) -> bool:
         """Whether pictures without a plain background can be cut out here."""

@@ -27,7 +27,7 @@ from ..core.messages import message, reason_of
 from ..core.version import VERSION
 from ..engines import registry
 from ..task.settings import TRELLIS2_MODEL
-from . import presence
+from . import page, presence
 from .handshake import PROTOCOL
 from .limits import Limits
 from .logs import FORMATS, TEXT, formatter
@@ -63,6 +63,7 @@ class Options:
     log: Path | None = None
     log_format: str = TEXT
     quota: int | None = None
+    page: bool | None = None
     limits: Limits = field(default_factory=Limits)
 
 
@@ -132,6 +133,7 @@ def _run(listener: socket.socket, options: Options, parent: int | None) -> int:
     from .edge.guard import Guard, guarded, guarded_websocket
     from .edge.websocket import is_available
     from .handlers import Service
+    from .page.routes import page_routes
 
     host, port = options.host, listener.getsockname()[1]
     name = f"[{host}]" if ":" in host else host
@@ -149,6 +151,7 @@ def _run(listener: socket.socket, options: Options, parent: int | None) -> int:
             allow_private_addresses=is_this_machine(host) if allow_private is None else allow_private,
             on_lost=lambda cause: ending.end(LOST),
             on_stop=ending.end if options.shared is not None else None,
+            previews=has_page(options),
         )
     except OSError as error:
         return _refuse(
@@ -160,7 +163,12 @@ def _run(listener: socket.socket, options: Options, parent: int | None) -> int:
         return _refuse(error.message)
     guard = Guard(options.limits)
     config = uvicorn.Config(
-        create_app(service, _own_hosts(host, port) if is_this_machine(host) else None, options.limits),
+        create_app(
+            service,
+            _own_hosts(host, port) if is_this_machine(host) else None,
+            options.limits,
+            page_routes(service) if has_page(options) else (),
+        ),
         log_config=None,
         access_log=False,  # the addresses of files are secrets
         http=guarded(guard),
@@ -248,6 +256,11 @@ class _Ending:
         os._exit(self.code)
 
 
+def has_page(options: Options) -> bool:
+    """Whether it has a page: one that a person has started does, one that a program looks after does not."""
+    return page.is_here() and not options.parent_pipe if options.page is None else options.page
+
+
 def for_others(host: str, port: int) -> str:
     """What another machine must enter to use this service."""
     found = _own_addresses() if host in ("0.0.0.0", "::") else [host]
@@ -305,6 +318,11 @@ def cannot_start(options: Options) -> str:
     if workers is not None and not 1 <= workers <= MOST_WORKERS:
         return message(
             "{workers} workers cannot be; choose a number from 1 to {limit}.", workers=workers, limit=MOST_WORKERS
+        )
+    if options.page and not page.is_here():
+        return message(
+            "This installation has no page: it is left out of Blender's extension; start the service from a wheel or a "
+            "checkout, or with --no-page."
         )
     if options.shared is not None and options.folder is None:
         return message("A service that programs share needs a folder: choose one with --folder.")

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..core.errors import FieldError, ImageError, LatentsError
-from ..core.messages import message
+from ..core.messages import all_to_wire, message
 from .addresses import AddressPolicy
 from .files import FileStore, looks_like_latents
 from .limits import Limits
@@ -147,6 +147,59 @@ def answer_media(
         return {**item, "mediaUUID": uuid}
     allowed = {"allowedValues": ["upload", "delete"]}
     raise FieldError("operation", operation, "allowed: upload, delete", code="invalidOperation", constraint=allowed)
+
+
+def answer_cutout(
+    request: JsonObject,
+    files: FileStore,
+    base_url: str,
+    policy: AddressPolicy,
+    caller: Caller = THE_HOUSE,
+    *,
+    may_leave: bool = False,
+    dry_run: bool = False,
+) -> JsonObject:
+    """Do a `cutOutSubject` task; its item: the picture with its subject cut out, kept as an upload.
+
+    `subject` is a box (left, top, right, bottom) around the subject in pixels of the upright picture, "whole", or not
+    there, where it is cut out as a task would. Raises `RequestError` as `answer_media` does, and for a picture whose
+    subject nothing can be told of.
+    """
+    from ..images import LATER, image_kind, load_image
+
+    text = request.get("image")
+    if isinstance(text, str) and image_kind(text.strip()) == "uuid":
+        kept = files.use(text.strip(), caller)
+        if kept is None:
+            raise _not_found("image", text.strip())
+        data = kept
+    else:
+        data = _sent(request, "image", policy)
+    try:
+        with _UNPACKING:
+            made = load_image(
+                data,
+                subject=request.get("subject"),
+                allow_path=False,
+                allow_network=False,
+                may_leave=may_leave,
+                max_pixels=Limits.pixels,
+            )
+            png = made.png()
+    except ImageError as error:
+        field = "subject" if error.message.startswith("subject:") else "image"
+        raise RequestError(error.code, error.message, parameter=field) from error
+    said = {"cutout": made.cutout, "width": made.rgba.width, "height": made.rgba.height}
+    if made.warnings:
+        warnings = [warning for warning in made.warnings if warning]
+        said |= {"warnings": [str(warning) for warning in warnings], "warningTemplates": all_to_wire(warnings)}
+    if made.cutout == LATER:
+        said["problem"] = made.problem
+    if dry_run:
+        files.check_upload(len(png))
+        return {**said, "cost": 0}
+    stored = files.put_upload(png, caller.name)
+    return {**said, "mediaUUID": stored.uuid, "mediaURL": base_url + stored.url_path}
 
 
 def _sent(request: JsonObject, key: str, policy: AddressPolicy) -> bytes:

@@ -29,6 +29,8 @@ class Slot:
     picture: str = ""
     item: JsonObject | None = None
     error: JsonObject | None = None
+    began: list[tuple[str, float]] = field(default_factory=list)
+    """Each stage with the time at which it began, in seconds of the clock that the tasks have."""
 
     @property
     def settled(self) -> bool:

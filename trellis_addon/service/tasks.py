@@ -17,9 +17,11 @@ from pathlib import Path
 from ..core.errors import Cancelled, TrellisError
 from ..core.files import discard
 from ..core.messages import message
+from ..core.messages import to_wire as template_to_wire
 from ..formats.early_picture import is_small, to_wire
 from ..task.former import todays
 from ..task.settings import Settings
+from .changes import Changes
 from .journal import Journal
 from .metrics import Meter, outcome
 from .people.caller import HOUSE
@@ -65,6 +67,7 @@ class TaskStore:
         self._forget_again = 0.0
         self._lock = threading.RLock()
         self._closed = False
+        self.changes = Changes()
 
     def restore(self) -> Iterator[Waiting]:
         """Take up what the journal knows of; the tasks that are not finished, in the order they came in."""
@@ -83,6 +86,7 @@ class TaskStore:
             self._journal.add_task(record)
             self._unfinished[record.person] += 1
             self._keep(record)
+        self.changes.note(record.uuid)
 
     def unfinished(self, person: str | None = None) -> int:
         """How many tasks are not finished: a person's, or everybody's."""
@@ -125,13 +129,27 @@ class TaskStore:
         slot = record.slots[index]
         if not slot.settled:  # work that was cancelled goes on until it looks up
             self._meter.stage(record, index, stage, self._clock() - record.accepted)
+            if stage != slot.stage:
+                slot.began.append((stage, self._clock()))
         slot.stage = stage
         slot.progress = max(slot.progress, min(int(fraction * 100), 100))
+        self.changes.note(record.uuid)
+
+    def stages(self, record: TaskRecord, index: int) -> list[JsonObject]:
+        """Result `index`'s stages so far, each with how many seconds it took."""
+        began = record.slots[index].began
+        ends = [*(since for _, since in began[1:]), self._clock()]
+        return [
+            {"stage": str(stage), **_template(stage), "seconds": round(max(0.0, end - since), 3)}
+            for (stage, since), end in zip(began, ends, strict=False)  # an engine may name none
+            if stage
+        ]
 
     def show(self, record: TaskRecord, index: int, png: bytes) -> None:
         """Keep what result `index` looks like by now, for whoever asks how far it is."""
         if is_small(png):
             record.slots[index].picture = to_wire(png)
+            self.changes.note(record.uuid)
 
     def succeed(self, record: TaskRecord, index: int, item: JsonObject) -> None:
         self._settle(record, index, item=item)
@@ -208,6 +226,7 @@ class TaskStore:
             if record.done:
                 for path in record.kept_files():
                     discard(path, 0)  # what stays goes with the folder, or at the next start
+        self.changes.note(record.uuid)
         log.info("Result %d of task %s: %s", index, record.uuid, outcome(record, index))
         self._meter.settled(record, index)
         self._on_settled(record, index)
@@ -299,6 +318,7 @@ class TaskStore:
             self._finished -= 1
             for kept in (self._records, self._recent, self._unwritten):
                 kept.pop(uuid.lower(), None)
+            self.changes.note(uuid)
 
 
 def _goes(finished: float, ttl: float | None) -> float:
@@ -306,12 +326,22 @@ def _goes(finished: float, ttl: float | None) -> float:
     return finished + max(KEEP_SECONDS, min(ttl or 0, LONGEST_TTL))
 
 
+def _template(stage: str) -> JsonObject:
+    """What a stage's word is made of, where it is made of something."""
+    words = template_to_wire(stage)
+    return {"stageTemplate": words} if words else {}
+
+
 def with_address(item: JsonObject, base_url: str) -> JsonObject:
-    """The item with whole addresses of its files: we may be known by another one than when they were made."""
+    """The item with whole addresses of its files: we may be known by another one than when they were made.
+
+    Its stages are kept for the page alone.
+    """
 
     def whole(file: JsonObject) -> JsonObject:
         return {**file, "url": base_url + file["url"]}
 
     latents = {"latents": whole(item["latents"])} if "latents" in item else {}
     files = [whole(file) for file in item["outputs"]["files"]]
-    return {**item, **latents, "outputs": {**item["outputs"], "files": files}}
+    told = {name: value for name, value in item.items() if name != "stages"}
+    return {**told, **latents, "outputs": {**item["outputs"], "files": files}}

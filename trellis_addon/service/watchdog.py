@@ -20,7 +20,7 @@ from ..core.messages import message
 from ..core.processes import STEP, wait
 from ..runtime.child import start_child
 from .logs import TEXT
-from .main import CANNOT_START, Options, cannot_start
+from .main import CANNOT_START, Options, cannot_start, has_page
 from .restarts import Restarts
 
 _PIECE = 4096  # characters
@@ -132,6 +132,7 @@ def _arguments(options: Options) -> list[str]:
         ("--quota", options.quota / 2**30 if options.quota is not None else None),
     ):
         found += [name, str(value)] if value is not None else []
+    found.append("--page" if has_page(options) else "--no-page")
     if options.allow_private_addresses is not None:
         found.append(f"--{'' if options.allow_private_addresses else 'no-'}allow-private-addresses")
     return found

@@ -274,6 +274,7 @@ class Workers:
             item["cost"] = 0.0  # our own machine
         item["engine"] = engine.model
         item["performance"] = _performance(made, time.monotonic() - began - seat.waited)
+        item["stages"] = self._tasks.stages(record, index)
         notes = list(made.facts.get("notes") or ())
         if views and picture is not None:
             from ..images.consistency import differences

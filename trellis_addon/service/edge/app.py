@@ -1,6 +1,6 @@
 """The HTTP edges of the service: who may ask, what may be sent, and which function answers.
 
-No web page can use it: no CORS header is ever sent, a body must be `application/json` (which a page
+No web page but its own can use it: no CORS header is ever sent, a body must be `application/json` (which a page
 of another origin cannot send unasked), and the Host must be ours (which a rebound name is not).
 """
 
@@ -41,8 +41,11 @@ _LOOK = 0.02  # seconds between two looks at a task that a reply waits for
 _NO_STORE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
-def create_app(service: Service, hosts: Iterable[str] | None, limits: Limits | None = None) -> ASGIApp:
-    """The service as an ASGI application. `hosts` are the Host headers that are ours; None lets any pass."""
+def create_app(
+    service: Service, hosts: Iterable[str] | None, limits: Limits | None = None, further: Iterable[Route] = ()
+) -> ASGIApp:
+    """The service as an ASGI application. `hosts` are the Host headers that are ours; None lets any pass. `further` are
+    routes besides, such as those of the page."""
     edge = _Edge(service, limits or Limits())
     app = Starlette(
         routes=[
@@ -55,6 +58,7 @@ def create_app(service: Service, hosts: Iterable[str] | None, limits: Limits | N
             *administration_routes(service),
             Route("/openapi.json", edge.description, methods=["GET"]),
             Route("/files/{secret}/{name}", edge.file, methods=["GET"]),
+            *further,
         ],
         exception_handlers={HTTPException: _http_error, Exception: _crash},
     )

@@ -81,6 +81,23 @@ def _tasks() -> dict[str, JsonObject]:
         "getTaskDetails": _task("getTaskDetails", "A task's request and response.", one_task, ["taskUUID"]),
         "cancelTask": _task("cancelTask", "Stop a task (this service only).", one_task, ["taskUUID"]),
         "imageUpload": _task("imageUpload", "Keep a picture.", {**one_task, "image": _IMAGE}, ["image"]),
+        "cutOutSubject": _task(
+            "cutOutSubject",
+            "Keep a picture with its subject cut out, as a task would do it (this service only).",
+            {
+                **one_task,
+                "image": _IMAGE,
+                "subject": {
+                    "description": "Left, top, right and bottom of a box around the subject, in pixels of the upright "
+                    'picture; or "whole", which cuts nothing out.',
+                    "anyOf": [
+                        {"type": "array", "items": {"type": "number"}, "minItems": 4, "maxItems": 4},
+                        {"const": "whole"},
+                    ],
+                },
+            },
+            ["image"],
+        ),
         "mediaStorage": _task(
             "mediaStorage",
             "Keep a picture or latents (`media`), or delete them (`mediaUUID`).",
@@ -224,6 +241,12 @@ def _replies() -> dict[str, JsonObject]:
                 "imageURL": _TEXT,
                 "mediaUUID": _UUID,
                 "mediaURL": _TEXT,
+                "cutout": {**_TEXT, "description": "How the subject was cut out: alpha, studio, marked, whole, later."},
+                "width": _COUNT,
+                "height": _COUNT,
+                "warnings": {"type": "array", "items": _TEXT},
+                "warningTemplates": {"type": "array", "items": {"type": "object"}},
+                "problem": _TEXT,
                 "connectionSessionUUID": _UUID,
                 "pong": {"const": True},
                 "organizationName": _TEXT,
