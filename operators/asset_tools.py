@@ -135,6 +135,7 @@ class TRELLIS2_OT_make_lods(OnMesh, bpy.types.Operator):
             ("SIDE_BY_SIDE", "Side by Side", "To the right of the asset, to compare them", 0),
             ("HIDDEN", "Hidden", "In the asset's place, out of sight until they are exported", 1),
             ("IN_PLACE", "In Place", "In the asset's place, all to be seen", 2),
+            ("BY_DISTANCE", "By Distance", "The asset itself is the finest, and shows the others from afar", 3),
         ],
     )
 
@@ -164,8 +165,27 @@ class TRELLIS2_OT_make_lods(OnMesh, bpy.types.Operator):
         shares = [ratio / 100 for ratio in self.ratios[: self.levels]]
         with busy() as progress:
             made = make_lods(obj, shares, arrange=self.arrange, progress=progress)
+        if self.arrange == "BY_DISTANCE":
+            away = ", ".join(f"{level.triangles:,} / {level.distance:.3g} m" for level in made)
+            return pgettext_rpt("Triangles of the levels, and from where on: {levels}").format(levels=away)
         counts = ", ".join(f"{level.triangles:,}" for level in made)
         return pgettext_rpt("Triangles of the levels: {counts}").format(counts=counts)
+
+
+class TRELLIS2_OT_make_collision(OnMesh, bpy.types.Operator):
+    """Make convex parts around the asset, which game engines let things collide with; exports carry them"""
+
+    bl_idname = "trellis2.make_collision"
+    bl_label = "Collision"
+
+    parts: IntProperty(name="Parts", description="The most convex parts", default=8, min=1, max=64)
+
+    def run(self, obj: bpy.types.Object) -> str:
+        from ..trellis_addon.scene import make_collision
+
+        with busy() as progress:
+            made = make_collision(obj, self.parts, progress=progress)
+        return pgettext_rpt("{count} convex parts").format(count=len(made))
 
 
 class TRELLIS2_OT_shrink_textures(OnMesh, bpy.types.Operator):
@@ -313,6 +333,7 @@ register, unregister = bpy.utils.register_classes_factory(
         TRELLIS2_OT_measure,
         TRELLIS2_OT_set_height,
         TRELLIS2_OT_make_lods,
+        TRELLIS2_OT_make_collision,
         TRELLIS2_OT_shrink_textures,
         TRELLIS2_OT_mark_asset,
         TRELLIS2_OT_save_to_library,

@@ -92,6 +92,13 @@ def _draw_provenance(layout: bpy.types.UILayout, obj: bpy.types.Object, context:
     fact(column, pgettext_iface("Cost"), price, context)
     fact(column, pgettext_iface("Made"), str(known.get("created", "")).replace("T", " ")[:16], context)
     fact(column, pgettext_iface("Level of Detail"), obj.get("trellis2_lod_level"), context)
+    if distance := obj.get("trellis2_lod_distance"):
+        fact(
+            column,
+            pgettext_iface("Shown From"),
+            pgettext_iface("{distance} m").format(distance=f"{distance:.3g}"),
+            context,
+        )
 
 
 def _draw_verdict(layout: bpy.types.UILayout, obj: bpy.types.Object, context: bpy.types.Context) -> Statistics | None:
@@ -196,6 +203,7 @@ def _draw_tools(layout: bpy.types.UILayout) -> None:
     column.operator("trellis2.set_height", text="Set Height...", icon="EMPTY_SINGLE_ARROW")
     column.operator_menu_enum("trellis2.game_ready", "budget", icon="MESH_ICOSPHERE")
     column.operator("trellis2.make_lods", icon="MOD_DECIM")
+    column.operator("trellis2.make_collision", icon="MESH_CUBE")
     column.operator_menu_enum("trellis2.shrink_textures", "size", icon="TEXTURE")
     column = layout.column(align=True)
     column.operator("trellis2.mark_asset", icon="ASSET_MANAGER")

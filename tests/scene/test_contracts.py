@@ -252,3 +252,15 @@ def test_the_buttons(extension: Any, tmp_path: Path) -> None:  # noqa: F811
     assert bpy.ops.trellis2.apply_transform() == {"FINISHED"}
     assert bpy.ops.trellis2.drop_to_ground() == {"FINISHED"}
     assert world_bounds(obj)[0].z == pytest.approx(0, abs=1e-5)
+
+
+def test_thin_walls_are_told_in_the_size_that_the_object_has() -> None:
+    bpy.ops.mesh.primitive_cube_add(size=1)
+    obj = bpy.context.object
+    obj.scale = (0.05, 0.05, 0.0005)
+    (found,) = blender.check_contract(obj, {"wall": 0.0008})
+    assert found.rule == "wall" and "0.8 mm" in found.sentence and "0.5 mm" in found.sentence
+    obj.scale = (0.05, 0.05, -0.0005)
+    assert len(blender.check_contract(obj, {"wall": 0.0008})) == 1, "mirrored"
+    obj.scale.z = 0.001
+    assert not blender.check_contract(obj, {"wall": 0.0008})

@@ -118,6 +118,21 @@ def test_quads_come_into_the_scene_as_quads(pile: list[object]) -> None:
     ), "outwards"
 
 
+def test_game_ready_with_levels_of_detail(pile: list[object]) -> None:
+    scene = part("trellis_addon.scene")
+    before = set(bpy.data.collections)
+    obj = scene.game_ready(pile[1], faces=300, texture_size=64, resolution=48, lods=2, remesh=True)
+    (level,) = scene.lods_of(obj).objects
+    assert level.name == f"{obj.name}_LOD1" and level["trellis2_lod_level"] == 1 and level["trellis2_lod_distance"] > 0
+    assert len(level.data.polygons) <= 75 < len(obj.data.polygons) <= 300
+    assert level.data.materials[0] != obj.data.materials[0] and level.data.uv_layers, "maps of its own"
+    assert [modifier.type for modifier in obj.modifiers] == ["NODES"] and level.matrix_world == obj.matrix_world
+    middle = sum((vertex.co for vertex in level.data.vertices), obj.location * 0) / len(level.data.vertices)
+    assert (middle.x, middle.y) == pytest.approx((0, 0), abs=0.05), "in the finest one's place"
+    assert len(set(bpy.data.collections) - before) == 2, "the asset's, and that of its levels"
+    assert obj.dimensions[:] == pytest.approx((0.8, 0.8, 0.8), abs=0.03)
+
+
 def test_game_ready_is_within_its_budget(pile: list[object]) -> None:
     scene = part("trellis_addon.scene")
     box = pile[0]

@@ -11,9 +11,12 @@ import numpy as np
 from ..core.messages import message
 from .contract import Contract, Range
 from .facts import AssetFacts
+from .walls import thin_walls
 
 # An origin is at the middle or the bottom where it is nearer than this share of the largest side.
 _NEAR = 0.01
+# Of the surface: every edge and tip is thin where it ends.
+_THIN = 0.01
 
 
 @dataclass(frozen=True)
@@ -149,6 +152,20 @@ def _watertight(facts: AssetFacts, contract: Contract) -> Iterator[str]:
     )
 
 
+def _wall(facts: AssetFacts, contract: Contract) -> Iterator[str]:
+    if facts.mesh is None or not contract.wall:
+        return
+    found = thin_walls(facts.mesh, contract.wall)
+    if found.share > _THIN:
+        yield message(
+            "Its walls are thinner than {wall} mm on {share} of its surface, at the thinnest {thinnest} mm; make it "
+            "larger, or those walls thicker.",
+            wall=f"{1000 * contract.wall:.3g}",
+            share=f"{found.share:.1%}",
+            thinnest=f"{1000 * found.thinnest:.2g}",
+        )
+
+
 def _uvs(facts: AssetFacts, contract: Contract) -> Iterator[str]:
     if not facts.surface.uv_area:
         yield message("It has no UV coordinates.")
@@ -175,6 +192,7 @@ _RULES: dict[str, Callable[[AssetFacts, Contract], Iterator[str]]] = {
     "triangles": _triangles,
     "parts": _parts,
     "watertight": _watertight,
+    "wall": _wall,
     "uvs": _uvs,
     "materials": _materials,
     "maps": _maps,

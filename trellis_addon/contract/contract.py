@@ -49,7 +49,7 @@ class Contract:
     the asset looks along; `origin` of `ORIGINS`; `names` a pattern with * and ?, or several, one of which every
     object's name fits; `texture_size` the most pixels a side; `power_of_two` whether the sides have to be; `maps` of
     `MAPS` that every material has; `watertight`, `uvs` and `applied` (no rotation and no scale left on an object)
-    whether it has to be so.
+    whether it has to be so; `wall` the least thickness of a wall in metres, for what is printed.
     """
 
     name: str = ""
@@ -66,6 +66,7 @@ class Contract:
     watertight: bool | None = None
     uvs: bool | None = None
     applied: bool | None = None
+    wall: float | None = None
 
 
 def find_contract(source: str | os.PathLike[str] | Mapping[str, Any] | Contract) -> Contract:
@@ -140,6 +141,12 @@ def _height(name: str, value: Any) -> Range:
     raise FieldError(name, value, message("give metres, or [least, most]"))
 
 
+def _length(name: str, value: Any) -> float:
+    if not _is_number(value) or not 0 < value <= 100:
+        raise FieldError(name, value, message("give metres, such as 0.0008"))
+    return float(value)
+
+
 def _choice(allowed: tuple[str, ...]) -> Callable[[str, Any], str]:
     def parse_choice(name: str, value: Any) -> str:
         found = _ALIASES.get(value, value) if isinstance(value, str) else None
@@ -198,4 +205,5 @@ _PARSERS: dict[str, Callable[[str, Any], Any]] = {
     "watertight": _yes,
     "uvs": _yes,
     "applied": _yes,
+    "wall": _length,
 }

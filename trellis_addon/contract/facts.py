@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .surface import SurfaceFacts
+from .surface import MeshArrays, SurfaceFacts
 
 # The kinds of maps by their names in a contract.
 MAPS = ("base_colour", "metallic_roughness", "normal", "occlusion", "emission")
@@ -39,7 +39,8 @@ class AssetFacts:
 
     Of its K objects `names`, `turns` (K, 3, 3) the rotations and `scales` (K, 3) what they are scaled by; `fronts`
     (R, 3) are the directions that it, or each of its roots, looks in; `materials` are those in use, `maps` of `MAPS`
-    those that every material in use has.
+    those that every material in use has. `mesh` is its surface in metres, facing outwards, for what is only measured
+    where a contract asks for it.
     """
 
     names: tuple[str, ...]
@@ -52,6 +53,7 @@ class AssetFacts:
     materials: tuple[str, ...]
     maps: frozenset[str]
     images: tuple[Image, ...]
+    mesh: MeshArrays | None = None
 
     @property
     def height(self) -> float:

@@ -39,6 +39,7 @@ def glb_facts(path: Path) -> AssetFacts:
     check_glb(data)
     document, binary = split_glb(data)
     mesh = read_glb(data)
+    arrays = _arrays(mesh)
     places = np.asarray(mesh.vertices, float) @ _TO_BLENDER.T
     nodes = list(_shown(document))
     turned = [parts_of(_TO_BLENDER @ matrix[:3, :3] @ _TO_BLENDER.T) for _, matrix in nodes]
@@ -47,13 +48,14 @@ def glb_facts(path: Path) -> AssetFacts:
         names=tuple(str(node.get("name", "")) for node, _ in nodes),
         low=tuple(places.min(axis=0)),
         high=tuple(places.max(axis=0)),
-        surface=measure_surface(_arrays(mesh)),
+        surface=measure_surface(arrays),
         turns=np.array([turn for turn, _ in turned]),
         scales=np.array([scale for _, scale in turned]),
         fronts=np.array([_front(document["nodes"][number]) for number in shown_roots(document)]),
         materials=tuple(str(material.get("name", "")) for material in used),
         maps=frozenset.intersection(*map(_maps_of, used)) if used else frozenset(),
         images=tuple(_images(document, binary)),
+        mesh=arrays,
     )
 
 

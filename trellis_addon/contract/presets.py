@@ -25,6 +25,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "print": {
         "name": "3D print",
         "watertight": True,
+        "wall": 0.0008,  # two lines of the usual nozzle
         "origin": "bottom",
         "applied": True,
         "triangles": 1_000_000,

@@ -41,6 +41,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .asset.catalog import catalogs_in, ensure_catalog, library_folders
+    from .asset.collision import collision_of, make_collision, remove_collision
     from .asset.contracts import asset_facts, check_contract, mend
     from .asset.delivery import export_asset
     from .asset.export import export_original, original_of
@@ -65,6 +66,7 @@ _HOMES = {
     "check_contract": ".asset.contracts",
     "drop_to_ground": ".asset.orientation",
     "ensure_catalog": ".asset.catalog",
+    "collision_of": ".asset.collision",
     "export_asset": ".asset.delivery",
     "export_original": ".asset.export",
     "fingerprints": ".importing.provenance",
@@ -74,6 +76,7 @@ _HOMES = {
     "lay_out_grid": ".asset.library",
     "library_folders": ".asset.catalog",
     "lods_of": ".asset.lods",
+    "make_collision": ".asset.collision",
     "make_lods": ".asset.lods",
     "mark_asset": ".asset.library",
     "measure": ".asset.statistics",
@@ -83,6 +86,7 @@ _HOMES = {
     "rebake": ".rebaking.rebuilding",
     "recall": ".asset.statistics",
     "remember": ".asset.statistics",
+    "remove_collision": ".asset.collision",
     "remove_lods": ".asset.lods",
     "render_object": ".render",
     "save_to_library": ".asset.library",
@@ -101,6 +105,7 @@ __all__ = [
     "asset_facts",
     "catalogs_in",
     "check_contract",
+    "collision_of",
     "drop_to_ground",
     "ensure_catalog",
     "export_asset",
@@ -112,6 +117,7 @@ __all__ = [
     "lay_out_grid",
     "library_folders",
     "lods_of",
+    "make_collision",
     "make_lods",
     "mark_asset",
     "measure",
@@ -121,6 +127,7 @@ __all__ = [
     "rebake",
     "recall",
     "remember",
+    "remove_collision",
     "remove_lods",
     "render_object",
     "require_blender",

@@ -56,6 +56,16 @@ def one_scene(data: bytes) -> bytes:
         raise DamagedFileError("The GLB file is damaged: its description holds what JSON cannot.") from error
 
 
+def roots_apart(data: bytes) -> list[bytes]:
+    """A sound GLB for each node that its scene begins with, with what hangs on that node alone."""
+    document, binary = split_glb(data)
+    found = []
+    for root in shown_roots(document):
+        alone = {**document, "scenes": [{"nodes": [root]}], "scene": 0}
+        found.append(one_scene(container(alone, bytes(binary))))
+    return found
+
+
 def scaled(data: bytes, factor: float) -> bytes:
     """A sound GLB of one scene whose everything is `factor` times as large about the origin."""
     document, binary = split_glb(data)

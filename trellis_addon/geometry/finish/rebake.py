@@ -117,7 +117,9 @@ def _rebake(options: argparse.Namespace) -> int:
     if suffix == ".obj":
         put_in_place({options.output.with_name(file): content for file, content in _obj(made[0], options).items()})
         return _count(made[0], options.quads is not None)
-    if options.lods > 1:
+    # what is as simple as it can be has no coarser level
+    made = [asset for n, asset in enumerate(made) if not n or len(asset.mesh.faces) < len(made[n - 1].mesh.faces)]
+    if len(made) > 1:
         glb = join_glbs({f"{name}_LOD{number}": asset.glb for number, asset in enumerate(made)})
     else:
         glb = made[0].glb

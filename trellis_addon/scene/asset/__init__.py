@@ -5,6 +5,7 @@ judging        the numbers in plain words
 height         its real-world height
 orientation    which way it stands: front, origin, ground, transforms applied
 lods           levels of detail
+lod_switch     the one that is shown, by the distance from the camera
 decimate       fewer triangles, without operators
 texture_size   smaller textures
 contracts      held against what a production asks for, and mended
@@ -12,5 +13,7 @@ library        marked as an asset, with a preview, saved, laid out
 catalog        catalogs of Blender's asset browser
 delivery       files that other programs take as they are
 selection      what an exporter takes
+collision      convex parts that stand for it where things collide
+chains         levels of detail and convex parts among what is exported
 export         the GLB as it was delivered
 """

@@ -14,6 +14,7 @@ from mathutils import Matrix
 from ...contract.check import Finding, check
 from ...contract.contract import Contract, find_contract
 from ...contract.facts import FRONT, AssetFacts, Image, front_of, parts_of
+from ...contract.surface import MeshArrays
 from ...core.messages import from_store, to_store
 from ...core.progress import Progress
 from ..importing.materials import images_behind, images_of, principled_of
@@ -45,20 +46,32 @@ def asset_facts(obj: bpy.types.Object) -> AssetFacts:
     metres = metres_per_unit(scene_of(obj))
     rotation, scale = parts_of(np.array(obj.matrix_world))
     used = _materials_in_use(obj)
+    arrays = read_mesh(obj)
     x0, y0, z0 = (low * metres).tolist()
     x1, y1, z1 = (high * metres).tolist()
     return AssetFacts(
         names=(obj.name,),
         low=(x0, y0, z0),
         high=(x1, y1, z1),
-        surface=measure_surface(read_mesh(obj)),
+        surface=measure_surface(arrays),
         turns=rotation[None],
         scales=scale[None],
         fronts=front_of(rotation, obj.get(FRONT))[None],
         materials=tuple(material.name if material else "" for material in used),
         maps=frozenset.intersection(*map(_maps_of, used)) if used else frozenset(),
         images=tuple(Image(fact.name, fact.width, fact.height) for fact in map(texture_of, images_of(obj))),
+        mesh=_in_metres(arrays, np.array(obj.matrix_world)[:3, :3] * metres),
     )
+
+
+def _in_metres(arrays: MeshArrays, matrix: np.ndarray) -> MeshArrays:
+    """The mesh about its origin; one that is mirrored is turned over, so that it faces outwards still."""
+    positions = (arrays.positions @ matrix.T).astype(np.float32)
+    if np.linalg.det(matrix) >= 0:
+        return MeshArrays(positions, arrays.corners, arrays.starts, None)
+    ends = np.append(arrays.starts[1:], len(arrays.corners))
+    starts = (len(arrays.corners) - ends[::-1]).astype(np.int32)
+    return MeshArrays(positions, arrays.corners[::-1].copy(), starts, None)
 
 
 def check_contract(

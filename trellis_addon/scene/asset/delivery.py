@@ -23,6 +23,7 @@ from ..importing.importer import without_hooks
 from ..importing.materials import images_behind, principled_of
 from ..rules.guards import require_not_edited
 from ..rules.units import metres_per_unit
+from .chains import with_chains
 from .selection import only_selected
 from .texture_size import read_picture
 
@@ -56,13 +57,16 @@ def export_asset(
     *,
     engine: str = "",
     textures: str = "inside",
+    levels: bool = True,
     overwrite: bool = False,
 ) -> list[Path]:
     """Write objects, modifiers applied, to a .glb, .fbx, .usd (.usda, .usdc, .usdz), .obj, .stl or .3mf.
 
     `engine`: "unreal", "unity", "godot", or "" for none in particular. `textures`: "inside" the file where it can hold
-    them (GLB, FBX, USDZ), else as PNGs in a folder "<name> textures" beside it. STL and 3MF are in millimetres; the
-    others in metres. Quads stay quads but in GLB, STL and 3MF, which have none. Returns the files, the asset first.
+    them (GLB, FBX, USDZ), else as PNGs in a folder "<name> textures" beside it. `levels`: a GLB, FBX or USD carries
+    the levels of detail of an object too, in its place, named NAME_LOD0 and on, for Unreal's FBX in an LOD group; and
+    its convex parts (`make_collision`), named as the engine knows them. STL and 3MF are in millimetres; the others in
+    metres. Quads stay quads but in GLB, STL and 3MF, which have none. Returns the files, the asset first.
     Main thread only. Raises `FieldError` for the target, `InputError`, `TrellisError`; then nothing was written.
     """
     meshes = [obj for obj in ([objects] if isinstance(objects, bpy.types.Object) else objects) if _has_surface(obj)]
@@ -81,7 +85,11 @@ def export_asset(
     with tempfile.TemporaryDirectory(prefix="trellis2-") as temporary:
         folder = Path(temporary)
         try:
-            write(meshes, folder / path.name, ENGINES[engine], textures == "beside")
+            ending = path.suffix.lower()
+            is_grouped = engine == "unreal" and ending == ".fbx"
+            has_levels = levels and ending in _WITH_LEVELS
+            with with_chains(meshes, has_levels=has_levels, engine=engine, is_grouped=is_grouped) as exported:
+                write(exported, folder / path.name, ENGINES[engine], textures == "beside")
         except RuntimeError as error:
             raise TrellisError("Blender's exporter failed: {reason}", reason=f"{error}".strip()) from error
         made = sorted((file for file in folder.rglob("*") if file.is_file()), key=lambda file: file.name != path.name)
@@ -134,7 +142,7 @@ def _write_fbx(meshes: Sequence[bpy.types.Object], path: Path, engine: Engine, b
             bpy.ops.export_scene.fbx(
                 filepath=f"{path}",
                 use_selection=True,
-                object_types={"MESH"},
+                object_types={"MESH", "EMPTY"},
                 mesh_smooth_type="FACE",
                 use_custom_props=True,
                 path_mode="RELATIVE" if beside else "COPY",
@@ -223,6 +231,9 @@ _WRITERS: dict[str, _Writer] = {
     ".3mf": _write_3mf,
 }
 ENDINGS = tuple(_WRITERS)
+
+
+_WITH_LEVELS = (".glb", ".fbx", ".usd", ".usda", ".usdc", ".usdz")
 
 
 def _has_surface(obj: bpy.types.Object) -> bool:

@@ -14,6 +14,7 @@ import numpy as np
 from mathutils import Matrix
 
 from ...core.errors import InputError
+from ..asset.lod_switch import as_themselves
 from ..rules.guards import write_back
 from ..rules.units import metres_per_unit
 from .nodes import nodes_of
@@ -44,7 +45,9 @@ def save_copies(objects: Sequence[bpy.types.Object], path: Path) -> None:
         staging[FRAME] = scene.frame_current_final
         staging[ENGINE] = scene.render.engine
         metres = Matrix.Scale(metres_per_unit(scene), 4)
-        for copy, matrix in list(_copies(objects, made)):
+        with as_themselves(objects):
+            copies = list(_copies(objects, made))
+        for copy, matrix in copies:
             copy[MATRIX] = [value for row in metres @ matrix for value in row]
             copy.matrix_world = matrix
             staging.collection.objects.link(copy)

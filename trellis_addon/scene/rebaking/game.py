@@ -9,6 +9,7 @@ import bpy
 from ...contract.budgets import BUDGETS
 from ...core.errors import FieldError
 from ...core.messages import message
+from ..asset.lod_switch import is_switch
 from ..asset.statistics import measure_surface, read_mesh
 from ..rules.guards import require_surface
 from .rebuilding import rebake
@@ -56,6 +57,6 @@ def game_options(
 
 def _is_sound(obj: bpy.types.Object) -> bool:
     """Whether it is a closed surface already, so that remeshing could only take something away."""
-    if obj.modifiers:
+    if any(not is_switch(modifier) for modifier in obj.modifiers):
         return False
     return measure_surface(read_mesh(obj)).is_closed

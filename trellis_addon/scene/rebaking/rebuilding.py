@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,11 @@ from ...core.awake import awake
 from ...core.errors import EngineError, InputError
 from ...core.files import discard
 from ...core.progress import Progress
+from ...formats.glb.scenes import roots_apart
 from ...formats.glb.write import GENERATOR
 from ...jobs.job import Asset
 from ...runtime.child import finishing_packages, run_blender, run_child
+from ..asset.lods import take_levels
 from ..importing.importer import import_asset
 from ..place.succession import take_place_of
 from ..words import REBUILT
@@ -77,7 +80,8 @@ def rebake(objects: Sequence[bpy.types.Object], *, hide_sources: bool = False, *
     """One clean asset of a pile of objects as they look, in their place and size; waits for it.
 
     `options`: `resolution` (512) in voxels along the longest side; `texture_size` (2048) in texels a side; `faces`
-    (50 000), the most triangles; `quads`, about how many of them in place of triangles; `solidity`: "automatic",
+    (50 000), the most triangles; `quads`, about how many of them in place of triangles; `lods`, how many levels
+    of detail, each with UVs and maps of its own, which it shows by distance (`make_lods`); `solidity`: "automatic",
     "solid" closes every part, "sheets" keeps open ones so; `normal_map`: None (where it helps), True or False;
     `remesh` (True), False cleans the surface and keeps its triangles; `texture_format`: "webp" or "png". The objects
     stay as they are; `hide_sources` hides them.
@@ -88,9 +92,23 @@ def rebake(objects: Sequence[bpy.types.Object], *, hide_sources: bool = False, *
         copies = save_objects(objects, Path(folder))
         name = f"{objects[0].name} Rebuilt"
         asset = rebuilt_asset(copies, name, Progress(), bpy.app.binary_path, **options)
-        made = import_asset(asset, height=None, keeps_place=True)
+        made = _imported(asset)
         take_place_of(bpy.context.scene, [made], {obj.session_uid for obj in objects}, is_hiding=hide_sources)
         return made
+
+
+def _imported(asset: Asset) -> bpy.types.Object:
+    """The object in its place, with its levels of detail where the file has some."""
+    finest, *coarser = roots_apart(asset.path.read_bytes())
+    if not coarser:
+        return import_asset(asset, height=None, keeps_place=True)
+    objects = []
+    for number, glb in enumerate((finest, *coarser)):
+        path = asset.path.with_name(f"level{number}.glb")
+        path.write_bytes(glb)
+        objects.append(import_asset(replace(asset, path=path), height=None, keeps_place=True))
+    take_levels(objects[0], objects[1:])
+    return objects[0]
 
 
 def _arguments(
@@ -103,6 +121,7 @@ def _arguments(
     remesh: bool = True,
     texture_format: str = "webp",
     quads: int | None = None,
+    lods: int = 1,
 ) -> list[str]:
     """The options as the command takes them."""
     if solidity not in SOLIDITIES:
@@ -115,6 +134,8 @@ def _arguments(
         found.append(f"--{solidity}")
     if normal_map is not None:
         found.append("--normal-map" if normal_map else "--no-normal-map")
+    if lods != 1:
+        found += ["--lods", str(lods)]
     if quads is not None:
         found += ["--quads", str(quads)]
     if not remesh:
