@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import bpy
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, StringProperty
 
 from ..trellis_addon.core.addresses import complete
-from ..trellis_addon.core.errors import FieldError
+from ..trellis_addon.core.errors import FieldError, TrellisError
 from ..trellis_addon.core.keys import find_key
 from . import handover, logs
+from .loaded import loaded
 from .local_properties import LocalProperties, tell_library
 from .name import EXTENSION
 from .numbers import is_place, number_of, saved_number
@@ -61,6 +63,10 @@ def _tidy_service_url(self: Preferences, context: bpy.types.Context) -> None:
 
 def _set_log_level(self: Preferences, context: bpy.types.Context) -> None:
     logs.set_level(self.log_level)
+
+
+def _let_assistants_in(self: Preferences, context: bpy.types.Context) -> None:
+    use_door(self)
 
 
 class Preferences(LocalProperties):
@@ -129,6 +135,12 @@ class Preferences(LocalProperties):
         name="Developer Options",
         description="Show what programs need beside the asset: where results are delivered, and how",
     )
+    assistants: BoolProperty(
+        name="Let Assistants In",
+        description="Programs of yours on this computer, such as the server for assistants, may import, place, "
+        "measure, make game ready and export in the open scene, and nothing else. Each change can be undone",
+        update=_let_assistants_in,
+    )
     log_level: EnumProperty(
         name="Console Shows",
         description="What this extension writes to the console",
@@ -196,10 +208,28 @@ def tell_library_all(stored: Preferences) -> None:
     BLENDER.use(bpy.app.binary_path)
     tell_library(stored)
     logs.set_level(stored.log_level)
+    use_door(stored)
+
+
+def use_door(stored: Preferences) -> None:
+    """Let assistants into the scene, or no more; never without a window, where nobody would see what they do."""
+    door = loaded("scene.door.open")
+    if door is not None:
+        door.shut_door()
+    if stored.assistants and not bpy.app.background:
+        from ..trellis_addon.scene.door.open import open_door
+
+        try:
+            open_door()
+        except TrellisError as error:
+            logging.getLogger(__name__).warning("%s", error)
 
 
 def reset_library() -> None:
     """As if nothing had ever been set."""
     for variable in (BLENDER, DATA_FOLDER, LOCAL_FOLDER, LOCAL_PYTHON, WEIGHTS):
         variable.reset()
+    door = loaded("scene.door.open")
+    if door is not None:
+        door.shut_door()
     logs.reset()

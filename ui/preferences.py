@@ -108,6 +108,11 @@ class TRELLIS2_AP_preferences(Preferences, bpy.types.AddonPreferences):
         if storage and storage.known.folder == folder:
             text = pgettext_iface("{size} in {count} jobs").format(size=storage.known, count=storage.known.jobs)
             layout.label(text=text, translate=False, icon="BLANK1")
+        layout.prop(self, "assistants")
+        door = loaded("scene.door.open")
+        if door is not None and door.is_open():
+            text = pgettext_iface("Assistants of yours can work in this scene")
+            layout.label(text=text, translate=False, icon="UNLOCKED")
         layout.prop(self, "log_level")
         layout.prop(self, "show_developer")
 

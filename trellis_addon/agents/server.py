@@ -29,11 +29,13 @@ def make_server(*, backend: str = "draft", key: str = "", allow_network: bool = 
         from mcp.server.mcpserver import MCPServer
     except ImportError as error:
         raise TrellisError("The server for assistants needs the package mcp; install it with pip.") from error
+    from .blender import add_blender_tools
     from .reading import add_resources
     from .tools import add_tools
 
     server = MCPServer("trellis2", instructions=_INSTRUCTIONS, version=VERSION)
     add_tools(server, backend, key, allow_network)
+    add_blender_tools(server)
     add_resources(server)
     return server
 

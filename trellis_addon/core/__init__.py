@@ -18,6 +18,7 @@ sizes           numbers of bytes in words
 memory          how much main memory this machine has
 device_faults   what the errors of a device mean, whatever class they come in
 keys            where the API key is found; it is never written down by us
+doors           where a running Blender says how assistants reach it
 locks           locks between processes, which the system lets go of however their holder ends
 processes       other programs: found, started without a console window, waited for, ended
 streams         standard output and error that take whatever is said

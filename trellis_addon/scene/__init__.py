@@ -25,6 +25,7 @@ place            where an asset comes to stand, and what stands there until it c
 importing        from a GLB to one clean object
 rebaking         objects as they look become one clean asset
 asset            what can be done with it afterwards
+door             assistants in the open scene, where the preferences let them in
 setup            what the preferences show and do about this machine
 
 rules            what Blender, as people have set it up, asks: modes and links, metres, colour spaces
