@@ -140,8 +140,9 @@ def finish_levels(
     the file beside the quality figures. With a `placement` the mesh leaves the cube at last, in the file too. Raises
     `InputError` for arrays and options that cannot be, `EngineError` when nothing is left to finish, and `Cancelled`.
 
-    `device` is Warp's, for unwrapping and baking. On "cpu" the same input gives the same bytes on every machine, which
-    engines promise for the same seed: what the product makes is made there. "cuda:0" adds sums in another order.
+    `device` is Warp's, for drawing the atlas and baking. On "cpu", on all cores, the same input gives the same bytes on
+    every machine, which engines promise for the same seed; "cuda:0" adds sums in another order. What is the processor's
+    on every device says why where its kernels are.
     """
     progress = progress or Progress()
     if not len(dense.faces):
