@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core.awake import awake
-from ..core.configuration import FAST_VARIABLE, FINISHING_VARIABLE, MEMORY_VARIABLE, configuration
+from ..core.configuration import EIGHT_BITS_VARIABLE, FAST_VARIABLE, FINISHING_VARIABLE, MEMORY_VARIABLE, configuration
 from ..core.device_faults import is_out_of_memory, why_lost
 from ..core.errors import EngineError, FieldError, MainMemoryError, TrellisError
+from ..core.messages import message
 from ..core.progress import Progress
 from ..formats.latents import Kept, check_latents, describe_making
 from ..task.settings import TRELLIS2_MODEL, Settings
@@ -126,6 +127,7 @@ class Trellis2Engine:
             "resolution": result.resolution,
             "notes": list(notes),
             **({"fast": True} if self._pipeline is not None and self._pipeline.is_fast else {}),
+            **({"eightBits": True} if is_eight_bits() else {}),
         }
         assert self._pipeline is not None
         facts = {
@@ -224,6 +226,7 @@ class Trellis2Engine:
             self._weights,
             device=self._device or configuration().device or "auto",
             memory_budget=memory_budget(),
+            eight_bits=is_eight_bits(),
         )
         pipeline.is_fast = is_fast()
         return pipeline
@@ -361,10 +364,18 @@ def memory_budget() -> int | None:
 
 def is_fast() -> bool:
     """Whether `TRELLIS2_FAST` asks for sampling with fewer operations; raises `FieldError`."""
-    text = configuration().fast.lower()
-    if text not in ("", "0", "1", "true", "false"):
-        raise FieldError(FAST_VARIABLE, configuration().fast, "give 1 for fast, or 0")
-    return text in ("1", "true")
+    return _is_asked(FAST_VARIABLE, configuration().fast, message("give 1 for fast, or 0"))
+
+
+def is_eight_bits() -> bool:
+    """Whether `TRELLIS2_EIGHT_BITS` asks for weights in 8 bits; raises `FieldError`."""
+    return _is_asked(EIGHT_BITS_VARIABLE, configuration().eight_bits, message("give 1 for 8 bits, or 0"))
+
+
+def _is_asked(variable: str, text: str, rule: str) -> bool:
+    if text.lower() not in ("", "0", "1", "true", "false"):
+        raise FieldError(variable, text, rule)
+    return text.lower() in ("1", "true")
 
 
 def check_packages(*names: str) -> None:
