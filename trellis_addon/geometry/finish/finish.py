@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,7 +101,33 @@ class FinishedAsset:
     seconds: dict[str, float] = field(default_factory=dict)
 
 
-def finish(dense: DenseAsset, *, decimation_target: int = 500_000, **options: Any) -> FinishedAsset:
+class Finishing(TypedDict, total=False):
+    """How something is finished, by name; what each means, and where it is left out, is told in `finish_levels`."""
+
+    texture_size: int
+    remesh: bool
+    quads: int | None
+    solidity: Solidity
+    normal_map: bool | None
+    texture_format: str
+    provenance: Mapping[str, Any] | None
+    name: str
+    progress: Progress | None
+    device: str
+
+
+class FinishOptions(Finishing, total=False):
+    """The same of what comes as voxels."""
+
+    error_bound: float
+    ambient_occlusion: bool
+    transparency: str | None
+    placement: Placement | None
+    source: Source | None
+    further: Sequence[DenseAsset]
+
+
+def finish(dense: DenseAsset, *, decimation_target: int = 500_000, **options: Unpack[FinishOptions]) -> FinishedAsset:
     """The finished asset of at most `decimation_target` triangles; `options` and errors as in `finish_levels`."""
     return finish_levels(dense, (decimation_target,), **options)[0]
 
