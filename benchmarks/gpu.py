@@ -39,6 +39,8 @@ from trellis_addon.core.device_faults import is_out_of_memory  # noqa: E402
 from trellis_addon.core.errors import EngineError  # noqa: E402
 from trellis_addon.core.progress import Progress  # noqa: E402
 from trellis_addon.pipeline import costs  # noqa: E402
+from trellis_addon.pipeline.eight_bits import quantised  # noqa: E402
+from trellis_addon.pipeline.fused_choice import compared  # noqa: E402
 from trellis_addon.pipeline.memory import (  # noqa: E402
     GB,
     RESERVE,
@@ -176,7 +178,7 @@ def passes(setup: Setup) -> Iterator[Found]:
 
 
 def backends(setup: Setup) -> Iterator[Found]:
-    """Self-attention with each of PyTorch's kernels, and how far it is from float32."""
+    """Self-attention with each of PyTorch's kernels, and how far it is from float32; then what the blocks fuse."""
     from torch.nn.attention import SDPBackend, sdpa_kernel
 
     names = ("FLASH_ATTENTION", "EFFICIENT_ATTENTION", "CUDNN_ATTENTION", "MATH")
@@ -201,6 +203,19 @@ def backends(setup: Setup) -> Iterator[Found]:
             speed = 4 * heads * count**2 * width / seconds / 1e12
             off = float((found - wanted).abs().max() / wanted.abs().max())
             yield {"backend": name, "tokens": count, "ms": 1000 * seconds, "TFLOP/s": speed, "error": off}
+    yield from _fused(setup)
+
+
+def _fused(setup: Setup) -> Iterator[Found]:
+    """The blocks' fused operations against the plain code: right where their error is at most 1 of what is allowed."""
+    sizes = (64, 3, 16) if setup.is_tiny else (setup.tokens[1], 12, 128)
+    try:
+        found = compared(setup.device, setup.torso, *sizes, lambda work, _: setup.seconds(work))
+    except Exception as error:  # whatever a compiler or a driver may come up with
+        yield {"backend": "fused operations", "why not": str(error)[:300]}
+        return
+    for name, (off, ms, plain) in found.items():
+        yield {"backend": f"fused {name}", "error of what is allowed": off, "ms": ms, "plain ms": plain}
 
 
 def decoders(setup: Setup) -> Iterator[Found]:
@@ -230,13 +245,15 @@ def precision(setup: Setup) -> Iterator[Found]:
     """What each way of computing comes to at full depth, by how far it is from float32: random weights, all blocks."""
     count = setup.tokens[0]
     wanted: Tensor | None = None
-    for torso in (torch.float32, torch.bfloat16, torch.float16):
-        model = _random_flow(setup, torso)
+    plain = [(torso, False) for torso in (torch.float32, torch.bfloat16, torch.float16)]
+    for torso, is_eight in (*plain, (torch.bfloat16, True)):
+        model = _random_flow(setup, torso, is_eight)
         found = _forward(setup, model, count, 40)().float()
         del model
         wanted = found if wanted is None else wanted
         off = float((found - wanted).norm() / wanted.norm())
-        yield {"torso": str(torso).removeprefix("torch."), "tokens": count, "relative error": off}
+        name = str(torso).removeprefix("torch.") + (", weights in 8 bits" if is_eight else "")
+        yield {"torso": name, "tokens": count, "relative error": off}
 
 
 def caps(setup: Setup) -> Iterator[Found]:
@@ -297,17 +314,22 @@ PARTS: dict[str, tuple[Callable[[Setup], Iterator[Found]], float]] = {
 }
 
 
-def _random_flow(setup: Setup, torso: torch.dtype) -> FlowTransformer:
+def _random_flow(setup: Setup, torso: torch.dtype, is_eight: bool = False) -> FlowTransformer:
     with torch.device("meta"):
-        model = FlowTransformer(setup.flow)
+        model = FlowTransformer(setup.flow).requires_grad_(False)
     model.torso = torso
+    if is_eight:
+        model.hold_in_eight_bits()
     generator = torch.Generator(setup.device).manual_seed(3)
     weights = {}
     for key, parameter in model.named_parameters():
         value = torch.ones(parameter.shape, device=setup.device)
         if not key.endswith(("gamma", "norm2.weight")):
             value.normal_(0, parameter.shape[-1] ** -0.5 if parameter.dim() > 1 else 0.1, generator=generator)
-        weights[key] = value.to(model.dtype_of(key))
+        if model.dtype_of(key) == torch.int8:
+            weights[key], weights[model.scale_of(key)] = quantised(value)
+        else:
+            weights[key] = value.to(model.dtype_of(key))
     model.load_state_dict(weights, assign=True)
     return model.requires_grad_(False).eval()
 

@@ -106,7 +106,8 @@ def test_it_shows_the_rough_shape_and_then_the_dense_one(
 
     # finishing is given up as soon as it begins
     progress = Progress(lambda stage, share: told.append(str(stage)), lambda: len(pictures) == 2, on_picture=on_picture)
-    settings = Settings({"resolution": 512, "texture_size": 1024, "sparse_structure_steps": 1})
+    few = {f"{stage}_steps": 1 for stage in ("sparse_structure", "shape_slat", "tex_slat")}
+    settings = Settings({"resolution": 512, "texture_size": 1024, **few})
     with Image.open(disc_file) as picture, pytest.raises(Cancelled):
         Trellis2Engine(weights).generate(picture.convert("RGBA"), settings, 3, progress)
     rough, dense = (at for at, entry in enumerate(told) if entry == "picture")

@@ -15,6 +15,7 @@ from conftest import disc  # noqa: E402
 from pretend_device import pretend_cuda  # noqa: E402
 
 from devtools.pipeline.make_small import make_small  # noqa: E402
+from trellis_addon.core.configuration import HOME_VARIABLE  # noqa: E402
 from trellis_addon.pipeline import attention_choice as module  # noqa: E402
 from trellis_addon.pipeline import safetensors_file  # noqa: E402
 from trellis_addon.pipeline.networks import attention  # noqa: E402
@@ -26,8 +27,9 @@ SHAPE = (1, 256, 2, 32)
 
 
 @pytest.fixture(autouse=True)
-def _nothing_remembered(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _nothing_remembered(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     monkeypatch.setattr(module, "_remembered", {})
+    monkeypatch.setenv(HOME_VARIABLE, str(tmp_path / "home"))
     with torch.inference_mode():
         yield
 

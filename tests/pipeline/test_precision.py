@@ -22,7 +22,7 @@ from trellis_addon.pipeline.costs import PUBLISHED_FLOW  # noqa: E402
 from trellis_addon.pipeline.memory import Budget  # noqa: E402
 from trellis_addon.pipeline.networks import attention, transformer  # noqa: E402
 from trellis_addon.pipeline.networks.attention import Layout, rope_phases  # noqa: E402
-from trellis_addon.pipeline.networks.network import to_stream, within_range  # noqa: E402
+from trellis_addon.pipeline.networks.network import Linear, to_stream, within_range  # noqa: E402
 from trellis_addon.pipeline.networks.transformer import FlowTransformer  # noqa: E402
 from trellis_addon.pipeline.pipeline import Pipeline  # noqa: E402
 from trellis_addon.pipeline.precision import EXACT_KEYS, precision_of  # noqa: E402
@@ -192,13 +192,13 @@ def test_float16_holds_what_bfloat16_holds(where: str, monkeypatch: pytest.Monke
 
 
 def test_what_goes_to_the_stream_is_the_layers_own_up_to_float16() -> None:
-    layer = torch.nn.Linear(64, 32).half()
+    layer = Linear(64, 32).half()
     x = torch.randn(50, 64).half()
     with torch.inference_mode():
         found, wanted = to_stream(layer, x), layer.float()(x.float())
     assert found.dtype == torch.float32
     assert float((found - wanted).abs().max()) < 2e-3
-    whole = torch.nn.Linear(1, 1, bias=False).half()
+    whole = Linear(1, 1, bias=False).half()
     torch.nn.init.ones_(whole.weight)
     tiny = to_stream(whole, torch.tensor([[2.0**-14]], dtype=torch.float16))
     assert float(tiny.detach().abs()) > 0  # what is a 32nd as large is not lost

@@ -23,5 +23,5 @@ locks           locks between processes, which the system lets go of however the
 processes       other programs: found, started without a console window, waited for, ended
 streams         standard output and error that take whatever is said
 awake           keeping the machine from sleep at work, and a clock that does not count sleep
-parallel        a few things at the same time, each as it gets ready
+parallel        several things at the same time: as they get ready, or on all cores
 """

@@ -23,6 +23,8 @@ DEVICE_VARIABLE = "TRELLIS2_DEVICE"  # auto, cuda, cuda:1, mps or cpu
 MEMORY_VARIABLE = "TRELLIS2_MEMORY"  # GiB that may be taken of the device
 MASK_MODEL_VARIABLE = "TRELLIS2_MASK_MODEL"  # an ONNX file
 FAST_VARIABLE = "TRELLIS2_FAST"  # 1: sampling with fewer operations, and another result
+EIGHT_BITS_VARIABLE = "TRELLIS2_EIGHT_BITS"  # 1: the flow models in half the memory, and another result
+FINISHING_VARIABLE = "TRELLIS2_FINISHING"  # cpu, or device: as fast as that is, the last bits not always the same
 IDLE_VARIABLE = "TRELLIS2_IDLE"  # minutes after which engines that have nothing to do release the device; 0: never
 BLENDER_VARIABLE = "TRELLIS2_BLENDER"  # the program that makes quads, in place of this Python's or PATH's
 TOKEN_VARIABLE = "TRELLIS2_SERVICE_TOKEN"  # of a service of one's own
@@ -46,6 +48,8 @@ class Configuration:
     memory: str
     mask_model: str
     fast: str
+    eight_bits: str
+    finishing: str
     idle: str
     blender: str
     service_token: str
@@ -64,6 +68,8 @@ VARIABLES: Mapping[str, str] = {
     "memory": MEMORY_VARIABLE,
     "mask_model": MASK_MODEL_VARIABLE,
     "fast": FAST_VARIABLE,
+    "eight_bits": EIGHT_BITS_VARIABLE,
+    "finishing": FINISHING_VARIABLE,
     "idle": IDLE_VARIABLE,
     "blender": BLENDER_VARIABLE,
     "service_token": TOKEN_VARIABLE,

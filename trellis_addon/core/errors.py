@@ -7,7 +7,8 @@ TrellisError
 │   └── LatentsError         what was kept of a generation cannot be gone on from
 ├── DamagedFileError         a GLB that must not be handed to Blender
 ├── EngineError              a generation failed on the side that ran it
-│   └── DeviceMemoryError    ... because the device has too little memory
+│   ├── DeviceMemoryError    ... because the device has too little memory
+│   └── MainMemoryError      ... because the machine has too little for what is the processor's work
 ├── JobError                 a job cannot be taken where it was meant to go
 │   ├── StoreError           the jobs' folder cannot be read or written
 │   ├── TakenError           another program works on it
@@ -133,6 +134,10 @@ class EngineError(TrellisError):
 
 
 class DeviceMemoryError(EngineError):
+    pass
+
+
+class MainMemoryError(EngineError):
     pass
 
 

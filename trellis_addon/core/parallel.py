@@ -1,17 +1,30 @@
-"""A few things at the same time, each as it gets ready."""
+"""Several things at the same time: each as it gets ready, or arithmetic on all cores."""
 
 from __future__ import annotations
 
 import contextlib
+import itertools
+import os
 import queue
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import TypeVar
 
 IN_FLIGHT = 4  # jobs at the same time: what the platform likes to see from one user
 
+_MOST_CORES = 32  # each takes memory of its own
+
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
+
+
+class _Here(threading.local):
+    """Of this thread: whether it is one of several that `on_all_cores` has work on."""
+
+    is_spread = False
+
+
+_here = _Here()
 
 
 def as_ready(
@@ -19,7 +32,7 @@ def as_ready(
     work: Callable[[Item], Outcome],
     at_once: int,
     is_stopped: Callable[[], bool] = lambda: False,
-) -> Iterator[tuple[Item, Outcome | Exception]]:
+) -> Generator[tuple[Item, Outcome | Exception], None, None]:
     """(item, result or exception) of each, in the order they finish.
 
     The threads are daemons: what stops the program stops them, wherever they are. When the caller takes no
@@ -56,6 +69,61 @@ def as_ready(
             yield ready
     finally:
         _empty(todo)
+
+
+def cores() -> int:
+    """How many of the processor's cores this process may use at the same time."""
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(count, _MOST_CORES)
+
+
+def on_all_cores(
+    items: Sequence[Item],
+    work: Callable[[Item], Outcome],
+    told: Callable[[float], object] = lambda share: None,
+    at_once: int | None = None,
+    *,
+    first_alone: bool = False,
+) -> list[Outcome]:
+    """The outcomes, in the items' order; raises the first exception that comes.
+
+    For work that lets go of Python's lock: NumPy's loops, Warp's kernels, zlib, the codecs of pictures. `told(share)`
+    is called in the caller's thread whenever one is done, and may raise to end it all. `at_once` is `cores()` where
+    nothing is said; work that is done at the same time as other work already is not spread any further. With
+    `first_alone` the first item is done before the others begin: what is made once and then shared is there by then.
+    """
+    at_once = cores() if at_once is None else at_once
+    found: dict[int, Outcome] = {}
+    alone = len(items) if at_once < 2 or len(items) < 2 or _here.is_spread else int(first_alone)
+    for number in range(alone):
+        found[number] = work(items[number])
+        told((number + 1) / len(items))
+
+    def do(number: int) -> Outcome:
+        _here.is_spread = True
+        return work(items[number])
+
+    rest = as_ready(range(alone, len(items)), do, at_once)
+    with contextlib.closing(rest):
+        for number, outcome in rest:
+            if isinstance(outcome, Exception):
+                raise outcome
+            found[number] = outcome
+            told(len(found) / len(items))
+    return [found[number] for number in range(len(items))]
+
+
+def slices(count: int, size: int, first: int = 0) -> list[slice]:
+    """0..count in pieces of `size`, the last one shorter, and one of `first` before them."""
+    edges = [0, *range(min(first, count), count, size), count]
+    return [slice(low, high) for low, high in itertools.pairwise(edges) if low < high]
+
+
+def bands(count: int, least: int = 1) -> list[tuple[int, int]]:
+    """0..count as (first, end) for as many cores as there are, each of `least` or more."""
+    number = max(min(cores(), count // max(least, 1)), 1)
+    edges = [count * part // number for part in range(number + 1)]
+    return list(itertools.pairwise(edges))
 
 
 def _empty(todo: queue.SimpleQueue[Item]) -> None:

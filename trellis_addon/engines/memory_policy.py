@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from ..core.device_faults import is_out_of_memory
-from ..core.errors import DeviceMemoryError
+from ..core.errors import DeviceMemoryError, MainMemoryError
 from ..core.messages import message
 from ..core.progress import Progress
 from ..task.settings import Settings
@@ -57,7 +57,8 @@ def make_within_memory(
 
     `release` drops everything from the device after every attempt that failed so. The attempts' progress is one: it
     never falls, and its stage says what is tried. Without `may_lower` the resolution is not ours to change. Raises
-    `DeviceMemoryError` where nothing of this suffices, and at once whatever else `make` raises.
+    `DeviceMemoryError` where nothing of this suffices, and at once whatever else `make` raises, such as a
+    `MainMemoryError`.
     """
     asked = settings.value("resolution")
     lower = max((resolution for resolution in RESOLUTIONS if resolution < asked), default=None) if may_lower else None
@@ -76,8 +77,8 @@ def make_within_memory(
         try:
             return make(attempt)
         except Exception as error:
-            if not is_out_of_memory(error):
-                raise
+            if isinstance(error, MainMemoryError) or not is_out_of_memory(error):
+                raise  # what the device has makes no difference there
             log.warning("Out of memory at %s: %s", chosen.value("resolution"), error)
         # Outside of the handler, whose error holds on to everything that the attempt had on the device.
         release()

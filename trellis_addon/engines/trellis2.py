@@ -8,11 +8,13 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..core.awake import awake
-from ..core.configuration import FAST_VARIABLE, MEMORY_VARIABLE, configuration
-from ..core.errors import EngineError, FieldError
+from ..core.configuration import EIGHT_BITS_VARIABLE, FAST_VARIABLE, FINISHING_VARIABLE, MEMORY_VARIABLE, configuration
+from ..core.device_faults import is_out_of_memory, why_lost
+from ..core.errors import EngineError, FieldError, MainMemoryError, TrellisError
+from ..core.messages import message
 from ..core.progress import Progress
 from ..formats.latents import Kept, check_latents, describe_making
 from ..task.settings import TRELLIS2_MODEL, Settings
@@ -22,7 +24,7 @@ from .memory_policy import Attempt, make_within_memory
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from ..geometry.finish.finish import DenseAsset
+    from ..geometry.finish.finish import DenseAsset, FinishedAsset
     from ..pipeline.pipeline import Pipeline
     from ..pipeline.result import PipelineResult
     from ..pipeline.sample import Sample
@@ -100,7 +102,6 @@ class Trellis2Engine:
         views: Mapping[str, Image],
     ) -> Made:
         """With the settings of the attempt, whose notes say what is done otherwise than `asked`."""
-        from ..geometry.finish.finish import finish
         from ..geometry.voxels.picture import points_picture
 
         settings, progress, self._memory_share = attempt.settings, attempt.progress, attempt.share
@@ -126,6 +127,7 @@ class Trellis2Engine:
             "resolution": result.resolution,
             "notes": list(notes),
             **({"fast": True} if self._pipeline is not None and self._pipeline.is_fast else {}),
+            **({"eightBits": True} if is_eight_bits() else {}),
         }
         assert self._pipeline is not None
         facts = {
@@ -141,18 +143,8 @@ class Trellis2Engine:
         del result
         progress.leave_device()  # from here on the next picture is sampled
         began = time.perf_counter()
-        # On the processor, whatever the device: there the same seed gives the same bytes on every machine.
-        finished = finish(
-            asset,
-            decimation_target=settings.value("decimation_target"),
-            texture_size=settings.value("texture_size"),
-            remesh=settings.value("remesh"),
-            texture_format=settings.value("texture_format"),
-            quads=settings.value("quads"),
-            provenance=provenance,
-            name="TRELLIS.2",
-            progress=progress.part(_SAMPLING, 1.0),
-        )
+        where = _finishing_device(self._pipeline)
+        finished = _finished(asset, settings, provenance, progress.part(_SAMPLING, 1.0), where)
         self._finishing = time.perf_counter() - began
         return Made(finished.glb, sampled, facts)
 
@@ -234,9 +226,69 @@ class Trellis2Engine:
             self._weights,
             device=self._device or configuration().device or "auto",
             memory_budget=memory_budget(),
+            eight_bits=is_eight_bits(),
         )
         pipeline.is_fast = is_fast()
         return pipeline
+
+
+def _finished(
+    asset: DenseAsset, settings: Settings, provenance: Mapping[str, Any], progress: Progress, device: str
+) -> FinishedAsset:
+    """The asset's file; where the device cannot do its share, all of it is the processor's.
+
+    Raises `MainMemoryError` where main memory is short: sampling again with less of the device's would change nothing.
+    """
+    from ..geometry.finish.finish import finish
+
+    def on(device: str) -> FinishedAsset:
+        return finish(
+            asset,
+            decimation_target=settings.value("decimation_target"),
+            texture_size=settings.value("texture_size"),
+            remesh=settings.value("remesh"),
+            texture_format=settings.value("texture_format"),
+            quads=settings.value("quads"),
+            provenance=provenance,
+            name="TRELLIS.2",
+            progress=progress,
+            device=device,
+        )
+
+    if device != "cpu":
+        try:
+            return on(device)
+        except TrellisError:
+            raise  # it says why, and would again
+        except Exception as error:
+            if why_lost(error):
+                raise
+            log.warning("%s cannot finish an asset, so the processor does: %s", device, error)
+    try:
+        return on("cpu")
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        raise MainMemoryError(
+            "This machine has not enough main memory to finish the asset; close other programs, or choose a lower "
+            "resolution, fewer faces or smaller textures."
+        ) from error
+
+
+def _finishing_device(pipeline: Pipeline) -> str:
+    """Where Warp's kernels of finishing run, by Warp's name.
+
+    The processor unless `TRELLIS2_FINISHING` says otherwise: there the same seed gives the same bytes on every machine.
+    Raises `FieldError`.
+    """
+    text = configuration().finishing.lower()
+    if text not in ("", "cpu", "device"):
+        raise FieldError(FINISHING_VARIABLE, configuration().finishing, "give cpu, or device")
+    if text != "device" or pipeline.device.type != "cuda":
+        return "cpu"
+    import warp
+
+    return f"cuda:{pipeline.device.index or 0}" if warp.is_cuda_available() else "cpu"
 
 
 def dense_asset(result: PipelineResult) -> DenseAsset:
@@ -312,10 +364,18 @@ def memory_budget() -> int | None:
 
 def is_fast() -> bool:
     """Whether `TRELLIS2_FAST` asks for sampling with fewer operations; raises `FieldError`."""
-    text = configuration().fast.lower()
-    if text not in ("", "0", "1", "true", "false"):
-        raise FieldError(FAST_VARIABLE, configuration().fast, "give 1 for fast, or 0")
-    return text in ("1", "true")
+    return _is_asked(FAST_VARIABLE, configuration().fast, message("give 1 for fast, or 0"))
+
+
+def is_eight_bits() -> bool:
+    """Whether `TRELLIS2_EIGHT_BITS` asks for weights in 8 bits; raises `FieldError`."""
+    return _is_asked(EIGHT_BITS_VARIABLE, configuration().eight_bits, message("give 1 for 8 bits, or 0"))
+
+
+def _is_asked(variable: str, text: str, rule: str) -> bool:
+    if text.lower() not in ("", "0", "1", "true", "false"):
+        raise FieldError(variable, text, rule)
+    return text.lower() in ("1", "true")
 
 
 def check_packages(*names: str) -> None:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import warp as wp
 from numpy.typing import ArrayLike
+
+from ..core.parallel import bands, on_all_cores
+
+_LEAST = 64  # threads of a kernel that are worth a core of their own
 
 
 def on_device(values: ArrayLike, kind: Any, device: str) -> Any:
@@ -15,3 +20,15 @@ def on_device(values: ArrayLike, kind: Any, device: str) -> Any:
     On the CPU it is the same memory where the elements are of that kind already: for reading only.
     """
     return wp.array(np.ascontiguousarray(values), dtype=kind, device=device, copy=device != "cpu")
+
+
+def launch_parts(kernel: wp.Kernel, count: int, launch: Callable[[int, int], None], device: str) -> None:
+    """Have `launch(first, end)`, of the kernel, cover 0..count: at once on a device, on the CPU a part for each core.
+
+    For kernels whose parts write to places of their own: the result is the same, however many parts there are.
+    """
+    if device != "cpu":
+        launch(0, count)
+    else:
+        wp.load_module(kernel.module, device)  # once, before several threads ask for it
+        on_all_cores(bands(count, _LEAST), lambda band: launch(*band))

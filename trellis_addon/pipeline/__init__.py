@@ -45,8 +45,11 @@ safetensors_file       weights: looked through, then mapped
 dinov3_files           the two layouts in which DINOv3 is published
 store, memory          networks on and off the device
 sizes, costs           what fits, and how long it takes: arithmetic without torch
+eight_bits             weights in half the memory, for those who ask for it
 precision, numerics    which numbers a device computes in; no TF32, no 16-bit sums
 attention_choice       which of PyTorch's attention kernels a device is fastest with
+fused_choice           whether it is better off with norms and gates as one operation each
+learned                what was measured of a device, kept for the next session
 mask                   finding the subject in a picture without transparency
 
 In a checkout, aliases of what is in `devtools/pipeline/`:

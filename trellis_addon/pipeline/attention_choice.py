@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ..core.device_faults import why_lost
+from .learned import keep, recall
 from .networks.attention import attend
 
 log = logging.getLogger(__name__)
@@ -46,12 +47,18 @@ def fastest_attention(device: torch.device, dtype: torch.dtype) -> Iterator[None
 
 
 def chosen(device: torch.device, dtype: torch.dtype) -> tuple[str, ...]:
-    """The kernels for a device and a type, the fastest first: measured once in the life of this process."""
+    """The kernels for a device and a type, the fastest first: measured once, and remembered on disk."""
     key = (str(device), dtype)
     if key not in _remembered:
         names = candidates(torch.cuda.get_device_capability(device))
+        kept = recall("attention", device, dtype) if len(names) > 1 else None
+        if kept and set(kept) <= set(names):
+            _remembered[key] = tuple(kept)
+            return _remembered[key]
         found = measured(names, device, dtype) if len(names) > 1 else {}
         _remembered[key] = tuple(sorted(found, key=found.__getitem__)) or names
+        if found:
+            keep("attention", device, dtype, list(_remembered[key]))
         words = ", ".join(f"{name} {1000 * seconds:.2f} ms" for name, seconds in found.items())
         log.info("Attention on %s in %s: %s", device, dtype, words or names)
     return _remembered[key]
@@ -77,7 +84,7 @@ def measured(
                 if not off < TOLERANCE:
                     log.warning("Attention by %s is off by %.2g on %s and is not used", name, off, device)
                     continue
-                found[name] = (time_of or _seconds)(lambda: attend(q, k, v), device)
+                found[name] = (time_of or seconds_of)(lambda: attend(q, k, v), device)
         except RuntimeError as error:
             if why_lost(error):
                 raise
@@ -103,7 +110,7 @@ def _in_float32(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     return (((q @ k.transpose(2, 3)) / q.shape[-1] ** 0.5).softmax(-1) @ v).transpose(1, 2)
 
 
-def _seconds(work: Callable[[], Any], device: torch.device) -> float:
+def seconds_of(work: Callable[[], Any], device: torch.device) -> float:
     """Of one call, the shortest of three."""
 
     def wait() -> None:

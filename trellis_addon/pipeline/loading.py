@@ -11,6 +11,7 @@ import torch
 
 from ..core.errors import EngineError
 from ..core.messages import message
+from .eight_bits import in_eight_bits
 from .networks.network import Network
 from .safetensors_file import DTYPES, SafetensorsFile
 
@@ -52,10 +53,12 @@ def load_network(
     torso: torch.dtype | None = None,
     renaming: Renaming | None = None,
     is_packed: bool = False,
+    eight_bits: bool = False,
 ) -> N:
     """The network that `build` makes, with the weights of `path` on `device`.
 
-    `torso` and `is_packed` are those of `Network.choose`. Raises `EngineError`, naming the file, when it is missing,
+    `torso` and `is_packed` are those of `Network.choose`; with `eight_bits` the weights of what can be are held so
+    (`eight_bits.in_eight_bits`). Raises `EngineError`, naming the file, when it is missing,
     truncated, or does not hold exactly the network's weights in their shapes.
     """
     with torch.device("meta"):  # shapes only: nothing is allocated or initialised that the file then replaces
@@ -64,7 +67,11 @@ def load_network(
     wanted = {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}
     with SafetensorsFile(path, device) as file:
         sources = _sources(file, path, wanted, renaming)
-        weights = {key: file.read(*sources[key]).to(device, network.dtype_of(key)) for key in wanted}
+        if eight_bits and network.can_be_eight_bits:
+            network.requires_grad_(False).hold_in_eight_bits()
+            weights = in_eight_bits(path, network, lambda key: file.read(*sources[key]), device)
+        else:
+            weights = {key: file.read(*sources[key]).to(device, network.dtype_of(key)) for key in wanted}
     network.load_state_dict(weights, assign=True)
     return network.requires_grad_(False).eval()
 

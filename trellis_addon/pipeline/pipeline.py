@@ -25,6 +25,7 @@ from ..weights.published import MODELS_OF_TYPE
 from .attention_choice import fastest_attention
 from .costs import stage_parts
 from .denoise import Denoising, denoise_latent, denoise_structure
+from .fused_choice import fastest_blocks
 from .memory import (
     GB,
     IMAGE_MODEL_PEAK,
@@ -90,12 +91,14 @@ class Pipeline:
         device: str | torch.device = "auto",
         dtype: str | torch.dtype | None = None,
         memory_budget: int | None = None,
+        eight_bits: bool = False,
     ) -> Self:
         """The model in a local copy of its repository.
 
         `device` "auto" is CUDA (or ROCm), else Metal, else the CPU. `dtype` of the networks' torsos: None is what suits
         the device (`precision`): what the checkpoints ask for, bfloat16 flows and float16 decoders, or float16, or
-        float32. `memory_budget` in bytes; None is what is free on the device. Raises `EngineError`.
+        float32. `memory_budget` in bytes; None is what is free on the device. With `eight_bits` the flow models'
+        weights are held in 8. Raises `EngineError`.
         """
         where = choose_device(device) if isinstance(device, str) else device
         torso = DTYPES.get(dtype) if isinstance(dtype, str) else dtype
@@ -108,7 +111,7 @@ class Pipeline:
             is_packed = suits.is_packed
         repository = Repository(Path(folder))
         budget = device_budget(where) if memory_budget is None else Budget(memory_budget)
-        store = ModelStore(FolderSource(repository, where, torso, is_packed), where, budget)
+        store = ModelStore(FolderSource(repository, where, torso, is_packed, eight_bits), where, budget)
         measure = (lambda: device_budget(where)) if memory_budget is None else None
         return cls(store, cls._config_of(repository), measure)
 
@@ -574,7 +577,8 @@ class Pipeline:
         given = self._measure()
         planned = self.store.budget = Budget(int(self.memory_share * given.total))
         try:
-            with exactly(), fastest_attention(self.device, DTYPES[device_precision(self.device).flows]):
+            flows = DTYPES[device_precision(self.device).flows]
+            with exactly(), fastest_attention(self.device, flows), fastest_blocks(self.device, flows):
                 return attempt()
         except Exception as error:
             if not is_out_of_memory(error):

@@ -165,15 +165,20 @@ class Repository:
         return network, parse(config, data.get("args"), str(path))
 
     def load(
-        self, name: str, device: torch.device, torso: torch.dtype | None = None, is_packed: bool = False
+        self,
+        name: str,
+        device: torch.device,
+        torso: torch.dtype | None = None,
+        is_packed: bool = False,
+        eight_bits: bool = False,
     ) -> Network:
         """A model with its weights on `device`; `torso` overrides the 16-bit dtype that its JSON asks for, which its
-        weights keep where `is_packed`."""
+        weights keep where `is_packed`. `eight_bits` is for those models that can be held so."""
         if name == IMAGE_MODEL:
             return self.load_image_model(device)
         network, config = self.description(name)
         path = self.stem(name).with_suffix(".safetensors")
-        return load_network(lambda: network(config), path, device, torso, is_packed=is_packed)
+        return load_network(lambda: network(config), path, device, torso, is_packed=is_packed, eight_bits=eight_bits)
 
     def load_image_model(self, device: torch.device) -> DINOv3:
         """DINOv3 with its weights on `device`."""

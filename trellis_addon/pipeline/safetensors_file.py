@@ -48,6 +48,11 @@ class SafetensorsFile:
         self._mapped.__exit__(kind, error, trace)
 
     @property
+    def metadata(self) -> dict[str, str]:
+        """What its writer has said of it."""
+        return self._mapped.metadata() or {}
+
+    @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         return {key: entry.shape for key, entry in self._entries.items()}
 

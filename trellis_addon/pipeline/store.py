@@ -44,26 +44,33 @@ class AnySource(Protocol):
 class FolderSource:
     """Networks of a repository's files, for one device.
 
-    `torso` overrides the 16-bit dtype that the files ask for, which the weights keep where `is_packed`.
+    `torso` overrides the 16-bit dtype that the files ask for, which the weights keep where `is_packed`; with
+    `eight_bits` the flow models' are held in 8.
     """
 
     def __init__(
-        self, repository: Repository, device: torch.device, torso: torch.dtype | None, is_packed: bool = False
+        self,
+        repository: Repository,
+        device: torch.device,
+        torso: torch.dtype | None,
+        is_packed: bool = False,
+        eight_bits: bool = False,
     ) -> None:
         self.repository = repository
         self.device = device
         self.torso = torso
         self.is_packed = is_packed
+        self.eight_bits = eight_bits
         self._outlines: dict[str, Outline] = {}
 
     def load(self, name: str) -> Network:
-        return self.repository.load(name, self.device, self.torso, self.is_packed)
+        return self.repository.load(name, self.device, self.torso, self.is_packed, self.eight_bits)
 
     def outline(self, name: str) -> Outline:
         if name not in self._outlines:
             network, config = self.repository.description(name)
             chosen = None if name == IMAGE_MODEL else self.torso
-            weights, torso = full_size(network, config, chosen, self.is_packed)
+            weights, torso = full_size(network, config, chosen, self.is_packed, self.eight_bits)
             self._outlines[name] = Outline(config, weights, torso.itemsize)
         return self._outlines[name]
 

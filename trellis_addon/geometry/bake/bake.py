@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from ...core.parallel import on_all_cores, slices
 from ...core.progress import Progress
 from ...formats.glb.tangents import face_normals, unit
 from ..unwrap.charts import connected_faces
@@ -21,7 +22,9 @@ from .reading import Look
 F32 = NDArray[np.float32]
 I32 = NDArray[np.int32]
 
-_CHUNK = 1 << 20
+# Texels at a time: on a device so many that it is never idle, on the processor so few that all cores have some.
+_CHUNK_ON_DEVICE, _CHUNK = 1 << 20, 1 << 16
+_FIRST = 1 << 10  # that one core begins with: what all share is made then
 _BRIGHTEST = 60_000.0  # half precision goes a little further
 
 
@@ -67,9 +70,11 @@ def bake(
     parts = np.full(count, -1, np.int32) if detail.parts else None
     flipped = np.zeros(len(detail.parts))
     painter = Painter(canvas, device)
-    for start in range(0, len(texels), _CHUNK):
-        progress.update("bake", 0.05 + 0.85 * start / len(texels))
-        part = texels[start : start + _CHUNK]
+
+    def paint(chosen: slice) -> NDArray[np.int64] | None:
+        """Paint some of the texels, which nobody else does; how many of each part are flipped."""
+        nonlocal openness, glow
+        part = texels[chosen]
         owner, weights = texel_places(raster, part, canvas.uvs, canvas.faces, device)
         places = painter.places(owner, weights)
         seen = detail.read(places, painter.directions(owner, weights), density, normals=with_normals)
@@ -82,10 +87,21 @@ def bake(
         if seen.emission is not None:
             glow = np.zeros((count, 3), np.float16) if glow is None else glow
             glow[part] = np.minimum(seen.emission, _BRIGHTEST)
-        if parts is not None and seen.parts is not None:
-            parts[part] = seen.parts
-            if seen.flipped is not None:
-                flipped += np.bincount(seen.parts[seen.flipped], minlength=len(flipped))
+        if parts is None or seen.parts is None:
+            return None
+        parts[part] = seen.parts
+        return None if seen.flipped is None else np.bincount(seen.parts[seen.flipped], minlength=len(flipped))
+
+    is_on_cpu = device == "cpu"
+    for found in on_all_cores(
+        slices(len(texels), *((_CHUNK, _FIRST) if is_on_cpu else (_CHUNK_ON_DEVICE,))),
+        paint,
+        lambda share: progress.update("bake", 0.05 + 0.85 * share),
+        None if is_on_cpu else 1,
+        first_alone=True,
+    ):
+        if found is not None:
+            flipped += found
     progress.update("bake", 0.9)
     if occlusion_rays:
         openness = np.full(count, 255, np.uint8)
@@ -95,7 +111,6 @@ def bake(
     for channel, value in enumerate((0, 1, 2, 5)):
         base_colour[:, channel] = colours[source, value]
     surface[:, 1], surface[:, 2] = colours[source, 4], colours[source, 3]
-    del colours
     if openness is not None:
         surface[:, 0] = openness[source]
     emission, strength = (None, 1.0) if glow is None else _encoded_glow(glow[source])

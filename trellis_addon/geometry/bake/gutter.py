@@ -9,7 +9,7 @@ import numpy as np
 import warp as wp
 from numpy.typing import NDArray
 
-from ..arrays import on_device
+from ..arrays import launch_parts, on_device
 from ..mesh.closest_warp import start_warp
 from .gutter_kernels import nearest_in_column, nearest_in_row
 
@@ -25,7 +25,14 @@ def nearest_filled(filled: NDArray[np.bool_], device: str = "cpu") -> NDArray[np
     start_warp()
     known = on_device(filled.astype(np.uint8), wp.uint8, device)
     row = wp.empty((height, width), dtype=wp.int32, device=device)
-    wp.launch(nearest_in_column, width, inputs=[known, row], device=device)
     source = wp.empty((height, width), dtype=wp.int32, device=device)
-    wp.launch(nearest_in_row, (height, width), inputs=[row, source], device=device)
+
+    def by_columns(first: int, end: int) -> None:
+        wp.launch(nearest_in_column, end - first, inputs=[known, first, row], device=device)
+
+    def by_rows(first: int, end: int) -> None:
+        wp.launch(nearest_in_row, (end - first, width), inputs=[row, first, source], device=device)
+
+    launch_parts(nearest_in_column, width, by_columns, device)
+    launch_parts(nearest_in_row, height, by_rows, device)
     return np.asarray(source.numpy(), np.int32)

@@ -14,9 +14,11 @@ _FAR = wp.constant(1 << 20)
 @wp.kernel
 def nearest_in_column(
     known: wp.array2d(dtype=wp.uint8),
+    first: int,
     row: wp.array2d(dtype=wp.int32),
 ) -> None:
-    x = wp.tid()
+    """A thread for each column, from number `first` on."""
+    x = wp.tid() + first
     height = known.shape[0]
     last = int(-_FAR)
     for y in range(height):
@@ -35,9 +37,12 @@ def nearest_in_column(
 @wp.kernel
 def nearest_in_row(
     row: wp.array2d(dtype=wp.int32),
+    first: int,
     source: wp.array2d(dtype=wp.int32),
 ) -> None:
-    y, x = wp.tid()
+    """A thread for each texel, from row `first` on."""
+    k, x = wp.tid()
+    y = k + first
     width = row.shape[1]
     best_x = int(x)
     best_y = int(row[y, x])

@@ -196,9 +196,11 @@ def cast_rays(
     normals: wp.array(dtype=wp.vec3),
     rays: int,
     distance: float,
+    first: int,
     out: wp.array(dtype=wp.float32),
 ) -> None:
-    i = wp.tid()
+    """A thread for each point, from number `first` on."""
+    i = wp.tid() + first
     n = normals[i]
     across = wp.vec3(1.0, 0.0, 0.0)
     if wp.abs(n[0]) > 0.6:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...core.errors import FieldError
+from ...core.parallel import on_all_cores
 
 U8 = NDArray[np.uint8]
 F64 = NDArray[np.float64]
@@ -51,12 +52,13 @@ class EncodedTextures:
 def encode_textures(textures: Textures, texture_format: str, opaque: bool) -> EncodedTextures:
     """As "webp" (the base colour at high quality, the rest without loss) or "png"."""
     colour = textures.base_colour[..., :3] if opaque else textures.base_colour
-    return EncodedTextures(
-        encode(colour, texture_format, exact=False),
-        encode(textures.metallic_roughness, texture_format, exact=True),
-        None if textures.normal is None else encode(textures.normal, texture_format, exact=True),
-        None if textures.emission is None else encode(textures.emission, texture_format, exact=False),
+    pictures = [(textures.metallic_roughness, True), (colour, False), (textures.normal, True)]
+    pictures.append((textures.emission, False))
+    surface, base_colour, normal, emission = on_all_cores(
+        pictures,
+        lambda each: b"" if each[0] is None else encode(each[0], texture_format, exact=each[1]),
     )
+    return EncodedTextures(base_colour, surface, normal or None, emission or None)
 
 
 def decode(content: bytes) -> U8:

@@ -10,7 +10,7 @@ import numpy as np
 import warp as wp
 from numpy.typing import NDArray
 
-from ..arrays import on_device
+from ..arrays import launch_parts, on_device
 from .kernels import cast_rays, spread_samples
 
 F32 = NDArray[np.float32]
@@ -57,7 +57,11 @@ class Occlusion:
             rays,
             _DISTANCE,
         ]
-        wp.launch(cast_rays, len(points), inputs=inputs, outputs=[out], device=device)
+
+        def cast(first: int, end: int) -> None:
+            wp.launch(cast_rays, end - first, inputs=[*inputs, first], outputs=[out], device=device)
+
+        launch_parts(cast_rays, len(points), cast, device)
         return np.asarray(out.numpy())
 
     def spread(self, open_share: F32, texels: I64, charts: I64, device: str) -> F32:

@@ -7,6 +7,7 @@ as a renderer would draw them; the light mesh is one surface for all of them.
 from __future__ import annotations
 
 import copy
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -45,6 +46,7 @@ class Source:
         self._vertices = vertices
         self._voxel = voxel
         self._device = device
+        self._making = threading.RLock()  # of what is made when it is first needed: several threads read
         self._shell: Surface | None = None
         self.surface = Surface(vertices, mesh.faces, device=device)
         normals = face_normals(vertices, mesh.faces)
@@ -138,7 +140,7 @@ class Source:
         inputs = [
             self.surface.warp_mesh.id,
             on_device(self._facing, wp.vec3, self._device),
-            on_device(self._clear.astype(np.uint8), wp.uint8, self._device),
+            on_device(self._clear.view(np.uint8), wp.uint8, self._device),
             on_device(points, wp.vec3, self._device),
             on_device(directions, wp.vec3, self._device),
             on_device(depths, wp.float32, self._device),
@@ -222,12 +224,17 @@ class Source:
             uvs = uvs @ texture.transform[:, :2].T + texture.transform[:, 2]
         uvs = uvs.astype(np.float32)
         key = id(texture.pixels), by_alpha
-        if key not in self._pictures:
-            self._pictures[key] = Picture(texture.pixels, by_alpha=by_alpha, device=self._device)
+        with self._making:
+            if key not in self._pictures:
+                self._pictures[key] = Picture(texture.pixels, by_alpha=by_alpha, device=self._device)
         return self._pictures[key].read(uvs, self._detail(texture, sets, density)[face], texture)
 
     def _detail(self, texture: Texture, sets: F32, density: float) -> F32:
         """(F,) the level of detail at which each face's texels are about as large as the result's."""
+        with self._making:
+            return self._found_detail(texture, sets, density)
+
+    def _found_detail(self, texture: Texture, sets: F32, density: float) -> F32:
         moved = b"" if texture.transform is None else texture.transform.tobytes()
         key = id(texture.pixels), texture.uv_set, moved, density
         if key not in self._details:
@@ -254,20 +261,24 @@ class Source:
 
         Corners of equal place, normal and coordinates share one, but never two that are mirrored to each other.
         """
-        if texture.uv_set not in self._tangents:
-            sets = self._mesh.uvs_1 if texture.uv_set == 1 else self._mesh.uvs
-            assert sets is not None
-            uvs = sets.astype(np.float64)
-            (du1, dv1), (du2, dv2) = (np.moveaxis(uvs[:, k] - uvs[:, 0], 1, 0) for k in (1, 2))
-            side = np.repeat((du1 * dv2 < du2 * dv1).astype(np.float32)[:, None, None], 3, axis=1)
-            corners = np.concatenate([self._vertices[self._mesh.faces], self._normals, sets, side], 2).reshape(-1, 9)
-            keys = np.ascontiguousarray(corners.astype(np.float32) + np.float32(0)).view(np.dtype((np.void, 36)))[:, 0]
-            _, first, number = np.unique(keys, return_index=True, return_inverse=True)
-            shared = corners[first].astype(np.float32)
-            faces = number.reshape(-1, 3)
-            frame = tangents(shared[:, :3], faces, unit(shared[:, 3:6]), shared[:, 6:8])
-            self._tangents[texture.uv_set] = frame[faces]
+        with self._making:
+            if texture.uv_set not in self._tangents:
+                self._tangents[texture.uv_set] = self._found_tangents(texture)
         return self._tangents[texture.uv_set]
+
+    def _found_tangents(self, texture: Texture) -> F32:
+        sets = self._mesh.uvs_1 if texture.uv_set == 1 else self._mesh.uvs
+        assert sets is not None
+        uvs = sets.astype(np.float64)
+        (du1, dv1), (du2, dv2) = (np.moveaxis(uvs[:, k] - uvs[:, 0], 1, 0) for k in (1, 2))
+        side = np.repeat((du1 * dv2 < du2 * dv1).astype(np.float32)[:, None, None], 3, axis=1)
+        corners = np.concatenate([self._vertices[self._mesh.faces], self._normals, sets, side], 2).reshape(-1, 9)
+        keys = np.ascontiguousarray(corners.astype(np.float32) + np.float32(0)).view(np.dtype((np.void, 36)))[:, 0]
+        _, first, number = np.unique(keys, return_index=True, return_inverse=True)
+        shared = corners[first].astype(np.float32)
+        faces = number.reshape(-1, 3)
+        frame = tangents(shared[:, :3], faces, unit(shared[:, 3:6]), shared[:, 6:8])
+        return np.asarray(frame[faces])
 
 
 @dataclass

@@ -6,6 +6,9 @@ and the weights made to sum to 1, so nothing darkens at the edge of the shell.
 
 from __future__ import annotations
 
+import threading
+from typing import Any
+
 import numpy as np
 import warp as wp
 from numpy.typing import ArrayLike, NDArray
@@ -37,6 +40,8 @@ class Volume:
         self.values: NDArray[np.float32] = _in_range(values)
         self.resolution = resolution
         self._device = device
+        self._making = threading.Lock()  # it is read by several threads
+        self._centres: Any = None
         blocks = -(-resolution // 8)
         block = places // 8
         key = (block[:, 0] * blocks + block[:, 1]) * blocks + block[:, 2]
@@ -73,11 +78,17 @@ class Volume:
             lost.append(start + np.flatnonzero(weights.numpy() < 1e-6))
         alone = np.concatenate(lost) if lost else np.zeros(0, np.int64)
         if len(alone):
-            from scipy.spatial import cKDTree
-
-            tree = cKDTree((self.coords + 0.5) / self.resolution - 0.5)
-            out[alone] = self.values[tree.query(points[alone])[1]]
+            out[alone] = self.values[self._tree().query(points[alone])[1]]
         return out
+
+    def _tree(self) -> Any:
+        """The voxels' centres, to find the nearest; made when it is first needed."""
+        from scipy.spatial import cKDTree
+
+        with self._making:
+            if self._centres is None:
+                self._centres = cKDTree((self.coords + 0.5) / self.resolution - 0.5)
+        return self._centres
 
 
 def _in_range(values: NDArray) -> NDArray[np.float32]:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,7 +101,33 @@ class FinishedAsset:
     seconds: dict[str, float] = field(default_factory=dict)
 
 
-def finish(dense: DenseAsset, *, decimation_target: int = 500_000, **options: Any) -> FinishedAsset:
+class Finishing(TypedDict, total=False):
+    """How something is finished, by name; what each means, and where it is left out, is told in `finish_levels`."""
+
+    texture_size: int
+    remesh: bool
+    quads: int | None
+    solidity: Solidity
+    normal_map: bool | None
+    texture_format: str
+    provenance: Mapping[str, Any] | None
+    name: str
+    progress: Progress | None
+    device: str
+
+
+class FinishOptions(Finishing, total=False):
+    """The same of what comes as voxels."""
+
+    error_bound: float
+    ambient_occlusion: bool
+    transparency: str | None
+    placement: Placement | None
+    source: Source | None
+    further: Sequence[DenseAsset]
+
+
+def finish(dense: DenseAsset, *, decimation_target: int = 500_000, **options: Unpack[FinishOptions]) -> FinishedAsset:
     """The finished asset of at most `decimation_target` triangles; `options` and errors as in `finish_levels`."""
     return finish_levels(dense, (decimation_target,), **options)[0]
 
@@ -140,8 +166,9 @@ def finish_levels(
     the file beside the quality figures. With a `placement` the mesh leaves the cube at last, in the file too. Raises
     `InputError` for arrays and options that cannot be, `EngineError` when nothing is left to finish, and `Cancelled`.
 
-    `device` is Warp's, for unwrapping and baking. On "cpu" the same input gives the same bytes on every machine, which
-    engines promise for the same seed: what the product makes is made there. "cuda:0" adds sums in another order.
+    `device` is Warp's, for drawing the atlas and baking. On "cpu", on all cores, the same input gives the same bytes on
+    every machine, which engines promise for the same seed; "cuda:0" adds sums in another order. What is the processor's
+    on every device says why where its kernels are.
     """
     progress = progress or Progress()
     if not len(dense.faces):

@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
+from ...core.parallel import on_all_cores
 from ..bake.maps import EncodedTextures, decode
 from ..bake.reading import Look
 from ..mesh.topology import TriMesh
@@ -27,15 +28,18 @@ def quality_figures(
     mesh: FinishedMesh, images: EncodedTextures, flat: Unwrapped, detail: Look, resolution: int, dropped: int = 0
 ) -> dict[str, Any]:
     """JSON data of the asset, its textures as they are stored; numbers are rounded to five places."""
-    shape = mesh_quality(TriMesh(mesh.vertices, mesh.faces), detail.surface, resolution=resolution)
     drawn = dataclasses.replace(flat, faces=mesh.faces, uvs=mesh.uvs)
-    colours = colour_figures(
-        mesh.vertices, drawn, detail, decode(images.base_colour), decode(images.metallic_roughness)
-    )
-    figures = {
-        **shape.as_dict(),
-        "dropped_parts": dropped,
-        **dataclasses.asdict(unwrap_figures(mesh.vertices, drawn)),
-        **dataclasses.asdict(colours),
-    }
+
+    def shape() -> dict[str, Any]:
+        return mesh_quality(TriMesh(mesh.vertices, mesh.faces), detail.surface, resolution=resolution).as_dict()
+
+    def unwrapping() -> dict[str, Any]:
+        return dataclasses.asdict(unwrap_figures(mesh.vertices, drawn))
+
+    def colours() -> dict[str, Any]:
+        stored = (decode(images.base_colour), decode(images.metallic_roughness))
+        return dataclasses.asdict(colour_figures(mesh.vertices, drawn, detail, *stored))
+
+    of_shape, of_unwrapping, of_colours = on_all_cores((shape, unwrapping, colours), lambda measure: measure())
+    figures = {**of_shape, "dropped_parts": dropped, **of_unwrapping, **of_colours}
     return {key: round(value, 5) if isinstance(value, float) else value for key, value in figures.items()}

@@ -7,7 +7,7 @@ walls and piles of materials go, one surface comes back. Its textures are read f
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
@@ -19,11 +19,17 @@ from ..bake.source import Source
 from ..mesh.topology import TriMesh
 from ..remesh.remesh import Solidity
 from ..voxelise.voxelise import OVoxel, check_resolution, fitting_transform, voxelise
-from .finish import FEWEST, DenseAsset, FinishedAsset, Placement, check_textures, finish_levels
+from .finish import FEWEST, DenseAsset, FinishedAsset, Finishing, Placement, check_textures, finish_levels
 from .shells import shells
 
 
-def round_trip(mesh: TexturedMesh, *, faces: int = 100_000, **options: Any) -> FinishedAsset:
+class RoundTripOptions(Finishing, total=False):
+    """How a mesh goes through voxels; see `round_trip_levels`."""
+
+    resolution: int
+
+
+def round_trip(mesh: TexturedMesh, *, faces: int = 100_000, **options: Unpack[RoundTripOptions]) -> FinishedAsset:
     """The mesh as one clean asset of at most `faces` triangles; `options` and errors as in `round_trip_levels`."""
     return round_trip_levels(mesh, (faces,), **options)[0]
 

@@ -7,9 +7,10 @@ import numpy as np
 import warp as wp
 from numpy.typing import NDArray
 
+from ...core.parallel import on_all_cores, slices
 from ..arrays import on_device
 
-_CHUNK = 1 << 20
+_CHUNK_ON_DEVICE, _CHUNK = 1 << 20, 1 << 14  # questions at a time
 # Warp compares squared distances in float32: anything larger would overflow.
 _FAR = 1.0e15
 
@@ -32,16 +33,23 @@ class WarpTriangles:
         faces = np.empty(len(points), np.int32)
         weights = np.empty((len(points), 3), np.float32)
         reach = float(min(max_distance, _FAR))
-        for start in range(0, len(points), _CHUNK):
-            part = points[start : start + _CHUNK]
+
+        def ask(chosen: slice) -> None:
+            part = points[chosen]
             found = wp.empty(len(part), dtype=wp.int32, device=self._device)
             where = wp.empty(len(part), dtype=wp.vec3, device=self._device)
             asked = on_device(part, wp.vec3, self._device)
             wp.launch(
                 _closest, len(part), inputs=[self.mesh.id, asked, reach], outputs=[found, where], device=self._device
             )
-            faces[start : start + _CHUNK] = found.numpy()
-            weights[start : start + _CHUNK] = where.numpy()
+            faces[chosen] = found.numpy()
+            weights[chosen] = where.numpy()
+
+        if self._device == "cpu":
+            wp.load_module(_closest.module, self._device)  # once, before several threads ask for it
+            on_all_cores(slices(len(points), _CHUNK), ask)
+        else:
+            on_all_cores(slices(len(points), _CHUNK_ON_DEVICE), ask, at_once=1)
         return faces, weights
 
 

@@ -1,6 +1,6 @@
 # Kernels are not Python to a type checker, and in them int(0) is a variable where 0 is a constant.
 # mypy: ignore-errors
-"""Warp kernels that find faces which cross each other."""
+"""Warp kernels that find faces which cross each other, for the CPU: in float64, in which most cards are slow."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 # Kernels are not Python to a type checker, and in them int(0) is a variable where 0 is a constant.
 # mypy: ignore-errors
-"""Warp kernels of edges, corners and places, for the CPU: those of one thread walk along whole arrays, in order.
+"""Warp kernels of edges, corners and places, for the CPU: those of one thread walk along whole arrays, in order, and
+the rest would wait longer for the way to a device and back than for their work.
 
 Half-edges are numbered as in `topology`; `faces` (M, 3) come flat, as (3 M,).
 """

@@ -1,6 +1,7 @@
 # Kernels are not Python to a type checker, and in them int(0) is a variable where 0 is a constant.
 # mypy: ignore-errors
-"""Warp kernels that fill space from several places at once, for the CPU: one thread each, in a fixed order."""
+"""Warp kernels that fill space from several places at once, for the CPU: one thread each, in a fixed order, on which
+it depends who gets what lies between two places."""
 
 from __future__ import annotations
 

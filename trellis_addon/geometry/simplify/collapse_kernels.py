@@ -1,6 +1,6 @@
 # Kernels are not Python to a type checker, and in them int(0) is a variable where 0 is a constant.
 # mypy: ignore-errors
-"""Warp kernels that collapse edges one by one, the cheapest first, for the CPU.
+"""Warp kernels that collapse edges one by one, the cheapest first, for the CPU: each changes what the next one costs.
 
 Corner `3 * f + k` is corner k of face f; `head` (N,) and `after` (3 M,) list each vertex's corners. Faces that are gone
 have their first corner at -1. `quadric` (N, 10) are sums of squared distances from planes, weighted by areas: xx, xy,

@@ -1,6 +1,7 @@
 # Kernels are not Python to a type checker, and in them int(0) is a variable where 0 is a constant.
 # mypy: ignore-errors
-"""The packer's inner loops, as Warp kernels for the CPU: shapes on a grid of cells, and their places in a strip.
+"""The packer's inner loops, as Warp kernels for the CPU: shapes on a grid of cells, and their places in a strip, each
+of which depends on those before it.
 
 `spans` are a shape's rows as runs of cells (row, first, end). `run` holds, for each cell of the strip, how many free
 cells there are from it to the right, or minus how many occupied ones: a shape that does not fit is moved past what

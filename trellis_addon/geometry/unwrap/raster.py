@@ -13,7 +13,7 @@ import numpy as np
 import warp as wp
 from numpy.typing import NDArray
 
-from ..arrays import on_device
+from ..arrays import launch_parts, on_device
 from ..mesh.closest_warp import start_warp
 from .raster_kernels import NOBODY, cover, place, reach
 
@@ -59,7 +59,12 @@ def rasterise(
     count = wp.zeros((size, size), dtype=wp.int32, device=device)
     owner = wp.full((size, size), NOBODY, dtype=wp.int32, device=device)
     last = wp.full((size, size), -1, dtype=wp.int32, device=device)
-    wp.launch(cover, len(faces), inputs=[points, corners, size, count, owner, last], device=device)
+
+    def cover_rows(top: int, bottom: int) -> None:
+        inputs = [points, corners, size, top, bottom, count, owner, last]
+        wp.launch(cover, len(faces), inputs=inputs, device=device)
+
+    launch_parts(cover, size, cover_rows, device)
     times, first, final = count.numpy(), owner.numpy(), last.numpy()
     double = times > 1
     crowded = np.unique(np.stack([first[double], final[double]], 1), axis=0)
@@ -68,7 +73,12 @@ def rasterise(
     if borders:
         rim = on_device(border_faces(faces), wp.int32, device)
         nearest = wp.full((size, size), _NONE_NEAR, dtype=wp.int64, device=device)
-        wp.launch(reach, len(rim), inputs=[points, corners, rim, size, reach_texels, owner, nearest], device=device)
+
+        def reach_rows(top: int, bottom: int) -> None:
+            inputs = [points, corners, rim, size, top, bottom, reach_texels, owner, nearest]
+            wp.launch(reach, len(rim), inputs=inputs, device=device)
+
+        launch_parts(reach, size, reach_rows, device)
         near = nearest.numpy()
         found = near != _NONE_NEAR
         owners[found] = (near[found] & 0xFFFFFFFF).astype(np.int32)

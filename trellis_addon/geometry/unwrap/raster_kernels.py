@@ -33,11 +33,14 @@ def cover(
     uvs: wp.array(dtype=wp.vec2),
     faces: wp.array2d(dtype=wp.int32),
     size: int,
+    top: int,
+    bottom: int,
     count: wp.array2d(dtype=wp.int32),
     owner: wp.array2d(dtype=wp.int32),
     last: wp.array2d(dtype=wp.int32),
 ) -> None:
-    """For each texel: how many triangles hold its centre, and the lowest and highest number of these."""
+    """For each texel of rows `top`..`bottom`: how many triangles hold its centre, and the lowest and highest number of
+    these."""
     f = wp.tid()
     a = uvs[faces[f, 0]]
     b = uvs[faces[f, 1]]
@@ -62,8 +65,8 @@ def cover(
     half = wp.int64(2048)
     x0 = wp.max(int((wp.min(ax, wp.min(bx, cx)) - half) / unit), 0)
     x1 = wp.min(int((wp.max(ax, wp.max(bx, cx)) + half) / unit), size - 1)
-    y0 = wp.max(int((wp.min(ay, wp.min(by, cy)) - half) / unit), 0)
-    y1 = wp.min(int((wp.max(ay, wp.max(by, cy)) + half) / unit), size - 1)
+    y0 = wp.max(int((wp.min(ay, wp.min(by, cy)) - half) / unit), top)
+    y1 = wp.min(int((wp.max(ay, wp.max(by, cy)) + half) / unit), bottom - 1)
     for row in range(y0, y1 + 1):
         y = wp.int64(row) * unit + half
         for column in range(x0, x1 + 1):
@@ -113,11 +116,14 @@ def reach(
     faces: wp.array2d(dtype=wp.int32),
     rim: wp.array(dtype=wp.int32),
     size: int,
+    top: int,
+    bottom: int,
     distance: float,
     owner: wp.array2d(dtype=wp.int32),
     nearest: wp.array2d(dtype=wp.int64),
 ) -> None:
-    """For each texel that nobody owns: the nearest triangle within reach, the lower number where equally near."""
+    """For each texel of rows `top`..`bottom` that nobody owns: the nearest triangle within reach, of equally near ones
+    that of the lower number."""
     f = rim[wp.tid()]
     scale = float(size)
     a = uvs[faces[f, 0]] * scale
@@ -125,8 +131,8 @@ def reach(
     c = uvs[faces[f, 2]] * scale
     x0 = wp.max(int(wp.floor(wp.min(a[0], wp.min(b[0], c[0])) - distance - 0.5)), 0)
     x1 = wp.min(int(wp.ceil(wp.max(a[0], wp.max(b[0], c[0])) + distance - 0.5)), size - 1)
-    y0 = wp.max(int(wp.floor(wp.min(a[1], wp.min(b[1], c[1])) - distance - 0.5)), 0)
-    y1 = wp.min(int(wp.ceil(wp.max(a[1], wp.max(b[1], c[1])) + distance - 0.5)), size - 1)
+    y0 = wp.max(int(wp.floor(wp.min(a[1], wp.min(b[1], c[1])) - distance - 0.5)), top)
+    y1 = wp.min(int(wp.ceil(wp.max(a[1], wp.max(b[1], c[1])) + distance - 0.5)), bottom - 1)
     for row in range(y0, y1 + 1):
         for column in range(x0, x1 + 1):
             if owner[row, column] == NOBODY:

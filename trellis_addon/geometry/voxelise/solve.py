@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from ...core.parallel import on_all_cores, slices
 from .scan import Float
 
-_CHUNK = 1 << 17
+_CHUNK = 1 << 15
 # The upper half of a symmetric 4 x 4 matrix, row by row: where each of its entries is kept.
 ENTRIES = ((0, 0), (0, 1), (0, 2), (0, 3), (1, 1), (1, 2), (1, 3), (2, 2), (2, 3), (3, 3))
 _FULL = [0, 1, 2, 1, 4, 5, 2, 5, 7]
@@ -19,9 +20,11 @@ def least_points(quadrics: Float, low: Float, high: Float) -> Float:
     edges and corners.
     """
     out = np.empty_like(low)
-    for start in range(0, len(low), _CHUNK):
-        part = slice(start, start + _CHUNK)
+
+    def solve(part: slice) -> None:
         out[part] = _least(quadrics[part], low[part], high[part])
+
+    on_all_cores(slices(len(low), _CHUNK), solve)
     return out
 
 

@@ -2,6 +2,8 @@
 
 network             what all networks share: a configuration read from JSON, and which weights are in 16 bits
 attention           self- and cross-attention, RMS norm of queries and keys, 3D rotary positions
+fused               norms, rotation and gates as one operation each
+fused_kernels       ... by Warp
 transformer         the diffusion transformer of all flow models: timestep, modulated blocks, ends
 structure_flow      noise on a coarse dense grid becomes the latent of where the object is
 structure_decoder   ... and that becomes occupied voxels

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from ...core.errors import EngineError
 from ..precision import EXACT_KEYS
 from ..sizes import SCORES
+from .fused import is_fused, rms_norm
 from .network import Linear, to_stream, within_range
 
 
@@ -61,7 +62,11 @@ class MultiHeadRMSNorm(nn.Module):
         self.gamma = nn.Parameter(torch.ones(heads, head_dim))
 
     def forward(self, x: Tensor) -> Tensor:  # (..., H, D), returned in float32 for the rotation that may follow
-        return F.normalize(x.float(), dim=-1) * (self.gamma.float() * math.sqrt(x.shape[-1]))
+        return F.normalize(x.float(), dim=-1) * self.scale()
+
+    def scale(self) -> Tensor:
+        """(H, D): what each channel of a head of length 1 is multiplied by."""
+        return self.gamma.float() * math.sqrt(self.gamma.shape[-1])
 
 
 def rope_frequencies(head_dim: int, device: torch.device | str = "cpu") -> Tensor:
@@ -134,6 +139,14 @@ def _before_ampere(device: torch.device) -> bool:
     return device.type == "cuda" and torch.version.hip is None and torch.cuda.get_device_capability(device) < (8, 0)
 
 
+def normed(norm: nn.Module, x: Tensor, phases: Tensor | None = None) -> Tensor:
+    """Queries or keys x (..., T, H, D) after their norm, and rotated by the phases (T, P, 2) where there are some."""
+    if is_fused() and isinstance(norm, MultiHeadRMSNorm):
+        return rms_norm(x.reshape(-1, *x.shape[-3:]), norm.scale(), phases).reshape(x.shape)
+    y = norm(x).to(x.dtype)
+    return y if phases is None else rotate(y, phases).to(x.dtype)
+
+
 class SelfAttention(nn.Module):
     def __init__(self, channels: int, heads: int, qk_rms_norm: bool = True) -> None:
         super().__init__()
@@ -146,8 +159,7 @@ class SelfAttention(nn.Module):
     def forward(self, x: Tensor, phases: Tensor, layout: Layout) -> Tensor:
         """x (R, T, M) -> (R, T, M); every token attends to all tokens of its own sample."""
         q, k, v = within_range(self.to_qkv(x)).unflatten(-1, (3, self.heads, -1)).unbind(-3)  # (R, T, H, D) each
-        q = rotate(self.q_rms_norm(q).to(v.dtype), phases).to(v.dtype)
-        k = rotate(self.k_rms_norm(k).to(v.dtype), phases).to(v.dtype)
+        q, k = normed(self.q_rms_norm, q, phases), normed(self.k_rms_norm, k, phases)
         if layout.uniform:  # one call for all branches and samples
             length = layout.lengths[0]
             q, k, v = (a.reshape(-1, length, *a.shape[2:]) for a in (q, k, v))
@@ -184,8 +196,7 @@ class CrossAttention(nn.Module):
     def forward(self, x: Tensor, keys_values: tuple[Tensor, Tensor], layout: Layout) -> Tensor:
         """x (T, M) -> (T, M); the tokens of sample b attend to keys_values[:][b]."""
         k, v = keys_values
-        q = within_range(self.to_q(x)).unflatten(-1, (self.heads, -1))
-        q = self.q_rms_norm(q).to(v.dtype)  # (T, H, D)
+        q = normed(self.q_rms_norm, within_range(self.to_q(x)).unflatten(-1, (self.heads, -1)))  # (T, H, D)
         if layout.uniform:
             h = attend(q.reshape(-1, layout.lengths[0], *q.shape[1:]), k, v).reshape(x.shape)
         else:

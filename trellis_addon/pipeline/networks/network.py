@@ -29,19 +29,38 @@ class Network(nn.Module):
 
     The torso's dtype is the activations' too. Subclasses say with `in_torso` which weights belong to it; all others
     stay in float32, as the published model was trained. `packed`, where it is set, is the dtype that the torso's
-    weights are held in: a layer unpacks its own while it computes.
+    weights are held in: a layer unpacks its own while it computes. What `can_be_eight_bits` can hold those of its
+    torso's linear layers as whole numbers, with a scale for each output channel (`eight_bits`).
     """
 
     config: Any
     torso: torch.dtype = torch.float32
     packed: torch.dtype | None = None
+    can_be_eight_bits = False
+    _scaled: frozenset[str] = frozenset()  # the keys of weights in 8 bits
 
     def in_torso(self, key: str) -> bool:
         raise NotImplementedError
 
     def dtype_of(self, key: str) -> torch.dtype:
         """The dtype that the weight `key` has at run time."""
-        return (self.packed or self.torso) if self.in_torso(key) else torch.float32
+        if key in self._scaled:
+            return torch.int8
+        if key.endswith(".scale") or not self.in_torso(key):
+            return torch.float32
+        return self.packed or self.torso
+
+    def hold_in_eight_bits(self) -> None:
+        """Have room for whole numbers and their scales in the torso's linear layers; for weights that are to come."""
+        layers = {name: layer for name, layer in self.named_modules() if isinstance(layer, Linear)}
+        self._scaled = frozenset(f"{name}.weight" for name in layers if self.in_torso(f"{name}.weight"))
+        for key in self._scaled:
+            layer = layers[key.removesuffix(".weight")]
+            layer.scale = torch.empty(layer.out_features, device=layer.weight.device)
+
+    def scale_of(self, key: str) -> str:
+        """The key of the scales that the whole numbers of `key` have."""
+        return key.removesuffix("weight") + "scale"
 
     def choose(self, torso: torch.dtype | None, is_packed: bool = False) -> None:
         """Compute in `torso`, where one is given; `is_packed` leaves the weights in what they are published in."""
@@ -58,10 +77,23 @@ class Network(nn.Module):
 
 
 class Linear(nn.Linear):
-    """A linear layer whose weights may be held in another type than it computes in."""
+    """A linear layer whose weights may be held in another type than it computes in.
+
+    `scale` (O,), where there is one, is what the whole numbers of each output channel count in.
+    """
+
+    def __init__(self, in_features: int, out_features: int, bias: bool = True) -> None:
+        super().__init__(in_features, out_features, bias)
+        self.scale: Tensor | None
+        self.register_buffer("scale", None)
+
+    def unpacked(self, dtype: torch.dtype) -> Tensor:
+        """The weights (O, I) in `dtype`."""
+        weight = self.weight.to(dtype)
+        return weight if self.scale is None else weight.mul_(self.scale.to(dtype)[:, None])
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.weight.to(x.dtype), None if self.bias is None else self.bias.to(x.dtype))
+        return F.linear(x, self.unpacked(x.dtype), None if self.bias is None else self.bias.to(x.dtype))
 
 
 class Conv3d(nn.Conv3d):
@@ -73,13 +105,19 @@ class Conv3d(nn.Conv3d):
 
 
 def full_size(
-    build: Callable[[Any], Network], config: Any, torso: torch.dtype | None = None, is_packed: bool = False
+    build: Callable[[Any], Network],
+    config: Any,
+    torso: torch.dtype | None = None,
+    is_packed: bool = False,
+    eight_bits: bool = False,
 ) -> tuple[int, torch.dtype]:
     """Bytes that a network's weights take at run time, and its torso's dtype; see `Network.choose`."""
     with torch.device("meta"):
         network = build(config)
     network.choose(torso, is_packed)
-    sizes = (tensor.numel() * network.dtype_of(key).itemsize for key, tensor in network.named_parameters())
+    if eight_bits and network.can_be_eight_bits:
+        network.hold_in_eight_bits()
+    sizes = (tensor.numel() * network.dtype_of(key).itemsize for key, tensor in network.state_dict().items())
     return sum(sizes), network.torso
 
 
@@ -93,14 +131,14 @@ def layer_norm(x: Tensor, weight: Tensor | None = None, bias: Tensor | None = No
 SMALLER = 2.0**-5  # exact, and 32 times the range; what it takes off the smallest numbers is 2^-20 of one
 
 
-def to_stream(layer: nn.Linear, x: Tensor) -> Tensor:
+def to_stream(layer: Linear, x: Tensor) -> Tensor:
     """layer(x), to be added to a residual stream: in float16, which ends at 65,504, returned in float32.
 
     There the product is computed a 32nd as large, summed in float32 as all products are, and brought to size after it.
     """
     if x.dtype != torch.float16:
         return layer(x)
-    out = F.linear(x * SMALLER, layer.weight).float() / SMALLER
+    out = F.linear(x * SMALLER, layer.unpacked(x.dtype)).float() / SMALLER
     return out if layer.bias is None else out + layer.bias
 
 

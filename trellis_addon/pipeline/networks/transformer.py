@@ -17,7 +17,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..configs import FlowConfig
+from . import fused
 from .attention import CrossAttention, Layout, SelfAttention
+from .fused import is_fused
 from .network import DTYPES, Linear, Network, layer_norm, to_stream, within_range
 
 
@@ -47,7 +49,7 @@ class FeedForward(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """x (..., M) -> (..., M), to be added to the residual stream."""
         widen, activate, narrow = self.mlp
-        assert isinstance(narrow, nn.Linear)
+        assert isinstance(narrow, Linear)
         return to_stream(narrow, activate(within_range(widen(x))))
 
 
@@ -106,20 +108,43 @@ class TransformerBlock(nn.Module):
         shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = (layout.spread(part) for part in mod.chunk(6, dim=-1))
 
         torso = keys_values[1].dtype  # what the layers compute in
-        u = (layer_norm(h) * (1 + scale_a) + shift_a).to(torso)
-        h = h + gate_a * self.self_attn(u, phases, layout)
+        u = modulated(h, scale_a, shift_a, torso)
+        h = gated(h, gate_a, self.self_attn(u, phases, layout))
         for branch, sees in zip(h, conditional, strict=True):  # (T, M), views of h, which is this call's own
             if sees:
-                u = layer_norm(branch, self.norm2.weight, self.norm2.bias).to(torso)
+                u = normed_by(self.norm2, branch, torso)
                 branch += self.cross_attn(u, keys_values, layout)
             else:
                 branch += constant
-        u = (layer_norm(h) * (1 + scale_m) + shift_m).to(torso)
-        return h + gate_m * self.mlp(u)
+        u = modulated(h, scale_m, shift_m, torso)
+        return gated(h, gate_m, self.mlp(u))
+
+
+def modulated(h: Tensor, scale: Tensor, shift: Tensor, torso: torch.dtype) -> Tensor:
+    """The layer norm of h (R, T, M) times 1 + scale plus shift, which are (1, M), or (T, M) for several samples."""
+    if is_fused() and len(scale) == 1:
+        return fused.layer_norm(h, (1 + scale)[0].float(), shift[0].float(), torso)
+    return (layer_norm(h) * (1 + scale) + shift).to(torso)
+
+
+def normed_by(norm: nn.LayerNorm, h: Tensor, torso: torch.dtype) -> Tensor:
+    """The layer norm of h (T, M) with weights of its own."""
+    if is_fused():
+        return fused.layer_norm(h, norm.weight, norm.bias, torso)
+    return layer_norm(h, norm.weight, norm.bias).to(torso)
+
+
+def gated(h: Tensor, gate: Tensor, x: Tensor) -> Tensor:
+    """h (R, T, M) and, by how far the gate (1, M) or (T, M) is open, x."""
+    if is_fused() and len(gate) == 1:
+        return fused.gate_add(h, gate[0].float(), x)
+    return h + gate * x
 
 
 class FlowTransformer(Network):
     """Tokens (R, T, in) at positions x, y, z -> the velocity (R, T, out) that the model predicts for them."""
+
+    can_be_eight_bits = True
 
     def __init__(self, config: FlowConfig) -> None:
         super().__init__()
