@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SIDE = 512  # pixels
+RENDERED = 384  # pixels: half as much work
 _LARGEST_ASSET = 256 * 2**20  # bytes: a larger one takes too long, and too much memory, for a small picture
 _ENDING = ".webp"
 
@@ -47,16 +48,16 @@ class Previews:
         path = self._path(uuid, name)
         return path if path.is_file() else None
 
+    def find_asset(self, uuid: str, index: int) -> Path | None:
+        """What result `index` looks like, if that has been rendered."""
+        return self.find(uuid, f"result-{index}")
+
     def of_asset(self, uuid: str, index: int, asset: Path) -> Path | None:
-        """What result `index` looks like, rendered when somebody asks for it first; None for what cannot be shown."""
-        name = f"result-{index}"
-        found = self.find(uuid, name)
-        if found is not None:
-            return found
+        """The same, rendered where it has not been, which takes a second; None for what cannot be shown."""
         with self._rendering:
-            if (found := self.find(uuid, name)) is None:
-                self._render(self._path(uuid, name), asset)
-        return self.find(uuid, name)
+            if self.find_asset(uuid, index) is None:
+                self._render(self._path(uuid, f"result-{index}"), asset)
+        return self.find_asset(uuid, index)
 
     def sweep(self, is_known: Callable[[str], bool]) -> None:
         """Delete those of tasks that are not known any more."""
@@ -74,7 +75,7 @@ class Previews:
 
         try:
             if asset.stat().st_size <= _LARGEST_ASSET:
-                self._write(path, render_preview(read_glb(asset), SIDE))
+                self._write(path, render_preview(read_glb(asset), RENDERED))
         except Exception as error:  # whatever is wrong with an asset, it is no more than not shown
             log.info("There is no preview of %s: %s", asset.name, error)
 

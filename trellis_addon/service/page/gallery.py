@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...core.errors import Cancelled
 from ...images.sources import image_kind
+from ...task.views import FRONT
 from ..protocol import JsonObject
 from ..records import Slot, TaskRecord
 
@@ -44,12 +45,18 @@ def seen(record: TaskRecord, change: int) -> JsonObject:
         "model": record.model,
         "seed": str(record.seed),  # beyond what JavaScript's numbers hold
         "settings": {name: value for name, value in record.settings.items() if name not in _OF_DELIVERY},
-        "pictures": ["front", *(inputs.get("views") or {})] if inputs.get("image") else [],
+        "pictures": pictures_of(record),
         "image": _upload(inputs.get("image")),
         "views": {name: _upload(text) for name, text in (inputs.get("views") or {}).items()},
         "isRework": "latents" in inputs,
         "results": results,
     }
+
+
+def pictures_of(record: TaskRecord) -> list[str]:
+    """The names of what went in, the front first."""
+    inputs = record.request.get("inputs", {})
+    return [FRONT, *(inputs.get("views") or {})] if inputs.get("image") else []
 
 
 def file_of(record: TaskRecord, index: int) -> tuple[str, str] | None:

@@ -6,6 +6,7 @@ tasks needs the token in the header, also the stream of events and the pictures:
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
@@ -98,6 +99,7 @@ class _Page:
         self._files = {path.name: path for path in sorted(SITE.iterdir()) if path.suffix in _TYPES}
         self._files |= {path.name: path for path in sorted(BUILT.glob("*")) if path.suffix in (".js", ".txt")}
         self._streams = 0
+        self._rendering = asyncio.Semaphore(1)
         about = BUILT / "model-viewer.json"
         known = json.loads(about.read_text(encoding="utf-8")) if about.is_file() else {}
         self._policy = content_policy(known.get("styles", ()))
@@ -147,21 +149,43 @@ class _Page:
     async def picture(self, request: Request) -> Response:
         def find(caller: Caller) -> Path | None:
             record, previews = self._record(request, caller), self._service.previews
-            return previews.find(record.uuid, request.path_params["name"]) if previews is not None else None
+            name = request.path_params["name"]
+            if previews is None or name not in gallery.pictures_of(record):
+                return None
+            return previews.find(record.uuid, name)
 
-        return await self._preview(request, find)
+        async def answer(caller: Caller) -> Response:
+            return _picture(await run_in_threadpool(find, caller))
+
+        return await self._guarded(request, answer)
 
     async def result(self, request: Request) -> Response:
-        """What a result looks like, rendered here when it is asked for first."""
+        """What a result looks like, rendered here when it is asked for first.
 
-        def find(caller: Caller) -> Path | None:
-            record, index = self._record(request, caller), request.path_params["index"]
+        One at a time, and only for those who still want it: whoever scrolls past a hundred assets would otherwise have
+        every thread wait for pictures that nobody looks at any more.
+        """
+        index = request.path_params["index"]
+        previews = self._service.previews
+
+        def made(caller: Caller) -> tuple[TaskRecord, Path | None]:
+            record = self._record(request, caller)
+            return record, previews.find_asset(record.uuid, index) if previews is not None else None
+
+        def make(record: TaskRecord) -> Path | None:
             file = gallery.file_of(record, index)
             stored = self._service.files.find(*file) if file is not None else None
-            previews = self._service.previews
             return previews.of_asset(record.uuid, index, stored.path) if stored is not None and previews else None
 
-        return await self._preview(request, find)
+        async def answer(caller: Caller) -> Response:
+            record, path = await run_in_threadpool(made, caller)
+            if path is None:
+                async with self._rendering:
+                    if not await request.is_disconnected():
+                        path = await run_in_threadpool(make, record)
+            return _picture(path)
+
+        return await self._guarded(request, answer)
 
     async def events(self, request: Request) -> Response:
         async def answer(caller: Caller) -> Response:
@@ -192,15 +216,6 @@ class _Page:
 
         return await self._guarded(request, answer)
 
-    async def _preview(self, request: Request, find: Callable[[Caller], Path | None]) -> Response:
-        async def answer(caller: Caller) -> Response:
-            path = await run_in_threadpool(find, caller)
-            if path is None:
-                raise RequestError("notFound", message("There is no such picture here (any more)."))
-            return FileResponse(path, media_type="image/webp", headers={**_GUARDS, "Cache-Control": "no-store"})
-
-        return await self._guarded(request, answer)
-
     async def _guarded(self, request: Request, answer: Callable[[Caller], Awaitable[Response]]) -> Response:
         try:
             return await answer(self._service.caller(bearer(request)))
@@ -220,6 +235,12 @@ class _Page:
         if request.headers.get("if-none-match") == mark:
             return Response(None, 304, headers)
         return Response(data, 200, {**headers, "Content-Type": _TYPES[Path(name).suffix]})
+
+
+def _picture(path: Path | None) -> Response:
+    if path is None:
+        raise RequestError("notFound", message("There is no such picture here (any more)."))
+    return FileResponse(path, media_type="image/webp", headers={**_GUARDS, "Cache-Control": "no-store"})
 
 
 def _refused(error: TrellisError) -> Response:

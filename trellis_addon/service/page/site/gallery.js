@@ -114,10 +114,8 @@ async function readMore() {
   } finally {
     isReading = false;
   }
-  if (next !== null && isNearEnd()) setTimeout(readMore, 0);
+  if (next !== null) watch();
 }
-
-const isNearEnd = () => $("more").getBoundingClientRect().top < innerHeight + 1500;
 
 const atEnd = new IntersectionObserver(
   (entries) => {
@@ -139,7 +137,7 @@ const inSight = new IntersectionObserver(
   { rootMargin: "600px" },
 );
 
-/** Begin to look at where the reader is. */
+/** Begin to look at where the reader is; anew after each reading, as the end may have come near unseen meanwhile. */
 export function watch() {
   atEnd.disconnect();
   atEnd.observe($("more"));

@@ -75,8 +75,7 @@ function devices(seen) {
     device.total ? t("{free} free of {total}", { free: bytes(device.free), total: bytes(device.total) }) : "",
   ]);
   if (seen.memory.total) rows.push([t("Memory"), t("{free} free of {total}", { free: bytes(seen.memory.free), total: bytes(seen.memory.total) })]);
-  const kept = seen.disk.quota ? t("{used} of {quota}", { used: bytes(seen.disk.files), quota: bytes(seen.disk.quota) }) : bytes(seen.disk.files);
-  rows.push([t("Kept files"), kept]);
+  if (seen.disk.quota) rows.push([t("Kept files"), t("{used} of {quota}", { used: bytes(seen.disk.files), quota: bytes(seen.disk.quota) })]);
   return h("dl", {}, rows.flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]));
 }
 

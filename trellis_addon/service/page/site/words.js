@@ -2,6 +2,8 @@
 
 let words = {};
 let language = "en";
+const TIMES = { dateStyle: "medium", timeStyle: "short" };
+let times = new Intl.DateTimeFormat("en", TIMES);
 let numbers = new Intl.NumberFormat("en", { useGrouping: "min2" });
 
 /** Fetch the words in the browser's language, and put them wherever the page's markup names some. */
@@ -15,6 +17,7 @@ export async function readWords() {
     // without a dictionary the page is English
   }
   numbers = new Intl.NumberFormat(language, { useGrouping: "min2" });
+  times = new Intl.DateTimeFormat(language, TIMES);
   document.documentElement.lang = language;
   for (const element of document.querySelectorAll("[data-t]")) element.textContent = t(element.dataset.t);
 }
@@ -70,6 +73,4 @@ export function seconds(count) {
   return t("{minutes} min", { minutes: number(Math.round(count / 6) / 10) });
 }
 
-export function when(time) {
-  return new Date(time * 1000).toLocaleString(language, { dateStyle: "medium", timeStyle: "short" });
-}
+export const when = (time) => times.format(time * 1000);
