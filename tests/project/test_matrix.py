@@ -12,7 +12,7 @@ from conftest import ROOT
 
 pytestmark = [
     pytest.mark.checkout,
-    pytest.mark.skipif(os.name == "nt", reason="signals are POSIX's; CI's machine has them"),
+    pytest.mark.skipif(os.name == "nt", reason="signals are POSIX's; CI has them"),
 ]
 
 CONFTEST = """
