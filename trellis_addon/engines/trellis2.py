@@ -138,7 +138,7 @@ class Trellis2Engine:
         }
         made = describe_making(seed, asked, notes, first_seed)
         asset, sampled = dense_asset(result), result.latents.to_bytes(made=made)
-        colours = result.attributes[:, :3]
+        colours = asset.attributes[:, :3]
         progress.picture(lambda: points_picture(asset.vertices, colours))
         del result
         progress.leave_device()  # from here on the next picture is sampled

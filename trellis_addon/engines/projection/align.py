@@ -85,7 +85,7 @@ def find_camera(
     stands. `drawn` says what colours the asset has, without which only the outline is looked at."""
     start = level(form.points.min(0), form.points.max(0), yaw, 0.0)
     small, factor = _shrunk(alpha, _COARSE)
-    rough, sketch = form.coarser(_COARSE / 2), resample(colour, small.shape)
+    rough, sketch = form.coarser(_COARSE / 2), resample(colour, (small.shape[0], small.shape[1]))
     tried: list[_Try] = []
 
     def settled(near: float, turn: float) -> bool:
@@ -110,7 +110,7 @@ def find_camera(
         camera = _fitted(form, camera, fine >= 0.5, edge_of(fine >= 0.5), check, steps=4)
     last = _Try(camera, best.agreement)
     if drawn is not None:
-        last = _drawn_alike(form, last, resample(colour, fine.shape), fine, drawn, _FINELY, check)
+        last = _drawn_alike(form, last, resample(colour, (fine.shape[0], fine.shape[1])), fine, drawn, _FINELY, check)
     seen = form.seen(last.camera, fine.shape)
     return Found(last.camera.shrunk(1.0 / finer), agreement(seen.mask, fine >= 0.5))
 
