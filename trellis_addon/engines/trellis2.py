@@ -102,6 +102,8 @@ class Trellis2Engine:
         views: Mapping[str, Image],
     ) -> Made:
         """With the settings of the attempt, whose notes say what is done otherwise than `asked`."""
+        import numpy as np
+
         from ..geometry.voxels.picture import points_picture
 
         settings, progress, self._memory_share = attempt.settings, attempt.progress, attempt.share
@@ -138,7 +140,7 @@ class Trellis2Engine:
         }
         made = describe_making(seed, asked, notes, first_seed)
         asset, sampled = dense_asset(result), result.latents.to_bytes(made=made)
-        colours = asset.attributes[:, :3]
+        colours = np.asarray(asset.attributes, np.float32)[:, :3]
         progress.picture(lambda: points_picture(asset.vertices, colours))
         del result
         progress.leave_device()  # from here on the next picture is sampled
