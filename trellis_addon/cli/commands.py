@@ -169,6 +169,12 @@ def _parser(program: str) -> argparse.ArgumentParser:
         help="results worked on at the same time (default: auto, one for each device)",
     )
     serve.add_argument(
+        "--cluster",
+        metavar="ADDRESS",
+        help="have the machines of a Ray cluster make the results: auto (the one on this machine, or a new one), or "
+        "HOST:PORT of its head",
+    )
+    serve.add_argument(
         "--idle",
         metavar="MINUTES",
         help="without work for so long, leave the device to others (default 5; 0: never)",
@@ -381,6 +387,7 @@ def _serve(options: argparse.Namespace, key: str, allow_network: bool) -> int:
         quota=None if options.quota is None else int(options.quota * 2**30),
         restart=options.restart,
         page=options.page,
+        cluster=options.cluster,
     )
 
 
