@@ -50,6 +50,8 @@ def wait_for(
 def cause_of(error: BaseException) -> Message:
     """Why an actor has ended, as a part of a sentence, of what Ray says of it."""
     said = str(error).lower()
+    if "creation task failed" in said or "error raised in its creation" in said or "__init__" in said:
+        return message("it could not begin ({reason})", reason=str(error).strip().splitlines()[-1].strip()[:200])
     if "its node has died" in said or "node was terminated" in said:
         return MACHINE_GONE
     if "oom" in said or "low on memory" in said:

@@ -6,19 +6,23 @@ import contextlib
 import importlib.util
 import ipaddress
 import logging
+import os
 import socket
 import threading
 from typing import Any
 
 from ..core.addresses import is_this_machine
+from ..core.configuration import configuration
 from ..core.errors import EngineError
 from ..core.folders import PACKAGE
-from ..core.messages import message
+from ..core.messages import message, reason_of
 
 AUTO = "auto"
 # Bytes of shared memory on each machine. Results travel in pieces, of which few are there at a time (`engine`).
 OBJECT_STORE = 512 * 2**20
 NAMESPACE = "trellis2"
+_MODE = "RAY_AUTH_MODE"
+_ANSWERS = 5.0  # seconds that a head may take to be reached
 
 log = logging.getLogger(__name__)
 _lock = threading.Lock()
@@ -51,29 +55,27 @@ def join(address: str) -> bool:
     # No log of an actor's may come onto standard output, whose first line is for whoever started the service.
     told: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "namespace": NAMESPACE}
     told["job_config"] = ray.job_config.JobConfig(_py_driver_sys_path=[str(PACKAGE.parent)])
-    _show_token()
+    found = _find() if address == AUTO else address
     try:
-        with contextlib.suppress(ConnectionError):
-            ray.init(address=address, **told)
-            return False
-        if address != AUTO:
-            raise EngineError(
-                "There is no Ray cluster at {address} that this machine is part of: see that the head runs (ray start "
-                "--head), join it here with ray start --address={address}, and start the service again.",
-                address=address,
-            )
-        ray.init(address="local", object_store_memory=OBJECT_STORE, include_dashboard=False, **told)
-        return True
+        if found:
+            _reach(found)
+            ray.init(address=found, **told)
+        else:
+            ray.init(address="local", object_store_memory=OBJECT_STORE, include_dashboard=False, **told)
     except exceptions.AuthenticationError as error:
         raise EngineError(
             "The Ray cluster at {address} does not take this machine's token: put the head's ~/.ray/auth_token here, "
             "or set RAY_AUTH_TOKEN_PATH.",
-            address=address,
+            address=found,
         ) from error
     except (RuntimeError, ValueError, OSError, exceptions.RayError) as error:
         raise EngineError(
-            "The Ray cluster at {address} cannot be joined ({reason}).", address=address, reason=_first_line(error)
+            "The Ray cluster at {address} cannot be joined ({reason}); this machine must be part of it: ray start "
+            "--address={address}.",
+            address=found or address,
+            reason=_first_line(error),
         ) from error
+    return not found
 
 
 def leave() -> None:
@@ -97,17 +99,61 @@ def lets_anybody_in(hosts: set[str]) -> bool:
     return not asks_for_token() and any(not _is_own(host) for host in hosts)
 
 
-def _show_token() -> None:
-    """Where there is a token of Ray's, have it shown: Ray does so by itself only for an address it has found itself."""
-    from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
+def _find() -> str:
+    """The address of a cluster that runs on this machine; empty where there is none."""
+    from ray._private.services import get_ray_address_from_environment
 
-    logger = logging.getLogger("ray")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
     try:
-        maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
-    finally:
-        logger.setLevel(level)
+        return str(get_ray_address_from_environment(AUTO, None))
+    except ConnectionError:
+        return ""
+
+
+def _reach(address: str) -> None:
+    """Raise where nobody answers, and show Ray's token where it is asked for.
+
+    Ray shows it by itself only to a cluster that it has found itself. Shown to one that asks for none it does harm: its
+    machines cannot answer, and processes on them are taken for ones that nobody needs. So a cluster is asked first.
+    """
+    from ray import exceptions
+    from ray._raylet import AuthenticationTokenLoader, GcsClient
+
+    host, _, port = address.rpartition(":")
+    try:  # Ray itself would wait for minutes
+        socket.create_connection((host.strip("[]"), int(port)), _ANSWERS).close()
+    except OSError as error:
+        raise EngineError(
+            "Nothing answers at {address} ({reason}): start the cluster's head first (ray start --head --port={port}), "
+            "or give the address that it printed.",
+            address=address,
+            port=port,
+            reason=reason_of(error),
+        ) from error
+    wanted = configuration().variables.get(_MODE, "")
+    _set_mode("disabled")
+    try:
+        GcsClient(address=address)
+    except exceptions.AuthenticationError:
+        _set_mode("token")
+        if not AuthenticationTokenLoader.instance().has_token(ignore_auth_mode=True):
+            raise
+        GcsClient(address=address)
+    else:
+        if wanted == "token":
+            raise EngineError(
+                "{variable} says token here, but the Ray cluster at {address} was started without: start it again with "
+                "{variable}=token on all its machines.",
+                variable=_MODE,
+                address=address,
+            )
+
+
+def _set_mode(mode: str) -> None:
+    """Have Ray's library show its token, or not. It reads that from the environment, at once and in its processes."""
+    from ray._raylet import Config
+
+    os.environ[_MODE] = mode
+    Config.initialize("")
 
 
 def _is_own(host: str) -> bool:
