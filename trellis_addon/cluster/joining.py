@@ -8,7 +8,9 @@ import ipaddress
 import logging
 import os
 import socket
+import sys
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 from ..core.addresses import is_this_machine
@@ -42,10 +44,10 @@ def cannot_join(address: str) -> str:
     return ""
 
 
-def join(address: str) -> bool:
+def join(address: str, *, may_start: bool = True) -> bool:
     """Join the cluster at `address` ("auto": the one on this machine, or a new one); whether it was started here.
 
-    Raises `EngineError`, in one sentence, where that cannot be.
+    Without `may_start` none is started. Raises `EngineError`, in one sentence, where that cannot be.
     """
     if problem := cannot_join(address):
         raise EngineError(problem)
@@ -56,6 +58,10 @@ def join(address: str) -> bool:
     told: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "namespace": NAMESPACE}
     told["job_config"] = ray.job_config.JobConfig(_py_driver_sys_path=[str(PACKAGE.parent)])
     found = _find() if address == AUTO else address
+    if not (found or may_start):
+        raise EngineError(
+            "No Ray cluster runs on this machine; give the address of its head, or start one (ray start --head)."
+        )
     try:
         if found:
             _reach(found)
@@ -132,7 +138,8 @@ def _reach(address: str) -> None:
     wanted = configuration().variables.get(_MODE, "")
     _set_mode("disabled")
     try:
-        GcsClient(address=address)
+        with _unheard():
+            GcsClient(address=address)
     except exceptions.AuthenticationError:
         _set_mode("token")
         if not AuthenticationTokenLoader.instance().has_token(ignore_auth_mode=True):
@@ -146,6 +153,20 @@ def _reach(address: str) -> None:
                 variable=_MODE,
                 address=address,
             )
+
+
+@contextlib.contextmanager
+def _unheard() -> Iterator[None]:
+    """Without what Ray's native code says on standard error: a refusal is what was to be found out."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _set_mode(mode: str) -> None:

@@ -41,6 +41,29 @@ def describe() -> dict[str, Any]:
     }
 
 
+def describe_at(node: str) -> Any:
+    """The promise of what the machine with an id of Ray's says."""
+    import ray
+
+    asked = ray.remote(describe).options(num_cpus=0, max_retries=0, scheduling_strategy=at(node))
+    return asked.remote()
+
+
+def at(node: str) -> Any:
+    """For Ray to have something done on one machine, and on no other."""
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    return NodeAffinitySchedulingStrategy(node, soft=False)
+
+
+def why_silent(error: Exception) -> str:
+    """Why a machine could not say what it has, of what Ray says: a part of a sentence."""
+    said = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return message(
+        "the package cannot be used there ({reason})", reason=said[-1][:200] if said else type(error).__name__
+    )
+
+
 def can_trellis2(about: Mapping[str, Any]) -> bool:
     """Whether the machine can run TRELLIS.2, by its own word."""
     return bool(about["weights"]) and not about["lacks"]

@@ -23,7 +23,7 @@ from .actor import AT_ONCE, EngineActor
 from .calls import MACHINE_GONE, cause_of
 from .engine import ClusterEngine
 from .members import DRAINED, DRAINS, EMPTY, GONE, UNFIT, USED, Member, Node
-from .node import can_trellis2, describe, unfit
+from .node import at, can_trellis2, describe_at, unfit, why_silent
 
 if TYPE_CHECKING:
     from ..engines.engine import Engine
@@ -164,10 +164,7 @@ class Cluster:
 
     def _ask(self, node: Node) -> None:
         """Have a machine say what it has."""
-        import ray
-
-        asked = ray.remote(describe).options(num_cpus=0, max_retries=0, scheduling_strategy=_at(node))
-        self._asked[node.id] = (asked.remote(), time.monotonic())
+        self._asked[node.id] = (describe_at(node.id), time.monotonic())
 
     def _wait_for_descriptions(self) -> None:
         import ray
@@ -190,14 +187,12 @@ class Cluster:
             try:
                 node.about = ray.get(reference)
             except exceptions.RayError as error:
-                said = [line for line in str(error).strip().splitlines() if line.strip()]
-                reason = said[-1].strip()[:200] if said else type(error).__name__
-                self._refuse(node, message("the package cannot be used there ({reason})", reason=reason))
+                self._refuse(node, why_silent(error))
                 continue
             del self._asked[id]
             node.state, node.why = USED, ""
 
-    def _refuse(self, node: Node, why: Message) -> None:
+    def _refuse(self, node: Node, why: str) -> None:
         """Name a machine that is not used."""
         self._asked.pop(node.id, None)
         if (node.state, node.why) != (UNFIT, why):
@@ -256,7 +251,7 @@ class Cluster:
             (each.about["weightsMark"] for each in self._nodes.values() if each is not node and each.members), ""
         )
         if why := unfit(node.about, needs_trellis2=self._has_trellis2, weights_mark=mark):
-            self._refuse(node, message("{why}", why=why))
+            self._refuse(node, why)
             return
         slots = _slots(node.resources, self._has_trellis2)
         node.state = USED if slots else EMPTY
@@ -272,7 +267,7 @@ class Cluster:
 
         # What runs again is decided by the service, whose journal knows: never by Ray.
         options = {"max_restarts": 0, "max_task_retries": 0, "max_concurrency": AT_ONCE}
-        made = ray.remote(EngineActor).options(scheduling_strategy=_at(node), **options, **slot)
+        made = ray.remote(EngineActor).options(scheduling_strategy=at(node.id), **options, **slot)
         return Member(node, made.remote(self._create_engine, self._wishes))
 
     def _has_ended(self, member: Member) -> None:
@@ -297,12 +292,6 @@ def _slots(resources: Mapping[str, float], is_trellis2: bool) -> list[dict[str, 
     if is_trellis2:
         return [{"num_cpus": processors}] if processors else []
     return [{"num_cpus": 1}] * processors
-
-
-def _at(node: Node) -> Any:
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-    return NodeAffinitySchedulingStrategy(node.id, soft=False)
 
 
 def _leaving() -> dict[str, int]:
