@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.util
 import platform
@@ -98,8 +99,9 @@ def unfit(about: Mapping[str, Any], *, needs_trellis2: bool, weights_mark: str =
     return ""
 
 
+@functools.cache
 def code_mark() -> str:
-    """A few digits that differ where the library's code does."""
+    """A few digits that differ where the library's code does, that this process has begun with."""
     digest = hashlib.sha256()
     for path in sorted(PACKAGE.rglob("*.py")):
         digest.update(f"{path.relative_to(PACKAGE).as_posix()}\n".encode())
