@@ -218,7 +218,7 @@ def _run(listener: socket.socket, options: Options, parent: int | None) -> int:
         elif parent is not None:
             _in_thread(_watch_parent, parent, ending.end)
         print(json.dumps(facts), flush=True)
-        if options.log is not None:
+        if options.log is not None or cluster is not None:
             os.dup2(2, 1)  # libraries print there as well, and whoever reads that pipe may be gone
         if not options.token and options.log_format == TEXT:
             print(f"The token for this run is {token} (Authorization: Bearer TOKEN).", file=sys.stderr, flush=True)
