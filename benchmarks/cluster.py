@@ -122,7 +122,7 @@ def service(
     """A service with `found` nodes behind it, or with `workers` of this process where that is None."""
     cluster = None if found is None else Cluster(found.address, engine="draft", create_engine=create_engine)
     if cluster is not None:
-        cluster.join()
+        cluster.connect()
     with tempfile.TemporaryDirectory() as folder:
         told: dict[str, Any] = {"workers": workers} if cluster is None else {"cluster": cluster}
         one = Service("token", engine="draft", folder=Path(folder), create_engine=create_engine, **told)

@@ -28,7 +28,9 @@ from trellis_addon.task.settings import DRAFT_MODEL
 
 pytestmark = [
     pytest.mark.once,
-    pytest.mark.skipif(sys.platform != "linux", reason="Ray has clusters of several nodes on Linux alone"),
+    pytest.mark.skipif(
+        sys.platform != "linux", reason="Ray has clusters on Linux alone; test_cluster_parts.py tries the rest there"
+    ),
     pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed (the extra `cluster`)"),
 ]
 PICTURE = encoded(disc())
@@ -72,7 +74,7 @@ class Nodes:
             engine="draft",
             create_engine=lambda model: Held(hold, registry.create_engine(model)),
         )
-        self.cluster.join()
+        self.cluster.connect()
         self.service = Service("token", engine="draft", folder=folder / "service", cluster=self.cluster)  # type: ignore[arg-type]
         self.service.start()
 

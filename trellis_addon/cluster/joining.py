@@ -144,7 +144,8 @@ def _reach(address: str) -> None:
         _set_mode("token")
         if not AuthenticationTokenLoader.instance().has_token(ignore_auth_mode=True):
             raise
-        GcsClient(address=address)
+        with _unheard():
+            GcsClient(address=address)
     else:
         if wanted == "token":
             raise EngineError(

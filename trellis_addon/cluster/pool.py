@@ -72,7 +72,7 @@ class Cluster:
         self._thread: threading.Thread | None = None
         self._told: dict[str, Any] = {}
 
-    def join(self) -> None:
+    def connect(self) -> None:
         """Join, and settle what the machines can do. Raises `EngineError` in one sentence."""
         self.is_own = joining.join(self.address)
         self._find_nodes()

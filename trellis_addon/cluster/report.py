@@ -67,7 +67,8 @@ def doctor() -> tuple[list[str], list[str]]:
     import ray
     from ray import exceptions
 
-    well, faults = [f"Ray {ray.__version__}, head at {ray.get_runtime_context().gcs_address}."], []
+    well = [f"Ray {ray.__version__}, head at {ray.get_runtime_context().gcs_address}."]
+    faults: list[str] = []
     (well if joining.asks_for_token() else faults).append(
         "The cluster asks for a token."
         if joining.asks_for_token()

@@ -245,7 +245,7 @@ def _join(options: Options) -> Cluster | None:
     here = configuration()
     wishes = {name: value for name, value in (("fast", here.fast), ("memory", here.memory)) if value}
     cluster = Cluster(options.cluster, engine=options.engine, most=options.workers, wishes=wishes)
-    cluster.join()
+    cluster.connect()
     return cluster
 
 
