@@ -1,6 +1,6 @@
 """What a cluster costs, and what it survives: several Ray nodes on this machine behind one service.
 
-    python benchmarks/cluster.py [--jobs 200] [--seconds 2] [--only loss|throughput|overhead]
+    python benchmarks/cluster.py [--jobs 200] [--seconds 10] [--only loss|throughput|overhead]
 
 loss         drafts while one node is killed (SIGKILL), one is drained and one joins: how many were made, with which
              seeds, and whether their bytes are those that this process makes
@@ -57,7 +57,7 @@ QUICK = {"resolution": 512, "textureSize": 1024}
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--jobs", type=int, default=200)
-    parser.add_argument("--seconds", type=float, default=2.0, help="that the waiting engine takes")
+    parser.add_argument("--seconds", type=float, default=10.0, help="that the waiting engine takes")
     parser.add_argument("--only", choices=("loss", "throughput", "overhead"))
     options = parser.parse_args()
     if options.only in (None, "loss"):
@@ -218,7 +218,7 @@ def loss(jobs: int) -> None:
     show([("what", "figure"), *rows])
 
 
-def throughput(seconds: float, each: int = 12) -> None:
+def throughput(seconds: float, each: int = 6) -> None:
     rows = []
     for count in (1, 2, 3):
         workers = 2 * count

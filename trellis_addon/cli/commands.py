@@ -38,9 +38,9 @@ from ..task.settings import BY_PATH, OWN_SETTINGS, SAMPLERS, SETTABLE, Field, Se
 from ..task.views import view_name
 from .agents import add_commands as add_agent_commands
 from .check import add_commands as add_check_commands
+from .cluster import add_commands as add_cluster_commands
 from .farm import add_options as add_farm_options
 from .farm import batch_of, print_table, write_report
-from .cluster import add_commands as add_cluster_commands
 from .jobs import add_commands as add_job_commands
 from .local import add_local_commands
 from .rebake import add_commands as add_rebake_command

@@ -36,8 +36,8 @@ _STEP = 60.0
 
 @dataclass(frozen=True)
 class Order:
-    """What is to be made. Its pictures come in pieces: `sizes` are their width and height, by the pieces' name. `shows`:
-    whether anybody looks at early pictures of it."""
+    """What is to be made. Its pictures come in pieces: `sizes` are their width and height, by the pieces' name.
+    `shows`: whether anybody looks at early pictures of it."""
 
     model: str
     settings: Any  # task.settings.Settings

@@ -32,8 +32,8 @@ def generate_with_pictures(
 ) -> Made:
     """What the engine makes, as `Engine.generate`, and where `project_picture` says so the pictures on it.
 
-    Where their cameras were found is in the file's `asset.extras.projection`; what could not be done is in the notes. An engine of
-    another machine, which `projects_itself`, does that there.
+    Where their cameras were found is in the file's `asset.extras.projection`; what could not be done is in the notes.
+    An engine of another machine, which `projects_itself`, does that there.
     """
     further: dict[str, Any] = {"views": views} if views else {}
     strength = float(settings.value("project_picture"))
