@@ -51,6 +51,8 @@ def join(address: str, *, may_start: bool = True) -> bool:
     """
     if problem := cannot_join(address):
         raise EngineError(problem)
+    # Whatever still asks Ray for something after the end must not start a cluster by that; read when it is imported.
+    os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")
     import ray
     from ray import exceptions
 

@@ -35,6 +35,7 @@ class Node:
     seconds: list[float] = field(default_factory=list)
     ends: int = 0  # of processes, in a row without a result
     not_before: float = 0.0  # when processes may be started again, by the monotonic clock
+    named: str = ""  # for what reason it was named in the log as not used
 
     @property
     def name(self) -> str:
@@ -47,7 +48,7 @@ class Node:
 
     def as_json(self) -> dict[str, Any]:
         """What a table says of it."""
-        found = {key: self.about.get(key) for key in ("version", "code", "python", "ray", "weights", "weightsMark")}
+        found = {key: self.about.get(key) for key in ("version", "code", "python", "ray", "weightsMark")}
         doing = [f"{stage} {share:.0%}" for member in self.members for stage, share in list(member.doing.values())]
         return {
             "id": self.id,

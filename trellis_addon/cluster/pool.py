@@ -35,6 +35,7 @@ _DESCRIBES = 120.0  # seconds that a machine may take to say what it has
 _FIRST = 60.0  # ... of those that are there from the beginning, before it is settled what the service can do
 _UNFIT_AGAIN = 60.0  # seconds until a machine that does not fit is asked again
 _WAITS = (0.0, 1.0, 5.0, 15.0, 60.0)  # seconds until a process is started again, after so many ends in a row
+_MOST_GONE = 20  # machines that are still told of
 _HANDS_OVER = 5.0  # seconds before a machine of Ray's choice goes, for what it works on to be handed over
 
 OpenStation = Callable[[Callable[[str], "Engine"]], int]
@@ -131,7 +132,8 @@ class Cluster:
     def _look(self) -> None:
         import ray
 
-        watched = [member.watched for node in self._nodes.values() for member in node.members]
+        members = [member for node in self._nodes.values() for member in node.members]
+        watched = [member.watched for member in members if member.gone is None]
         if watched:
             ray.wait(watched, num_returns=1, timeout=_LOOK)
         else:
@@ -161,6 +163,10 @@ class Cluster:
                 node.state, node.why = GONE, ""
                 for member in node.members:
                     member.give_up(MACHINE_GONE)
+                board.use(node.id)  # it comes back under another name
+        gone = [node for node in self._nodes.values() if node.state == GONE and not node.members]
+        for node in gone[:-_MOST_GONE]:
+            del self._nodes[node.id]
 
     def _ask(self, node: Node) -> None:
         """Have a machine say what it has."""
@@ -195,8 +201,9 @@ class Cluster:
     def _refuse(self, node: Node, why: str) -> None:
         """Name a machine that is not used."""
         self._asked.pop(node.id, None)
-        if (node.state, node.why) != (UNFIT, why):
+        if node.named != why:
             log.warning("The machine %s is not used: %s.", node.name, why)
+            node.named = why
         node.state, node.why, node.not_before = UNFIT, why, time.monotonic() + _UNFIT_AGAIN
 
     def _heed_drains(self) -> None:
