@@ -243,7 +243,9 @@ def _join(options: Options) -> Cluster | None:
     from ..cluster.pool import Cluster
 
     here = configuration()
-    wishes = {name: value for name, value in (("fast", here.fast), ("memory", here.memory)) if value}
+    # what is said of the results, and not of a machine
+    said = {"fast": here.fast, "memory": here.memory, "eight_bits": here.eight_bits, "finishing": here.finishing}
+    wishes = {name: value for name, value in said.items() if value}
     cluster = Cluster(options.cluster, engine=options.engine, most=options.workers, wishes=wishes)
     cluster.connect()
     return cluster
