@@ -20,6 +20,7 @@ weights     the weights of TRELLIS.2 on this machine
 geometry    voxels to a clean, light, textured mesh, and back
 pipeline    TRELLIS.2 in PyTorch: a picture to voxels
 engines     a picture to a GLB: TRELLIS.2, or a draft without weights
+cluster     several machines, joined by Ray, whose engines answer
 service     answering: our own server of the task protocol
 client      asking: the remote API, or a service of ours
 jobs        a task from wanting it to having its files, whatever happens in between

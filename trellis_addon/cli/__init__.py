@@ -9,6 +9,7 @@ rebake     any GLB to one clean asset
 tokens     who may ask a service: add, list, revoke
 agents     serving assistants: mcp
 check      assets held against a contract
+cluster    several machines behind one service: status, doctor, drain
 local      the local backend: install, remove, weights, doctor
 weights    the weights alone: list, fetch, remove, verify, manifest
 """

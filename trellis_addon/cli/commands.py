@@ -4,6 +4,7 @@ generate IMAGE --output FILE.blend|FILE.glb     one picture to one asset
 batch FOLDER --output FILE.blend                every picture of a folder to one file; --shared, --collect: on a farm
 serve --port N --token TOKEN                    our service, for other programs and machines
 tokens add NAME, list, revoke NAME              who may ask it, each with a token of their own
+cluster status, doctor, drain                   the machines behind a service of several
 local install, weights, doctor, remove          TRELLIS.2 on this machine
 rework ASSET --output FILE.glb                  texture or finish an asset again from what was kept of it
 export ASSET --output FILE.vxz|npz|glb|ply      its voxels, or its dense mesh
@@ -37,6 +38,7 @@ from ..task.settings import BY_PATH, OWN_SETTINGS, SAMPLERS, SETTABLE, Field, Se
 from ..task.views import view_name
 from .agents import add_commands as add_agent_commands
 from .check import add_commands as add_check_commands
+from .cluster import add_commands as add_cluster_commands
 from .farm import add_options as add_farm_options
 from .farm import batch_of, print_table, write_report
 from .jobs import add_commands as add_job_commands
@@ -137,6 +139,7 @@ def _parser(program: str) -> argparse.ArgumentParser:
     add_rebake_command(commands, common)
     add_check_commands(commands, common)
     add_agent_commands(commands, common)
+    add_cluster_commands(commands, common)
     add_local_commands(commands, common)
     add_token_commands(commands, common)
 
@@ -167,6 +170,12 @@ def _parser(program: str) -> argparse.ArgumentParser:
         type=_workers,
         metavar="N",
         help="results worked on at the same time (default: auto, one for each device)",
+    )
+    serve.add_argument(
+        "--cluster",
+        metavar="ADDRESS",
+        help="have the machines of a Ray cluster make the results: auto (the one on this machine, or a new one), or "
+        "HOST:PORT of its head",
     )
     serve.add_argument(
         "--idle",
@@ -381,6 +390,7 @@ def _serve(options: argparse.Namespace, key: str, allow_network: bool) -> int:
         quota=None if options.quota is None else int(options.quota * 2**30),
         restart=options.restart,
         page=options.page,
+        cluster=options.cluster,
     )
 
 

@@ -8,6 +8,7 @@ projection      the pictures put onto the texture that an engine has made
 devices         the devices that TRELLIS.2 can run on
 memory_policy   what is tried when a device runs out of memory
 export          kept latents as voxels or as the dense mesh, as a program of its own
+failures        what an engine raised, as an error with a sentence
 """
 
 from .engine import Engine, Made

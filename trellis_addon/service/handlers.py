@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..core.disk import is_full
 from ..core.errors import EngineError, FieldError, TrellisError
@@ -47,6 +47,9 @@ from .tasks import TaskStore, with_address
 from .troubles import Troubles
 from .worker import MOST_STARTS, Workers, idle_minutes
 
+if TYPE_CHECKING:
+    from ..cluster.pool import Cluster
+
 log = logging.getLogger(__name__)
 
 _SWEEP_SECONDS = 30.0
@@ -76,7 +79,8 @@ class Service:
     is one for each device. `create_engine(model)`, `clock()` (seconds), `delivery` and `devices` are handed in by
     tests. Call `start` before the first task, and `close` at the end. `on_lost(cause)` is called when this process
     can use its device no more: it should end, and another one take its place. `on_stop`, where there is one, is
-    called when a client asks for the end. With `previews` small pictures are kept of each task.
+    called when a client asks for the end. With `previews` small pictures are kept of each task,
+    with a `cluster` its machines make the results, and this one none.
     """
 
     def __init__(
@@ -95,11 +99,14 @@ class Service:
         on_lost: Callable[[str], None] = lambda cause: None,
         on_stop: Callable[[], None] | None = None,
         previews: bool = False,
+        cluster: Cluster | None = None,
     ) -> None:
+        self._cluster = cluster
+        self._has_trellis2 = registry.trellis2_available if cluster is None else cluster.has_trellis2
         self._choice = engine
         self._on_lost = on_lost
         self._on_stop = on_stop
-        self.engine = registry.engine_for(TRELLIS2_MODEL, engine)
+        self.engine = registry.engine_for(TRELLIS2_MODEL, engine, self._has_trellis2)
         self.folder = ServiceFolder(folder)
         self.people = Tokens(folder, token, clock)
         self.clock = clock
@@ -118,7 +125,7 @@ class Service:
             self.files,
             self._journal,
             create_engine,
-            count=workers,
+            count=workers if cluster is None else 0,
             policy=self._policy,
             devices=devices,
             idle=60 * idle_minutes(),
@@ -167,6 +174,8 @@ class Service:
             self.restore()
         self.troubles.begin()
         self._workers.start()
+        if self._cluster is not None:
+            self._cluster.start(self._workers.open_station, self._workers.close_station)
         threading.Thread(target=self._sweep, name="trellis-sweep", daemon=True).start()
 
     def _take_up(self, record: TaskRecord) -> None:
@@ -203,6 +212,8 @@ class Service:
         self._workers.stop()
         self.tasks.close()
         self._delivery.close()
+        if self._cluster is not None:
+            self._cluster.stop()
         with contextlib.suppress(sqlite3.ProgrammingError):  # closed before
             if not self._is_lost:
                 self._journal.clear_starts()
@@ -256,6 +267,7 @@ class Service:
     def about(self, caller: Caller = THE_HOUSE) -> JsonObject:
         """Who answers here: for the handshake of the add-on. `caller` hears who that is for it, too."""
         models = [model for model in (TRELLIS2_MODEL, DRAFT_MODEL) if self._serves(model)]
+        behind = {"cluster": self._cluster.status()["nodes"]} if self._cluster is not None else {}
         return {
             "name": SERVICE_NAME,
             "version": VERSION,
@@ -269,6 +281,7 @@ class Service:
             "person": caller.name,
             "role": caller.role,
             "maskModel": self._has_mask_model(),
+            **behind,
         }
 
     def known(self, uuid: str, caller: Caller) -> TaskRecord:
@@ -367,7 +380,7 @@ class Service:
 
     def _inference(self, call: _Call) -> None:
         task = Task.from_request(call.request)
-        model = registry.engine_for(task.model, self._choice)
+        model = registry.engine_for(task.model, self._choice, self._has_trellis2)
         if self.draining:
             raise RequestError("serviceUnavailable", self.obstacle())
         if self.tasks.unfinished() >= _FEW and shutil.disk_usage(self.files.folder).free < Limits.disk_reserve:
@@ -552,7 +565,7 @@ class Service:
 
     def _serves(self, model: str) -> bool:
         try:
-            registry.engine_for(model, self._choice)
+            registry.engine_for(model, self._choice, self._has_trellis2)
         except FieldError:
             return False
         return True

@@ -21,12 +21,14 @@ if TYPE_CHECKING:
 class Slot:
     """One result of a task: on its way until it has an `item` or an `error`.
 
-    `picture` is what it looks like by now, as it stands in a status.
+    `picture` is what it looks like by now, as it stands in a status. `losses` is how many processes have ended while
+    they worked on it, where that was not this one.
     """
 
     progress: int = 0
     stage: str = ""
     picture: str = ""
+    losses: int = 0
     item: JsonObject | None = None
     error: JsonObject | None = None
     began: list[tuple[str, float]] = field(default_factory=list)

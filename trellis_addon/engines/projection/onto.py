@@ -33,10 +33,12 @@ def generate_with_pictures(
     """What the engine makes, as `Engine.generate`, and where `project_picture` says so the pictures on it.
 
     Where their cameras were found is in the file's `asset.extras.projection`; what could not be done is in the notes.
+    An engine of another machine, which `projects_itself`, does that there.
     """
     further: dict[str, Any] = {"views": views} if views else {}
     strength = float(settings.value("project_picture"))
-    if strength <= 0.0 or not settings.value("texture"):
+    does_itself = getattr(engine, "projects_itself", False)
+    if does_itself or strength <= 0.0 or not settings.value("texture"):
         return engine.generate(image, settings, seed, progress, latents=latents, **further)
     made = engine.generate(image, settings, seed, _first(progress), latents=latents, **further)
     if image is None:
