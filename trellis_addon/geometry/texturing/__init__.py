@@ -1,0 +1,5 @@
+"""A new texture for a mesh that is there: on its own coordinates where these can be kept.
+
+scan     which pixels triangles cover, with NumPy alone
+sheets   which pieces of the mesh share a texture, and whose coordinates are kept
+"""
