@@ -75,7 +75,7 @@ class ReliefEngine:
         progress.update("mask", 0.0)
         subject = cut_out(image, _LARGEST, progress.check)
         if views and tell_more(views):
-            mesh, material = build_hull(
+            form, material = build_hull(
                 subject,
                 views,
                 variation,
@@ -87,10 +87,10 @@ class ReliefEngine:
                 progress=progress.part(0.05, 0.95),
             )
         else:
-            mesh, material = _relief(subject, (views or {}).get(BACK), settings, variation, progress)
+            form, material = _relief(subject, (views or {}).get(BACK), settings, variation, progress)
 
         progress.update("glb", 0.95)
-        glb = write_glb(mesh, material, {"engine": self.model, "seed": seed, "settings": settings.to_request()})
+        glb = write_glb(form, material, {"engine": self.model, "seed": seed, "settings": settings.to_request()})
         progress.update("glb", 1.0)
         return Made(glb, facts={"device": "CPU", "resolution": settings.value("resolution")})
 

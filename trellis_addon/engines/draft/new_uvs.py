@@ -20,11 +20,4 @@ def unwrapped(points: NDArray[np.float64], faces: NDArray[np.int64], size: int) 
     kept, number = np.unique(places, axis=0, return_inverse=True)
     welded = number.reshape(-1)[faces].astype(np.int32)
     charts = lay_out(Surface(kept, welded, vertex_normals(kept.astype(np.float64), welded)), (), size, apart=True)
-    return _with_own_vertices(faces, charts.faces, charts.texels / np.float32(size))
-
-
-def _with_own_vertices(faces: NDArray[np.int64], charted: NDArray[np.int32], uvs: NDArray[np.float32]) -> Layout:
-    """The layout in vertices that are each one of the mesh's, in one chart."""
-    both = np.stack([faces.reshape(-1), charted.reshape(-1).astype(np.int64)], 1)
-    pairs, number = np.unique(both, axis=0, return_inverse=True)
-    return Layout(pairs[:, 0], number.reshape(-1, 3), np.asarray(uvs[pairs[:, 1]], np.float32))
+    return Layout.of(faces, charts.faces, charts.texels / np.float32(size))

@@ -125,7 +125,9 @@ def _outlines(
     scene: _Scene, images: Mapping[str, Image], variation: Variation, progress: Progress
 ) -> tuple[list[Outline], list[str]]:
     """Each picture as it lies on the mesh, and what stands for the other sides; the first one is the main picture."""
-    given, made_up, notes = [], [], []
+    given: list[Outline] = []
+    made_up: list[Outline] = []
+    notes: list[str] = []
     for name, image in images.items():
         subject = cut_out(image, _LARGEST, progress.check)
         progress.check()

@@ -46,7 +46,7 @@ def _bytes_of(source: Path | str | bytes) -> bytes:
 class Reader:
     """One file that has been checked: every index and every range in it is known to be good."""
 
-    def __init__(self, document: Mapping[str, Any], binary: memoryview) -> None:
+    def __init__(self, document: dict[str, Any], binary: memoryview) -> None:
         self.document = document
         self.binary = binary
         self._skeletons = Skeletons(document, self.accessor)

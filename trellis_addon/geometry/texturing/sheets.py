@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +43,14 @@ class Layout:
     source: NDArray[np.int64]
     faces: NDArray[np.int64]
     uvs: F32
+
+    @classmethod
+    def of(cls, faces: NDArray[np.int64], charted: NDArray[Any], uvs: F32) -> Layout:
+        """Of triangles `faces` (F, 3) whose corners have those of the coordinates `uvs` that `charted` (F, 3) numbers:
+        in vertices that are each one of the mesh's, in one chart."""
+        both = np.stack([faces.reshape(-1), charted.reshape(-1).astype(np.int64)], 1)
+        pairs, number = np.unique(both, axis=0, return_inverse=True)
+        return cls(pairs[:, 0], number.reshape(-1, 3), np.asarray(uvs[pairs[:, 1]], np.float32))
 
 
 Unwrap = Callable[[NDArray[np.float64], NDArray[np.int64], int], Layout]

@@ -70,15 +70,15 @@ def _crowded(charts: Charts, check: Check) -> I32:
     """Of faces that lie on each other all but the first one on each texel."""
     count = charts.size * charts.size
     first = np.full(count, len(charts.faces), np.int64)
-    found = []
+    found: list[I32] = []
     for _ in range(2):  # at first who comes first, then who comes after
         found = []
         for face, place, weights in hits(charts.texels[charts.faces], (charts.size, charts.size), check=check):
             inside = (weights > _INNER).all(1)
             face, place = face[inside], place[inside]
             np.minimum.at(first, place, face)
-            found.append(np.unique(face[face > first[place]]))
-    return np.unique(np.concatenate(found)).astype(np.int32)
+            found.append(np.unique(face[face > first[place]]).astype(np.int32))
+    return np.unique(np.concatenate(found))
 
 
 def _frames(outlines: Sequence[Outline]) -> tuple[F32, F32]:

@@ -30,12 +30,12 @@ def texels_of(surface: Surface, charts: Charts, check: Check = never) -> Texels:
     for face, place, _ in hits(corners, (charts.size, charts.size), over=_OVER, check=check):
         owner[place] = face
     index = np.flatnonzero(owner >= 0)
-    face = owner[index]
+    of = owner[index]
     row, column = np.divmod(index, charts.size)
     check()
-    weights = np.clip(barycentric(corners[face], column + 0.5, row + 0.5), 0.0, 1.0)
+    weights = np.clip(barycentric(corners[of], column + 0.5, row + 0.5), 0.0, 1.0)
     weights /= weights.sum(1, keepdims=True)
-    of_face = surface.faces[face]
+    of_face = surface.faces[of]
     points = sum(weights[:, [k]] * surface.points[of_face[:, k]] for k in range(3))
     normals = sum(weights[:, [k]] * surface.normals[of_face[:, k]] for k in range(3))
     return Texels(index, np.asarray(points, np.float32), np.asarray(normals, np.float32))
