@@ -108,22 +108,21 @@ def plan_sheets(
     opened: list[_Open] = []
     homeless: list[int] = []
     reasons: dict[int, str] = {}
+    shared = False
     for number, piece in enumerate(pieces):
         check()
         own = None if uvs == NEW or piece.uvs is None or not np.isfinite(piece.uvs).all() else piece.uvs
         if own is None:
             homeless.append(number)
             continue
-        used = own[np.unique(piece.faces)]
-        if float(np.abs(used).max()) > _FARTHEST:
-            homeless.append(number)
-            reasons[number] = message("they go far beyond the square")
-            continue
-        count = _counted(own, piece.faces, check)
-        if uvs == AUTO and (reason := _unfit(piece, own, count)):
+        is_far = _is_far(piece, own)
+        count = np.zeros(0, np.uint8) if is_far else _counted(own, piece.faces, check)
+        reason = message("they go far beyond the square") if is_far else _fault(piece, own, count)
+        if reason and (uvs == AUTO or is_far):
             homeless.append(number)
             reasons[number] = reason
             continue
+        shared |= bool(reason)
         mine = count > 0
         limit = _SHARED * mine.sum()
         home = next((one for one in opened if (one.taken & mine).sum() <= limit), None)
@@ -135,7 +134,10 @@ def plan_sheets(
     sheets = [_sheet(pieces, one.pieces) for one in opened]
     if homeless:
         sheets.append(_unwrapped(pieces, homeless, texture_size, unwrap))
-    return Plan(tuple(_sized(sheets, texture_size)), _notes(pieces, homeless, reasons, uvs))
+    notes = _notes(pieces, homeless, reasons, uvs)
+    if shared:
+        notes += (message("Some of the surface has its place on the texture together with other parts, or none."),)
+    return Plan(tuple(_sized(sheets, texture_size)), notes)
 
 
 def material_name(number: int) -> str:
@@ -178,9 +180,21 @@ def _counted(uvs: F32, faces: NDArray[np.int64], check: Callable[[], None]) -> N
     return np.minimum(count, 255).astype(np.uint8)
 
 
-def _unfit(piece: Piece, uvs: F32, count: NDArray[np.uint8]) -> str:
+def unfit(piece: Piece, check: Callable[[], None] = never) -> str:
     """Why a piece's coordinates cannot hold a texture, in words; empty where they can. What leaves the square comes in
     from the other side, as a repeated texture has it."""
+    if piece.uvs is None or not np.isfinite(piece.uvs).all():
+        return message("there are none")
+    if _is_far(piece, piece.uvs):
+        return message("they go far beyond the square")
+    return _fault(piece, piece.uvs, _counted(piece.uvs, piece.faces, check))
+
+
+def _is_far(piece: Piece, uvs: F32) -> bool:
+    return float(np.abs(uvs[np.unique(piece.faces)]).max()) > _FARTHEST
+
+
+def _fault(piece: Piece, uvs: F32, count: NDArray[np.uint8]) -> str:
     covered = int((count > 0).sum())
     if covered and (count > 1).sum() > _OVERLAP * covered:
         return message("they lie on each other")
