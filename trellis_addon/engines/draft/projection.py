@@ -35,6 +35,7 @@ _LARGEST = 2048  # pixels on the longer side of what is worked on
 _LOOK = 1024  # pixels over the longest extent, of a look at what is in front
 _BEHIND = 0.004  # of the longest extent, that something must lie behind what is seen, not to be seen
 _STEEPEST = 4.0  # slope, from where on a pixel's depth is that of the slope no more
+_ASKEW = 0.2  # cosine, below which it is not told from which side a face is seen
 _STRETCH = 1.25  # by which a picture is made wider or narrower at most, to fit the mesh's outline
 _ALIKE = 0.75  # overlap of the outlines, below which the user is told
 _OVER = 0.02  # by which a face reaches beyond itself, so that no texel falls between two
@@ -74,10 +75,9 @@ def project(
     plan = plan_sheets(found.pieces, texture_size, unwrapped, uvs=uvs, check=check)
     scene = _Scene.of(found)
     progress.update("mask", 0.2)
-    outlines, notes = _outlines(scene, {facing: image, **views}, variation, progress.part(0.2, 0.4))
+    outlines, depths, notes = _outlines(scene, {facing: image, **views}, variation, progress.part(0.2, 0.4))
     progress.update("texture", 0.4)
     texels = [_texels(sheet, scene, check) for sheet in plan.sheets]
-    depths = {outline.yaw: _Depth.seen(scene, outline, check) for outline in outlines}
     all_texels = _towards(_joined(texels), depths)
     layers = painted(
         all_texels,
@@ -123,15 +123,20 @@ def _turned(vectors: NDArray) -> F32:
 
 def _outlines(
     scene: _Scene, images: Mapping[str, Image], variation: Variation, progress: Progress
-) -> tuple[list[Outline], list[str]]:
-    """Each picture as it lies on the mesh, and what stands for the other sides; the first one is the main picture."""
+) -> tuple[list[Outline], dict[float, _Depth], list[str]]:
+    """Each picture as it lies on the mesh, and what stands for the other sides, what each of them sees, by its yaw, and
+    sentences for the user. The first one is the main picture."""
+    depths: dict[float, _Depth] = {}
     given: list[Outline] = []
     made_up: list[Outline] = []
     notes: list[str] = []
     for name, image in images.items():
         subject = cut_out(image, _LARGEST, progress.check)
         progress.check()
-        fitted, overlap = _fitted(outline_of(name, subject, layers_of(subject)), scene)
+        outline = outline_of(name, subject, layers_of(subject))
+        depths[outline.yaw], behind = _Depth.seen(scene, outline, progress.check)
+        depths.setdefault((outline.yaw + 180.0) % 360.0, behind)
+        fitted, overlap = _fitted(outline, scene, depths[outline.yaw])
         given.append(fitted)
         if overlap < _ALIKE:
             notes.append(
@@ -154,10 +159,10 @@ def _outlines(
         deep = np.ones(outline.cover.shape, np.float32)
         back = back_colours(outline.layers[..., :3], outline.cover, deep, extent, variation, progress.check)
         made_up.append(opposite(outline, np.dstack([back, outline.layers[..., 3:]])))
-    return [*given, *made_up], notes
+    return [*given, *made_up], depths, notes
 
 
-def _fitted(outline: Outline, scene: _Scene) -> tuple[Outline, float]:
+def _fitted(outline: Outline, scene: _Scene, depth: _Depth) -> tuple[Outline, float]:
     """The picture over the mesh's outline as seen from there, and by how much the two overlap (0..1)."""
     solid = outline.cover >= 0.5
     rows, columns = np.flatnonzero(solid.any(1)), np.flatnonzero(solid.any(0))
@@ -179,7 +184,6 @@ def _fitted(outline: Outline, scene: _Scene) -> tuple[Outline, float]:
         scales = [tall / height]
     else:
         scales = [tall / height, wide / width]
-    mask, look = _silhouette(scene, outline)
     best: tuple[float, Outline] | None = None
     for scale in scales:
         tried = replace(
@@ -187,7 +191,7 @@ def _fitted(outline: Outline, scene: _Scene) -> tuple[Outline, float]:
             scale=scale,
             middle=(outline.middle[0] - centre[0] * scale, outline.middle[1] + centre[1] * scale),
         )
-        overlap = _overlap(mask, look, tried)
+        overlap = _overlap(depth.mask, depth.look, tried)
         if best is None or overlap > best[0]:
             best = overlap, tried
     assert best is not None
@@ -212,18 +216,10 @@ class _Look:
         shape = (int(np.ptp(up) * scale) + 3, int(np.ptp(along) * scale) + 3)
         return cls(float(along.min()), float(up.max()), scale, shape)
 
-    def pixels(self, points: F32, outline: Outline) -> F32:
+    def pixels(self, points: F32, right: F32) -> F32:
         """Where points (N, 3) are seen: (N, 2), x and y in pixels."""
-        x = (points @ outline.right - self.left) * self.scale + 1.0
+        x = (points @ right - self.left) * self.scale + 1.0
         return np.stack([x, (self.top - points[:, 2]) * self.scale + 1.0], 1).astype(np.float32)
-
-
-def _silhouette(scene: _Scene, outline: Outline) -> tuple[Bool, _Look]:
-    look = _Look.at(scene, outline)
-    mask = np.zeros(look.shape[0] * look.shape[1], bool)
-    for _, place, _ in hits(look.pixels(scene.points, outline)[scene.faces], look.shape):
-        mask[place] = True
-    return mask.reshape(look.shape), look
 
 
 def _overlap(mask: Bool, look: _Look, outline: Outline) -> float:
@@ -244,31 +240,43 @@ def _overlap(mask: Bool, look: _Look, outline: Outline) -> float:
 
 @dataclass(frozen=True)
 class _Depth:
-    """How far in front the surface lies at each pixel of a look from the outline's side."""
+    """How near the surface comes at each pixel of a look towards `towards`; `right` is what is right in it."""
 
     look: _Look
-    outline: Outline
+    right: F32
+    towards: F32
     front: F32
 
     @classmethod
-    def seen(cls, scene: _Scene, outline: Outline, check: Check = never) -> _Depth:
+    def seen(cls, scene: _Scene, outline: Outline, check: Check = never) -> tuple[_Depth, _Depth]:
+        """From the outline's side, and from the other one."""
         look = _Look.at(scene, outline)
         depth = scene.points @ outline.towards
-        front = np.full(look.shape[0] * look.shape[1], -np.inf, np.float32)
-        corners = look.pixels(scene.points, outline)[scene.faces]
+        front, back = np.full((2, look.shape[0] * look.shape[1]), -np.inf, np.float32)
+        corners = look.pixels(scene.points, outline.right)[scene.faces]
         for face, place, weights in hits(corners, look.shape, check=check):
-            np.maximum.at(front, place, np.einsum("nk,nk->n", weights, depth[scene.faces[face]]))
-        return cls(look, outline, front)
+            here = np.einsum("nk,nk->n", weights, depth[scene.faces[face]])
+            np.maximum.at(front, place, here)
+            np.maximum.at(back, place, -here)
+        return (
+            cls(look, outline.right, outline.towards, front),
+            cls(look, outline.right, -outline.towards, back),
+        )
+
+    @property
+    def mask(self) -> Bool:
+        """Where the surface is seen at all."""
+        return np.asarray(np.isfinite(self.front).reshape(self.look.shape), bool)
 
     def shows(self, points: F32, normals: F32) -> Bool:
         """Whether nothing of the surface lies before each point."""
-        at = np.floor(self.look.pixels(points, self.outline)).astype(np.int64)
+        at = np.floor(self.look.pixels(points, self.right)).astype(np.int64)
         at = np.clip(at, 0, [self.look.shape[1] - 1, self.look.shape[0] - 1])
-        facing = np.abs(normals @ self.outline.towards).clip(1e-3, 1.0)
+        facing = np.abs(normals @ self.towards).clip(1e-3, 1.0)
         slope = np.minimum(np.sqrt(1.0 - facing**2) / facing, _STEEPEST)
         behind = _BEHIND + slope / self.look.scale
         front = self.front[at[:, 1] * self.look.shape[1] + at[:, 0]]
-        return np.asarray(points @ self.outline.towards >= front - behind, bool)
+        return np.asarray(points @ self.towards >= front - behind, bool)
 
 
 def _texels(sheet: Sheet, scene: _Scene, check: Check) -> Texels:
@@ -299,10 +307,13 @@ def _joined(texels: Sequence[Texels]) -> Texels:
 
 
 def _towards(texels: Texels, depths: Mapping[float, _Depth]) -> Texels:
-    """The texels with normals that face the view they are seen from: sheets are seen from both sides, and some meshes
-    are wound the wrong way round."""
-    normals = texels.normals.copy()
+    """The texels with normals that face a view: sheets are seen from both sides, and some meshes are wound the wrong
+    way round."""
+    from_front, from_behind = np.zeros((2, len(texels.points)), bool)
     for depth in depths.values():
-        behind = normals @ depth.outline.towards < 0.0
-        normals[behind & depth.shows(texels.points, normals)] *= -1.0
+        facing = texels.normals @ depth.towards
+        seen = depth.shows(texels.points, texels.normals)
+        from_front |= seen & (facing > _ASKEW)
+        from_behind |= seen & (facing < -_ASKEW)
+    normals = np.where((from_behind & ~from_front)[:, None], -texels.normals, texels.normals)
     return replace(texels, normals=normals)

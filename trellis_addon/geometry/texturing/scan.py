@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +33,7 @@ def hits(
     picture is left out, or with `wrap` comes in from the other side.
     """
     rows, columns = shape
+    plane = Corners(corners)
     low = np.floor(corners.min(1) - 0.5).astype(np.int64)
     high = np.ceil(corners.max(1) - 0.5).astype(np.int64)
     if not wrap:
@@ -48,20 +50,36 @@ def hits(
         face = np.repeat(np.arange(first, last), mine)
         step = np.arange(len(face)) - np.repeat(ends[first:last] - mine - before, mine)
         wide = np.maximum(extent[face, 0], 1)
-        x, y = low[face, 0] + step % wide, low[face, 1] + step // wide
-        weights = barycentric(corners[face], x + 0.5, y + 0.5)
-        hit = (weights >= -over).all(1)
+        down = step // wide
+        x, y = low[face, 0] + step - down * wide, low[face, 1] + down
+        weights = plane.weights(face, x + 0.5, y + 0.5)
+        hit = weights.min(1) >= -over
         yield face[hit], (y[hit] % rows) * columns + x[hit] % columns, weights[hit]
         first = last
 
 
-def barycentric(corners: F32, x: NDArray[np.float64], y: NDArray[np.float64]) -> F32:
-    """How much of each corner (N, 3, 2) there is at (x, y): (N, 3), negative outside and where there is no area."""
-    a, b, c = corners[:, 0], corners[:, 1], corners[:, 2]
-    double: NDArray[np.float64] = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])
-    safe = np.where(np.abs(double) > 1e-12, double, 1.0)
-    u = ((x - a[:, 0]) * (c[:, 1] - a[:, 1]) - (y - a[:, 1]) * (c[:, 0] - a[:, 0])) / safe
-    v = ((b[:, 0] - a[:, 0]) * (y - a[:, 1]) - (b[:, 1] - a[:, 1]) * (x - a[:, 0])) / safe
-    found = np.stack([1.0 - u - v, u, v], 1)
-    found[np.abs(double) <= 1e-12] = -1.0
-    return found.astype(np.float32)
+class Corners:
+    """Triangles (F, 3, 2) on a plane, asked for how much of each corner there is at a place."""
+
+    def __init__(self, corners: F32) -> None:
+        a = corners[:, 0].astype(np.float64)
+        one, two = corners[:, 1] - a, corners[:, 2] - a
+        double = one[:, 0] * two[:, 1] - one[:, 1] * two[:, 0]
+        is_flat = np.abs(double) <= 1e-12
+        by = np.where(is_flat, 1.0, double)[:, None]
+        self._start = a.astype(np.float32)
+        self._second = (np.stack([two[:, 1], -two[:, 0]], 1) / by).astype(np.float32)
+        self._third = (np.stack([-one[:, 1], one[:, 0]], 1) / by).astype(np.float32)
+        self._is_flat = is_flat
+
+    def weights(self, face: I64, x: NDArray[Any], y: NDArray[Any]) -> F32:
+        """(N, 3) at (x, y) of the triangles `face` (N,), negative outside and where there is no area."""
+        start, second, third = self._start[face], self._second[face], self._third[face]
+        right, down = np.asarray(x - start[:, 0], np.float32), np.asarray(y - start[:, 1], np.float32)
+        found = np.empty((len(face), 3), np.float32)
+        found[:, 1] = right * second[:, 0] + down * second[:, 1]
+        found[:, 2] = right * third[:, 0] + down * third[:, 1]
+        found[:, 0] = 1.0 - found[:, 1] - found[:, 2]
+        if self._is_flat.any():
+            found[self._is_flat[face]] = -1.0
+        return found

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ....geometry.texturing.scan import barycentric, hits
+from ....geometry.texturing.scan import Corners, hits
 from ..fields import F32, Check, never
 from .charts import Charts
 from .surface import Surface
@@ -33,7 +33,7 @@ def texels_of(surface: Surface, charts: Charts, check: Check = never) -> Texels:
     of = owner[index]
     row, column = np.divmod(index, charts.size)
     check()
-    weights = np.clip(barycentric(corners[of], column + 0.5, row + 0.5), 0.0, 1.0)
+    weights = np.clip(Corners(corners).weights(of, column + 0.5, row + 0.5), 0.0, 1.0)
     weights /= weights.sum(1, keepdims=True)
     of_face = surface.faces[of]
     points = sum(weights[:, [k]] * surface.points[of_face[:, k]] for k in range(3))
