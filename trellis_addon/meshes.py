@@ -66,9 +66,21 @@ def texture(
     prepared = prepare_texture(mesh, image, where, wished, model=model, name=name, subject=subject, views=views)
     if output is not None and os.path.isdir(output):
         check_output(Path(output), prepared.name, wished.value("number_results"))
+    if output is not None:
+        _demand_other(mesh, Path(output), prepared.name)
     store = store or JobStore()
     asset = finish(prepared.write_down(store, where), where, store, progress)
     return copy_out(asset, Path(output)) if output is not None else asset
+
+
+def _demand_other(mesh: Mesh, output: Path, name: str) -> None:
+    """Raise `FieldError` where the result would go into the mesh's own file."""
+    if isinstance(mesh, (bytes, bytearray, memoryview)):
+        return
+    own = mesh.path if isinstance(mesh, Asset) else Path(mesh)
+    target = output / f"{name}.glb" if output.is_dir() else output
+    if target.exists() and own.exists() and target.samefile(own):
+        raise FieldError("output", str(output), "give another name: that is the mesh itself, which stays as it is")
 
 
 def prepare_texture(
@@ -99,14 +111,14 @@ def read_mesh(mesh: Mesh) -> tuple[bytes, str]:
     from .formats.glb.dress import without_pictures
     from .formats.glb.pieces import read_pieces
 
-    if isinstance(mesh, Asset):
-        mesh = mesh.path
     name = ""
+    if isinstance(mesh, Asset):
+        mesh, name = mesh.path, mesh.name
     if isinstance(mesh, (bytes, bytearray, memoryview)):
         data = bytes(mesh)
     else:
         path = Path(mesh)
-        name = clean_name(path.stem)
+        name = name or clean_name(path.stem)
         try:
             data = path.read_bytes()
         except (OSError, ValueError) as error:
