@@ -72,7 +72,7 @@ class Corners:
         self._third = (np.stack([-one[:, 1], one[:, 0]], 1) / by).astype(np.float32)
         self._is_flat = is_flat
 
-    def weights(self, face: I64, x: NDArray[Any], y: NDArray[Any]) -> F32:
+    def weights(self, face: NDArray[np.integer], x: NDArray[Any], y: NDArray[Any]) -> F32:
         """(N, 3) at (x, y) of the triangles `face` (N,), negative outside and where there is no area."""
         start, second, third = self._start[face], self._second[face], self._third[face]
         right, down = np.asarray(x - start[:, 0], np.float32), np.asarray(y - start[:, 1], np.float32)

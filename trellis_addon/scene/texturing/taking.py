@@ -142,7 +142,7 @@ class _Arrays:
 
 
 def _read(collection: Any, name: str, width: int, kind: type) -> NDArray[Any]:
-    found = np.empty(width * len(collection), kind)
+    found: NDArray[Any] = np.empty(width * len(collection), kind)
     collection.foreach_get(name, found)
     return found
 
