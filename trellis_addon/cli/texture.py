@@ -54,8 +54,9 @@ def add_commands(commands: Any, common: argparse.ArgumentParser) -> None:
 
 
 def _texture(options: argparse.Namespace, key: str, allow_network: bool) -> int:
-    from ..images import WHOLE, readable
+    from ..images import WHOLE
     from ..meshes import texture
+    from .telling import tell
 
     if options.output.suffix.lower() != ".glb":
         raise FieldError("output", str(options.output), "give a file name that ends in .glb")
@@ -78,8 +79,5 @@ def _texture(options: argparse.Namespace, key: str, allow_network: bool) -> int:
         allow_network=allow_network,
     )
     bar.end()
-    for note in asset.provenance.get("notes") or ():
-        print(note)
-    seeds = ", ".join(str(variation.seed) for variation in asset.variations or (asset,))
-    print(f"{readable(str(options.output))}: {asset.name}, engine: {asset.engine}, seed {seeds}")
+    tell(asset, options.output)
     return 0

@@ -134,25 +134,12 @@ class FileStore:
         is_there = stored is not None and stored.name == name and stored.expires > self._clock()
         return stored if stored is not None and is_there and stored.path.is_file() else None
 
-<<<<<<< HEAD
-    def use(self, uuid: str, caller: Caller = THE_HOUSE, *, latents: bool = False) -> bytes | None:
-        """The bytes of a picture, or of latents, whose time starts anew; None when `caller` has none of this UUID."""
+    def use(self, uuid: str, caller: Caller = THE_HOUSE, *, media_type: str = "image/") -> bytes | None:
+        """The bytes of a picture, or of another kind, whose time starts anew; None when `caller` has none such."""
         stored = self._seen(uuid, caller)
-        if stored is None or not stored.media_type.startswith(_LATENTS if latents else "image/"):
+        if stored is None or not stored.media_type.startswith(media_type):
             return None
         self._journal.renew_file(stored.uuid, self._clock() + stored.ttl)
-=======
-    def use(self, uuid: str, *, media_type: str = "image/") -> bytes | None:
-        """The bytes of a picture, or of another kind, whose time starts anew; None when there are none of this UUID."""
-        self.sweep()
-        with self._lock:
-            stored = self._by_uuid.get(uuid.lower())
-            if stored is None or not stored.media_type.startswith(media_type):
-                return None
-            stored.expires = self._clock() + stored.ttl
-            with contextlib.suppress(sqlite3.OperationalError):  # a full disk: it is renewed for as long as this runs
-                self._journal.add_file(stored)
->>>>>>> 31f58d7 (A mesh that is there gets the look of a picture: the draft projects it, on the mesh's own coordinates)
         try:
             return stored.path.read_bytes()
         except OSError:

@@ -25,29 +25,20 @@ from ..engines.devices import device_memory, local_devices
 from ..engines.engine import Engine
 from ..formats.latents import Kept, check_rework
 from ..task.settings import DRAFT_MODEL, TASK_TYPE, TRELLIS2_MODEL
-<<<<<<< HEAD
-from ..task.task import Task, check_uuid, new_uuid, random_seed
-from ..task.views import FRONT
-=======
 from ..task.task import Task, check_of_a_mesh, check_uuid, new_uuid, random_seed
->>>>>>> 31f58d7 (A mesh that is there gets the look of a picture: the draft projects it, on the mesh's own coordinates)
+from ..task.views import FRONT
 from .addresses import AddressPolicy, is_public
 from .delivery import Delivery
 from .files import FileStore
 from .folder import ServiceFolder
 from .handshake import PROTOCOL, SERVICE_NAME
 from .journal import Journal
-<<<<<<< HEAD
 from .limits import Limits
 from .logs import about_task
-from .media import answer_cutout, answer_media, task_image, task_latents, task_views
+from .media import answer_cutout, answer_media, task_image, task_latents, task_mesh, task_views
 from .metrics import Meter, State
 from .people.caller import THE_HOUSE, Caller
 from .people.tokens import Tokens, day
-=======
-from .media import answer_media, task_image, task_latents, task_mesh, task_views
-from .metrics import Meter
->>>>>>> 31f58d7 (A mesh that is there gets the look of a picture: the draft projects it, on the mesh's own coordinates)
 from .presence import last_end
 from .previews import Previews
 from .protocol import JsonObject, RequestError, ServiceReply, disk_full, echo, error_object, without_payload
@@ -391,14 +382,9 @@ class Service:
         if kept is not None:
             self._check_rework(model, kept, task)
         leave = self._has_mask_model()
-<<<<<<< HEAD
         found = task_image(task.image, self.files, self._policy, call.caller, may_leave=leave) if task.image else None
         views = task_views(task.views, self.files, self._policy, call.caller, may_leave=leave)
-=======
-        found = task_image(task.image, self.files, self._policy, may_leave=leave) if task.image else None
-        views = task_views(task.views, self.files, self._policy, may_leave=leave)
-        mesh = task_mesh(task.mesh, self.files) if task.mesh else None
->>>>>>> 31f58d7 (A mesh that is there gets the look of a picture: the draft projects it, on the mesh's own coordinates)
+        mesh = task_mesh(task.mesh, self.files, call.caller)
         identity = {"taskType": TASK_TYPE, "taskUUID": task.uuid}
         if call.dry_run:
             call.reply.add({**identity, "cost": 0, "engine": model})

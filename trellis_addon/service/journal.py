@@ -59,7 +59,6 @@ CREATE TABLE IF NOT EXISTS views (
 """
 
 
-<<<<<<< HEAD
 # What is known of tasks and files beyond the tables that 0.1.0 writes, whose tasks and files have no rows here
 # (`Journal.complete`): whose they are, and `forget`, the time at which a finished task goes. What each person had
 # made on each day; what holds for the service as a whole; and what finds one among ten thousands.
@@ -84,13 +83,11 @@ CREATE INDEX IF NOT EXISTS files_expires ON files (expires);
 CREATE INDEX IF NOT EXISTS owners_added ON owners (added) WHERE upload = 0;
 CREATE INDEX IF NOT EXISTS owners_upload ON owners (size) WHERE upload = 1
 """
-_PAGE = 500  # rows that are in memory at a time
-=======
 # The meshes that tasks texture: the file's name.
 _MESHES = """
 CREATE TABLE IF NOT EXISTS meshes (task TEXT PRIMARY KEY, file TEXT NOT NULL);
 """
->>>>>>> 31f58d7 (A mesh that is there gets the look of a picture: the draft projects it, on the mesh's own coordinates)
+_PAGE = 500  # rows that are in memory at a time
 
 
 # A change is a step more, and what stands here stays as it is. 0.1.0 reads the tables of 2, and names no columns when
@@ -99,11 +96,8 @@ _STEPS = (
     database.Step(1, 1, database.run_script(_FIRST)),
     database.Step(2, 2, _add_latents),
     database.Step(3, 2, database.run_script(_VIEWS)),
-<<<<<<< HEAD
     database.Step(4, 2, database.run_script(_PEOPLE)),
-=======
-    database.Step(4, 2, database.run_script(_MESHES)),
->>>>>>> 31f58d7 (A mesh that is there gets the look of a picture: the draft projects it, on the mesh's own coordinates)
+    database.Step(5, 2, database.run_script(_MESHES)),
 )
 
 
@@ -241,10 +235,9 @@ class Journal:
         """Whether that could be written."""
         return self._tidy(
             ("DELETE FROM tasks WHERE uuid = ?", (uuid,)),
-<<<<<<< HEAD
             *(
                 (f"DELETE FROM {table} WHERE task = ?", (uuid,))
-                for table in ("results", "deliveries", "views", "origins")
+                for table in ("results", "deliveries", "views", "meshes", "origins")
             ),
         )
 
@@ -285,8 +278,9 @@ class Journal:
         names: set[str] = set()
         for column in ("picture", "latents"):
             names.update(name for (name,) in self._read(f"SELECT {column} FROM tasks WHERE finished IS NULL"))
-        query = "SELECT file FROM views WHERE task IN (SELECT uuid FROM tasks WHERE finished IS NULL)"
-        names.update(name for (name,) in self._read(query))
+        for table in ("views", "meshes"):
+            query = f"SELECT file FROM {table} WHERE task IN (SELECT uuid FROM tasks WHERE finished IS NULL)"
+            names.update(name for (name,) in self._read(query))
         return names - {""}
 
     def has_task(self, uuid: str) -> bool:
@@ -343,6 +337,9 @@ class Journal:
             picture=pictures / picture if picture else None,
             image_url=image_url,
             latents=pictures / latents if latents else None,
+            mesh=next(
+                (pictures / file for (file,) in self._read("SELECT file FROM meshes WHERE task = ?", uuid)), None
+            ),
             views={
                 view: pictures / file if file else url
                 for view, file, url in self._read(
@@ -380,58 +377,6 @@ class Journal:
             *values,
             limit,
         )
-=======
-            ("DELETE FROM results WHERE task = ?", (uuid,)),
-            ("DELETE FROM deliveries WHERE task = ?", (uuid,)),
-            ("DELETE FROM views WHERE task = ?", (uuid,)),
-            ("DELETE FROM meshes WHERE task = ?", (uuid,)),
-        )
-
-    def tasks(self, pictures: Path) -> list[TaskRecord]:
-        """All tasks in the order in which they came in; their pictures lie in `pictures`."""
-        records = []
-        columns = "uuid, request, model, seed, base_url, picture, image_url, starts, finished, latents"
-        for uuid, text, model, seed, base_url, picture, image_url, starts, finished, latents in self._read(
-            f"SELECT {columns} FROM tasks ORDER BY place"
-        ):
-            request: JsonObject = todays(json.loads(text))
-            try:
-                settings = Settings.from_request(request)
-            except TrellisError as error:  # written by a version that knew other fields
-                log.error("Task %s is given up: %s", uuid, error)
-                self.forget_task(uuid)
-                continue
-            slots = [Slot() for _ in range(settings.value("number_results"))]
-            for number, item, failure in self._read("SELECT number, item, error FROM results WHERE task = ?", uuid):
-                slots[number] = Slot(item=item and json.loads(item), error=failure and json.loads(failure))
-            records.append(
-                TaskRecord(
-                    uuid=uuid,
-                    settings=settings,
-                    model=model,
-                    request=request,
-                    seed=seed,
-                    base_url=base_url,
-                    slots=slots,
-                    picture=pictures / picture if picture else None,
-                    image_url=image_url,
-                    latents=pictures / latents if latents else None,
-                    mesh=next(
-                        (pictures / file for (file,) in self._read("SELECT file FROM meshes WHERE task = ?", uuid)),
-                        None,
-                    ),
-                    views={
-                        view: pictures / file if file else url
-                        for view, file, url in self._read(
-                            "SELECT view, file, url FROM views WHERE task = ? ORDER BY rowid", uuid
-                        )
-                    },
-                    starts=starts,
-                    finished=finished,
-                )
-            )
-        return records
->>>>>>> 31f58d7 (A mesh that is there gets the look of a picture: the draft projects it, on the mesh's own coordinates)
 
     def deliveries(self) -> list[tuple[str, int, str]]:
         """The news still to deliver: taskUUID, number of the result, field that holds the address."""

@@ -9,13 +9,8 @@ import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-<<<<<<< HEAD
-from ..core.errors import FieldError, ImageError, LatentsError
-from ..core.messages import all_to_wire, message
-=======
 from ..core.errors import DamagedFileError, FieldError, ImageError, LatentsError
-from ..core.messages import message
->>>>>>> 31f58d7 (A mesh that is there gets the look of a picture: the draft projects it, on the mesh's own coordinates)
+from ..core.messages import all_to_wire, message
 from .addresses import AddressPolicy
 from .files import LATENTS, MESH, FileStore, looks_like_latents
 from .limits import Limits
@@ -95,11 +90,7 @@ def task_latents(text: str, files: FileStore, caller: Caller = THE_HOUSE) -> tup
 
     text = text.strip()
     if image_kind(text[:64]) == "uuid":
-<<<<<<< HEAD
-        data = files.use(text, caller, latents=True)
-=======
-        data = files.use(text, media_type=LATENTS)
->>>>>>> 31f58d7 (A mesh that is there gets the look of a picture: the draft projects it, on the mesh's own coordinates)
+        data = files.use(text, caller, media_type=LATENTS)
         if data is None:
             raise _not_found("inputs.latents", text)
     else:
@@ -107,14 +98,16 @@ def task_latents(text: str, files: FileStore, caller: Caller = THE_HOUSE) -> tup
     return data, check_latents(data)
 
 
-def task_mesh(text: str, files: FileStore) -> bytes:
-    """The mesh of a task, checked; raises `DamagedFileError`, `InputError`, `RequestError`."""
+def task_mesh(text: str, files: FileStore, caller: Caller) -> bytes | None:
+    """The mesh of a task, checked, or None where it has none; raises `RequestError`."""
+    if not text:
+        return None
     from ..formats.glb.check import check_glb
     from ..images import image_kind
 
     text = text.strip()
     if image_kind(text[:64]) == "uuid":
-        data = files.use(text, media_type=MESH)
+        data = files.use(text, caller, media_type=MESH)
         if data is None:
             raise _not_found("inputs.mesh", text)
     else:

@@ -55,18 +55,11 @@ class TaskRecord:
     `model` is the engine that answers. `request` is kept without its picture, which is in the file
     `picture` until the task is done, or at the web address `image_url`, from where the worker fetches it.
     `image` is the same picture read, where the work begins at once; a task with `latents`, a file like the picture's,
-<<<<<<< HEAD
-    may have none of these. `views` are further pictures by view, each a file or a web address, and `view_images` the
-    same pictures read. `base_url` is the address that the
+    may have none of these. `mesh` is the file of one that is textured. `views` are further pictures by view, each a
+    file or a web address, and `view_images` the same pictures read. `base_url` is the address that the
     client knew us by; the addresses of files in `slots` are kept without it. `client` tells the clients apart that
     take turns, `person` whose it is, `priority` one of `PRIORITIES`. `accepted` and `finished` are seconds of the
     clock. `starts` is how often the process has ended while it worked on the task. `preparing` is held
-=======
-    may have none of these. `mesh` is the file of one that is textured. `views` are further pictures by view, each a
-    file or a web address, and `view_images` the same pictures read. `base_url` is the address that the client
-    knew us by; the addresses of files in `slots` are kept without it. `client` tells the clients apart that
-    take turns. `starts` is how often the process has ended while it worked on the task. `preparing` is held
->>>>>>> 31f58d7 (A mesh that is there gets the look of a picture: the draft projects it, on the mesh's own coordinates)
     while the picture is read and cut out.
     """
 

@@ -263,15 +263,14 @@ class Workers:
         progress = self._progress(record, index, seat, siblings)
         began = time.monotonic()
         picture = image.rgba if image is not None else None
-<<<<<<< HEAD
-        seen = {"views": {name: view.rgba for name, view in views.items()}} if views else {}
-        made = generate_with_pictures(engine, picture, settings, seed, progress, latents=self._latents(record), **seen)
-=======
         seen: dict[str, Any] = {"views": {name: view.rgba for name, view in views.items()}} if views else {}
-        if record.mesh is not None:
-            seen["mesh"] = self._mesh(record.mesh)
-        made = engine.generate(picture, settings, seed, progress, latents=self._latents(record), **seen)
->>>>>>> 31f58d7 (A mesh that is there gets the look of a picture: the draft projects it, on the mesh's own coordinates)
+        latents = self._latents(record)
+        if record.mesh is None:
+            made = generate_with_pictures(engine, picture, settings, seed, progress, latents=latents, **seen)
+        else:
+            made = engine.generate(
+                picture, settings, seed, progress, latents=latents, mesh=self._mesh(record.mesh), **seen
+            )
         if not made.glb.startswith(b"glTF"):
             raise EngineError("The engine did not return a GLB file.")
         ttl = float(min(settings.get("ttl") or DEFAULT_TTL, LONGEST_TTL))

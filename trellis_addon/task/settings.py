@@ -37,7 +37,6 @@ def _snake(name: str) -> str:
 # Of the settings, what the draft engine goes by; the others are of the model alone.
 DRAFT_FIELDS = frozenset(
     (
-<<<<<<< HEAD
         "number_results",
         "seed",
         "resolution",
@@ -46,10 +45,8 @@ DRAFT_FIELDS = frozenset(
         "texture",
         "project_picture",
         "texture_format",
-=======
-        *("number_results", "seed", "resolution", "texture_size", "decimation_target", "texture", "texture_format"),
-        *("facing", "uvs"),
->>>>>>> 31f58d7 (A mesh that is there gets the look of a picture: the draft projects it, on the mesh's own coordinates)
+        "facing",
+        "uvs",
     )
 )
 

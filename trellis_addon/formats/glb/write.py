@@ -117,13 +117,9 @@ def write_glb(
     if mesh.extras:
         document["meshes"][0]["extras"] = dict(mesh.extras)
     known: dict[tuple[str, bytes], int] = {}
-<<<<<<< HEAD
     if mesh.has_ngons:
         _extend(document, NGONS)
-    document["materials"] = [_material(each, document, binary, known) for _, each in parts]
-=======
     document["materials"] = [add_material(each, document, binary, known) for _, each in parts]
->>>>>>> 31f58d7 (A mesh that is there gets the look of a picture: the draft projects it, on the mesh's own coordinates)
     document["accessors"] = binary.accessors
     document["bufferViews"] = binary.views
     document["buffers"] = [{"byteLength": len(binary.data)}]
