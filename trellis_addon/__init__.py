@@ -27,6 +27,7 @@ jobs        a task from wanting it to having its files, whatever happens in betw
 local       the local backend: installing, estimates, doctor
 api         the ways in: from a picture to an asset
 stages      ... and on from what was kept of one
+meshes      ... and from a mesh that is there to its texture
 scene       the only one with `bpy`: a GLB becomes an object
 batch       a folder of pictures to one .blend
 agents      a door for assistants
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from .core.progress import Progress
     from .images import load_image
     from .jobs.job import Asset
+    from .meshes import texture
     from .stages import rework
     from .task.settings import Settings
     from .task.task import Task
@@ -62,6 +64,7 @@ _HOMES = {
     "resume": ".api",
     "rework": ".stages",
     "prepare_task": ".api",
+    "texture": ".meshes",
     "Asset": ".jobs.job",
     "Progress": ".core.progress",
     "Settings": ".task.settings",
@@ -88,6 +91,7 @@ __all__ = [
     "resume",
     "rework",
     "scene",
+    "texture",
 ]
 
 

@@ -190,9 +190,10 @@ class EngineActor:
             engine = self._engines[order.model] = self._create_engine(order.model)
         image = picture("image") if "image" in order.sizes else None
         views = {part.removeprefix("view:"): picture(part) for part in order.sizes if part.startswith("view:")}
-        latents = bytes(job.parts.pop("latents")) if "latents" in job.parts else None
+        latents, mesh = (bytes(job.parts.pop(part)) if part in job.parts else None for part in ("latents", "mesh"))
         progress = Progress(lambda stage, share: job.say(STAGE, stage, share), job.cancelled.is_set, _RemotePlace(job))
-        seen = {"views": views} if views else {}
         if order.shows:
             progress.on_picture = lambda png, number: job.say(PICTURE, png, number)
-        return generate_with_pictures(engine, image, order.settings, order.seed, progress, latents=latents, **seen)
+        return generate_with_pictures(
+            engine, image, order.settings, order.seed, progress, latents=latents, views=views, mesh=mesh
+        )

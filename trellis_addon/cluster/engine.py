@@ -51,12 +51,13 @@ class ClusterEngine:
         *,
         latents: bytes | None = None,
         views: Mapping[str, Image] | None = None,
+        mesh: bytes | None = None,
     ) -> Made:
         """See `engines.engine.Engine`. `progress.siblings` are not looked at: others may be making them."""
         job = _Job(self._member, progress)
         with self._member.working():
             try:
-                return job.run(self.model, image, settings, seed, latents, views or {})
+                return job.run(self.model, image, settings, seed, {"latents": latents, "mesh": mesh}, views or {})
             except LostWorkerError as error:
                 error.is_blamed = not self._member.is_handed_over
                 raise
@@ -82,7 +83,7 @@ class _Job:
         image: Image | None,
         settings: Settings,
         seed: int,
-        latents: bytes | None,
+        files: Mapping[str, bytes | None],
         views: Mapping[str, Image],
     ) -> Made:
         pictures = ({"image": image} if image is not None else {}) | {
@@ -90,8 +91,9 @@ class _Job:
         }
         for part, picture in pictures.items():
             self._send(part, picture.tobytes())
-        if latents is not None:
-            self._send("latents", latents)
+        for part, data in files.items():
+            if data is not None:
+                self._send(part, data)
         sizes = {part: picture.size for part, picture in pictures.items()}
         self._ask("begin", self._name, Order(model, settings, seed, sizes, self._progress.on_picture is not None))
         heard = grants = 0

@@ -19,6 +19,7 @@ REMOTE = "remote"  # the name of the one backend that costs money
 NOT_KEPT = "(not kept)"  # stands for the picture of a job that was made elsewhere
 SOURCE_FILE = "source.json"  # in the folder of a job that was derived from another one's result
 PICTURE_FILE = "picture.txt"  # the same, where its task sends no picture
+MESH_FILE = "mesh.txt"  # the mesh that is textured, as its task sends it
 VIEWS_FILE = "views.json"  # further pictures of the same object
 
 

@@ -126,7 +126,7 @@ def _inputs_in(folder: Path) -> dict[str, Any]:
     After a crash of the whole machine a file can be there and empty.
     """
     found: dict[str, Any] = {}
-    for name in ("image", "latents"):
+    for name in ("image", "latents", "mesh"):
         try:
             text = (folder / f"{name}.txt").read_text(encoding="utf-8")
         except (OSError, ValueError):
@@ -135,4 +135,6 @@ def _inputs_in(folder: Path) -> dict[str, Any]:
             found[name] = text
     if "image" in found and (views := views_in(folder)):
         found["views"] = views
-    return found or {"image": NOT_KEPT}
+    if "image" not in found and "latents" not in found:
+        return {"image": NOT_KEPT}
+    return found

@@ -25,7 +25,7 @@ from ..engines.devices import device_memory, local_devices
 from ..engines.engine import Engine
 from ..formats.latents import Kept, check_rework
 from ..task.settings import DRAFT_MODEL, TASK_TYPE, TRELLIS2_MODEL
-from ..task.task import Task, check_uuid, new_uuid, random_seed
+from ..task.task import Task, check_of_a_mesh, check_uuid, new_uuid, random_seed
 from ..task.views import FRONT
 from .addresses import AddressPolicy, is_public
 from .delivery import Delivery
@@ -35,7 +35,7 @@ from .handshake import PROTOCOL, SERVICE_NAME
 from .journal import Journal
 from .limits import Limits
 from .logs import about_task
-from .media import answer_cutout, answer_media, task_image, task_latents, task_views
+from .media import answer_cutout, answer_media, task_image, task_latents, task_mesh, task_views
 from .metrics import Meter, State
 from .people.caller import THE_HOUSE, Caller
 from .people.tokens import Tokens, day
@@ -380,11 +380,9 @@ class Service:
 
     def _inference(self, call: _Call) -> None:
         task = Task.from_request(call.request)
+        check_of_a_mesh(task)
         model = registry.engine_for(task.model, self._choice, self._has_trellis2)
-        if self.draining:
-            raise RequestError("serviceUnavailable", self.obstacle())
-        if self.tasks.unfinished() >= _FEW and shutil.disk_usage(self.files.folder).free < Limits.disk_reserve:
-            raise disk_full()  # the pictures of thousands of tasks must not leave the results no room
+        self._demand_room()
         person, limit = call.caller.name, call.caller.daily_limit
         self.tasks.check_new(task.uuid, person, task.settings.value("number_results"), limit)
         for name, field in (("webhook_url", "webhookURL"), ("upload_endpoint", "uploadEndpoint")):
@@ -396,6 +394,7 @@ class Service:
         leave = self._has_mask_model()
         found = task_image(task.image, self.files, self._policy, call.caller, may_leave=leave) if task.image else None
         views = task_views(task.views, self.files, self._policy, call.caller, may_leave=leave)
+        mesh = task_mesh(task.mesh, self.files, call.caller)
         identity = {"taskType": TASK_TYPE, "taskUUID": task.uuid}
         if call.dry_run:
             call.reply.add({**identity, "cost": 0, "engine": model})
@@ -418,6 +417,8 @@ class Service:
         try:
             if latents is not None:
                 record.latents = self.files.keep_picture(latents)
+            if mesh is not None:
+                record.mesh = self.files.keep_picture(mesh)
             if isinstance(found, str):
                 record.image_url = found
             elif found is not None:
@@ -440,6 +441,13 @@ class Service:
             call.waiting.append(record)
         else:
             call.reply.add(identity)
+
+    def _demand_room(self) -> None:
+        """Raise the refusal of a service that takes no task in now."""
+        if self.draining:
+            raise RequestError("serviceUnavailable", self.obstacle())
+        if self.tasks.unfinished() >= _FEW and shutil.disk_usage(self.files.folder).free < Limits.disk_reserve:
+            raise disk_full()  # the pictures of thousands of tasks must not leave the results no room
 
     def _keep_previews(self, uuid: str, found: Any, views: Mapping[str, Any]) -> None:
         """Small copies of what has been read already; what lies at a web address is fetched by the worker alone."""

@@ -57,8 +57,8 @@ class TaskRecord:
     `model` is the engine that answers. `request` is kept without its picture, which is in the file
     `picture` until the task is done, or at the web address `image_url`, from where the worker fetches it.
     `image` is the same picture read, where the work begins at once; a task with `latents`, a file like the picture's,
-    may have none of these. `views` are further pictures by view, each a file or a web address, and `view_images` the
-    same pictures read. `base_url` is the address that the
+    may have none of these. `mesh` is the file of one that is textured. `views` are further pictures by view, each a
+    file or a web address, and `view_images` the same pictures read. `base_url` is the address that the
     client knew us by; the addresses of files in `slots` are kept without it. `client` tells the clients apart that
     take turns, `person` whose it is, `priority` one of `PRIORITIES`. `accepted` and `finished` are seconds of the
     clock. `starts` is how often the process has ended while it worked on the task. `preparing` is held
@@ -76,6 +76,7 @@ class TaskRecord:
     image: PreparedImage | None = None
     image_url: str = ""
     latents: Path | None = None
+    mesh: Path | None = None
     views: Mapping[str, Path | str] = field(default_factory=dict)
     view_images: Mapping[str, PreparedImage] = field(default_factory=dict)
     client: str = ""
@@ -101,7 +102,7 @@ class TaskRecord:
 
     def kept_files(self) -> set[Path]:
         """What the task needs of the disk until it is done."""
-        given = (self.picture, self.latents, *self.views.values())
+        given = (self.picture, self.latents, self.mesh, *self.views.values())
         return {path for path in given if isinstance(path, Path)}
 
     @property

@@ -11,19 +11,28 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..core.configuration import IDLE_VARIABLE, configuration
 from ..core.device_faults import why_lost
 from ..core.disk import is_full
-from ..core.errors import Cancelled, EngineError, FieldError, ImageError, LatentsError, LostWorkerError, TrellisError
+from ..core.errors import (
+    Cancelled,
+    EngineError,
+    FieldError,
+    ImageError,
+    InputError,
+    LatentsError,
+    LostWorkerError,
+    TrellisError,
+)
 from ..core.messages import all_to_wire, message
 from ..core.progress import Progress
 from ..engines.devices import local_devices
 from ..engines.failures import as_sentence
 from ..engines.projection.onto import generate_with_pictures
 from ..task.settings import TRELLIS2_MODEL
-from ..task.task import result_seed
+from ..task.task import facing_of, result_seed
 from ..task.views import FRONT
 from .addresses import AddressPolicy
 from .files import DEFAULT_TTL, FileStore
@@ -310,8 +319,10 @@ class Workers:
         progress = self._progress(record, index, seat, siblings)
         began = time.monotonic()
         picture = image.rgba if image is not None else None
-        seen = {"views": {name: view.rgba for name, view in views.items()}} if views else {}
-        made = generate_with_pictures(engine, picture, settings, seed, progress, latents=self._latents(record), **seen)
+        seen: dict[str, Any] = {"views": {name: view.rgba for name, view in views.items()}} if views else {}
+        latents = self._latents(record)
+        mesh = self._mesh(record.mesh) if record.mesh is not None else None
+        made = generate_with_pictures(engine, picture, settings, seed, progress, latents=latents, mesh=mesh, **seen)
         if not made.glb.startswith(b"glTF"):
             raise EngineError("The engine did not return a GLB file.")
         ttl = float(min(settings.get("ttl") or DEFAULT_TTL, LONGEST_TTL))
@@ -326,7 +337,8 @@ class Workers:
         if views and picture is not None:
             from ..images.consistency import differences
 
-            notes += differences({FRONT: picture, **seen["views"]})
+            first = FRONT if record.mesh is None else facing_of(settings)
+            notes += differences({first: picture, **seen["views"]})
         if notes:
             item["notes"] = [str(note) for note in notes]
             item["noteTemplates"] = all_to_wire(notes)
@@ -361,6 +373,12 @@ class Workers:
             return record.latents.read_bytes() if record.latents is not None else None
         except OSError:
             raise LatentsError("The task's latents are not there any more; send the task again.") from None
+
+    def _mesh(self, path: Path) -> bytes:
+        try:
+            return path.read_bytes()
+        except OSError:
+            raise InputError("The task's mesh is not there any more; send the task again.") from None
 
     def _fail(self, record: TaskRecord, error: BaseException, index: int | None = None) -> None:
         # Whatever comes of work that was told to stop is no news.
