@@ -123,7 +123,10 @@ class TRELLIS2_OT_texture_mesh(bpy.types.Operator):
         from ..trellis_addon.task.task import new_uuid
 
         state = context.scene.trellis2
-        backend, settings = backend_of(state.backend), read_settings(state.settings).replace(texture=None)
+        backend, settings = (
+            backend_of(state.backend),
+            read_settings(state.settings).replace(texture=None, project_picture=None),
+        )
         load, views = self._pictures(state)
         objects = [obj for obj in context.selected_objects if obj.type == "MESH"]
         if context.active_object in objects:  # which names it

@@ -119,7 +119,7 @@ def test_the_folder_of_an_older_version_opens(tmp_path: Path) -> None:
     with contextlib.closing(sqlite3.connect(path)) as database, database:
         database.execute("DROP TABLE meshes")
         database.execute("DROP TABLE IF EXISTS shape")
-        database.execute("PRAGMA user_version = 3")
+        database.execute("PRAGMA user_version = 4")
     run = Started(folder=tmp_path)
     try:
         given = textured(uri(MESH))

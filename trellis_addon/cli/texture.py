@@ -13,7 +13,7 @@ from .options import Bar, add_settings, box_of, settings_of, views_of
 
 # What has no meaning for a mesh whose form is there.
 _WITHOUT = (
-    *("facing", "uvs", "texture", "remesh", "decimation_target"),
+    *("facing", "uvs", "texture", "project_picture", "remesh", "decimation_target"),
     *(name for name in BY_NAME if name.startswith(("sparse_structure_", "shape_slat_"))),
 )
 

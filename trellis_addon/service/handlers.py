@@ -417,8 +417,7 @@ class Service:
         try:
             if latents is not None:
                 record.latents = self.files.keep_picture(latents)
-            if mesh is not None:
-                record.mesh = self.files.keep_picture(mesh)
+            record.mesh = self.files.keep_picture(mesh) if mesh is not None else None
             if isinstance(found, str):
                 record.image_url = found
             elif found is not None:
