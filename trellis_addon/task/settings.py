@@ -45,6 +45,7 @@ DRAFT_FIELDS = frozenset(
         "texture",
         "project_picture",
         "texture_format",
+        "faces",
     )
 )
 
@@ -371,6 +372,15 @@ OWN_FIELDS: tuple[Field, ...] = (
         choices=("webp", "png"),
     ),
     Field(
+        "settings.faces",
+        int,
+        "Faces",
+        "The most triangles of the asset, for fewer than the target allows: 20000 for a prop, 5000 for a phone; its "
+        "detail is baked into a normal map",
+        minimum=100,
+        maximum=1_000_000,
+    ),
+    Field(
         "settings.quads",
         int,
         "Quads",
@@ -382,7 +392,7 @@ OWN_FIELDS: tuple[Field, ...] = (
 )
 
 # What is done after the last sampling: from kept latents it can be done anew.
-FINISHING = ("decimation_target", "remesh", "texture_size", "texture_format", "quads")
+FINISHING = ("decimation_target", "remesh", "texture_size", "texture_format", "faces", "quads")
 
 BY_PATH: dict[str, Field] = {field.path: field for field in (*FIELDS, *OWN_FIELDS)}
 # What identifies one task rather than describes a wish: `Task` has these as attributes of its own.
