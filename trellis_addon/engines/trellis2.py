@@ -304,7 +304,7 @@ def _finished(
     def on(device: str) -> FinishedAsset:
         return finish(
             asset,
-            decimation_target=settings.value("decimation_target"),
+            decimation_target=settings.value("faces") or settings.value("decimation_target"),
             texture_size=settings.value("texture_size"),
             remesh=settings.value("remesh"),
             texture_format=settings.value("texture_format"),

@@ -47,6 +47,7 @@ DRAFT_FIELDS = frozenset(
         "texture_format",
         "facing",
         "uvs",
+        "faces",
     )
 )
 
@@ -396,6 +397,15 @@ OWN_FIELDS: tuple[Field, ...] = (
         choices=("webp", "png"),
     ),
     Field(
+        "settings.faces",
+        int,
+        "Faces",
+        "The most triangles of the asset, for fewer than the target allows: 20000 for a prop, 5000 for a phone; its "
+        "detail is baked into a normal map",
+        minimum=100,
+        maximum=1_000_000,
+    ),
+    Field(
         "settings.quads",
         int,
         "Quads",
@@ -407,7 +417,7 @@ OWN_FIELDS: tuple[Field, ...] = (
 )
 
 # What is done after the last sampling: from kept latents it can be done anew.
-FINISHING = ("decimation_target", "remesh", "texture_size", "texture_format", "quads")
+FINISHING = ("decimation_target", "remesh", "texture_size", "texture_format", "faces", "quads")
 
 BY_PATH: dict[str, Field] = {field.path: field for field in (*FIELDS, *OWN_FIELDS)}
 # What identifies one task rather than describes a wish: `Task` has these as attributes of its own.

@@ -163,6 +163,8 @@ def _early_picture(form: Form, variation: Variation, colour: F32) -> bytes:
 
 def _most_triangles(settings: Settings) -> int:
     """As many as were asked for; unasked, a draft is light."""
+    if "faces" in settings:
+        return int(settings.value("faces"))
     most = int(settings.value("decimation_target"))
     if most > _TRIANGLES and "decimation_target" not in settings:
         return _TRIANGLES
