@@ -12,6 +12,7 @@ texture     the atlas: where front and back lie in it
 back        the colours of the back, which the picture does not show
 material    roughness, metalness and transparency, guessed from the picture
 hull        several pictures: what none of their outlines rules out
+change      a part of a draft made anew
 variation   what a seed changes
 fields      arithmetic on 2D fields that the others share
 """
