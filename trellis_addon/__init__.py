@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from .core.progress import Progress
     from .images import load_image
     from .jobs.job import Asset
-    from .stages import rework
+    from .stages import change, rework
     from .task.settings import Settings
     from .task.task import Task
 
@@ -59,6 +59,7 @@ _HOMES = {
     "generate": ".api",
     "price": ".api",
     "resume": ".api",
+    "change": ".stages",
     "rework": ".stages",
     "prepare_task": ".api",
     "Asset": ".jobs.job",
@@ -78,6 +79,7 @@ __all__ = [
     "TrellisError",
     "__version__",
     "account",
+    "change",
     "errors",
     "fetch",
     "generate",

@@ -3,7 +3,7 @@
 commands   the parser, and what makes assets: generate, batch, serve
 farm       batches: by one process, in parts, by many on one shared folder, and what they say at the end
 jobs       what is there already, and money: jobs, resume, fetch, price, account, limit
-stages     going on from what was kept of an asset: rework, export
+stages     going on from what was kept of an asset: rework, change, export
 telling    what they say of an asset
 rebake     any GLB to one clean asset
 tokens     who may ask a service: add, list, revoke

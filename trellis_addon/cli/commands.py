@@ -5,6 +5,7 @@ batch FOLDER --output FILE.blend                every picture of a folder to one
 serve --port N --token TOKEN                    our service, for other programs and machines
 tokens add NAME, list, revoke NAME              who may ask it, each with a token of their own
 local install, weights, doctor, remove          TRELLIS.2 on this machine
+change ASSET --box X0 Y0 Z0 X1 Y1 Z1 --output FILE.glb   make a part of an asset anew, of another picture or seed
 rework ASSET --output FILE.glb                  texture or finish an asset again from what was kept of it
 export ASSET --output FILE.vxz|npz|glb|ply      its voxels, or its dense mesh
 rebake IN.glb --output OUT.glb                  any GLB remeshed and rebaked into one clean asset

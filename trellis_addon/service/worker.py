@@ -264,7 +264,10 @@ class Workers:
         began = time.monotonic()
         picture = image.rgba if image is not None else None
         seen = {"views": {name: view.rgba for name, view in views.items()}} if views else {}
-        made = generate_with_pictures(engine, picture, settings, seed, progress, latents=self._latents(record), **seen)
+        region = record.region
+        made = generate_with_pictures(
+            engine, picture, settings, seed, progress, latents=self._latents(record), region=region, **seen
+        )
         if not made.glb.startswith(b"glTF"):
             raise EngineError("The engine did not return a GLB file.")
         ttl = float(min(settings.get("ttl") or DEFAULT_TTL, LONGEST_TTL))

@@ -12,6 +12,7 @@ from typing import Any
 
 from ..core.errors import FieldError
 from ..core.messages import message
+from .region import Region, as_region
 from .settings import BY_PATH, OWN_SETTINGS, RANDOM_SEED_MAX, SEED_MAX, TASK_TYPE, TRELLIS2_MODEL, Settings
 from .views import check_views
 
@@ -36,7 +37,8 @@ class Task:
 
     With `latents` (`inputs.latents`: UUID, data URI or Base64) it goes on from what an earlier result was decoded from,
     on a service of ours only: with an image the texture is sampled again, without one nothing is. `views`
-    (`inputs.views`, of a service of ours only) are further pictures of the same object; see `views.named_views`.
+    (`inputs.views`, of a service of ours only) are further pictures of the same object; see `views.named_views`. With
+    `region` (`inputs.region`) only that part of what the latents are of is made anew; of a draft these are its GLB.
     """
 
     image: str
@@ -45,6 +47,7 @@ class Task:
     uuid: str = field(default_factory=new_uuid)
     latents: str = ""
     views: Mapping[str, str] = field(default_factory=dict, hash=False)
+    region: Region | None = None
 
     def __post_init__(self) -> None:
         BY_PATH["model"].check(self.model)
@@ -53,6 +56,9 @@ class Task:
                 BY_PATH[path].check(value)
         check_uuid(self.uuid)
         object.__setattr__(self, "views", check_views(self.views, self.image))
+        if self.region is not None and not (self.latents and self.image):
+            rule = message("give what it is a part of as inputs.latents, and its picture as inputs.image")
+            raise FieldError("inputs.region", self.region.to_json(), rule)
 
     def to_request(self) -> dict[str, Any]:
         """The request's JSON object: what was set, nothing else."""
@@ -61,7 +67,10 @@ class Task:
             "taskUUID": self.uuid,
             "model": self.model,
             **self.settings.to_request(),
-            "inputs": {name: given for name in ("image", "latents", "views") if (given := getattr(self, name))},
+            "inputs": {
+                **{name: given for name in ("image", "latents", "views") if (given := getattr(self, name))},
+                **({"region": self.region.to_json()} if self.region is not None else {}),
+            },
         }
 
     @classmethod
@@ -88,13 +97,17 @@ class Task:
                 raise missing_field(path)
             BY_PATH[path].check(value)
         views = {} if inputs.get("views") is None else inputs["views"]
-        return cls(given.get("inputs.image", ""), settings, given["model"], given["taskUUID"], latents or "", views)
+        region = None if inputs.get("region") is None else as_region(inputs["region"])
+        picture = given.get("inputs.image", "")
+        return cls(picture, settings, given["model"], given["taskUUID"], latents or "", views, region)
 
 
 def check_published(task: Task) -> None:
     """Raise `FieldError` for what only our own service understands: the remote API's task has no such field."""
     if task.latents:
         raise _unknown("inputs.latents", message("keeps no stages to go on from"))
+    if task.region is not None:
+        raise _unknown("inputs.region", message("changes no part of an asset"))
     check_own_views(task.views)
     check_own_settings(task.settings)
 

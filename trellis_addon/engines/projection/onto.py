@@ -10,6 +10,7 @@ from ...core.messages import message
 from ...core.progress import Progress
 from ...formats.glb.check import split_glb
 from ...formats.glb.images import with_extras
+from ...task.region import Region
 from ...task.settings import DRAFT_MODEL, Settings
 from ...task.views import FRONT, yaw_of
 from ..engine import Engine, Made
@@ -29,14 +30,18 @@ def generate_with_pictures(
     *,
     latents: bytes | None = None,
     views: Mapping[str, Image] | None = None,
+    region: Region | None = None,
 ) -> Made:
     """What the engine makes, as `Engine.generate`, and where `project_picture` says so the pictures on it.
 
     Where their cameras were found is in the file's `asset.extras.projection`; what could not be done is in the notes.
     """
     further: dict[str, Any] = {"views": views} if views else {}
+    if region is not None:
+        further["region"] = region
     strength = float(settings.value("project_picture"))
-    if strength <= 0.0 or not settings.value("texture"):
+    # What is outside of a region stays as it is.
+    if strength <= 0.0 or region is not None or not settings.value("texture"):
         return engine.generate(image, settings, seed, progress, latents=latents, **further)
     made = engine.generate(image, settings, seed, _first(progress), latents=latents, **further)
     if image is None:
