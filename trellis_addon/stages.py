@@ -43,6 +43,9 @@ OBSTACLES = {
     "parts": message(
         "neither is it a draft, nor is what it was decoded from kept here; generate it again to have that kept"
     ),
+    "changed": message(
+        "it is a draft of which a part was changed, and made again as a whole that would be lost; change a part again"
+    ),
     "draft": message("a draft is made without voxels; export its GLB"),
 }
 # What belongs to one sending of a task, and not to the asset that came of it.
@@ -106,6 +109,8 @@ def prepare_rework(
         raise _refused(asset, problem)
     job, original = source_of(asset, store)
     is_draft = asset.engine == DRAFT_MODEL
+    if is_draft and job.task.region is not None:
+        raise _refused(asset, "changed")
     former, _unknown = kept_settings(original.provenance.get("settings"))
     for changed, value in changes.items():
         as_it_is = value == (original.seed if changed == "seed" else former.value(changed))
@@ -208,9 +213,10 @@ def prepare_change(
             raise _refused(asset, "parts") from None
     if not is_draft and original.latents is None:
         raise _refused(asset, "parts")
-    former, _unknown = kept_settings(original.provenance.get("settings"))
+    told = original.provenance if job is not None else {**_told_in(asset), **original.provenance}
+    former, _unknown = kept_settings(told.get("settings"))
     wished = former.replace(**dict.fromkeys(_OF_ONE_TASK)).replace(**(settings or Settings()))
-    kept_seed = original.seed if image is not None else None
+    kept_seed = told.get("seed") if image is not None else None
     wished = wished.replace(seed=seed if seed is not None else kept_seed, project_picture=None)
     if backend or job is None:
         where = Backend(backend or ("draft" if is_draft else "local"), key, allow_network)
@@ -244,13 +250,16 @@ def prepare_change(
 
 def engine_of(asset: Asset) -> str:
     """The model that has made an asset: as its provenance says, or else the file itself."""
-    if asset.engine:
-        return asset.engine
+    return asset.engine or str(_told_in(asset).get("engine", ""))
+
+
+def _told_in(asset: Asset) -> Mapping[str, Any]:
+    """What the file itself says of where it comes from."""
     try:
-        document, _ = split_glb(asset.path.read_bytes())
-        return str(document["asset"]["extras"]["engine"])
+        extras = split_glb(asset.path.read_bytes())[0]["asset"]["extras"]
     except (OSError, TrellisError, KeyError, TypeError):
-        return ""
+        return {}
+    return extras if isinstance(extras, dict) else {}
 
 
 def demand_readable(asset: Asset) -> None:
