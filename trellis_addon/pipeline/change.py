@@ -65,7 +65,11 @@ def change(
     pipeline.store.expect(tuple(names))
     pictures = pictures_seen(image, views, preprocess)
     sides = tuple(sorted({side, painter, *((512,) if may_build else ())}))
-    stages = ("image", *(("structure",) if may_build else ()), *(() if region.only_texture else ("shape",)))
+    stages: tuple[str, ...] = (
+        "image",
+        *(("structure",) if may_build else ()),
+        *(() if region.only_texture else ("shape",)),
+    )
     stages += ("texture", "decode")
 
     def attempt() -> PipelineResult:

@@ -213,10 +213,10 @@ def _written(
             groups.append((faces.astype(np.uint32), part.material))
     first = 0
     for part in new_parts:
-        mine = (inner.origin >= first) & (inner.origin < first + len(part.faces))
+        new = (inner.origin >= first) & (inner.origin < first + len(part.faces))
         if part is new_parts[0]:
-            mine |= inner.origin < 0
-        of_new, faces = _welded(inner.where(mine))
+            new |= inner.origin < 0
+        of_new, faces = _welded(inner.where(new))
         vertices.append(of_new)
         if len(faces):
             groups.append(((faces + start).astype(np.uint32), part.material))
