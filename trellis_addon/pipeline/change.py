@@ -75,7 +75,7 @@ def change(
     def attempt() -> PipelineResult:
         parts = stage_parts(request, progress or Progress(), only=stages)
         grid = latents.resolution // 16
-        notes = (note,) if note else ()
+        notes: tuple[str, ...] = (note,) if note else ()
         features = pipeline.encode_views(pictures, sides, parts["image"])
         noise = Noise(seed, pipeline.device)
         coords, structure = latents.coords, latents.structure
