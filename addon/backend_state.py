@@ -18,7 +18,7 @@ from .loaded import loaded, worker_status
 from .local_words import card_words, duration_range, worker_state
 from .preferences import remote_key_source, service_url
 from .properties import read_settings
-from .service_answers import answer_of
+from .service_answers import answer_of, machines_of
 
 NEARLY = 0.8  # of a spending limit
 _FRESH = 5.0  # seconds for which what the disk said holds
@@ -209,7 +209,8 @@ def _service() -> list[Line]:
     if not service_url():
         return []
     answer, icon = answer_of(service_url())
-    return [Line(answer or without_login(service_url()), icon, "trellis2.test_service")]
+    machines = [Line(machine, "BLANK1") for machine in machines_of(service_url())]
+    return [Line(answer or without_login(service_url()), icon, "trellis2.test_service"), *machines]
 
 
 def _account() -> str:

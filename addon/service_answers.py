@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 _answers: dict[str, tuple[str, str]] = {}
 _cut_out: dict[str, bool] = {}
+_machines: dict[str, list[str]] = {}
 
 
 def answer_of(url: str) -> tuple[str, str]:
@@ -16,8 +19,14 @@ def cuts_out(url: str) -> bool | None:
     return _cut_out.get(url)
 
 
-def remember(url: str, text: str, icon: str, cuts_out: bool | None = None) -> None:
+def machines_of(url: str) -> list[str]:
+    """A line for each machine behind the service at this address, where it has several."""
+    return _machines.get(url, [])
+
+
+def remember(url: str, text: str, icon: str, cuts_out: bool | None = None, machines: Sequence[str] = ()) -> None:
     _answers[url] = (text, icon)
+    _machines[url] = list(machines)
     if cuts_out is not None:
         _cut_out[url] = cuts_out
 
@@ -25,3 +34,4 @@ def remember(url: str, text: str, icon: str, cuts_out: bool | None = None) -> No
 def forget_all() -> None:
     _answers.clear()
     _cut_out.clear()
+    _machines.clear()

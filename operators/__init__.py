@@ -12,6 +12,7 @@ money           the key, and limits of what is spent
 assets          import a GLB, repeat, open the right preferences
 asset_tools     measure, height, levels of detail, textures, asset library, original
 production      which way it stands, and the contract that it is to keep
+texture_mesh    the selected meshes get the look of a picture
 rework          texture the selected asset again, finish it again
 rebake          remesh and rebake what is selected
 export_stages   the voxels or the dense mesh of the selected asset
@@ -43,6 +44,7 @@ from . import (
     service,
     sources,
     subject,
+    texture_mesh,
 )
 
 _modules = (
@@ -63,6 +65,7 @@ _modules = (
     help,
     rebake,
     rework,
+    texture_mesh,
     export_stages,
     commands,
 )

@@ -144,8 +144,8 @@ class _Generate(Mixin):
             return [
                 (
                     clean_name(name_of_object(path.stem) if views else path.stem),
-                    _loader_of_file(path),
-                    {view: _loader_of_file(other) for view, other in views.items()},
+                    loader_of_file(path),
+                    {view: loader_of_file(other) for view, other in views.items()},
                     path,
                 )
                 for path, views in by_object(paths)
@@ -234,7 +234,7 @@ class TRELLIS2_OT_unset(bpy.types.Operator):
         return {"FINISHED"}
 
 
-def _loader_of_file(path: Path) -> Callable[[], PreparedImage]:
+def loader_of_file(path: Path) -> Callable[[], PreparedImage]:
     """The file's loader; one of another format than the usual ones is read by Blender, here and now."""
     from ..trellis_addon.images import load_image
     from ..trellis_addon.scene.images import png_of_file

@@ -321,6 +321,13 @@ class TRELLIS2_OT_finish_again(_Rework, bpy.types.Operator):
         options={"SKIP_SAVE"},
     )
     remesh: BoolProperty(name=_REMESH.label, description=_REMESH.description, default=True, options={"SKIP_SAVE"})
+    quads: IntProperty(
+        name="Quads",
+        description="About how many quads it is made of in place of triangles; 0 for triangles",
+        min=0,
+        max=500_000,
+        options={"SKIP_SAVE"},
+    )
     texture_format: EnumProperty(
         name="Texture Format",
         description="File format of the textures inside the GLB",
@@ -339,6 +346,7 @@ class TRELLIS2_OT_finish_again(_Rework, bpy.types.Operator):
         self.decimation_target = former.value("decimation_target")
         self.texture_size = str(former.value("texture_size"))
         self.remesh = former.value("remesh")
+        self.quads = former.value("quads") or 0
         self.texture_format = former.value("texture_format")
         words = _DRAFT_ANEW if is_draft(context.object) else pgettext_n("Make Mesh and Textures Anew")
         return context.window_manager.invoke_props_dialog(self, width=320, confirm_text=pgettext_iface(words))
@@ -351,6 +359,7 @@ class TRELLIS2_OT_finish_again(_Rework, bpy.types.Operator):
         layout.prop(self, "texture_size")
         if not is_draft(context.object):  # which has no voxels to build a surface of
             layout.prop(self, "remesh")
+            layout.prop(self, "quads")
         layout.prop(self, "texture_format")
         layout.prop(self, "keep_old")
 
@@ -360,6 +369,7 @@ class TRELLIS2_OT_finish_again(_Rework, bpy.types.Operator):
             "decimation_target": self.decimation_target,
             "texture_size": int(self.texture_size),
             "remesh": self.remesh,
+            "quads": self.quads or None,
             "texture_format": self.texture_format,
         }
         return {

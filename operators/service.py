@@ -27,8 +27,8 @@ class TRELLIS2_OT_test_service(bpy.types.Operator):
             self.report({"ERROR"}, translate(error))
             return {"CANCELLED"}
         if bpy.app.background:
-            text, icon, cuts_out = _ask(backend)
-            service_answers.remember(backend.name, text, icon, cuts_out)
+            text, icon, cuts_out, machines = _ask(backend)
+            service_answers.remember(backend.name, text, icon, cuts_out, machines)
             self.report({"INFO" if icon == "CHECKMARK" else "ERROR"}, translate(text))
             return {"FINISHED"} if icon == "CHECKMARK" else {"CANCELLED"}
         service_answers.remember(backend.name, pgettext_rpt("Asking ..."), "SORTTIME")
@@ -55,17 +55,19 @@ class TRELLIS2_OT_ask_device(bpy.types.Operator):
         return {"FINISHED"}
 
 
-def _ask(backend) -> tuple[str, str, bool | None]:  # type: ignore[no-untyped-def]
-    """The words, their icon, and whether it cuts subjects out of photographs; None where it does not say."""
+def _ask(backend) -> tuple[str, str, bool | None, list[str]]:  # type: ignore[no-untyped-def]
+    """The words, their icon, whether it cuts subjects out of photographs (None where it does not say), and a line for
+    each machine behind it."""
     from ..trellis_addon.client.backends import connect
+    from ..trellis_addon.client.machines import machines_of
 
     try:
         with connect(backend) as client:
             client.ping()
-            has_mask_model = client.about().get("maskModel") is True
+            about = client.about()
     except TrellisError as error:
-        return error.message, "ERROR", None
-    return pgettext_rpt("The service answers"), "CHECKMARK", has_mask_model
+        return error.message, "ERROR", None, []
+    return pgettext_rpt("The service answers"), "CHECKMARK", about.get("maskModel") is True, machines_of(about)
 
 
 _classes = (TRELLIS2_OT_test_service, TRELLIS2_OT_ask_device)

@@ -20,12 +20,14 @@ weights     the weights of TRELLIS.2 on this machine
 geometry    voxels to a clean, light, textured mesh, and back
 pipeline    TRELLIS.2 in PyTorch: a picture to voxels
 engines     a picture to a GLB: TRELLIS.2, or a draft without weights
+cluster     several machines, joined by Ray, whose engines answer
 service     answering: our own server of the task protocol
 client      asking: the remote API, or a service of ours
 jobs        a task from wanting it to having its files, whatever happens in between
 local       the local backend: installing, estimates, doctor
 api         the ways in: from a picture to an asset
 stages      ... and on from what was kept of one
+meshes      ... and from a mesh that is there to its texture
 scene       the only one with `bpy`: a GLB becomes an object
 batch       a folder of pictures to one .blend
 agents      a door for assistants
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
     from .core.progress import Progress
     from .images import load_image
     from .jobs.job import Asset
+    from .meshes import texture
     from .stages import change, rework
     from .task.settings import Settings
     from .task.task import Task
@@ -62,6 +65,7 @@ _HOMES = {
     "change": ".stages",
     "rework": ".stages",
     "prepare_task": ".api",
+    "texture": ".meshes",
     "Asset": ".jobs.job",
     "Progress": ".core.progress",
     "Settings": ".task.settings",
@@ -89,6 +93,7 @@ __all__ = [
     "resume",
     "rework",
     "scene",
+    "texture",
 ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import io
 import json
@@ -36,7 +37,15 @@ from .jobs.money import Price, expected_price
 from .jobs.runner import give_up_unsent, run_job
 from .jobs.store import JobStore
 from .task.settings import Settings
-from .task.task import Task, check_own_settings, check_own_views, check_uuid, new_uuid
+from .task.task import (
+    Task,
+    check_of_a_mesh,
+    check_own_settings,
+    check_own_views,
+    check_uuid,
+    new_uuid,
+    no_mesh_there,
+)
 from .task.views import FRONT, name_of_object, named_views
 
 if TYPE_CHECKING:
@@ -139,8 +148,10 @@ def prepare_task(
     uuid: str = "",
     subject: Subject | None = None,
     views: Mapping[Any, Source] | None = None,
+    mesh: bytes | None = None,
 ) -> PreparedTask:
-    """Everything checked, nothing sent. `uuid`: the taskUUID, where the caller has chosen one.
+    """Everything checked, nothing sent. `uuid`: the taskUUID, where the caller has chosen one. `mesh`: the GLB of one
+    that is textured in place of making an asset.
 
     A picture whose subject cannot be told here goes as it is to the remote API, which cuts subjects out itself, and to
     a service of ours that has a mask model. `subject` as in `load_image`.
@@ -148,6 +159,8 @@ def prepare_task(
     uuid = uuid or new_uuid()
     further = named_views(views or {})
     if backend.is_remote:
+        if mesh is not None:
+            raise no_mesh_there()
         check_own_views(further)
         check_own_settings(settings)
         settings = _with_cost(settings)
@@ -180,8 +193,15 @@ def prepare_task(
         model,
         uuid,
         views={view: picture.data_uri() for view, picture in pictures.items() if view != FRONT},
+        mesh=_as_text(mesh),
     )
+    check_of_a_mesh(task)
     return PreparedTask(task, label, prepared.sha256, _thumbnail(prepared))
+
+
+def _as_text(mesh: bytes | None) -> str:
+    """A mesh as a task sends it."""
+    return "" if mesh is None else "data:model/gltf-binary;base64," + base64.b64encode(mesh).decode("ascii")
 
 
 def differences_of(pictures: Mapping[str, PreparedImage]) -> tuple[str, ...]:

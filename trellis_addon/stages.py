@@ -24,7 +24,7 @@ from .core.progress import Progress
 from .engines.export import check_target
 from .formats.glb.check import split_glb
 from .formats.latents import fixed_field
-from .jobs.job import PICTURE_FILE, REMOTE, Asset, Job
+from .jobs.job import MESH_FILE, PICTURE_FILE, REMOTE, Asset, Job
 from .jobs.store import JobStore
 from .runtime.child import run_child
 from .task.former import kept_settings
@@ -111,6 +111,7 @@ def prepare_rework(
     is_draft = asset.engine == DRAFT_MODEL
     if is_draft and job.task.region is not None:
         raise _refused(asset, "changed")
+    is_whole = is_draft or bool(job.task.mesh)  # a mesh is textured again as a whole
     former, _unknown = kept_settings(original.provenance.get("settings"))
     for changed, value in changes.items():
         as_it_is = value == (original.seed if changed == "seed" else former.value(changed))
@@ -121,15 +122,15 @@ def prepare_rework(
         wished = wished.replace(texture=None)  # to a shape alone it is added
     if texture_again and "seed" not in changes:
         wished = wished.replace(seed=None)
-    elif not texture_again and (is_draft or "seed" in former):
+    elif not texture_again and (is_whole or "seed" in former):
         wished = wished.replace(seed=original.seed)  # of several results each has its own
     where = Backend(backend, key, allow_network) if backend else backend_of(job, key, allow_network)
     if is_draft and where.name == "local":
         where = replace(where, name="draft")
-    picture, views = (job.picture, job.views) if is_draft or texture_again else ("", {})
+    picture, views = (job.picture, job.views) if is_whole or texture_again else ("", {})
     task = Task(
         picture, wished, DRAFT_MODEL if is_draft else TRELLIS2_MODEL, uuid or new_uuid(),
-        "" if is_draft else _as_text(original), views,
+        "" if is_whole else _as_text(original), views, job.task.mesh,
     )  # fmt: skip
     prepared = PreparedTask(
         task,
@@ -140,7 +141,7 @@ def prepare_rework(
             "task_uuid": job.uuid,
             "file_uuid": original.provenance.get("file_uuid"),
             "seed": original.seed,
-            "stage": ALL if is_draft else TEXTURE if texture_again else FINISH,
+            "stage": ALL if is_whole else TEXTURE if texture_again else FINISH,
         },
         job.picture,
         job.views,
@@ -315,7 +316,8 @@ def obstacle(provenance: Mapping[str, Any], folder: Path | None = None, *, textu
         return "remote"
     job = (folder or default_folder()) / "jobs" / Path(uuid).name
     has_picture = any((job / name).is_file() for name in ("image.txt", PICTURE_FILE))
-    if str(provenance.get("engine", "")) == DRAFT_MODEL:
+    is_whole = str(provenance.get("engine", "")) == DRAFT_MODEL or (job / MESH_FILE).is_file()
+    if is_whole:
         return "" if has_picture else "picture"
     if not any(job.glob("latents*.safetensors")):
         return "latents"

@@ -12,7 +12,7 @@ from bpy.app.translations import pgettext_iface
 
 from .job_panels import backend_name
 from .layout import SubPanel, fact, wrapped
-from .rebake import draw_rebake
+from .rebake import draw_rebake, draw_texturing
 
 if TYPE_CHECKING:
     from ..trellis_addon.scene import Statistics
@@ -48,6 +48,7 @@ class TRELLIS2_PT_asset(SubPanel, bpy.types.Panel):
         row.operator("trellis2.more_like_this", text="More Like This", icon="DUPLICATE")
         if is_mesh:
             _draw_tools(layout)
+            draw_texturing(layout, context)
             draw_rebake(layout, context)
         _draw_engine(layout, obj, context)
         if is_mesh:

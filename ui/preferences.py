@@ -15,7 +15,7 @@ from ..addon.preferences import (
     service_url,
     tell_library_all,
 )
-from ..addon.service_answers import answer_of
+from ..addon.service_answers import answer_of, machines_of
 from ..addon.variables import DATA_FOLDER
 from ..trellis_addon.core.keys import has_keyring
 from ..trellis_addon.scene.words import translate
@@ -80,6 +80,8 @@ class TRELLIS2_AP_preferences(Preferences, bpy.types.AddonPreferences):
         answer, icon = answer_of(service_url())
         if answer:
             layout.label(text=translate(answer), translate=False, icon=icon)
+        for machine in machines_of(service_url()):
+            layout.label(text=translate(machine), translate=False, icon="BLANK1")
 
     def _draw_placement(self, layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
         layout.prop(self, "height")

@@ -23,7 +23,18 @@ class TRELLIS2_PT_mesh(SubPanel, bpy.types.Panel):
         return obj is not None and obj.type == "MESH" and "trellis2_provenance" not in obj and obj.select_get()
 
     def draw(self, context: bpy.types.Context) -> None:
+        draw_texturing(self.layout, context)
         draw_rebake(self.layout, context)
+
+
+def draw_texturing(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
+    """The button that textures the mesh, and the one back to its former material where there is one."""
+    from ..trellis_addon.scene.texturing.former import has_former
+
+    row = layout.row(align=True)
+    row.operator("trellis2.texture_mesh", text="Texture from Picture...", icon="BRUSH_DATA")
+    if has_former(context.object):
+        row.operator("trellis2.former_material", text="", icon="LOOP_BACK")
 
 
 def draw_rebake(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:

@@ -599,6 +599,12 @@ def test_a_draft_is_light_and_heavier_only_when_asked() -> None:
         assert np.allclose(heavy.extent, light.extent, atol=2e-3)
 
 
+def test_a_draft_is_as_light_as_is_asked() -> None:
+    for asked in (200, 5_000):
+        made = make(turned("front"), Settings(texture_size=1024, faces=asked))
+        assert 0.3 * asked < len(made.faces) <= asked
+
+
 def test_the_light_form_keeps_the_outline() -> None:
     made = make(drawn((800, 800), lambda d: d.ellipse((320, 320, 2880, 2880), 255)), Settings(texture_size=1024))
     assert len(made.faces) <= 50_000

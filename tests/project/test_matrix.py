@@ -10,7 +10,10 @@ import matrix
 import pytest
 from conftest import ROOT
 
-pytestmark = [pytest.mark.checkout, pytest.mark.skipif(os.name == "nt", reason="signals are POSIX's")]
+pytestmark = [
+    pytest.mark.checkout,
+    pytest.mark.skipif(os.name == "nt", reason="signals are POSIX's; CI has them"),
+]
 
 CONFTEST = """
 import importlib.util

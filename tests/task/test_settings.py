@@ -12,6 +12,7 @@ import pytest
 from conftest import sentence
 
 from trellis_addon.cli import commands as cli
+from trellis_addon.cli.options import settings_of
 from trellis_addon.core.errors import FieldError
 from trellis_addon.jobs.store import JobStore
 from trellis_addon.task.settings import BY_NAME, FIELDS, SAMPLERS, SEED_MAX, SETTABLE, Field, Settings
@@ -190,7 +191,7 @@ def test_seeds_keep_every_digit(seed: int, tmp_path: Path) -> None:
     assert json.loads(json.dumps(task.to_request()))["seed"] == seed
     assert BY_NAME["seed"].parse(str(seed)) == seed
     options = cli._parser("x").parse_args(["generate", "a.png", "--output", "a.glb", "--seed", str(seed)])
-    assert cli._settings(options) == Settings(seed=seed)
+    assert settings_of(options) == Settings(seed=seed)
     store = JobStore(tmp_path)
     store.add(task, name="x", backend="draft")
     assert store.get(task.uuid).task == task

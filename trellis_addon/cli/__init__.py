@@ -5,10 +5,13 @@ farm       batches: by one process, in parts, by many on one shared folder, and 
 jobs       what is there already, and money: jobs, resume, fetch, price, account, limit
 stages     going on from what was kept of an asset: rework, change, export
 telling    what they say of an asset
+texture    a mesh that is there gets the look of a picture
 rebake     any GLB to one clean asset
 tokens     who may ask a service: add, list, revoke
 agents     serving assistants: mcp
 check      assets held against a contract
+cluster    several machines behind one service: status, doctor, drain
+options    what several commands have in common
 local      the local backend: install, remove, weights, doctor
 weights    the weights alone: list, fetch, remove, verify, manifest
 """

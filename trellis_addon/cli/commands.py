@@ -4,10 +4,12 @@ generate IMAGE --output FILE.blend|FILE.glb     one picture to one asset
 batch FOLDER --output FILE.blend                every picture of a folder to one file; --shared, --collect: on a farm
 serve --port N --token TOKEN                    our service, for other programs and machines
 tokens add NAME, list, revoke NAME              who may ask it, each with a token of their own
+cluster status, doctor, drain                   the machines behind a service of several
 local install, weights, doctor, remove          TRELLIS.2 on this machine
 change ASSET --box X0 Y0 Z0 X1 Y1 Z1 --output FILE.glb   make a part of an asset anew, of another picture or seed
 rework ASSET --output FILE.glb                  texture or finish an asset again from what was kept of it
 export ASSET --output FILE.vxz|npz|glb|ply      its voxels, or its dense mesh
+texture MESH.glb PICTURE --output OUT.glb       a mesh that is there gets the look of a picture
 rebake IN.glb --output OUT.glb                  any GLB remeshed and rebaked into one clean asset
 check FILE.glb --contract FILE                  whether an asset keeps the rules of a production
 jobs, resume, fetch, price, account, limit      what was begun, and what it costs
@@ -34,20 +36,21 @@ from ..core.errors import Cancelled, FieldError, OutputError, TrellisError
 from ..core.output import try_places
 from ..core.streams import prepare_streams
 from ..core.version import VERSION
-from ..task.settings import BY_PATH, OWN_SETTINGS, SAMPLERS, SETTABLE, Field, Settings
-from ..task.views import view_name
+from ..task.settings import BY_PATH, Settings
 from .agents import add_commands as add_agent_commands
 from .check import add_commands as add_check_commands
+from .cluster import add_commands as add_cluster_commands
 from .farm import add_options as add_farm_options
 from .farm import batch_of, print_table, write_report
 from .jobs import add_commands as add_job_commands
 from .local import add_local_commands
+from .options import Bar, add_settings, box_of, settings_of, views_of
 from .rebake import add_commands as add_rebake_command
 from .stages import add_commands as add_stage_commands
+from .texture import add_commands as add_texture_command
 from .tokens import add_commands as add_token_commands
 
 if TYPE_CHECKING:
-    from ..batch import Row
     from ..client.backends import Backend
 
 # Exit codes: 2 is argparse's own for a wrong command line.
@@ -131,13 +134,15 @@ def _parser(program: str) -> argparse.ArgumentParser:
         command.add_argument(
             "--height", type=float, default=1.0, metavar="METRES", help="height in the scene (default 1)"
         )
-        _add_settings(command)
+        add_settings(command)
 
     add_job_commands(commands, common)
     add_stage_commands(commands, common)
     add_rebake_command(commands, common)
+    add_texture_command(commands, common)
     add_check_commands(commands, common)
     add_agent_commands(commands, common)
+    add_cluster_commands(commands, common)
     add_local_commands(commands, common)
     add_token_commands(commands, common)
 
@@ -168,6 +173,12 @@ def _parser(program: str) -> argparse.ArgumentParser:
         type=_workers,
         metavar="N",
         help="results worked on at the same time (default: auto, one for each device)",
+    )
+    serve.add_argument(
+        "--cluster",
+        metavar="ADDRESS",
+        help="have the machines of a Ray cluster make the results: auto (the one on this machine, or a new one), or "
+        "HOST:PORT of its head",
     )
     serve.add_argument(
         "--idle",
@@ -207,37 +218,6 @@ def _parser(program: str) -> argparse.ArgumentParser:
     return parser
 
 
-def _add_settings(command: argparse.ArgumentParser) -> None:
-    headings = {"": "task", "settings": "settings", **SAMPLERS}
-    groups: dict[str, Any] = {}
-    for field in (*SETTABLE, *OWN_SETTINGS):
-        if field.group not in groups:
-            groups[field.group] = command.add_argument_group(headings[field.group].lower())
-        groups[field.group].add_argument(
-            "--" + field.name.replace("_", "-"), dest="set_" + field.name, metavar=_metavar(field), help=_help(field)
-        )
-
-
-def _metavar(field: Field) -> str:
-    return {int: "N", float: "X", bool: "true|false", str: "TEXT"}[field.type]
-
-
-def _help(field: Field) -> str:
-    default = field.effective_default
-    ending = "" if default is None else f"; default {str(default).lower() if field.type is bool else default}"
-    return f"{field.description} ({field.allowed}{ending})".replace("%", "%%")
-
-
-def _settings(options: argparse.Namespace) -> Settings:
-    """The settings that were given; what was not given is not set."""
-    values = {}
-    for field in (*SETTABLE, *OWN_SETTINGS):
-        text = getattr(options, "set_" + field.name)
-        if text is not None:
-            values[field.name] = field.parse(text)
-    return Settings(values)
-
-
 def _backend(options: argparse.Namespace, key: str, allow_network: bool) -> Backend:
     from ..client.backends import Backend
 
@@ -249,7 +229,7 @@ def _generate(options: argparse.Namespace, key: str, allow_network: bool) -> int
     from ..images import WHOLE, readable
     from .telling import tell
 
-    settings, backend = _settings(options), _backend(options, key, allow_network)
+    settings, backend = settings_of(options), _backend(options, key, allow_network)
     wants_blend = _check_output(options.output, (".blend", ".glb")) == ".blend"
     if options.render:
         try_places([options.render], "render")
@@ -257,14 +237,14 @@ def _generate(options: argparse.Namespace, key: str, allow_network: bool) -> int
         from ..scene import require_blender
 
         require_blender()
-    bar = _Bar()
+    bar = Bar()
     asset = generate(
         options.image,
-        views=_views(options.view),
+        views=views_of(options.view),
         backend=backend.name,
         model=options.model,
         name=options.name,
-        subject=WHOLE if options.whole else _box(options.subject),
+        subject=WHOLE if options.whole else box_of(options.subject),
         output=None if wants_blend else options.output,
         key=key,
         settings=settings,
@@ -286,31 +266,6 @@ def _generate(options: argparse.Namespace, key: str, allow_network: bool) -> int
     return OK
 
 
-def _views(texts: Sequence[str]) -> dict[str, str]:
-    """The pictures of --view by their views; raises `FieldError`."""
-    found: dict[str, str] = {}
-    for text in texts:
-        view, equals, picture = text.partition("=")
-        if not equals or not picture.strip():
-            raise FieldError("view", text, "give where it was taken from and the picture, such as back=BACK.png")
-        if view_name(view) in found:
-            raise FieldError("view", text, "give each view once")
-        found[view_name(view)] = picture
-    return found
-
-
-def _box(text: str | None) -> tuple[float, ...] | None:
-    """The numbers of --subject; raises `FieldError`."""
-    if text is None:
-        return None
-    try:
-        left, top, right, bottom = (float(number) for number in text.replace(",", " ").split())
-    except ValueError:
-        rule = "give left, top, right and bottom in pixels, such as 120,40,900,760"
-        raise FieldError("subject", text, rule) from None
-    return left, top, right, bottom
-
-
 def _build_scene(asset: Any, options: argparse.Namespace) -> None:
     from .. import scene
     from ..scene import files
@@ -329,7 +284,7 @@ def _build_scene(asset: Any, options: argparse.Namespace) -> None:
 def _batch(options: argparse.Namespace, key: str, allow_network: bool) -> int:
     from ..scene import require_blender
 
-    settings, backend = _settings(options), replace(_backend(options, key, allow_network), can_wait=True)
+    settings, backend = settings_of(options), replace(_backend(options, key, allow_network), can_wait=True)
     batch = batch_of(options)
     if batch.output is not None:
         _check_output(batch.output, (".blend",))
@@ -343,7 +298,7 @@ def _batch(options: argparse.Namespace, key: str, allow_network: bool) -> int:
         raise FieldError("mend", "", message="--mend mends by a contract; give one with --contract.")
     if backend.is_remote and not batch.only_collects:
         _print_price(options.folder, settings)
-    bar = _Bar()
+    bar = Bar()
     try:
         with _stop_signals() as is_stopped, _without_chatter(options.verbose):
             rows = batch.run(options, backend, settings, contract, bar.report, is_stopped)
@@ -382,6 +337,7 @@ def _serve(options: argparse.Namespace, key: str, allow_network: bool) -> int:
         quota=None if options.quota is None else int(options.quota * 2**30),
         restart=options.restart,
         page=options.page,
+        cluster=options.cluster,
     )
 
 
@@ -445,36 +401,3 @@ def _print_price(folder: Path, settings: Settings) -> None:
     pictures = find_pictures(folder) if folder.is_dir() else []
     count = len(pictures) * settings.value("number_results")
     print(f"Up to {count} paid results; by the published examples, {expected_price(count)} in all.", flush=True)
-
-
-class _Bar:
-    """One line of progress on a terminal; elsewhere a line whenever something is done."""
-
-    def __init__(self) -> None:
-        self._live = sys.stderr.isatty()
-        self._shown = False
-
-    def progress(self, name: str) -> Any:
-        from ..core.progress import Progress
-
-        return Progress(lambda stage, share: self._show(name, stage, share))
-
-    def report(self, row: Row, stage: str, share: float) -> None:
-        if stage != "Done":
-            self._show(row.image.stem, stage, share)
-        elif not self._live:
-            print(f"{row.image.name}: {row.state}", file=sys.stderr, flush=True)
-
-    def end(self) -> None:
-        if self._shown:
-            print(file=sys.stderr)
-            self._shown = False
-
-    def _show(self, name: str, stage: str, share: float) -> None:
-        if not self._live:
-            return
-        filled = round(share * 24)
-        columns = os.get_terminal_size(sys.stderr.fileno()).columns
-        line = f"{name[:24]:<24} [{'#' * filled}{'.' * (24 - filled)}] {share:4.0%} {stage}"
-        print("\r" + line[: columns - 1].ljust(min(columns - 1, 76)), end="", file=sys.stderr, flush=True)
-        self._shown = True

@@ -10,6 +10,7 @@ supervisor       keeping one of them alive
 worker_status    how one of them is, and what may follow what
 worker_process   one of them in a process of its own
 worker_home      its lasting folder, its log, and who else uses it
+machines         the machines behind a service, in words
 asking           short questions to it, outside of any job
 """
 

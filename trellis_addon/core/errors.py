@@ -8,7 +8,8 @@ TrellisError
 ├── DamagedFileError         a GLB that must not be handed to Blender
 ├── EngineError              a generation failed on the side that ran it
 │   ├── DeviceMemoryError    ... because the device has too little memory
-│   └── MainMemoryError      ... because the machine has too little for what is the processor's work
+│   ├── MainMemoryError      ... because the machine has too little for what is the processor's work
+│   └── LostWorkerError      ... because the process that made it is gone: another one may make it
 ├── JobError                 a job cannot be taken where it was meant to go
 │   ├── StoreError           the jobs' folder cannot be read or written
 │   ├── TakenError           another program works on it
@@ -139,6 +140,15 @@ class DeviceMemoryError(EngineError):
 
 class MainMemoryError(EngineError):
     pass
+
+
+class LostWorkerError(EngineError):
+    """The process that worked on it, or its machine, is gone; the text is the cause, a part of a sentence.
+
+    `is_blamed`: whether the work may have been what ended it.
+    """
+
+    is_blamed = True
 
 
 class JobError(TrellisError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
+from collections.abc import Callable
 
 from ..core.errors import EngineError, FieldError
 from ..core.messages import message
@@ -43,14 +44,15 @@ def trellis2_available() -> bool:
     return os.path.isfile(python) if python != sys.executable else importlib.util.find_spec("torch") is not None
 
 
-def engine_for(model: str, choice: str) -> str:
-    """The model id that answers a task for `model`, under the service's `--engine` choice.
+def engine_for(model: str, choice: str, is_available: Callable[[], bool] = trellis2_available) -> str:
+    """The model id that answers a task for `model`, under the service's `--engine` choice; `is_available` says whether
+    TRELLIS.2 can be run.
 
     Raises `FieldError` for a model that this choice does not serve.
     """
     if choice == "draft":
         return DRAFT_MODEL
-    if choice == "auto" and model == TRELLIS2_MODEL and not trellis2_available():
+    if choice == "auto" and model == TRELLIS2_MODEL and not is_available():
         return DRAFT_MODEL
     if choice == "trellis2" and model != TRELLIS2_MODEL:
         raise FieldError(

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..core.awake import awake
 from ..core.configuration import EIGHT_BITS_VARIABLE, FAST_VARIABLE, FINISHING_VARIABLE, MEMORY_VARIABLE, configuration
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from ..pipeline.pipeline import Pipeline
     from ..pipeline.result import PipelineResult
     from ..pipeline.sample import Sample
+    from ..pipeline.texturing import TexturingPipeline
+
+P = TypeVar("P", bound="Pipeline")
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +52,7 @@ class Trellis2Engine:
         self._weights = weights
         self._device = device
         self._pipeline: Pipeline | None = None
+        self._texturing: TexturingPipeline | None = None  # the same weights, of which it takes others
         self._memory_share = 1.0  # of what is free, to plan with
         self._ahead: dict[tuple[object, ...], Sample] = {}  # shapes of results that will be asked for
         self._painting = self._finishing = 0.0  # seconds that the last result took from its shape on
@@ -63,6 +67,7 @@ class Trellis2Engine:
         latents: bytes | None = None,
         views: Mapping[str, Image] | None = None,
         region: Region | None = None,
+        mesh: bytes | None = None,
     ) -> Made:
         """A GLB of the picture's subject; see `engines.engine.Engine`.
 
@@ -71,6 +76,8 @@ class Trellis2Engine:
         file's `asset.extras.notes`. Settings that the latents were made with hold where none are given. Raises
         `EngineError`, `LatentsError`, `Cancelled`.
         """
+        if mesh is not None:
+            return self._on_mesh(mesh, image, settings, seed, progress, views or {})
         kept = None if latents is None else check_latents(latents)
         if kept is not None:
             settings = kept.settings.replace(**settings)
@@ -92,6 +99,43 @@ class Trellis2Engine:
             # The resolution of kept latents is settled.
             return make_within_memory(make, settings, progress, release, may_lower=kept is None)
 
+    def _on_mesh(
+        self,
+        mesh: bytes,
+        image: Image | None,
+        settings: Settings,
+        seed: int,
+        progress: Progress,
+        views: Mapping[str, Image],
+    ) -> Made:
+        """The mesh's own file, textured from the picture."""
+        from .retexture import retexture
+
+        if image is None:
+            raise EngineError("There is no picture to texture the mesh from.")
+        picture = image
+
+        def make(attempt: Attempt) -> Made:
+            pipeline = self._texturing_pipeline()
+            pipeline.memory_share = attempt.share
+            extras = {"engine": self.model, "seed": seed, "settings": settings.to_request()}
+            with _device_of(pipeline):
+                made = retexture(pipeline, mesh, picture, views, attempt.settings, seed, extras, attempt.progress)
+            facts = {
+                "device": _name_of(pipeline),
+                "peakMemory": _peak_memory(pipeline),
+                "resolution": made.resolution,
+                "notes": [*attempt.notes, *made.notes],
+            }
+            return Made(made.glb, facts=facts)
+
+        def release() -> None:
+            progress.take_device()
+            self.release()
+
+        with awake("texturing a mesh"):
+            return make_within_memory(make, settings, progress, release)
+
     def _make(
         self,
         image: Image | None,
@@ -105,6 +149,8 @@ class Trellis2Engine:
         region: Region | None,
     ) -> Made:
         """With the settings of the attempt, whose notes say what is done otherwise than `asked`."""
+        import numpy as np
+
         from ..geometry.voxels.picture import points_picture
 
         settings, progress, self._memory_share = attempt.settings, attempt.progress, attempt.share
@@ -143,7 +189,7 @@ class Trellis2Engine:
         }
         made = describe_making(seed, asked, notes, first_seed)
         asset, sampled = dense_asset(result), result.latents.to_bytes(made=made)
-        colours = result.attributes[:, :3]
+        colours = np.asarray(asset.attributes, np.float32)[:, :3]
         progress.picture(lambda: points_picture(asset.vertices, colours))
         del result
         progress.leave_device()  # from here on the next picture is sampled
@@ -171,8 +217,12 @@ class Trellis2Engine:
         suffice."""
         if not self._ahead:  # else it may have come further already
             progress.update("Loading the model", 0.0)
+        if self._texturing is not None:
+            self._texturing.store.clear()
         if self._pipeline is None:
-            self._pipeline = self._load()
+            from ..pipeline.pipeline import Pipeline
+
+            self._pipeline = self._load(Pipeline)
         self._pipeline.memory_share = self._memory_share
         with _device_of(self._pipeline):
             if latents is None:
@@ -222,13 +272,23 @@ class Trellis2Engine:
     def release(self) -> None:
         """Drop every network and give the device's memory back."""
         self._ahead.clear()
+        for pipeline in (self._pipeline, self._texturing):
+            if pipeline is not None:
+                pipeline.store.clear()
+
+    def _texturing_pipeline(self) -> TexturingPipeline:
+        """The pipeline for meshes, which has the device to itself."""
         if self._pipeline is not None:
+            self._ahead.clear()
             self._pipeline.store.clear()
+        if self._texturing is None:
+            from ..pipeline.texturing import TexturingPipeline
 
-    def _load(self) -> Pipeline:
-        from ..pipeline.pipeline import Pipeline
+            self._texturing = self._load(TexturingPipeline)
+        return self._texturing
 
-        pipeline = Pipeline.from_folder(
+    def _load(self, kind: type[P]) -> P:
+        pipeline = kind.from_folder(
             self._weights,
             device=self._device or configuration().device or "auto",
             memory_budget=memory_budget(),
@@ -250,7 +310,7 @@ def _finished(
     def on(device: str) -> FinishedAsset:
         return finish(
             asset,
-            decimation_target=settings.value("decimation_target"),
+            decimation_target=settings.value("faces") or settings.value("decimation_target"),
             texture_size=settings.value("texture_size"),
             remesh=settings.value("remesh"),
             texture_format=settings.value("texture_format"),

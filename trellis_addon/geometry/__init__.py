@@ -10,6 +10,7 @@ quads      a surface of quads, whose edges follow its form
 unwrap     charts in the unit square
 projection  what a camera sees of a mesh
 bake       textures from the dense surface
+texturing  a new texture for a mesh that is there
 finish     all of it, from voxels to a GLB, and its quality in numbers
 voxelise   the way back, from any textured mesh to voxels
 arrays     arrays on Warp's devices

@@ -20,6 +20,7 @@ NOT_KEPT = "(not kept)"  # stands for the picture of a job that was made elsewhe
 SOURCE_FILE = "source.json"  # in the folder of a job that was derived from another one's result
 PICTURE_FILE = "picture.txt"  # the same, where its task sends no picture
 REGION_FILE = "region.json"  # the part of an asset that the task makes anew
+MESH_FILE = "mesh.txt"  # the mesh that is textured, as its task sends it
 VIEWS_FILE = "views.json"  # further pictures of the same object
 
 

@@ -126,7 +126,7 @@ def _inputs_in(folder: Path) -> dict[str, Any]:
     After a crash of the whole machine a file can be there and empty.
     """
     found: dict[str, Any] = {}
-    for name in ("image", "latents"):
+    for name in ("image", "latents", "mesh"):
         try:
             text = (folder / f"{name}.txt").read_text(encoding="utf-8")
         except (OSError, ValueError):
@@ -137,4 +137,6 @@ def _inputs_in(folder: Path) -> dict[str, Any]:
         found["views"] = views
     if "latents" in found and (region := json_in(folder / REGION_FILE)):
         found["region"] = region
-    return found or {"image": NOT_KEPT}
+    if "image" not in found and "latents" not in found:
+        return {"image": NOT_KEPT}
+    return found

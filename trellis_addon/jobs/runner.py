@@ -512,6 +512,7 @@ def provenance_of(job: Job, result: Result, shortfall: str = "") -> dict[str, An
         "cost_usd": result.cost,
         "image": job.name,
         "image_sha256": job.image_sha256,
+        **({"mesh_sha256": digest_of(job.task.mesh)} if job.task.mesh else {}),
         **({"views": {name: digest_of(text) for name, text in views.items()}} if (views := job.views) else {}),
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         **({"performance": dict(result.performance)} if result.performance else {}),

@@ -30,7 +30,7 @@ from ..core.version import VERSION
 from ..task.settings import Settings
 from ..task.task import Task
 from . import records, rows
-from .job import NOT_KEPT, PICTURE_FILE, REGION_FILE, SOURCE_FILE, TRANSITIONS, VIEWS_FILE, Asset, Job, State
+from .job import MESH_FILE, NOT_KEPT, PICTURE_FILE, REGION_FILE, SOURCE_FILE, TRANSITIONS, VIEWS_FILE, Asset, Job, State
 
 log = logging.getLogger(__name__)
 
@@ -193,6 +193,7 @@ class JobStore:
             for file, text in (
                 ("image.txt", task.image),
                 ("latents.txt", task.latents),
+                (MESH_FILE, task.mesh),
                 (PICTURE_FILE, "" if task.image else picture),
                 (VIEWS_FILE, json.dumps(dict(kept)) if (kept := task.views or views) else ""),
                 (REGION_FILE, json.dumps(task.region.to_json()) if task.region is not None else ""),

@@ -48,7 +48,7 @@ def change(
 
     Where the region has no voxel and can get none the latents are what they were. Raises as `Pipeline.run` does.
     """
-    from .pipeline import pictures_seen
+    from .pipeline import seen_pictures
 
     request = pipeline.request(settings)
     pipeline._check_latents(latents)
@@ -63,7 +63,7 @@ def change(
     for name in names:
         pipeline.store.outline(name)
     pipeline.store.expect(tuple(names))
-    pictures = pictures_seen(image, views, preprocess)
+    pictures = seen_pictures(image, views, preprocess)
     sides = tuple(sorted({side, painter, *((512,) if may_build else ())}))
     stages: tuple[str, ...] = (
         "image",

@@ -163,7 +163,7 @@ class Pipeline:
         """
         request = replace(self.request(settings), is_lowered=is_lowered)
         self._demand_models(request)
-        pictures = pictures_seen(image, views, preprocess)
+        pictures = seen_pictures(image, views, preprocess)
         small = request.pipeline_type == "512" and not (is_lowered and self._painter()[0] == 1024)
         sides = (512,) if small else (512, 1024)
         self.store.expect(course(request, len(seeds)))
@@ -225,7 +225,7 @@ class Pipeline:
         for name in networks:
             self.store.outline(name)
         self.store.expect(networks)
-        pictures = pictures_seen(image, views, preprocess)
+        pictures = seen_pictures(image, views, preprocess)
 
         def attempt() -> PipelineResult:
             parts = stage_parts(request, progress or Progress(), only=("image", "texture", "decode"))
@@ -630,7 +630,7 @@ class Pipeline:
         )
 
 
-def pictures_seen(
+def seen_pictures(
     image: Image.Image, views: Mapping[str, Image.Image] | None, preprocess: bool
 ) -> dict[str, Image.Image]:
     """The front and the views as the model sees them, in the order of their degrees."""

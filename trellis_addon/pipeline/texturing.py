@@ -17,18 +17,21 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..core.errors import EngineError, InputError
+from ..core.messages import message
 from ..core.progress import Progress
 from .memory import GB, VOXELS_PER_TOKEN
 from .networks.sparse import SparseTensor
 from .networks.vae_decoder import SparseUnetVaeDecoder, to_material
 from .networks.vae_encoder import FlexiDualGridVaeEncoder, encoder_input
-from .pipeline import Noise, Pipeline
-from .preprocess import preprocess_image
+from .pipeline import Noise, Pipeline, seen_pictures
 from .repository import IMAGE_MODEL, PipelineConfig, Repository
 from .request import with_settings
 from .result import F32, I32, to_numpy
+from .sizes import MAX_TOKENS
+from .views import on_surface
 
 RESOLUTIONS = (512, 1024, 1536)
+SHRINK = 16  # voxels of the grid along one cell of the latent's
 FILL = 0.99999  # of the cube that the mesh is scaled to
 # a mesh with Y up, as in glTF, to the model's frame with Z up: (x, y, z) -> (x, -z, y)
 AXES = np.array([[1, 0, 0], [0, 0, -1], [0, 1, 0]], np.float64)
@@ -40,13 +43,14 @@ class TexturedVoxels:
 
     `coords` (N, 3) of a grid with `resolution` voxels a side, `attributes` (N, 6) as in `PipelineResult`. `matrix`
     (4, 4) takes the mesh's positions to the model's frame, in which voxel c has its sample point at
-    (c + 0.5) / resolution - 0.5.
+    (c + 0.5) / resolution - 0.5. `notes` say what was done otherwise than asked.
     """
 
     coords: I32
     attributes: F32
     resolution: int
     matrix: NDArray[np.float64]
+    notes: tuple[str, ...] = ()
 
 
 class TexturingPipeline(Pipeline):
@@ -66,16 +70,36 @@ class TexturingPipeline(Pipeline):
         progress: Progress | None = None,
         *,
         preprocess: bool = True,
+        views: Mapping[str, Image.Image] | None = None,
     ) -> TexturedVoxels:
-        """`vertices` (V, 3) with Y up, `faces` (F, 3), and a picture as for `Pipeline.run`.
+        """`vertices` (V, 3) with Y up and the front towards +Z, `faces` (F, 3), a picture of the front as for
+        `Pipeline.run`, and further `views`.
 
         Of the `settings`, the resolution (of the voxel grid, 1024 when not set) and those of the texture's sampler
-        count. Raises `InputError` for a mesh that cannot be used, `EngineError`, `ImageError`, `Cancelled`.
+        count. Where the surface is too large for the model at that resolution, a lower one is taken, which the result's
+        notes tell. Raises `InputError` for a mesh that cannot be used, `EngineError`, `ImageError`, `Cancelled`.
         """
         from ..geometry.voxelise.dual_grid import TEXTURING_WEIGHTS, mesh_to_dual_grid
 
         settings, progress = settings or {}, progress or Progress()
-        resolution = settings.get("resolution") or RESOLUTIONS[1]
+        asked = settings.get("resolution") or RESOLUTIONS[1]
+        matrix = to_model_frame(np.asarray(vertices, np.float64))
+        placed = (vertices @ matrix[:3, :3].T + matrix[:3, 3]).astype(np.float32)
+        box = ((-0.5,) * 3, (0.5,) * 3)
+        for resolution in sorted({asked, *(r for r in RESOLUTIONS if r < asked)}, reverse=True):
+            coords, local, flags = mesh_to_dual_grid(
+                placed, faces, grid_size=resolution, aabb=box, **TEXTURING_WEIGHTS, progress=progress.part(0, 0.1)
+            )
+            if len(np.unique(coords // SHRINK, axis=0)) <= MAX_TOKENS:
+                break
+        if not len(coords):
+            raise InputError("The mesh has no surface to texture.")
+        told = message(
+            "Textured at {lower} instead of {asked}: the surface has too many voxels for the model there.",
+            lower=resolution,
+            asked=asked,
+        )
+        notes = () if resolution == asked else (told,)
         side = 512 if resolution == 512 else 1024
         networks = (IMAGE_MODEL, "shape_slat_encoder", f"tex_slat_flow_model_{side}", "tex_slat_decoder")
         for name in networks:  # what is missing is told before the work begins
@@ -83,18 +107,10 @@ class TexturingPipeline(Pipeline):
         self.store.expect(networks)
         own = self.config.samplers["tex_slat"].settings.replace(reuses=self.is_fast)
         sampler = with_settings(own, "tex_slat", settings)
-        picture = preprocess_image(image) if preprocess else image.convert("RGB")
-        matrix = to_model_frame(np.asarray(vertices, np.float64))
-        placed = (vertices @ matrix[:3, :3].T + matrix[:3, 3]).astype(np.float32)
-        box = ((-0.5,) * 3, (0.5,) * 3)
-        coords, local, flags = mesh_to_dual_grid(
-            placed, faces, grid_size=resolution, aabb=box, **TEXTURING_WEIGHTS, progress=progress.part(0, 0.1)
-        )
-        if not len(coords):
-            raise InputError("The mesh has no surface to texture.")
+        pictures = seen_pictures(image, views, preprocess)
 
         def attempt() -> TexturedVoxels:
-            cond = self.encode_image(picture, (side,), progress.part(0.1, 0.15))[side]
+            cond = self.encode_views(pictures, (side,), progress.part(0.1, 0.15))[side]
             tokens = max(1, len(coords) // VOXELS_PER_TOKEN)
             if tokens > self.store.budget.decoder_tokens(*self._decoder_facts()):
                 raise EngineError(
@@ -110,13 +126,14 @@ class TexturingPipeline(Pipeline):
             encoder = self._decoder("shape_slat_encoder", FlexiDualGridVaeEncoder, tokens)
             z = encoder(SparseTensor(feats, self._grid(batched)))
             noise = Noise(seed, self.device)
+            cond = on_surface(cond, z.coords, resolution // SHRINK)
             latent = self.sample_texture(z.feats, z.coords, cond, side, sampler, noise, progress.part(0.2, 0.8))
             progress.update("Colouring the surface", 0.8)
             decoder = self._decoder("tex_slat_decoder", SparseUnetVaeDecoder, tokens)
             out = decoder(z.with_feats(latent), on_block=progress.check).out
             attributes = to_numpy(to_material(out.feats))
             progress.update("Colouring the surface", 1)
-            return TexturedVoxels(coords, attributes, resolution, matrix)
+            return TexturedVoxels(coords, attributes, resolution, matrix, notes)
 
         return self._within_budget(attempt)
 

@@ -23,6 +23,7 @@ device           the device that a local generation would run on
 
 place            where an asset comes to stand, and what stands there until it comes
 importing        from a GLB to one clean object
+texturing        objects that are there get the look of a picture
 rebaking         objects as they look become one clean asset
 asset            what can be done with it afterwards
 door             assistants in the open scene, where the preferences let them in
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
     from .rebaking.game import game_ready
     from .rebaking.rebuilding import rebake
     from .render import render_object
+    from .texturing.asking import texture
 
 _HOMES = {
     "Statistics": ".asset.statistics",
@@ -96,6 +98,7 @@ _HOMES = {
     "set_origin": ".asset.orientation",
     "settings_of": ".importing.provenance",
     "shrink_textures": ".asset.texture_size",
+    "texture": ".texturing.asking",
     "turn": ".asset.orientation",
     "verdict": ".asset.judging",
 }
@@ -138,6 +141,7 @@ __all__ = [
     "set_origin",
     "settings_of",
     "shrink_textures",
+    "texture",
     "turn",
     "verdict",
 ]

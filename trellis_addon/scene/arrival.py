@@ -26,6 +26,7 @@ from .place.succession import take_place_of
 from .previews import picture_of
 from .queue import Generation, Make
 from .target import Target
+from .texturing import giving
 from .words import engine_name
 
 log = logging.getLogger(__name__)
@@ -82,7 +83,10 @@ def bring_in(generation: Generation) -> None:
         settle(generation)
         return
     is_rework = bool(waiting.find(generation.target.card))
+    is_texture = is_rework and giving.is_for_objects(generation.assets[0])
     step = pgettext_iface("Rework {name}") if is_rework else pgettext_iface("Generate {name}")
+    if is_texture:
+        step = pgettext_iface("Texture {name}")
     if generation.target.sources:
         step = pgettext_iface("Remesh and Rebake {name}")
     try:
@@ -109,7 +113,8 @@ def take(generation: Generation, picked: Collection[int], target: Target) -> lis
             _file(obj, picture_of(asset), target)
     generation.target = target
     engine = engine_name(chosen[0].engine)
-    levels = pgettext_rpt(LEVELS_STAY) if is_rework and rework.keeps_old_levels(made) else ""
+    has_new_mesh = is_rework and not giving.is_for_objects(chosen[0])
+    levels = pgettext_rpt(LEVELS_STAY) if has_new_mesh and rework.keeps_old_levels(made) else ""
     words: str = engine
     for more in filter(None, (generation.said, elsewhere, levels)):
         words = message("{first}. {second}", first=words, second=more)
@@ -149,13 +154,18 @@ def deliver(assets: Sequence[Asset], target: Target) -> list[bpy.types.Object]:
     stand. The store knows of it afterwards.
     """
     cards, marked = placeholder.find(target.card), waiting.find(target.card)
-    if marked:
+    if marked and giving.is_for_objects(assets[0]):
+        made = giving.give(marked, assets[0])
+        waiting.unmark(target.card)
+    elif marked:
         made = rework.replace(marked, assets[0])
     else:
         made = _in_place_of(cards, assets, target) if cards else _at(assets, target)
         if target.sources and target.scene is not None:
             take_place_of(target.scene, made, target.sources, is_hiding=target.hides_sources)
     then = [partial(mark_delivered, assets), partial(join_local_views, made), *(partial(_measure, obj) for obj in made)]
+    if giving.is_for_objects(assets[0]) and marked:
+        then = then[:1]  # the objects are what they were
     for done in then:
         try:
             done()

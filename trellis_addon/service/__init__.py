@@ -54,6 +54,7 @@ def serve(
     quota: int | None = None,
     restart: bool = False,
     page: bool | None = None,
+    cluster: str | None = None,
 ) -> int:
     """Run the service until it is told to end; the return value is the process's exit code.
 
@@ -70,7 +71,8 @@ def serve(
     locked any more (see `presence`), and the text is told to programs that find it there. `log` is a file for what
     would go to standard error, in one of `logs.FORMATS`. `quota` are the bytes that files may have; beyond them
     the oldest results go. `page`: whether there is one for browsers at "/"; None is one unless a program has started
-    the service (`parent_pipe`). With `restart` the service runs in a process of its own, which is started again when it
+    the service (`parent_pipe`). With `cluster` ("auto", or the address of its head) the machines of a Ray cluster make
+    the results. With `restart` the service runs in a process of its own, which is started again when it
     dies. Returns 0 after a clean end, 2 when it cannot start (one sentence on standard error),
     75 when the device can be used no more by this process.
     """
@@ -90,6 +92,7 @@ def serve(
         log_format=log_format,
         quota=quota,
         page=page,
+        cluster=cluster,
     )
     if restart:
         from .watchdog import keep_running

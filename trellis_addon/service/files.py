@@ -24,10 +24,10 @@ log = logging.getLogger(__name__)
 
 DEFAULT_TTL = 24 * 3600.0  # seconds
 
-_LATENTS = "application/vnd.safetensors"
+LATENTS, MESH = "application/vnd.safetensors", "model/gltf-binary"
 _MEDIA_TYPES = {
-    "safetensors": _LATENTS,
-    "glb": "model/gltf-binary",
+    "safetensors": LATENTS,
+    "glb": MESH,
     "png": "image/png",
     "jpg": "image/jpeg",
     "webp": "image/webp",
@@ -134,10 +134,10 @@ class FileStore:
         is_there = stored is not None and stored.name == name and stored.expires > self._clock()
         return stored if stored is not None and is_there and stored.path.is_file() else None
 
-    def use(self, uuid: str, caller: Caller = THE_HOUSE, *, latents: bool = False) -> bytes | None:
-        """The bytes of a picture, or of latents, whose time starts anew; None when `caller` has none of this UUID."""
+    def use(self, uuid: str, caller: Caller = THE_HOUSE, *, media_type: str = "image/") -> bytes | None:
+        """The bytes of a picture, or of another kind, whose time starts anew; None when `caller` has none such."""
         stored = self._seen(uuid, caller)
-        if stored is None or not stored.media_type.startswith(_LATENTS if latents else "image/"):
+        if stored is None or not stored.media_type.startswith(media_type):
             return None
         self._journal.renew_file(stored.uuid, self._clock() + stored.ttl)
         try:

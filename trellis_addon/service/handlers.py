@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..core.disk import is_full
 from ..core.errors import EngineError, FieldError, TrellisError
@@ -25,7 +25,7 @@ from ..engines.devices import device_memory, local_devices
 from ..engines.engine import Engine
 from ..formats.latents import Kept, check_rework
 from ..task.settings import DRAFT_MODEL, TASK_TYPE, TRELLIS2_MODEL
-from ..task.task import Task, check_uuid, new_uuid, random_seed
+from ..task.task import Task, check_of_a_mesh, check_uuid, new_uuid, random_seed
 from ..task.views import FRONT
 from .addresses import AddressPolicy, is_public
 from .delivery import Delivery
@@ -35,7 +35,7 @@ from .handshake import PROTOCOL, SERVICE_NAME
 from .journal import Journal
 from .limits import Limits
 from .logs import about_task
-from .media import answer_cutout, answer_media, check_draft, task_image, task_latents, task_views
+from .media import answer_cutout, answer_media, check_draft, task_image, task_latents, task_mesh, task_views
 from .metrics import Meter, State
 from .people.caller import THE_HOUSE, Caller
 from .people.tokens import Tokens, day
@@ -46,6 +46,9 @@ from .records import Slot, TaskRecord
 from .tasks import TaskStore, with_address
 from .troubles import Troubles
 from .worker import MOST_STARTS, Workers, idle_minutes
+
+if TYPE_CHECKING:
+    from ..cluster.pool import Cluster
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +79,8 @@ class Service:
     is one for each device. `create_engine(model)`, `clock()` (seconds), `delivery` and `devices` are handed in by
     tests. Call `start` before the first task, and `close` at the end. `on_lost(cause)` is called when this process
     can use its device no more: it should end, and another one take its place. `on_stop`, where there is one, is
-    called when a client asks for the end. With `previews` small pictures are kept of each task.
+    called when a client asks for the end. With `previews` small pictures are kept of each task,
+    with a `cluster` its machines make the results, and this one none.
     """
 
     def __init__(
@@ -95,11 +99,14 @@ class Service:
         on_lost: Callable[[str], None] = lambda cause: None,
         on_stop: Callable[[], None] | None = None,
         previews: bool = False,
+        cluster: Cluster | None = None,
     ) -> None:
+        self._cluster = cluster
+        self._has_trellis2 = registry.trellis2_available if cluster is None else cluster.has_trellis2
         self._choice = engine
         self._on_lost = on_lost
         self._on_stop = on_stop
-        self.engine = registry.engine_for(TRELLIS2_MODEL, engine)
+        self.engine = registry.engine_for(TRELLIS2_MODEL, engine, self._has_trellis2)
         self.folder = ServiceFolder(folder)
         self.people = Tokens(folder, token, clock)
         self.clock = clock
@@ -118,7 +125,7 @@ class Service:
             self.files,
             self._journal,
             create_engine,
-            count=workers,
+            count=workers if cluster is None else 0,
             policy=self._policy,
             devices=devices,
             idle=60 * idle_minutes(),
@@ -167,6 +174,8 @@ class Service:
             self.restore()
         self.troubles.begin()
         self._workers.start()
+        if self._cluster is not None:
+            self._cluster.start(self._workers.open_station, self._workers.close_station)
         threading.Thread(target=self._sweep, name="trellis-sweep", daemon=True).start()
 
     def _take_up(self, record: TaskRecord) -> None:
@@ -203,6 +212,8 @@ class Service:
         self._workers.stop()
         self.tasks.close()
         self._delivery.close()
+        if self._cluster is not None:
+            self._cluster.stop()
         with contextlib.suppress(sqlite3.ProgrammingError):  # closed before
             if not self._is_lost:
                 self._journal.clear_starts()
@@ -256,6 +267,7 @@ class Service:
     def about(self, caller: Caller = THE_HOUSE) -> JsonObject:
         """Who answers here: for the handshake of the add-on. `caller` hears who that is for it, too."""
         models = [model for model in (TRELLIS2_MODEL, DRAFT_MODEL) if self._serves(model)]
+        behind = {"cluster": self._cluster.status()["nodes"]} if self._cluster is not None else {}
         return {
             "name": SERVICE_NAME,
             "version": VERSION,
@@ -269,6 +281,7 @@ class Service:
             "person": caller.name,
             "role": caller.role,
             "maskModel": self._has_mask_model(),
+            **behind,
         }
 
     def known(self, uuid: str, caller: Caller) -> TaskRecord:
@@ -367,11 +380,9 @@ class Service:
 
     def _inference(self, call: _Call) -> None:
         task = Task.from_request(call.request)
-        model = registry.engine_for(task.model, self._choice)
-        if self.draining:
-            raise RequestError("serviceUnavailable", self.obstacle())
-        if self.tasks.unfinished() >= _FEW and shutil.disk_usage(self.files.folder).free < Limits.disk_reserve:
-            raise disk_full()  # the pictures of thousands of tasks must not leave the results no room
+        check_of_a_mesh(task)
+        model = registry.engine_for(task.model, self._choice, self._has_trellis2)
+        self._demand_room()
         person, limit = call.caller.name, call.caller.daily_limit
         self.tasks.check_new(task.uuid, person, task.settings.value("number_results"), limit)
         for name, field in (("webhook_url", "webhookURL"), ("upload_endpoint", "uploadEndpoint")):
@@ -383,6 +394,7 @@ class Service:
         leave = self._has_mask_model()
         found = task_image(task.image, self.files, self._policy, call.caller, may_leave=leave) if task.image else None
         views = task_views(task.views, self.files, self._policy, call.caller, may_leave=leave)
+        mesh = task_mesh(task.mesh, self.files, call.caller)
         identity = {"taskType": TASK_TYPE, "taskUUID": task.uuid}
         if call.dry_run:
             call.reply.add({**identity, "cost": 0, "engine": model})
@@ -405,6 +417,7 @@ class Service:
         try:
             if latents is not None:
                 record.latents = self.files.keep_picture(latents)
+            record.mesh = self.files.keep_picture(mesh) if mesh is not None else None
             if isinstance(found, str):
                 record.image_url = found
             elif found is not None:
@@ -427,6 +440,13 @@ class Service:
             call.waiting.append(record)
         else:
             call.reply.add(identity)
+
+    def _demand_room(self) -> None:
+        """Raise the refusal of a service that takes no task in now."""
+        if self.draining:
+            raise RequestError("serviceUnavailable", self.obstacle())
+        if self.tasks.unfinished() >= _FEW and shutil.disk_usage(self.files.folder).free < Limits.disk_reserve:
+            raise disk_full()  # the pictures of thousands of tasks must not leave the results no room
 
     def _keep_previews(self, uuid: str, found: Any, views: Mapping[str, Any]) -> None:
         """Small copies of what has been read already; what lies at a web address is fetched by the worker alone."""
@@ -559,7 +579,7 @@ class Service:
 
     def _serves(self, model: str) -> bool:
         try:
-            registry.engine_for(model, self._choice)
+            registry.engine_for(model, self._choice, self._has_trellis2)
         except FieldError:
             return False
         return True

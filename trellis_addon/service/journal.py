@@ -83,6 +83,10 @@ CREATE INDEX IF NOT EXISTS files_expires ON files (expires);
 CREATE INDEX IF NOT EXISTS owners_added ON owners (added) WHERE upload = 0;
 CREATE INDEX IF NOT EXISTS owners_upload ON owners (size) WHERE upload = 1
 """
+# The meshes that tasks texture: the file's name.
+_MESHES = """
+CREATE TABLE IF NOT EXISTS meshes (task TEXT PRIMARY KEY, file TEXT NOT NULL);
+"""
 _PAGE = 500  # rows that are in memory at a time
 
 
@@ -93,6 +97,7 @@ _STEPS = (
     database.Step(2, 2, _add_latents),
     database.Step(3, 2, database.run_script(_VIEWS)),
     database.Step(4, 2, database.run_script(_PEOPLE)),
+    database.Step(5, 2, database.run_script(_MESHES)),
 )
 
 
@@ -182,6 +187,11 @@ class Journal:
                 )
                 for view, kept in record.views.items()
             ),
+            *(
+                [("INSERT INTO meshes (task, file) VALUES (?, ?)", (record.uuid, record.mesh.name))]
+                if record.mesh is not None
+                else ()
+            ),
         )
 
     def begin(self, uuid: str) -> None:
@@ -227,7 +237,7 @@ class Journal:
             ("DELETE FROM tasks WHERE uuid = ?", (uuid,)),
             *(
                 (f"DELETE FROM {table} WHERE task = ?", (uuid,))
-                for table in ("results", "deliveries", "views", "origins")
+                for table in ("results", "deliveries", "views", "meshes", "origins")
             ),
         )
 
@@ -268,8 +278,9 @@ class Journal:
         names: set[str] = set()
         for column in ("picture", "latents"):
             names.update(name for (name,) in self._read(f"SELECT {column} FROM tasks WHERE finished IS NULL"))
-        query = "SELECT file FROM views WHERE task IN (SELECT uuid FROM tasks WHERE finished IS NULL)"
-        names.update(name for (name,) in self._read(query))
+        for table in ("views", "meshes"):
+            query = f"SELECT file FROM {table} WHERE task IN (SELECT uuid FROM tasks WHERE finished IS NULL)"
+            names.update(name for (name,) in self._read(query))
         return names - {""}
 
     def has_task(self, uuid: str) -> bool:
@@ -326,6 +337,9 @@ class Journal:
             picture=pictures / picture if picture else None,
             image_url=image_url,
             latents=pictures / latents if latents else None,
+            mesh=next(
+                (pictures / file for (file,) in self._read("SELECT file FROM meshes WHERE task = ?", uuid)), None
+            ),
             views={
                 view: pictures / file if file else url
                 for view, file, url in self._read(

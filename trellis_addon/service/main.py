@@ -19,9 +19,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..core.addresses import is_this_machine
-from ..core.configuration import TOKEN_VARIABLE
+from ..core.configuration import TOKEN_VARIABLE, configuration
 from ..core.errors import TrellisError
 from ..core.messages import message, reason_of
 from ..core.version import VERSION
@@ -35,6 +36,9 @@ from .people.tokens import read as read_tokens
 from .presence import LOG_BEGINS
 from .worker import idle_minutes
 
+if TYPE_CHECKING:
+    from ..cluster.pool import Cluster
+
 log = logging.getLogger(__name__)
 
 CANNOT_START = 2
@@ -43,6 +47,7 @@ LOG_LIMIT = 2 * 2**20  # bytes
 MOST_WORKERS = 64
 LEAST_QUOTA = 2**27  # bytes
 _GRACE = 2.0  # seconds that the orderly end may take before the process is ended by force
+_GRACE_OF_CLUSTER = 15.0  # the same, where there are processes of Ray's to end
 _LOOK = 1.0  # seconds between two looks at who uses the worker
 _LOOKS = 3  # in vain, one after the other, and it ends
 
@@ -64,6 +69,7 @@ class Options:
     log_format: str = TEXT
     quota: int | None = None
     page: bool | None = None
+    cluster: str | None = None
     limits: Limits = field(default_factory=Limits)
 
 
@@ -141,6 +147,7 @@ def _run(listener: socket.socket, options: Options, parent: int | None) -> int:
     allow_private = options.allow_private_addresses
     ending = _Ending()
     try:
+        cluster = _join(options)
         service = Service(
             token,
             engine=options.engine,
@@ -152,6 +159,7 @@ def _run(listener: socket.socket, options: Options, parent: int | None) -> int:
             on_lost=lambda cause: ending.end(LOST),
             on_stop=ending.end if options.shared is not None else None,
             previews=has_page(options),
+            cluster=cluster,
         )
     except OSError as error:
         return _refuse(
@@ -187,7 +195,7 @@ def _run(listener: socket.socket, options: Options, parent: int | None) -> int:
         service.closing = True
         server.should_exit = server.force_exit = True
 
-    ending.begin(stop, service.close)
+    ending.begin(stop, service.close, _GRACE if cluster is None else _GRACE_OF_CLUSTER)
     if threading.current_thread() is threading.main_thread():
         # uvicorn replaces these while it runs and raises the signal again afterwards: without a handler
         # of our own that would end the process before the folder is removed.
@@ -210,7 +218,7 @@ def _run(listener: socket.socket, options: Options, parent: int | None) -> int:
         elif parent is not None:
             _in_thread(_watch_parent, parent, ending.end)
         print(json.dumps(facts), flush=True)
-        if options.log is not None:
+        if options.log is not None or cluster is not None:
             os.dup2(2, 1)  # libraries print there as well, and whoever reads that pipe may be gone
         if not options.token and options.log_format == TEXT:
             print(f"The token for this run is {token} (Authorization: Bearer TOKEN).", file=sys.stderr, flush=True)
@@ -228,6 +236,21 @@ def _run(listener: socket.socket, options: Options, parent: int | None) -> int:
     return ending.code
 
 
+def _join(options: Options) -> Cluster | None:
+    """The cluster that is to make the results; raises `EngineError`."""
+    if options.cluster is None:
+        return None
+    from ..cluster.pool import Cluster
+
+    here = configuration()
+    # what is said of the results, and not of a machine
+    said = {"fast": here.fast, "memory": here.memory, "eight_bits": here.eight_bits, "finishing": here.finishing}
+    wishes = {name: value for name, value in said.items() if value}
+    cluster = Cluster(options.cluster, engine=options.engine, most=options.workers, wishes=wishes)
+    cluster.connect()
+    return cluster
+
+
 class _Ending:
     """How the process ends, from whatever thread: the first word holds."""
 
@@ -236,9 +259,10 @@ class _Ending:
         self._is_ending = threading.Event()
         self._stop: Callable[[], None] = lambda: None
         self._clean_up: Callable[[], None] = lambda: None
+        self._grace = _GRACE
 
-    def begin(self, stop: Callable[[], None], clean_up: Callable[[], None]) -> None:
-        self._stop, self._clean_up = stop, clean_up
+    def begin(self, stop: Callable[[], None], clean_up: Callable[[], None], grace: float = _GRACE) -> None:
+        self._stop, self._clean_up, self._grace = stop, clean_up, grace
 
     def end(self, code: int = 0) -> None:
         """Stop at once; safe to call from any thread, and more than once."""
@@ -251,7 +275,7 @@ class _Ending:
     def _by_force(self) -> None:
         """The last resort: a thread inside native code cannot be interrupted, and Python would wait for it."""
         self._clean_up()
-        time.sleep(_GRACE)
+        time.sleep(self._grace)
         self._clean_up()
         os._exit(self.code)
 
@@ -306,7 +330,12 @@ def cannot_start(options: Options) -> str:
         return message(
             'There is no engine "{engine}"; choose one of {choices}.', engine=engine, choices=list(registry.CHOICES)
         )
-    if registry.engine_for(TRELLIS2_MODEL, engine) == TRELLIS2_MODEL and not registry.trellis2_available():
+    if options.cluster is not None:
+        from ..cluster.joining import cannot_join
+
+        if problem := cannot_join(options.cluster):
+            return problem
+    elif registry.engine_for(TRELLIS2_MODEL, engine) == TRELLIS2_MODEL and not registry.trellis2_available():
         return message(
             "The engine for {model} is not available here; use the draft engine or the remote API.",
             model=TRELLIS2_MODEL,

@@ -1,4 +1,4 @@
-"""Pictures and latents in: those that come with a task, and uploads that later tasks name by UUID."""
+"""Pictures, latents and meshes in: those that come with a task, and uploads that later tasks name by UUID."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..core.errors import FieldError, ImageError, LatentsError
+from ..core.errors import DamagedFileError, FieldError, ImageError, LatentsError
 from ..core.messages import all_to_wire, message
 from ..task.settings import DRAFT_MODEL
 from ..task.task import Task
 from .addresses import AddressPolicy
-from .files import FileStore, looks_like_latents
+from .files import LATENTS, MESH, FileStore, looks_like_latents
 from .limits import Limits
 from .people.caller import THE_HOUSE, Caller
 from .protocol import JsonObject, RequestError, echo, quoted
@@ -97,11 +97,11 @@ def task_latents(text: str, files: FileStore, caller: Caller = THE_HOUSE) -> tup
 
     text = text.strip()
     if image_kind(text[:64]) == "uuid":
-        data = files.use(text, caller, latents=True)
+        data = files.use(text, caller, media_type=LATENTS)
         if data is None:
             raise _not_found("inputs.latents", text)
     else:
-        data = _decoded(text)
+        data = _latents_in(text)
     if data.startswith(b"glTF"):
         check_glb(data)
         return data, None
@@ -118,21 +118,53 @@ def check_draft(model: str, task: Task) -> None:
         raise RequestError("engineNotAvailable", sentence, parameter="inputs.latents")
 
 
-def _decoded(text: str) -> bytes:
-    """The bytes of a data URI or of Base64."""
+def task_mesh(text: str, files: FileStore, caller: Caller) -> bytes | None:
+    """The mesh of a task, checked, or None where it has none; raises `RequestError`."""
+    if not text:
+        return None
+    from ..formats.glb.check import check_glb
+    from ..images import image_kind
+
+    text = text.strip()
+    if image_kind(text[:64]) == "uuid":
+        data = files.use(text, caller, media_type=MESH)
+        if data is None:
+            raise _not_found("inputs.mesh", text)
+    else:
+        found = _decoded(text)
+        if found is None:
+            sentence = message("The mesh is no UUID, data URI or Base64; send the GLB as one of these.")
+            raise RequestError("invalidMesh", sentence, parameter="inputs.mesh")
+        data = found
+    try:
+        check_glb(data, with_skins=True)
+    except DamagedFileError as error:
+        raise RequestError("invalidMesh", error.message, parameter="inputs.mesh") from error
+    return data
+
+
+def _latents_in(text: str) -> bytes:
+    """The bytes of a data URI or of Base64, no longer than latents can be."""
     from ..formats.latents import FILE_LIMIT
 
-    start = _DATA_URI.match(text)
-    first = start.end() if start else 0
-    if len(text) - first > max(FILE_LIMIT, _DRAFT_LIMIT) * 4 // 3 + 4:
+    if len(text) > max(FILE_LIMIT, _DRAFT_LIMIT) * 4 // 3 + 256:
         raise LatentsError(
             "The latents are larger than the {limit} MB that latents can have.",
             limit=max(FILE_LIMIT, _DRAFT_LIMIT) // 2**20,
         )
+    data = _decoded(text)
+    if data is None:
+        raise LatentsError("The latents are no UUID, data URI or Base64; send the file as one of these.")
+    return data
+
+
+def _decoded(text: str) -> bytes | None:
+    """The bytes of a data URI or of Base64; None where it is neither."""
+    start = _DATA_URI.match(text)
     try:
-        return base64.b64decode(text[first:], validate=True)
+        return base64.b64decode(text[start.end() if start else 0 :], validate=True)
     except (binascii.Error, ValueError):
-        raise LatentsError("The latents are no UUID, data URI or Base64; send the file as one of these.") from None
+        return None
 
 
 def answer_media(
@@ -225,6 +257,7 @@ def answer_cutout(
 
 def _sent(request: JsonObject, key: str, policy: AddressPolicy) -> bytes:
     """The picture, or the latents, under `key`: the file as it is, and sound. `RequestError` where it is not."""
+    from ..formats.glb.check import check_glb
     from ..formats.latents import check_latents
     from ..images import decode, image_kind, read_image_bytes
 
@@ -237,12 +270,14 @@ def _sent(request: JsonObject, key: str, policy: AddressPolicy) -> bytes:
             data = _fetched(text.strip(), policy, key)
         else:
             data, _name = read_image_bytes(text, allow_network=False, allow_path=False)
-        if looks_like_latents(data):
+        if data.startswith(b"glTF"):
+            check_glb(data, with_skins=True)
+        elif looks_like_latents(data):
             check_latents(data)
         else:
             with _UNPACKING:
                 decode(data, Limits.pixels)
-    except (ImageError, LatentsError) as error:
+    except (ImageError, LatentsError, DamagedFileError) as error:
         raise RequestError(error.code, error.message, parameter=key) from error
     return data
 
@@ -266,6 +301,8 @@ def _not_found(field: str, uuid: Any) -> RequestError:
     sentence = message(
         "{parameter}: there is no upload with the UUID {uuid} here (any more); upload the latents again."
         if field == "inputs.latents"
+        else "{parameter}: there is no upload with the UUID {uuid} here (any more); upload the mesh again."
+        if field == "inputs.mesh"
         else "{parameter}: there is no upload with the UUID {uuid} here (any more); upload the picture again.",
         parameter=field,
         uuid=quoted(uuid),

@@ -22,12 +22,14 @@ if TYPE_CHECKING:
 class Slot:
     """One result of a task: on its way until it has an `item` or an `error`.
 
-    `picture` is what it looks like by now, as it stands in a status.
+    `picture` is what it looks like by now, as it stands in a status. `losses` is how many processes have ended while
+    they worked on it, where that was not this one.
     """
 
     progress: int = 0
     stage: str = ""
     picture: str = ""
+    losses: int = 0
     item: JsonObject | None = None
     error: JsonObject | None = None
     began: list[tuple[str, float]] = field(default_factory=list)
@@ -56,8 +58,8 @@ class TaskRecord:
     `model` is the engine that answers. `request` is kept without its picture, which is in the file
     `picture` until the task is done, or at the web address `image_url`, from where the worker fetches it.
     `image` is the same picture read, where the work begins at once; a task with `latents`, a file like the picture's,
-    may have none of these. `views` are further pictures by view, each a file or a web address, and `view_images` the
-    same pictures read. `base_url` is the address that the
+    may have none of these. `mesh` is the file of one that is textured. `views` are further pictures by view, each a
+    file or a web address, and `view_images` the same pictures read. `base_url` is the address that the
     client knew us by; the addresses of files in `slots` are kept without it. `client` tells the clients apart that
     take turns, `person` whose it is, `priority` one of `PRIORITIES`. `accepted` and `finished` are seconds of the
     clock. `starts` is how often the process has ended while it worked on the task. `preparing` is held
@@ -75,6 +77,7 @@ class TaskRecord:
     image: PreparedImage | None = None
     image_url: str = ""
     latents: Path | None = None
+    mesh: Path | None = None
     views: Mapping[str, Path | str] = field(default_factory=dict)
     view_images: Mapping[str, PreparedImage] = field(default_factory=dict)
     client: str = ""
@@ -107,7 +110,7 @@ class TaskRecord:
 
     def kept_files(self) -> set[Path]:
         """What the task needs of the disk until it is done."""
-        given = (self.picture, self.latents, *self.views.values())
+        given = (self.picture, self.latents, self.mesh, *self.views.values())
         return {path for path in given if isinstance(path, Path)}
 
     @property

@@ -21,11 +21,14 @@ _LOOK = 0.1  # seconds between two looks at whether whoever waits is to stop
 
 
 class Station:
-    """What the turns of one device share: its engines, and the seats. `is_holding`: an engine may hold memory of it."""
+    """What the turns of one device share: its engines, and the seats. `is_holding`: an engine may hold memory of it.
+    `make` makes its engines, where the device is not this machine's; a station that `is_closed` takes no turn."""
 
-    def __init__(self, on_left: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, on_left: Callable[[], None] = lambda: None, make: Callable[[str], Engine] | None = None) -> None:
         """`on_left` is called each time that the device's seat is given up for the seat of finishing."""
         self.engines: dict[str, Engine] = {}  # made at the first task for each model, then kept
+        self.make = make
+        self.is_closed = False
         self.is_holding = False
         self.at_device = threading.Lock()
         self.at_finishing = threading.Lock()

@@ -130,6 +130,7 @@ def _arguments(options: Options) -> list[str]:
         ("--log", options.log),
         ("--log-format", options.log_format),
         ("--quota", options.quota / 2**30 if options.quota is not None else None),
+        ("--cluster", options.cluster),
     ):
         found += [name, str(value)] if value is not None else []
     found.append("--page" if has_page(options) else "--no-page")

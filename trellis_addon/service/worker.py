@@ -11,18 +11,28 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..core.configuration import IDLE_VARIABLE, configuration
-from ..core.device_faults import is_out_of_memory, why_lost
+from ..core.device_faults import why_lost
 from ..core.disk import is_full
-from ..core.errors import Cancelled, EngineError, FieldError, ImageError, LatentsError, TrellisError
+from ..core.errors import (
+    Cancelled,
+    EngineError,
+    FieldError,
+    ImageError,
+    InputError,
+    LatentsError,
+    LostWorkerError,
+    TrellisError,
+)
 from ..core.messages import all_to_wire, message
 from ..core.progress import Progress
 from ..engines.devices import local_devices
+from ..engines.failures import as_sentence
 from ..engines.projection.onto import generate_with_pictures
 from ..task.settings import TRELLIS2_MODEL
-from ..task.task import result_seed
+from ..task.task import facing_of, result_seed
 from ..task.views import FRONT
 from .addresses import AddressPolicy
 from .files import DEFAULT_TTL, FileStore
@@ -43,6 +53,7 @@ log = logging.getLogger(__name__)
 
 DEFAULT_IDLE = 5.0
 MOST_STARTS = 2  # a task that takes the process down with it must not do so for ever
+MOST_LOSSES = MOST_STARTS + 1  # where machines may go for reasons of their own as well
 _KEPT_PICTURES = 8  # of tasks that have had a turn and wait for another
 
 
@@ -63,8 +74,8 @@ class Workers:
 
     Each station makes engines of its own, and has a second thread as soon as one engine has left it the device while it
     goes on without. `count` None is one station for each device of TRELLIS.2; how many there are is found out when the
-    first such task comes, because it means to load PyTorch. After `idle` seconds (0: never) without work a station's
-    engines release the device.
+    first such task comes, because it means to load PyTorch; 0 is for stations that others open (`open_station`). After
+    `idle` seconds (0: never) without work a station's engines release the device.
     `on_lost(record, cause)` is told that the device cannot be used any more by this process. `share` is the
     scheduler's.
     """
@@ -94,7 +105,8 @@ class Workers:
         self._on_lost = on_lost
         self._turns = Scheduler(tasks.load, share)
         self._lock = threading.Lock()
-        self._stations: list[Station] = []
+        self._stations: dict[int, Station] = {}
+        self._opened = 0  # stations so far
         self._seconds: set[int] = set()  # the stations that have their second thread
         self._working: Counter[str] = Counter()  # turns being taken, by task
         self._pictures: OrderedDict[str, TaskRecord] = OrderedDict()  # the last used is the last
@@ -104,7 +116,11 @@ class Workers:
     @property
     def count(self) -> int:
         """How many results can be sampled at the same time, as far as is known."""
-        return max(len(self._stations), self._count or 1)
+        return max(len(self._stations), self._at_first)
+
+    @property
+    def _at_first(self) -> int:
+        return 1 if self._count is None else self._count
 
     def waiting(self) -> Counter[tuple[str, str, str]]:
         """How many results wait for their turn, by person, client and priority."""
@@ -116,7 +132,7 @@ class Workers:
 
     def start(self) -> None:
         with self._lock:
-            self._open_stations(self._count or 1)
+            self._open_stations(self._at_first)
 
     def submit(self, record: TaskRecord) -> None:
         self._turns.add(record)
@@ -133,41 +149,59 @@ class Workers:
         """No further turn; those being taken end as soon as their engines look up."""
         self._turns.close()
 
+    def open_station(self, make: Callable[[str], Engine]) -> int:
+        """A station more, whose engines `make` makes by their models; its number."""
+        with self._lock:
+            return self._open_station(make)
+
+    def close_station(self, number: int) -> None:
+        """It takes no further turn; what it works on goes on."""
+        with self._lock:
+            station = self._stations.pop(number)
+            station.is_closed = True
+        self._turns.wake()
+
     def _open_stations(self, count: int) -> None:
-        for number in range(len(self._stations), count):
-            self._stations.append(Station(partial(self._start_second, number)))
-            self._start_thread(number, "")
+        while len(self._stations) < count:
+            self._open_station(None)
+
+    def _open_station(self, make: Callable[[str], Engine] | None) -> int:
+        number, self._opened = self._opened, self._opened + 1
+        self._stations[number] = Station(partial(self._start_second, number), make)
+        self._start_thread(number, "")
+        return number
 
     def _start_second(self, number: int) -> None:
         with self._lock:
-            if number not in self._seconds and not self._turns.closed:
+            if number not in self._seconds and number in self._stations and not self._turns.closed:
                 self._seconds.add(number)
                 self._start_thread(number, "b")
 
     def _start_thread(self, number: int, mark: str) -> None:
         # Daemons: an engine deep in its arithmetic must not keep the process from ending.
         name = f"trellis-worker-{number + 1}{mark}"
-        threading.Thread(target=self._run, args=(number,), name=name, daemon=True).start()
+        station = self._stations[number]
+        threading.Thread(target=self._run, args=(number, station), name=name, daemon=True).start()
 
-    def _run(self, number: int) -> None:
-        while not self._turns.closed:
-            station = self._stations[number]
+    def _run(self, number: int, station: Station) -> None:
+        while not (self._turns.closed or station.is_closed):
             with contextlib.closing(station.sit()) as seat:
-                turn = self._turns.take(self._idle if station.is_holding else None)
+                turn = self._turns.take(self._idle if station.is_holding else None, lambda: station.is_closed)
                 if turn is None:
-                    station.is_holding = False
-                    _release(station.engines)
+                    if not station.is_closed:
+                        station.is_holding = False
+                        _release(station.engines)
                     continue
                 station.is_holding = True
                 try:
                     with about_task(turn.record.uuid, turn.record.person):
-                        self._take_turn(turn, number, seat)
+                        self._take_turn(turn, number, station, seat)
                 except BaseException as error:
                     self._fail(turn.record, error)
                 finally:
                     self._turns.done(turn)
 
-    def _take_turn(self, turn: Turn, number: int, seat: Seat) -> None:
+    def _take_turn(self, turn: Turn, number: int, station: Station, seat: Seat) -> None:
         record, index = turn.record, turn.index
         if record.slots[index].settled or record.stopped.is_set():
             return
@@ -176,9 +210,11 @@ class Workers:
         failed: int | None = None
         try:
             image, views = self._read_pictures(record)
-            engine = self._engine(record.model, number)
+            engine = self._engine(record.model, number, station)
             failed = index  # from here on: the other results have other seeds and may well succeed
             self._tasks.succeed(record, index, self._result(record, index, engine, image, views, seat))
+        except LostWorkerError as error:
+            self._give_to_another(record, index, error)
         except BaseException as error:
             if cause := why_lost(error):
                 log.error("The device is lost: %s", cause, exc_info=error)
@@ -187,8 +223,28 @@ class Workers:
             self._fail(record, error, failed)
         self._end(record)
 
-    def _engine(self, model: str, number: int) -> Engine:
-        engines = self._stations[number].engines
+    def _give_to_another(self, record: TaskRecord, index: int, error: LostWorkerError) -> None:
+        """The process that made a result is gone: another one makes it, unless it is this that ends them."""
+        slot, cause = record.slots[index], error.message
+        slot.losses += error.is_blamed
+        if record.stopped.is_set() or slot.settled:
+            self._fail(record, error, index)
+        elif slot.losses >= MOST_LOSSES:
+            sentence = message(
+                "The worker ended {count} times in the middle of this task, which is given up. The last time: {cause}.",
+                count=slot.losses,
+                cause=cause,
+            )
+            self._fail(record, EngineError(sentence), index)
+        else:
+            log.warning("Result %d of task %s begins again; the worker ended: %s", index, record.uuid, cause)
+            slot.stage = message("Waiting to begin again after the worker ended: {cause}", cause=cause)
+            self._turns.add_again(record, index)
+
+    def _engine(self, model: str, number: int, station: Station) -> Engine:
+        engines = station.engines
+        if model not in engines and station.make is not None:
+            engines[model] = station.make(model)
         if model not in engines:
             device = self._device(number) if model == TRELLIS2_MODEL else ""
             engines[model] = self._create_engine(model, device) if device else self._create_engine(model)
@@ -263,10 +319,11 @@ class Workers:
         progress = self._progress(record, index, seat, siblings)
         began = time.monotonic()
         picture = image.rgba if image is not None else None
-        seen = {"views": {name: view.rgba for name, view in views.items()}} if views else {}
-        region = record.region
+        seen: dict[str, Any] = {"views": {name: view.rgba for name, view in views.items()}} if views else {}
+        latents = self._latents(record)
+        mesh = self._mesh(record.mesh) if record.mesh is not None else None
         made = generate_with_pictures(
-            engine, picture, settings, seed, progress, latents=self._latents(record), region=region, **seen
+            engine, picture, settings, seed, progress, latents=latents, mesh=mesh, region=record.region, **seen
         )
         if not made.glb.startswith(b"glTF"):
             raise EngineError("The engine did not return a GLB file.")
@@ -282,7 +339,8 @@ class Workers:
         if views and picture is not None:
             from ..images.consistency import differences
 
-            notes += differences({FRONT: picture, **seen["views"]})
+            first = FRONT if record.mesh is None else facing_of(settings)
+            notes += differences({first: picture, **seen["views"]})
         if notes:
             item["notes"] = [str(note) for note in notes]
             item["noteTemplates"] = all_to_wire(notes)
@@ -318,13 +376,19 @@ class Workers:
         except OSError:
             raise LatentsError("The task's latents are not there any more; send the task again.") from None
 
+    def _mesh(self, path: Path) -> bytes:
+        try:
+            return path.read_bytes()
+        except OSError:
+            raise InputError("The task's mesh is not there any more; send the task again.") from None
+
     def _fail(self, record: TaskRecord, error: BaseException, index: int | None = None) -> None:
         # Whatever comes of work that was told to stop is no news.
         stopped = record.stopped.is_set()
         self._tasks.fail(record, Cancelled("The task was cancelled.") if stopped else self._plain(error), index)
 
     def _plain(self, error: BaseException) -> TrellisError:
-        return disk_full() if is_full(error, self._files.folder) else _plain(error)
+        return disk_full() if is_full(error, self._files.folder) else as_sentence(error)
 
     def _read(self, where: Path | str, field: str) -> PreparedImage:
         """The picture in a file of ours, or at a web address."""
@@ -363,19 +427,3 @@ def _release(engines: dict[str, Engine]) -> None:
             engine.release()
         except Exception as error:
             log.error("The engine for %s cannot release its device", model, exc_info=error)
-
-
-def _plain(error: BaseException) -> TrellisError:
-    """Anything an engine may raise, as an error with a sentence; the traceback goes to the log."""
-    if isinstance(error, Cancelled):
-        return Cancelled("The task was cancelled.")
-    if isinstance(error, TrellisError):
-        log.warning("A task failed: %s", error)
-        return error
-    log.error("A task failed unexpectedly", exc_info=error)
-    if is_out_of_memory(error):
-        return EngineError(
-            "This machine has not enough memory for the task; choose a smaller resolution, texture or face count."
-        )
-    what = ": ".join(filter(None, (type(error).__name__, " ".join(str(error).split())[:200])))
-    return EngineError("The engine failed ({what}); the service's log has the details.", what=what)

@@ -45,6 +45,9 @@ DRAFT_FIELDS = frozenset(
         "texture",
         "project_picture",
         "texture_format",
+        "facing",
+        "uvs",
+        "faces",
     )
 )
 
@@ -353,6 +356,29 @@ OWN_FIELDS: tuple[Field, ...] = (
         "counter-clockwise from above (front 0, right 90); each given as the image is, which is the front",
     ),
     Field(
+        "inputs.mesh",
+        str,
+        "Mesh",
+        "A mesh that is textured from the image, in place of one that is made: a GLB as UUID, data URI or Base64",
+    ),
+    Field(
+        "settings.facing",
+        str,
+        "Facing",
+        "Where the image shows the mesh from: front, right, back, left, or degrees counted counter-clockwise from "
+        "above (front 0, right 90); for a mesh alone",
+        default="front",
+    ),
+    Field(
+        "settings.uvs",
+        str,
+        "Texture Coordinates",
+        "Whose texture coordinates the mesh is textured on: its own where these can hold a texture, its own whatever "
+        "they are, or new ones; for a mesh alone",
+        default="auto",
+        choices=("auto", "keep", "new"),
+    ),
+    Field(
         "settings.texture",
         bool,
         "Texture",
@@ -378,6 +404,15 @@ OWN_FIELDS: tuple[Field, ...] = (
         choices=("webp", "png"),
     ),
     Field(
+        "settings.faces",
+        int,
+        "Faces",
+        "The most triangles of the asset, for fewer than the target allows: 20000 for a prop, 5000 for a phone; its "
+        "detail is baked into a normal map",
+        minimum=100,
+        maximum=1_000_000,
+    ),
+    Field(
         "settings.quads",
         int,
         "Quads",
@@ -389,13 +424,16 @@ OWN_FIELDS: tuple[Field, ...] = (
 )
 
 # What is done after the last sampling: from kept latents it can be done anew.
-FINISHING = ("decimation_target", "remesh", "texture_size", "texture_format", "quads")
+FINISHING = ("decimation_target", "remesh", "texture_size", "texture_format", "faces", "quads")
 
 BY_PATH: dict[str, Field] = {field.path: field for field in (*FIELDS, *OWN_FIELDS)}
 # What identifies one task rather than describes a wish: `Task` has these as attributes of its own.
-IDENTITY = ("taskType", "taskUUID", "inputs.image", "inputs.latents", "inputs.region", "inputs.views", "model")
+_INPUTS = ("inputs.image", "inputs.latents", "inputs.region", "inputs.views", "inputs.mesh")
+IDENTITY = ("taskType", "taskUUID", *_INPUTS, "model")
 SETTABLE: tuple[Field, ...] = tuple(field for field in FIELDS if field.path not in IDENTITY)
 OWN_SETTINGS: tuple[Field, ...] = tuple(field for field in OWN_FIELDS if field.path not in IDENTITY)
+# Of these, what has a meaning for a mesh alone that is textured.
+OF_A_MESH = ("facing", "uvs")
 # Of these, what the panel shows: the others are chosen when an asset is finished again.
 OWN_IN_PANEL: tuple[Field, ...] = (BY_PATH["settings.texture"], BY_PATH["settings.projectPicture"])
 BY_NAME: dict[str, Field] = {field.name: field for field in (*SETTABLE, *OWN_SETTINGS)}

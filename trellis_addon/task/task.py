@@ -13,8 +13,18 @@ from typing import Any
 from ..core.errors import FieldError
 from ..core.messages import message
 from .region import Region, as_region
-from .settings import BY_PATH, OWN_SETTINGS, RANDOM_SEED_MAX, SEED_MAX, TASK_TYPE, TRELLIS2_MODEL, Settings
-from .views import check_views
+from .settings import (
+    BY_NAME,
+    BY_PATH,
+    OF_A_MESH,
+    OWN_SETTINGS,
+    RANDOM_SEED_MAX,
+    SEED_MAX,
+    TASK_TYPE,
+    TRELLIS2_MODEL,
+    Settings,
+)
+from .views import YAWS, check_views, view_name
 
 
 def new_uuid() -> str:
@@ -39,6 +49,7 @@ class Task:
     on a service of ours only: with an image the texture is sampled again, without one nothing is. `views`
     (`inputs.views`, of a service of ours only) are further pictures of the same object; see `views.named_views`. With
     `region` (`inputs.region`) only that part of what the latents are of is made anew; of a draft these are its GLB.
+    With a `mesh` (`inputs.mesh`, likewise) that is textured from the image: the setting `facing` says where from.
     """
 
     image: str
@@ -47,6 +58,7 @@ class Task:
     uuid: str = field(default_factory=new_uuid)
     latents: str = ""
     views: Mapping[str, str] = field(default_factory=dict, hash=False)
+    mesh: str = ""
     region: Region | None = None
 
     def __post_init__(self) -> None:
@@ -59,6 +71,7 @@ class Task:
         if self.region is not None and not (self.latents and self.image):
             rule = message("give what it is a part of as inputs.latents, and its picture as inputs.image")
             raise FieldError("inputs.region", self.region.to_json(), rule)
+        _check_mesh(self)
 
     def to_request(self) -> dict[str, Any]:
         """The request's JSON object: what was set, nothing else."""
@@ -68,7 +81,7 @@ class Task:
             "model": self.model,
             **self.settings.to_request(),
             "inputs": {
-                **{name: given for name in ("image", "latents", "views") if (given := getattr(self, name))},
+                **{name: given for name in ("image", "latents", "views", "mesh") if (given := getattr(self, name))},
                 **({"region": self.region.to_json()} if self.region is not None else {}),
             },
         }
@@ -98,8 +111,54 @@ class Task:
             BY_PATH[path].check(value)
         views = {} if inputs.get("views") is None else inputs["views"]
         region = None if inputs.get("region") is None else as_region(inputs["region"])
-        picture = given.get("inputs.image", "")
-        return cls(picture, settings, given["model"], given["taskUUID"], latents or "", views, region)
+        mesh = inputs.get("mesh")
+        if mesh is not None:
+            BY_PATH["inputs.mesh"].check(mesh)
+        return cls(
+            given.get("inputs.image", ""),
+            settings,
+            given["model"],
+            given["taskUUID"],
+            latents or "",
+            views,
+            mesh or "",
+            region,
+        )
+
+
+def check_of_a_mesh(task: Task) -> None:
+    """Raise `FieldError` for settings that mean nothing, because the task textures no mesh."""
+    for name in OF_A_MESH:
+        if not task.mesh and name in task.settings:
+            rule = message("it is for a mesh that is textured; give one as inputs.mesh, or leave it out")
+            raise FieldError(BY_NAME[name].path, task.settings[name], rule, code="unsupportedParameter")
+
+
+def _check_mesh(task: Task) -> None:
+    """Raise `FieldError` for a mesh without a picture, and for what goes with none."""
+    if not task.mesh:
+        return
+    BY_PATH["inputs.mesh"].check(task.mesh)
+    if task.latents:
+        rule = message("give a mesh or latents, and not both")
+        raise FieldError("inputs.mesh", "", rule, code="unsupportedParameter")
+    if not task.image:
+        rule = message("give the picture that it is to look like as inputs.image")
+        raise FieldError("inputs.mesh", "", rule, code="missingImage")
+    facing = facing_of(task.settings)
+    if facing in task.views:
+        rule = message("the picture itself is from there; give each view once")
+        raise FieldError("inputs.views", facing, rule, code="invalidView")
+
+
+def facing_of(settings: Settings) -> str:
+    """Where the picture of a mesh was taken from, by the one name of a view; raises `FieldError`."""
+    facing = settings.value("facing")
+    try:
+        return view_name(facing)
+    except FieldError:
+        rule = message("give {allowed}, or degrees such as 135", allowed=list(YAWS))
+        raise FieldError("settings.facing", facing, rule, code="invalidView") from None
 
 
 def check_published(task: Task) -> None:
@@ -108,8 +167,15 @@ def check_published(task: Task) -> None:
         raise _unknown("inputs.latents", message("keeps no stages to go on from"))
     if task.region is not None:
         raise _unknown("inputs.region", message("changes no part of an asset"))
+    if task.mesh:
+        raise no_mesh_there()
     check_own_views(task.views)
     check_own_settings(task.settings)
+
+
+def no_mesh_there() -> FieldError:
+    """The refusal of a mesh by the remote API."""
+    return _unknown("inputs.mesh", message("textures no mesh"))
 
 
 def check_own_views(views: Mapping[str, Any]) -> None:

@@ -13,6 +13,7 @@ from ...formats.glb.write import Material, Mesh, write_glb
 from ...geometry.voxels.picture import points_picture
 from ...task.region import Region
 from ...task.settings import DRAFT_MODEL, Settings
+from ...task.task import facing_of
 from ...task.views import BACK
 from ..engine import Made
 from .back import back_colours, seen_through
@@ -23,6 +24,7 @@ from .hull.build import build_hull, tell_more
 from .mask import Domain, Subject, build_domain, cut_out
 from .material import encode, fine_normals, plain_material, surface_quality, transparent
 from .mesh import at_points, lift, moved, triangulate
+from .projection import project
 from .quadtree import fit
 from .rim import crowd, find_rim, wrap
 from .texture import Atlas, own_colours, plan_atlas
@@ -56,6 +58,7 @@ class ReliefEngine:
         latents: bytes | None = None,
         views: Mapping[str, Image] | None = None,
         region: Region | None = None,
+        mesh: bytes | None = None,
     ) -> Made:
         """A GLB of the picture's subject; see `engines.engine.Engine`. What it goes on from, to change a region, is the
         GLB of an earlier draft.
@@ -66,17 +69,19 @@ class ReliefEngine:
         The form's longest side is 1, its centre the origin; its front faces +Z, up is +Y. Of the
         settings, `resolution` sets the finest grid, `texture_size` the textures, and `decimation_target`,
         where it is set, is the most triangles there will be, else 50,000. Raises `EngineError` for a
-        picture without a visible pixel, and for latents: it has none.
+        picture without a visible pixel, and for latents: it has none. On a `mesh` the picture is projected.
         """
         if region is not None and latents is not None and image is not None:
             return self._changed(latents, image, settings, seed, progress, views, region)
         if image is None or latents is not None:
             raise EngineError("The draft engine keeps no latents to go on from; make the asset again from its picture.")
         variation = Variation.from_seed(seed)
+        if mesh is not None:
+            return self._on_mesh(mesh, image, settings, seed, progress, views or {})
         progress.update("mask", 0.0)
         subject = cut_out(image, _LARGEST, progress.check)
         if views and tell_more(views):
-            mesh, material = build_hull(
+            form, material = build_hull(
                 subject,
                 views,
                 variation,
@@ -88,11 +93,11 @@ class ReliefEngine:
                 progress=progress.part(0.05, 0.95),
             )
         else:
-            mesh, material = _relief(subject, (views or {}).get(BACK), settings, variation, progress)
+            form, material = _relief(subject, (views or {}).get(BACK), settings, variation, progress)
 
         progress.update("glb", 0.95)
         extras = {"engine": self.model, "seed": seed, "settings": settings.to_request()}
-        glb = write_glb(mesh, material, {**extras, "frame": frame_of(image, float(np.ptp(mesh.positions[:, 0])))})
+        glb = write_glb(form, material, {**extras, "frame": frame_of(image, float(np.ptp(form.positions[:, 0])))})
         progress.update("glb", 1.0)
         return Made(glb, facts={"device": "CPU", "resolution": settings.value("resolution")})
 
@@ -112,6 +117,31 @@ class ReliefEngine:
         glb, note = changed(asset, other.glb, region, {"seed": seed}, progress.check)
         progress.update("glb", 1.0)
         return Made(glb, facts={**other.facts, **({"notes": [note]} if note else {})})
+
+    def _on_mesh(
+        self,
+        mesh: bytes,
+        image: Image,
+        settings: Settings,
+        seed: int,
+        progress: Progress,
+        views: Mapping[str, Image],
+    ) -> Made:
+        """The mesh's own file, with the picture projected onto it."""
+        made = project(
+            mesh,
+            image,
+            views,
+            Variation.from_seed(seed),
+            facing=facing_of(settings),
+            uvs=settings.value("uvs"),
+            texture_size=settings.value("texture_size"),
+            lossless=settings.value("texture_format") == "png",
+            extras={"engine": self.model, "seed": seed, "settings": settings.to_request()},
+            progress=progress.part(0.0, 0.98),
+        )
+        progress.update("glb", 1.0)
+        return Made(made.glb, facts={"device": "CPU", "notes": list(made.notes)})
 
     def release(self) -> None:
         """Nothing: it keeps nothing."""
@@ -157,6 +187,8 @@ def _early_picture(form: Form, variation: Variation, colour: F32) -> bytes:
 
 def _most_triangles(settings: Settings) -> int:
     """As many as were asked for; unasked, a draft is light."""
+    if "faces" in settings:
+        return int(settings.value("faces"))
     most = int(settings.value("decimation_target"))
     if most > _TRIANGLES and "decimation_target" not in settings:
         return _TRIANGLES

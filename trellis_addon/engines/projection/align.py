@@ -85,7 +85,7 @@ def find_camera(
     stands. `drawn` says what colours the asset has, without which only the outline is looked at."""
     start = level(form.points.min(0), form.points.max(0), yaw, 0.0)
     small, factor = _shrunk(alpha, _COARSE)
-    rough, sketch = form.coarser(_COARSE / 2), resample(colour, _shape(small))
+    rough, sketch = form.coarser(_COARSE / 2), resample(colour, (small.shape[0], small.shape[1]))
     tried: list[_Try] = []
 
     def settled(near: float, turn: float) -> bool:
@@ -110,7 +110,7 @@ def find_camera(
         camera = _fitted(form, camera, fine >= 0.5, edge_of(fine >= 0.5), check, steps=4)
     last = _Try(camera, best.agreement)
     if drawn is not None:
-        last = _drawn_alike(form, last, resample(colour, _shape(fine)), fine, drawn, _FINELY, check)
+        last = _drawn_alike(form, last, resample(colour, (fine.shape[0], fine.shape[1])), fine, drawn, _FINELY, check)
     seen = form.seen(last.camera, fine.shape)
     return Found(last.camera.shrunk(1.0 / finer), agreement(seen.mask, fine >= 0.5))
 
@@ -130,10 +130,6 @@ class _Try:
 def turned_too_far(found: Found, yaw: float) -> bool:
     """Whether the picture was taken from elsewhere than it was said to be."""
     return max(abs(found.camera.yaw - yaw), abs(found.camera.pitch)) > _HIGHEST_TURN
-
-
-def _shape(field: F32) -> tuple[int, int]:
-    return field.shape[0], field.shape[1]
 
 
 def _shrunk(alpha: F32, longest: int) -> tuple[F32, float]:

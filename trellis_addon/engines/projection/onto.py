@@ -31,17 +31,23 @@ def generate_with_pictures(
     latents: bytes | None = None,
     views: Mapping[str, Image] | None = None,
     region: Region | None = None,
+    mesh: bytes | None = None,
 ) -> Made:
     """What the engine makes, as `Engine.generate`, and where `project_picture` says so the pictures on it.
 
+    A `mesh` has its texture from the pictures already.
+
     Where their cameras were found is in the file's `asset.extras.projection`; what could not be done is in the notes.
+    An engine of another machine, which `projects_itself`, does that there.
     """
     further: dict[str, Any] = {"views": views} if views else {}
-    if region is not None:
-        further["region"] = region
+    if region is not None:  # what is outside of it stays as it is
+        return engine.generate(image, settings, seed, progress, latents=latents, region=region, **further)
+    if mesh is not None:
+        return engine.generate(image, settings, seed, progress, latents=latents, mesh=mesh, **further)
     strength = float(settings.value("project_picture"))
-    # What is outside of a region stays as it is.
-    if strength <= 0.0 or region is not None or not settings.value("texture"):
+    does_itself = getattr(engine, "projects_itself", False)
+    if does_itself or strength <= 0.0 or not settings.value("texture"):
         return engine.generate(image, settings, seed, progress, latents=latents, **further)
     made = engine.generate(image, settings, seed, _first(progress), latents=latents, **further)
     if image is None:

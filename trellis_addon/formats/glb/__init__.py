@@ -8,6 +8,8 @@ read_materials  materials and their pictures
 read            a GLB to a textured mesh
 images         the pictures inside a GLB, and others in their place
 join           several files as one
+pieces         a GLB in the pieces that it is made of
+dress          a GLB with new materials on some of its pieces
 write           one mesh, one material and its textures to a GLB
 tangents        normals and tangents, as renderers of glTF expect them
 alpha           whether a material is really see-through: its texels decide

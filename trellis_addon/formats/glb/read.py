@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -27,36 +28,49 @@ def read_glb(source: Path | str | bytes) -> TexturedMesh:
     Raises `DamagedFileError` for files that are not sound, `InputError` for those without triangles or with
     compressed ones.
     """
+    return Reader.of(source).scene()
+
+
+def _bytes_of(source: Path | str | bytes) -> bytes:
     if isinstance(source, bytes):
-        data = source
-    else:
-        path = Path(source)
-        try:
-            if path.stat().st_size > glb_check.MAX_FILE_BYTES:
-                raise DamagedFileError("{name} is larger than 1 GB and is not read.", name=path.name)
-            data = path.read_bytes()
-        except OSError as error:
-            raise DamagedFileError("{path} cannot be read: {reason}.", path=path, reason=reason_of(error)) from error
-    glb_check.check_glb(data, with_skins=True)
-    document, binary = glb_check.split_glb(data)
-    if missing := sorted(set(document.get("extensionsUsed", ())) & set(_UNREADABLE)):
-        raise InputError("The GLB uses {missing}, which cannot be read here; export it without.", missing=list(missing))
-    return _Reader(document, binary).scene()
+        return source
+    path = Path(source)
+    try:
+        if path.stat().st_size > glb_check.MAX_FILE_BYTES:
+            raise DamagedFileError("{name} is larger than 1 GB and is not read.", name=path.name)
+        return path.read_bytes()
+    except OSError as error:
+        raise DamagedFileError("{path} cannot be read: {reason}.", path=path, reason=reason_of(error)) from error
 
 
-class _Reader:
+class Reader:
     """One file that has been checked: every index and every range in it is known to be good."""
 
-    def __init__(self, document: Mapping[str, Any], binary: memoryview) -> None:
+    def __init__(self, document: dict[str, Any], binary: memoryview) -> None:
         self.document = document
         self.binary = binary
-        self._materials = Materials(document, binary)
-        self._skeletons = Skeletons(document, self._accessor)
+        self._skeletons = Skeletons(document, self.accessor)
+
+    @classmethod
+    def of(cls, source: Path | str | bytes) -> Reader:
+        """Of a GLB's path or bytes; raises as `read_glb`."""
+        data = _bytes_of(source)
+        glb_check.check_glb(data, with_skins=True)
+        document, binary = glb_check.split_glb(data)
+        if missing := sorted(set(document.get("extensionsUsed", ())) & set(_UNREADABLE)):
+            raise InputError(
+                "The GLB uses {missing}, which cannot be read here; export it without.", missing=list(missing)
+            )
+        return cls(document, binary)
+
+    @cached_property
+    def _materials(self) -> Materials:
+        return Materials(self.document, self.binary)
 
     def scene(self) -> TexturedMesh:
         materials = [*self._materials.all, SurfaceMaterial(name="Default", metallic_factor=1.0)]
         parts = []
-        for node, place in self._placed():
+        for node, place in self.placed():
             mesh = self.document["meshes"][node["mesh"]]
             for primitive in mesh["primitives"]:
                 weights = node.get("weights") or mesh.get("weights") or ()
@@ -67,7 +81,7 @@ class _Reader:
             raise InputError("The GLB has no triangles.")
         return _drop_unused(parts, materials)
 
-    def _placed(self) -> list[tuple[Mapping[str, Any], NDArray[np.float64]]]:
+    def placed(self) -> list[tuple[Mapping[str, Any], NDArray[np.float64]]]:
         """Every node of the scene that has a mesh, and its matrix in the scene."""
         nodes = self.document.get("nodes", [])
         found = []
@@ -89,40 +103,19 @@ class _Reader:
         weights: Sequence[float],
         skin: int | None,
     ) -> TexturedMesh | None:
-        attributes = primitive["attributes"]
-        points = self._accessor(attributes["POSITION"]).astype(np.float64)
-        numbers = (
-            self._accessor(primitive["indices"]).reshape(-1).astype(np.int64)
-            if "indices" in primitive
-            else np.arange(len(points))
-        )
-        faces = _faces(numbers, primitive.get("mode", 4))
-        if not len(faces):
+        found = self.geometry(primitive, place, weights, skin)
+        if found is None:
             return None
-        points = morphed(primitive, "POSITION", points, weights, self._accessor)
-        posed = None if skin is None else self._skeletons.places(primitive, skin)
-        places = place[None, :3] if posed is None else posed
-        mirrored = np.median(np.linalg.det(places[:, :, :3])) < 0
-        if mirrored:
-            faces = faces[:, ::-1].copy()
-        points = _moved(points, places[:, :, :3]) + places[:, :, 3]
-        normals = None
-        if "NORMAL" in attributes:
-            given = self._accessor(attributes["NORMAL"]).astype(np.float64)
-            given = morphed(primitive, "NORMAL", given, weights, self._accessor)
-            turned = _moved(given, _cofactors(places[:, :, :3]))
-            if mirrored:
-                turned = -turned
-            length = np.linalg.norm(turned, axis=1, keepdims=True)
-            normals = (turned / np.where(length > 0, length, 1.0)).astype(np.float32)[faces]
+        points, faces, normals = found
+        attributes = primitive["attributes"]
         used = self._materials.uv_sets
         names = [f"TEXCOORD_{number}" for number in [*used, *({0, 1} - set(used))][:2]]
         first, second = (
-            self._accessor(attributes[name]).astype(np.float32)[faces] if name in attributes else None for name in names
+            self.accessor(attributes[name]).astype(np.float32)[faces] if name in attributes else None for name in names
         )
         colours = None
         if "COLOR_0" in attributes:
-            values = self._accessor(attributes["COLOR_0"]).astype(np.float32)
+            values = self.accessor(attributes["COLOR_0"]).astype(np.float32)
             if values.shape[1] == 3:
                 values = np.concatenate([values, np.ones((len(values), 1), np.float32)], axis=1)
             colours = values[faces]
@@ -134,12 +127,55 @@ class _Reader:
             material_ids=np.full(len(faces), material, np.int32),
             uvs=first,
             uvs_1=second,
-            normals=normals,
+            normals=None if normals is None else normals[faces],
             colours=colours,
         )
 
-    def _accessor(self, number: int) -> NDArray[Any]:
+    def geometry(
+        self,
+        primitive: Mapping[str, Any],
+        place: NDArray[np.float64],
+        weights: Sequence[float],
+        skin: int | None,
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float32] | None] | None:
+        """A primitive's vertices (V, 3) where `place` (4, 4) puts them, its triangles (F, 3), wound as they are seen,
+        and the vertices' normals (V, 3), where it has any; None where it has no triangles."""
+        attributes = primitive["attributes"]
+        points = self.accessor(attributes["POSITION"]).astype(np.float64)
+        numbers = (
+            self.accessor(primitive["indices"]).reshape(-1).astype(np.int64)
+            if "indices" in primitive
+            else np.arange(len(points))
+        )
+        faces = _faces(numbers, primitive.get("mode", 4))
+        if not len(faces):
+            return None
+        points = morphed(primitive, "POSITION", points, weights, self.accessor)
+        posed = None if skin is None else self._skeletons.places(primitive, skin)
+        places = place[None, :3] if posed is None else posed
+        mirrored = np.median(np.linalg.det(places[:, :, :3])) < 0
+        if mirrored:
+            faces = faces[:, ::-1].copy()
+        points = _moved(points, places[:, :, :3]) + places[:, :, 3]
+        if "NORMAL" not in attributes:
+            return points, faces, None
+        given = self.accessor(attributes["NORMAL"]).astype(np.float64)
+        given = morphed(primitive, "NORMAL", given, weights, self.accessor)
+        turned = _moved(given, _cofactors(places[:, :, :3]))
+        if mirrored:
+            turned = -turned
+        length = np.linalg.norm(turned, axis=1, keepdims=True)
+        return points, faces, (turned / np.where(length > 0, length, 1.0)).astype(np.float32)
+
+    def accessor(self, number: int) -> NDArray[Any]:
         """(count, width) values; normalised integers become floats."""
+        values = self.stored(number)
+        if self.document["accessors"][number].get("normalized") and values.dtype.kind in "iu":
+            return np.maximum(values.astype(np.float32) / np.iinfo(values.dtype.type).max, -1.0)
+        return values
+
+    def stored(self, number: int) -> NDArray[Any]:
+        """(count, width) values as they are in the file."""
         accessor = self.document["accessors"][number]
         dtype: np.dtype[Any] = np.dtype(_COMPONENTS[accessor["componentType"]]).newbyteorder("<")
         width = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT4": 16}.get(accessor["type"])
@@ -157,8 +193,6 @@ class _Reader:
             kind = np.dtype(_COMPONENTS[where["componentType"]]).newbyteorder("<")
             rows = self._items(where["bufferView"], where.get("byteOffset", 0), sparse["count"], 1, kind)[:, 0]
             values[rows] = self._items(what["bufferView"], what.get("byteOffset", 0), sparse["count"], width, dtype)
-        if accessor.get("normalized") and dtype.kind in "iu":
-            return np.maximum(values.astype(np.float32) / np.iinfo(dtype.type).max, -1.0)
         return values
 
     def _items(self, view: int, offset: int, count: int, width: int, dtype: np.dtype[Any]) -> NDArray[Any]:

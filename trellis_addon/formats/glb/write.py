@@ -17,7 +17,7 @@ _FLOAT, _UINT, _USHORT = 5126, 5125, 5123
 # The largest index of 16 bits would be read as "restart" by some renderers, so it is not used.
 _SHORT_VERTICES = 65535
 _ARRAY_BUFFER, _ELEMENT_ARRAY_BUFFER = 34962, 34963
-_LINEAR, _LINEAR_MIPMAP_LINEAR, _CLAMP_TO_EDGE = 9729, 9987, 33071
+_LINEAR, _LINEAR_MIPMAP_LINEAR, _CLAMP_TO_EDGE, _REPEAT = 9729, 9987, 33071, 10497
 _WEBP = "EXT_texture_webp"
 NGONS = "FB_ngon_encoding"
 """Triangles with the same first corner that follow each other are one polygon."""
@@ -86,7 +86,7 @@ def write_glb(
     _check(mesh, material)
     for faces, other in further:
         _check(replace(mesh, faces=faces), other)
-    binary = _Binary()
+    binary = Binary()
     attributes = {"POSITION": binary.accessor(mesh.positions, "VEC3", bounds=True)}
     if mesh.normals is not None:
         attributes["NORMAL"] = binary.accessor(mesh.normals, "VEC3")
@@ -119,14 +119,14 @@ def write_glb(
     known: dict[tuple[str, bytes], int] = {}
     if mesh.has_ngons:
         _extend(document, NGONS)
-    document["materials"] = [_material(each, document, binary, known) for _, each in parts]
+    document["materials"] = [add_material(each, document, binary, known) for _, each in parts]
     document["accessors"] = binary.accessors
     document["bufferViews"] = binary.views
     document["buffers"] = [{"byteLength": len(binary.data)}]
     return container(document, bytes(binary.data))
 
 
-class _Binary:
+class Binary:
     """The binary chunk as it grows, with the accessors and views into it."""
 
     def __init__(self) -> None:
@@ -134,9 +134,10 @@ class _Binary:
         self.views: list[dict[str, Any]] = []
         self.accessors: list[dict[str, Any]] = []
 
-    def view(self, content: bytes, target: int | None = None) -> int:
+    def view(self, content: bytes, target: int | None = None, like: Mapping[str, Any] | None = None) -> int:
+        """Room for the content; `like` is a view of another file whose stride and target it takes over."""
         self.data += b"\0" * (-len(self.data) % 4)
-        view = {"buffer": 0, "byteOffset": len(self.data), "byteLength": len(content)}
+        view = {**(like or {}), "buffer": 0, "byteOffset": len(self.data), "byteLength": len(content)}
         if target is not None:
             view["target"] = target
         self.data += content
@@ -158,11 +159,35 @@ class _Binary:
         self.accessors.append(accessor)
         return len(self.accessors) - 1
 
+    def gathered(self, accessor: Mapping[str, Any], values: NDArray[Any]) -> int:
+        """An attribute like that of an accessor, with other values (V, C) of the same kind."""
+        width = -(-values.dtype.itemsize * values.shape[1] // 4) * 4  # each vertex begins at a multiple of four bytes
+        rows = np.zeros((len(values), width), np.uint8)
+        rows[:, : values.dtype.itemsize * values.shape[1]] = (
+            np.ascontiguousarray(values).view(np.uint8).reshape(len(values), -1)
+        )
+        stride = {} if width == values.dtype.itemsize * values.shape[1] else {"byteStride": width}
+        view = self.view(rows.tobytes(), _ARRAY_BUFFER, stride)
+        kept = {key: accessor[key] for key in ("componentType", "type", "normalized") if key in accessor}
+        found: dict[str, Any] = {**kept, "bufferView": view, "count": len(values)}
+        if "min" in accessor:
+            found["min"], found["max"] = values.min(0).tolist(), values.max(0).tolist()
+        self.accessors.append(found)
+        return len(self.accessors) - 1
 
-def _material(
-    material: Material, document: dict[str, Any], binary: _Binary, known: dict[tuple[str, bytes], int]
+
+def add_material(
+    material: Material,
+    document: dict[str, Any],
+    binary: Binary,
+    known: dict[tuple[str, bytes], int],
+    *,
+    repeat: bool = False,
 ) -> dict[str, Any]:
-    """The material's JSON; its images, textures and sampler are added to `document`, its textures to those `known`."""
+    """The material's JSON; its images, textures and sampler are added to `document`, its textures to those `known`.
+
+    With `repeat` they go on beyond the square, else its edge does.
+    """
 
     def texture(content: bytes, name: str) -> dict[str, Any]:
         if (name, content) in known:
@@ -170,14 +195,7 @@ def _material(
         mime = image_mime(content)
         images = document.setdefault("images", [])
         images.append({"name": f"{material.name} {name}", "bufferView": binary.view(content), "mimeType": mime})
-        sampler = {
-            "magFilter": _LINEAR,
-            "minFilter": _LINEAR_MIPMAP_LINEAR,
-            "wrapS": _CLAMP_TO_EDGE,
-            "wrapT": _CLAMP_TO_EDGE,
-        }
-        document.setdefault("samplers", [sampler])
-        source: dict[str, Any] = {"sampler": 0}
+        source: dict[str, Any] = {"sampler": _sampler(document, repeat)}
         if mime == "image/webp":
             # No fallback image: a reader without the extension must say so rather than show grey.
             source["extensions"] = {_WEBP: {"source": len(images) - 1}}
@@ -219,6 +237,15 @@ def _material(
     if material.extras:
         out["extras"] = dict(material.extras)
     return out
+
+
+def _sampler(document: dict[str, Any], repeat: bool) -> int:
+    wrap = _REPEAT if repeat else _CLAMP_TO_EDGE
+    sampler = {"magFilter": _LINEAR, "minFilter": _LINEAR_MIPMAP_LINEAR, "wrapS": wrap, "wrapT": wrap}
+    samplers = document.setdefault("samplers", [])
+    if sampler not in samplers:
+        samplers.append(sampler)
+    return int(samplers.index(sampler))
 
 
 def _extensions(material: Material) -> dict[str, Any]:

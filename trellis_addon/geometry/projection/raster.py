@@ -107,7 +107,8 @@ def _planes(corners: F32, low: I64) -> tuple[F32, F32]:
     """The shares of the second and the third corner of each triangle at the centre of the pixel `low`, and how they
     grow from pixel to pixel along and down: (F, 3) each; below nought where a triangle has no area."""
     a, b, c = (corners[:, k].astype(np.float64) - (low + 0.5) for k in range(3))
-    double: NDArray[np.float64] = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])
+    across: NDArray[np.float64] = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1])
+    double: NDArray[np.float64] = across - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])
     flat = np.abs(double) < 1e-12
     safe = np.where(flat, 1.0, double)
     found = []

@@ -58,7 +58,7 @@ def build_hull(
     for name, image in views.items():
         subjects[name] = cut_out(image, _LARGEST, check)
     progress.update("mask", 0.1)
-    given = [outline_of(name, subject, _layers(subject)) for name, subject in subjects.items()]
+    given = [outline_of(name, subject, layers_of(subject)) for name, subject in subjects.items()]
     given = aligned(given, check)
     progress.update("height", 0.2)
     cells = round(resolution * _CELLS_PER_RESOLUTION)
@@ -73,7 +73,7 @@ def build_hull(
         progress.update("texture", 0.65)
         layers = painted(texels, [*given, *_made_up(given, subjects, variation, progress)], check)
         progress.update("texture", 0.8)
-        material = _material(layers, texels.index, texture_size, lossless, progress)
+        material = material_of(layers, texels.index, texture_size, lossless, progress)
     else:
         material = plain_material("Hull")
 
@@ -89,7 +89,7 @@ def build_hull(
     return mesh, material
 
 
-def _layers(subject: Subject) -> F32:
+def layers_of(subject: Subject) -> F32:
     """Colour, roughness and metalness of a picture, continued beyond its outline: (H, W, 5)."""
     colour = own_colours(subject)
     extent = float(np.sqrt((subject.cover >= 0.5).sum()))
@@ -138,7 +138,8 @@ def _made_up(
     return found
 
 
-def _material(layers: F32, index: NDArray[np.int64], size: int, lossless: bool, progress: Progress) -> Material:
+def material_of(layers: F32, index: NDArray[np.int64], size: int, lossless: bool, progress: Progress) -> Material:
+    """The layers (T, 5) of the texels `index` of a square as textures, continued over the rest of it."""
     square = np.zeros((size * size, layers.shape[1]), np.float32)
     square[index] = layers
     known = np.zeros(size * size, np.float32)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ....geometry.texturing.scan import hits
 from ..fields import F32, Check, never
 from .outlines import Outline
 from .surface import I32, Surface, neighbours, parts_of
@@ -22,6 +23,8 @@ _ROUNDS = 6  # of evening out which direction faces belong to
 _CRUMB = 24  # faces; smaller pieces go to a neighbour where they face it at all
 _LAYERS = 4  # that a piece may lie over itself in
 GUTTER = 4  # texels round a piece
+_CUTS = 6  # how often pieces that lie over themselves are cut
+_INNER = 1e-3  # by which a texel's centre must be inside a face to be its own
 
 
 @dataclass(frozen=True)
@@ -39,14 +42,43 @@ class Charts:
     share: float
 
 
-def lay_out(surface: Surface, outlines: Sequence[Outline], size: int, check: Check = never) -> Charts:
+def lay_out(
+    surface: Surface, outlines: Sequence[Outline], size: int, check: Check = never, *, apart: bool = False
+) -> Charts:
+    """The pieces of a surface. `apart`: those that lie over themselves all the same are cut until none does, whatever
+    mesh it is."""
     frames, bonus = _frames(outlines)
     facing = _face_normals(surface) @ np.cross(frames[:, 0], frames[:, 1]).T
     pairs = neighbours(surface.faces)
     label = _evened(np.argmax(facing + bonus, 1).astype(np.int32), facing, pairs, check)
     label, chart = _without_crumbs(label, facing, pairs, check)
     chart = _flat(surface, frames, label, chart, pairs, check)
-    return _packed(surface, frames, label, chart, size, check)
+    charts = _packed(surface, frames, label, chart, size, check)
+    for attempt in range(_CUTS if apart else 0):
+        crowded = _crowded(charts, check)
+        if not len(crowded):
+            break
+        # first what is joined stays so, in the end every face is alone
+        aside = np.zeros(len(chart), np.int32)
+        aside[crowded] = 1 if attempt < _CUTS // 2 else 1 + np.arange(len(crowded))
+        chart = _pieces(np.unique(chart.astype(np.int64) * (len(chart) + 1) + aside, return_inverse=True)[1], pairs)
+        charts = _packed(surface, frames, label, chart, size, check)
+    return charts
+
+
+def _crowded(charts: Charts, check: Check) -> I32:
+    """Of faces that lie on each other all but the first one on each texel."""
+    count = charts.size * charts.size
+    first = np.full(count, len(charts.faces), np.int64)
+    found: list[I32] = []
+    for _ in range(2):  # at first who comes first, then who comes after
+        found = []
+        for face, place, weights in hits(charts.texels[charts.faces], (charts.size, charts.size), check=check):
+            inside = (weights > _INNER).all(1)
+            face, place = face[inside], place[inside]
+            np.minimum.at(first, place, face)
+            found.append(np.unique(face[face > first[place]]).astype(np.int32))
+    return np.unique(np.concatenate(found))
 
 
 def _frames(outlines: Sequence[Outline]) -> tuple[F32, F32]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -16,8 +16,15 @@ _CELLS = 48  # over the longest extent, of the space that what nobody sees is fi
 _SURE = 0.05  # weight from which on what pictures say is taken alone
 
 
-def painted(texels: Texels, outlines: Sequence[Outline], check: Check = never) -> F32:
-    """The layers of the outlines at each texel: (T, C)."""
+def painted(
+    texels: Texels,
+    outlines: Sequence[Outline],
+    check: Check = never,
+    visible: Callable[[F32, Outline], Bool] | None = None,
+) -> F32:
+    """The layers of the outlines at each texel: (T, C). `visible` says of the texels' points which ones an outline
+    sees; else those do that no other texel lies before."""
+    visible = visible or seen_first
     total = np.zeros((len(texels.points), outlines[0].layers.shape[2]), np.float32)
     weight = np.zeros(len(texels.points), np.float32)
     for outline in outlines:
@@ -46,7 +53,7 @@ def weigh(facing: F32) -> F32:
     return smoothstep(0.1, 0.8, facing) ** 2 * facing
 
 
-def visible(points: F32, outline: Outline) -> Bool:
+def seen_first(points: F32, outline: Outline) -> Bool:
     """Whether nothing of the surface lies before each point, as seen from the picture's camera."""
     along, depth = points @ outline.right, points @ outline.towards
     low = np.array([along.min(), points[:, 2].min()], np.float32)

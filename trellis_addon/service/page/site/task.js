@@ -132,7 +132,13 @@ async function turn(stand, image, file, title) {
     "camera-orbit": "30deg 75deg auto",
     "auto-rotate": !calm,
   });
-  model.addEventListener("load", () => image.remove(), { once: true });
+  model.append(h("span", { slot: "progress-bar" })); // in place of its own: until it is there, its picture is
+  const loaded = () => {
+    image.remove();
+    // what it announces is this result's: of several, each region has a name of its own
+    model.shadowRoot?.querySelector('[role="region"]')?.setAttribute("aria-label", title);
+  };
+  model.addEventListener("load", loaded, { once: true });
   model.addEventListener("error", () => model.remove(), { once: true });
   stand.prepend(model);
 }
@@ -169,7 +175,7 @@ function facts(task) {
     [t("Seed"), task.seed],
     ...inWords(table, task.settings),
     first ? [t("Engine"), first.engine] : null,
-    ...good.flatMap((result) => performance(result)),
+    ...performance(good),
     first && first.cost !== undefined ? [t("Cost"), first.cost ? t("{cost} US dollars", { cost: number(first.cost) }) : t("Nothing")] : null,
   ].filter(Boolean);
   const notes = good.flatMap((result) => (result.notes ?? []).map((note, index) => said({ message: note, ...(result.noteTemplates?.[index] ?? {}) })));
@@ -186,12 +192,16 @@ function facts(task) {
   );
 }
 
-function performance(result) {
-  const told = result.performance ?? {};
+/** What the results took: each one's time, the devices, the most memory. */
+function performance(good) {
+  const told = good.map((result) => result.performance ?? {});
+  const times = told.filter((each) => each.seconds !== undefined).map((each) => seconds(each.seconds));
+  const devices = [...new Set(told.map((each) => each.device).filter(Boolean))];
+  const memory = Math.max(0, ...told.map((each) => each.peakMemory ?? 0));
   return [
-    told.seconds !== undefined ? [t("Took"), seconds(told.seconds)] : null,
-    told.device ? [t("Device"), told.device] : null,
-    told.peakMemory ? [t("Memory"), bytes(told.peakMemory)] : null,
+    times.length ? [t("Took"), times.join(" · ")] : null,
+    devices.length ? [t("Device"), devices.join(" · ")] : null,
+    memory ? [t("Memory"), bytes(memory)] : null,
   ].filter(Boolean);
 }
 

@@ -1,0 +1,213 @@
+"""A GLB with new materials on some of its pieces; everything else in the file stays as it is.
+
+Nodes, meshes, skins, animations and further texture coordinates are those of the file. Materials, textures and pictures
+that nothing uses any more are left out.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .read import Reader
+from .write import Binary, Material, add_material, container
+
+_DOT = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGP4DwABAQEAsTj2FAAAAABJRU5ErkJggg=="
+)  # a white pixel
+_VARIANTS = "KHR_materials_variants"
+
+
+@dataclass(frozen=True)
+class Dress:
+    """What a piece gets: `material` is a place among the new ones, whose textures follow the set `uv_set`.
+
+    Where that set is new, its vertices are split: `source` (V,) is the vertex that each one was, `faces` (F, 3) and
+    `uvs` (V, 2), v down, are of the new ones, in the faces' order.
+    """
+
+    material: int
+    uv_set: int = 0
+    source: NDArray[np.int64] | None = None
+    faces: NDArray[np.int64] | None = None
+    uvs: NDArray[np.float32] | None = None
+
+
+def dressed(
+    data: bytes,
+    dresses: Mapping[tuple[int, int], Dress],
+    materials: Sequence[Material],
+    extras: Mapping[str, Any] | None = None,
+    *,
+    wraps: Sequence[bool] = (),
+) -> bytes:
+    """The GLB with the `materials` on the pieces (mesh, primitive) that `dresses` names.
+
+    `extras` go into the file's `asset.extras` beside what is there. `wraps` says for each material whether its textures
+    go on beyond the square. Raises as `read.read_glb`.
+    """
+    reader = Reader.of(data)
+    document = reader.document
+    rebuilt = _undressed(document, reader.binary, set(dresses))
+    known: dict[tuple[str, bytes], int] = {}
+    numbers: dict[tuple[int, int], int] = {}
+    for key, dress in dresses.items():
+        primitive = document["meshes"][key[0]]["primitives"][key[1]]
+        if dress.source is not None:
+            _split(reader, rebuilt, primitive, dress)
+        wanted = dress.material, dress.uv_set
+        if wanted not in numbers:  # the same material once more, where pieces follow other sets
+            repeat = bool(wraps) and wraps[dress.material]
+            described = add_material(materials[dress.material], document, rebuilt, known, repeat=repeat)
+            for info in _texture_infos(described):
+                info.pop("texCoord", None)
+                if dress.uv_set:
+                    info["texCoord"] = dress.uv_set
+            document.setdefault("materials", []).append(described)
+            numbers[wanted] = len(document["materials"]) - 1
+        primitive["material"] = numbers[wanted]
+    if extras:
+        document["asset"]["extras"] = {**(document["asset"].get("extras") or {}), **extras}
+    document["accessors"], document["bufferViews"] = rebuilt.accessors, rebuilt.views
+    document["buffers"] = [{**(document.get("buffers") or [{}])[0], "byteLength": len(rebuilt.data)}]
+    _tell_extensions(document)
+    return container(document, bytes(rebuilt.data))
+
+
+def without_pictures(data: bytes) -> bytes:
+    """The GLB with a single dot in place of every picture: what is drawn on the pieces goes, so nobody needs it.
+
+    Raises as `read.read_glb`.
+    """
+    reader = Reader.of(data)
+    document = reader.document
+    images = document.get("images") or []
+    if not images:
+        return data
+    for image in images:
+        image.pop("bufferView", None)
+    left = _left(document, reader.binary)
+    for image in images:
+        image.pop("uri", None)
+        image["bufferView"], image["mimeType"] = left.view(_DOT), "image/png"
+    for texture in document.get("textures") or []:
+        _drop_extension(texture, "EXT_texture_webp")
+        texture.setdefault("source", 0)
+    document["accessors"], document["bufferViews"] = left.accessors, left.views
+    document["buffers"] = [{**(document.get("buffers") or [{}])[0], "byteLength": len(left.data)}]
+    _tell_extensions(document)
+    return container(document, bytes(left.data))
+
+
+def _undressed(document: dict[str, Any], binary: memoryview, keys: set[tuple[int, int]]) -> Binary:
+    """Take the pieces' materials off, and what only these used; the binary chunk that is left."""
+    for number, index in keys:
+        primitive = document["meshes"][number]["primitives"][index]
+        primitive.pop("material", None)
+        _drop_extension(primitive, _VARIANTS)
+    primitives = [primitive for mesh in document["meshes"] for primitive in mesh["primitives"]]
+    if not any(_VARIANTS in (primitive.get("extensions") or {}) for primitive in primitives):
+        _drop_extension(document, _VARIANTS)
+    holders = [*primitives, *(mapping for each in primitives for mapping in _mappings(each))]
+    _keep(document, "materials", [(holder, "material") for holder in holders])
+    infos = [info for material in document.get("materials", []) for info in _texture_infos(material)]
+    _keep(document, "textures", [(info, "index") for info in infos])
+    textures = document.get("textures", [])
+    sources = [place for texture in textures for place in (texture, *(texture.get("extensions") or {}).values())]
+    _keep(document, "images", [(place, "source") for place in sources])
+    _keep(document, "samplers", [(texture, "sampler") for texture in textures])
+    return _left(document, binary)
+
+
+def _left(document: dict[str, Any], binary: memoryview) -> Binary:
+    """The binary chunk with those views alone that something refers to."""
+    _keep(document, "bufferViews", [(place, "bufferView") for place in _walk(document) if "bufferView" in place])
+    left = Binary()
+    left.accessors = document.get("accessors") or []
+    for view in document.get("bufferViews") or []:
+        start = view.get("byteOffset", 0)
+        left.view(bytes(binary[start : start + view["byteLength"]]), like=view)
+    return left
+
+
+def _keep(document: dict[str, Any], name: str, references: Sequence[tuple[dict[str, Any], str]]) -> None:
+    """Leave only those items of a list that something refers to, and count the references anew."""
+    items = document.get(name) or []
+    used = sorted({place[key] for place, key in references if key in place})
+    number = {old: new for new, old in enumerate(used)}
+    for place, key in references:
+        if key in place:
+            place[key] = number[place[key]]
+    if used:
+        document[name] = [items[old] for old in used]
+    else:
+        document.pop(name, None)
+
+
+def _mappings(primitive: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What the variants of a primitive are; each names a material."""
+    found = (primitive.get("extensions") or {}).get(_VARIANTS) or {}
+    return list(found.get("mappings") or [])
+
+
+def _texture_infos(material: Any) -> list[dict[str, Any]]:
+    """All places in a material that name a texture."""
+    return [
+        value
+        for place in _walk(material)
+        for key, value in place.items()
+        if key.endswith("Texture") and isinstance(value, dict)
+    ]
+
+
+def _walk(place: Any) -> Iterator[dict[str, Any]]:
+    """Every JSON object below, this one included."""
+    waiting = [place]
+    while waiting:
+        found = waiting.pop()
+        if isinstance(found, dict):
+            yield found
+            waiting += found.values()
+        elif isinstance(found, list):
+            waiting += found
+
+
+def _drop_extension(place: dict[str, Any], name: str) -> None:
+    extensions = place.get("extensions") or {}
+    if extensions.pop(name, None) is not None and not extensions:
+        del place["extensions"]
+
+
+def _split(reader: Reader, binary: Binary, primitive: dict[str, Any], dress: Dress) -> None:
+    """Give a primitive the dress's vertices: every attribute, also of shape keys, by the vertex that each one was."""
+    assert dress.source is not None and dress.faces is not None and dress.uvs is not None
+    taken = dress.source
+
+    def copy(number: int) -> int:
+        return binary.gathered(reader.document["accessors"][number], reader.stored(number)[taken])
+
+    primitive["attributes"] = {name: copy(number) for name, number in primitive["attributes"].items()}
+    for target in primitive.get("targets") or ():
+        for name in target:
+            target[name] = copy(target[name])
+    primitive["attributes"][f"TEXCOORD_{dress.uv_set}"] = binary.accessor(dress.uvs, "VEC2")
+    primitive["indices"] = binary.accessor(dress.faces.reshape(-1), "SCALAR", indices=True)
+    primitive["mode"] = 4
+
+
+def _tell_extensions(document: dict[str, Any]) -> None:
+    """Name those extensions alone that are in use still."""
+    held = [place["extensions"] for place in _walk(document) if isinstance(place.get("extensions"), dict)]
+    used = {name for extensions in held for name in extensions}
+    for key in ("extensionsUsed", "extensionsRequired"):
+        # one that is about values, and no object of the file, is kept: KHR_mesh_quantization
+        names = [name for name in document.get(key) or [] if name in used or name == "KHR_mesh_quantization"]
+        if names:
+            document[key] = names
+        else:
+            document.pop(key, None)

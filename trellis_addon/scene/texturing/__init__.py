@@ -1,0 +1,8 @@
+"""Objects that are there get the look of a picture: their own meshes, coordinates and slots stay.
+
+taking     objects as they look, as the GLB that a task sends
+own_uvs    coordinates for those that have none of use
+giving     the result's textures as a material, beside the former one
+asking     all of it, from a script
+former     back to the former material, and forth
+"""
