@@ -238,7 +238,7 @@ def prepare_change(
     else:
         raise _refused(asset, "picture")
     latents = _as_data_uri(asset.path.read_bytes()) if is_draft else _as_text(original)
-    task = Task(picture, wished, model, uuid or new_uuid(), latents, views, region)
+    task = Task(picture, wished, model, uuid or new_uuid(), latents, views, region=region)
     source = {
         "task_uuid": job.uuid if job is not None else original.provenance.get("task_uuid"),
         "file_uuid": original.provenance.get("file_uuid"),
