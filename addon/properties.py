@@ -165,6 +165,11 @@ class TRELLIS2_PG_scene(bpy.types.PropertyGroup):
         ],
         update=_ask_device,
     )
+    edited: StringProperty(
+        name="Edited",
+        description="The job whose picture and settings were taken back into the panel",
+        options={"HIDDEN"},
+    )
     asset_name: StringProperty(name="Name", description="Name of the asset; empty takes the image's")
     height: FloatProperty(
         name="Height",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -298,6 +299,10 @@ def _start(
 
     uuid = new_uuid()
     target = target_here(context, uuid, name, location, turn)
+    state = context.scene.trellis2
+    edited = "" if source is not None else state.edited  # of the panel's own picture, and once
+    if edited:
+        state.edited = ""
 
     def make(progress: Progress, report: Callable[..., None]):  # type: ignore[no-untyped-def]
         picture = load()
@@ -305,6 +310,8 @@ def _start(
         pictures = {FRONT: picture, **further}
         report(*[warning for each in pictures.values() for warning in each.warnings], *differences_of(pictures))
         prepared = prepare_task(picture, backend, settings, name=name, uuid=uuid, views=further)
+        if edited:
+            prepared = dataclasses.replace(prepared, source={"task_uuid": edited, "stage": "edit"})
         store = JobStore()
         job = prepared.write_down(store, backend, target=target.to_json())
         queue.show_picture(uuid, job.thumbnail)

@@ -6,15 +6,18 @@ import json
 from typing import TYPE_CHECKING
 
 import bpy
-from bpy.app.translations import pgettext_data
+from bpy.app.translations import pgettext_data, pgettext_rpt
 from bpy.props import IntProperty, StringProperty
 
+from ..addon.picture_state import VIEWS
 from ..addon.preferences import backend_for_job, backend_of
+from ..addon.properties import write_settings
 from ..trellis_addon.core.errors import TrellisError
 from ..trellis_addon.scene.words import translate
 from .assets import OnGenerated
 from .mixin import Mixin
 from .placing import target_in_view
+from .sources import use_picture
 
 if TYPE_CHECKING:
     from ..trellis_addon.jobs.job import Job
@@ -93,6 +96,7 @@ class TRELLIS2_OT_job_menu(bpy.types.Operator):
 _ACTIONS = (
     ("trellis2.job_import", "IMPORT"),
     ("trellis2.job_retry", "FILE_REFRESH"),
+    ("trellis2.job_edit", "GREASEPENCIL"),
     ("trellis2.job_reveal", "FILE_FOLDER"),
     ("trellis2.job_details", "COPYDOWN"),
     ("trellis2.job_delete", "TRASH"),
@@ -134,6 +138,35 @@ class TRELLIS2_OT_job_retry(_OnJob, bpy.types.Operator):
 
     def run(self, context, job, store) -> None:  # type: ignore[no-untyped-def]
         make_again(context, job, store)
+
+
+class TRELLIS2_OT_job_edit(_OnJob, bpy.types.Operator):
+    """Take its picture and settings back into the panel, to change something and generate again"""
+
+    bl_idname = "trellis2.job_edit"
+    bl_label = "Edit and Retry"
+    bl_options = {"INTERNAL", "UNDO"}
+
+    def run(self, context, job, store) -> None:  # type: ignore[no-untyped-def]
+        from ..trellis_addon.images import read_image_bytes
+        from ..trellis_addon.scene import sources
+
+        if not job.picture:
+            raise TrellisError('"{name}" cannot be edited: its picture was not kept.', name=job.name)
+
+        def picture(text: str, name: str) -> bpy.types.Image:
+            return sources.image_of_bytes(read_image_bytes(text, allow_network=bpy.app.online_access)[0], name)
+
+        views = {view: picture(text, f"{job.name} {view}") for view, text in job.views.items() if view in VIEWS}
+        state = context.scene.trellis2
+        use_picture(context.scene, picture(job.picture, job.name), views)
+        write_settings(state.settings, job.settings)
+        state.asset_name = job.name
+        if job.backend in ("draft", "local", "remote"):
+            state.backend = job.backend
+        state.edited = job.uuid
+        if len(views) < len(job.views):
+            self.report({"WARNING"}, pgettext_rpt("The panel has no place for some of its views: they are left out"))
 
 
 class TRELLIS2_OT_more_like_this(OnGenerated, bpy.types.Operator):
@@ -247,6 +280,7 @@ register, unregister = bpy.utils.register_classes_factory(
         TRELLIS2_OT_job_menu,
         TRELLIS2_OT_job_import,
         TRELLIS2_OT_job_retry,
+        TRELLIS2_OT_job_edit,
         TRELLIS2_OT_more_like_this,
         TRELLIS2_OT_job_delete,
         TRELLIS2_OT_job_reveal,

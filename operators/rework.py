@@ -14,6 +14,7 @@ from ..addon.numbers import items_of
 from ..addon.preferences import backend_for_job
 from ..trellis_addon.core.errors import TrellisError
 from ..trellis_addon.scene.words import translate
+from ..trellis_addon.task.region import RIM
 from ..trellis_addon.task.settings import BY_NAME
 from .assets import OnAsset
 from .placing import target_here
@@ -60,6 +61,16 @@ class _Rework(OnAsset):
     def changes(self) -> dict[str, Any]:
         raise NotImplementedError
 
+    def prepare(self, context: bpy.types.Context, asset: Asset, uuid: str, changes: Any, key: str) -> Any:
+        """The task and where it goes; whatever is to be refused is refused now, and not in the list a moment later."""
+        from ..trellis_addon.jobs.store import JobStore
+        from ..trellis_addon.stages import prepare_rework
+
+        return prepare_rework(
+            asset, changes, JobStore(), texture_again=self.texture_again, uuid=uuid, key=key,
+            allow_network=bpy.app.online_access,
+        )  # fmt: skip
+
     def execute(self, context: bpy.types.Context) -> set[str]:
         from ..trellis_addon.jobs.store import JobStore
         from ..trellis_addon.scene import rework
@@ -74,7 +85,8 @@ class _Rework(OnAsset):
         try:
             changes, store = Settings(self.changes()), JobStore()
             key = backend_for_job(source_of(asset, store)[0]).key
-            _start(context, obj, asset, uuid, changes, self.texture_again, self.keep_old, key)
+            prepared, backend = self.prepare(context, asset, uuid, changes, key)
+            _start(context, obj, asset, uuid, prepared, backend, self.keep_old)
         except TrellisError as error:
             waiting.unmark(uuid)
             self.report({"ERROR"}, translate(error))
@@ -89,28 +101,16 @@ def _start(
     obj: bpy.types.Object,
     asset: Asset,
     uuid: str,
-    changes: Any,
-    texture_again: bool,
+    prepared: Any,
+    backend: Any,
     keep_old: bool,
-    key: str,
 ) -> None:
     """Begin it, or without a window see it to its end."""
     from ..trellis_addon.api import finish
     from ..trellis_addon.jobs.store import JobStore
     from ..trellis_addon.scene.place import waiting
     from ..trellis_addon.scene.session import arrival, queue
-    from ..trellis_addon.stages import prepare_rework
 
-    # Whatever is to be refused is refused now, and not in the list a moment later.
-    prepared, backend = prepare_rework(
-        asset,
-        changes,
-        JobStore(),
-        texture_again=texture_again,
-        uuid=uuid,
-        key=key,
-        allow_network=bpy.app.online_access,
-    )
     target = _beside(context, obj, uuid, asset.name) if keep_old else _in_place(context, obj, uuid)
 
     def make(progress: Progress, report: Callable[..., None]) -> Asset:
@@ -220,6 +220,84 @@ class TRELLIS2_OT_texture_again(_Rework, bpy.types.Operator):
         return found
 
 
+class TRELLIS2_OT_change_part(_Rework, bpy.types.Operator):
+    """Make what lies inside of the other selected object (its box) anew, of the panel's picture or with another seed"""
+
+    bl_idname = "trellis2.change_part"
+    bl_label = "Change a Part"
+    texture_again = True  # it needs the picture as that does
+
+    source: EnumProperty(
+        name="Picture",
+        description="What the part is made of",
+        items=[
+            ("SEED", "Its Own", "The asset's own picture, with another seed", 0),
+            ("PANEL", "The Panel's", "The picture that is in the panel", 1),
+        ],
+        options={"SKIP_SAVE"},
+    )
+    seed: StringProperty(
+        name="Seed", description="Another seed makes another part; empty draws one at random", options={"SKIP_SAVE"}
+    )
+    rim: FloatProperty(
+        name="Soft Edge",
+        description="How wide the change fades in, as a share of the asset's longest side",
+        default=RIM,
+        min=0.0,
+        max=0.5,
+        options={"SKIP_SAVE"},
+    )
+    keep_old: BoolProperty(
+        name="Keep Old", description="The new asset comes beside the old one, not in its place", options={"SKIP_SAVE"}
+    )
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        if not super().poll(context):
+            return False
+        if len(_others(context)) != 1:
+            cls.poll_message_set("Select an object around the part, such as a cube, and then the asset as well")
+            return False
+        return True
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        return context.window_manager.invoke_props_dialog(self, width=320, confirm_text=pgettext_iface("Change It"))
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout = self.layout
+        layout.use_property_split = True
+        layout.use_property_decorate = False
+        for name in ("source", "seed", "rim", "keep_old"):
+            layout.prop(self, name)
+
+    def changes(self) -> dict[str, Any]:
+        return {"seed": BY_NAME["seed"].parse(self.seed)} if self.seed.strip() else {}
+
+    def prepare(self, context: bpy.types.Context, asset: Asset, uuid: str, changes: Any, key: str) -> Any:
+        from ..trellis_addon.jobs.store import JobStore
+        from ..trellis_addon.scene import rework
+        from ..trellis_addon.scene.cutout_preview import loader_of
+        from ..trellis_addon.stages import prepare_change, source_of
+        from ..trellis_addon.task.region import as_region
+
+        store = JobStore()
+        region = as_region({"box": rework.region_of(context.object, _others(context)[0]), "rim": self.rim})
+        image = None
+        if self.source == "PANEL":
+            if (shown := context.scene.trellis2.image) is None:
+                raise TrellisError("There is no image: choose one in the panel, or take the asset's own.")
+            image = loader_of(shown, may_leave=True)()
+        return prepare_change(
+            source_of(asset, store)[1], region, store, image=image, seed=changes.get("seed"), name=asset.name,
+            uuid=uuid, key=key, allow_network=bpy.app.online_access,
+        )  # fmt: skip
+
+
+def _others(context: bpy.types.Context) -> list[bpy.types.Object]:
+    """What is selected besides the asset."""
+    return [obj for obj in context.selected_objects if obj != context.object]
+
+
 class TRELLIS2_OT_finish_again(_Rework, bpy.types.Operator):
     """Make the selected asset's mesh and textures anew of what was kept of it, with other sizes"""
 
@@ -301,4 +379,6 @@ class TRELLIS2_OT_finish_again(_Rework, bpy.types.Operator):
         }
 
 
-register, unregister = bpy.utils.register_classes_factory((TRELLIS2_OT_texture_again, TRELLIS2_OT_finish_again))
+register, unregister = bpy.utils.register_classes_factory(
+    (TRELLIS2_OT_texture_again, TRELLIS2_OT_change_part, TRELLIS2_OT_finish_again)
+)

@@ -31,7 +31,7 @@ class _Source(Mixin):
             self.report({"ERROR"}, translate(error))
             return {"CANCELLED"}
         if image is not None:  # else it is being fetched
-            _use(context.scene, image, getattr(self, "views", {}))
+            use_picture(context.scene, image, getattr(self, "views", {}))
         return {"FINISHED"}
 
 
@@ -321,9 +321,12 @@ def _paths(operator: bpy.types.Operator) -> list[Path]:
     return [Path(bpy.path.abspath(operator.directory), name) for name in names] if operator.directory else []
 
 
-def _use(scene: bpy.types.Scene, image: bpy.types.Image, views: Mapping[str, bpy.types.Image] | None = None) -> None:
+def use_picture(
+    scene: bpy.types.Scene, image: bpy.types.Image, views: Mapping[str, bpy.types.Image] | None = None
+) -> None:
     """The picture, and the others of the same object: those of another one are taken away."""
     scene.trellis2.image = image
+    scene.trellis2.edited = ""
     for view in VIEWS:
         setattr(scene.trellis2, slot_of(view), (views or {}).get(view))
 
@@ -358,7 +361,7 @@ def _fetch(url: str, scene_name: str) -> None:
         if scene is None:
             return
         try:
-            _use(scene, sources.image_of_bytes(data, name))
+            use_picture(scene, sources.image_of_bytes(data, name))
         except TrellisError as error:
             _tell(error.message)
             return

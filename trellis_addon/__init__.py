@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from .images import load_image
     from .jobs.job import Asset
     from .meshes import texture
-    from .stages import rework
+    from .stages import change, rework
     from .task.settings import Settings
     from .task.task import Task
 
@@ -62,6 +62,7 @@ _HOMES = {
     "generate": ".api",
     "price": ".api",
     "resume": ".api",
+    "change": ".stages",
     "rework": ".stages",
     "prepare_task": ".api",
     "texture": ".meshes",
@@ -82,6 +83,7 @@ __all__ = [
     "TrellisError",
     "__version__",
     "account",
+    "change",
     "errors",
     "fetch",
     "generate",

@@ -328,7 +328,7 @@ def retry(
     task = job.task
     if from_picture:
         picture = job.picture
-        task = replace(task, image=picture or NOT_KEPT, latents="", views=job.views if picture else {})
+        task = replace(task, image=picture or NOT_KEPT, latents="", region=None, views=job.views if picture else {})
     if task.image == NOT_KEPT:
         raise JobError('"{name}" cannot be made again from here: its picture was not kept.', name=job.name)
     settings = job.settings if settings is None else settings

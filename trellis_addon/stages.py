@@ -8,29 +8,31 @@ from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from .api import PreparedTask, backend_of, check_output, copy_out, finish
+from .api import PreparedTask, Source, backend_of, check_output, copy_out, finish, prepare_task
 from .client.backends import Backend
 from .core.awake import awake
-from .core.errors import EngineError, FieldError, InputError, JobError
+from .core.errors import EngineError, FieldError, InputError, JobError, TrellisError
 from .core.folders import default_folder
-from .core.messages import message
+from .core.messages import message, reason_of
 from .core.output import demand_free, try_places
 from .core.progress import Progress
 from .engines.export import check_target
+from .formats.glb.check import split_glb
 from .formats.latents import fixed_field
 from .jobs.job import MESH_FILE, PICTURE_FILE, REMOTE, Asset, Job
 from .jobs.store import JobStore
 from .runtime.child import run_child
 from .task.former import kept_settings
+from .task.region import Region, as_region
 from .task.settings import BY_NAME, DRAFT_MODEL, FINISHING, TRELLIS2_MODEL, Settings
 from .task.task import Task, new_uuid
 
-TEXTURE, FINISH, ALL = "texture", "finish", "all"
+TEXTURE, FINISH, CHANGE, ALL = "texture", "finish", "change", "all"
 # Why an asset cannot be gone on from, by the names that `obstacle` gives.
 _REBAKE = message("trellis_addon.scene.rebake makes a clean asset of any mesh")
 OBSTACLES = {
@@ -38,6 +40,12 @@ OBSTACLES = {
     "remote": message("the remote API keeps no stages; {rebake}", rebake=_REBAKE),
     "picture": message("the picture that it was made from is not kept here any more; generate another one"),
     "latents": message("what it was decoded from is not kept here; generate it again to have it kept"),
+    "parts": message(
+        "neither is it a draft, nor is what it was decoded from kept here; generate it again to have that kept"
+    ),
+    "changed": message(
+        "it is a draft of which a part was changed, and made again as a whole that would be lost; change a part again"
+    ),
     "draft": message("a draft is made without voxels; export its GLB"),
 }
 # What belongs to one sending of a task, and not to the asset that came of it.
@@ -101,6 +109,8 @@ def prepare_rework(
         raise _refused(asset, problem)
     job, original = source_of(asset, store)
     is_draft = asset.engine == DRAFT_MODEL
+    if is_draft and job.task.region is not None:
+        raise _refused(asset, "changed")
     is_whole = is_draft or bool(job.task.mesh)  # a mesh is textured again as a whole
     former, _unknown = kept_settings(original.provenance.get("settings"))
     for changed, value in changes.items():
@@ -137,6 +147,128 @@ def prepare_rework(
         job.views,
     )
     return prepared, where
+
+
+def change(
+    asset: Asset | str | os.PathLike[str],
+    region: Region | Mapping[str, Any] | Sequence[float],
+    *,
+    image: Source | None = None,
+    seed: int | None = None,
+    backend: str = "",
+    name: str = "",
+    output: str | os.PathLike[str] | None = None,
+    key: str = "",
+    settings: Settings | Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+    allow_network: bool = True,
+    store: JobStore | None = None,
+) -> Asset:
+    """Make a part of an asset anew, of another picture or with another seed; blocks until it is there.
+
+    The first asset stays as it is, and what lies outside of the region stays in the new one. `region` is in the
+    asset's own units, in the frame of its GLB (x right, y up, front +z): `[x0, y0, z0, x1, y1, z1]` is a box,
+    `[x, y, z, radius]` a ball; see `task.region.as_region`. Without `image` it is the picture that the asset was made
+    from, with another seed. The asset is one whose latents are kept here, or a draft.
+
+    Raises `InputError` where it is neither, and as `generate` does.
+    """
+    if output is not None:
+        check_output(Path(output))
+    store = store or JobStore()
+    found = asset if isinstance(asset, Asset) else Asset.from_file(Path(asset))
+    wished = Settings(settings or {})
+    prepared, where = prepare_change(
+        found, as_region(region), store, image=image, seed=seed, settings=wished, name=name, backend=backend, key=key,
+        allow_network=allow_network,
+    )  # fmt: skip
+    made = finish(prepared.write_down(store, where), where, store, progress)
+    return copy_out(made, Path(output)) if output is not None else made
+
+
+def prepare_change(
+    asset: Asset,
+    region: Region,
+    store: JobStore,
+    *,
+    image: Source | None = None,
+    seed: int | None = None,
+    settings: Settings | None = None,
+    name: str = "",
+    uuid: str = "",
+    backend: str = "",
+    key: str = "",
+    allow_network: bool = True,
+) -> tuple[PreparedTask, Backend]:
+    """Everything checked and nothing sent: the task, and where it goes. Raises as `change` does."""
+    if backend == REMOTE:
+        raise FieldError("backend", backend, "the remote API changes no part of an asset; use a service of your own")
+    demand_readable(asset)
+    is_draft = engine_of(asset) == DRAFT_MODEL
+    job: Job | None = None
+    original = asset
+    try:
+        job, original = source_of(asset, store)
+    except JobError:
+        if asset.latents is None and not is_draft:
+            raise _refused(asset, "parts") from None
+    if not is_draft and original.latents is None:
+        raise _refused(asset, "parts")
+    told = original.provenance if job is not None else {**_told_in(asset), **original.provenance}
+    former, _unknown = kept_settings(told.get("settings"))
+    wished = former.replace(**dict.fromkeys(_OF_ONE_TASK)).replace(**(settings or Settings()))
+    kept_seed = told.get("seed") if image is not None else None
+    wished = wished.replace(seed=seed if seed is not None else kept_seed, project_picture=None)
+    if backend or job is None:
+        where = Backend(backend or ("draft" if is_draft else "local"), key, allow_network)
+    else:
+        where = backend_of(job, key, allow_network)
+    if is_draft and where.name == "local":
+        where = replace(where, name="draft")
+    model = DRAFT_MODEL if is_draft else TRELLIS2_MODEL
+    label, thumbnail, digest = name or asset.name, b"", ""
+    if image is not None:
+        new = prepare_task(image, where, Settings(), model=model, name=label)
+        picture, views, thumbnail, digest = new.task.image, {}, new.thumbnail, new.sha256
+        if is_draft and job is not None:
+            views = dict(job.views)
+    elif job is not None and job.picture:
+        picture, views, digest = job.picture, dict(job.views), job.image_sha256
+        thumbnail = job.thumbnail.read_bytes() if job.thumbnail.is_file() else b""
+    else:
+        raise _refused(asset, "picture")
+    latents = _as_data_uri(asset.path.read_bytes()) if is_draft else _as_text(original)
+    task = Task(picture, wished, model, uuid or new_uuid(), latents, views, region=region)
+    source = {
+        "task_uuid": job.uuid if job is not None else original.provenance.get("task_uuid"),
+        "file_uuid": original.provenance.get("file_uuid"),
+        "seed": original.seed,
+        "stage": CHANGE,
+        "region": region.to_json(),
+    }
+    return PreparedTask(task, label, digest, thumbnail, source, picture, views), where
+
+
+def engine_of(asset: Asset) -> str:
+    """The model that has made an asset: as its provenance says, or else the file itself."""
+    return asset.engine or str(_told_in(asset).get("engine", ""))
+
+
+def _told_in(asset: Asset) -> Mapping[str, Any]:
+    """What the file itself says of where it comes from."""
+    try:
+        extras = split_glb(asset.path.read_bytes())[0]["asset"]["extras"]
+    except (OSError, TrellisError, KeyError, TypeError):
+        return {}
+    return extras if isinstance(extras, dict) else {}
+
+
+def demand_readable(asset: Asset) -> None:
+    """Raise `InputError` where the asset's file is not there."""
+    try:
+        asset.path.read_bytes()
+    except OSError as error:
+        raise InputError("{path} cannot be read: {reason}.", path=asset.path, reason=reason_of(error)) from error
 
 
 def export_stages(
@@ -234,4 +366,8 @@ def _as_text(asset: Asset) -> str:
     """The latents as a task sends them."""
     if asset.latents is None:
         raise _refused(asset, "latents")
-    return "data:application/octet-stream;base64," + base64.b64encode(asset.latents.read_bytes()).decode("ascii")
+    return _as_data_uri(asset.latents.read_bytes())
+
+
+def _as_data_uri(data: bytes) -> str:
+    return "data:application/octet-stream;base64," + base64.b64encode(data).decode("ascii")

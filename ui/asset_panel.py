@@ -18,7 +18,13 @@ if TYPE_CHECKING:
     from ..trellis_addon.scene import Statistics
 
 _LEVEL_ICONS = {"GOOD": "CHECKMARK", "INFO": "INFO", "WARNING": "ERROR"}
-_STAGES = {"texture": "Texture", "finish": "Mesh and Textures", "all": "Everything"}
+_STAGES = {
+    "texture": "Texture",
+    "finish": "Mesh and Textures",
+    "change": "A Part",
+    "edit": "Edited",
+    "all": "Everything",
+}
 # The rules of a contract that a new surface with new maps keeps.
 _MADE_ANEW = frozenset({"watertight", "uvs", "materials", "maps"})
 _ALPHA = {"OPAQUE": "Opaque", "MASK": "Cut Out", "BLEND": "See-Through"}
@@ -148,6 +154,7 @@ def _draw_stages(layout: bpy.types.UILayout, obj: bpy.types.Object, context: bpy
         fact(layout.column(align=True), pgettext_iface("Made Again"), stage, context)
     column = layout.column(align=True)
     column.operator("trellis2.texture_again", text="Texture Again...", icon="BRUSH_DATA")
+    column.operator("trellis2.change_part", text="Change a Part...", icon="MOD_BOOLEAN")
     column.operator("trellis2.finish_again", text="Finish Again...", icon="MOD_REMESH")
     layout.operator("trellis2.export_stages", text="Export Voxels...", icon="EXPORT")
 

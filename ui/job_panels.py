@@ -156,6 +156,7 @@ class TRELLIS2_PT_queue(SubPanel, bpy.types.Panel):
             row.operator("trellis2.keep_results", text="Import").generation = generation.id
         elif generation.state in ("failed", "cancelled") and generation.picture is not None:
             row.operator("trellis2.retry", text="", icon="FILE_REFRESH").generation = generation.id
+            row.operator("trellis2.job_edit", text="", icon="GREASEPENCIL").job = generation.target.card
         if generation.details:
             row.operator("trellis2.copy_details", text="", icon="COPYDOWN").generation = generation.id
         row.operator("trellis2.forget", text="", icon="X").generation = generation.id

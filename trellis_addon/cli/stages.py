@@ -1,4 +1,4 @@
-"""The commands that go on from what was kept of an asset: rework, export."""
+"""The commands that go on from what was kept of an asset: rework, change, export."""
 
 from __future__ import annotations
 
@@ -27,6 +27,27 @@ def add_commands(commands: Any, common: argparse.ArgumentParser) -> None:
             "--" + name.replace("_", "-"), dest="set_" + name, metavar="VALUE", help=_help(BY_NAME[name])
         )
     rework.set_defaults(run=_rework)
+
+    change = commands.add_parser("change", parents=[common], help="make a part of an asset anew, and leave the rest")
+    change.add_argument("asset", help="as for rework; a draft needs no more than its GLB")
+    where = change.add_mutually_exclusive_group(required=True)
+    where.add_argument(
+        "--box",
+        nargs=6,
+        type=float,
+        metavar=("X0", "Y0", "Z0", "X1", "Y1", "Z1"),
+        help="two corners, in the asset's own units (x right, y up, z to the front)",
+    )
+    where.add_argument("--sphere", nargs=4, type=float, metavar=("X", "Y", "Z", "RADIUS"), help="the same of a ball")
+    change.add_argument(
+        "--image", metavar="PICTURE", help="what it is made of (default: the asset's own, another seed)"
+    )
+    change.add_argument("--seed", metavar="VALUE", help=_help(BY_NAME["seed"]).partition(";")[0])
+    change.add_argument("--rim", type=float, metavar="UNITS", help="how wide the soft edge is (default: 0.04)")
+    change.add_argument("--texture-only", action="store_true", help="leave the shape as it is (not of a draft)")
+    change.add_argument("--output", type=Path, required=True, metavar="FILE.glb")
+    change.add_argument("--backend", default="", help="where it is done (default: where the asset was made)")
+    change.set_defaults(run=_change)
 
     export = commands.add_parser("export", parents=[common], help="write an asset's voxels or its dense mesh")
     export.add_argument("asset", help="as for rework, or a file of latents")
@@ -57,6 +78,30 @@ def _rework(options: argparse.Namespace, key: str, allow_network: bool) -> int:
         settings={name: BY_NAME[name].parse(text) for name, text in given.items() if text is not None},
     )
     tell(made)
+    return 0
+
+
+def _change(options: argparse.Namespace, key: str, allow_network: bool) -> int:
+    from ..core.progress import Progress
+    from ..stages import change
+
+    region: dict[str, Any] = {"box": options.box} if options.box else {"sphere": options.sphere}
+    if options.rim is not None:
+        region["rim"] = options.rim
+    if options.texture_only:
+        region["only"] = "texture"
+    made = change(
+        _asset(options.asset),
+        region,
+        image=options.image,
+        seed=None if options.seed is None else BY_NAME["seed"].parse(options.seed),
+        backend=options.backend,
+        output=options.output,
+        key=key,
+        allow_network=allow_network,
+        progress=Progress(),
+    )
+    print(f"{made.path}: {made.name}, engine: {made.engine}, seed {made.seed}")
     return 0
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..core.progress import Progress
+from ..task.region import Region
 from ..task.settings import Settings
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class Engine(Protocol):
         *,
         latents: bytes | None = None,
         views: Mapping[str, Image] | None = None,
+        region: Region | None = None,
         mesh: bytes | None = None,
     ) -> Made:
         """A GLB file of the picture's subject.
@@ -52,7 +54,8 @@ class Engine(Protocol):
         the same image, settings and seed give the same bytes. With `latents`, checked by
         `formats.latents.check_latents`, the shape is the one kept in them: with an image its texture is sampled
         again, without one it is only decoded and finished again. `views` are further pictures of the same object,
-        like `image`, by the names of `task.views`; `image` is its front. With `mesh`, a GLB, that file is what is made,
+        like `image`, by the names of `task.views`; `image` is its front. With `region` only that part of what the
+        latents are of is made anew. With `mesh`, a GLB, that file is what is made,
         with another texture: `image` shows it from where the setting `facing` says. `progress.siblings`, by seed, are
         those of results of the same image, views and settings that will be asked for next. Raises `EngineError` when it
         cannot be done, `Cancelled` when `progress` says so.

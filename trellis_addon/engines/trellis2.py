@@ -17,6 +17,7 @@ from ..core.errors import EngineError, FieldError, MainMemoryError, TrellisError
 from ..core.messages import message
 from ..core.progress import Progress
 from ..formats.latents import Kept, check_latents, describe_making
+from ..task.region import Region
 from ..task.settings import TRELLIS2_MODEL, Settings
 from .engine import Made
 from .memory_policy import Attempt, make_within_memory
@@ -65,6 +66,7 @@ class Trellis2Engine:
         *,
         latents: bytes | None = None,
         views: Mapping[str, Image] | None = None,
+        region: Region | None = None,
         mesh: bytes | None = None,
     ) -> Made:
         """A GLB of the picture's subject; see `engines.engine.Engine`.
@@ -79,7 +81,7 @@ class Trellis2Engine:
         kept = None if latents is None else check_latents(latents)
         if kept is not None:
             settings = kept.settings.replace(**settings)
-            if image is not None:
+            if image is not None and region is None:
                 settings = settings.replace(texture=None)  # to a shape alone it is added
         if settings.value("quads") is not None:
             from ..geometry.quads.quads import demand_remesher
@@ -87,7 +89,7 @@ class Trellis2Engine:
             demand_remesher()  # before minutes of sampling
 
         def make(attempt: Attempt) -> Made:
-            return self._make(image, attempt, settings, seed, latents, kept, progress.siblings, views or {})
+            return self._make(image, attempt, settings, seed, latents, kept, progress.siblings, views or {}, region)
 
         def release() -> None:
             progress.take_device()  # the next attempt needs it, wherever the last one failed
@@ -144,6 +146,7 @@ class Trellis2Engine:
         kept: Kept | None,
         siblings: Mapping[int, Progress],
         views: Mapping[str, Image],
+        region: Region | None,
     ) -> Made:
         """With the settings of the attempt, whose notes say what is done otherwise than `asked`."""
         import numpy as np
@@ -160,6 +163,7 @@ class Trellis2Engine:
             is_lowered=attempt.is_lowered,
             siblings={} if attempt.is_again else siblings,
             views=views,
+            region=region,
         )
         notes = (kept.notes if kept is not None else ()) + attempt.notes + result.notes
         for note in attempt.notes + result.notes:
@@ -172,6 +176,7 @@ class Trellis2Engine:
             "settings": asked.to_request(),
             "resolution": result.resolution,
             "notes": list(notes),
+            **({"change": region.to_json()} if region is not None else {}),
             **({"fast": True} if self._pipeline is not None and self._pipeline.is_fast else {}),
             **({"eightBits": True} if is_eight_bits() else {}),
         }
@@ -205,6 +210,7 @@ class Trellis2Engine:
         is_lowered: bool = False,
         siblings: Mapping[int, Progress] | None = None,
         views: Mapping[str, Image] | None = None,
+        region: Region | None = None,
     ) -> PipelineResult:
         """What finishing starts from: sampled of a picture, or of kept latents, with their texture sampled again where
         there is a picture as well. Raises as `generate` does, and `DeviceMemoryError` at once where the memory does not
@@ -221,7 +227,7 @@ class Trellis2Engine:
         with _device_of(self._pipeline):
             if latents is None:
                 return self._sampled(self._pipeline, image, settings, seed, progress, is_lowered, siblings or {}, views)
-            return _voxels(self._pipeline, image, settings, seed, progress, latents, views)
+            return _voxels(self._pipeline, image, settings, seed, progress, latents, views, region)
 
     def _sampled(
         self,
@@ -368,12 +374,16 @@ def _voxels(
     progress: Progress,
     latents: bytes,
     views: Mapping[str, Image] | None = None,
+    region: Region | None = None,
 ) -> PipelineResult:
+    from ..pipeline.change import change
     from ..pipeline.result import Latents
 
     kept = Latents.from_bytes(latents)
     if image is None:
         return pipeline.decode(kept, progress)
+    if region is not None:
+        return change(pipeline, kept, region, image, settings, seed, progress, views=views)
     return pipeline.retexture(kept, image, settings, seed, progress, views=views)
 
 

@@ -26,7 +26,7 @@ from .safetensors import Entry, Fault, Header, HeaderError, end_of, entry_of, re
 MOST_TOKENS = 49152  # as many as the model takes
 MOST_CHANNELS = 64
 HEADER_LIMIT = 2**16  # bytes
-FILE_LIMIT = 8 + HEADER_LIMIT + MOST_TOKENS * (4 * 4 + 2 * 4 * MOST_CHANNELS)  # bytes
+FILE_LIMIT = 8 + HEADER_LIMIT + MOST_TOKENS * (4 * 4 + 3 * 4 * MOST_CHANNELS)  # bytes
 SHRINK = 16  # voxels of the finest grid along one cell of the latents'
 
 # The resolutions that each way through the model can come to; a cascade falls by steps where memory is short.
@@ -38,6 +38,8 @@ RESOLUTIONS: Mapping[str, tuple[int, ...]] = {
 }
 _TYPES = {"I32": np.dtype("<i4"), "F32": np.dtype("<f4")}
 _TENSORS = {"coords": "I32", "shape": "F32", "texture": "F32"}
+_FURTHER = {"structure": "F32"}  # the latent of the rough shape, (side^3, channels): not in every file
+_KINDS = {**_TENSORS, **_FURTHER}
 _FAULTS = {
     Fault.PICKLE: message("it is a pickle or an archive, and only a safetensors file is read"),
     Fault.NOT_WHOLE: message("it is no safetensors file, or not a whole one"),
@@ -100,6 +102,12 @@ def check_latents(data: bytes) -> Kept:
             )
         if not bool(np.isfinite(values).all()):
             raise _refused(message("its {name} has values that are no numbers", name=name))
+    structure = tensors.get("structure")
+    if structure is not None:
+        if round(len(structure) ** (1 / 3)) ** 3 != len(structure):
+            raise _refused(message("its rough shape is no cube"))
+        if not bool(np.isfinite(structure).all()):
+            raise _refused(message("its {name} has values that are no numbers", name="structure"))
     return _making(metadata, Kept(resolution, kind, len(tensors["coords"])))
 
 
@@ -154,7 +162,7 @@ def _grid(metadata: Mapping[str, str]) -> tuple[int, str]:
 
 def _tensors(header: Header, data: bytes) -> dict[str, NDArray[Any]]:
     """Views of the bytes: the tensors that there must be and no other, side by side without a gap or an overlap."""
-    if set(header.tensors) != set(_TENSORS):
+    if set(header.tensors) - set(_FURTHER) != set(_TENSORS):
         raise _refused(message("it does not hold {names} and nothing else", names=list(_TENSORS)))
     entries = {name: _entry(name, told) for name, told in header.tensors.items()}
     end = end_of(entries.values())
@@ -170,8 +178,8 @@ def _tensors(header: Header, data: bytes) -> dict[str, NDArray[Any]]:
 
 def _entry(name: str, told: Any) -> Entry:
     """One tensor of the header, as it has to be here."""
-    if not isinstance(told, dict) or told.get("dtype") != _TENSORS[name]:
-        raise _refused(message("its {name} is not stored as {dtype}", name=name, dtype=_TENSORS[name]))
+    if not isinstance(told, dict) or told.get("dtype") != _KINDS[name]:
+        raise _refused(message("its {name} is not stored as {dtype}", name=name, dtype=_KINDS[name]))
     entry = entry_of(told)
     if entry is None or len(entry.shape) != 2:
         raise _refused(message("its {name} has no shape of two dimensions", name=name))

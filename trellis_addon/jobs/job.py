@@ -19,6 +19,7 @@ REMOTE = "remote"  # the name of the one backend that costs money
 NOT_KEPT = "(not kept)"  # stands for the picture of a job that was made elsewhere
 SOURCE_FILE = "source.json"  # in the folder of a job that was derived from another one's result
 PICTURE_FILE = "picture.txt"  # the same, where its task sends no picture
+REGION_FILE = "region.json"  # the part of an asset that the task makes anew
 MESH_FILE = "mesh.txt"  # the mesh that is textured, as its task sends it
 VIEWS_FILE = "views.json"  # further pictures of the same object
 
@@ -118,6 +119,15 @@ class Asset:
         return cls(path, name, provenance)
 
 
+def json_in(file: Path) -> dict[str, Any]:
+    """The object in a file of JSON; empty where there is none to be read."""
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def latents_path(asset: Path) -> Path:
     """Where the latents of a job's asset are kept: latents.safetensors beside asset.glb, latents-2 beside asset-2."""
     return asset.with_name(f"latents{asset.stem.removeprefix('asset')}.safetensors")
@@ -174,13 +184,9 @@ class Job:
         """What it was derived from, where that is another job's result; empty otherwise.
 
         `task_uuid` and `file_uuid` name the result, `seed` is its seed, `stage` says what was done again: "texture",
-        "finish", or "all" for a draft.
+        "finish", "change" with its `region`, or "all" for a draft.
         """
-        try:
-            found = json.loads((self.folder / SOURCE_FILE).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
-        return found if isinstance(found, dict) else {}
+        return json_in(self.folder / SOURCE_FILE)
 
     @property
     def picture(self) -> str:

@@ -15,7 +15,7 @@ from ..core.messages import from_store
 from ..core.version import VERSION
 from ..task.former import todays
 from ..task.task import Task
-from .job import NOT_KEPT, REMOTE, Asset, Job, State, views_in
+from .job import NOT_KEPT, REGION_FILE, REMOTE, Asset, Job, State, json_in, views_in
 
 # What `job_of` raises for a row that a newer version has written, or a disk has lost some bytes of.
 UNREADABLE = (TrellisError, ValueError, TypeError, KeyError, AttributeError, RecursionError)
@@ -135,6 +135,8 @@ def _inputs_in(folder: Path) -> dict[str, Any]:
             found[name] = text
     if "image" in found and (views := views_in(folder)):
         found["views"] = views
+    if "latents" in found and (region := json_in(folder / REGION_FILE)):
+        found["region"] = region
     if "image" not in found and "latents" not in found:
         return {"image": NOT_KEPT}
     return found

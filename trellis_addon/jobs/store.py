@@ -30,7 +30,7 @@ from ..core.version import VERSION
 from ..task.settings import Settings
 from ..task.task import Task
 from . import records, rows
-from .job import MESH_FILE, NOT_KEPT, PICTURE_FILE, SOURCE_FILE, TRANSITIONS, VIEWS_FILE, Asset, Job, State
+from .job import MESH_FILE, NOT_KEPT, PICTURE_FILE, REGION_FILE, SOURCE_FILE, TRANSITIONS, VIEWS_FILE, Asset, Job, State
 
 log = logging.getLogger(__name__)
 
@@ -196,6 +196,7 @@ class JobStore:
                 (MESH_FILE, task.mesh),
                 (PICTURE_FILE, "" if task.image else picture),
                 (VIEWS_FILE, json.dumps(dict(kept)) if (kept := task.views or views) else ""),
+                (REGION_FILE, json.dumps(task.region.to_json()) if task.region is not None else ""),
                 (SOURCE_FILE, json.dumps(source) if source else ""),
             ):
                 if text:

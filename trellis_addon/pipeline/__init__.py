@@ -30,9 +30,11 @@ What these are made of, in `networks/`
 -------------------------------------
 networks               the modules of steps 2 to 6 above, and their parts: transformer, attention, sparse convolution
 samplers               Euler steps of a rectified flow, guidance in an interval of time
+hold                   what is known stays while the rest is sampled
 sample                 one seed on its way through the stages, and the networks it uses
 views                  several pictures of one object: how much each has to say at each place
 denoise                one sampling: what stays the same over its steps is computed once
+change                 a part of an asset sampled anew, while the rest stays
 configs                configurations from JSON
 
 How it is put together and run

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..core.progress import Progress
+from .hold import Hold
 from .networks.attention import Layout, rope_phases
 from .networks.latent_flow import SLatFlowModel
 from .networks.structure_flow import SparseStructureFlowModel, from_tokens, to_tokens
@@ -19,13 +20,14 @@ from .views import Condition, Views, pictures_of
 
 @dataclass(frozen=True)
 class Denoising:
-    """How to sample: the sampler's settings, whether both branches go in one pass, and whom to tell."""
+    """How to sample: the sampler's settings, whether both branches go in one pass, whom to tell, and what stays."""
 
     settings: SamplerSettings
     sigma_min: float
     together: bool
     progress: Progress
     stage: str
+    hold: Hold | None = None
 
 
 def denoise_structure(model: SparseStructureFlowModel, noise: Tensor, cond: Condition, how: Denoising) -> Tensor:
@@ -50,6 +52,7 @@ def denoise_structure(model: SparseStructureFlowModel, noise: Tensor, cond: Cond
         sigma_min=how.sigma_min,
         progress=how.progress,
         stage=how.stage,
+        hold=how.hold,
     )
 
 
@@ -76,6 +79,7 @@ def denoise_latent(
         sigma_min=how.sigma_min,
         progress=how.progress,
         stage=how.stage,
+        hold=how.hold,
     )
 
 

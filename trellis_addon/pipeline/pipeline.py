@@ -26,6 +26,7 @@ from .attention_choice import fastest_attention
 from .costs import stage_parts
 from .denoise import Denoising, denoise_latent, denoise_structure
 from .fused_choice import fastest_blocks
+from .hold import Hold
 from .memory import (
     GB,
     IMAGE_MODEL_PEAK,
@@ -301,18 +302,26 @@ class Pipeline:
         """Where the object is: coordinates (N, 4) on a grid of `side` 32 or 64."""
         return self._occupied(self._structure(cond, sampler, noise, progress), side)
 
-    def _structure(self, cond: Condition, sampler: SamplerSettings, noise: Noise, progress: Progress) -> Tensor:
-        """The latent of where the object is."""
+    def _structure(
+        self,
+        cond: Condition,
+        sampler: SamplerSettings,
+        noise: Noise,
+        progress: Progress,
+        *,
+        hold: Hold | None = None,
+    ) -> Tensor:
+        """The latent of where the object is: (1, C, R, R, R). `hold` has a part of it stay."""
         name = "sparse_structure_flow_model"
         cells = self.store.outline(name).config.resolution
         model, together = self._flow(name, SparseStructureFlowModel, cells**3, cond)
-        how = self._how("sparse_structure", sampler, together, progress, message("Finding the rough shape"))
+        how = self._how("sparse_structure", sampler, together, progress, message("Finding the rough shape"), hold)
         start = noise(len(pictures_of(cond)[0]), model.config.in_channels, cells, cells, cells)
         return denoise_structure(model, start, on_grid(cond, model.grid(self.device), cells), how)
 
     def _occupied(self, z: Tensor, side: int) -> Tensor:
         """The coordinates (N, 4) that the structure's latent stands for."""
-        logits = self._network("sparse_structure_decoder", SparseStructureDecoder, STRUCTURE_PEAK)(z)
+        logits = self._structure_decoder(SparseStructureDecoder)(z)
         coords = occupied_voxels(logits, max(1, logits.shape[-1] // side))
         if not len(coords):
             raise EngineError(
@@ -320,8 +329,20 @@ class Pipeline:
             )
         return coords
 
+    def _structure_decoder(self, kind: type[N]) -> N:
+        """What says which voxels a structure's latent stands for."""
+        return self._network("sparse_structure_decoder", kind, STRUCTURE_PEAK)
+
     def sample_shape(
-        self, coords: Tensor, cond: Condition, side: int, sampler: SamplerSettings, noise: Noise, progress: Progress
+        self,
+        coords: Tensor,
+        cond: Condition,
+        side: int,
+        sampler: SamplerSettings,
+        noise: Noise,
+        progress: Progress,
+        *,
+        hold: Hold | None = None,
     ) -> Tensor:
         """The shape latent (N, C) on coords, as the decoder takes it; `side` 512 or 1024 chooses the model."""
         model, together = self._flow(f"shape_slat_flow_model_{side}", SLatFlowModel, len(coords), cond)
@@ -331,6 +352,7 @@ class Pipeline:
             together,
             progress,
             message("Shaping") if side == 512 else message("Shaping in detail"),
+            hold,
         )
         latent = denoise_latent(model, noise(len(coords), model.config.in_channels), coords, cond, how)
         return self.config.shape_normalization.undo(latent)
@@ -381,10 +403,12 @@ class Pipeline:
         sampler: SamplerSettings,
         noise: Noise,
         progress: Progress,
+        *,
+        hold: Hold | None = None,
     ) -> Tensor:
         """The texture latent (N, C) for a shape latent on the same rows, as the decoder takes it."""
         model, together = self._flow(f"tex_slat_flow_model_{side}", SLatFlowModel, len(coords), cond)
-        how = self._how("tex_slat", sampler, together, progress, "Painting")
+        how = self._how("tex_slat", sampler, together, progress, "Painting", hold)
         start = noise(len(coords), model.config.in_channels - shape.shape[1])
         concat = self.config.shape_normalization.apply(shape)
         return self.config.texture_normalization.undo(denoise_latent(model, start, coords, cond, how, concat))
@@ -416,6 +440,7 @@ class Pipeline:
         coords = sample.coords = self._occupied(sample.latent, request.structure_side)
         look = sample.parts["structure"].picture
         look(lambda: voxels_picture(to_numpy(coords)[:, 1:], request.structure_side))
+        sample.structure = on_cpu(sample.latent[0].flatten(1).T.contiguous())
         sample.side = sample.resolution = 1024 if request.pipeline_type == "1024" else 512
         kinds = ("shape",) if request.may_stand_in else ("shape", "tex")
         self._demand_room(len(sample.coords), sample.side, sample.features, kinds)
@@ -456,7 +481,9 @@ class Pipeline:
                 sample.latent, coords, cond, painter, request.texture, sample.noise, sample.parts["texture"]
             )
         kind = "512" if sample.resolution == 512 else request.pipeline_type
-        latents = Latents(on_cpu(coords), on_cpu(sample.latent), on_cpu(texture), sample.resolution, kind)
+        latents = Latents(
+            on_cpu(coords), on_cpu(sample.latent), on_cpu(texture), sample.resolution, kind, sample.structure
+        )
         return self._decode(latents, notes, sample.parts["decode"])
 
     def _no_texture(self, coords: Tensor) -> Tensor:
@@ -535,8 +562,16 @@ class Pipeline:
         outline, workspace = self.store.outline(name), self.store.budget.workspace
         return self._network(name, kind, decoder_bytes(outline.config, tokens, outline.itemsize, workspace))
 
-    def _how(self, name: str, settings: SamplerSettings, together: bool, progress: Progress, stage: str) -> Denoising:
-        return Denoising(settings, self.config.samplers[name].sigma_min, together, progress, stage)
+    def _how(
+        self,
+        name: str,
+        settings: SamplerSettings,
+        together: bool,
+        progress: Progress,
+        stage: str,
+        hold: Hold | None = None,
+    ) -> Denoising:
+        return Denoising(settings, self.config.samplers[name].sigma_min, together, progress, stage, hold)
 
     def _grid(self, coords: Tensor) -> VoxelGrid:
         return VoxelGrid(coords, self.store.budget.workspace)

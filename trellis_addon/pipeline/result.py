@@ -31,6 +31,8 @@ class Latents:
     texture: Tensor
     resolution: int
     pipeline_type: str
+    structure: Tensor | None = None
+    """The structure's latent, (R^3, C) float32, its cells in the order of x, y, z; what 0.1.0 has kept lacks it."""
 
     @property
     def is_textured(self) -> bool:
@@ -53,11 +55,13 @@ class Latents:
         kept = check_latents(data)
         tensors = load(data)
         coords, shape, texture = (tensors[name] for name in ("coords", "shape", "texture"))
-        return cls(coords, shape, texture, kept.resolution, kept.pipeline_type)
+        return cls(coords, shape, texture, kept.resolution, kept.pipeline_type, tensors.get("structure"))
 
     def _parts(self) -> tuple[dict[str, Tensor], dict[str, str]]:
         """The file's tensors and its metadata."""
         tensors = {"coords": self.coords, "shape": self.shape, "texture": self.texture}
+        if self.structure is not None:
+            tensors["structure"] = self.structure
         facts = {"resolution": str(self.resolution), "pipeline_type": self.pipeline_type}
         return {name: tensor.contiguous() for name, tensor in tensors.items()}, facts
 
@@ -68,7 +72,8 @@ class Latents:
             with safe_open(path, framework="pt") as file:
                 facts = file.metadata() or {}
                 coords, shape, texture = (file.get_tensor(name) for name in ("coords", "shape", "texture"))
-            latents = cls(coords, shape, texture, int(facts["resolution"]), facts["pipeline_type"])
+                structure = file.get_tensor("structure") if "structure" in file.keys() else None  # noqa: SIM118
+            latents = cls(coords, shape, texture, int(facts["resolution"]), facts["pipeline_type"], structure)
         except (OSError, SafetensorError, KeyError, ValueError) as error:
             raise EngineError(
                 "The latents in {path} cannot be read ({reason}); generate the asset again.", path=path, reason=error

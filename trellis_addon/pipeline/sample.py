@@ -31,7 +31,8 @@ class Sample:
     """What one seed has come to: what it was asked for, whom to tell of each stage, and, stage by stage, its state.
 
     `latent` is the structure's latent, then the shape's on `coords`; `side` that of the models that made it, 512 or
-    1024. `features` are the picture's (`pipeline.Features`). With an `error` it has come to nothing.
+    1024; `structure` (R^3, C) the structure's latent to be kept. `features` are the picture's (`pipeline.Features`).
+    With an `error` it has come to nothing.
     """
 
     request: Request
@@ -44,6 +45,7 @@ class Sample:
     resolution: int = 512
     notes: tuple[str, ...] = ()
     error: TrellisError | None = None
+    structure: Tensor | None = None
 
 
 def course(request: Request, results: int = 1) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from torch import Tensor
 from ..core.errors import EngineError
 from ..core.progress import Progress
 from .configs import SamplerSettings, time_grid
+from .hold import Hold
 from .networks.attention import Layout
 from .networks.network import parse
 
@@ -94,11 +95,13 @@ def sample(
     progress: Progress | None = None,
     stage: str = "",
     record: Record | None = None,
+    hold: Hold | None = None,
 ) -> Tensor:
     """From noise to a sample: the last x.
 
     `spread` is `dense_spread` or `sparse_spread(layout)`. `record(x_t, x_0)` sees every step's result and the data that
-    its velocity points to. `progress` is asked at every step; nothing in the loop waits for the device.
+    its velocity points to. `hold` has what is known stay. `progress` is asked at every step; nothing in the loop waits
+    for the device.
     """
     times = time_grid(settings.steps, settings.rescale_t)
     model_times = torch.from_numpy((1000 * times).astype(np.float32)).to(noise.device)
@@ -111,6 +114,8 @@ def sample(
         if is_computed[i]:
             v = guided(velocity, x, model_times[i].expand(batch), path, settings, spread)
         x_next = x - (t - t_next) * v
+        if hold is not None:
+            x_next = hold(x_next, noise, t_next, sigma_min)
         if record is not None:
             record(x_next, path.data(x, v))
         x = x_next

@@ -6,10 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import bpy
+import numpy as np
 from mathutils import Matrix, Vector
 
+from ..core.errors import TrellisError
+from ..formats.glb.read import read_glb
 from ..jobs.job import Asset
-from ..stages import obstacle
+from ..jobs.store import JobStore
+from ..stages import CHANGE, obstacle, source_of
 from . import queue
 from .asset.lods import is_level, lods_of
 from .asset.statistics import PROPERTY as STATISTICS
@@ -65,13 +69,17 @@ def replace(objects: Sequence[bpy.types.Object], asset: Asset) -> list[bpy.types
     require_own(*objects)
     require_not_edited(*objects)
     first = objects[0]
+    places = _places_kept(first, asset)
     helper = import_asset(asset, height=None, location=(0.0, 0.0, 0.0), scene=first.users_scene[0])
     fresh, house = helper.data, helper.users_collection[0]
     fitted: dict[bpy.types.Mesh, bpy.types.Mesh] = {}
     for obj in objects:
         if obj.data not in fitted:
             mesh = fresh.copy() if fitted else fresh
-            _fit(mesh, obj.data)
+            if places is None:
+                _fit(mesh, obj.data)
+            else:
+                _put(mesh, obj.data, *places)
             fitted[obj.data] = mesh
     for obj in objects:
         obj.data = fitted[obj.data]
@@ -101,6 +109,67 @@ def _fit(mesh: bpy.types.Mesh, old: bpy.types.Mesh) -> None:
     scale = extent / new_extent if extent > 0 and new_extent > 0 else 1.0
     centre = Vector(((low[0] + high[0]) / 2, (low[1] + high[1]) / 2, low[2]))
     mesh.transform(Matrix.Translation(centre) @ Matrix.Scale(scale, 4))
+    mesh.update()
+
+
+Bounds = tuple[np.ndarray, np.ndarray]
+
+
+def region_of(obj: bpy.types.Object, other: bpy.types.Object) -> list[float]:
+    """The box around another object in the units and the frame of the asset's GLB, for `stages.change`."""
+    box = [obj.matrix_world.inverted() @ other.matrix_world @ Vector(corner) for corner in _corners(other)]
+    scale, offset = _to_mesh(_bounds_of_file(_file_of(obj)), bounds(obj.data))
+    places = (np.array(box) - offset) / scale
+    x, y, z = places.T
+    corners = np.stack([x, z, -y], 1)
+    return [*corners.min(0).tolist(), *corners.max(0).tolist()]
+
+
+def _corners(obj: bpy.types.Object) -> list[tuple[float, float, float]]:
+    """Of the box around an object, in its own space; of an empty that of what is shown of it."""
+    if obj.type != "EMPTY":
+        return [tuple(corner) for corner in obj.bound_box]
+    size = obj.empty_display_size
+    return [(x, y, z) for x in (-size, size) for y in (-size, size) for z in (-size, size)]
+
+
+def _file_of(obj: bpy.types.Object) -> Path:
+    """The GLB that an object was imported from."""
+    return source_of(asset_of(obj), JobStore())[1].path
+
+
+def _bounds_of_file(path: Path) -> Bounds:
+    """Of a GLB, in Blender's axes."""
+    mesh = read_glb(path)
+    used = mesh.vertices[np.unique(mesh.faces)].astype(np.float64)
+    turned = np.stack([used[:, 0], -used[:, 2], used[:, 1]], 1)
+    return turned.min(0), turned.max(0)
+
+
+def _to_mesh(file: Bounds, mesh: Bounds) -> tuple[float, np.ndarray]:
+    """What a file's places are scaled by, and then moved by, to be those of the mesh that was imported from it."""
+    axis = int((file[1] - file[0]).argmax())
+    scale = float((mesh[1] - mesh[0])[axis] / (file[1] - file[0])[axis])
+    return scale, np.asarray(mesh[0] - scale * file[0])
+
+
+def _places_kept(obj: bpy.types.Object, asset: Asset) -> tuple[Bounds, Bounds] | None:
+    """Where only a part of the object was made anew: the bounds of both files, so that the rest stays where it is."""
+    source = asset.provenance.get("source")
+    if not isinstance(source, dict) or source.get("stage") != CHANGE or not len(obj.data.vertices):
+        return None
+    try:
+        return _bounds_of_file(_file_of(obj)), _bounds_of_file(asset.path)
+    except TrellisError:
+        return None
+
+
+def _put(mesh: bpy.types.Mesh, old: bpy.types.Mesh, old_file: Bounds, new_file: Bounds) -> None:
+    """Have the places of a new file's mesh be those that the old file's have in the old mesh."""
+    scale, offset = _to_mesh(old_file, bounds(old))
+    own_scale, own_offset = _to_mesh(new_file, bounds(mesh))
+    ratio = scale / own_scale
+    mesh.transform(Matrix.Translation(Vector(offset - ratio * own_offset)) @ Matrix.Scale(ratio, 4))
     mesh.update()
 
 

@@ -35,7 +35,7 @@ from .handshake import PROTOCOL, SERVICE_NAME
 from .journal import Journal
 from .limits import Limits
 from .logs import about_task
-from .media import answer_cutout, answer_media, task_image, task_latents, task_mesh, task_views
+from .media import answer_cutout, answer_media, check_draft, task_image, task_latents, task_mesh, task_views
 from .metrics import Meter, State
 from .people.caller import THE_HOUSE, Caller
 from .people.tokens import Tokens, day
@@ -389,7 +389,7 @@ class Service:
             if name in task.settings:
                 self._policy.check(task.settings[name], field)
         latents, kept = task_latents(task.latents, self.files, call.caller) if task.latents else (None, None)
-        if kept is not None:
+        if latents is not None:
             self._check_rework(model, kept, task)
         leave = self._has_mask_model()
         found = task_image(task.image, self.files, self._policy, call.caller, may_leave=leave) if task.image else None
@@ -454,8 +454,14 @@ class Service:
             if self.previews is not None and isinstance(given, tuple):
                 self.previews.keep(uuid, name, given[1])
 
-    def _check_rework(self, model: str, kept: Kept, task: Task) -> None:
-        """Raise `RequestError` where latents cannot be gone on from here, `FieldError` for what cannot change."""
+    def _check_rework(self, model: str, kept: Kept | None, task: Task) -> None:
+        """Raise `RequestError` where latents cannot be gone on from here, `FieldError` for what cannot change.
+
+        Those that are None are a draft's GLB, of which a region is changed.
+        """
+        if kept is None:
+            check_draft(model, task)
+            return
         if model != TRELLIS2_MODEL:
             asked = self._choice == "draft" or task.model == DRAFT_MODEL
             sentence = message(
@@ -465,7 +471,8 @@ class Service:
                 "PyTorch, are not installed on its machine."
             )
             raise RequestError("engineNotAvailable", sentence, parameter="inputs.latents")
-        check_rework(kept, task.settings, bool(task.image))
+        if task.region is None:
+            check_rework(kept, task.settings, bool(task.image))
 
     def _get_response(self, call: _Call) -> None:
         record = self._known(call) if call.over_socket else self._seen(call)

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..core.errors import DamagedFileError, FieldError, ImageError, LatentsError
 from ..core.messages import all_to_wire, message
+from ..task.settings import DRAFT_MODEL
+from ..task.task import Task
 from .addresses import AddressPolicy
 from .files import LATENTS, MESH, FileStore, looks_like_latents
 from .limits import Limits
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 # A picture that is unpacked takes some hundred megabytes for a moment: not forty at a time, as there are threads.
 _UNPACKING = threading.BoundedSemaphore(2)
 _FETCHING = threading.BoundedSemaphore(Limits.fetches)
+_DRAFT_LIMIT = 100 * 2**20  # bytes of a draft's GLB
 _DATA_URI = re.compile(r"data:[^,]{0,200};base64,", re.IGNORECASE)
 
 
@@ -83,8 +86,12 @@ def of_view(name: str, problem: str) -> str:
     return message("The {view} view: {problem}", view=name, problem=problem)
 
 
-def task_latents(text: str, files: FileStore, caller: Caller = THE_HOUSE) -> tuple[bytes, Kept]:
-    """The latents of a task, as they came and what they say; raises `LatentsError`, `RequestError`."""
+def task_latents(text: str, files: FileStore, caller: Caller = THE_HOUSE) -> tuple[bytes, Kept | None]:
+    """The latents of a task, as they came and what they say: None of a draft, whose GLB they are.
+
+    Raises `LatentsError`, `RequestError`, `DamagedFileError`.
+    """
+    from ..formats.glb.check import check_glb
     from ..formats.latents import check_latents
     from ..images import image_kind
 
@@ -95,7 +102,20 @@ def task_latents(text: str, files: FileStore, caller: Caller = THE_HOUSE) -> tup
             raise _not_found("inputs.latents", text)
     else:
         data = _latents_in(text)
+    if data.startswith(b"glTF"):
+        check_glb(data)
+        return data, None
     return data, check_latents(data)
+
+
+def check_draft(model: str, task: Task) -> None:
+    """Raise `RequestError` where a draft's GLB cannot be gone on from: only a region of it is changed, by the draft."""
+    if task.region is None:
+        sentence = message("A draft keeps no latents to go on from: of its GLB only a region can be changed.")
+        raise RequestError("invalidLatents", sentence, parameter="inputs.latents")
+    if model != DRAFT_MODEL:
+        sentence = message("The asset is a draft, which {model} does not go on from; use the draft.", model=model)
+        raise RequestError("engineNotAvailable", sentence, parameter="inputs.latents")
 
 
 def task_mesh(text: str, files: FileStore, caller: Caller) -> bytes | None:
@@ -127,9 +147,10 @@ def _latents_in(text: str) -> bytes:
     """The bytes of a data URI or of Base64, no longer than latents can be."""
     from ..formats.latents import FILE_LIMIT
 
-    if len(text) > FILE_LIMIT * 4 // 3 + 256:
+    if len(text) > max(FILE_LIMIT, _DRAFT_LIMIT) * 4 // 3 + 256:
         raise LatentsError(
-            "The latents are larger than the {limit} MB that latents can have.", limit=FILE_LIMIT // 2**20
+            "The latents are larger than the {limit} MB that latents can have.",
+            limit=max(FILE_LIMIT, _DRAFT_LIMIT) // 2**20,
         )
     data = _decoded(text)
     if data is None:

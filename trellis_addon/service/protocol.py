@@ -190,6 +190,8 @@ def without_payload(request: Mapping[str, Any]) -> JsonObject:
     def shortened(given: Any) -> Any:
         if isinstance(given, Mapping):
             return {name: shortened(text) for name, text in given.items()}
+        if not isinstance(given, str):
+            return given
         return given if len(given) <= _LONG_TEXT else f"{given[:60]}… ({len(given)} characters)"
 
     return {**request, "inputs": shortened(request["inputs"])}

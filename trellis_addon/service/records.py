@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..core.messages import to_wire
+from ..task.region import Region, as_region
 from ..task.settings import TASK_TYPE, Settings
 from .people.caller import HOUSE, INTERACTIVE
 from .protocol import JsonObject
@@ -95,6 +96,13 @@ class TaskRecord:
     @property
     def has_picture(self) -> bool:
         return self.picture is not None or self.image is not None or bool(self.image_url)
+
+    @property
+    def region(self) -> Region | None:
+        """The part that is made anew, where not all is."""
+        inputs = self.request.get("inputs")
+        given = inputs.get("region") if isinstance(inputs, Mapping) else None
+        return None if given is None else as_region(given)
 
     def forget_images(self) -> None:
         """Let go of the pictures that were read: they are large, and can be read again."""

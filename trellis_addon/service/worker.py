@@ -322,7 +322,9 @@ class Workers:
         seen: dict[str, Any] = {"views": {name: view.rgba for name, view in views.items()}} if views else {}
         latents = self._latents(record)
         mesh = self._mesh(record.mesh) if record.mesh is not None else None
-        made = generate_with_pictures(engine, picture, settings, seed, progress, latents=latents, mesh=mesh, **seen)
+        made = generate_with_pictures(
+            engine, picture, settings, seed, progress, latents=latents, mesh=mesh, region=record.region, **seen
+        )
         if not made.glb.startswith(b"glTF"):
             raise EngineError("The engine did not return a GLB file.")
         ttl = float(min(settings.get("ttl") or DEFAULT_TTL, LONGEST_TTL))

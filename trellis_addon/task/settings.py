@@ -342,6 +342,13 @@ OWN_FIELDS: tuple[Field, ...] = (
         "data URI or Base64. With an image, its texture is sampled again; without one, it is only finished again",
     ),
     Field(
+        "inputs.region",
+        dict,
+        "Region",
+        "The part of the asset that is made anew of the image, where inputs.latents says what the asset was decoded "
+        "from (of a draft its GLB): a box, a sphere or points, in the asset's own units; all else stays",
+    ),
+    Field(
         "inputs.views",
         dict,
         "Views",
@@ -421,7 +428,8 @@ FINISHING = ("decimation_target", "remesh", "texture_size", "texture_format", "f
 
 BY_PATH: dict[str, Field] = {field.path: field for field in (*FIELDS, *OWN_FIELDS)}
 # What identifies one task rather than describes a wish: `Task` has these as attributes of its own.
-IDENTITY = ("taskType", "taskUUID", "inputs.image", "inputs.latents", "inputs.views", "inputs.mesh", "model")
+_INPUTS = ("inputs.image", "inputs.latents", "inputs.region", "inputs.views", "inputs.mesh")
+IDENTITY = ("taskType", "taskUUID", *_INPUTS, "model")
 SETTABLE: tuple[Field, ...] = tuple(field for field in FIELDS if field.path not in IDENTITY)
 OWN_SETTINGS: tuple[Field, ...] = tuple(field for field in OWN_FIELDS if field.path not in IDENTITY)
 # Of these, what has a meaning for a mesh alone that is textured.

@@ -12,6 +12,7 @@ from typing import Any
 
 from ..core.errors import FieldError
 from ..core.messages import message
+from .region import Region, as_region
 from .settings import (
     BY_NAME,
     BY_PATH,
@@ -46,7 +47,8 @@ class Task:
 
     With `latents` (`inputs.latents`: UUID, data URI or Base64) it goes on from what an earlier result was decoded from,
     on a service of ours only: with an image the texture is sampled again, without one nothing is. `views`
-    (`inputs.views`, of a service of ours only) are further pictures of the same object; see `views.named_views`.
+    (`inputs.views`, of a service of ours only) are further pictures of the same object; see `views.named_views`. With
+    `region` (`inputs.region`) only that part of what the latents are of is made anew; of a draft these are its GLB.
     With a `mesh` (`inputs.mesh`, likewise) that is textured from the image: the setting `facing` says where from.
     """
 
@@ -57,6 +59,7 @@ class Task:
     latents: str = ""
     views: Mapping[str, str] = field(default_factory=dict, hash=False)
     mesh: str = ""
+    region: Region | None = None
 
     def __post_init__(self) -> None:
         BY_PATH["model"].check(self.model)
@@ -65,6 +68,9 @@ class Task:
                 BY_PATH[path].check(value)
         check_uuid(self.uuid)
         object.__setattr__(self, "views", check_views(self.views, self.image))
+        if self.region is not None and not (self.latents and self.image):
+            rule = message("give what it is a part of as inputs.latents, and its picture as inputs.image")
+            raise FieldError("inputs.region", self.region.to_json(), rule)
         _check_mesh(self)
 
     def to_request(self) -> dict[str, Any]:
@@ -74,7 +80,10 @@ class Task:
             "taskUUID": self.uuid,
             "model": self.model,
             **self.settings.to_request(),
-            "inputs": {name: given for name in ("image", "latents", "views", "mesh") if (given := getattr(self, name))},
+            "inputs": {
+                **{name: given for name in ("image", "latents", "views", "mesh") if (given := getattr(self, name))},
+                **({"region": self.region.to_json()} if self.region is not None else {}),
+            },
         }
 
     @classmethod
@@ -101,6 +110,7 @@ class Task:
                 raise missing_field(path)
             BY_PATH[path].check(value)
         views = {} if inputs.get("views") is None else inputs["views"]
+        region = None if inputs.get("region") is None else as_region(inputs["region"])
         mesh = inputs.get("mesh")
         if mesh is not None:
             BY_PATH["inputs.mesh"].check(mesh)
@@ -112,6 +122,7 @@ class Task:
             latents or "",
             views,
             mesh or "",
+            region,
         )
 
 
@@ -154,6 +165,8 @@ def check_published(task: Task) -> None:
     """Raise `FieldError` for what only our own service understands: the remote API's task has no such field."""
     if task.latents:
         raise _unknown("inputs.latents", message("keeps no stages to go on from"))
+    if task.region is not None:
+        raise _unknown("inputs.region", message("changes no part of an asset"))
     if task.mesh:
         raise no_mesh_there()
     check_own_views(task.views)

@@ -12,6 +12,7 @@ texture     the atlas: where front and back lie in it
 back        the colours of the back, which the picture does not show
 material    roughness, metalness and transparency, guessed from the picture
 hull        several pictures: what none of their outlines rules out
+change      a part of a draft made anew
 projection  a picture brought onto a mesh that is there
 new_uvs     texture coordinates for a mesh that has none
 variation   what a seed changes

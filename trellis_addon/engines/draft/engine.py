@@ -11,11 +11,13 @@ from ...core.errors import EngineError
 from ...core.progress import Progress
 from ...formats.glb.write import Material, Mesh, write_glb
 from ...geometry.voxels.picture import points_picture
+from ...task.region import Region
 from ...task.settings import DRAFT_MODEL, Settings
 from ...task.task import facing_of
 from ...task.views import BACK
 from ..engine import Made
 from .back import back_colours, seen_through
+from .change.change import changed, frame_of
 from .fields import F32, resample, smoothstep
 from .height import Form, read_form
 from .hull.build import build_hull, tell_more
@@ -55,9 +57,11 @@ class ReliefEngine:
         *,
         latents: bytes | None = None,
         views: Mapping[str, Image] | None = None,
+        region: Region | None = None,
         mesh: bytes | None = None,
     ) -> Made:
-        """A GLB of the picture's subject; see `engines.engine.Engine`.
+        """A GLB of the picture's subject; see `engines.engine.Engine`. What it goes on from, to change a region, is the
+        GLB of an earlier draft.
 
         With `views` that show more than the front's outline it is their visual hull; the back alone is put on the
         back of what the front gives.
@@ -67,6 +71,8 @@ class ReliefEngine:
         where it is set, is the most triangles there will be, else 50,000. Raises `EngineError` for a
         picture without a visible pixel, and for latents: it has none. On a `mesh` the picture is projected.
         """
+        if region is not None and latents is not None and image is not None:
+            return self._changed(latents, image, settings, seed, progress, views, region)
         if image is None or latents is not None:
             raise EngineError("The draft engine keeps no latents to go on from; make the asset again from its picture.")
         variation = Variation.from_seed(seed)
@@ -90,9 +96,27 @@ class ReliefEngine:
             form, material = _relief(subject, (views or {}).get(BACK), settings, variation, progress)
 
         progress.update("glb", 0.95)
-        glb = write_glb(form, material, {"engine": self.model, "seed": seed, "settings": settings.to_request()})
+        extras = {"engine": self.model, "seed": seed, "settings": settings.to_request()}
+        glb = write_glb(form, material, {**extras, "frame": frame_of(image, float(np.ptp(form.positions[:, 0])))})
         progress.update("glb", 1.0)
         return Made(glb, facts={"device": "CPU", "resolution": settings.value("resolution")})
+
+    def _changed(
+        self,
+        asset: bytes,
+        image: Image,
+        settings: Settings,
+        seed: int,
+        progress: Progress,
+        views: Mapping[str, Image] | None,
+        region: Region,
+    ) -> Made:
+        """The asset with what the draft of this picture and seed has in the region."""
+        other = self.generate(image, settings, seed, progress.part(0.0, 0.8), views=views)
+        progress.update("mesh", 0.8)
+        glb, note = changed(asset, other.glb, region, {"seed": seed}, progress.check)
+        progress.update("glb", 1.0)
+        return Made(glb, facts={**other.facts, **({"notes": [note]} if note else {})})
 
     def _on_mesh(
         self,

@@ -10,6 +10,7 @@ from ...core.messages import message
 from ...core.progress import Progress
 from ...formats.glb.check import split_glb
 from ...formats.glb.images import with_extras
+from ...task.region import Region
 from ...task.settings import DRAFT_MODEL, Settings
 from ...task.views import FRONT, yaw_of
 from ..engine import Engine, Made
@@ -29,6 +30,7 @@ def generate_with_pictures(
     *,
     latents: bytes | None = None,
     views: Mapping[str, Image] | None = None,
+    region: Region | None = None,
     mesh: bytes | None = None,
 ) -> Made:
     """What the engine makes, as `Engine.generate`, and where `project_picture` says so the pictures on it.
@@ -39,6 +41,8 @@ def generate_with_pictures(
     An engine of another machine, which `projects_itself`, does that there.
     """
     further: dict[str, Any] = {"views": views} if views else {}
+    if region is not None:  # what is outside of it stays as it is
+        return engine.generate(image, settings, seed, progress, latents=latents, region=region, **further)
     if mesh is not None:
         return engine.generate(image, settings, seed, progress, latents=latents, mesh=mesh, **further)
     strength = float(settings.value("project_picture"))

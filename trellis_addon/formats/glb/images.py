@@ -19,9 +19,14 @@ def base_colour_images(document: Mapping[str, Any]) -> list[int | None]:
         if info is None:
             found.append(None)
             continue
-        texture = document["textures"][info["index"]]
-        found.append(texture.get("extensions", {}).get(_WEBP, {}).get("source", texture.get("source")))
+        found.append(image_of(document, info["index"]))
     return found
+
+
+def image_of(document: Mapping[str, Any], texture: int) -> int:
+    """The image of one texture of a checked GLB."""
+    found = document["textures"][texture]
+    return int(found.get("extensions", {}).get(_WEBP, {}).get("source", found.get("source")))
 
 
 def image_bytes(document: Mapping[str, Any], binary: memoryview, image: int) -> bytes:
