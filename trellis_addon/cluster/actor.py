@@ -23,6 +23,7 @@ from ..core.progress import Place, Progress
 from ..engines.engine import Engine, Made
 from ..engines.failures import as_sentence
 from ..runtime.device_variables import device_variables
+from ..task.region import Region
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +45,7 @@ class Order:
     seed: int
     sizes: Mapping[str, tuple[int, int]]
     shows: bool = False
+    region: Region | None = None
 
 
 @dataclass
@@ -195,5 +197,13 @@ class EngineActor:
         if order.shows:
             progress.on_picture = lambda png, number: job.say(PICTURE, png, number)
         return generate_with_pictures(
-            engine, image, order.settings, order.seed, progress, latents=latents, views=views, mesh=mesh
+            engine,
+            image,
+            order.settings,
+            order.seed,
+            progress,
+            latents=latents,
+            views=views,
+            region=order.region,
+            mesh=mesh,
         )
