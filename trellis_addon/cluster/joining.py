@@ -69,6 +69,7 @@ def join(address: str, *, may_start: bool = True) -> bool:
             _reach(found)
             ray.init(address=found, **told)
         else:
+            _set_mode("token")  # whatever was tried before
             ray.init(address="local", object_store_memory=OBJECT_STORE, include_dashboard=False, **told)
     except exceptions.AuthenticationError as error:
         raise EngineError(
@@ -108,13 +109,21 @@ def lets_anybody_in(hosts: set[str]) -> bool:
 
 
 def _find() -> str:
-    """The address of a cluster that runs on this machine; empty where there is none."""
-    from ray._private.services import get_ray_address_from_environment
+    """The address of a cluster that runs on this machine and takes this user's token; empty where there is none.
 
-    try:
-        return str(get_ray_address_from_environment(AUTO, None))
-    except ConnectionError:
-        return ""
+    What Ray has noted may be one that has crashed, and what runs may be somebody else's.
+    """
+    from ray import exceptions
+    from ray._private.services import find_bootstrap_address, find_gcs_addresses
+
+    noted = configuration().variables.get("RAY_ADDRESS", "") or find_bootstrap_address(None) or ""
+    for address in dict.fromkeys(filter(None, (noted, *sorted(find_gcs_addresses())))):
+        try:
+            _reach(address)
+        except (EngineError, exceptions.RayError, ValueError):
+            continue
+        return address
+    return ""
 
 
 def _reach(address: str) -> None:
