@@ -69,7 +69,8 @@ def seen_first(points: F32, outline: Outline) -> Bool:
 def _filled(points: F32, colours: F32, weight: F32, wanted: Bool) -> F32:
     """At the wanted points what the known ones near by say: push-pull as in `fields.fill`, in space."""
     low = points.min(0)
-    cells = np.floor((points - low) * (_CELLS / float(np.ptp(points, axis=0).max()))).astype(np.int32)
+    places = (points - low) * np.float32(_CELLS / float(np.ptp(points, axis=0).max()))
+    cells = np.floor(places).astype(np.int32)
     shape = tuple(int(n) + 1 for n in cells.max(0))
     shape = tuple(n + n % 2 for n in shape)
     key = np.ravel_multi_index(tuple(cells.T), shape)
@@ -77,8 +78,20 @@ def _filled(points: F32, colours: F32, weight: F32, wanted: Bool) -> F32:
     sums = np.stack([np.bincount(key, weight * column, len(amount)) for column in colours.T], -1)
     known = np.minimum(amount, 1.0).reshape(shape).astype(np.float32)
     means = (sums / np.maximum(amount, 1e-9)[:, None]).reshape(*shape, -1).astype(np.float32)
-    full = _pushed(means, known)
-    return np.asarray(full[tuple(cells[wanted].T)], np.float32)
+    return _between(_pushed(means, known), places[wanted])
+
+
+def _between(cells: F32, places: F32) -> F32:
+    """What the cells (x, y, z, C) say at places (N, 3), linear between their middles."""
+    place = np.clip(places - 0.5, 0.0, np.array(cells.shape[:3], np.float32) - 1.0)
+    first = np.minimum(place.astype(np.int32), np.maximum(np.array(cells.shape[:3]) - 2, 0))
+    share = place - first
+    found = np.zeros((len(places), cells.shape[3]), np.float32)
+    for corner in np.ndindex(2, 2, 2):
+        weight = np.where(corner, share, 1.0 - share).prod(1)
+        at = np.minimum(first + corner, np.array(cells.shape[:3]) - 1)
+        found += weight[:, None].astype(np.float32) * cells[tuple(at.T)]
+    return found
 
 
 def _pushed(means: F32, known: F32) -> F32:
