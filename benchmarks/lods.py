@@ -1,6 +1,9 @@
 """Levels of detail as they are seen: each at the distance where it takes over, beside the finest one there.
 
-    python benchmarks/lods.py FILE.glb ... [--ratios 1 0.25 0.05] [--lines 540]
+    python benchmarks/lods.py FILE.glb ... [--ratios 1 0.25 0.05] [--lines 540] [--anew FACES]
+
+`--anew` makes the levels of one dense surface, each with UVs and maps of its own, the finest of so many triangles and
+each next one of a quarter of them; otherwise they are decimated, and share the maps.
 
 Prints, for each file and level, its triangles, the error of its form, the distance from which on it is shown, how many
 lines of the picture the asset is tall there, and the difference of the two pictures where the asset is: PSNR in dB, and
@@ -20,8 +23,9 @@ from mathutils import Vector
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from trellis_addon.scene import import_asset, make_lods
+from trellis_addon.scene import import_asset, lods_of, make_lods, rebake
 from trellis_addon.scene.asset.lod_switch import as_themselves
+from trellis_addon.scene.asset.lods import DISTANCE, ERROR, LEVEL, TRIANGLES, Level
 from trellis_addon.scene.importing.placement import world_bounds
 
 _SAMPLES = 32
@@ -33,14 +37,20 @@ def main() -> None:
     parser.add_argument("files", type=Path, nargs="+", metavar="FILE.glb")
     parser.add_argument("--ratios", type=float, nargs="+", default=[1.0, 0.25, 0.05])
     parser.add_argument("--lines", type=int, default=540, help="of the picture (default 540)")
+    parser.add_argument("--anew", type=int, metavar="FACES", help="levels with UVs and maps of their own")
     options = parser.parse_args()
     print(f"{'':22}{'triangles':>10}{'error mm':>10}{'from m':>8}{'lines':>7}{'PSNR dB':>9}{'differ':>8}")
     for file in options.files:
         scene = _studio(options.lines)
         obj = import_asset(file, height=1.0)
+        if options.anew:
+            obj = rebake([obj], hide_sources=True, lods=len(options.ratios), faces=options.anew, resolution=256)
+            levels = [_level_of(level) for level in lods_of(obj).objects]
+        else:
+            levels = make_lods(obj, options.ratios, arrange="BY_DISTANCE")[1:]
         low, high = world_bounds(obj)
         middle = (low + high) / 2
-        for level in make_lods(obj, options.ratios, arrange="BY_DISTANCE")[1:]:
+        for level in levels:
             scene.camera.location = middle + _FROM * 1.001 * (level.distance + (middle - obj.location).length)
             scene.camera.rotation_euler = (-_FROM).to_track_quat("-Z", "Y").to_euler()
             shown = _picture(scene)
@@ -52,6 +62,11 @@ def main() -> None:
                 f"{level.distance:8.2f}{tall:7d}{_difference(shown, finest)}",
                 flush=True,
             )
+
+
+def _level_of(obj: bpy.types.Object) -> Level:
+    error, distance = float(obj[ERROR]), float(obj[DISTANCE])
+    return Level(obj[LEVEL], 0.0, obj[TRIANGLES], obj, error, distance)
 
 
 def _studio(lines: int) -> bpy.types.Scene:
