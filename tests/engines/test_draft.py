@@ -63,6 +63,9 @@ class Wishes:
     def __init__(self, **values: Any) -> None:
         self.values = values
 
+    def __contains__(self, name: str) -> bool:
+        return name in self.values
+
     def value(self, name: str) -> Any:
         return self.values.get(name, QUICK.value(name))
 
