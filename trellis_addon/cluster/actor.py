@@ -178,9 +178,12 @@ class EngineActor:
             job.parts = {}
 
     def _make(self, job: _Job, order: Order) -> Made:
+        import json
+
         from PIL import Image
 
         from ..engines.projection.onto import generate_with_pictures
+        from ..task.region import as_region
 
         def picture(part: str) -> Image.Image:
             return Image.frombytes("RGBA", order.sizes[part], bytes(job.parts.pop(part)))
@@ -191,9 +194,10 @@ class EngineActor:
         image = picture("image") if "image" in order.sizes else None
         views = {part.removeprefix("view:"): picture(part) for part in order.sizes if part.startswith("view:")}
         latents, mesh = (bytes(job.parts.pop(part)) if part in job.parts else None for part in ("latents", "mesh"))
+        region = as_region(json.loads(bytes(job.parts.pop("region")))) if "region" in job.parts else None
         progress = Progress(lambda stage, share: job.say(STAGE, stage, share), job.cancelled.is_set, _RemotePlace(job))
         if order.shows:
             progress.on_picture = lambda png, number: job.say(PICTURE, png, number)
         return generate_with_pictures(
-            engine, image, order.settings, order.seed, progress, latents=latents, views=views, mesh=mesh
+            engine, image, order.settings, order.seed, progress, latents=latents, views=views, mesh=mesh, region=region
         )

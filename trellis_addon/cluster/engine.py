@@ -6,6 +6,7 @@ each in shared memory until it has arrived.
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 import time
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from ..core.errors import Cancelled, EngineError, LostWorkerError
 from ..core.progress import Progress
 from ..engines.engine import Made
+from ..task.region import Region
 from ..task.settings import Settings
 from .actor import FAILED, LEAVE, LOST, MADE, PICTURE, STAGE, TAKE, Order
 
@@ -52,12 +54,15 @@ class ClusterEngine:
         latents: bytes | None = None,
         views: Mapping[str, Image] | None = None,
         mesh: bytes | None = None,
+        region: Region | None = None,
     ) -> Made:
         """See `engines.engine.Engine`. `progress.siblings` are not looked at: others may be making them."""
         job = _Job(self._member, progress)
         with self._member.working():
             try:
-                return job.run(self.model, image, settings, seed, {"latents": latents, "mesh": mesh}, views or {})
+                part = None if region is None else json.dumps(region.to_json()).encode()
+                files = {"latents": latents, "mesh": mesh, "region": part}
+                return job.run(self.model, image, settings, seed, files, views or {})
             except LostWorkerError as error:
                 error.is_blamed = not self._member.is_handed_over
                 raise
