@@ -23,6 +23,7 @@ from ..core.progress import Place, Progress
 from ..engines.engine import Engine, Made
 from ..engines.failures import as_sentence
 from ..runtime.device_variables import device_variables
+from ..task.region import Region
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +45,7 @@ class Order:
     seed: int
     sizes: Mapping[str, tuple[int, int]]
     shows: bool = False
+    region: Region | None = None
 
 
 @dataclass
@@ -178,12 +180,9 @@ class EngineActor:
             job.parts = {}
 
     def _make(self, job: _Job, order: Order) -> Made:
-        import json
-
         from PIL import Image
 
         from ..engines.projection.onto import generate_with_pictures
-        from ..task.region import as_region
 
         def picture(part: str) -> Image.Image:
             return Image.frombytes("RGBA", order.sizes[part], bytes(job.parts.pop(part)))
@@ -194,10 +193,17 @@ class EngineActor:
         image = picture("image") if "image" in order.sizes else None
         views = {part.removeprefix("view:"): picture(part) for part in order.sizes if part.startswith("view:")}
         latents, mesh = (bytes(job.parts.pop(part)) if part in job.parts else None for part in ("latents", "mesh"))
-        region = as_region(json.loads(bytes(job.parts.pop("region")))) if "region" in job.parts else None
         progress = Progress(lambda stage, share: job.say(STAGE, stage, share), job.cancelled.is_set, _RemotePlace(job))
         if order.shows:
             progress.on_picture = lambda png, number: job.say(PICTURE, png, number)
         return generate_with_pictures(
-            engine, image, order.settings, order.seed, progress, latents=latents, views=views, mesh=mesh, region=region
+            engine,
+            image,
+            order.settings,
+            order.seed,
+            progress,
+            latents=latents,
+            views=views,
+            region=order.region,
+            mesh=mesh,
         )

@@ -6,7 +6,6 @@ each in shared memory until it has arrived.
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 import time
@@ -53,16 +52,15 @@ class ClusterEngine:
         *,
         latents: bytes | None = None,
         views: Mapping[str, Image] | None = None,
-        mesh: bytes | None = None,
         region: Region | None = None,
+        mesh: bytes | None = None,
     ) -> Made:
         """See `engines.engine.Engine`. `progress.siblings` are not looked at: others may be making them."""
         job = _Job(self._member, progress)
         with self._member.working():
             try:
-                part = None if region is None else json.dumps(region.to_json()).encode()
-                files = {"latents": latents, "mesh": mesh, "region": part}
-                return job.run(self.model, image, settings, seed, files, views or {})
+                files = {"latents": latents, "mesh": mesh}
+                return job.run(self.model, image, settings, seed, files, views or {}, region)
             except LostWorkerError as error:
                 error.is_blamed = not self._member.is_handed_over
                 raise
@@ -90,6 +88,7 @@ class _Job:
         seed: int,
         files: Mapping[str, bytes | None],
         views: Mapping[str, Image],
+        region: Region | None,
     ) -> Made:
         pictures = ({"image": image} if image is not None else {}) | {
             f"view:{name}": one for name, one in views.items()
@@ -100,7 +99,8 @@ class _Job:
             if data is not None:
                 self._send(part, data)
         sizes = {part: picture.size for part, picture in pictures.items()}
-        self._ask("begin", self._name, Order(model, settings, seed, sizes, self._progress.on_picture is not None))
+        shows = self._progress.on_picture is not None
+        self._ask("begin", self._name, Order(model, settings, seed, sizes, shows, region))
         heard = grants = 0
         told = 0.0
         while True:

@@ -48,7 +48,7 @@ def seen(record: TaskRecord, change: int) -> JsonObject:
         "pictures": pictures_of(record),
         "image": _upload(inputs.get("image")),
         "views": {name: _upload(text) for name, text in (inputs.get("views") or {}).items()},
-        "isRework": "latents" in inputs,
+        "isRework": "latents" in inputs or "mesh" in inputs,
         "results": results,
     }
 

@@ -9,6 +9,7 @@ from ...task.presets import shipped
 from ...task.settings import (
     DRAFT_FIELDS,
     FINISHING,
+    OF_A_MESH,
     OWN_SETTINGS,
     SAMPLERS,
     SETTABLE,
@@ -47,6 +48,7 @@ def _told(field: Field) -> JsonObject:
         "unit": str(field.unit),
         "isForDraft": field.name in DRAFT_FIELDS,
         "isFinishing": field.name in FINISHING,
+        "isOfMesh": field.name in OF_A_MESH,
     }
     if field.values:
         found["choices"] = list(field.values)

@@ -10,7 +10,7 @@ export function settingsForm(table, { only = null, presets = true, prefix = "set
   const fields = new Map();
   const rows = new Map();
   for (const field of table.fields) {
-    if (only && !only(field)) continue;
+    if (field.isOfMesh || (only && !only(field))) continue; // meshes are textured by other programs
     const input = inputOf(field, `${prefix}-${field.name}`);
     fields.set(field.name, { field, input });
     rows.set(field.name, rowOf(field, input));
