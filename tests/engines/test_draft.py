@@ -413,6 +413,7 @@ def test_asset_says_what_it_is() -> None:
         "engine": DRAFT_MODEL,
         "seed": 2**63 - 1,
         "settings": QUICK.to_request(),
+        "frame": [200.0, 200.0, 100.0, 100.0, 160.0],  # the picture, the middle of the subject, and pixels a unit
     }
     assert isinstance(create_engine(DRAFT_MODEL), ReliefEngine)
 
