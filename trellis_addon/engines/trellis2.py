@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import logging
 import time
@@ -303,7 +304,8 @@ def _finished(
 ) -> FinishedAsset:
     """The asset's file; where the device cannot do its share, all of it is the processor's.
 
-    Raises `MainMemoryError` where main memory is short: sampling again with less of the device's would change nothing.
+    Where main memory is short it is tried once more, as another program may have left some by then. Raises
+    `MainMemoryError` afterwards: sampling again with less of the device's would change nothing.
     """
     from ..geometry.finish.finish import finish
 
@@ -330,6 +332,13 @@ def _finished(
             if why_lost(error):
                 raise
             log.warning("%s cannot finish an asset, so the processor does: %s", device, error)
+    try:
+        return on("cpu")
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        log.warning("Main memory was short while an asset was finished: %s", error)
+    gc.collect()  # what the first try left, which the error held
     try:
         return on("cpu")
     except Exception as error:
