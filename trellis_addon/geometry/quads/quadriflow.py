@@ -23,10 +23,8 @@ from ..mesh.topology import TriMesh
 from .fitting import Made
 
 _WORKER = ".scene.rebaking.quadriflow"
-_PATIENCE, _PATIENCE_EACH = (
-    600.0,
-    0.1,
-)  # seconds at the least, and for each quad: there are forms that it never finishes
+# Seconds at the least, and for each quad: there are forms, and numbers, at which it comes to no end.
+_PATIENCE, _PATIENCE_EACH = 120.0, 0.03
 # Edges that turn by more than this, in radians, are a crease; of a part with more of them than this share of the
 # length of all edges they are kept: where there is hardly one, keeping them only disturbs the flow.
 _CREASE, _FEW_CREASES = 0.8, 0.04

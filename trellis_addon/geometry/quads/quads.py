@@ -19,6 +19,7 @@ F32 = NDArray[np.float32]
 I32 = NDArray[np.int32]
 
 FEWEST = 24
+_FEWER = 0.98
 _LEAST_PART = 12  # quads; a part that would get fewer keeps its triangles
 
 
@@ -70,8 +71,9 @@ def _remeshed(parts: Sequence[TriMesh], counts: Sequence[int], progress: Progres
         try:
             found = quadriflow.quads_of_parts(parts, counts, program, progress)
         except EngineError:
-            if not instant.is_here():
-                raise
+            if not instant.is_here():  # there are numbers at which it comes to no end, and none next to each other
+                fewer = [max(round(_FEWER * count), 3) for count in counts]
+                found = quadriflow.quads_of_parts(parts, fewer, program, progress)
     if instant.is_here():
         for number, (part, count) in enumerate(zip(parts, counts, strict=True)):
             progress.update("simplify", number / len(parts))
