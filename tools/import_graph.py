@@ -15,10 +15,6 @@ from pathlib import Path
 TOPS = ("trellis_addon", "addon", "operators", "ui")
 # What Blender, a shell, and `python -m` begin with
 ENTRIES = ("", "trellis_addon", "trellis_addon.__main__")
-# In the zip although nothing of the product imports it yet, and why
-WAITING = {
-    "trellis_addon.pipeline.texturing": "a new material for a mesh of the user's: its button comes with the next issue",
-}
 _IN_A_STRING = re.compile(r"(?:^|(?<=[\s\"']))(\.[a-z_]\w*(?:\.\w+)*|trellis_addon(?:\.\w+)+)(?=$|[\s\"';])")
 
 
@@ -37,10 +33,10 @@ def read_graph(root: Path, *, named: bool = True) -> dict[str, set[str]]:
 
 @functools.cache
 def unreachable(root: Path) -> set[str]:
-    """The modules that no entry of the product reaches, but for those that are waiting for one."""
+    """The modules that no entry of the product reaches."""
     graph = read_graph(root)
     found: set[str] = set()
-    todo = [entry for entry in (*ENTRIES, *WAITING) if entry in graph]
+    todo = [entry for entry in ENTRIES if entry in graph]
     while todo:
         name = todo.pop()
         if name not in found:

@@ -28,6 +28,7 @@ PAGES = {
     "contracts": "Contracts and exports",
     "scripting": "Scripts",
     "service": "A service of your own",
+    "cluster": "Several machines",
     "agents": "Assistants",
 }
 WIDEST = 1000  # pixels of a picture
