@@ -1,6 +1,6 @@
 """The service's page in a real browser: what it does, what it asks for, and what it leaves behind.
 
-    python tests/page_browser_test.py --shots FOLDER [--axe axe.min.js] [--only NAME]
+    python tests/page_browser.py --shots FOLDER [--axe axe.min.js] [--only NAME]
 
 Run by hand: it needs `playwright` (pip) and a Chromium, which `--browser` names (/usr/bin/chromium: Debian's). With
 `--axe`, the file of the npm package axe-core, the page is held against WCAG as well. Each test starts a service of its
