@@ -48,6 +48,8 @@ STAGES = {
     "Generating": "Generating",
     "Downloading": "Downloading",
     "Cancelling": "Cancelling",
+    # the picture itself onto the texture
+    "Projecting the picture": "Projecting the Picture",
     # the draft
     "mask": "Cutting Out",
     "height": "Shaping",
