@@ -63,7 +63,9 @@ async def refused(client: Client, tool: str, **arguments: Any) -> str:
 def test_the_tools_say_what_they_are_for() -> None:
     async def do(client: Client) -> None:
         tools = {tool.name: tool for tool in (await client.list_tools()).tools}
-        assert set(tools) == {"generate", "price", "rework", "rebake", "check", "export", "jobs", "fetch"}
+        library = {"generate", "price", "rework", "texture", "change", "rebake", "check", "export", "jobs", "fetch"}
+        scene = {"objects", "import", "place", "measure", "game_ready", "export"}
+        assert set(tools) == library | {f"scene_{name}" for name in scene}
         for tool in tools.values():
             assert tool.description and len(tool.description) > 60
             assert "self" not in tool.input_schema["properties"] and "context" not in tool.input_schema["properties"]
@@ -188,6 +190,33 @@ def test_a_glb_is_rebaked_in_a_process_of_its_own(disc_file: Path, tmp_path: Pat
         assert check_glb_file(Path(made["file"])).triangles <= 600
         said = await refused(client, "rebake", source=str(tmp_path / "none.glb"), output=str(tmp_path / "c.glb"))
         assert "none.glb" in said and not (tmp_path / "c.glb").exists()
+
+    talk(do)
+
+
+def test_a_mesh_is_textured_and_a_part_changed(disc_file: Path, tmp_path: Path) -> None:
+    async def do(client: Client) -> None:
+        made = await call(
+            client, "generate", image=str(disc_file), settings={**QUICK, "faces": 500}, output=str(tmp_path / "a.glb")
+        )
+        size = {"texture_size": 1024}
+        textured = await call(
+            client, "texture", mesh=str(tmp_path / "a.glb"), image=str(disc_file), settings=size, facing="back"
+        )
+        assert textured["is_draft"] and textured["results"][0]["file"] != made["results"][0]["file"]
+        changed = await call(
+            client,
+            "change",
+            asset=str(tmp_path / "a.glb"),
+            region=[0, 0, -2, 2, 2, 2],
+            seed=9,
+            output=str(tmp_path / "b.glb"),
+        )
+        assert Path(changed["results"][0]["file"]).read_bytes() != (tmp_path / "a.glb").read_bytes()
+        assert "nowhere" in await refused(
+            client, "texture", mesh=made["results"][0]["file"], image="x.png", facing="nowhere"
+        )
+        assert await refused(client, "change", asset=str(tmp_path / "a.glb"), region=[1, 2])
 
     talk(do)
 

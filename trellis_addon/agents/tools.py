@@ -35,6 +35,8 @@ def add_tools(server: MCPServer, backend: str, key: str, allow_network: bool) ->
         tools.generate,
         tools.price,
         tools.rework,
+        tools.texture,
+        tools.change,
         tools.rebake,
         tools.check,
         tools.export,
@@ -130,6 +132,78 @@ class _Tools:
                 output=output or None,
                 key=self.key,
                 settings=settings or {},
+                progress=progress,
+                allow_network=self.allow_network,
+            )
+            return described(made)
+
+        return await in_thread(context, do)
+
+    async def texture(
+        self,
+        context: Context,
+        mesh: str,
+        image: str,
+        facing: str | float = "front",
+        uvs: str = "auto",
+        settings: dict[str, Any] | None = None,
+        output: str = "",
+        where: str = "",
+    ) -> dict[str, Any]:
+        """Give a mesh that is there the look of a picture; its form, names, transforms and UV maps stay.
+
+        mesh: a GLB. facing: where the picture shows it from, front, back, left, right or degrees counter-clockwise from
+        above. uvs: "auto", "keep" or "new". where: "draft" (projects the picture), "local" or the address of a service;
+        the remote API textures no mesh.
+        """
+
+        def do(progress: Progress) -> dict[str, Any]:
+            from ..meshes import texture as textured
+
+            made = textured(
+                mesh,
+                image,
+                facing=facing,
+                uvs=uvs,
+                backend=where or self.backend,
+                output=output or None,
+                key=self.key,
+                settings=settings or {},
+                progress=progress,
+                allow_network=self.allow_network,
+            )
+            return described(made)
+
+        return await in_thread(context, do)
+
+    async def change(
+        self,
+        context: Context,
+        asset: str,
+        region: list[float],
+        image: str = "",
+        seed: int | None = None,
+        output: str = "",
+        where: str = "",
+    ) -> dict[str, Any]:
+        """Make a part of an asset anew, of another picture or with another seed; what lies outside of it stays.
+
+        asset: its GLB or its taskUUID; one whose latents are kept on this machine, or a draft. region: [x0, y0, z0, x1,
+        y1, z1], a box, or [x, y, z, radius], a ball, in the asset's units: x right, y up, front +z. image: without one
+        it is the picture that the asset was made from.
+        """
+
+        def do(progress: Progress) -> dict[str, Any]:
+            from ..stages import change as changed
+
+            made = changed(
+                _asset(asset),
+                region,
+                image=image or None,
+                seed=seed,
+                backend=where,
+                output=output or None,
+                key=self.key,
                 progress=progress,
                 allow_network=self.allow_network,
             )
