@@ -214,7 +214,7 @@ def test_a_mesh_is_textured_and_a_part_changed(disc_file: Path, tmp_path: Path) 
         )
         assert Path(changed["results"][0]["file"]).read_bytes() != (tmp_path / "a.glb").read_bytes()
         assert "nowhere" in await refused(
-            client, "texture", mesh=made["results"][0]["file"], image="x.png", facing="nowhere"
+            client, "texture", mesh=made["results"][0]["file"], image=str(disc_file), facing="nowhere"
         )
         assert await refused(client, "change", asset=str(tmp_path / "a.glb"), region=[1, 2])
 
