@@ -146,6 +146,20 @@ def test_broken_values_leave_nothing_behind(make: Callable[[], Glb], survive: Ca
     assert len(outcomes) > 200 and sum(outcomes) > 50
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_triangles_that_are_no_polygon_although_the_file_says_so(
+    seed: int, survive: Callable[[str, bytes], bool]
+) -> None:
+    """FB_ngon_encoding on indices drawn at random: corners twice in a face, faces of no area, fans across the cube."""
+    glb, dice = simple(), np.random.default_rng(seed)
+    primitive = glb.document["meshes"][0]["primitives"][0]
+    drawn = np.sort(dice.integers(0, 24, (30, 3)), axis=0)  # many begin with the same corner
+    primitive["indices"] = glb.accessor(drawn.reshape(-1), USHORT)
+    primitive["extensions"] = {"FB_ngon_encoding": {}}
+    glb.document["extensionsUsed"] = ["FB_ngon_encoding"]
+    survive(f"drawn {seed}", glb.done())
+
+
 def test_a_failure_between_others_leaves_them_alone(tmp_path: Path) -> None:
     good = write(tmp_path, simple(), "good")
     first = blender.import_asset(good)

@@ -19,7 +19,10 @@ def restore_polygons(scene: bpy.types.Scene, glb: bytes) -> None:
 
     Does nothing for a file that does not speak of polygons, and where not all of its triangles came.
     """
-    begins = _first_triangles(glb)
+    try:
+        begins = _first_triangles(glb)
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError):
+        return  # the importer has made something of it; what it says of polygons makes no sense
     meshes = [obj for obj in scene.collection.all_objects if obj.type == "MESH" and len(obj.data.polygons)]
     if begins is None or len(meshes) != 1 or len(meshes[0].data.polygons) != len(begins):
         return
@@ -35,8 +38,8 @@ def restore_polygons(scene: bpy.types.Scene, glb: bytes) -> None:
 def _first_triangles(glb: bytes) -> np.ndarray | None:
     """(T,) whether a polygon begins with a triangle; None for a file without such, or of several meshes."""
     document, binary = split_glb(glb)
-    meshes = document.get("meshes", [])
-    if NGONS not in document.get("extensionsUsed", ()) or len(meshes) != 1:
+    meshes = document.get("meshes") or []
+    if NGONS not in (document.get("extensionsUsed") or ()) or len(meshes) != 1:
         return None
     found = []
     for primitive in meshes[0]["primitives"]:
