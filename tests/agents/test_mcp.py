@@ -6,6 +6,7 @@ import asyncio
 import base64
 import io
 import json
+import subprocess
 import sys
 import threading
 import uuid
@@ -245,6 +246,34 @@ def test_a_cancelled_call_cancels_the_job(disc_file: Path, monkeypatch: pytest.M
         assert (await call(client, "jobs"))["jobs"] == [], "and the server goes on"
 
     talk(do)
+
+
+@pytest.mark.once
+def test_a_service_that_crashes_in_the_middle_of_a_call(disc_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The call ends with a sentence, the job stays in the list under its taskUUID, and the server goes on."""
+    monkeypatch.setenv("TRELLIS2_SERVICE_TOKEN", "abc")
+    arguments = [sys.executable, "-m", "trellis_addon", "serve", "--port", "0", "--engine", "draft", "--token", "abc"]
+    process = subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+
+    async def kill(share: float, total: float | None, message: str | None) -> None:
+        if share > 0:
+            process.kill()
+
+    async def do(client: Client) -> None:
+        asked = {"image": str(disc_file), "where": url, "settings": {"resolution": 1536, "number_results": 4}}
+        result = await client.call_tool("generate", asked, progress_callback=kill)
+        text = str(result.content[0].text)
+        assert result.is_error and "cannot be reached" in text and "Traceback" not in text
+        (job,) = (await call(client, "jobs"))["jobs"]
+        assert len(job["task_uuid"]) == 36 and job["state"] not in ("ready", "failed"), "it can still be fetched"
+
+    try:
+        assert process.stdout is not None
+        url = json.loads(process.stdout.readline())["url"]
+        talk(do)
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def test_over_pipes(disc_file: Path, tmp_path: Path) -> None:
