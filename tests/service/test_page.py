@@ -34,6 +34,8 @@ from trellis_addon.service.people.caller import PERSON, Caller
 from trellis_addon.service.people.tokens import add
 from trellis_addon.task.settings import SEED_MAX, Settings
 
+pytestmark = pytest.mark.checkout  # the page is no part of Blender's extension
+
 
 @pytest.fixture
 def run() -> Iterator[Running]:

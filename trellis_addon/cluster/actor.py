@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..core.configuration import configuration, overrule
+from ..core.configuration import configuration, overrule, tell_this_process
 from ..core.device_faults import why_lost
 from ..core.errors import TrellisError
 from ..core.progress import Place, Progress
@@ -99,7 +99,7 @@ class EngineActor:
 
     def __init__(self, create_engine: Callable[[str], Engine], wishes: Mapping[str, str]) -> None:
         # A process of Ray's, whose environment is nobody else's; read by PyTorch when it is loaded.
-        os.environ.update(device_variables(configuration().variables))
+        tell_this_process(device_variables(configuration().variables))
         overrule(**wishes)
         self._create_engine = create_engine
         self._engines: dict[str, Engine] = {}

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..core.addresses import is_this_machine
-from ..core.configuration import configuration
+from ..core.configuration import configuration, tell_this_process
 from ..core.errors import EngineError
 from ..core.folders import PACKAGE
 from ..core.messages import message, reason_of
@@ -52,7 +52,7 @@ def join(address: str, *, may_start: bool = True) -> bool:
     if problem := cannot_join(address):
         raise EngineError(problem)
     # Whatever still asks Ray for something after the end must not start a cluster by that; read when it is imported.
-    os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")
+    tell_this_process({"RAY_ENABLE_AUTO_CONNECT": configuration().variables.get("RAY_ENABLE_AUTO_CONNECT", "0")})
     import ray
     from ray import exceptions
 
@@ -185,7 +185,7 @@ def _set_mode(mode: str) -> None:
     """Have Ray's library show its token, or not. It reads that from the environment, at once and in its processes."""
     from ray._raylet import Config
 
-    os.environ[_MODE] = mode
+    tell_this_process({_MODE: mode})
     Config.initialize("")
 
 

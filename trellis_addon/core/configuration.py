@@ -4,8 +4,8 @@
     choose(weights="/models")        what the preferences say: it counts where the environment says nothing
     overrule(device="cpu")           what a command line says: it counts more
 
-Nothing is ever written into the environment of this process, which other add-ons' programs inherit; the processes
-that this library starts are given `configuration().variables`.
+Nothing is written into the environment of Blender's process, which other add-ons' programs inherit; the processes that
+this library starts are given `configuration().variables`.
 """
 
 from __future__ import annotations
@@ -104,6 +104,14 @@ def overrule(**values: str) -> None:
 def is_given(field: str) -> bool:
     """Whether the environment says it itself, so that a choice does not count."""
     return bool(os.environ.get(VARIABLES[field]))
+
+
+def tell_this_process(variables: Mapping[str, str]) -> None:
+    """Write into the environment of this process, for a library that reads its settings there alone (Ray, PyTorch).
+
+    Never within Blender: only where the whole process is ours, as a service's or an actor's is.
+    """
+    os.environ.update(variables)
 
 
 def _put(where: dict[str, str], values: Mapping[str, str]) -> None:
