@@ -27,6 +27,7 @@ from environments import ROOT, environment, install, install_fast, install_torch
 
 EXAMPLE = ROOT / "examples" / "lantern.png"
 PYTHONS = {version for _, version in suites.RELEASES.values()}
+FOR_BUILDING = ("markdown>=3.6", "packaging>=24", "pillow>=11")  # what tools/build.py needs besides pip
 STARTED = time.monotonic()
 
 
@@ -91,18 +92,19 @@ def test(options: argparse.Namespace) -> None:
 def matrix(options: argparse.Namespace) -> None:
     python = environment(PYTHONS)
     install_uv(python)
+    install(python, *FOR_BUILDING)
     run_suites(python, options.releases or list(suites.RELEASES), checkout=False)
 
 
 def zips(options: argparse.Namespace) -> None:
     python = environment(PYTHONS)
-    install(python, "packaging")
+    install(python, *FOR_BUILDING)
     run(python, "tools/build.py")
 
 
 def portable(options: argparse.Namespace) -> None:
     python = environment(PYTHONS)
-    install(python, "packaging")
+    install(python, *FOR_BUILDING)
     run(python, "tools/build.py", "--platform", "here")
     (archive,) = Path("dist").glob("*.zip")
     run(python, "tools/portable.py", options.release, str(archive))
