@@ -156,10 +156,12 @@ def _heard(tell: Callable[[str, float], None] | None) -> dict[str, Any]:
 
 def _wait(child: subprocess.Popen[str], check: Callable[[], None], tell: Callable[[str, float], None] | None) -> str:
     told: list[tuple[str, float]] = []  # the last one, until it is handed on
+    listener = None
     if child.stdout is not None:
         # read here, and not by `communicate`, which hands it out at the end
         lines, child.stdout = child.stdout, None
-        threading.Thread(target=_listen, args=(lines, told), daemon=True).start()
+        listener = threading.Thread(target=_listen, args=(lines, told), daemon=True)
+        listener.start()
     try:
         while True:
             check()
@@ -173,6 +175,10 @@ def _wait(child: subprocess.Popen[str], check: Callable[[], None], tell: Callabl
     except BaseException:
         end(child)
         raise
+    if listener is not None:
+        listener.join(_LOOK)  # its last word came just before its end
+    if tell is not None and told:
+        tell(*told.pop())
     if not child.returncode:
         return ""
     complaints = said.strip().splitlines()
