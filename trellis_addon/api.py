@@ -133,8 +133,18 @@ def generate(
     prepared = prepare_task(image, where, wished, model=model, name=name, subject=subject, views=views)
     if output is not None and os.path.isdir(output):
         check_output(Path(output), prepared.name, wished.value("number_results"))
-    store = store or JobStore()
-    asset = finish(prepared.write_down(store, where), where, store, progress)
+    return make_prepared(prepared, where, store or JobStore(), progress, output)
+
+
+def make_prepared(
+    prepared: PreparedTask,
+    backend: Backend,
+    store: JobStore,
+    progress: Progress | None,
+    output: str | os.PathLike[str] | None,
+) -> Asset:
+    """Write the task down, have it made, and copy the asset to `output` where there is one; blocks until then."""
+    asset = finish(prepared.write_down(store, backend), backend, store, progress)
     return copy_out(asset, Path(output)) if output is not None else asset
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .api import PreparedTask, Source, check_output, copy_out, finish, prepare_task
+from .api import PreparedTask, Source, check_output, make_prepared, prepare_task
 from .client.backends import Backend
 from .core.errors import FieldError, InputError
 from .core.messages import message, reason_of
@@ -68,9 +68,7 @@ def texture(
         check_output(Path(output), prepared.name, wished.value("number_results"))
     if output is not None:
         _demand_other(mesh, Path(output), prepared.name)
-    store = store or JobStore()
-    asset = finish(prepared.write_down(store, where), where, store, progress)
-    return copy_out(asset, Path(output)) if output is not None else asset
+    return make_prepared(prepared, where, store or JobStore(), progress, output)
 
 
 def _demand_other(mesh: Mesh, output: Path, name: str) -> None:

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from .api import PreparedTask, Source, backend_of, check_output, copy_out, finish, prepare_task
+from .api import PreparedTask, Source, backend_of, check_output, make_prepared, prepare_task
 from .client.backends import Backend
 from .core.awake import awake
 from .core.errors import EngineError, FieldError, InputError, JobError, TrellisError
@@ -86,8 +86,7 @@ def rework(
         found, changes, store, texture_again=texture_again, name=name, backend=backend, key=key,
         allow_network=allow_network,
     )  # fmt: skip
-    made = finish(prepared.write_down(store, where), where, store, progress)
-    return copy_out(made, Path(output)) if output is not None else made
+    return make_prepared(prepared, where, store, progress, output)
 
 
 def prepare_rework(
@@ -182,8 +181,7 @@ def change(
         found, as_region(region), store, image=image, seed=seed, settings=wished, name=name, backend=backend, key=key,
         allow_network=allow_network,
     )  # fmt: skip
-    made = finish(prepared.write_down(store, where), where, store, progress)
-    return copy_out(made, Path(output)) if output is not None else made
+    return make_prepared(prepared, where, store, progress, output)
 
 
 def prepare_change(

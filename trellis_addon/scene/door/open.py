@@ -25,6 +25,7 @@ import bpy
 from ...core.doors import Door
 from ...core.errors import TrellisError, unforeseen
 from ...core.files import discard
+from ..arrival import running_job
 from . import tools
 
 log = logging.getLogger(__name__)
@@ -32,7 +33,6 @@ log = logging.getLogger(__name__)
 INTERVAL = 0.1  # seconds between two looks at what is asked
 LONGEST = 600.0  # seconds that a call waits for its turn and its end
 _MOST = 1_000_000  # bytes of a call
-_JOBS = ("RENDER", "RENDER_PREVIEW", "OBJECT_BAKE")
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def shut_door() -> None:
 
 def work() -> None:
     """Do what is asked; main thread only. A script without a window calls it itself, again and again."""
-    while not _calls.empty() and not any(bpy.app.is_job_running(kind) for kind in _JOBS):
+    while not _calls.empty() and not running_job():
         call = _calls.get_nowait()
         if not call.answer.set_running_or_notify_cancel():  # nobody waits for it any more
             continue

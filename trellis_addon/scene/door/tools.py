@@ -10,12 +10,12 @@ from typing import Any
 
 import bpy
 
+from ...contract.budgets import BUDGETS
 from ...core.errors import FieldError, TrellisError
 from ...core.messages import message
 from ..rules.units import metres_per_unit
 
 _MOST = 200  # objects of one answer
-_BUDGETS = ("hero", "prop", "mobile", "background")
 
 
 def objects() -> dict[str, Any]:
@@ -28,15 +28,7 @@ def objects() -> dict[str, Any]:
         "scene": scene.name,
         "metres_per_unit": metres_per_unit(scene),
         "objects": [
-            {
-                "name": obj.name,
-                "location": _rounded(obj.location),
-                "size_metres": _rounded(side * metres_per_unit(scene) for side in obj.dimensions),
-                "faces": len(obj.data.polygons),
-                "selected": obj.name in selected,
-                "visible": obj.visible_get(),
-            }
-            for obj in meshes[:_MOST]
+            {**_told(obj), "selected": obj.name in selected, "visible": obj.visible_get()} for obj in meshes[:_MOST]
         ],
         "more": max(0, len(meshes) - _MOST),
     }
@@ -103,8 +95,8 @@ def measure(name: str, contract: str = "") -> dict[str, Any]:
 
 def game_ready(name: str, budget: str = "mobile") -> dict[str, Any]:
     """Begin to bring an object within a budget; the new one takes its place when it is done."""
-    if budget not in _BUDGETS:
-        raise FieldError("budget", budget, message("allowed: {allowed}", allowed=list(_BUDGETS)))
+    if budget not in BUDGETS:
+        raise FieldError("budget", budget, message("allowed: {allowed}", allowed=list(BUDGETS)))
     obj = _mesh(name)
     from ...runtime.child import has_finishing
 
