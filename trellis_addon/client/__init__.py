@@ -2,7 +2,6 @@
 
 backends         where a task is run: the remote API, a service on this machine, or one at an address
 client           submit, poll, upload
-line             a request that can be left at any moment
 replies          every shape of a reply that has been seen
 download         a finished file, resumed, checked, put in its place
 local_service    our own services on this machine

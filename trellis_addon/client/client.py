@@ -36,9 +36,9 @@ from ..service.people.caller import BATCH
 from ..task.task import Result, Task, check_published, new_uuid
 from ..transfer.client import make_client
 from ..transfer.failures import explain, is_lasting
+from ..transfer.line import Line
+from ..transfer.line import Reply as LineReply
 from .download import download
-from .line import Line
-from .line import Reply as LineReply
 from .replies import (
     Reply,
     as_cost,
@@ -237,7 +237,7 @@ class Client:
         """What our own service says of itself; empty where another one answers, or none."""
         headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
         try:
-            with Line(self._api).open("GET", self.url, progress or Progress(), headers=headers) as reply:
+            with Line(self._api).open("GET", self.url, (progress or Progress()).check, headers=headers) as reply:
                 body = self._read(reply)
         except (httpx.HTTPError, httpx.InvalidURL, NetworkError) as error:
             log.info("The service at %s does not say what it is: %s", self.url, type(error).__name__)
@@ -388,7 +388,7 @@ class Client:
         if not self.remote:
             headers = {**headers, **self._own_headers}
         options: dict[str, Any] = {"json": tasks, "headers": headers, "timeout": timeout}
-        with line.open("POST", self.url, progress, head_limit=timeout.read, **options) as reply:
+        with line.open("POST", self.url, progress.check, head_limit=timeout.read, **options) as reply:
             body = self._read(reply)
         return reply.response, _json(body, self._token)
 

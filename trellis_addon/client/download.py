@@ -5,7 +5,6 @@ from __future__ import annotations
 import glob
 import hashlib
 import logging
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
@@ -18,13 +17,13 @@ from ..core.files import discard, move, unlink
 from ..core.progress import Progress
 from ..formats.glb.check import MAX_FILE_BYTES, check_glb_file
 from ..transfer.failures import explain, is_lasting
-from .line import Line, Reply
+from ..transfer.line import HEAD_LIMIT, Line, Reply
+from ..transfer.ranges import PLAIN, is_plain, range_of
 
 log = logging.getLogger(__name__)
 
 ATTEMPTS = 12  # without a byte more than before; their waits add up to a good minute
 ATTEMPTS_TO_CONNECT = 5  # where not even a connection comes about
-HEAD_LIMIT = 60.0  # seconds until the reply's header is whole
 # Not there yet: file servers answer so for some seconds after a success.
 RETRIED_STATUS = {404, 408, 422, 425, 429, 500, 502, 503, 504}
 
@@ -89,11 +88,10 @@ def _is_whole(part: Path, check: Callable[[Path], object]) -> bool:
 def _fetch(client: httpx.Client, url: str, part: Path, progress: Progress) -> None:
     """The rest of the file behind what `part` holds already."""
     have = part.stat().st_size if part.exists() else 0
-    # Bytes as they are: a compressed transfer could not be gone on with in the middle.
-    headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={have}-"} if have else {})}
+    headers = {**PLAIN, **({"Range": f"bytes={have}-"} if have else {})}
     line = Line(client)
     try:
-        with line.open("GET", url, progress, raw=True, head_limit=HEAD_LIMIT, headers=headers) as reply:
+        with line.open("GET", url, progress.check, raw=True, head_limit=HEAD_LIMIT, headers=headers) as reply:
             response = reply.response
             if response.status_code == 416 and have:
                 unlink(part)  # longer than the file: it belongs to something else
@@ -109,18 +107,17 @@ def _fetch(client: httpx.Client, url: str, part: Path, progress: Progress) -> No
                     status=response.status_code,
                     code="fileNotAvailable" if final else "downloadFailed",
                 )
-            if response.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
+            if not is_plain(response):
                 raise NetworkError(
                     "The asset's file cannot be downloaded: its server packs it, which it was asked not to; "
                     "run the job again to try once more.",
                     code="fileNotAvailable",
                 )
-            start = _start_of(response)
+            start, total = range_of(response)
             if start not in (0, have):
                 unlink(part)
                 raise NetworkError("The file's server sends another part than was asked for.", code="downloadFailed")
-            total = start + _length(response)
-            _save(reply, part, start, total, progress)
+            _save(reply, part, start, total or 0, progress)
     except httpx.TooManyRedirects as error:
         raise NetworkError(
             "The download of the asset broke off: its address leads from one to the next without an end; "
@@ -165,17 +162,3 @@ def _save(reply: Reply, part: Path, start: int, total: int, progress: Progress) 
             file.write(chunk)
             progress.update("Downloading", received / total if total > start else 0.0)
         file.truncate()
-
-
-def _length(response: httpx.Response) -> int:
-    """What the reply says of its length; 0 where that is none."""
-    said = response.headers.get("content-length", "")
-    return int(said) if said.isascii() and said.isdigit() and len(said) < 16 else 0
-
-
-def _start_of(response: httpx.Response) -> int:
-    """Where in the file the reply begins; a server that knows no ranges begins at 0."""
-    if response.status_code == 200:
-        return 0
-    found = re.match(r"bytes (\d+)-", response.headers.get("content-range", ""))
-    return int(found[1]) if found else -1

@@ -21,34 +21,38 @@ def fetch(url: str, transport: httpx.BaseTransport | None = None) -> bytes:
 
     from ..transfer.client import make_client
     from ..transfer.failures import explain
+    from ..transfer.line import Line
+    from ..transfer.ranges import PLAIN, is_plain
 
     shown = without_login(url)
     give_up = time.monotonic() + FETCH_TIMEOUT
+
+    def in_time() -> None:
+        if time.monotonic() > give_up:
+            raise ImageError(
+                "The image at {url} does not arrive within {seconds:.0f} seconds.", url=shown, seconds=FETCH_TIMEOUT
+            )
+
     try:
         with (
             make_client(transport=transport, timeout=FETCH_TIMEOUT / 3) as client,
-            client.stream("GET", url, headers={"Accept-Encoding": "identity"}) as response,
+            Line(client).open("GET", url, in_time, headers=PLAIN) as reply,
         ):
+            response = reply.response
             if response.status_code != 200:
                 raise ImageError(
                     "The image at {url} cannot be fetched: the server answers {status_code}.",
                     url=shown,
                     status_code=response.status_code,
                 )
-            if response.headers.get("content-encoding", "identity").lower() != "identity":
+            if not is_plain(response):
                 # pictures gain nothing by it, and a kilobyte of it may unpack to a gigabyte
                 raise ImageError(
                     "The image at {url} comes packed, which was not asked for; use another address.", url=shown
                 )
             data = bytearray()
-            for chunk in response.iter_bytes():
+            for chunk in reply.pieces():
                 data += chunk
-                if time.monotonic() > give_up:
-                    raise ImageError(
-                        "The image at {url} does not arrive within {seconds:.0f} seconds.",
-                        url=shown,
-                        seconds=FETCH_TIMEOUT,
-                    )
                 if len(data) > MAX_BYTES:
                     raise ImageError(
                         "The image at {url} is larger than {limit} MB; use a smaller one.",

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from ..core.errors import Cancelled
 from ..core.messages import message
@@ -27,7 +25,6 @@ class Row:
     received: int = 0  # over the line, in this run: for the speed
     is_checking: bool = False
     is_waiting: bool = False  # for another process that fetches the same file
-    _socket: list[socket.socket] = field(default_factory=list)
 
     def check(self) -> None:
         if self.stop.is_set():
@@ -36,22 +33,6 @@ class Row:
     def sleep(self, seconds: float) -> None:
         if self.stop.wait(seconds):
             self.check()
-
-    @contextlib.contextmanager
-    def holding(self, connection: object) -> Iterator[None]:
-        """While a connection may block this thread: `hang_up` frees it."""
-        if isinstance(connection, socket.socket):
-            self._socket.append(connection)
-        try:
-            yield
-        finally:
-            self._socket.clear()
-
-    def hang_up(self) -> None:
-        for connection in list(self._socket):
-            with contextlib.suppress(OSError):
-                # not the method of a TLS socket, which would pull its state from under the reading thread
-                socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
 
 class Board:
@@ -62,12 +43,6 @@ class Board:
         self.rows = [Row(self.stop, size) for size in sizes]
         self._stage = stage
         self._samples: deque[tuple[float, int]] = deque()
-
-    def end(self) -> None:
-        """Let all threads end, also those that wait for bytes that do not come."""
-        self.stop.set()
-        for row in self.rows:
-            row.hang_up()
 
     def report(self) -> tuple[str, float]:
         """The stage's words, and the share done in 0..1."""

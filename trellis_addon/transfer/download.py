@@ -105,7 +105,7 @@ def _run(downloads: list[FileDownload], board: Board, progress: Progress, at_onc
             progress.update(*board.report())
             next(thread for thread in threads if thread.is_alive() or thread is threads[-1]).join(_BEAT)
     finally:
-        board.end()
+        board.stop.set()
         for thread in threads:
             thread.join(_PARTING)
     if failures:

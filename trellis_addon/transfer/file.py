@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import random
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -27,7 +26,9 @@ from .errors import (
     refused,
     retry_after,
 )
+from .line import HEAD_LIMIT, Line, Reply
 from .part import Part, Remote, fits, hash_file, leftovers_of
+from .ranges import PLAIN, is_plain, range_of
 
 ATTEMPTS = 6  # without a byte more than before
 FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0  # seconds between two attempts; doubled each time
@@ -87,28 +88,25 @@ class FileDownload:
 
     def _receive(self, part: Part) -> None:
         """The rest of the file, behind what is there."""
-        # Bytes as they are: a compressed transfer could not be gone on with in the middle.
-        headers = {"Accept-Encoding": "identity", **self._remote.headers}
+        headers = {**PLAIN, **self._remote.headers}
         if part.length:
             headers["Range"] = f"bytes={part.length}-"
             if part.validator:
                 headers["If-Range"] = part.validator
         try:
-            with self._http.stream("GET", self._remote.url, headers=headers) as response:
-                stream = response.extensions.get("network_stream")
-                with self._row.holding(stream.get_extra_info("socket") if stream else None):
-                    if self._is_accepted(response, part):
-                        self._save(response, part)
+            line = Line(self._http)
+            with line.open("GET", self._remote.url, self._row.check, head_limit=HEAD_LIMIT, headers=headers) as reply:
+                if self._is_accepted(reply.response, part):
+                    self._save(reply, part)
         except LASTING as error:
             raise leads_nowhere(self._remote.url) from error
         except httpx.HTTPError as error:
-            self._row.check()  # hung up by ourselves
             raise broken_line(self._target.name, self._host, error) from error
 
     def _is_accepted(self, response: httpx.Response, part: Part) -> bool:
         """Whether what comes is to be saved: False where the part turns out to be all. Raises where it is no use."""
         host, name = response.url.host, self._target.name
-        start, total = _range(response)
+        start, total = range_of(response)
         if response.status_code == 416 and part.length and total == part.length:
             return False
         if response.status_code == 416 or (response.status_code == 206 and start != part.length):
@@ -141,13 +139,12 @@ class FileDownload:
         self._row.size = total or size
         return True
 
-    def _save(self, response: httpx.Response, part: Part) -> None:
+    def _save(self, reply: Reply, part: Part) -> None:
         most = self._row.size or MAX_BYTES
         self._row.done = part.length
         with part.path.open("r+b") as file:
             file.seek(part.length)
-            for chunk in response.iter_bytes():  # as they come: what is collected into larger ones is lost in a break
-                self._row.check()
+            for chunk in reply.pieces():  # as they come: what is collected into larger ones is lost in a break
                 if part.length + len(chunk) > most:
                     raise Damaged("{name} came with more than {most} bytes", name=self._target.name, most=most)
                 part.append(file, chunk)
@@ -232,24 +229,9 @@ def sweep(target: Path) -> None:
             lock.release()
 
 
-def _range(response: httpx.Response) -> tuple[int, int | None]:
-    """Where in the file the reply begins, and the size of the whole where it is told; -1 where it is no such part."""
-    if response.status_code in (206, 416):
-        found = re.fullmatch(r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)", response.headers.get("content-range", ""))
-        if not found or not _is_plain(response):
-            return -1, None
-        return int(found[1] or 0), None if found[2] == "*" else int(found[2])
-    length = response.headers.get("content-length", "")
-    return 0, int(length) if length.isdigit() and _is_plain(response) else None
-
-
-def _is_plain(response: httpx.Response) -> bool:
-    return response.headers.get("content-encoding", "identity") == "identity"
-
-
 def _validator(response: httpx.Response) -> str:
     """What names exactly this version of the file; a weak ETag does not."""
-    if not _is_plain(response):
+    if not is_plain(response):
         return ""
     tag = response.headers.get("etag", "")
     return tag if tag.startswith('"') else response.headers.get("last-modified", "")

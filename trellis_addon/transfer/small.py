@@ -10,11 +10,13 @@ from urllib.parse import urlsplit
 import httpx
 
 from .errors import LASTING, BrokenOff, DownloadError, broken_line, leads_nowhere, refuse_page, refused, retry_after
+from .line import HEAD_LIMIT, Line
 from .part import Remote
 
 ATTEMPTS = 4
 FIRST_WAIT = 0.5  # seconds; doubled each time
 PATIENCE = 60.0  # seconds that a server may ask to wait
+LONGEST = 60.0  # seconds that the whole of it may take to arrive
 _BEAT = 0.1
 
 
@@ -29,7 +31,7 @@ def fetch_bytes(
     for attempt in range(1, ATTEMPTS + 1):
         check()
         try:
-            return _once(remote, http, limit, name)
+            return _once(remote, http, limit, check, name)
         except BrokenOff as error:
             if attempt == ATTEMPTS or error.wait > PATIENCE:
                 raise
@@ -37,15 +39,17 @@ def fetch_bytes(
     raise AssertionError  # the last attempt returns or raises
 
 
-def _once(remote: Remote, http: httpx.Client, limit: int, name: str) -> bytes:
-    data = b""
+def _once(remote: Remote, http: httpx.Client, limit: int, check: Callable[[], None], name: str) -> bytes:
+    data = bytearray()
+    line = Line(http)
     try:
-        with http.stream("GET", remote.url, headers=dict(remote.headers)) as response:
+        with line.open("GET", remote.url, check, head_limit=HEAD_LIMIT, headers=dict(remote.headers)) as reply:
+            response = reply.response
             host = response.url.host
             if response.status_code != 200:
                 raise refused(response.status_code, name, host, retry_after(response.headers.get("retry-after")))
             refuse_page(response, name)
-            for chunk in response.iter_bytes():
+            for chunk in reply.pieces(LONGEST):
                 data += chunk
                 if len(data) > limit:
                     raise DownloadError(
@@ -57,7 +61,7 @@ def _once(remote: Remote, http: httpx.Client, limit: int, name: str) -> bytes:
         raise leads_nowhere(remote.url) from error
     except httpx.HTTPError as error:
         raise broken_line(name, urlsplit(remote.url).hostname or remote.url, error) from error
-    return data
+    return bytes(data)
 
 
 def _wait(seconds: float, check: Callable[[], None]) -> None:

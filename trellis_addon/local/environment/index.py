@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html.parser
 import re
+import threading
 import time
 import urllib.parse
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...core.addresses import is_file_address, path_of_address, without_login
-from ...core.errors import EngineError
+from ...core.errors import Cancelled, EngineError
 from ...core.messages import message
 from ...core.progress import Progress
 from ...transfer.errors import PASSING, BrokenOff, DownloadError
@@ -31,6 +32,7 @@ _ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+h
 _AT_ONCE = 8
 _BEAT = 0.1  # seconds between two looks whether to stop
 _PAUSES = (0.5, 1.5)  # seconds before asking again what did not answer
+_LONGEST = 120.0  # seconds that such a page may take to arrive
 _MOST = 64 * 2**20  # bytes of an index page; the longest are some megabytes
 
 
@@ -52,6 +54,7 @@ class Finder:
     folder: Path | None = None
     _pages: dict[str, list[Found]] = field(default_factory=dict)
     _dead: dict[str, EngineError] = field(default_factory=dict)  # hosts that do not answer
+    _is_over: threading.Event = field(default_factory=threading.Event)  # nobody waits for what is being asked
 
     def find_all(self, wanted: Sequence[Wanted], python: Python, build: TorchBuild, progress: Progress) -> list[Found]:
         """The places of several packages' wheels, in their order; raises `EngineError` for the first not found."""
@@ -63,8 +66,15 @@ class Finder:
                 while not wait([future], _BEAT).done:
                     progress.check()
             return [future.result(0) for future in futures]
+        except BaseException:
+            self._is_over.set()
+            raise
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+
+    def _check(self) -> None:
+        if self._is_over.is_set():
+            raise Cancelled("Cancelled.")
 
     def find(self, wanted: Wanted, python: Python, build: TorchBuild) -> Found:
         """Where one package's wheel lies.
@@ -129,18 +139,22 @@ class Finder:
             return []
         import httpx
 
+        from ...transfer.line import HEAD_LIMIT, Line
+
         shown = _shown(place)
         try:
-            with self.client.stream("GET", place, headers={"Accept": _ACCEPT}) as reply:
-                if reply.status_code == 404:
+            line = Line(self.client)
+            with line.open("GET", place, self._check, head_limit=HEAD_LIMIT, headers={"Accept": _ACCEPT}) as reply:
+                response = reply.response
+                if response.status_code == 404:
                     return []
-                reply.raise_for_status()
+                response.raise_for_status()
                 content = b""
-                for piece in reply.iter_bytes():
+                for piece in reply.pieces(_LONGEST):
                     content += piece
                     if len(content) > _MOST:
                         raise EngineError("{index} is no package index; check pip's settings.", index=shown)
-                base, kind = str(reply.url), reply.headers.get("content-type", "")
+                base, kind = str(response.url), response.headers.get("content-type", "")
         except httpx.HTTPStatusError as error:
             code = error.response.status_code
             kind_of_error = BrokenOff if code in PASSING else DownloadError

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from conftest import PATIENCE, disc, encoded, sentence  # first: it is what finds the package
@@ -15,11 +15,11 @@ import faults as f
 import httpx
 import pytest
 from fault_server import FILE, FOREVER, POLL, SUBMIT, UPLOAD, Fault, FaultServer
+from weights_mirror import Mirror, serving
 
 from trellis_addon.api import prepare_task
 from trellis_addon.client.backends import Backend
 from trellis_addon.client.client import Client
-from trellis_addon.client.line import Line
 from trellis_addon.core.errors import (
     Cancelled,
     DamagedFileError,
@@ -29,11 +29,20 @@ from trellis_addon.core.errors import (
     TrellisError,
 )
 from trellis_addon.core.progress import Progress
+from trellis_addon.images import web
 from trellis_addon.jobs.job import State
 from trellis_addon.jobs.runner import run_job
 from trellis_addon.jobs.store import JobStore
+from trellis_addon.local.environment import index
+from trellis_addon.local.environment.pip_settings import PipSettings
 from trellis_addon.task.settings import Settings
 from trellis_addon.task.task import Result
+from trellis_addon.transfer import file, small
+from trellis_addon.transfer import line as line_module
+from trellis_addon.transfer.client import make_client
+from trellis_addon.transfer.download import fetch_file
+from trellis_addon.transfer.line import Line
+from trellis_addon.transfer.part import Remote
 
 AT_ONCE = 1.0  # seconds, on a machine with other things to do
 
@@ -146,11 +155,60 @@ def test_what_has_left_and_what_has_not(server: FaultServer) -> None:
         ):
             line = Line(client)
             try:
-                with line.open("POST", address, Progress(), content=b"x" * 100) as reply:
+                with line.open("POST", address, Progress().check, content=b"x" * 100) as reply:
                     list(reply.pieces())
             except httpx.HTTPError:
                 assert not has_left
             assert line.has_left is has_left
+
+
+@pytest.mark.parametrize("what", ["a picture", "a small file", "a large file", "an index"])
+def test_a_header_that_drips_in_holds_up_no_other_request_either(
+    what: str, server: FaultServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.add(f.header_drips(FILE, 0.05, times=FOREVER))
+    for module, name, value in (
+        (web, "FETCH_TIMEOUT", 0.5),
+        (small, "HEAD_LIMIT", 0.3),
+        (small, "ATTEMPTS", 1),
+        (file, "HEAD_LIMIT", 0.3),
+        (file, "ATTEMPTS", 1),
+        (line_module, "HEAD_LIMIT", 0.3),
+        (index, "_PAUSES", ()),
+    ):
+        monkeypatch.setattr(module, name, value)
+    address = f"{server.base}/files/x"
+    ended = threading.Event()
+
+    ask: dict[str, Callable[[httpx.Client], object]] = {
+        "a picture": lambda client: web.fetch(address),
+        "a small file": lambda client: small.fetch_bytes(Remote(address), client, 1000),
+        "a large file": lambda client: fetch_file(Remote(address), tmp_path / "x", client=client),
+        "an index": lambda client: index.Finder(PipSettings((address,)), client)._ask(address, "x"),
+    }
+
+    def run() -> None:
+        with make_client() as client, pytest.raises(TrellisError) as caught:
+            ask[what](client)
+        assert "127.0.0.1" in caught.value.message
+        ended.set()
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    assert ended.wait(PATIENCE), "it waits for ever"
+
+
+def test_who_leaves_one_reply_leaves_the_others_of_the_same_client_alone() -> None:
+    body = bytes(300_000)
+    with serving(Mirror({"x": body})) as mirror, make_client() as client:
+        mirror.stall.set()
+        with Line(client).open("GET", f"{mirror.url}/x", lambda: None) as reply:
+            pieces = reply.pieces()
+            received = len(next(pieces))
+            with Line(client).open("GET", f"{mirror.url}/x", lambda: None):
+                pass  # left before its body
+            mirror.stall.clear()
+            assert received + sum(len(piece) for piece in pieces) == len(body)
 
 
 # --- files ---

@@ -18,9 +18,8 @@ from typing import Any
 
 import httpx
 
-from ..core.progress import Progress
-
 LOOK = 0.1  # seconds between two looks at Cancel
+HEAD_LIMIT = 60.0  # seconds that the header of a file may take: one that drips in would never come to an end
 _AHEAD = 16  # pieces of a reply that may have come in before they are taken
 # What is raised while there is no connection yet.
 _UNCONNECTED = (
@@ -31,7 +30,7 @@ _UNCONNECTED = (
     httpx.InvalidURL,
     httpx.UnsupportedProtocol,
 )
-# What each client has opened; it keeps a connection for its next requests.
+# What each client has opened; it keeps a connection for its next requests, and a request may go out on any of them.
 _opened: weakref.WeakKeyDictionary[httpx.Client, weakref.WeakSet[socket.socket]] = weakref.WeakKeyDictionary()
 _lock = threading.Lock()  # of the above
 
@@ -50,7 +49,8 @@ class Line:
     def __init__(self, client: httpx.Client) -> None:
         self.has_left = False
         self._client = client
-        self._progress = Progress()
+        self._check: Callable[[], None] = lambda: None
+        self._socket: socket.socket | None = None  # that the reply comes by, once it comes
         self._came: queue.Queue[Any] = queue.Queue(_AHEAD)  # the response, pieces of its body, None; or an exception
         self._is_left = threading.Event()
         self._gate = threading.Lock()  # either it is left first, or it leaves first
@@ -63,7 +63,7 @@ class Line:
         self,
         method: str,
         url: str,
-        progress: Progress,
+        check: Callable[[], None],
         *,
         head_limit: float | None = None,
         raw: bool = False,
@@ -72,9 +72,9 @@ class Line:
         """Send, and yield the reply as soon as its header is whole; `options` are those of `httpx.Client.stream`.
 
         `head_limit` are the seconds that the header may take once the request was sent. `raw` leaves the body packed,
-        as it comes. Raises `Cancelled` in a moment where `progress` wants it, and what httpx raises.
+        as it comes. `check` is called at every look and may raise (`Cancelled`); raises what httpx raises besides.
         """
-        self._progress = progress
+        self._check = check
         threading.Thread(target=self._run, args=(method, url, raw, options), daemon=True).start()
         try:
             response = self._take(lambda: self._waits_longer_than(head_limit))
@@ -91,7 +91,7 @@ class Line:
     def _take(self, is_late: Callable[[], bool]) -> Any:
         """What comes next."""
         while True:
-            self._progress.check()
+            self._check()
             if is_late():
                 raise httpx.ReadTimeout("The reply does not come to an end.")
             with contextlib.suppress(queue.Empty):
@@ -108,6 +108,9 @@ class Line:
     def _run(self, method: str, url: str, raw: bool, options: Mapping[str, Any]) -> None:
         try:
             with self._client.stream(method, url, extensions={"trace": self._trace}, **options) as response:
+                stream = response.extensions.get("network_stream")
+                found = stream.get_extra_info("socket") if stream else None
+                self._socket = found if isinstance(found, socket.socket) else None
                 self._give(response)
                 for piece in response.iter_raw() if raw else response.iter_bytes():
                     self._give(piece)
@@ -153,10 +156,11 @@ class Line:
         if self._is_over:
             return
         with _lock:
-            sockets = list(_opened.get(self._client, ()))
+            sockets = [self._socket] if self._socket else list(_opened.get(self._client, ()))
         for opened in sockets:
             with contextlib.suppress(OSError):
-                opened.shutdown(socket.SHUT_RDWR)
+                # not the method of a TLS socket, which would pull its state from under the reading thread
+                socket.socket.shutdown(opened, socket.SHUT_RDWR)
 
 
 class Reply:
