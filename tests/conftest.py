@@ -55,7 +55,7 @@ ZIP = os.environ.get("TRELLIS2_TEST_ZIP")
 # "blender": only what touches Blender, where another run in the same Python has the rest
 SCOPE = os.environ.get("TRELLIS2_TEST_SCOPE")
 # What the local GPU backend needs and no zip brings: tests that import one of these are skipped there.
-LOCAL_EXTRA = {"array_api_compat", "fast_simplification", "onnxruntime", "safetensors"}
+LOCAL_EXTRA = {"array_api_compat", "onnxruntime", "safetensors"}
 LOCAL_EXTRA |= {"scipy", "torch", "warp"}
 
 

@@ -31,7 +31,6 @@ STAND_INS: dict[str, dict[str, str]] = {
     "torch": {"torch/__init__.py": _TORCH},
     "warp-lang": {"warp/__init__.py": "class config: quiet = False\ndef init(): pass\n"},
     "array-api-compat": {"array_api_compat/__init__.py": ""},
-    "fast-simplification": {"fast_simplification/__init__.py": ""},
     "httpx": {"httpx/__init__.py": ""},
     "numpy": {"numpy/__init__.py": ""},
     "onnxruntime": {"onnxruntime/__init__.py": ""},

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from conftest import QUICK, disc
 
-for package in ("torch", "safetensors", "scipy", "fast_simplification"):
+for package in ("torch", "safetensors", "scipy"):
     pytest.importorskip(package)
 
 import bpy  # noqa: E402

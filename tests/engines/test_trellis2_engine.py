@@ -11,7 +11,6 @@ import pytest
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("scipy")
-pytest.importorskip("fast_simplification")
 
 from trellis_addon import generate  # noqa: E402
 from trellis_addon.client.local_service import start_service  # noqa: E402

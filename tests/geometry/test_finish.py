@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 pytest.importorskip("warp")
 pytest.importorskip("scipy")
-pytest.importorskip("fast_simplification")
 
 from khronos import assert_valid
 from test_finish_texture import linear, patch, plane, torus, voxels

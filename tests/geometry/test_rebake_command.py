@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 pytest.importorskip("array_api_compat")
-if any(importlib.util.find_spec(name) is None for name in ("scipy", "warp", "fast_simplification")):
+if any(importlib.util.find_spec(name) is None for name in ("scipy", "warp")):
     pytest.skip("finishing needs the local extra", allow_module_level=True)
 
 from khronos import assert_valid

@@ -9,7 +9,6 @@ import pytest
 
 pytest.importorskip("warp")
 pytest.importorskip("scipy")
-pytest.importorskip("fast_simplification")
 
 from khronos import assert_valid
 from test_finish_texture import sphere

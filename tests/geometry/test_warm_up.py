@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-for package in ("warp", "scipy", "fast_simplification"):
+for package in ("warp", "scipy"):
     pytest.importorskip(package)
 
 from conftest import run_python  # noqa: E402

@@ -11,7 +11,6 @@ import pytest
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("scipy")
-pytest.importorskip("fast_simplification")
 
 from conftest import disc, sentence  # noqa: E402
 

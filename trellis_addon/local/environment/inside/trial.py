@@ -7,7 +7,7 @@ import warnings
 from importlib import import_module
 
 _PACKAGES = (
-    *("array_api_compat", "fast_simplification", "httpx", "numpy", "onnxruntime", "PIL.Image", "safetensors.torch"),
+    *("array_api_compat", "httpx", "numpy", "onnxruntime", "PIL.Image", "safetensors.torch"),
     *("scipy.spatial", "starlette", "uvicorn"),
 )
 
