@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("scipy")
 
-from test_extension import extension, part  # noqa: E402, F401  (a fixture)
+from test_extension import extension, part  # noqa: F401  (a fixture)
 
 bpy = pytest.importorskip("bpy")
 
