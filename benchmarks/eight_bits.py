@@ -19,8 +19,8 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from trellis_addon.pipeline.checkpoint.eight_bits import quantised
 from trellis_addon.pipeline.costs import PUBLISHED_FLOW
-from trellis_addon.pipeline.eight_bits import quantised
 from trellis_addon.pipeline.networks.attention import Layout, rope_phases
 from trellis_addon.pipeline.networks.network import full_size
 from trellis_addon.pipeline.networks.transformer import FlowTransformer

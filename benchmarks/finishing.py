@@ -187,7 +187,7 @@ def speed(options: argparse.Namespace) -> None:
 
 def use_cores(count: int) -> None:
     """Have finishing take the machine for one of so many cores; nothing where the checkout knows of one only."""
-    from trellis_addon.core import parallel
+    from trellis_addon.core.machine import parallel
 
     parallel.cores = lambda: count
 

@@ -35,21 +35,15 @@ from benchmarks import pipeline as whole  # noqa: E402
 from devtools.pipeline.check import check_fixture  # noqa: E402
 from devtools.pipeline.golden.fixtures import fixture_names  # noqa: E402
 from devtools.pipeline.make_small import make_small  # noqa: E402
-from trellis_addon.core.device_faults import is_out_of_memory  # noqa: E402
 from trellis_addon.core.errors import EngineError  # noqa: E402
+from trellis_addon.core.machine.device_faults import is_out_of_memory  # noqa: E402
 from trellis_addon.core.progress import Progress  # noqa: E402
 from trellis_addon.pipeline import costs  # noqa: E402
-from trellis_addon.pipeline.eight_bits import quantised  # noqa: E402
-from trellis_addon.pipeline.fused_choice import compared  # noqa: E402
-from trellis_addon.pipeline.memory import (  # noqa: E402
-    GB,
-    RESERVE,
-    TYPICAL,
-    Budget,
-    decoder_bytes,
-    device_budget,
-    flow_bytes,
-)
+from trellis_addon.pipeline.checkpoint.eight_bits import quantised  # noqa: E402
+from trellis_addon.pipeline.checkpoint.repository import Normalization, PipelineConfig, Sampler  # noqa: E402
+from trellis_addon.pipeline.device.fused_choice import compared  # noqa: E402
+from trellis_addon.pipeline.device.memory import GB, RESERVE, TYPICAL, Budget, decoder_bytes, device_budget, flow_bytes  # noqa: E402
+from trellis_addon.pipeline.device.store import ModelStore, choose_device, device_precision  # noqa: E402
 from trellis_addon.pipeline.networks.attention import Layout, attend, rope_phases  # noqa: E402
 from trellis_addon.pipeline.networks.network import DTYPES  # noqa: E402
 from trellis_addon.pipeline.networks.sparse import SparseTensor, VoxelGrid  # noqa: E402
@@ -57,8 +51,6 @@ from trellis_addon.pipeline.networks.transformer import FlowTransformer  # noqa:
 from trellis_addon.pipeline.networks.vae_decoder import FlexiDualGridVaeDecoder  # noqa: E402
 from trellis_addon.pipeline.numerics import exactly  # noqa: E402
 from trellis_addon.pipeline.pipeline import Pipeline  # noqa: E402
-from trellis_addon.pipeline.repository import Normalization, PipelineConfig, Sampler  # noqa: E402
-from trellis_addon.pipeline.store import ModelStore, choose_device, device_precision  # noqa: E402
 from trellis_addon.task.settings import Settings  # noqa: E402
 
 KERNELS = 15  # that are named

@@ -29,7 +29,7 @@ from service import TOKEN, memory, picture  # noqa: E402
 
 from trellis_addon.api import finish  # noqa: E402
 from trellis_addon.client.backends import Backend  # noqa: E402
-from trellis_addon.core.parallel import as_ready  # noqa: E402
+from trellis_addon.core.machine.parallel import as_ready  # noqa: E402
 from trellis_addon.jobs.store import JobStore  # noqa: E402
 from trellis_addon.task.settings import Settings  # noqa: E402
 from trellis_addon.task.task import Task  # noqa: E402

@@ -22,7 +22,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from devtools.pipeline.peak import PeakMemory
 from trellis_addon.pipeline import costs
-from trellis_addon.pipeline.memory import (
+from trellis_addon.pipeline.checkpoint.repository import IMAGE_MODEL
+from trellis_addon.pipeline.device.memory import (
     GB,
     IMAGE_MODEL_PEAK,
     RESERVE,
@@ -32,15 +33,14 @@ from trellis_addon.pipeline.memory import (
     decoder_bytes,
     flow_bytes,
 )
+from trellis_addon.pipeline.device.store import ModelStore, Outline
 from trellis_addon.pipeline.networks import attention
 from trellis_addon.pipeline.networks.network import Network
 from trellis_addon.pipeline.networks.transformer import FlowTransformer
 from trellis_addon.pipeline.networks.vae_decoder import DecoderConfig
-from trellis_addon.pipeline.repository import IMAGE_MODEL
 from trellis_addon.pipeline.request import TYPE_OF_RESOLUTION, Request
 from trellis_addon.pipeline.sample import course
 from trellis_addon.pipeline.sizes import DECODER_PARAMETERS, FLOW_PARAMETERS, IMAGE_MODEL_PARAMETERS
-from trellis_addon.pipeline.store import ModelStore, Outline
 
 STRUCTURE_DECODER = 147_591_972  # bytes, as published
 LEVELS = {"block_type": ("SparseConvNeXtBlock3d",) * 5, "up_block_type": ("SparseResBlockC2S3d",) * 4}
@@ -92,7 +92,7 @@ def read_again(resolution: int, gigabytes: float, is_expected: bool = True, resu
     request = Request(TYPE_OF_RESOLUTION[resolution], *(own[n] for n in ("sparse_structure", "shape_slat", "tex_slat")))
     budget, sizes = Budget(int(gigabytes * GB) - RESERVE), Sizes()
     store = ModelStore(sizes, torch.device("cpu"), budget)
-    with mock.patch("trellis_addon.pipeline.store._release"):  # there is nothing to give back
+    with mock.patch("trellis_addon.pipeline.device.store._release"):  # there is nothing to give back
         for _ in range(3):  # from the second on they are alike
             sizes.read = 0
             if is_expected:

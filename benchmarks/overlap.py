@@ -25,7 +25,7 @@ from devtools.pipeline.make_small import make_small
 from trellis_addon.core.configuration import overrule
 from trellis_addon.core.progress import Place, Progress
 from trellis_addon.engines.trellis2 import Trellis2Engine
-from trellis_addon.service.station import Seat, Station
+from trellis_addon.service.queue.station import Seat, Station
 from trellis_addon.task.settings import Settings
 
 COLUMNS = 72

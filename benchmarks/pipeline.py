@@ -24,13 +24,14 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from trellis_addon.core.device_faults import is_out_of_memory
 from trellis_addon.core.errors import EngineError
+from trellis_addon.core.machine.device_faults import is_out_of_memory
 from trellis_addon.core.progress import Progress
 from trellis_addon.geometry.voxels.dual_grid import dual_grid_to_mesh
 from trellis_addon.pipeline import costs
-from trellis_addon.pipeline.denoise import Denoising, denoise_latent, denoise_structure
-from trellis_addon.pipeline.memory import GB, RESERVE, TYPICAL, Budget, device_budget, largest_resolution
+from trellis_addon.pipeline.checkpoint.repository import IMAGE_MODEL, Normalization, PipelineConfig, Sampler
+from trellis_addon.pipeline.device.memory import GB, RESERVE, TYPICAL, Budget, device_budget, largest_resolution
+from trellis_addon.pipeline.device.store import ModelStore, Outline, choose_device, device_precision
 from trellis_addon.pipeline.networks import attention
 from trellis_addon.pipeline.networks.attention import Layout
 from trellis_addon.pipeline.networks.dinov3 import DinoConfig, DINOv3
@@ -48,9 +49,8 @@ from trellis_addon.pipeline.networks.vae_decoder import DecoderConfig, FlexiDual
 from trellis_addon.pipeline.numerics import exactly
 from trellis_addon.pipeline.pipeline import Noise, Pipeline
 from trellis_addon.pipeline.precision import BFLOAT16
-from trellis_addon.pipeline.repository import IMAGE_MODEL, Normalization, PipelineConfig, Sampler
-from trellis_addon.pipeline.samplers import SamplerSettings, sample, sparse_spread
-from trellis_addon.pipeline.store import ModelStore, Outline, choose_device, device_precision
+from trellis_addon.pipeline.sampling.denoise import Denoising, denoise_latent, denoise_structure
+from trellis_addon.pipeline.sampling.samplers import SamplerSettings, sample, sparse_spread
 
 REFERENCE = {512: 3, 1024: 17, 1536: 60}  # seconds on an H100, as published by the authors
 OPERATIONS = {512: 0.56e15, 1024: 2.1e15, 1536: 5.8e15}  # of a whole run: the arithmetic limit

@@ -34,7 +34,7 @@ from service_tools import TOKEN, Running, png, task  # noqa: E402
 from trellis_addon.core.progress import Progress  # noqa: E402
 from trellis_addon.engines.engine import Made  # noqa: E402
 from trellis_addon.formats.glb.write import Material, Mesh, write_glb  # noqa: E402
-from trellis_addon.service.folder import prepare  # noqa: E402
+from trellis_addon.service.content.folder import prepare  # noqa: E402
 from trellis_addon.service.page import BUILT  # noqa: E402
 from trellis_addon.service.people.caller import PERSON, Caller  # noqa: E402
 from trellis_addon.service.people.tokens import add  # noqa: E402

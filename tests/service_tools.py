@@ -22,7 +22,7 @@ from PIL import Image
 
 from trellis_addon.core.progress import Progress
 from trellis_addon.engines.engine import Engine, Made
-from trellis_addon.service.delivery import Delivery
+from trellis_addon.service.content.delivery import Delivery
 from trellis_addon.service.edge.app import create_app
 from trellis_addon.service.handlers import Service
 from trellis_addon.service.main import listen

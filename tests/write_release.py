@@ -123,7 +123,7 @@ def write(code: Path, root: Path) -> None:
 def _keep_code(code: Path, target: Path) -> None:
     """What of the release's library reads and writes the list of jobs, to run it beside a later one."""
     listing = """
-import sys, trellis_addon.api, trellis_addon.jobs, trellis_addon.service.journal
+import sys, trellis_addon.api, trellis_addon.jobs, trellis_addon.service.queue.journal
 for name, module in sys.modules.items():
     if name.partition(".")[0] == "trellis_addon":
         print(module.__file__)

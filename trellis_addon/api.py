@@ -28,8 +28,8 @@ from .core.errors import (
     OutputError,
     TrellisError,
 )
+from .core.machine.parallel import IN_FLIGHT, as_ready
 from .core.output import put_in_place, reason_of, shortened, try_places
-from .core.parallel import IN_FLIGHT, as_ready
 from .core.progress import Progress
 from .images import LATER, PreparedImage, clean_name, image_kind, load_image, meant
 from .jobs.job import NOT_KEPT, Asset, Job, State

@@ -15,9 +15,9 @@ from typing import Any
 
 from .api import PreparedTask, Source, backend_of, check_output, make_prepared, prepare_task
 from .client.backends import Backend
-from .core.awake import awake
 from .core.errors import EngineError, FieldError, InputError, JobError, TrellisError
 from .core.folders import default_folder
+from .core.machine.awake import awake
 from .core.messages import message, reason_of
 from .core.output import demand_free, try_places
 from .core.progress import Progress

@@ -20,8 +20,8 @@ import torch
 
 from trellis_addon.core.errors import EngineError
 from trellis_addon.core.streams import prepare_streams
+from trellis_addon.pipeline.device.store import choose_device
 from trellis_addon.pipeline.numerics import exactly
-from trellis_addon.pipeline.store import choose_device
 
 from .golden import autoencoders, geometry, runs, transformers
 from .golden.fixtures import Fixture, Mismatch, fixture_names

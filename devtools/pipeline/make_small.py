@@ -23,7 +23,8 @@ from torch import Tensor
 
 from trellis_addon.core.errors import EngineError
 from trellis_addon.core.streams import prepare_streams
-from trellis_addon.pipeline.dinov3_files import CLASS_NAME, MODEL_NAME, TIMM_NAME, to_timm
+from trellis_addon.pipeline.checkpoint.dinov3_files import CLASS_NAME, MODEL_NAME, TIMM_NAME, to_timm
+from trellis_addon.pipeline.checkpoint.repository import MODELS, TEXTURING_MODELS
 from trellis_addon.pipeline.networks.dinov3 import DinoConfig, DINOv3
 from trellis_addon.pipeline.networks.latent_flow import SLatFlowModel
 from trellis_addon.pipeline.networks.network import Network
@@ -32,7 +33,6 @@ from trellis_addon.pipeline.networks.structure_flow import SparseStructureFlowMo
 from trellis_addon.pipeline.networks.transformer import FlowConfig
 from trellis_addon.pipeline.networks.vae_decoder import DecoderConfig, FlexiDualGridVaeDecoder, SparseUnetVaeDecoder
 from trellis_addon.pipeline.networks.vae_encoder import EncoderConfig, FlexiDualGridVaeEncoder
-from trellis_addon.pipeline.repository import MODELS, TEXTURING_MODELS
 from trellis_addon.task.settings import SAMPLER_DEFAULTS
 
 FILES = {

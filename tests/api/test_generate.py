@@ -366,7 +366,7 @@ def test_the_local_service_is_started_again_when_it_died(disc_file: Path, store:
 
 def test_a_service_that_dies_under_way(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is started again, and the job goes on there; what takes it down time and again is given up, with the cause."""
-    monkeypatch.setattr("trellis_addon.service.restarts.WAITS", (0.0,) * 20)
+    monkeypatch.setattr("trellis_addon.service.lifetime.restarts.WAITS", (0.0,) * 20)
     kills = iter([True, False])
 
     def kill(stage: str, share: float) -> None:

@@ -177,7 +177,7 @@ def test_places_that_went_bad_meanwhile(asset: Asset, tmp_path: Path) -> None:
 
 @pytest.mark.skipif(
     sys.platform == "win32",
-    reason="Windows knows no such limit; there its error for a full disk is read, in core/disk",
+    reason="Windows knows no such limit; there its error for a full disk is read, in core/machine/disk",
 )
 @pytest.mark.parametrize("earlier", [b"", b"what was there before"])
 def test_a_disk_that_gets_full(asset: Asset, tmp_path: Path, earlier: bytes) -> None:

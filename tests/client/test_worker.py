@@ -27,7 +27,7 @@ from trellis_addon.core.errors import EngineError, ServiceError
 from trellis_addon.core.progress import Progress
 from trellis_addon.jobs.job import Asset, State
 from trellis_addon.jobs.store import JobStore
-from trellis_addon.service import presence
+from trellis_addon.service.lifetime import presence
 from trellis_addon.task.settings import Settings
 from trellis_addon.task.task import Task
 
@@ -112,7 +112,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
     monkeypatch.setenv(HOME_VARIABLE, str(found.home))
     monkeypatch.setenv("TRELLIS2_PYTHON", str(python))
     monkeypatch.setenv("TRELLIS2_TEST_FOLDER", str(tmp_path))
-    monkeypatch.setattr("trellis_addon.service.restarts.WAITS", (0.0, 0.0, 0.1, 0.1, 0.1))
+    monkeypatch.setattr("trellis_addon.service.lifetime.restarts.WAITS", (0.0, 0.0, 0.1, 0.1, 0.1))
     monkeypatch.setattr("trellis_addon.client.supervisor._ASK", 0.2)
     yield found
     found.go()
@@ -141,7 +141,7 @@ def is_alive(pid: int) -> bool:
 
 
 def test_killed_in_mid_step_and_both_jobs_arrive(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trellis_addon.service.restarts.WAITS", (1.5, 1.5))
+    monkeypatch.setattr("trellis_addon.service.lifetime.restarts.WAITS", (1.5, 1.5))
     desk.hold(11)
     first = desk.start(10, number_results=2)
     wait_for(lambda: "begin 11" in desk.events())

@@ -7,9 +7,9 @@ import threading
 import pytest
 from conftest import PATIENCE
 
-from trellis_addon.core import parallel
 from trellis_addon.core.errors import Cancelled
-from trellis_addon.core.parallel import bands, on_all_cores, slices
+from trellis_addon.core.machine import parallel
+from trellis_addon.core.machine.parallel import bands, on_all_cores, slices
 
 
 @pytest.mark.parametrize("at_once", [1, 2, 5])

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 from conftest import PATIENCE, run_python
 
-from trellis_addon.core import awake as module
-from trellis_addon.core.awake import WakingClock, awake
+from trellis_addon.core.machine import awake as module
+from trellis_addon.core.machine.awake import WakingClock, awake
 
 
 class Library:

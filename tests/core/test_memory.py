@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from trellis_addon.core import memory
-from trellis_addon.core.memory import machine_memory
+from trellis_addon.core.machine import memory
+from trellis_addon.core.machine.memory import machine_memory
 
 GIB = 2**30
 

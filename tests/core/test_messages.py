@@ -51,7 +51,7 @@ from trellis_addon.images.cutout import apply_mask, remove_studio_background
 from trellis_addon.jobs import money
 from trellis_addon.jobs.job import Asset
 from trellis_addon.jobs.store import JobStore
-from trellis_addon.service import exit_causes
+from trellis_addon.service.lifetime import exit_causes
 from trellis_addon.service.protocol import error_object
 from trellis_addon.task import settings, task
 from trellis_addon.transfer.errors import BrokenOff, disk_trouble, refused

@@ -12,8 +12,15 @@ from typing import Any
 
 import pytest
 
-from trellis_addon.core import places
-from trellis_addon.core.places import is_flatpak, is_link, is_on_network, is_open_to_others, is_removable, synced_by
+from trellis_addon.core.machine import places
+from trellis_addon.core.machine.places import (
+    is_flatpak,
+    is_link,
+    is_on_network,
+    is_open_to_others,
+    is_removable,
+    synced_by,
+)
 
 DIRECTORY, FILE, LINK = stat.S_IFDIR | 0o755, stat.S_IFREG | 0o644, stat.S_IFLNK | 0o777
 # of Windows' headers: IO_REPARSE_TAG_MOUNT_POINT, _SYMLINK, _CLOUD_6 (OneDrive), _DEDUP, _APPEXECLINK, _WCI

@@ -12,7 +12,7 @@ pytest.importorskip("scipy")
 
 from test_finish import asset, torus
 
-from trellis_addon.core import parallel
+from trellis_addon.core.machine import parallel
 from trellis_addon.formats.glb.textured_mesh import SurfaceMaterial, Texture, TexturedMesh
 from trellis_addon.geometry.bake import bake, gutter
 from trellis_addon.geometry.finish.finish import finish

@@ -52,7 +52,7 @@ from trellis_addon.core.errors import (
     TimedOutError,
     TrellisError,
 )
-from trellis_addon.core.parallel import as_ready
+from trellis_addon.core.machine.parallel import as_ready
 from trellis_addon.core.progress import Progress
 from trellis_addon.engines.engine import Made
 from trellis_addon.jobs.job import Job, State

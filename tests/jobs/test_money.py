@@ -383,7 +383,7 @@ def test_a_limit_of_the_command_line_holds_for_a_batch(
     """Through the same door as a batch: as many are sent as may be."""
     monkeypatch.setenv("RUNWARE_BASE_URL", server.url)
     from trellis_addon.api import finish
-    from trellis_addon.core.parallel import as_ready
+    from trellis_addon.core.machine.parallel import as_ready
 
     store = JobStore(tmp_path)
     set_limit(store, "day", 2 * MOST)

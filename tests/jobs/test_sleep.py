@@ -89,7 +89,7 @@ def test_the_machine_stays_awake_for_what_takes_minutes(
     backend: str, held: list[str], server: FaultServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
-    monkeypatch.setattr("trellis_addon.core.awake._hold", asked.append)
+    monkeypatch.setattr("trellis_addon.core.machine.awake._hold", asked.append)
     store = JobStore(tmp_path)
     where = Backend(backend, server.token)
     job = prepare_task(encoded(disc(64)), where, Settings(seed=7)).write_down(store, where)

@@ -44,10 +44,10 @@ def test_the_resolution_is_the_one_that_the_pipeline_would_make(gigabytes: float
     import torch
 
     from trellis_addon.pipeline.costs import PUBLISHED_DECODER, PUBLISHED_FLOW
+    from trellis_addon.pipeline.device.store import ModelStore, Outline
     from trellis_addon.pipeline.networks.network import full_size
     from trellis_addon.pipeline.networks.vae_decoder import DecoderConfig, SparseUnetVaeDecoder
     from trellis_addon.pipeline.pipeline import Pipeline
-    from trellis_addon.pipeline.store import ModelStore, Outline
 
     levels: dict[str, Any] = {
         "block_type": ("SparseConvNeXtBlock3d",) * 5, "up_block_type": ("SparseResBlockC2S3d",) * 4, "use_fp16": True

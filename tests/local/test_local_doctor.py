@@ -256,7 +256,8 @@ def test_the_selftest_measures_attention_in_the_pipelines_own_type_and_finds_it_
 ) -> None:
     torch = pytest.importorskip("torch")
     from trellis_addon.local.doctor import selftest
-    from trellis_addon.pipeline import precision, store
+    from trellis_addon.pipeline import precision
+    from trellis_addon.pipeline.device import store
     from trellis_addon.pipeline.networks import attention
 
     monkeypatch.setattr(selftest, "_EACH", 1e-3)

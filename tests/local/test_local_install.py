@@ -128,7 +128,7 @@ def test_a_python_that_went_costs_no_download(
     base: Path, quick: None, index: Mirror, machine: Machine, chosen: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     awake: list[str] = []
-    monkeypatch.setattr("trellis_addon.core.awake._hold", awake.append)
+    monkeypatch.setattr("trellis_addon.core.machine.awake._hold", awake.append)
     state = install(make_plan(chosen, machine, python=str(base)))
     folder = LocalFolder(chosen)
     assert folder.is_installed and folder.lost_python == "" and awake == ["installing"]

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from trellis_addon.core import backups, places
+from trellis_addon.core.machine import backups, places
 from trellis_addon.local.environment import plan as planning
 from trellis_addon.local.environment.remove import delete, remove, size_of
 from trellis_addon.runtime import layout
 from trellis_addon.runtime.layout import LocalFolder
-from trellis_addon.service.journal import Journal
+from trellis_addon.service.queue.journal import Journal
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def test_a_junction_is_taken_away_and_not_what_it_leads_to(tmp_path: Path, monke
 @pytest.fixture
 def on_network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(layout, "is_on_network", lambda folder: "share" in folder.parts)
-    monkeypatch.setattr("trellis_addon.service.journal.is_on_network", lambda folder: "share" in folder.parts)
+    monkeypatch.setattr("trellis_addon.service.queue.journal.is_on_network", lambda folder: "share" in folder.parts)
 
 
 @pytest.fixture

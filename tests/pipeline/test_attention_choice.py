@@ -16,8 +16,8 @@ from pretend_device import pretend_cuda  # noqa: E402
 
 from devtools.pipeline.make_small import make_small  # noqa: E402
 from trellis_addon.core.configuration import HOME_VARIABLE  # noqa: E402
-from trellis_addon.pipeline import attention_choice as module  # noqa: E402
-from trellis_addon.pipeline import safetensors_file  # noqa: E402
+from trellis_addon.pipeline.checkpoint import safetensors_file  # noqa: E402
+from trellis_addon.pipeline.device import attention_choice as module  # noqa: E402
 from trellis_addon.pipeline.networks import attention  # noqa: E402
 from trellis_addon.pipeline.numerics import exactly  # noqa: E402
 from trellis_addon.pipeline.pipeline import Pipeline  # noqa: E402

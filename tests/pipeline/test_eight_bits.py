@@ -19,7 +19,7 @@ from trellis_addon.core.configuration import DEVICE_VARIABLE, EIGHT_BITS_VARIABL
 from trellis_addon.core.errors import FieldError  # noqa: E402
 from trellis_addon.core.progress import Progress  # noqa: E402
 from trellis_addon.engines.trellis2 import Trellis2Engine, is_eight_bits  # noqa: E402
-from trellis_addon.pipeline import eight_bits as module  # noqa: E402
+from trellis_addon.pipeline.checkpoint import eight_bits as module  # noqa: E402
 from trellis_addon.pipeline.configs import FlowConfig  # noqa: E402
 from trellis_addon.pipeline.costs import PUBLISHED_FLOW  # noqa: E402
 from trellis_addon.pipeline.networks.attention import Layout, rope_phases  # noqa: E402

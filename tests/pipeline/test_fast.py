@@ -24,7 +24,7 @@ from trellis_addon.local.estimate import seconds_of  # noqa: E402
 from trellis_addon.pipeline.configs import SamplerSettings  # noqa: E402
 from trellis_addon.pipeline.costs import PUBLISHED_SAMPLERS  # noqa: E402
 from trellis_addon.pipeline.request import Request  # noqa: E402
-from trellis_addon.pipeline.samplers import dense_spread, sample  # noqa: E402
+from trellis_addon.pipeline.sampling.samplers import dense_spread, sample  # noqa: E402
 from trellis_addon.task.settings import Settings  # noqa: E402
 
 FEW = {"sparse_structure_steps": 1, "shape_slat_steps": 1, "tex_slat_steps": 1}

@@ -23,9 +23,9 @@ from pretend_device import pretend_cuda  # noqa: E402
 
 from devtools.pipeline.peak import PeakMemory  # noqa: E402
 from trellis_addon.core.configuration import HOME_VARIABLE  # noqa: E402
-from trellis_addon.pipeline import attention_choice, fused_choice, learned  # noqa: E402
 from trellis_addon.pipeline.configs import FlowConfig  # noqa: E402
 from trellis_addon.pipeline.costs import PUBLISHED_FLOW  # noqa: E402
+from trellis_addon.pipeline.device import attention_choice, fused_choice, learned  # noqa: E402
 from trellis_addon.pipeline.networks import attention, fused  # noqa: E402
 from trellis_addon.pipeline.networks.attention import Layout, MultiHeadRMSNorm, normed, rope_phases  # noqa: E402
 from trellis_addon.pipeline.networks.transformer import FlowTransformer, gated, modulated, normed_by  # noqa: E402

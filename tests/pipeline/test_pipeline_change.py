@@ -19,10 +19,10 @@ from trellis_addon.core.errors import LatentsError  # noqa: E402
 from trellis_addon.formats.latents import check_latents  # noqa: E402
 from trellis_addon.pipeline.change import _rows_of, _weight, change  # noqa: E402
 from trellis_addon.pipeline.configs import SamplerSettings  # noqa: E402
-from trellis_addon.pipeline.hold import Hold  # noqa: E402
 from trellis_addon.pipeline.pipeline import Pipeline  # noqa: E402
 from trellis_addon.pipeline.result import Latents, PipelineResult  # noqa: E402
-from trellis_addon.pipeline.samplers import dense_spread, sample  # noqa: E402
+from trellis_addon.pipeline.sampling.hold import Hold  # noqa: E402
+from trellis_addon.pipeline.sampling.samplers import dense_spread, sample  # noqa: E402
 from trellis_addon.task.region import as_region  # noqa: E402
 from trellis_addon.task.settings import Settings  # noqa: E402
 

@@ -11,7 +11,8 @@ from conftest import disc
 from pretend_device import pretend_cuda
 
 from devtools.pipeline.make_small import make_small
-from trellis_addon.pipeline import attention_choice, safetensors_file
+from trellis_addon.pipeline.checkpoint import safetensors_file
+from trellis_addon.pipeline.device import attention_choice
 from trellis_addon.pipeline.pipeline import Pipeline
 
 

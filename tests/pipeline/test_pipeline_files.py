@@ -19,8 +19,9 @@ from safetensors.torch import load_file, save_file  # noqa: E402
 
 from devtools.pipeline.make_small import FILES, make_small  # noqa: E402
 from trellis_addon.core.errors import EngineError  # noqa: E402
+from trellis_addon.pipeline.checkpoint.dinov3_files import MODEL_NAME, TIMM_NAME, to_timm  # noqa: E402
+from trellis_addon.pipeline.checkpoint.repository import IMAGE_MODEL, MODELS, TEXTURING_MODELS, Repository  # noqa: E402
 from trellis_addon.pipeline.costs import PUBLISHED_FLOW  # noqa: E402
-from trellis_addon.pipeline.dinov3_files import MODEL_NAME, TIMM_NAME, to_timm  # noqa: E402
 from trellis_addon.pipeline.networks.dinov3 import DinoConfig, DINOv3  # noqa: E402
 from trellis_addon.pipeline.networks.latent_flow import SLatFlowModel  # noqa: E402
 from trellis_addon.pipeline.networks.network import Network, parse  # noqa: E402
@@ -30,7 +31,6 @@ from trellis_addon.pipeline.networks.transformer import FlowConfig  # noqa: E402
 from trellis_addon.pipeline.networks.vae_decoder import DecoderConfig, FlexiDualGridVaeDecoder, SparseUnetVaeDecoder  # noqa: E402
 from trellis_addon.pipeline.networks.vae_encoder import EncoderConfig, FlexiDualGridVaeEncoder  # noqa: E402
 from trellis_addon.pipeline.pipeline import Pipeline  # noqa: E402
-from trellis_addon.pipeline.repository import IMAGE_MODEL, MODELS, TEXTURING_MODELS, Repository  # noqa: E402
 
 PUBLISHED = json.loads(
     gzip.decompress((Path(__file__).parents[1] / "data/model/published_tensors.json.gz").read_bytes())

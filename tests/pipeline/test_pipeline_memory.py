@@ -28,7 +28,7 @@ from trellis_addon.pipeline.costs import (  # noqa: E402
     stage_costs,
     stage_parts,
 )
-from trellis_addon.pipeline.memory import (  # noqa: E402
+from trellis_addon.pipeline.device.memory import (  # noqa: E402
     GB,
     MAX_TOKENS,
     VOXELS_PER_TOKEN,
@@ -39,6 +39,7 @@ from trellis_addon.pipeline.memory import (  # noqa: E402
     keep_within_card,
     largest_resolution,
 )
+from trellis_addon.pipeline.device.store import ModelStore, Outline, choose_device  # noqa: E402
 from trellis_addon.pipeline.networks import attention  # noqa: E402
 from trellis_addon.pipeline.networks.network import full_size, parse  # noqa: E402
 from trellis_addon.pipeline.networks.sparse import sparse  # noqa: E402
@@ -47,8 +48,7 @@ from trellis_addon.pipeline.networks.vae_decoder import DecoderConfig, FlexiDual
 from trellis_addon.pipeline.pipeline import Pipeline  # noqa: E402
 from trellis_addon.pipeline.request import Request  # noqa: E402
 from trellis_addon.pipeline.sample import course  # noqa: E402
-from trellis_addon.pipeline.samplers import SamplerSettings  # noqa: E402
-from trellis_addon.pipeline.store import ModelStore, Outline, choose_device  # noqa: E402
+from trellis_addon.pipeline.sampling.samplers import SamplerSettings  # noqa: E402
 
 FLOW_WEIGHTS, DECODER_WEIGHTS = int(2.6 * GB), int(0.95 * GB)
 DECODER = parse(
@@ -203,7 +203,7 @@ def test_the_device_says_what_it_has() -> None:
 @pytest.mark.parametrize(("memory", "gigabytes"), [(8, 4.0), (128, 64.0), (0, 8.0)])
 def test_of_the_machines_memory_half_is_used(memory: int, gigabytes: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine that does not say has 16 GB."""
-    monkeypatch.setattr("trellis_addon.pipeline.memory.machine_memory", lambda: (memory * GB, 0))
+    monkeypatch.setattr("trellis_addon.pipeline.device.memory.machine_memory", lambda: (memory * GB, 0))
     assert device_budget(torch.device("cpu")).total == gigabytes * GB
 
 

@@ -11,7 +11,6 @@ from torch import Tensor  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
 
 from trellis_addon.core.errors import EngineError  # noqa: E402
-from trellis_addon.pipeline.denoise import _Prepared  # noqa: E402
 from trellis_addon.pipeline.networks import attention  # noqa: E402
 from trellis_addon.pipeline.networks.attention import Layout, rope_phases, rotate  # noqa: E402
 from trellis_addon.pipeline.networks.latent_flow import SLatFlowModel  # noqa: E402
@@ -27,6 +26,7 @@ from trellis_addon.pipeline.networks.vae_decoder import (  # noqa: E402
     SparseUnetVaeDecoder,
 )
 from trellis_addon.pipeline.networks.vae_encoder import EncoderConfig, FlexiDualGridVaeEncoder  # noqa: E402
+from trellis_addon.pipeline.sampling.denoise import _Prepared  # noqa: E402
 
 FLOW = FlowConfig(
     resolution=8,

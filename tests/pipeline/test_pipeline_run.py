@@ -17,7 +17,7 @@ from devtools.pipeline.make_small import make_small  # noqa: E402
 from trellis_addon.core.errors import Cancelled, DeviceMemoryError, EngineError, ImageError  # noqa: E402
 from trellis_addon.core.progress import Progress  # noqa: E402
 from trellis_addon.pipeline import pipeline as module  # noqa: E402
-from trellis_addon.pipeline.memory import GB, Budget  # noqa: E402
+from trellis_addon.pipeline.device.memory import GB, Budget  # noqa: E402
 from trellis_addon.pipeline.numerics import exactly  # noqa: E402
 from trellis_addon.pipeline.pipeline import Noise, Pipeline  # noqa: E402
 from trellis_addon.pipeline.preprocess import preprocess_image, subject_square  # noqa: E402

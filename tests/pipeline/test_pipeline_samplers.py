@@ -15,10 +15,10 @@ from torch import Tensor  # noqa: E402
 
 from trellis_addon.core.errors import Cancelled, EngineError  # noqa: E402
 from trellis_addon.core.progress import Progress  # noqa: E402
+from trellis_addon.pipeline.checkpoint.repository import Normalization, PipelineConfig, Sampler  # noqa: E402
 from trellis_addon.pipeline.networks.attention import Layout  # noqa: E402
-from trellis_addon.pipeline.repository import Normalization, PipelineConfig, Sampler  # noqa: E402
 from trellis_addon.pipeline.request import Request, request_of  # noqa: E402
-from trellis_addon.pipeline.samplers import (  # noqa: E402
+from trellis_addon.pipeline.sampling.samplers import (  # noqa: E402
     SamplerSettings,
     dense_spread,
     sample,

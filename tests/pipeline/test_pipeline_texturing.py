@@ -12,7 +12,7 @@ pytest.importorskip("array_api_compat")
 
 from devtools.pipeline.make_small import make_small  # noqa: E402
 from trellis_addon.core.errors import EngineError, InputError  # noqa: E402
-from trellis_addon.pipeline.memory import Budget  # noqa: E402
+from trellis_addon.pipeline.device.memory import Budget  # noqa: E402
 from trellis_addon.pipeline.texturing import TexturingPipeline, to_model_frame  # noqa: E402
 
 CUBE = np.array([[x, y, z] for x in (2.0, 4) for y in (0.0, 6) for z in (1.0, 2)])

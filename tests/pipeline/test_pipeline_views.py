@@ -23,7 +23,7 @@ from trellis_addon.pipeline.networks.transformer import FlowTransformer  # noqa:
 from trellis_addon.pipeline.pipeline import Noise, Pipeline  # noqa: E402
 from trellis_addon.pipeline.preprocess import preprocess_image, preprocess_views  # noqa: E402
 from trellis_addon.pipeline.result import PipelineResult  # noqa: E402
-from trellis_addon.pipeline.views import Views, context_length, views_of  # noqa: E402
+from trellis_addon.pipeline.sampling.views import Views, context_length, views_of  # noqa: E402
 from trellis_addon.task.settings import Settings  # noqa: E402
 
 FEW = Settings(resolution=512, sparse_structure_steps=2, shape_slat_steps=2, tex_slat_steps=2)

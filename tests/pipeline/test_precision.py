@@ -17,19 +17,19 @@ from torch import Tensor  # noqa: E402
 
 from devtools.pipeline.make_small import make_small  # noqa: E402
 from devtools.pipeline.peak import PeakMemory  # noqa: E402
-from trellis_addon.pipeline import safetensors_file  # noqa: E402
+from trellis_addon.pipeline.checkpoint import safetensors_file  # noqa: E402
+from trellis_addon.pipeline.checkpoint.repository import Repository  # noqa: E402
 from trellis_addon.pipeline.costs import PUBLISHED_FLOW  # noqa: E402
-from trellis_addon.pipeline.memory import Budget  # noqa: E402
+from trellis_addon.pipeline.device.memory import Budget  # noqa: E402
+from trellis_addon.pipeline.device.store import FolderSource, ModelStore  # noqa: E402
 from trellis_addon.pipeline.networks import attention, transformer  # noqa: E402
 from trellis_addon.pipeline.networks.attention import Layout, rope_phases  # noqa: E402
 from trellis_addon.pipeline.networks.network import Linear, to_stream, within_range  # noqa: E402
 from trellis_addon.pipeline.networks.transformer import FlowTransformer  # noqa: E402
 from trellis_addon.pipeline.pipeline import Pipeline  # noqa: E402
 from trellis_addon.pipeline.precision import EXACT_KEYS, precision_of  # noqa: E402
-from trellis_addon.pipeline.repository import Repository  # noqa: E402
 from trellis_addon.pipeline.sample import course  # noqa: E402
 from trellis_addon.pipeline.sizes import SCORES, SCORES_PEAK, flow_bytes  # noqa: E402
-from trellis_addon.pipeline.store import FolderSource, ModelStore  # noqa: E402
 
 CARDS = [
     ("nvidia", "12.0", "NVIDIA GeForce RTX 5090", "bfloat16"),

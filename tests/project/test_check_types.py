@@ -19,7 +19,13 @@ def test_what_may_differ_between_systems_is_looked_at() -> None:
     assert {"os", "socket", "subprocess", "ctypes", "winreg", "fcntl", "signal", "time"} <= check_types.by_system()
     assert not {"json", "re", "builtins", "dataclasses"} & check_types.by_system()
     chosen = set(check_types.depending())
-    wanted = ("core.locks", "core.awake", "core.places", "local.machine.hardware", "local.environment.virtual")
+    wanted = (
+        "core.locks",
+        "core.machine.awake",
+        "core.machine.places",
+        "local.machine.hardware",
+        "local.environment.virtual",
+    )
     assert {f"trellis2.trellis_addon.{name}" for name in wanted} | {"dev", "check_types"} <= chosen
 
 

@@ -14,9 +14,9 @@ from service_tools import TOKEN, Running, only_error, task
 
 from trellis_addon.core.errors import EngineError
 from trellis_addon.service.edge.openapi import describe
+from trellis_addon.service.monitoring.troubles import without_secrets
 from trellis_addon.service.people.caller import Caller
 from trellis_addon.service.people.tokens import add
-from trellis_addon.service.troubles import without_secrets
 
 
 @pytest.fixture
@@ -157,7 +157,7 @@ def test_what_went_wrong_without_secrets(run: Running) -> None:
     run.engine.gate.clear()
     run.post(cancelled)
     run.post({"taskType": "cancelTask", "taskUUID": cancelled["taskUUID"]})
-    logging.getLogger("trellis_addon.service.files").error("Kept as tr2_%s", "a" * 43)
+    logging.getLogger("trellis_addon.service.content.files").error("Kept as tr2_%s", "a" * 43)
     last, first = get(run, "/errors")["errors"]
     assert last["message"] == "Kept as (a token)"
     assert first["message"] == "No answer from https://example.com/… for it."

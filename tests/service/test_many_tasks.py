@@ -23,15 +23,15 @@ from service_tools import PIXEL, TOKEN, Running, only_error, ready, start, task
 from trellis_addon.cli import main
 from trellis_addon.client.backends import Backend, connect
 from trellis_addon.core.errors import InputError
-from trellis_addon.service.exit_causes import tail_of
-from trellis_addon.service.files import FileStore
+from trellis_addon.service.content.files import FileStore
 from trellis_addon.service.handshake import CLIENT_HEADER, PRIORITY_HEADER
-from trellis_addon.service.journal import Journal
-from trellis_addon.service.logs import about_task, formatter
+from trellis_addon.service.lifetime.exit_causes import tail_of
 from trellis_addon.service.main import Options, cannot_start
+from trellis_addon.service.monitoring.logs import about_task, formatter
 from trellis_addon.service.people.caller import BATCH, THE_HOUSE, Caller
 from trellis_addon.service.people.tokens import add
 from trellis_addon.service.protocol import RequestError
+from trellis_addon.service.queue.journal import Journal
 from trellis_addon.service.records import TaskRecord
 from trellis_addon.task.task import Task
 
@@ -143,7 +143,7 @@ def test_one_result_that_is_larger_than_the_quota_is_there(tmp_path: Path) -> No
 
 
 def test_latents_that_were_sent_count_as_uploads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trellis_addon.service.files.Limits.uploads", 1)
+    monkeypatch.setattr("trellis_addon.service.content.files.Limits.uploads", 1)
     files = FileStore(time.time, tmp_path, Journal(str(tmp_path / "x.sqlite")))
     files.put_upload(b"\x08\0\0\0\0\0\0\0{}      ")
     with pytest.raises(RequestError, match="uploads"):
@@ -279,7 +279,7 @@ def test_every_line_of_a_log_for_programs_is_an_object(tmp_path: Path) -> None:
 
 
 def test_it_says_when_the_row_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trellis_addon.service.tasks.QUEUE_LIMIT", 3)
+    monkeypatch.setattr("trellis_addon.service.queue.tasks.QUEUE_LIMIT", 3)
     with running(tmp_path / "service") as run:
         run.service.pause(True)
         run.post(task(), task())
@@ -289,7 +289,7 @@ def test_it_says_when_the_row_is_full(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_nobody_fills_the_row_for_everybody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trellis_addon.service.tasks.QUEUE_LIMIT", 4)
+    monkeypatch.setattr("trellis_addon.service.queue.tasks.QUEUE_LIMIT", 4)
     with running(tmp_path / "service") as run:
         run.service.pause(True)
         token = add(tmp_path / "service", Caller("Ann", "person"))
@@ -314,7 +314,7 @@ def test_a_task_that_cannot_be_read_any_more_is_given_up(tmp_path: Path) -> None
 
 
 def test_what_a_page_shows_is_what_a_worker_works_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trellis_addon.service.tasks._RECENT", 0)
+    monkeypatch.setattr("trellis_addon.service.queue.tasks._RECENT", 0)
     with running(tmp_path / "service") as run:
         run.engine.gate.clear()
         asked = [task(), task()]

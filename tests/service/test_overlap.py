@@ -23,8 +23,8 @@ from trellis_addon.core.configuration import DEVICE_VARIABLE
 from trellis_addon.core.errors import EngineError
 from trellis_addon.core.progress import Progress
 from trellis_addon.engines.engine import Made
-from trellis_addon.service.journal import Journal
-from trellis_addon.service.station import Station
+from trellis_addon.service.queue.journal import Journal
+from trellis_addon.service.queue.station import Station
 from trellis_addon.task.settings import Settings
 
 
@@ -346,9 +346,9 @@ def test_where_not_all_networks_fit_several_results_go_stage_by_stage(
 ) -> None:
     """A device that holds one network at a time: those of the shape are read once for all results, which are the same
     as one by one; of each result the bar only rises, and painting goes on while one is finished."""
+    from trellis_addon.pipeline.device.store import ModelStore
     from trellis_addon.pipeline.pipeline import Pipeline
-    from trellis_addon.pipeline.store import ModelStore
-    from trellis_addon.service.tasks import TaskStore
+    from trellis_addon.service.queue.tasks import TaskStore
 
     run, finishing = real
     alone = sent(run, 3)

@@ -22,8 +22,8 @@ from trellis_addon.core.errors import FieldError, InputError
 from trellis_addon.service.people.caller import Caller
 from trellis_addon.service.people.tokens import TOKEN as SHAPE
 from trellis_addon.service.people.tokens import Tokens, add, read, revoke
+from trellis_addon.service.queue.schedule import Scheduler
 from trellis_addon.service.records import Waiting
-from trellis_addon.service.schedule import Scheduler
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from trellis_addon.core.errors import TrellisError
 from trellis_addon.jobs.job import State
 from trellis_addon.jobs.runner import run_job
 from trellis_addon.jobs.store import JobStore
-from trellis_addon.service.journal import Journal
+from trellis_addon.service.queue.journal import Journal
 from trellis_addon.task.settings import Settings
 from trellis_addon.task.task import Task
 
@@ -87,7 +87,7 @@ def test_the_release_goes_on_with_it_after_a_step_back(left: Left, journal: Path
 
 LIST = """
 from pathlib import Path
-from trellis_addon.service.journal import Journal
+from trellis_addon.service.queue.journal import Journal
 print(*(record.uuid for record in Journal({path!r}).tasks(Path({pictures!r}))), sep="\\n")
 """
 

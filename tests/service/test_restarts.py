@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from trellis_addon.client.worker_status import TRANSITIONS, WorkerState, WorkerStatus
-from trellis_addon.service import presence
-from trellis_addon.service.restarts import ROW, WAITS, Restarts
+from trellis_addon.service.lifetime import presence
+from trellis_addon.service.lifetime.restarts import ROW, WAITS, Restarts
 
 
 @pytest.mark.parametrize("has_folder", [True, False])

@@ -373,7 +373,7 @@ def test_dry_run_refuses_what_is_refused(run: Running, monkeypatch: pytest.Monke
     monkeypatch.setattr(Limits, "uploads", 0)
     assert run.post(upload, headers={"X-Runware-Dry-Run": "1"}).status_code == 507
     run.engine.gate.clear()
-    monkeypatch.setattr("trellis_addon.service.tasks.QUEUE_LIMIT", 5)
+    monkeypatch.setattr("trellis_addon.service.queue.tasks.QUEUE_LIMIT", 5)
     assert run.post(*(task() for _ in range(5))).status_code == 200
     assert run.post(task(), headers={"X-Runware-Dry-Run": "1"}).status_code == 429
 
@@ -500,7 +500,7 @@ def test_an_engine_that_returns_no_glb(run: Running) -> None:
 
 
 def test_too_many_waiting(run: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trellis_addon.service.tasks.QUEUE_LIMIT", 20)
+    monkeypatch.setattr("trellis_addon.service.queue.tasks.QUEUE_LIMIT", 20)
     run.engine.gate.clear()
     response = run.post(*(task() for _ in range(21)))
     assert len(response.json()["data"]) == 20
@@ -634,7 +634,7 @@ def test_files_go_when_their_time_is_up(run: Running) -> None:
 
 
 def test_finished_tasks_are_forgotten_beyond_a_number(run: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trellis_addon.service.tasks.KEEP_TASKS", 2)
+    monkeypatch.setattr("trellis_addon.service.queue.tasks.KEEP_TASKS", 2)
     asked = [task() for _ in range(4)]
     run.post(*asked)
     run.settle(asked[-1]["taskUUID"])

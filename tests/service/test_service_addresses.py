@@ -15,8 +15,8 @@ from service_tools import PIXEL, TOKEN, Running, local_server, only_error, pictu
 
 from trellis_addon.core.errors import ImageError
 from trellis_addon.images import fetch
-from trellis_addon.service.addresses import AddressPolicy, AddressRefused, is_public
-from trellis_addon.service.delivery import Delivery
+from trellis_addon.service.content.addresses import AddressPolicy, AddressRefused, is_public
+from trellis_addon.service.content.delivery import Delivery
 
 PRIVATE = [
     "127.0.0.1", "127.8.8.8", "0.0.0.0", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1",

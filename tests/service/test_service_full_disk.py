@@ -16,8 +16,8 @@ import pytest
 from conftest import PATIENCE
 from service_tools import PIXEL, Running, only_error, task
 
-from trellis_addon.core.disk import is_full
-from trellis_addon.service.files import FileStore
+from trellis_addon.core.machine.disk import is_full
+from trellis_addon.service.content.files import FileStore
 from trellis_addon.service.limits import Limits
 
 

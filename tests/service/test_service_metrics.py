@@ -18,7 +18,7 @@ from service_tools import TOKEN, Running, only_error, task
 
 from trellis_addon.core.errors import EngineError
 from trellis_addon.core.messages import message
-from trellis_addon.service.metrics import BOUNDS, Meter, State
+from trellis_addon.service.monitoring.metrics import BOUNDS, Meter, State
 from trellis_addon.service.records import Slot, TaskRecord
 from trellis_addon.task.settings import Settings
 

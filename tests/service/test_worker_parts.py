@@ -21,19 +21,19 @@ from trellis_addon.client.backends import Backend, connect
 from trellis_addon.client.client import Client
 from trellis_addon.client.replies import read_reply
 from trellis_addon.core.configuration import DEVICE_VARIABLE
-from trellis_addon.core.device_faults import is_out_of_memory, why_lost
 from trellis_addon.core.errors import Cancelled, DeviceMemoryError, EngineError, FieldError, ServiceError
+from trellis_addon.core.machine.device_faults import is_out_of_memory, why_lost
 from trellis_addon.core.messages import translated
 from trellis_addon.core.progress import Progress
 from trellis_addon.engines import registry
 from trellis_addon.engines.devices import local_devices
 from trellis_addon.engines.engine import Made
 from trellis_addon.engines.memory_policy import Attempt, make_within_memory
-from trellis_addon.service.exit_causes import cause_of, tail_of
 from trellis_addon.service.handshake import CLIENT_HEADER, PROTOCOL, SERVICE_NAME, mismatch
+from trellis_addon.service.lifetime.exit_causes import cause_of, tail_of
 from trellis_addon.service.main import about_firewall, for_others, shorten_log
+from trellis_addon.service.queue.schedule import Scheduler
 from trellis_addon.service.records import Slot, TaskRecord
-from trellis_addon.service.schedule import Scheduler
 from trellis_addon.service.worker import idle_minutes
 from trellis_addon.task.settings import Settings
 

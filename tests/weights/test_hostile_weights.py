@@ -19,8 +19,8 @@ pytest.importorskip("safetensors")
 
 from devtools.pipeline.make_small import FILES, make_small  # noqa: E402
 from trellis_addon.core.errors import EngineError  # noqa: E402
-from trellis_addon.pipeline.loading import read_json  # noqa: E402
-from trellis_addon.pipeline.repository import Repository  # noqa: E402
+from trellis_addon.pipeline.checkpoint.loading import read_json  # noqa: E402
+from trellis_addon.pipeline.checkpoint.repository import Repository  # noqa: E402
 
 CPU = torch.device("cpu")
 NAME = "tex_slat_flow_model_512"

@@ -15,8 +15,8 @@ pytest.importorskip("safetensors")
 
 from devtools.pipeline.make_small import make_small  # noqa: E402
 from trellis_addon.core.errors import EngineError  # noqa: E402
+from trellis_addon.pipeline.checkpoint.repository import IMAGE_MODEL, MODELS, TEXTURING_MODELS, Repository  # noqa: E402
 from trellis_addon.pipeline.pipeline import Pipeline  # noqa: E402
-from trellis_addon.pipeline.repository import IMAGE_MODEL, MODELS, TEXTURING_MODELS, Repository  # noqa: E402
 from trellis_addon.pipeline.request import TYPES  # noqa: E402
 from trellis_addon.task.settings import Settings  # noqa: E402
 from trellis_addon.transfer import file as download_file  # noqa: E402

@@ -178,7 +178,7 @@ def test_only_what_a_resolution_needs_comes_from_a_mirror(
     mirror: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     awake: list[str] = []
-    monkeypatch.setattr("trellis_addon.core.awake._hold", awake.append)
+    monkeypatch.setattr("trellis_addon.core.machine.awake._hold", awake.append)
     folder, words = tmp_path / "weights", []
     title = fetch(folder, needed([512]), mirror.url, TERMS, Progress(lambda stage, share: words.append((stage, share))))
     assert title == f"Small test model ({mirror.url})" and origins(folder) == (title,)

@@ -22,7 +22,8 @@ from trellis_addon.client.worker_process import start_process
 from trellis_addon.core.errors import EngineError
 from trellis_addon.core.progress import Progress
 from trellis_addon.runtime.child import run_child, start_child
-from trellis_addon.service import presence, watchdog
+from trellis_addon.service import watchdog
+from trellis_addon.service.lifetime import presence
 from trellis_addon.service.main import Options
 
 pytestmark = [
@@ -131,7 +132,7 @@ def test_every_end_is_noted_once(kind: str, desk: Desk, monkeypatch: pytest.Monk
     if kind == "launcher":
         python = desk.folder / "python"
         python.write_text(python.read_text(encoding="utf-8").replace(" exec ", " ") + "exit $?\n", encoding="utf-8")
-    monkeypatch.setattr("trellis_addon.service.restarts.WAITS", (0.0, 0.0, 0.0, 0.0, 0.0))
+    monkeypatch.setattr("trellis_addon.service.lifetime.restarts.WAITS", (0.0, 0.0, 0.0, 0.0, 0.0))
     desk.hold()
     desk.start(1)
     for number in range(1, 3):

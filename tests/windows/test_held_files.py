@@ -27,9 +27,9 @@ from trellis_addon.jobs.job import Asset
 from trellis_addon.jobs.store import JobStore
 from trellis_addon.runtime.code import ensure_code
 from trellis_addon.runtime.layout import Installation, LocalFolder
-from trellis_addon.service import presence
-from trellis_addon.service.files import FileStore
-from trellis_addon.service.journal import Journal
+from trellis_addon.service.content.files import FileStore
+from trellis_addon.service.lifetime import presence
+from trellis_addon.service.queue.journal import Journal
 from trellis_addon.transfer.download import fetch_file
 from trellis_addon.transfer.part import Remote
 from trellis_addon.weights import licences, manifest

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 from ..api import finish, prepare_task
 from ..client.backends import Backend
 from ..core.errors import OutputError
+from ..core.machine.parallel import IN_FLIGHT, as_ready
 from ..core.output import try_places
-from ..core.parallel import IN_FLIGHT, as_ready
 from ..core.progress import Progress
 from ..images import WHOLE, readable
 from ..jobs.job import State

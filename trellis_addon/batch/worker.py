@@ -28,8 +28,8 @@ from ..core.errors import (
     TakenError,
     TrellisError,
 )
+from ..core.machine.parallel import IN_FLIGHT, as_ready
 from ..core.messages import message
-from ..core.parallel import IN_FLIGHT, as_ready
 from ..core.progress import Progress
 from ..formats.glb.check import check_glb_file
 from ..images import WHOLE, readable

@@ -49,7 +49,7 @@ def add_commands(commands: Any, common: argparse.ArgumentParser) -> None:
 
 
 def _add(options: argparse.Namespace, key: str, allow_network: bool) -> int:
-    from ..service.folder import prepare
+    from ..service.content.folder import prepare
     from ..service.people.tokens import add
 
     caller = Caller(

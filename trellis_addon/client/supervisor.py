@@ -14,9 +14,9 @@ from ..core.messages import message
 from ..core.processes import STEP, wait
 from ..core.progress import Progress
 from ..core.version import VERSION
-from ..service import presence
 from ..service.handshake import mismatch
-from ..service.restarts import Restarts
+from ..service.lifetime import presence
+from ..service.lifetime.restarts import Restarts
 from .asking import ask_service, ask_to_stop
 from .worker_home import Home
 from .worker_process import STOP_TIMEOUT, LocalService, end_process, start_process

@@ -20,8 +20,8 @@ from ..core.locks import take_lock
 from ..core.messages import reason_of
 from ..runtime.child import local_python
 from ..runtime.layout import local_folder
-from ..service import presence
-from ..service.folder import PREFIX
+from ..service.content.folder import PREFIX
+from ..service.lifetime import presence
 
 _PATIENCE = 90.0  # seconds that another program may take to start the worker
 

@@ -21,7 +21,7 @@ from ..core.errors import EngineError
 from ..core.messages import message
 from ..core.processes import kill
 from ..runtime.child import start_child
-from ..service.exit_causes import cause_of, tail_of
+from ..service.lifetime.exit_causes import cause_of, tail_of
 from ..service.main import CANNOT_START
 
 log = logging.getLogger(__name__)

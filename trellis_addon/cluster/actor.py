@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..core.configuration import configuration, overrule, tell_this_process
-from ..core.device_faults import why_lost
 from ..core.errors import TrellisError
+from ..core.machine.device_faults import why_lost
 from ..core.progress import Place, Progress
 from ..engines.engine import Engine, Made
 from ..engines.failures import as_sentence

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.folders import PACKAGE
-from ..core.memory import machine_memory
+from ..core.machine.memory import machine_memory
 from ..core.messages import message
 from ..core.processes import ask
 from ..core.version import VERSION

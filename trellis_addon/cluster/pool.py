@@ -1,7 +1,7 @@
 """The cluster behind a service: which machines and processes there are, looked at twice a second.
 
 A machine that joins is asked what it has, and used where it fits; on one that leaves, or is drained, nothing new is
-begun. Each process is a station of the service's workers (`service.station`) for as long as it is there.
+begun. Each process is a station of the service's workers (`service.queue.station`) for as long as it is there.
 """
 
 from __future__ import annotations

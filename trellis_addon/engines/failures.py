@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 
-from ..core.device_faults import is_out_of_memory
 from ..core.errors import Cancelled, EngineError, TrellisError
+from ..core.machine.device_faults import is_out_of_memory
 
 log = logging.getLogger(__name__)
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from ..core.device_faults import is_out_of_memory
 from ..core.errors import DeviceMemoryError, MainMemoryError
+from ..core.machine.device_faults import is_out_of_memory
 from ..core.messages import message
 from ..core.progress import Progress
 from ..task.settings import Settings

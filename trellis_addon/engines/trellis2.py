@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..core.awake import awake
 from ..core.configuration import EIGHT_BITS_VARIABLE, FAST_VARIABLE, FINISHING_VARIABLE, MEMORY_VARIABLE, configuration
-from ..core.device_faults import is_out_of_memory, why_lost
 from ..core.errors import EngineError, FieldError, MainMemoryError, TrellisError
+from ..core.machine.awake import awake
+from ..core.machine.device_faults import is_out_of_memory, why_lost
 from ..core.messages import message
 from ..core.progress import Progress
 from ..formats.latents import Kept, check_latents, describe_making

@@ -9,7 +9,7 @@ import numpy as np
 import warp as wp
 from numpy.typing import ArrayLike
 
-from ..core.parallel import bands, on_all_cores
+from ..core.machine.parallel import bands, on_all_cores
 
 _LEAST = 64  # threads of a kernel that are worth a core of their own
 

@@ -19,7 +19,6 @@ from typing import Any
 
 from ..client.client import Client
 from ..client.replies import Reply, error_from, is_of_service
-from ..core.awake import WakingClock, awake
 from ..core.errors import (
     AccessError,
     ApiKeyError,
@@ -42,6 +41,7 @@ from ..core.errors import (
     UnsentError,
 )
 from ..core.files import unlink
+from ..core.machine.awake import WakingClock, awake
 from ..core.messages import all_to_wire, from_wire, message
 from ..core.progress import Progress
 from ..core.version import VERSION

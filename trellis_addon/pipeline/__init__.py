@@ -26,14 +26,11 @@ models then draw the latents from noise, seeing the picture by cross-attention:
                        on existing, four times over; the texture decoder follows it
    vae_encoder         the way back, for a mesh that is there already
 
-What these are made of, in `networks/`
--------------------------------------
+What these are made of
+----------------------
 networks               the modules of steps 2 to 6 above, and their parts: transformer, attention, sparse convolution
-samplers               Euler steps of a rectified flow, guidance in an interval of time
-hold                   what is known stays while the rest is sampled
+sampling               from noise to latents: Euler steps of a rectified flow, guidance, several pictures of one object
 sample                 one seed on its way through the stages, and the networks it uses
-views                  several pictures of one object: how much each has to say at each place
-denoise                one sampling: what stays the same over its steps is computed once
 change                 a part of an asset sampled anew, while the rest stays
 configs                configurations from JSON
 
@@ -42,16 +39,10 @@ How it is put together and run
 pipeline               the stages in their order, a method each
 texturing              a new material for a mesh that is there already
 request, result        what a run is asked for, and what it gives
-repository, loading    the published files: finding, checking and reading them
-safetensors_file       weights: looked through, then mapped
-dinov3_files           the two layouts in which DINOv3 is published
-store, memory          networks on and off the device
+checkpoint             the published files: finding, checking and reading them
+device                 networks on and off the device, and what that is fastest with
 sizes, costs           what fits, and how long it takes: arithmetic without torch
-eight_bits             weights in half the memory, for those who ask for it
 precision, numerics    which numbers a device computes in; no TF32, no 16-bit sums
-attention_choice       which of PyTorch's attention kernels a device is fastest with
-fused_choice           whether it is better off with norms and gates as one operation each
-learned                what was measured of a device, kept for the next session
 mask                   finding the subject in a picture without transparency
 
 In a checkout, aliases of what is in `devtools/pipeline/`:

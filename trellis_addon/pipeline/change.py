@@ -19,14 +19,14 @@ from ..core.errors import EngineError
 from ..core.messages import message
 from ..core.progress import Progress
 from ..task.region import Region
+from .checkpoint.repository import IMAGE_MODEL
 from .costs import stage_parts
-from .hold import Hold
 from .networks.structure_decoder import SparseStructureDecoder
-from .repository import IMAGE_MODEL
 from .request import Request
 from .result import Latents, PipelineResult, on_cpu
 from .sample import Noise
-from .views import on_surface
+from .sampling.hold import Hold
+from .sampling.views import on_surface
 
 if TYPE_CHECKING:
     from .pipeline import Pipeline

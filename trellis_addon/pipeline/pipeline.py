@@ -15,19 +15,18 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..core.device_faults import is_out_of_memory
 from ..core.errors import Cancelled, DeviceMemoryError, EngineError, LatentsError, TrellisError
+from ..core.machine.device_faults import is_out_of_memory
 from ..core.messages import message
 from ..core.progress import Progress
 from ..geometry.voxels.picture import voxels_picture
 from ..task.views import FRONT, named_views
 from ..weights.published import MODELS_OF_TYPE
-from .attention_choice import fastest_attention
+from .checkpoint.repository import IMAGE_MODEL, PipelineConfig, Repository
 from .costs import stage_parts
-from .denoise import Denoising, denoise_latent, denoise_structure
-from .fused_choice import fastest_blocks
-from .hold import Hold
-from .memory import (
+from .device.attention_choice import fastest_attention
+from .device.fused_choice import fastest_blocks
+from .device.memory import (
     GB,
     IMAGE_MODEL_PEAK,
     STRUCTURE_PEAK,
@@ -38,6 +37,7 @@ from .memory import (
     flow_bytes,
     keep_within_card,
 )
+from .device.store import FolderSource, ModelStore, choose_device, device_precision
 from .networks.dinov3 import DINOv3, to_input
 from .networks.latent_flow import SLatFlowModel
 from .networks.network import DTYPES, Network
@@ -48,13 +48,13 @@ from .networks.vae_decoder import FlexiDualGridVaeDecoder, SparseUnetVaeDecoder,
 from .numerics import exactly
 from .precision import BFLOAT16
 from .preprocess import preprocess_image, preprocess_views
-from .repository import IMAGE_MODEL, PipelineConfig, Repository
 from .request import Request, request_of
 from .result import Latents, PipelineResult, on_cpu, to_numpy
 from .sample import Noise, Sample, course
-from .samplers import SamplerSettings
-from .store import FolderSource, ModelStore, choose_device, device_precision
-from .views import Condition, context_length, on_grid, on_surface, pictures_of, views_of
+from .sampling.denoise import Denoising, denoise_latent, denoise_structure
+from .sampling.hold import Hold
+from .sampling.samplers import SamplerSettings
+from .sampling.views import Condition, context_length, on_grid, on_surface, pictures_of, views_of
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from .configs import SamplerSettings
 from .sizes import MAX_TOKENS
 
 if TYPE_CHECKING:
-    from .repository import PipelineConfig
+    from .checkpoint.repository import PipelineConfig
 
 # pipeline type -> (side of the structure's grid, final resolution); a cascade refines the 512 shape
 TYPES = {"512": (32, 512), "1024": (64, 1024), "1024_cascade": (32, 1024), "1536_cascade": (32, 1536)}

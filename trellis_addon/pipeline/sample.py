@@ -10,9 +10,9 @@ from torch import Tensor
 
 from ..core.errors import TrellisError
 from ..core.progress import Progress
-from .repository import IMAGE_MODEL
+from .checkpoint.repository import IMAGE_MODEL
 from .request import Request
-from .views import Condition
+from .sampling.views import Condition
 
 
 class Noise:

@@ -19,16 +19,16 @@ from PIL import Image
 from ..core.errors import EngineError, InputError
 from ..core.messages import message
 from ..core.progress import Progress
-from .memory import GB, VOXELS_PER_TOKEN
+from .checkpoint.repository import IMAGE_MODEL, PipelineConfig, Repository
+from .device.memory import GB, VOXELS_PER_TOKEN
 from .networks.sparse import SparseTensor
 from .networks.vae_decoder import SparseUnetVaeDecoder, to_material
 from .networks.vae_encoder import FlexiDualGridVaeEncoder, encoder_input
 from .pipeline import Noise, Pipeline, seen_pictures
-from .repository import IMAGE_MODEL, PipelineConfig, Repository
 from .request import with_settings
 from .result import F32, I32, to_numpy
+from .sampling.views import on_surface
 from .sizes import MAX_TOKENS
-from .views import on_surface
 
 RESOLUTIONS = (512, 1024, 1536)
 SHRINK = 16  # voxels of the grid along one cell of the latent's

@@ -16,8 +16,8 @@ from ..core.configuration import LOCAL_VARIABLE, configuration
 from ..core.errors import EngineError
 from ..core.files import move
 from ..core.folders import default_folder
+from ..core.machine.places import is_on_network
 from ..core.messages import reason_of
-from ..core.places import is_on_network
 from ..core.version import VERSION
 
 STATE_FILE = "trellis2-local.json"

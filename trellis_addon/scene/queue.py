@@ -31,8 +31,8 @@ from ..core.errors import (
     unforeseen,
 )
 from ..core.event import Event
+from ..core.machine.parallel import IN_FLIGHT
 from ..core.messages import sentences
-from ..core.parallel import IN_FLIGHT
 from ..core.progress import Progress
 from ..jobs.job import Asset, Job, notes_in
 from .background import Work, perform, redraw

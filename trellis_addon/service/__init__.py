@@ -2,35 +2,22 @@
 
 A process of its own: the add-on starts it and talks to it exactly as it talks to the remote API.
 
-main          start, the ready line, the ways to end
-edge          requests coming in, over HTTP and WebSocket: who may ask, how large, how slowly
-people        who may ask, and what they may
-limits        how much anybody may ask for at once
-protocol      reading requests, writing replies and errors
-handshake     what the two sides must agree on
-handlers      one method a task type
-media         pictures and latents that come in
-addresses     web addresses in tasks, and where they may not lead
-tasks         what is known about each task
-records       tasks and files as plain data
-schedule      whose result is made next
-station       what the turns of one device share: a seat at the device, and one at finishing
-worker        the threads that generate
-files         results and uploads behind addresses that cannot be guessed
-folder        where all of that lies, for a run or for good
-journal       what is written down, so that it survives the process
-changes       which tasks have changed since somebody looked
-previews      small pictures of what went in and came out
-page          the page in a browser
-delivery      webhooks and uploads of finished files
-logs          what the log looks like: lines, or JSON
-troubles      the last things that went wrong
+main             start, the ready line, the ways to end
+edge             requests coming in, over HTTP and WebSocket: who may ask, how large, how slowly
+people           who may ask, and what they may
+limits           how much anybody may ask for at once
+protocol         reading requests, writing replies and errors
+handshake        what the two sides must agree on
+handlers         one method a task type
+records          tasks and files as plain data
+queue            what is to be made: written down, and whose turn it is
+worker           the threads that generate
+content          what comes in and out: pictures, meshes, latents, and where they lie
+page             the page in a browser
 administration   what an administrator sees and does
-metrics       what it does in numbers, for Prometheus
-presence      what a worker and the programs that share it leave for each other
-restarts      when one that has ended is started again, and when it is given up
-watchdog      starting a service again that was started by hand and has died
-exit_causes   why one has ended, in words for the artist
+monitoring       what it tells those who look after it: troubles, the log, numbers
+lifetime         for whom it lives, why it has ended, and whether it is started again
+watchdog         starting a service again that was started by hand and has died
 """
 
 from __future__ import annotations
@@ -66,15 +53,15 @@ def serve(
     Web addresses in tasks may lead to this machine and its private network where
     `allow_private_addresses` says so; None allows it while only this machine can ask.
 
-    With `parent_pipe` the first line of standard input is the token, and the service ends when that
-    pipe closes; with `shared`, which `folder` must come with, it ends when no program holds a file in `folder`/clients
-    locked any more (see `presence`), and the text is told to programs that find it there. `log` is a file for what
-    would go to standard error, in one of `logs.FORMATS`. `quota` are the bytes that files may have; beyond them
-    the oldest results go. `page`: whether there is one for browsers at "/"; None is one unless a program has started
-    the service (`parent_pipe`). With `cluster` ("auto", or the address of its head) the machines of a Ray cluster make
-    the results. With `restart` the service runs in a process of its own, which is started again when it
-    dies. Returns 0 after a clean end, 2 when it cannot start (one sentence on standard error),
-    75 when the device can be used no more by this process.
+    With `parent_pipe` the first line of standard input is the token, and the service ends when that pipe closes;
+    with `shared`, which `folder` must come with, it ends when no program holds a file in `folder`/clients locked
+    any more (see `lifetime.presence`), and the text is told to programs that find it there. `log` is a file for
+    what would go to standard error, in one of `monitoring.logs.FORMATS`. `quota` are the bytes that files may have;
+    beyond them the oldest results go. `page`: whether there is one for browsers at "/"; None is one unless a
+    program has started the service (`parent_pipe`). With `cluster` ("auto", or the address of its head) the
+    machines of a Ray cluster make the results. With `restart` the service runs in a process of its own, which is
+    started again when it dies. Returns 0 after a clean end, 2 when it cannot start (one sentence on standard
+    error), 75 when the device can be used no more by this process.
     """
     from .main import Options, run
 

@@ -6,11 +6,11 @@ import os
 import shutil
 
 from ..core.errors import FieldError
-from ..core.memory import machine_memory
+from ..core.machine.memory import machine_memory
 from ..core.version import VERSION
 from ..engines.devices import device_memory
 from .handlers import Service, task_not_found
-from .metrics import outcome
+from .monitoring.metrics import outcome
 from .people.caller import THE_HOUSE, Caller
 from .protocol import JsonObject
 from .records import TaskRecord

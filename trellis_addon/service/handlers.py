@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..core.disk import is_full
 from ..core.errors import EngineError, FieldError, TrellisError
 from ..core.files import discard
+from ..core.machine.disk import is_full
 from ..core.messages import message
 from ..core.version import VERSION
 from ..engines import registry
@@ -27,24 +27,24 @@ from ..formats.latents import Kept, check_rework
 from ..task.settings import DRAFT_MODEL, TASK_TYPE, TRELLIS2_MODEL
 from ..task.task import Task, check_of_a_mesh, check_uuid, new_uuid, random_seed
 from ..task.views import FRONT
-from .addresses import AddressPolicy, is_public
-from .delivery import Delivery
-from .files import FileStore
-from .folder import ServiceFolder
+from .content.addresses import AddressPolicy, is_public
+from .content.delivery import Delivery
+from .content.files import FileStore
+from .content.folder import ServiceFolder
+from .content.media import answer_cutout, answer_media, check_draft, task_image, task_latents, task_mesh, task_views
+from .content.previews import Previews
 from .handshake import PROTOCOL, SERVICE_NAME
-from .journal import Journal
+from .lifetime.presence import last_end
 from .limits import Limits
-from .logs import about_task
-from .media import answer_cutout, answer_media, check_draft, task_image, task_latents, task_mesh, task_views
-from .metrics import Meter, State
+from .monitoring.logs import about_task
+from .monitoring.metrics import Meter, State
+from .monitoring.troubles import Troubles
 from .people.caller import THE_HOUSE, Caller
 from .people.tokens import Tokens, day
-from .presence import last_end
-from .previews import Previews
 from .protocol import JsonObject, RequestError, ServiceReply, disk_full, echo, error_object, without_payload
+from .queue.journal import Journal
+from .queue.tasks import TaskStore, with_address
 from .records import Slot, TaskRecord
-from .tasks import TaskStore, with_address
-from .troubles import Troubles
 from .worker import MOST_STARTS, Workers, idle_minutes
 
 if TYPE_CHECKING:

@@ -28,12 +28,13 @@ from ..core.messages import message, reason_of
 from ..core.version import VERSION
 from ..engines import registry
 from ..task.settings import TRELLIS2_MODEL
-from . import page, presence
+from . import page
 from .handshake import PROTOCOL
+from .lifetime import presence
+from .lifetime.presence import LOG_BEGINS
 from .limits import Limits
-from .logs import FORMATS, TEXT, formatter
+from .monitoring.logs import FORMATS, TEXT, formatter
 from .people.tokens import read as read_tokens
-from .presence import LOG_BEGINS
 from .worker import idle_minutes
 
 if TYPE_CHECKING:

@@ -19,9 +19,9 @@ from typing import IO
 from ..core.messages import message
 from ..core.processes import STEP, wait
 from ..runtime.child import start_child
-from .logs import TEXT
+from .lifetime.restarts import Restarts
 from .main import CANNOT_START, Options, cannot_start, has_page
-from .restarts import Restarts
+from .monitoring.logs import TEXT
 
 _PIECE = 4096  # characters
 
@@ -29,7 +29,7 @@ _PIECE = 4096  # characters
 def keep_running(options: Options) -> int:
     """Run the service until it is told to end; its exit code.
 
-    It keeps its address and its token; `service.restarts` says how often it is started again.
+    It keeps its address and its token; `service.lifetime.restarts` says how often it is started again.
     """
     problem = cannot_start(options)
     if problem:

@@ -14,8 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core.configuration import IDLE_VARIABLE, configuration
-from ..core.device_faults import why_lost
-from ..core.disk import is_full
 from ..core.errors import (
     Cancelled,
     EngineError,
@@ -26,6 +24,8 @@ from ..core.errors import (
     LostWorkerError,
     TrellisError,
 )
+from ..core.machine.device_faults import why_lost
+from ..core.machine.disk import is_full
 from ..core.messages import all_to_wire, message
 from ..core.progress import Progress
 from ..engines.devices import local_devices
@@ -34,16 +34,16 @@ from ..engines.projection.onto import generate_with_pictures
 from ..task.settings import TRELLIS2_MODEL
 from ..task.task import facing_of, result_seed
 from ..task.views import FRONT
-from .addresses import AddressPolicy
-from .files import DEFAULT_TTL, FileStore
-from .journal import Journal
-from .logs import about_task
-from .media import of_view
+from .content.addresses import AddressPolicy
+from .content.files import DEFAULT_TTL, FileStore
+from .content.media import of_view
+from .monitoring.logs import about_task
 from .protocol import JsonObject, RequestError, disk_full
+from .queue.journal import Journal
+from .queue.schedule import Scheduler, Turn
+from .queue.station import Seat, Station
+from .queue.tasks import LONGEST_TTL, TaskStore
 from .records import StoredFile, TaskRecord, Waiting
-from .schedule import Scheduler, Turn
-from .station import Seat, Station
-from .tasks import LONGEST_TTL, TaskStore
 
 if TYPE_CHECKING:
     from ..engines.engine import Engine, Made

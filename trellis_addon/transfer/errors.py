@@ -10,8 +10,8 @@ from typing import Any
 import httpx
 
 from ..core.addresses import without_login
-from ..core.disk import is_full
 from ..core.errors import EngineError
+from ..core.machine.disk import is_full
 from ..core.messages import message, reason_of
 from .failures import explain, is_lasting, short
 

@@ -12,9 +12,9 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..core.awake import awake
 from ..core.errors import EngineError
 from ..core.files import discard, move, unlink
+from ..core.machine.awake import awake
 from ..core.messages import message
 from ..core.progress import Progress
 from ..core.sizes import progress_words, size_words

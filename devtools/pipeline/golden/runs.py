@@ -11,16 +11,16 @@ from PIL import Image
 from torch import Tensor
 
 from trellis_addon.core.progress import Progress
-from trellis_addon.pipeline import samplers as sampling
-from trellis_addon.pipeline.memory import Budget
+from trellis_addon.pipeline.checkpoint.repository import CLASSES, Normalization, PipelineConfig, Sampler
+from trellis_addon.pipeline.device.memory import Budget
+from trellis_addon.pipeline.device.store import ModelStore, NetworkSource
 from trellis_addon.pipeline.networks.attention import Layout
 from trellis_addon.pipeline.networks.dinov3 import to_input
 from trellis_addon.pipeline.networks.network import parse
 from trellis_addon.pipeline.pipeline import Noise, Pipeline
 from trellis_addon.pipeline.preprocess import preprocess_image as prepare
-from trellis_addon.pipeline.repository import CLASSES, Normalization, PipelineConfig, Sampler
 from trellis_addon.pipeline.request import TYPES, Request
-from trellis_addon.pipeline.store import ModelStore, NetworkSource
+from trellis_addon.pipeline.sampling import samplers as sampling
 
 from .fixtures import EXACT, GRID, MODEL, SAMPLER, Fixture, Mismatch
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from trellis_addon.pipeline.dinov3_files import known_settings
+from trellis_addon.pipeline.checkpoint.dinov3_files import known_settings
 from trellis_addon.pipeline.networks import dinov3 as dino
 from trellis_addon.pipeline.networks.attention import (
     CrossAttention,

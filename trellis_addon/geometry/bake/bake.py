@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ...core.parallel import on_all_cores, slices
+from ...core.machine.parallel import on_all_cores, slices
 from ...core.progress import Progress
 from ...formats.glb.tangents import face_normals, unit
 from ..unwrap.charts import connected_faces

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...core.errors import FieldError
-from ...core.parallel import on_all_cores
+from ...core.machine.parallel import on_all_cores
 
 U8 = NDArray[np.uint8]
 F64 = NDArray[np.float64]

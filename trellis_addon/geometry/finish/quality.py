@@ -12,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from ...core.parallel import on_all_cores
+from ...core.machine.parallel import on_all_cores
 from ..bake.maps import EncodedTextures, decode
 from ..bake.reading import Look
 from ..mesh.topology import TriMesh

@@ -7,7 +7,7 @@ import numpy as np
 import warp as wp
 from numpy.typing import NDArray
 
-from ...core.parallel import on_all_cores, slices
+from ...core.machine.parallel import on_all_cores, slices
 from ..arrays import on_device
 
 _CHUNK_ON_DEVICE, _CHUNK = 1 << 20, 1 << 14  # questions at a time

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...core.parallel import on_all_cores, slices
+from ...core.machine.parallel import on_all_cores, slices
 from .scan import Float
 
 _CHUNK = 1 << 15

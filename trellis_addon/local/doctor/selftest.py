@@ -32,7 +32,7 @@ def main(arguments: list[str]) -> int:
         import torch
 
         from ...engines.devices import local_devices
-        from ...pipeline.store import choose_device, device_precision
+        from ...pipeline.device.store import choose_device, device_precision
 
         device = choose_device(local_devices()[0])
         _tell("PyTorch", torch.__version__)
@@ -87,10 +87,10 @@ def _attention(device: torch.device) -> Measured:
     """Attention as the pipeline has it at 1024, in its own type; `ValueError` where float32 comes to something else."""
     import torch
 
-    from ...pipeline.attention_choice import fastest_attention
+    from ...pipeline.device.attention_choice import fastest_attention
+    from ...pipeline.device.store import device_precision
     from ...pipeline.networks.attention import attend, attention_backend
     from ...pipeline.networks.network import DTYPES
-    from ...pipeline.store import device_precision
 
     rows, heads, width = (KEYS, 12, 128) if device.type != "cpu" else (64, 2, 64)
     kind = DTYPES[device_precision(device).flows]

@@ -15,11 +15,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...core.awake import awake
-from ...core.backups import leave_out
 from ...core.errors import Cancelled, EngineError, OfflineError
 from ...core.files import discard, rename
 from ...core.folders import file_of
+from ...core.machine.awake import awake
+from ...core.machine.backups import leave_out
 from ...core.messages import reason_of
 from ...core.progress import Progress
 from ...core.version import VERSION

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from ...core.errors import EngineError
 from ...core.folders import EXTENSION, store_package
+from ...core.machine.places import is_flatpak, is_on_network, is_open_to_others, is_removable, synced_by
 from ...core.messages import message
-from ...core.places import is_flatpak, is_on_network, is_open_to_others, is_removable, synced_by
 from ...core.sizes import size_words
 from ...runtime.layout import LocalFolder, chosen_folder, local_folder
 from ...runtime.running import running

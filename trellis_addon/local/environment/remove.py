@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from ...core.backups import NEVER_INDEX
 from ...core.errors import EngineError
 from ...core.files import extended, patiently
+from ...core.machine.backups import NEVER_INDEX
+from ...core.machine.places import is_link
 from ...core.messages import message, reason_of
-from ...core.places import is_link
 from ...core.progress import Progress
 from ...runtime.layout import PARTS, LocalFolder
 from ...runtime.running import demand_idle, exclusive

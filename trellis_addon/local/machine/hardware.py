@@ -17,7 +17,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...core.memory import machine_memory
+from ...core.machine.memory import machine_memory
 from ...core.processes import ask, find_program
 
 _TIMEOUT = 10.0  # seconds; a driver that wakes up takes a few

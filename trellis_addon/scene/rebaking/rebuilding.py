@@ -14,9 +14,9 @@ from typing import Any
 
 import bpy
 
-from ...core.awake import awake
 from ...core.errors import EngineError, InputError
 from ...core.files import discard
+from ...core.machine.awake import awake
 from ...core.progress import Progress
 from ...formats.glb.scenes import roots_apart
 from ...formats.glb.write import GENERATOR

@@ -25,7 +25,7 @@ from ...core.messages import message
 from ..handlers import Service, key_error
 from ..handshake import CLIENT_HEADER, PRIORITY_HEADER
 from ..limits import Limits
-from ..metrics import CONTENT_TYPE
+from ..monitoring.metrics import CONTENT_TYPE
 from ..people.caller import Caller
 from ..protocol import RequestError, ServiceReply, error_object, first_task, parse_tasks
 from ..records import TaskRecord

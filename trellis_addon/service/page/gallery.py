@@ -14,7 +14,7 @@ from ..records import Slot, TaskRecord
 if TYPE_CHECKING:
     from ..handlers import Service
     from ..people.caller import Caller
-    from ..tasks import TaskStore
+    from ..queue.tasks import TaskStore
 
 WAITING, RUNNING, SUCCESS, ERROR, CANCELLED = "waiting", "running", "success", "error", "cancelled"
 
