@@ -1,8 +1,8 @@
 """The tests against the built zip, as a user's Blender has it, under each release of Blender.
 
-What touches Blender runs in every release (the tests themselves tell: `tests/touches_blender.py`), the rest once for
-each Python: on the checkout for 3.11, in the release with the newest for 3.13. What is marked `once` runs on the
-checkout alone.
+What touches Blender runs in every release (the tests themselves tell: `tests/support/touches_blender.py`), the rest
+once for each Python: on the checkout for 3.11, in the release with the newest for 3.13. What is marked `once` runs on
+the checkout alone.
 
 For every release there is an environment with that `bpy`, pytest, and nothing else. Blender itself installs the zip
 there, with its bundled wheels; the installed folder and a copy of the tests go into a temporary folder, away from the

@@ -27,7 +27,7 @@ def test_every_entry_has_the_number_that_it_always_had(extension: ModuleType) ->
     assert len(now) > 15
     for name, entries in now.items():
         for entry, number in entries.items():
-            assert KNOWN.get(name, {}).get(entry) == number, f"{name}: {entry}; see tests/keep_numbers.py"
+            assert KNOWN.get(name, {}).get(entry) == number, f"{name}: {entry}; see tests/by_hand/keep_numbers.py"
 
 
 def test_no_number_is_given_twice() -> None:

@@ -22,7 +22,7 @@ import bpy
 import addon_utils
 
 root = Path(sys.argv[1])
-sys.path[:0] = [sys.argv[2], str(Path(sys.argv[2], "tests"))]
+sys.path[:0] = [sys.argv[2], str(Path(sys.argv[2], "tests", "by_hand"))]
 import write_release
 name = write_release.EXTENSION
 if bpy.app.version >= (4, 3):

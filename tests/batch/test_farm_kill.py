@@ -1,4 +1,4 @@
-"""A few rounds of the farm's kill test, which goes on for longer as `python tests/farm_kill_test.py`."""
+"""A few rounds of the farm's kill test, which goes on for longer as `python tests/by_hand/farm_kill_test.py`."""
 
 from __future__ import annotations
 

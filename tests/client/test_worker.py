@@ -104,7 +104,7 @@ class Job:
 @pytest.fixture
 def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
     python = tmp_path / "python"
-    stand_in = ROOT / "tests" / "worker_python.py"
+    stand_in = ROOT / "tests" / "support" / "worker_python.py"
     path = os.pathsep.join(filter(None, sys.path))
     python.write_text(f'#!/bin/sh\nPYTHONPATH="{path}" exec "{sys.executable}" "{stand_in}" "$@"\n')
     python.chmod(0o755)

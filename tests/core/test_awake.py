@@ -109,7 +109,7 @@ def test_the_inhibitor_ends_with_a_program_that_crashes(inhibitors: Path) -> Non
     code = f"""
 import os
 from pathlib import Path
-from trellis_addon.core import awake
+from trellis_addon.core.machine import awake
 awake._hold_linux("x", Path({str(inhibitors)!r}))
 os._exit(9)
 """

@@ -25,7 +25,7 @@ from trellis_addon.geometry.voxelise.attributes import linear_to_srgb, srgb_to_l
 from trellis_addon.geometry.voxelise.texels import Pyramid
 from trellis_addon.geometry.voxelise.voxelise import OVoxel, voxelise
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks" / "geometry"))
 import models
 
 

@@ -25,7 +25,7 @@ from trellis_addon.formats.glb.check import split_glb
 from trellis_addon.formats.glb.read import read_glb
 from trellis_addon.geometry.finish import rebake, roundtrip
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks" / "geometry"))
 import models
 
 SMALL = ["--resolution", "48", "--texture-size", "128", "--faces", "2000"]

@@ -1,6 +1,6 @@
 """The fault matrix: what becomes of a job for every way in which a service and a network can fail.
 
-    python tests/test_faults.py         runs it and prints it as a table
+    python tests/jobs/test_faults.py    runs it and prints it as a table
 
 Each row runs one job, with the real client, runner and store, against a fault server that stands for the paid
 API. A job that is not over then is run once more, after the trouble has passed. In no row is a task sent under

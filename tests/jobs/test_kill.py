@@ -1,4 +1,4 @@
-"""A few rounds of the kill test, which goes on for longer as `python tests/kill_test.py`."""
+"""A few rounds of the kill test, which goes on for longer as `python tests/by_hand/kill_test.py`."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ def index(packages: TinyIndex, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mirr
 
 
 # In place of the trial, and of filling the environment: what takes seconds is done in earnest once.
-QUICK_TRIAL = Path(__file__).parents[1] / "quick_trial.py"
+QUICK_TRIAL = Path(__file__).with_name("quick_trial.py")
 QUICK = f"""
 from trellis_addon.local.environment import install as installing, virtual
 virtual.fill_environment = lambda *arguments: None

@@ -87,7 +87,10 @@ def test_the_release_goes_on_with_it_after_a_step_back(left: Left, journal: Path
 
 LIST = """
 from pathlib import Path
-from trellis_addon.service.queue.journal import Journal
+try:
+    from trellis_addon.service.queue.journal import Journal
+except ModuleNotFoundError:  # in 0.1.0
+    from trellis_addon.service.journal import Journal
 print(*(record.uuid for record in Journal({path!r}).tasks(Path({pictures!r}))), sep="\\n")
 """
 

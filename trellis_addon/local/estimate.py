@@ -134,7 +134,7 @@ def stages_of(settings: Mapping[str, Any], device: Card | None, made: int = 0) -
     return sampling, _PER_MILLION_FACES * dense + _PER_MILLION_TEXELS * texels
 
 
-# Seconds of the processor, as benchmarks/finishing.py has them on two cores.
+# Seconds of the processor, as benchmarks/geometry/finishing.py has them on two cores.
 _PER_MILLION_FACES = 5.0
 _PER_MILLION_TEXELS = 1.0
 _FIXED = 2.0  # loading networks that the system still has in memory

@@ -1,7 +1,7 @@
 """Quads by QuadriFlow (Huang, Zhou, Niessner, Shewchuk, Guibas 2018), which Blender has: in a Blender of its own.
 
 `scene.rebaking.quadriflow` is what runs there. It takes several times as long as Instant Meshes, and leaves a fraction
-of its irregular corners: by `benchmarks/quads.py`.
+of its irregular corners: by `benchmarks/geometry/quads.py`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What finishing makes of meshes as bad as people's are, in numbers: `python benchmarks/finishing.py --torture`.
+"""What finishing makes of meshes as bad as people's are, in numbers: `finishing.py --torture`.
 
 The figures are this file's own, and crossings are Blender's where there is `bpy`: nothing is taken from the package
 that is measured.

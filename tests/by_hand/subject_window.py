@@ -1,6 +1,6 @@
 """A photograph with a busy background, in Blender's factory scene: told why not, marked with the mouse, and generated.
 
-    python tests/subject_window.py dist/dev/trellis2-0.1.0-linux-x64.zip --stage /tmp/stage [--pictures FOLDER]
+    python tests/by_hand/subject_window.py dist/dev/trellis2-0.1.0-linux-x64.zip --stage /tmp/stage [--pictures FOLDER]
 
 Run by hand, as it needs a real Blender and a virtual screen; tools/window.py says what exactly. Each part leaves
 pictures of the window in FOLDER, to be looked at.
@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageFilter
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools"))
 
 from window import Window, add_arguments  # noqa: E402

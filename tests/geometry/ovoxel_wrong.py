@@ -10,7 +10,7 @@ import numpy as np
 
 Arrays = dict[str, Any]
 
-DATA = Path(__file__).parent / "data" / "geometry"
+DATA = Path(__file__).parents[1] / "data" / "geometry"
 
 
 def _set(name: str, change: Callable[[Any], Any]) -> Callable[[Arrays], None]:

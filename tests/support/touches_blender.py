@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-HERE = Path(__file__).resolve().parent
+TESTS = Path(__file__).resolve().parents[1]
 # Names, attributes and texts that stand for Blender in the tests
 _WORDS = re.compile(r"\bbpy\b|\.blend\b|\bblender\b(?!\.svg)|bl_ext|\bscene\b|TRELLIS2_OT_", re.I)
 _HAS_DOCSTRING = 0x4000000  # of a code's flags, from Python 3.13 on
@@ -80,6 +80,6 @@ def _has_docstring(code: CodeType) -> bool:
 def _is_ours(thing: Any) -> bool:
     """Whether it is defined in the tests."""
     try:
-        return Path(inspect.getfile(thing)).is_relative_to(HERE)
+        return Path(inspect.getfile(thing)).is_relative_to(TESTS)
     except TypeError:
         return False

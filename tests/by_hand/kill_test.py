@@ -1,6 +1,6 @@
 """Kill a batch at random moments, over and over, and see that every job is delivered once and sent once.
 
-    python tests/kill_test.py [--kills 200] [--seed 1]
+    python tests/by_hand/kill_test.py [--kills 200] [--seed 1]
 
 A fault server stands for the paid API (`--backend remote` with RUNWARE_BASE_URL): slow to accept, to make and
 to send its files, so that every step of a job lasts long enough to be hit. Each round starts a batch in a
@@ -22,8 +22,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "support")]
 
 from fault_server import FILE, FOREVER, SUBMIT, Fault, FaultServer  # noqa: E402
 from faults import delayed, dripping, late  # noqa: E402

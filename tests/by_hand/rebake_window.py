@@ -1,6 +1,6 @@
 """Remesh and Rebake in a fresh installation: one button for its packages, then Suzanne in a procedural material.
 
-    python tests/rebake_window.py dist/dev/trellis2-0.1.0-linux-x64.zip --stage /tmp/stage [--pictures FOLDER]
+    python tests/by_hand/rebake_window.py dist/dev/trellis2-0.1.0-linux-x64.zip --stage /tmp/stage [--pictures FOLDER]
 
 Run by hand, as it needs a real Blender, a virtual screen and a package index (PIP_INDEX_URL where that Blender's Python
 has no pip to name one); tools/window.py says what exactly. It leaves pictures of the window in FOLDER.
@@ -13,7 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools"))
 
 from window import Window, add_arguments  # noqa: E402

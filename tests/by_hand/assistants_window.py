@@ -1,6 +1,6 @@
 """An assistant in a real Blender window: nothing before it is let in, then each tool, undo, and the door shut again.
 
-    python tests/assistants_window.py dist/dev/trellis2-0.1.0-linux-x64.zip --stage /tmp/stage
+    python tests/by_hand/assistants_window.py dist/dev/trellis2-0.1.0-linux-x64.zip --stage /tmp/stage
 
 Run by hand, as it needs a real Blender and a virtual screen; tools/window.py says what exactly.
 """
@@ -14,7 +14,7 @@ import sys
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
 
 from window import Window, add_arguments  # noqa: E402

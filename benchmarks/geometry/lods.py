@@ -1,6 +1,6 @@
 """Levels of detail as they are seen: each at the distance where it takes over, beside the finest one there.
 
-    python benchmarks/lods.py FILE.glb ... [--ratios 1 0.25 0.05] [--lines 540] [--anew FACES]
+    python benchmarks/geometry/lods.py FILE.glb ... [--ratios 1 0.25 0.05] [--lines 540] [--anew FACES]
 
 `--anew` makes the levels of one dense surface, each with UVs and maps of its own, the finest of so many triangles and
 each next one of a quarter of them; otherwise they are decimated, and share the maps.
@@ -21,7 +21,7 @@ import bpy
 import numpy as np
 from mathutils import Vector
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from trellis_addon.scene import import_asset, lods_of, make_lods, rebake
 from trellis_addon.scene.asset.lod_switch import as_themselves

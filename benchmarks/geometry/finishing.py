@@ -1,9 +1,9 @@
 """Finishing measured: seconds and memory per stage, and how much a round trip changes what one sees.
 
-    python benchmarks/finishing.py [--resolution 512] [--faces 100000] [--texture-size 2048] [--no-remesh] [--cores 2]
-                                   [--peer]
-    python benchmarks/finishing.py --roundtrip FOLDER [--resolution 256] [--models crate,sheets] [--peer]
-    python benchmarks/finishing.py --torture [--resolution 128] [--models helmet,x.glb] [--checkout FOLDER]
+    python benchmarks/geometry/finishing.py [--resolution 512] [--faces 100000] [--texture-size 2048] [--no-remesh]
+                                            [--cores 2] [--peer]
+    python benchmarks/geometry/finishing.py --roundtrip FOLDER [--resolution 256] [--models crate,sheets] [--peer]
+    python benchmarks/geometry/finishing.py --torture [--resolution 128] [--models helmet,x.glb] [--checkout FOLDER]
 
 The first finishes a synthetic dense mesh (512: 1.7 million faces, 1024: 6.7 million) and prints CPU and wall seconds
 and the peak of memory, next to earlier measurements of the best free tools; `alone` are the CPU seconds of the thread
@@ -31,7 +31,7 @@ if "--checkout" in sys.argv:
     sys.path.insert(0, sys.argv[sys.argv.index("--checkout") + 1])
     __import__("trellis_addon")
     del sys.path[0]
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from trellis_addon.core.progress import Progress

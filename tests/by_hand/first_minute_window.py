@@ -1,6 +1,7 @@
 """A new artist's first minute, in Blender's factory scene: a picture, the button, and the asset is there to be seen.
 
-    python tests/first_minute_window.py dist/dev/trellis2-0.1.0-linux-x64.zip --stage /tmp/stage [--pictures FOLDER]
+    python tests/by_hand/first_minute_window.py dist/dev/trellis2-0.1.0-linux-x64.zip --stage /tmp/stage
+        [--pictures FOLDER]
 
 Run by hand, as it needs a real Blender and a virtual screen; tools/window.py says what exactly. Each part leaves a
 picture of the window in FOLDER, to be looked at.
@@ -15,7 +16,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools"))
 
 from window import Window, add_arguments  # noqa: E402

@@ -1,6 +1,6 @@
 """Quads measured: QuadriFlow as it is used here, Instant Meshes, and Blender's QuadriFlow by itself, on one surface.
 
-    python benchmarks/quads.py FILE.glb ... [--counts 2000 8000] [--resolution 256]
+    python benchmarks/geometry/quads.py FILE.glb ... [--counts 2000 8000] [--resolution 256]
 
 Prints, for each file, number and way: the faces, the share that are quads, corners inside without four edges, the mean
 distance of the quads to the surface in percent of its size, the shortest edge by the median, open and non-manifold
@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from trellis_addon.core.errors import TrellisError
 from trellis_addon.core.progress import Progress

@@ -29,7 +29,7 @@ from trellis_addon.service.main import listen
 from trellis_addon.service.page.routes import page_routes
 from trellis_addon.task.settings import DRAFT_MODEL, TRELLIS2_MODEL, Settings
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 TOKEN = "a-secret-for-the-tests-4711"
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 

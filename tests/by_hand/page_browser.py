@@ -1,6 +1,6 @@
 """The service's page in a real browser: what it does, what it asks for, and what it leaves behind.
 
-    python tests/page_browser.py --shots FOLDER [--axe axe.min.js] [--only NAME]
+    python tests/by_hand/page_browser.py --shots FOLDER [--axe axe.min.js] [--only NAME]
 
 Run by hand: it needs `playwright` (pip) and a Chromium, which `--browser` names (/usr/bin/chromium: Debian's). With
 `--axe`, the file of the npm package axe-core, the page is held against WCAG as well. Each test starts a service of its
@@ -23,8 +23,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "support")]
 
 import numpy as np  # noqa: E402
 from PIL import Image, ImageFilter  # noqa: E402

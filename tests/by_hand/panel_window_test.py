@@ -1,6 +1,6 @@
 """What of the panel needs a window: the view as a picture, drops, the clipboard, the question before paying.
 
-    python tests/panel_window_test.py dist/dev/trellis2-0.1.0-linux-x64.zip --stage /tmp/stage
+    python tests/by_hand/panel_window_test.py dist/dev/trellis2-0.1.0-linux-x64.zip --stage /tmp/stage
 
 Run by hand, as it needs a real Blender and a virtual screen; tools/window.py says what exactly.
 """
@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools"))
 
 from window import Window, add_arguments  # noqa: E402

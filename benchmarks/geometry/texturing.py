@@ -1,9 +1,9 @@
 """Texturing a mesh without weights: each model's own colours, on its voxels, baked back onto its own UVs.
 
-    python benchmarks/texturing.py [MODEL.glb ...] [--resolution 512] [--texture-size 2048] [--transforms 8]
+    python benchmarks/geometry/texturing.py [MODEL.glb ...] [--resolution 512] [--texture-size 2048] [--transforms 8]
 
-Decibels over eight views of the base colour, the whole picture, as `benchmarks/finishing.py --roundtrip` has them; the
-mean, and the lowest of the transforms. Without files it takes the six models of `models.py`.
+Decibels over eight views of the base colour, the whole picture, as `benchmarks/geometry/finishing.py --roundtrip` has
+them; the mean, and the lowest of the transforms. Without files it takes the six models of `models.py`.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "support")]
 
 from finishing_render import VIEWS, Scene, psnr  # noqa: E402
 from models import write_all  # noqa: E402

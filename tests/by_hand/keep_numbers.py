@@ -1,6 +1,6 @@
 """Write the entries of lists that are new, with the numbers that they have in the code, into data/enumerations.json.
 
-    python tests/keep_numbers.py
+    python tests/by_hand/keep_numbers.py
 
 Nothing that stands there is changed or taken out: an entry whose number is another one now, or one that another entry
 had, is an error. Needs `bpy`.
@@ -13,12 +13,12 @@ import os
 import sys
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-FILE = HERE / "data" / "enumerations.json"
+TESTS = Path(__file__).resolve().parents[1]
+FILE = TESTS / "data" / "enumerations.json"
 
 
 def main() -> int:
-    sys.path[:0] = [str(HERE), str(HERE / "addon")]
+    sys.path[:0] = [str(TESTS), str(TESTS / "addon")]
     import conftest  # noqa: F401  before bpy, which reads its folders when it is imported
 
     import bpy  # isort: skip

@@ -1,6 +1,7 @@
 """Kill the processes that work on one folder, over and over, and see that every picture is made once, and paid once.
 
-    python tests/farm_kill_test.py [--workers 8] [--pictures 400] [--kills 50] [--backend remote|draft] [--one-home]
+    python tests/by_hand/farm_kill_test.py [--workers 8] [--pictures 400] [--kills 50]
+        [--backend remote|draft] [--one-home]
 
 Each process has a data folder of its own, as on machines of their own: what a dead one has sent, another one learns
 from the shared folder alone; with `--one-home` they share one list of jobs, as on one machine. With `remote` a fault
@@ -24,8 +25,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "support")]
 
 from fault_server import FILE, FOREVER, SUBMIT, FaultServer  # noqa: E402
 from faults import dripping, late  # noqa: E402

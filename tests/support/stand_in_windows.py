@@ -171,7 +171,7 @@ def make_launcher(folder: Path) -> Path:
     (folder / "bin" / version).symlink_to(base)
     (folder / "pyvenv.cfg").write_text(f"home = {base.parent}\n", encoding="utf-8")
     (site / "sitecustomize.py").write_text(_SITE, encoding="utf-8")
-    known = [path for path in sys.path if path and os.path.isdir(path) and path != str(HERE)]
+    known = [path for path in sys.path if path and os.path.isdir(path) and Path(path) not in (HERE, HERE.parent)]
     (site / "more.pth").write_text("\n".join(known), encoding="utf-8")
     launcher = folder / "bin" / "python"
     real = shlex.quote(str(folder / "bin" / version))

@@ -1,4 +1,4 @@
-"""Six textured models made of nothing but numpy, to test finishing on: `python benchmarks/models.py FOLDER`.
+"""Six textured models made of nothing but numpy, to test finishing on: `python benchmarks/geometry/models.py FOLDER`.
 
 Each is a list of patches: a patch maps the unit square to space, is cut into a grid of triangles, and owns a
 tile of its material's texture, whose texels are painted by what is at their place in space. Y is up.
@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import itertools
 

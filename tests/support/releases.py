@@ -17,7 +17,7 @@ from typing import Any
 
 from conftest import ROOT, build
 
-FOLDER = Path(__file__).resolve().parent / "data" / "releases"
+FOLDER = Path(__file__).resolve().parents[1] / "data" / "releases"
 RELEASES = sorted(path.stem for path in FOLDER.glob("*.zip"))
 
 

@@ -1,14 +1,14 @@
 """What a release leaves on an artist's machine, written by that release itself: data for `project/test_upgrade.py`.
 
-    python tests/write_release.py 0.1.0 --commit 375b719 --python PYTHON
+    python tests/by_hand/write_release.py 0.1.0 --commit 375b719 --python PYTHON
 
 writes `tests/data/releases/0.1.0.zip`. Before a release is given out, run it with its version and commit. PYTHON has
 `bpy` of the oldest Blender that is supported, so that every other opens what it has saved, and the packages of the
 extension: an environment that `tools/dev.py matrix 4.2` has made will do.
 
 The commit's own code does the writing, in a process of its own and in a copy of it: its library, its extension in its
-Blender, and, for the paid API and the worker, its service (`tests/fault_server.py`). From here comes only what is
-asked of it. What that release itself reads of what it has written is kept beside it, in `said.json`.
+Blender, and, for the paid API and the worker, its service (`tests/support/fault_server.py`). From here comes only what
+is asked of it. What that release itself reads of what it has written is kept beside it, in `said.json`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).resolve().parent
+TESTS = Path(__file__).resolve().parents[1]
 KEY = "key-of-nobody-4711"  # no secret: what stands in its place is to be found again
 EXTENSION = "bl_ext.user_default.trellis2"
 # The preferences that are set. Folders lie below the data's own root.
@@ -63,7 +63,7 @@ def main() -> None:
         code.mkdir()
         root.mkdir()
         archive = subprocess.run(
-            ["git", "-C", str(HERE.parent), "archive", options.commit], check=True, capture_output=True
+            ["git", "-C", str(TESTS.parent), "archive", options.commit], check=True, capture_output=True
         )
         subprocess.run(["tar", "-x", "-C", str(code)], check=True, input=archive.stdout)
         shutil.copy(__file__, root / "writer.py")
@@ -73,7 +73,7 @@ def main() -> None:
         said = json.loads((root / "said.json").read_text(encoding="utf-8"))
         if said["version"] != options.version:
             raise SystemExit(f"{options.commit} is {said['version']}, not {options.version}")
-        target = HERE / "data" / "releases" / f"{options.version}.zip"
+        target = TESTS / "data" / "releases" / f"{options.version}.zip"
         _pack(root, target)
     print(f"{target}: {target.stat().st_size} bytes")
 
@@ -81,10 +81,10 @@ def main() -> None:
 def _environment(code: Path, root: Path) -> dict[str, str]:
     """A user's machine with nothing on it but this release."""
     kept = {name: text for name, text in os.environ.items() if not name.startswith(("TRELLIS2_", "RUNWARE_", "PYTHON"))}
-    tests = str(code / "tests")
+    tests = [str(code / "tests"), str(code / "tests" / "support")]
     return {
         **kept,
-        "PYTHONPATH": os.pathsep.join([str(code), tests]),
+        "PYTHONPATH": os.pathsep.join([str(code), *tests]),
         "BLENDER_USER_RESOURCES": str(root / "blender"),
         "TRELLIS2_HOME": str(root / "home"),
         "HOME": str(root / "user"),
@@ -123,7 +123,11 @@ def write(code: Path, root: Path) -> None:
 def _keep_code(code: Path, target: Path) -> None:
     """What of the release's library reads and writes the list of jobs, to run it beside a later one."""
     listing = """
-import sys, trellis_addon.api, trellis_addon.jobs, trellis_addon.service.queue.journal
+import sys, trellis_addon.api, trellis_addon.jobs
+try:
+    import trellis_addon.service.queue.journal
+except ModuleNotFoundError:  # as in 0.1.0
+    import trellis_addon.service.journal
 for name, module in sys.modules.items():
     if name.partition(".")[0] == "trellis_addon":
         print(module.__file__)

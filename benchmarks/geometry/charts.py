@@ -1,6 +1,6 @@
 """Unwrapping measured against xatlas, on the same meshes: why charts are our own.
 
-    python benchmarks/charts.py FILE.glb ... [--texture-size 2048]
+    python benchmarks/geometry/charts.py FILE.glb ... [--texture-size 2048]
 
 Prints, for each file and way, the charts, those of fewer than ten faces, the share of the atlas that they fill, the
 stretch, texels that lie in two charts, and CPU seconds. Stretch is that of P. Sander et al., "Texture mapping
@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from trellis_addon.formats.glb.read import read_glb
 from trellis_addon.geometry.mesh.topology import TriMesh, weld
