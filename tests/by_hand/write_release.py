@@ -126,7 +126,7 @@ def _keep_code(code: Path, target: Path) -> None:
 import sys, trellis_addon.api, trellis_addon.jobs
 try:
     import trellis_addon.service.queue.journal
-except ModuleNotFoundError:  # as in 0.1.0
+except ModuleNotFoundError:  # in 0.1.0
     import trellis_addon.service.journal
 for name, module in sys.modules.items():
     if name.partition(".")[0] == "trellis_addon":
