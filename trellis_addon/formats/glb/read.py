@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from .textured_mesh import SurfaceMaterial, TexturedMesh
 
 _COMPONENTS = {5120: np.int8, 5121: np.uint8, 5122: np.int16, 5123: np.uint16, 5125: np.uint32, 5126: np.float32}
 _DRACO = "KHR_draco_mesh_compression"
+# How many times its own size a scene may be from its origin: that leaves single precision 1 / 130,000 of the size.
+_FAR = 64.0
 _MESHOPT = ("EXT_meshopt_compression", "KHR_meshopt_compression")
 
 
@@ -30,7 +33,19 @@ def read_glb(source: Path | str | bytes) -> TexturedMesh:
     Raises `DamagedFileError` for files that are not sound, `InputError` for those without triangles or with
     compressed ones.
     """
-    return Reader.of(source).scene()
+    mesh = Reader.of(source).scene()
+    return replace(mesh, vertices=mesh.vertices.astype(np.float32))
+
+
+def read_glb_near(source: Path | str | bytes) -> tuple[TexturedMesh, NDArray[np.float64]]:
+    """The same, and the place (3,) that its vertices count from: the scene's origin, but for files that stand so far
+    from it that single precision would show; then it is their middle. Raises as `read_glb`."""
+    mesh = Reader.of(source).scene()
+    low, high = mesh.bounds()
+    middle = (low + high) / 2
+    if np.abs(middle).max() <= _FAR * (high - low).max():
+        middle = np.zeros(3)
+    return replace(mesh, vertices=(mesh.vertices - middle).astype(np.float32)), middle
 
 
 def _bytes_of(source: Path | str | bytes) -> bytes:
@@ -68,6 +83,7 @@ class Reader:
         return Materials(self.document, self.binary)
 
     def scene(self) -> TexturedMesh:
+        """All triangles of the scene; the vertices are still in double precision."""
         materials = [*self._materials.all, SurfaceMaterial(name="Default", metallic_factor=1.0)]
         parts = []
         for node, place in self.placed():
@@ -121,7 +137,7 @@ class Reader:
             colours = values[faces]
         material = primitive.get("material", len(materials) - 1)
         return TexturedMesh(
-            vertices=points.astype(np.float32),
+            vertices=points,  # type: ignore[arg-type]
             faces=faces,
             materials=tuple(materials),
             material_ids=np.full(len(faces), material, np.int32),
