@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 import numpy as np
 import pytest
-from test_glb_check import CUBE, FLOAT, UBYTE, Glb
+from PIL import Image
+from test_glb_check import CUBE, CUBE_FACES, FLOAT, UBYTE, Glb, encoded, simple
 
 from trellis_addon.core.errors import DamagedFileError, InputError
 from trellis_addon.formats.glb.check import check_glb
@@ -108,8 +110,6 @@ def test_what_a_material_says_is_read() -> None:
             },
         }
     ]
-    from PIL import Image
-
     glb.texture(Image.new("RGB", (2, 2), "grey"))
     attributes = glb.document["meshes"][mesh]["primitives"][0]["attributes"]
     attributes["TEXCOORD_3"] = glb.accessor(np.full((len(CUBE), 2), 0.25))
@@ -121,3 +121,61 @@ def test_what_a_material_says_is_read() -> None:
     assert material.base_colour_factor == (0.1, 0.2, 0.3, 1.0)
     assert material.occlusion is not None and material.occlusion.uv_set == 0
     assert made.uvs is not None and (made.uvs == 0.25).all()
+
+
+def test_data_kept_as_text_is_read() -> None:
+    glb = simple(Image.new("RGB", (4, 4), (10, 20, 30)))
+    picture = encoded(Image.new("RGB", (2, 2), (200, 100, 50)), "PNG")
+    glb.document["images"] = [{"uri": "data:image/png;base64," + base64.b64encode(picture).decode()}]
+    assert (read_glb(glb.done()).materials[0].base_colour.pixels == (200, 100, 50)).all()  # type: ignore[union-attr]
+    for address in ("data:image/png;base64,*", "data:nothing", "wood.png", 7, ["data:"]):
+        glb.document["images"] = [{"uri": address}]
+        with pytest.raises(DamagedFileError):
+            read_glb(glb.done())
+
+
+def test_a_picture_in_place_of_one_that_cannot_be_read() -> None:
+    glb = simple()
+    glb.document["extensionsUsed"] = ["KHR_texture_basisu"]
+    packed = glb.add("images", {"bufferView": glb.view(bytes(64)), "mimeType": "image/ktx2"})
+    glb.document["textures"][0]["extensions"] = {"KHR_texture_basisu": {"source": packed}}
+    assert read_glb(glb.done()).materials[0].base_colour is not None
+    del glb.document["textures"][0]["extensions"]
+    with pytest.raises(DamagedFileError, match="ktx2"):
+        read_glb(glb.done())
+
+
+def test_compressed_data_are_a_sentence_unless_they_are_there_as_they_are_too() -> None:
+    glb = simple()
+    glb.document["extensionsUsed"] = ["KHR_draco_mesh_compression"]
+    assert len(read_glb(glb.done()).faces) == len(CUBE_FACES)
+    primitive = glb.document["meshes"][0]["primitives"][0]
+    primitive["extensions"] = {"KHR_draco_mesh_compression": {"bufferView": 0, "attributes": {"POSITION": 0}}}
+    assert len(read_glb(glb.done()).faces) == len(CUBE_FACES)
+    del glb.document["accessors"][primitive["attributes"]["POSITION"]]["bufferView"]
+    with pytest.raises(InputError, match="KHR_draco_mesh_compression"):
+        read_glb(glb.done())
+    glb = simple()
+    glb.document["bufferViews"][1]["extensions"] = {"EXT_meshopt_compression": {"buffer": 0}}
+    with pytest.raises(InputError, match="EXT_meshopt_compression"):
+        read_glb(glb.done())
+
+
+def test_copies_of_a_mesh_stand_in_their_places() -> None:
+    glb = simple()
+    shifts, sizes = np.array([[0, 0, 0], [5, 0, 0], [0, 7, 0]]), np.array([[1, 1, 1], [2, 2, 2], [-1, 1, 1]])
+    copies = {"TRANSLATION": glb.accessor(shifts), "SCALE": glb.accessor(sizes)}
+    glb.document["nodes"] = [{"mesh": 0, "translation": [0, 0, 3]}]
+    glb.document["nodes"][0]["extensions"] = {"EXT_mesh_gpu_instancing": {"attributes": copies}}
+    made = read_glb(glb.done())
+    wanted = np.concatenate([CUBE * size + shift + [0, 0, 3] for size, shift in zip(sizes, shifts, strict=True)])
+    assert made.vertices == pytest.approx(wanted)
+    corners = made.vertices[made.faces].astype(float)
+    volume = np.einsum("ij,ij->i", corners[:, 0], np.cross(corners[:, 1], corners[:, 2])).reshape(3, -1).sum(1) / 6
+    assert (volume > 0).all()
+    copies["SCALE"] = glb.accessor(sizes[:2])
+    with pytest.raises(InputError, match="copies"):
+        read_glb(glb.done())
+    copies["SCALE"] = 999
+    with pytest.raises(DamagedFileError):
+        read_glb(glb.done())

@@ -23,6 +23,7 @@ from trellis_addon.geometry.bake.volume import Volume
 from trellis_addon.geometry.finish.normals import creased_normals
 from trellis_addon.geometry.finish.quality_texture import colour_figures, unwrap_figures
 from trellis_addon.geometry.unwrap.charts import ChartedSurface, chart_axes, connected, cut_into_charts
+from trellis_addon.geometry.unwrap.crumbs import folded_out
 from trellis_addon.geometry.unwrap.flatten import flattened
 from trellis_addon.geometry.unwrap.pack import pack, triangle_areas
 from trellis_addon.geometry.unwrap.raster import rasterise, texel_places
@@ -523,6 +524,25 @@ def test_crumbs_fold_out_onto_a_neighbour_that_has_room() -> None:
     assert figures.area_stretch_p1 == pytest.approx(1, abs=1e-3) and figures.angle_stretch_p99 == pytest.approx(
         1, abs=1e-3
     )
+
+
+def test_a_tiny_crumb_is_squeezed_onto_a_border() -> None:
+    """One that would lie on the chart where it belongs: a fold without a breadth of its own in the atlas."""
+    faces = np.array([[0, 1, 2], [1, 0, 3], [3, 0, 4]], np.int32)
+    flat = np.array([[0, 0], [1, 0], [0.5, -1], [0.5, -1], [-0.2, -1]], float)  # v down: seen from outside
+    far = np.arange(5, 41).reshape(12, 3).astype(np.int32)  # the rest of the chart
+    corners = np.concatenate([flat[faces], np.full((12, 3, 2), 9.0)])
+    faces, area = np.concatenate([faces, far]), np.array([0.5, 1e-4, 1e-4, *[1.0] * 12])
+    pairs, charts = np.array([[0, 1], [1, 2]]), np.array([0, 1, 1, *[0] * 12])
+    none = np.zeros(15, np.int64)
+    _, _, moved = folded_out(faces, pairs, corners, area, charts, none)
+    assert not moved.any()
+    laid, merged, moved = folded_out(faces, pairs, corners, area, charts, none, 1e-3)
+    assert np.flatnonzero(moved).tolist() == [1, 2] and (merged == 0).all()
+    sizes = -triangle_areas(laid[:3].reshape(-1, 2), np.arange(9, dtype=np.int32).reshape(3, 3))
+    assert (sizes > 0).all() and (sizes[1:] <= 0.2 * 1.01e-4).all()
+    assert (laid[1, :2] == flat[[1, 0]]).all()
+    assert not folded_out(faces, pairs, corners, area, charts, none, 1e-5)[2].any()
 
 
 def test_gaps_are_wide_where_borders_are_short() -> None:

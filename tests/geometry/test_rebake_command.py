@@ -22,8 +22,11 @@ from trellis_addon import cli
 from trellis_addon.contract.budgets import level_budgets
 from trellis_addon.contract.glb_facts import glb_facts
 from trellis_addon.formats.glb.check import split_glb
-from trellis_addon.formats.glb.read import read_glb
+from trellis_addon.formats.glb.read import read_glb, read_glb_near
+from trellis_addon.formats.glb.scenes import moved
+from trellis_addon.formats.glb.textured_mesh import TexturedMesh
 from trellis_addon.geometry.finish import rebake, roundtrip
+from trellis_addon.geometry.mesh.closest import Surface
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks" / "geometry"))
 import models
@@ -54,6 +57,30 @@ def test_a_pile_of_parts_comes_back_as_one_asset_in_its_place(
     stages, shares = zip(*map(json.loads, reports), strict=True)
     assert sorted(shares) == list(shares) and shares[0] < 0.1 and shares[-1] == 1.0
     assert len(set(stages)) > 5 and len(set(shares)) > 10
+
+
+def test_what_stands_far_from_the_origin_keeps_its_form_and_its_place(pile: Path, tmp_path: Path) -> None:
+    """By its node: in single precision places so far out are two of these voxels apart."""
+    far, target = tmp_path / "far.glb", tmp_path / "out.glb"
+    far.write_bytes(moved(pile.read_bytes(), (2e6, 0, -1e6)))
+    assert rebake.main([str(far), "--output", str(target), *SMALL]) == 0
+    assert_valid(target.read_bytes(), tmp_path)
+    (made, origin), source = read_glb_near(target), read_glb(pile)
+    assert origin == pytest.approx(source.bounds().mean(0) + [2e6, 0, -1e6], abs=0.1)
+    shift = origin - [2e6, 0, -1e6]
+    assert np.abs(made.bounds() + shift - source.bounds()).max() < 3 * 1.5 / 46
+    away = Surface(source.vertices, source.faces).closest((made.vertices + shift).astype(np.float32)).distances
+    assert away.mean() < 0.01
+
+
+def test_a_face_without_a_breadth_is_finished(tmp_path: Path) -> None:
+    """Of its figures some cannot be said, and the file is JSON all the same."""
+    line, target = tmp_path / "line.glb", tmp_path / "out.glb"
+    corners = np.float32([[0, 0, 0], [1, 0, 0], [0.5, 1e-7, 0]])
+    line.write_bytes(write_glb_scene(TexturedMesh(corners, np.array([[0, 1, 2]]))))
+    assert rebake.main([str(line), "--output", str(target), *SMALL]) == 0
+    assert_valid(target.read_bytes(), tmp_path)
+    assert len(read_glb(target).faces) > 3
 
 
 def test_the_child_of_a_parent_has_the_same_options(pile: Path, tmp_path: Path) -> None:

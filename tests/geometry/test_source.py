@@ -16,6 +16,7 @@ from test_glb_write import parse
 
 from trellis_addon.formats.glb.read import read_glb
 from trellis_addon.formats.glb.textured_mesh import SurfaceMaterial, Texture, TexturedMesh
+from trellis_addon.geometry.bake.maps import look_up
 from trellis_addon.geometry.bake.pictures import Picture
 from trellis_addon.geometry.bake.reading import DENSEST, Reading
 from trellis_addon.geometry.bake.source import Source
@@ -203,5 +204,20 @@ def test_glass_that_holds_something_is_a_shell_of_its_own() -> None:
     reach = [np.linalg.norm(back.vertices[back.faces[back.ids == k]], axis=2).max() for k in (0, 1)]
     assert reach == pytest.approx([0.2, 0.4], abs=0.01)
     # A layer that lies on something goes with it.
-    label = sheets((0.0, flat(RED)), (0.005, flat((*BLUE, 0.2), "BLEND")))
+    label = sheets((0.0, flat(RED)), (0.003, flat((*BLUE, 0.2), "BLEND")))
     assert len(shells(label, label.vertices, VOXEL)) == 1
+
+
+def test_each_shell_is_read_from_its_own_surface() -> None:
+    """Glass so near to what it holds that either would be seen in the other's place."""
+    outer = ball((flat((*BLUE, 0.2), "BLEND"),), lambda middle: middle[:, 0] * 0)
+    inner = ball((flat(RED),), lambda middle: middle[:, 0] * 0, 1 - 0.6 * 2 / 46)
+    made = round_trip(TexturedMesh.join([outer, inner]), **{**SMALL, "resolution": 48})
+    back = read_glb(made.glb)
+    assert [material.alpha_mode for material in back.materials] == ["OPAQUE", "BLEND"]
+    assert back.uvs is not None
+    for number, colour in ((0, (255, 0, 0, 255)), (1, (0, 0, 255, 51))):
+        texture = back.materials[number].base_colour
+        assert texture is not None
+        seen = look_up(texture.pixels, back.uvs[back.ids == number].mean(1).astype(float))
+        assert np.abs(seen - colour).max(1).mean() < 6

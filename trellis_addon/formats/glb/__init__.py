@@ -2,6 +2,7 @@
 
 check           what a damaged or hostile file could do to Blender is stopped here
 scenes          the nodes of the one scene that it shows
+data_uris       what it keeps as text, put into its binary part
 textured_mesh   parts and materials of a mesh in one list
 pose            where shape keys and skeletons put a mesh at rest
 read_materials  materials and their pictures

@@ -161,8 +161,9 @@ class _Checker:
             self._check_view(index)
         for index in range(len(self._items("accessors"))):
             self._check_accessor(index)
-        sizes = tuple(self._check_image(image) for image in self._items("images"))
         self._check_textures()
+        shown = self._shown_images()
+        sizes = tuple(self._check_image(image) for number, image in enumerate(self._items("images")) if number in shown)
         self._check_materials()
         vertices = triangles = 0
         for mesh in self._items("meshes"):
@@ -293,6 +294,18 @@ class _Checker:
         numbers = self._read(scalar, places["bufferView"], places.get("byteOffset", 0), many)[:, 0]
         values[numbers] = self._read(accessor, changes["bufferView"], changes.get("byteOffset", 0), many)
         return values
+
+    def _shown_images(self) -> set[int]:
+        """All images but those that only an extension speaks of which Blender does not read: others stand for them."""
+        images = self._items("images")
+        hidden: set[int] = set()
+        shown: set[int] = set()
+        for texture in self._items("textures"):
+            shown.add(texture.get("source", -1))
+            for name, extension in texture.get("extensions", {}).items():
+                if isinstance(extension, dict) and "source" in extension:
+                    (shown if name in READABLE_EXTENSIONS else hidden).add(extension["source"])
+        return set(range(len(images))) - (hidden - shown)
 
     def _check_image(self, image: Mapping[str, Any]) -> tuple[int, int]:
         from PIL import Image
@@ -442,6 +455,11 @@ class _Checker:
                 raise _damaged(message("a skeleton has matrices that do not fit its joints"))
             self._check_finite(accessor, "inverseBindMatrices")
 
+    def _check_copies(self, node: Mapping[str, Any]) -> None:
+        copies = _object(node.get("extensions", {}), "a node's extensions").get("EXT_mesh_gpu_instancing", {})
+        for index in _object(_object(copies, "copies").get("attributes", {}), "copies").values():
+            self._index(index, "accessors", "a node")
+
     def _check_nodes(self) -> None:
         nodes = self._items("nodes")
         parent: dict[int, int] = {}
@@ -455,6 +473,7 @@ class _Checker:
                     isinstance(value, list) and len(value) == length and all(_is_number(v) for v in value)
                 ):
                     raise _damaged(message("a node's {key} is not what it should be", key=key))
+            self._check_copies(node)
             for child in _list(node.get("children"), message("a node's children")):
                 self._index(child, "nodes", "a node")
                 if child in parent:

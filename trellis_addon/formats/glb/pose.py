@@ -33,6 +33,22 @@ def node_matrix(node: Mapping[str, Any]) -> F64:
     return out
 
 
+def instances(node: Mapping[str, Any], read: Read) -> list[F64]:
+    """Where a node's mesh is to be seen, as matrices (4, 4) in the node's own frame: several by
+    EXT_mesh_gpu_instancing, else where the node is. Raises `InputError` for places that do not fit together."""
+    named = node.get("extensions", {}).get("EXT_mesh_gpu_instancing", {}).get("attributes", {})
+    given = {key: read(named[key]).astype(np.float64) for key in ("TRANSLATION", "ROTATION", "SCALE") if key in named}
+    if not given:
+        return [np.eye(4)]
+    widths = {key: 4 if key == "ROTATION" else 3 for key in given}
+    if len({len(values) for values in given.values()}) > 1 or any(
+        values.shape[1] != widths[key] or not np.isfinite(values).all() for key, values in given.items()
+    ):
+        raise InputError("The GLB has copies of a mesh whose places do not fit together; export it again.")
+    count = len(next(iter(given.values())))
+    return [node_matrix({key.lower(): values[number] for key, values in given.items()}) for number in range(count)]
+
+
 def morphed(primitive: Mapping[str, Any], name: str, values: F64, weights: Sequence[float], read: Read) -> F64:
     """An attribute `name` (V, 3) with the shape keys added, each by its weight."""
     for target, weight in zip(primitive.get("targets") or (), weights, strict=False):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,17 @@ from numpy.typing import NDArray
 from ...core.errors import DamagedFileError, InputError
 from ...core.messages import reason_of
 from . import check as glb_check
-from .pose import Skeletons, morphed, node_matrix
+from .data_uris import without_data_uris
+from .pose import Skeletons, instances, morphed, node_matrix
 from .read_materials import Materials
 from .scenes import shown_roots
 from .textured_mesh import SurfaceMaterial, TexturedMesh
 
 _COMPONENTS = {5120: np.int8, 5121: np.uint8, 5122: np.int16, 5123: np.uint16, 5125: np.uint32, 5126: np.float32}
-_UNREADABLE = ("KHR_draco_mesh_compression", "EXT_meshopt_compression", "EXT_mesh_gpu_instancing")
+_DRACO = "KHR_draco_mesh_compression"
+# How many times its own size a scene may be from its origin: that leaves single precision 1 / 130,000 of the size.
+_FAR = 64.0
+_MESHOPT = ("EXT_meshopt_compression", "KHR_meshopt_compression")
 
 
 def read_glb(source: Path | str | bytes) -> TexturedMesh:
@@ -28,7 +33,19 @@ def read_glb(source: Path | str | bytes) -> TexturedMesh:
     Raises `DamagedFileError` for files that are not sound, `InputError` for those without triangles or with
     compressed ones.
     """
-    return Reader.of(source).scene()
+    mesh = Reader.of(source).scene()
+    return replace(mesh, vertices=mesh.vertices.astype(np.float32))
+
+
+def read_glb_near(source: Path | str | bytes) -> tuple[TexturedMesh, NDArray[np.float64]]:
+    """The same, and the place (3,) that its vertices count from: the scene's origin, but for files that stand so far
+    from it that single precision would show; then it is their middle. Raises as `read_glb`."""
+    mesh = Reader.of(source).scene()
+    low, high = mesh.bounds()
+    middle = (low + high) / 2
+    if np.abs(middle).max() <= _FAR * (high - low).max():
+        middle = np.zeros(3)
+    return replace(mesh, vertices=(mesh.vertices - middle).astype(np.float32)), middle
 
 
 def _bytes_of(source: Path | str | bytes) -> bytes:
@@ -54,13 +71,11 @@ class Reader:
     @classmethod
     def of(cls, source: Path | str | bytes) -> Reader:
         """Of a GLB's path or bytes; raises as `read_glb`."""
-        data = _bytes_of(source)
+        data = without_data_uris(_bytes_of(source))
         glb_check.check_glb(data, with_skins=True)
         document, binary = glb_check.split_glb(data)
-        if missing := sorted(set(document.get("extensionsUsed", ())) & set(_UNREADABLE)):
-            raise InputError(
-                "The GLB uses {missing}, which cannot be read here; export it without.", missing=list(missing)
-            )
+        if missing := _compressed(document):
+            raise InputError("The GLB uses {missing}, which cannot be read here; export it without.", missing=[missing])
         return cls(document, binary)
 
     @cached_property
@@ -68,6 +83,7 @@ class Reader:
         return Materials(self.document, self.binary)
 
     def scene(self) -> TexturedMesh:
+        """All triangles of the scene; the vertices are still in double precision."""
         materials = [*self._materials.all, SurfaceMaterial(name="Default", metallic_factor=1.0)]
         parts = []
         for node, place in self.placed():
@@ -82,7 +98,7 @@ class Reader:
         return _drop_unused(parts, materials)
 
     def placed(self) -> list[tuple[Mapping[str, Any], NDArray[np.float64]]]:
-        """Every node of the scene that has a mesh, and its matrix in the scene."""
+        """Every node of the scene that has a mesh, and its matrix in the scene; as often as the mesh is to be seen."""
         nodes = self.document.get("nodes", [])
         found = []
         waiting = [(number, np.eye(4)) for number in reversed(shown_roots(self.document))]
@@ -91,7 +107,7 @@ class Reader:
             node = nodes[number]
             place = above @ node_matrix(node)
             if "mesh" in node:
-                found.append((node, place))
+                found += [(node, place @ each) for each in instances(node, self.accessor)]
             waiting += [(child, place) for child in reversed(node.get("children", []))]
         return found
 
@@ -121,7 +137,7 @@ class Reader:
             colours = values[faces]
         material = primitive.get("material", len(materials) - 1)
         return TexturedMesh(
-            vertices=points.astype(np.float32),
+            vertices=points,  # type: ignore[arg-type]
             faces=faces,
             materials=tuple(materials),
             material_ids=np.full(len(faces), material, np.int32),
@@ -200,6 +216,20 @@ class Reader:
         step = place.get("byteStride") or width * dtype.itemsize
         start = place.get("byteOffset", 0) + offset
         return np.ndarray((count, width), dtype, self.binary, start, (step, dtype.itemsize))
+
+
+def _compressed(document: Mapping[str, Any]) -> str | None:
+    """What the file's data is compressed by, where they are not there as they are as well."""
+    accessors, views = document.get("accessors", []), document.get("bufferViews", [])
+    for mesh in document.get("meshes", []):
+        for primitive in mesh["primitives"]:
+            named = [*primitive["attributes"].values(), *([primitive["indices"]] if "indices" in primitive else [])]
+            if _DRACO in primitive.get("extensions", {}) and any(
+                not {"bufferView", "sparse"} & set(accessors[number]) for number in named
+            ):
+                return _DRACO
+    packed = (name for view in views for name in _MESHOPT if name in view.get("extensions", {}))
+    return next(packed, None)
 
 
 def _drop_unused(parts: Sequence[TexturedMesh], materials: Sequence[SurfaceMaterial]) -> TexturedMesh:

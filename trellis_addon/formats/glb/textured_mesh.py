@@ -135,6 +135,25 @@ class TexturedMesh:
         normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
         return float(np.linalg.norm(normals, axis=1).sum() / 2)
 
+    def take(self, faces: NDArray[Any]) -> TexturedMesh:
+        """Some of its triangles (a mask or numbers); vertices and materials keep their numbers."""
+        return TexturedMesh(
+            self.vertices,
+            self.faces[faces],
+            self.materials,
+            self.ids[faces],
+            **{
+                name: None if values is None else values[faces]
+                for name, values in (
+                    ("uvs", self.uvs),
+                    ("uvs_1", self.uvs_1),
+                    ("normals", self.normals),
+                    ("colours", self.colours),
+                )
+            },
+            up=self.up,
+        )
+
     @staticmethod
     def join(meshes: Sequence[TexturedMesh]) -> TexturedMesh:
         """All of them as one; they must agree on which way is up."""

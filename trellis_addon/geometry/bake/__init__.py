@@ -6,6 +6,7 @@ bake             every texel takes its look from the place that is seen there
 detail           the dense surface and its voxels to be read
 volume           voxels to be read at millions of places
 source           a textured mesh to be read, through what is clear of it
+several          looks for the shells of one mesh, each read for itself
 pictures         textures, each at the level of detail that is asked for
 occlusion        how much of the sky the asset itself hides
 gutter           what no chart covers takes the nearest texel

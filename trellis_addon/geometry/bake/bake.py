@@ -77,7 +77,7 @@ def bake(
         part = texels[chosen]
         owner, weights = texel_places(raster, part, canvas.uvs, canvas.faces, device)
         places = painter.places(owner, weights)
-        seen = detail.read(places, painter.directions(owner, weights), density, normals=with_normals)
+        seen = detail.read(places, painter.directions(owner, weights), density, owner, normals=with_normals)
         colours[part] = np.rint(seen.values * 255.0).astype(np.uint8)
         if normals is not None and seen.normals is not None:
             normals[part] = painter.tangent_space(owner, weights, seen.normals)

@@ -41,7 +41,9 @@ class Detail:
         surface = Surface(vertices, faces, device=device)
         return cls(surface, _smooth_normals(vertices, faces, device), volume, device)
 
-    def read(self, points: F32, directions: F32, density: float, *, normals: bool = True) -> Reading:
+    def read(
+        self, points: F32, directions: F32, density: float, on: I32 | None = None, *, normals: bool = True
+    ) -> Reading:
         """See `Look.read`: the closest point is the place that is seen, for the dense surface has no layers."""
         closest = self.surface.closest(points)
         return Reading(self.volume.sample(closest.points), self._creased(closest) if normals else None)

@@ -83,7 +83,7 @@ class Painter:
         owner = np.minimum(np.searchsorted(area, at, "right"), len(area) - 1).astype(np.int32)
         weights = random.dirichlet((1.0, 1.0, 1.0), _TRIALS).astype(np.float32)
         plain = self.directions(owner, weights)
-        true = detail.read(self.places(owner, weights), plain, density).normals
+        true = detail.read(self.places(owner, weights), plain, density, owner).normals
         if true is None:
             return False
         corners = canvas.faces[owner]

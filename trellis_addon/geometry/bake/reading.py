@@ -52,9 +52,12 @@ class Look(Protocol):
     @property
     def parts(self) -> Sequence[Part]: ...
 
-    def read(self, points: F32, directions: F32, density: float, *, normals: bool = True) -> Reading:
+    def read(
+        self, points: F32, directions: F32, density: float, on: NDArray[np.int32] | None = None, *, normals: bool = True
+    ) -> Reading:
         """The look as seen from outside at `points` (N, 3) along unit `directions` (N, 3), which point outwards.
 
-        `density` is how many texels of the result go to a unit of length: finer detail is averaged.
+        `density` is how many texels of the result go to a unit of length: finer detail is averaged. `on` (N,) are the
+        faces of the light mesh that the places lie on, for looks of which each face has its own.
         """
         ...

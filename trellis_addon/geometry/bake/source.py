@@ -83,7 +83,9 @@ class Source:
         shown._shell = Surface(vertices, faces, device=self._device)
         return shown
 
-    def read(self, points: F32, directions: F32, density: float, *, normals: bool = True) -> Reading:
+    def read(
+        self, points: F32, directions: F32, density: float, on: I32 | None = None, *, normals: bool = True
+    ) -> Reading:
         """See `Look.read`."""
         first = self._read(points, directions, np.zeros(len(points), np.float32), density, normals)
         rows = np.flatnonzero(first.values[:, 5] < _SOLID)

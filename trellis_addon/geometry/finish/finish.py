@@ -24,6 +24,7 @@ from ..bake.detail import Detail
 from ..bake.maps import FORMATS, encode_textures
 from ..bake.painter import Canvas
 from ..bake.reading import Look
+from ..bake.several import Several, shell_of_faces
 from ..bake.source import Source
 from ..bake.volume import Volume
 from ..mesh.clean import clean
@@ -123,7 +124,7 @@ class FinishOptions(Finishing, total=False):
     ambient_occlusion: bool
     transparency: str | None
     placement: Placement | None
-    source: Source | None
+    sources: Sequence[Source]
     further: Sequence[DenseAsset]
 
 
@@ -148,7 +149,7 @@ def finish_levels(
     provenance: Mapping[str, Any] | None = None,
     name: str = "Asset",
     placement: Placement | None = None,
-    source: Source | None = None,
+    sources: Sequence[Source] = (),
     further: Sequence[DenseAsset] = (),
     progress: Progress | None = None,
     device: str = "cpu",
@@ -202,7 +203,7 @@ def finish_levels(
         shells = np.repeat(np.arange(len(surfaces), dtype=np.int32), [len(part.vertices) for part in surfaces])
     bound = error_bound / dense.resolution
     detail: Look | None = (
-        None if source is not None else Detail.of(surface.vertices, surface.faces, _volume(dense, device), device)
+        None if sources else Detail.of(surface.vertices, surface.faces, _volume(dense, device), device)
     )
     made = []
     light = surface
@@ -217,8 +218,7 @@ def finish_levels(
         with stage("unwrap", level) as part:
             flat = unwrap(light.vertices, light.faces, texture_size, part, device, pairs=quads is not None)
         with stage("bake", level) as part:
-            looks = source.beneath(light.vertices, light.faces) if source is not None else detail
-            assert looks is not None
+            looks = detail or _looks(sources, light, surfaces)
             mesh = texture_again(
                 light,
                 flat,
@@ -240,6 +240,12 @@ def finish_levels(
         made.append(FinishedAsset(glb, quality, mesh, seconds))
     progress.update("quality", 1.0)
     return made
+
+
+def _looks(sources: Sequence[Source], light: TriMesh, surfaces: Sequence[TriMesh]) -> Look:
+    """What the light mesh is baked from: each of its shells from its own source."""
+    looks = [source.beneath(light.vertices, light.faces) for source in sources]
+    return looks[0] if len(looks) == 1 else Several(looks, shell_of_faces(light, surfaces))
 
 
 def _of_quads(surface: TriMesh, quads: int, progress: Progress) -> TriMesh:

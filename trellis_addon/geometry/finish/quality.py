@@ -10,6 +10,7 @@ colour_error_mean, _p99 (steps of 255), colour_psnr (decibels), metallic_roughne
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import TYPE_CHECKING, Any
 
 from ...core.machine.parallel import on_all_cores
@@ -42,4 +43,9 @@ def quality_figures(
 
     of_shape, of_unwrapping, of_colours = on_all_cores((shape, unwrapping, colours), lambda measure: measure())
     figures = {**of_shape, "dropped_parts": dropped, **of_unwrapping, **of_colours}
-    return {key: round(value, 5) if isinstance(value, float) else value for key, value in figures.items()}
+    return {key: _rounded(value) if isinstance(value, float) else value for key, value in figures.items()}
+
+
+def _rounded(value: float) -> float | None:
+    """None, which JSON has, for what cannot be said: of a surface without area, say, which share of it is covered."""
+    return round(value, 5) if math.isfinite(value) else None

@@ -98,7 +98,7 @@ def colour_figures(
     points = np.einsum("nk,nkc->nc", weights, corners[face]).astype(np.float32)
     uvs = np.einsum("nk,nkc->nc", weights, flat.uvs[flat.faces[face]].astype(np.float64))
     outwards = unit(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]))[face]
-    truth = 255.0 * detail.read(points, outwards, DENSEST, normals=False).values
+    truth = 255.0 * detail.read(points, outwards, DENSEST, face.astype(np.int32), normals=False).values
     colour = np.abs(look_up(base_colour[..., :3], uvs) - truth[:, :3])
     rough = np.abs(look_up(surface[..., 1:], uvs) - truth[:, [4, 3]])
     noise = float(np.square(colour).mean())

@@ -18,6 +18,9 @@ from ...core.messages import message, reason_of
 from ...core.output import put_in_place, try_places
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from .finish import FinishedAsset
 
 _MOST_LEVELS = 6
@@ -94,15 +97,17 @@ def _rebake(options: argparse.Namespace) -> int:
         raise FieldError("lods", options.lods, message("give 1 to {most} levels", most=_MOST_LEVELS))
     try_places([options.output])
     from ...formats.glb.join import join_glbs
-    from ...formats.glb.read import read_glb
+    from ...formats.glb.read import read_glb_near
+    from ...formats.glb.scenes import moved
     from ...runtime.child import parent_progress
     from .roundtrip import round_trip_levels
 
     name = options.source.stem
     preset = BUDGETS.get(options.preset or "", Budget(50_000, 2048))
     faces = preset.faces if options.faces is None else options.faces
+    mesh, origin = read_glb_near(options.source)
     made = round_trip_levels(
-        read_glb(options.source),
+        mesh,
         level_budgets(faces, options.lods),
         resolution=options.resolution,
         texture_size=preset.texture_size if options.texture_size is None else options.texture_size,
@@ -115,7 +120,9 @@ def _rebake(options: argparse.Namespace) -> int:
         progress=parent_progress() if options.report else None,
     )
     if suffix == ".obj":
-        put_in_place({options.output.with_name(file): content for file, content in _obj(made[0], options).items()})
+        put_in_place(
+            {options.output.with_name(file): content for file, content in _obj(made[0], options, origin).items()}
+        )
         return _count(made[0], options.quads is not None)
     # what is as simple as it can be has no coarser level
     made = [asset for n, asset in enumerate(made) if not n or len(asset.mesh.faces) < len(made[n - 1].mesh.faces)]
@@ -123,11 +130,11 @@ def _rebake(options: argparse.Namespace) -> int:
         glb = join_glbs({f"{name}_LOD{number}": asset.glb for number, asset in enumerate(made)})
     else:
         glb = made[0].glb
-    put_in_place({options.output: glb})
+    put_in_place({options.output: moved(glb, origin) if origin.any() else glb})
     return sum(len(asset.mesh.faces) for asset in made)
 
 
-def _obj(asset: FinishedAsset, options: argparse.Namespace) -> dict[str, bytes]:
+def _obj(asset: FinishedAsset, options: argparse.Namespace, origin: NDArray[np.float64]) -> dict[str, bytes]:
     """The files, quads as quads."""
     import numpy as np
 
@@ -144,7 +151,8 @@ def _obj(asset: FinishedAsset, options: argparse.Namespace) -> dict[str, bytes]:
     for kind, channel in (("roughness", 1), ("metallic", 2)):
         maps[kind] = encode(surface[..., [channel] * 3], "png", exact=True)
     polygons = polygons_of(mesh.faces) if options.quads is not None else (mesh.faces,)
-    return write_obj(options.output.stem, y_up(mesh.vertices), mesh.uvs, y_up(mesh.normals), polygons, maps)
+    places = (y_up(mesh.vertices) + origin).astype(np.float32)
+    return write_obj(options.output.stem, places, mesh.uvs, y_up(mesh.normals), polygons, maps)
 
 
 def _count(asset: FinishedAsset, is_quads: bool) -> int:

@@ -64,12 +64,15 @@ def round_trip_levels(
         )
     transform = fitting_transform(mesh, resolution)
     source = Source.of(mesh, transform, 1.0 / resolution, device)
+    places = source.surface.vertices
     volumes: list[OVoxel] = []
     shapes: list[TriMesh] = []
-    for faces_of in (parts := shells(mesh, source.surface.vertices, 1.0 / resolution)):
+    sources: list[Source] = []
+    for faces_of in (parts := shells(mesh, places, 1.0 / resolution)):
         part = progress.part(0.2 * len(volumes) / len(parts), 0.2 * (len(volumes) + 1) / len(parts))
-        shape = TexturedMesh(mesh.vertices, mesh.faces[faces_of], up=mesh.up)
-        shapes.append(TriMesh.of(source.surface.vertices, shape.faces))
+        shape = mesh.take(faces_of)
+        shapes.append(TriMesh.of(places, shape.faces))
+        sources.append(source if len(parts) == 1 else Source.of(shape, transform, 1.0 / resolution, device))
         volumes.append(voxelise(shape, resolution, colours=False, transform=transform, progress=part))
     first, *further = map(dense_asset, volumes, shapes)
     return finish_levels(
@@ -84,7 +87,7 @@ def round_trip_levels(
         provenance=provenance,
         name=name,
         placement=placement_of(volumes[0]),
-        source=source,
+        sources=sources,
         further=further,
         progress=progress.part(0.2, 1.0),
         device=device,

@@ -13,7 +13,7 @@ from ..voxelise.voxelise import welded
 F32 = NDArray[np.float32]
 
 # A see-through part whose middle lies nearer to something solid, in voxels, is a layer on that, and goes with it.
-_ON_IT = 1.5
+_ON_IT = 0.4
 
 
 def shells(mesh: TexturedMesh, vertices: F32, voxel: float) -> list[NDArray[np.bool_]]:

@@ -14,16 +14,18 @@ I64 = NDArray[np.int64]
 FEWEST = 10  # faces of a chart; those with fewer look for a neighbour
 _SHARE = 0.3  # of its area on the surface that each face must keep when the flap is moved onto its border
 _MOST = 3.0  # and how many times that it may have
+_FLAT = 0.2  # of its height on the surface that a squeezed face keeps
 
 
 def folded_out(
-    faces: I32, pairs: I64, corners: F64, area: F64, charts: I64, refused: I64
+    faces: I32, pairs: I64, corners: F64, area: F64, charts: I64, refused: I64, tiny: float = 0.0
 ) -> tuple[F64, I64, NDArray[np.bool_]]:
     """The corners (F, 3, 2) and charts (F,) when crumbs lie beside a neighbour, and which faces (F,) were moved.
 
     `pairs` (E, 2) are faces that share an edge, `corners` the flat triangles of `charts`, `area` (F,) those on the
     surface, `refused` (F,) how many of its neighbours a face's crumb has been refused by already: those with the
-    longest borders come first. What lies on what is for the caller to see.
+    longest borders come first. With `tiny` only crumbs of less area are laid, and squeezed flat against the border, as
+    nobody will see: there is nearly always room for that. What lies on what is for the caller to see.
     """
     count = int(charts.max()) + 1
     sizes = np.bincount(charts, minlength=count)
@@ -39,6 +41,8 @@ def folded_out(
     held = np.zeros(count, bool)  # charts that something lies at already, or that have gone
     for number in np.argsort(sizes, kind="stable")[: int((sizes < FEWEST).sum())]:
         own, borders = members[first[number] : first[number + 1]], across[bounds[number] : bounds[number + 1]]
+        if tiny and area[own].sum() >= tiny:
+            continue
         target = charts[borders[:, 1]]
         neighbours, lengths = np.unique(target, return_counts=True)
         neighbours = neighbours[np.argsort(-(lengths + 1000 * (sizes[neighbours] >= FEWEST)), kind="stable")]
@@ -54,16 +58,22 @@ def folded_out(
                 points[best] = set(faces[members[first[best] : first[best + 1]]].reshape(-1).tolist())
             if not _fits(faces, own, edge, points[best]):
                 continue
-            laid = _onto_border(faces, corners, own, edge)
-            size = -triangle_areas(laid.reshape(-1, 2), np.arange(3 * len(own), dtype=np.int32).reshape(-1, 3))
-            sound = area[own] > 0
-            if ((size < _SHARE * area[own]) | (size > _MOST * area[own]))[sound].any() or (size < 0).any():
+            laid = _squeezed(faces, corners, area, own, edge) if tiny else _onto_border(faces, corners, own, edge)
+            if laid is None or not _is_sound(laid, area[own], bool(tiny)):
                 continue
             corners[own], merged[own], moved[own] = laid, best, True
             held[best] |= sizes[best] < FEWEST
             points[best] |= set(faces[own].reshape(-1).tolist())
             break
     return corners, np.unique(merged, return_inverse=True)[1].reshape(-1).astype(np.int64), moved
+
+
+def _is_sound(laid: F64, area: F64, is_squeezed: bool) -> bool:
+    """Whether no face is turned over and, unless it is squeezed, each has about its area."""
+    size = -triangle_areas(laid.reshape(-1, 2), np.arange(3 * len(laid), dtype=np.int32).reshape(-1, 3))
+    if (size < 0).any():
+        return False
+    return is_squeezed or not ((size < _SHARE * area) | (size > _MOST * area))[area > 0].any()
 
 
 def _fits(faces: I32, own: I64, borders: I64, there: set[int]) -> bool:
@@ -73,12 +83,38 @@ def _fits(faces: I32, own: I64, borders: I64, there: set[int]) -> bool:
     return not (set(faces[own].reshape(-1).tolist()) - set(shared.tolist())) & there
 
 
-def _onto_border(faces: I32, corners: F64, own: I64, borders: I64) -> F64:
-    """(f, 3, 2): the triangles of a crumb's faces turned and shifted so that its border fits, and set onto it."""
+def _on_border(faces: I32, corners: F64, borders: I64) -> dict[int, F64]:
+    """Where the vertices of a border lie in the chart beyond it."""
     there: dict[int, F64] = {}
     for inner, outer in borders:
         for vertex in np.intersect1d(faces[inner], faces[outer]):
             there[int(vertex)] = corners[outer, np.flatnonzero(faces[outer] == vertex)[0]]
+    return there
+
+
+def _squeezed(faces: I32, corners: F64, area: F64, own: I64, borders: I64) -> F64 | None:
+    """(f, 3, 2): the triangles of a crumb's faces, each a low one on a side that lies already."""
+    placed = _on_border(faces, corners, borders)
+    laid: dict[int, list[F64]] = {}
+    while len(laid) < len(own):
+        known = {int(face): [int(vertex) in placed for vertex in faces[face]] for face in own if int(face) not in laid}
+        face = next((face for face, known_ in known.items() if sum(known_) >= 2), None)
+        if face is None:
+            return None
+        names = faces[face].tolist()
+        if False in known[face]:
+            free = known[face].index(False)
+            start, end = placed[names[free - 2]], placed[names[free - 1]]
+            along = end - start
+            height = min(2 * area[face] / max(float(along @ along), 1e-300), 1.0)  # in lengths of that side
+            placed[names[free]] = (start + end) / 2 + _FLAT * height * np.array([along[1], -along[0]])
+        laid[face] = [placed[name] for name in names]
+    return np.array([laid[int(face)] for face in own])
+
+
+def _onto_border(faces: I32, corners: F64, own: I64, borders: I64) -> F64:
+    """(f, 3, 2): the triangles of a crumb's faces turned and shifted so that its border fits, and set onto it."""
+    there = _on_border(faces, corners, borders)
     names = faces[own].reshape(-1)
     flat = corners[own].reshape(-1, 2)
     shared = np.flatnonzero(np.isin(names, list(there)))

@@ -31,6 +31,7 @@ _LEAST_CELLS, _MOST_CELLS = 64, 1024
 _CUTS = 8
 _REPACKS = 8
 _FOLDS = 6
+_TINY = 25.0  # texels: so small a chart need not have its own area in the atlas
 _TOO_FEW = 5e-5  # crowded faces, as a share of all: what is left to cutting after packing
 
 
@@ -155,23 +156,25 @@ def _flattened(vertices: F32, projected: Flat, charts: I64, texture_size: int, d
 def _folded_out(
     vertices: F32, faces: I32, surface: ChartedSurface, flat: Flat, charts: I64, texture_size: int, device: str
 ) -> tuple[Flat, I64]:
-    """Charts of few faces lie beside a neighbour, where they do not come to lie on it."""
-    refused = np.zeros(len(faces), np.int64)
-    for _ in range(_FOLDS):
-        corners, merged, moved = folded_out(
-            faces, surface.pairs, flat.points[flat.faces], surface.area, charts, refused
-        )
-        if not moved.any():
-            break
-        out = _laid(vertices, faces, surface, merged, corners)
-        crowded = np.unique(merged[_crowded(out, merged, texture_size, device)])
-        # Of a chart on which something has come to lie nothing new stays.
-        lost = moved & np.isin(merged, crowded)
-        refused[lost] += 1
-        merged[lost] = int(merged.max()) + 1 + charts[lost]
-        corners[lost] = flat.points[flat.faces[lost]]
-        charts = np.unique(merged, return_inverse=True)[1].reshape(-1)
-        flat = _laid(vertices, faces, surface, charts, corners)
+    """Charts of few faces lie beside a neighbour, where they do not come to lie on it; at last squeezed, if tiny."""
+    texel = float(surface.area.sum()) / (_DENSITY * texture_size**2)
+    for tiny in (0.0, _TINY * texel):
+        refused = np.zeros(len(faces), np.int64)
+        for _ in range(_FOLDS):
+            corners, merged, moved = folded_out(
+                faces, surface.pairs, flat.points[flat.faces], surface.area, charts, refused, tiny
+            )
+            if not moved.any():
+                break
+            out = _laid(vertices, faces, surface, merged, corners)
+            crowded = np.unique(merged[_crowded(out, merged, texture_size, device)])
+            # Of a chart on which something has come to lie nothing new stays.
+            lost = moved & np.isin(merged, crowded)
+            refused[lost] += 1
+            merged[lost] = int(merged.max()) + 1 + charts[lost]
+            corners[lost] = flat.points[flat.faces[lost]]
+            charts = np.unique(merged, return_inverse=True)[1].reshape(-1)
+            flat = _laid(vertices, faces, surface, charts, corners)
     return flat, charts
 
 
