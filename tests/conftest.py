@@ -24,6 +24,7 @@ if str(ROOT) not in sys.path:  # `pytest` alone does not put the current folder 
 sys.path.append(str(ROOT / "tools"))
 # what one test module makes, others use: by its name, whichever folder each lies in
 sys.path.extend(str(folder) for folder in sorted(Path(__file__).parent.iterdir()) if folder.is_dir())
+is_about_blender = importlib.import_module("touches_blender").is_about_blender
 touches_blender = importlib.import_module("touches_blender").touches_blender
 stand_in_windows = importlib.import_module("stand_in_windows")
 build = importlib.import_module("build")  # an import statement would be sorted by whether there is a build folder
@@ -52,7 +53,7 @@ def _end_services() -> Iterator[None]:
 
 # What `tools/dev.py matrix` runs the suite on: an installed zip, in a copy of the tests beside it, without a checkout.
 ZIP = os.environ.get("TRELLIS2_TEST_ZIP")
-# "blender": only what touches Blender, where another run in the same Python has the rest
+# "blender": only what touches Blender; "between": of that only what is about Blender; "library": what does not touch it
 SCOPE = os.environ.get("TRELLIS2_TEST_SCOPE")
 # What the local GPU backend needs and no zip brings: tests that import one of these are skipped there.
 LOCAL_EXTRA = {"array_api_compat", "onnxruntime", "safetensors"}
@@ -69,7 +70,7 @@ def pytest_configure(config: pytest.Config) -> None:
     for marker in (
         "checkout: about the sources, the documents or the tools, not the extension",
         "once: takes long and is the same in every Blender and Python; runs on the checkout alone",
-        "blender: touches Blender where neither names nor scripts tell (see touches_blender.py)",
+        "blender: about Blender, where neither names nor folders tell (see touches_blender.py)",
     ):
         config.addinivalue_line("markers", marker)
 
@@ -108,8 +109,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         left_out |= {item for item in items if item.nodeid in done}
     if ZIP:
         left_out |= {item for item in items if item.get_closest_marker("once")}
-    if SCOPE == "blender":
-        left_out |= {item for item in items if not touches_blender(item)}
+    if SCOPE:
+        left_out |= {item for item in items if touches_blender(item) == (SCOPE == "library")}
+    if SCOPE == "between":
+        left_out |= {item for item in items if not is_about_blender(item)}
     config.hook.pytest_deselected(items=[item for item in items if item in left_out])
     items[:] = [item for item in items if item not in left_out]
     if ZIP:

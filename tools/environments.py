@@ -28,8 +28,8 @@ def environment(pythons: set[tuple[int, int]]) -> str:
 
 def make_environment(folder: Path, base: str) -> str:
     """A virtual environment with pip; returns its Python."""
-    python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    if not python.exists():
+    python = environment_python(folder)
+    if not Path(python).exists():
         say(f"Making the virtual environment {folder.name}")
         if base == sys.executable and importlib.util.find_spec("ensurepip"):
             venv.create(folder, with_pip=True)
@@ -38,15 +38,19 @@ def make_environment(folder: Path, base: str) -> str:
             without_pip = subprocess.run([base, "-c", "import ensurepip"], capture_output=True).returncode != 0
             run(base, "-m", "venv", *(["--without-pip"] if without_pip else []), str(folder))
             if without_pip:
-                run(base, "-m", "pip", "--python", str(python), "install", "--quiet", "pip")
-    return str(python)
+                run(base, "-m", "pip", "--python", python, "install", "--quiet", "pip")
+    return python
 
 
-def make_bare_environment(folder: Path, base: str) -> str:
-    """An empty virtual environment, for `install_fast`; returns its Python."""
+def environment_python(folder: Path) -> str:
+    """The Python of a virtual environment, whether it is there or not."""
+    return str(folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python"))
+
+
+def make_bare_environment(folder: Path, base: str) -> None:
+    """An empty virtual environment, for `install_fast`."""
     shutil.rmtree(folder, ignore_errors=True)
     run(base, "-m", "venv", "--without-pip", str(folder))
-    return str(folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python"))
 
 
 def install(python: str, *packages: str) -> None:

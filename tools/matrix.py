@@ -1,8 +1,15 @@
 """The tests against the built zip, as a user's Blender has it, under each release of Blender.
 
-What touches Blender runs in every release (the tests themselves tell: `tests/support/touches_blender.py`), the rest
-once for each Python: on the checkout for 3.11, in the release with the newest for 3.13. What is marked `once` runs on
-the checkout alone.
+What touches Blender runs in every release (the tests themselves tell: `tests/support/touches_blender.py`). The rest, the
+library's own tests, runs once, in the release with the newest Python; what stands on the Python and the system below
+(`BOTH`) in the oldest Python too. The checkout then has what no zip can run: what needs PyTorch and the like, what is
+about the sources, and what is marked `once`. What only uses Blender (a command that writes a .blend) runs in the oldest
+and the newest release; what is about Blender, buttons and scenes and the installation, in each.
+
+                checkout, 3.11                        zip, 3.11                     zip, 3.13
+                                                      4.2   4.5        5.0          5.2
+    library     what 5.2 has not passed, and `BOTH`                                 all
+    Blender     what neither 5.0 nor 4.2 has passed   all   about it   about it     all
 
 For every release there is an environment with that `bpy`, pytest, and nothing else. Blender itself installs the zip
 there, with its bundled wheels; the installed folder and a copy of the tests go into a temporary folder, away from the
@@ -20,13 +27,13 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from environments import ROOT, fetch_python, find_python, install_fast, make_bare_environment
+from environments import ROOT, environment_python, fetch_python, find_python, install_fast, make_bare_environment
 
 # Blender's release -> (what its Python has, the Python it is made for). The module of 4.2 would take any numpy.
 RELEASES: dict[str, tuple[tuple[str, ...], tuple[int, int]]] = {
@@ -35,8 +42,12 @@ RELEASES: dict[str, tuple[tuple[str, ...], tuple[int, int]]] = {
     "5.0": (("bpy==5.0.1",), (3, 11)),
     "5.2": (("bpy==5.2.3",), (3, 13)),
 }
+OLDEST = next(iter(RELEASES))
 SAME_AS_CHECKOUT = "5.0"  # the release that the main environment has
-WHOLE = "5.2"  # where the library's own tests run too, for its Python; its Python tells cheaply which lines ran
+WHOLE = "5.2"  # where the library's own tests run too; its Python tells cheaply which lines ran
+# The folders whose tests run in both Pythons, whatever they touch: what changes between them (files, sockets, locks,
+# SQLite, processes, encodings) is met there. What mypy and ruff see of 3.11 they see everywhere.
+BOTH = ("core", "jobs", "transfer")
 COVERAGE = "coverage>=7.7"
 BESIDE = ("tests", "tools", "devtools", "docs", "examples")  # of the checkout: what the tests read
 LOGS = ROOT / "build" / "logs"
@@ -67,6 +78,15 @@ class Outcome:
     crash: str = ""  # where Blender came down meanwhile, in words
 
 
+@dataclass(frozen=True)
+class Job:
+    """One run of the suite, and the jobs that must be over before it."""
+
+    name: str
+    run: Callable[[], Outcome]
+    after: Collection[str] = ()
+
+
 def run_all(archive: Path, helper: str, releases: Sequence[str], checkout: bool) -> bool:
     """Every release's suite, and the checkout's own if asked for, several at a time; True if good.
 
@@ -79,27 +99,80 @@ def run_all(archive: Path, helper: str, releases: Sequence[str], checkout: bool)
     environment = {**os.environ, "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // at_once))}
     # what the tests start hundreds of times must not be compiled hundreds of times
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
-    jobs: list[Callable[[], list[Outcome]]] = []
-    if checkout:
-        jobs.append(partial(zip_and_checkout, archive, helper, environment))
-    # the newest first: with another Python it has the most to do, and must not be what everything waits for at the end
-    jobs += [
-        partial(suite, release, archive, helper, environment)
-        for release in reversed(releases)
-        if not (checkout and release == SAME_AS_CHECKOUT)
-    ]
-    with ThreadPoolExecutor(at_once) as pool:
-        outcomes = [outcome for future in [pool.submit(job) for job in jobs] for outcome in future.result()]
+    with tempfile.TemporaryDirectory(prefix="trellis2-", ignore_cleanup_errors=True) as temporary:
+        place = Path(temporary)
+        zips = {release: Zip(release, archive, helper, place / release) for release in releases}
+        outcomes = run_jobs(jobs(zips, helper, place, environment, checkout), at_once)
     for outcome in outcomes:
         if outcome.crash:
             print(f"\n== {outcome.name}: BLENDER CAME DOWN, see {LOGS / outcome.name}-crash.log\n{outcome.crash}")
         if outcome.code:
             print(f"\n== {outcome.name}: the end of {LOGS / outcome.name}.log")
             print(the_end((LOGS / f"{outcome.name}.log").read_text(encoding="utf-8")))
-    print(f"\n{'suite':10} {'seconds':>8}  outcome")
+    print(f"\n{'suite':16} {'seconds':>8}  outcome")
     for outcome in outcomes:
-        print(f"{outcome.name:10} {outcome.seconds:8.0f}  {outcome.text}")
+        print(f"{outcome.name:16} {outcome.seconds:8.0f}  {outcome.text}")
     return not any(outcome.code for outcome in outcomes)
+
+
+def jobs(zips: dict[str, Zip], helper: str, place: Path, environment: dict[str, str], checkout: bool) -> list[Job]:
+    """What there is to do, the most urgent first: what others wait for, and what takes long."""
+    library, same = f"zip-{WHOLE}-library", f"zip-{SAME_AS_CHECKOUT}"
+
+    def passed(name: str) -> Path:
+        return place / f"passed-{name}.txt"
+
+    def library_in(release: str) -> Job:
+        return Job(library, partial(zips[release].run, library, "library", environment, passed(library)))
+
+    def blender_in(release: str) -> Job:
+        name, scope = f"zip-{release}", "blender" if release in (OLDEST, WHOLE) or len(zips) == 1 else "between"
+        return Job(name, partial(zips[release].run, name, scope, environment, passed(name)))
+
+    def rest(name: str, scope: str, after: Sequence[str], again: Collection[str] = ()) -> Job:
+        told = {**environment, "TRELLIS2_TEST_SCOPE": scope}
+        return Job(name, partial(run_rest, name, helper, told, [passed(each) for each in after], again), after)
+
+    found: list[Job] = []
+    if WHOLE in zips:
+        found.append(library_in(WHOLE))
+    found += [blender_in(release) for release in (SAME_AS_CHECKOUT, OLDEST) if release in zips]
+    if checkout:
+        found.append(rest("checkout-library", "library", [library], BOTH))
+        found.append(rest("checkout", "blender", [same, f"zip-{OLDEST}"]))
+    done = {job.name for job in found}
+    found += [blender_in(release) for release in reversed(zips) if f"zip-{release}" not in done]
+    if WHOLE in zips:
+        found.append(Job("coverage", zips[WHOLE].covered, {library, f"zip-{WHOLE}"}))
+    return found
+
+
+def run_jobs(jobs: Sequence[Job], at_once: int) -> list[Outcome]:
+    """All of them, so many at a time: always the first one that need not wait for another. As `jobs` has them."""
+    waiting, over = list(jobs), {name for job in jobs for name in job.after} - {job.name for job in jobs}
+    outcomes: dict[str, Outcome] = {}
+    changed = threading.Condition()
+
+    def work() -> None:
+        while True:
+            with changed:
+                while waiting and not any(over.issuperset(job.after) for job in waiting):
+                    changed.wait(60)
+                if not waiting:
+                    return
+                job = next(job for job in waiting if over.issuperset(job.after))
+                waiting.remove(job)
+            try:
+                outcomes[job.name] = job.run()
+            finally:
+                with changed:
+                    over.add(job.name)
+                    changed.notify_all()
+
+    with ThreadPoolExecutor(at_once) as pool:
+        for future in [pool.submit(work) for _ in range(at_once)]:
+            future.result()
+    return [outcomes[job.name] for job in jobs]
 
 
 def the_end(said: str) -> str:
@@ -115,49 +188,95 @@ def the_end(said: str) -> str:
     return "\n".join(found)
 
 
-def zip_and_checkout(archive: Path, helper: str, environment: dict[str, str]) -> list[Outcome]:
-    """The zip in the Blender that the checkout's environment has too, and then on the checkout what is left to do.
+def run_rest(
+    name: str, python: str, environment: dict[str, str], passed: Sequence[Path], again: Collection[str]
+) -> Outcome:
+    """On the checkout, without what has passed elsewhere, except for the folders `again` of the tests."""
+    tests = [test for file in passed if file.is_file() for test in file.read_text(encoding="utf-8").splitlines()]
+    folders = tuple(f"tests/{folder}/" for folder in again)
+    done = passed[0].with_name(f"passed-{name}.txt")
+    done.write_text("".join(f"{test}\n" for test in tests if not test.startswith(folders)), encoding="utf-8")
+    told = {**environment, "TRELLIS2_PASSED_FROM": str(done), "TRELLIS2_PASSED_TO": str(done)}
+    ran = pytest(name, python, ROOT, told)
+    return once_more(ran, python, ROOT, told) if came_down(ran.code) else ran
 
-    What has passed on the zip is not repeated.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        passed = str(Path(folder, "passed.txt"))
-        first = suite(SAME_AS_CHECKOUT, archive, helper, {**environment, "TRELLIS2_PASSED_TO": passed})
-        told = {**environment, "TRELLIS2_PASSED_FROM": passed, "TRELLIS2_PASSED_TO": passed}
-        rest = pytest("checkout", helper, ROOT, told)
-        return [*first, once_more(rest, helper, ROOT, told) if came_down(rest.code) else rest]
 
+@dataclass
+class Zip:
+    """The zip in one release of Blender: an environment, into which Blender installs it, and what runs there."""
 
-def suite(release: str, archive: Path, helper: str, environment: dict[str, str]) -> list[Outcome]:
-    """One release: an environment, the zip installed into it by Blender, the tests."""
-    name = f"zip-{release}"
-    packages, version = RELEASES[release]
-    base = find_python(version) or fetch_python(version, helper)
-    if base is None:
-        return [Outcome(name, None, f"NOT RUN: no Python {version[0]}.{version[1]} here, and none to be fetched")]
-    started = time.monotonic()
-    folder = ROOT / f".venv-{name}"
-    try:
-        python = make_bare_environment(folder, base)
-        tools = ["pytest", COVERAGE] if release == WHOLE else ["pytest"]
-        install_fast(python, *packages, *tools, helper=helper, quiet=True)
-        with tempfile.TemporaryDirectory(prefix=f"trellis2-{name}-", ignore_cleanup_errors=True) as temporary:
-            root = install_zip(python, archive, Path(temporary))
-            _say(f"{name}: installed in {time.monotonic() - started:.0f} s")
-            scope = {"TRELLIS2_TEST_SCOPE": "" if release == WHOLE else "blender"}
-            told = {**environment, **scope, "TRELLIS2_TEST_ZIP": str(archive)}
-            told.setdefault("TRELLIS2_PASSED_TO", str(Path(temporary, "passed.txt")))
-            ran = pytest(name, python, root, told, release == WHOLE)
-            if came_down(ran.code):
-                ran = once_more(ran, python, root, told)
-            return [ran, covered(python, root)] if release == WHOLE and not (ran.code or ran.crash) else [ran]
-    except (subprocess.CalledProcessError, OSError) as error:
-        said = getattr(error, "stderr", None) or ""
-        (LOGS / f"{name}.log").write_text(f"{said}\n{error}\n", encoding="utf-8")
-        return [Outcome(name, 1, "could not be installed", time.monotonic() - started)]
-    finally:
+    release: str
+    archive: Path
+    helper: str
+    temporary: Path
+    failed: bool = False
+    root: Path | None = None  # of what is installed, with the tests beside it
+    _installing: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def folder(self) -> Path:
+        return ROOT / f".venv-zip-{self.release}"
+
+    def run(self, name: str, scope: str, environment: dict[str, str], passed: Path) -> Outcome:
+        """The tests of one scope; the first that comes installs."""
+        _, version = RELEASES[self.release]
+        base = find_python(version) or fetch_python(version, self.helper)
+        if base is None:
+            return Outcome(name, None, f"NOT RUN: no Python {version[0]}.{version[1]} here, and none to be fetched")
+        started = time.monotonic()
+        try:
+            python, root = self.installed(base)
+        except (subprocess.CalledProcessError, OSError) as error:
+            self.failed = True
+            said = getattr(error, "stderr", None) or ""
+            (LOGS / f"{name}.log").write_text(f"{said}\n{error}\n", encoding="utf-8")
+            return Outcome(name, 1, "could not be installed", time.monotonic() - started)
+        told = {**environment, "TRELLIS2_TEST_SCOPE": scope, "TRELLIS2_TEST_ZIP": str(self.archive)}
+        told["TRELLIS2_PASSED_TO"] = str(passed)
+        if covers := self.release == WHOLE:
+            told["COVERAGE_FILE"] = str(root / f".coverage.{scope}")
+        ran = pytest(name, python, root, told, covers)
+        if came_down(ran.code):
+            ran = once_more(ran, python, root, told)
+        self.failed = self.failed or bool(ran.code or ran.crash)
+        if not covers:
+            self.make_room()
+        return ran
+
+    def installed(self, base: str) -> tuple[str, Path]:
+        """The environment's Python, and the folder that Blender made of the zip, with the tests beside it."""
+        with self._installing:
+            python = environment_python(self.folder)
+            if self.root is None:
+                started = time.monotonic()
+                make_bare_environment(self.folder, base)
+                packages, _ = RELEASES[self.release]
+                tools = ["pytest", COVERAGE] if self.release == WHOLE else ["pytest"]
+                install_fast(python, *packages, *tools, helper=self.helper, quiet=True)
+                self.temporary.mkdir()
+                self.root = install_zip(python, self.archive, self.temporary)
+                _say(f"zip-{self.release}: installed in {time.monotonic() - started:.0f} s")
+            return python, self.root
+
+    def make_room(self) -> None:
+        """Remove the environment where there is little room left for those of other releases."""
         if shutil.disk_usage(ROOT).free < LITTLE_DISK:
-            shutil.rmtree(folder, ignore_errors=True)
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def covered(self) -> Outcome:
+        """How many of the lines ran, and whether they are as many as `pyproject.toml` asks for."""
+        if self.root is None or self.failed:
+            return Outcome("coverage", None, "not told: not everything ran")
+        command = [environment_python(self.folder), "-m", "coverage"]
+        settings = f"--rcfile={ROOT / 'pyproject.toml'}"
+        subprocess.run([*command, "combine", "-q", settings], cwd=self.root, check=True)
+        done = subprocess.run(
+            [*command, "report", "--skip-covered", settings], cwd=self.root, capture_output=True, encoding="utf-8"
+        )
+        (LOGS / "coverage.log").write_text(done.stdout + done.stderr, encoding="utf-8")
+        self.make_room()
+        total = re.search(r"^TOTAL.*?(\S+%)$", done.stdout, re.M)
+        return Outcome("coverage", done.returncode, f"{total[1]} of the lines ran" if total else "not known")
 
 
 def came_down(code: int | None) -> bool:
@@ -203,15 +322,6 @@ def install_zip(python: str, archive: Path, temporary: Path) -> Path:
     )
     Path(site.strip(), "trellis2-wheels.pth").write_text(str(root / "site"), encoding="utf-8")
     return root
-
-
-def covered(python: str, root: Path) -> Outcome:
-    """How many of the lines ran, and whether they are as many as `pyproject.toml` asks for."""
-    command = [python, "-m", "coverage", "report", "--skip-covered", f"--rcfile={ROOT / 'pyproject.toml'}"]
-    done = subprocess.run(command, cwd=root, capture_output=True, encoding="utf-8")
-    (LOGS / "coverage.log").write_text(done.stdout + done.stderr, encoding="utf-8")
-    total = re.search(r"^TOTAL.*?(\S+%)$", done.stdout, re.M)
-    return Outcome("coverage", done.returncode, f"{total[1]} of the lines ran" if total else "not known")
 
 
 def pytest(name: str, python: str, root: Path, environment: dict[str, str], covers: bool = False) -> Outcome:

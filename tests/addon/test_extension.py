@@ -12,6 +12,7 @@ from types import ModuleType
 
 import pytest
 from conftest import PATIENCE
+from shared_draft import share
 
 bpy = pytest.importorskip("bpy")
 
@@ -33,7 +34,7 @@ def load() -> ModuleType:
 def extension(own_jobs: Path, clean: object) -> Iterator[ModuleType]:
     module = load()
     module.register()
-    yield module
+    yield from share(NAME, module)
     module.unregister()
     for name in [n for n in sys.modules if n == NAME or n.startswith(NAME + ".")]:
         del sys.modules[name]
@@ -166,6 +167,17 @@ def test_set_and_unset_survive_saving(extension: ModuleType, tmp_path: Path) -> 
     bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "kept.blend"))
     found = part("addon.properties").read_settings(bpy.context.scene.trellis2.settings)
     assert dict(found) == {"resolution": 1024}
+
+
+def test_switched_off_the_add_on_ends_its_service(own_jobs: Path, clean: object) -> None:
+    module = load()
+    module.register()
+    service = part("trellis_addon.client.local_service").local_service("draft")
+    assert service.process is not None and service.running
+    module.unregister()
+    assert not service.running
+    for name in [n for n in sys.modules if n == NAME or n.startswith(NAME + ".")]:
+        del sys.modules[name]
 
 
 def test_generate_in_the_background_imports_and_repeats(extension: ModuleType, disc_file: Path) -> None:

@@ -173,7 +173,7 @@ def test_cancelling_stops_it(soft: bytes, truth: bytes, stands: Camera) -> None:
 
 
 def test_of_a_draft_the_hull_takes_the_pictures_and_the_relief_is_the_picture_already() -> None:
-    settings = Settings(resolution=512, texture_size=1024, project_picture=1.0)
+    settings = Settings(resolution=512, texture_size=1024, faces=3000, project_picture=1.0)
     found = pictures("front", "left")
     front = found.pop("front")
     made = generate_with_pictures(ReliefEngine(), front, settings, 3, Progress(), views=found)

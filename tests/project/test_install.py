@@ -24,6 +24,7 @@ from conftest import ROOT, ZIP, run_python
 from trellis_addon.core.version import VERSION
 
 pytest.importorskip("bpy")
+pytestmark = pytest.mark.blender
 
 # What every script below begins with. `leftovers` is all that an extension can leave behind in a running Blender.
 BLENDER = '''

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import DRAFT_SEED, QUICK, disc, sentence
+from conftest import DRAFT_SEED, QUICK, SCOPE, disc, sentence
 from PIL import Image
 
 bpy = pytest.importorskip("bpy")
@@ -135,15 +135,16 @@ def test_broken_files_leave_nothing_behind(survive: Callable[[str, bytes], bool]
 
 @pytest.mark.parametrize("make", [rich, animated])
 def test_broken_values_leave_nothing_behind(make: Callable[[], Glb], survive: Callable[[str, bytes], bool]) -> None:
-    """All that the check lets through, and some of what it refuses."""
+    """All that the check lets through, and some of what it refuses; in the releases between, every fourth of them."""
+    step = 4 if SCOPE == "between" else 1
     glb = make()
     binary, document = bytes(glb.binary), {**glb.document, "buffers": [{"byteLength": len(glb.binary)}]}
     outcomes = []
     for number, (name, changed) in enumerate(broken_json(document)):
         data = pack(changed, binary)
-        if number % 10 == 0 or not refused(data):
+        if number % step == 0 and (number % 10 == 0 or not refused(data)):
             outcomes.append(survive(name, data))
-    assert len(outcomes) > 200 and sum(outcomes) > 50
+    assert len(outcomes) > 200 / step and sum(outcomes) > 50 / step
 
 
 @pytest.mark.parametrize("seed", range(8))

@@ -1,12 +1,14 @@
-"""Which tests touch Blender: what `tools/matrix.py` runs in every release; all others run once for each Python.
+"""Which tests touch Blender, and which are about it: `tools/matrix.py` runs them in several releases, or in each.
 
-Nobody marks them. A test touches Blender if anything that it reaches names Blender: its own code, its fixtures, and
-the helpers, constants and scripts of the tests that these use. So one too many runs in a release rather than one too
-few. Where a test hides it (a program that imports bpy where no name tells), it is marked `blender`.
+Those about it lie in the folders of what Blender shows and keeps. Those that touch it nobody marks: a test does if
+anything that it reaches names Blender, be it its own code, its fixtures, or the helpers, constants and scripts of the
+tests that these use. So one too many runs in a release rather than one too few. A test that hides it (a program that
+imports bpy where no name tells), or is about Blender in another folder, is marked `blender`.
 """
 
 from __future__ import annotations
 
+import functools
 import inspect
 import re
 import sys
@@ -21,15 +23,33 @@ TESTS = Path(__file__).resolve().parents[1]
 # Names, attributes and texts that stand for Blender in the tests
 _WORDS = re.compile(r"\bbpy\b|\.blend\b|\bblender\b(?!\.svg)|bl_ext|\bscene\b|TRELLIS2_OT_", re.I)
 _HAS_DOCSTRING = 0x4000000  # of a code's flags, from Python 3.13 on
+_ABOUT = (TESTS / "addon", TESTS / "scene")
 _FIXTURES = {"clean", "extension_zip"}
+# What is known already, by identity; each thing is held, so that no other one gets its identity.
+_answers: dict[int, tuple[Any, bool]] = {}
+_clean: dict[int, Any] = {}
+
+
+def is_about_blender(item: pytest.Item) -> bool:
+    """Whether the test must run in each release of Blender."""
+    return bool(item.get_closest_marker("blender")) or any(item.path.is_relative_to(folder) for folder in _ABOUT)
 
 
 def touches_blender(item: pytest.Item) -> bool:
-    """Whether the test must run in each release of Blender."""
+    """Whether the test needs a Blender; the oldest and the newest have all of these."""
     if item.get_closest_marker("blender") or _FIXTURES & set(getattr(item, "fixturenames", ())):
         return True
-    seen: set[int] = set()
-    return any(_reaches(thing, seen) for thing in _code_of(item))
+    return any(_root_reaches(thing) for thing in _code_of(item))
+
+
+def _root_reaches(thing: Any) -> bool:
+    """Whether a test's function or fixture does; told once for all the tests that share it."""
+    if id(thing) not in _answers:
+        seen: dict[int, Any] = {}
+        _answers[id(thing)] = thing, _reaches(thing, seen)
+        if not _answers[id(thing)][1]:
+            _clean.update(seen)  # none of all that was gone through reaches Blender
+    return _answers[id(thing)][1]
 
 
 def _code_of(item: pytest.Item) -> Iterator[Any]:
@@ -40,11 +60,11 @@ def _code_of(item: pytest.Item) -> Iterator[Any]:
             yield from (definition.func for definition in definitions)
 
 
-def _reaches(thing: Any, seen: set[int]) -> bool:
+def _reaches(thing: Any, seen: dict[int, Any]) -> bool:
     """Whether it is Blender's, or one of the tests' own things that reaches Blender's."""
-    if id(thing) in seen:
+    if id(thing) in seen or id(thing) in _clean:
         return False
-    seen.add(id(thing))
+    seen[id(thing)] = thing
     if isinstance(thing, str):
         return bool(_WORDS.search(thing))
     if isinstance(thing, (tuple, list, frozenset)):
@@ -60,7 +80,7 @@ def _reaches(thing: Any, seen: set[int]) -> bool:
     return False
 
 
-def _code_reaches(code: CodeType, names: dict[str, Any], seen: set[int]) -> bool:
+def _code_reaches(code: CodeType, names: dict[str, Any], seen: dict[int, Any]) -> bool:
     for name in code.co_names:
         if _reaches(names[name], seen) if name in names else _WORDS.fullmatch(name):
             return True
@@ -80,6 +100,11 @@ def _has_docstring(code: CodeType) -> bool:
 def _is_ours(thing: Any) -> bool:
     """Whether it is defined in the tests."""
     try:
-        return Path(inspect.getfile(thing)).is_relative_to(TESTS)
+        return _lies_here(inspect.getfile(thing))
     except TypeError:
         return False
+
+
+@functools.cache
+def _lies_here(file: str) -> bool:
+    return Path(file).is_relative_to(TESTS)
