@@ -35,6 +35,7 @@ sample                 one seed on its way through the stages, and the networks 
 views                  several pictures of one object: how much each has to say at each place
 denoise                one sampling: what stays the same over its steps is computed once
 change                 a part of an asset sampled anew, while the rest stays
+vary                   relatives of an asset: its latents noised again, and sampled from there
 configs                configurations from JSON
 
 How it is put together and run

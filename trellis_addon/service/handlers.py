@@ -400,7 +400,7 @@ class Service:
             call.reply.add({**identity, "cost": 0, "engine": model})
             return
         seed = task.settings.get("seed")
-        if seed is None and kept is not None and found is None:
+        if seed is None and kept is not None and (found is None or task.variation == 0):
             seed = kept.seed
         record = TaskRecord(
             uuid=task.uuid,
