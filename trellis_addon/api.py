@@ -39,7 +39,7 @@ from .jobs.store import JobStore
 from .task.settings import OF_LATENTS, Settings
 from .task.task import (
     Task,
-    check_of_a_mesh,
+    check_meaning,
     check_own_settings,
     check_own_views,
     check_uuid,
@@ -205,7 +205,7 @@ def prepare_task(
         views={view: picture.data_uri() for view, picture in pictures.items() if view != FRONT},
         mesh=_as_text(mesh),
     )
-    check_of_a_mesh(task)
+    check_meaning(task)
     return PreparedTask(task, label, prepared.sha256, _thumbnail(prepared))
 
 

@@ -1,7 +1,7 @@
-"""Relatives of an asset: its latents are noised again to a time of the way, and sampled from there with another seed.
+"""Relatives of an asset: its latents are noised again to a time of the way and sampled from there with another seed.
 
-The idea is that of SDEdit (Meng et al., arXiv 2108.01073), on the straight path of a rectified flow: x_t = (1 - t) x_0 +
-s_t noise, in each of the stages. The share of a stage's schedule that is walked anew is the strength, so that t is what
+The idea is that of SDEdit (Meng et al., arXiv 2108.01073), on the straight path of a rectified flow: in each of the
+stages x_t = (1 - t) x_0 + s_t noise. The strength is the share of a stage's schedule that is walked anew, and t what
 the schedule has there. Voxels that the kept asset did not have are sampled beside the kept ones from noise on.
 """
 
@@ -87,8 +87,8 @@ def vary(
         if structure is None:
             notes += (
                 message(
-                    "The asset was made before its rough shape was kept: the variant has its voxels where they are, and "
-                    "only its shape in detail and its texture are others."
+                    "The asset was made before its rough shape was kept: the variant has its voxels where they are, "
+                    "and only its shape in detail and its texture are others."
                 ),
             )
         else:

@@ -399,8 +399,8 @@ OWN_FIELDS: tuple[Field, ...] = (
         "settings.variation",
         float,
         "Variation",
-        "How far a variant goes from the asset that inputs.latents keep: 0 is that asset, sampled nowhere, 1 as free as "
-        "another seed; with the image",
+        "How far a variant goes from the asset that inputs.latents keep: 0 is that asset itself, 1 as free as another "
+        "seed; the image is sent as well",
         minimum=0.0,
         maximum=1.0,
     ),

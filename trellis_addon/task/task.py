@@ -77,8 +77,6 @@ class Task:
         if self.region is not None and not (self.latents and self.image):
             rule = message("give what it is a part of as inputs.latents, and its picture as inputs.image")
             raise FieldError("inputs.region", self.region.to_json(), rule)
-        if self.variation is not None:
-            _check_variation(self)
         _check_mesh(self)
 
     def to_request(self) -> dict[str, Any]:
@@ -134,8 +132,9 @@ class Task:
         )
 
 
-def check_of_a_mesh(task: Task) -> None:
-    """Raise `FieldError` for settings that mean nothing, because the task textures no mesh."""
+def check_meaning(task: Task) -> None:
+    """Raise `FieldError` for settings that mean nothing, because the task textures no mesh, or goes on from nothing."""
+    _check_variation(task)
     for name in OF_A_MESH:
         if not task.mesh and name in task.settings:
             rule = message("it is for a mesh that is textured; give one as inputs.mesh, or leave it out")
@@ -145,8 +144,14 @@ def check_of_a_mesh(task: Task) -> None:
 def _check_variation(task: Task) -> None:
     """Raise `FieldError` for a variation of nothing, and for one of a part."""
     rule = ""
+    if task.variation is None:
+        return
     if not (task.latents and task.image):
-        rule = message("give what it is a variant of as inputs.latents, and its picture as inputs.image; or leave it out")
+        rule = message(
+            "give what it is a variant of as inputs.latents, and its picture as inputs.image; or leave it out"
+        )
+    elif task.variation == 0 and task.settings.value("number_results") > 1:
+        rule = message("at 0 every result is the asset itself; ask for 1")
     elif task.region is not None:
         rule = message("a part is made anew as far as its region's rim says; leave this out, or the region")
     if rule:

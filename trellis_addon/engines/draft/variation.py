@@ -5,7 +5,7 @@ A variant of a draft lies between two of them; its file says where, so that ther
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -53,19 +53,19 @@ class Variation:
 
     def towards(self, other: Variation, share: float) -> Variation:
         """On the way from this one (0) to another (1); one wave sinks while the other rises."""
-        pairs = zip(astuple(self)[:-1], astuple(other)[:-1], strict=True)
-        mixed = [one + share * (another - one) for one, another in pairs]
-        waves = [(way, part * (1.0 - share)) for way, part in self.swell] + [(way, part * share) for way, part in other.swell]
-        return Variation(*mixed, swell=tuple(wave for wave in waves if wave[1] > 1e-3))
+        mixed = {name: (1.0 - share) * getattr(self, name) + share * getattr(other, name) for name in _FACTORS}
+        waves = [(way, part * (1.0 - share)) for way, part in self.swell] + [
+            (way, part * share) for way, part in other.swell
+        ]
+        return Variation(**mixed, swell=tuple(wave for wave in waves if wave[1] > 1e-3))
 
     def to_json(self) -> list[Any]:
-        *factors, swell = astuple(self)
-        return [*map(float, factors), [[float(way), float(part)] for way, part in swell]]
+        return [*(float(getattr(self, name)) for name in _FACTORS), [[float(n) for n in wave] for wave in self.swell]]
 
     @classmethod
     def from_json(cls, given: Any) -> Variation | None:
         """What `to_json` gave; None for anything else."""
-        if not isinstance(given, list) or len(given) != len(astuple(EVEN)):
+        if not isinstance(given, list) or len(given) != len(_FACTORS) + 1:
             return None
         *factors, swell = given
         if not isinstance(swell, list) or not all(isinstance(wave, list) and len(wave) == 2 for wave in swell):
@@ -73,9 +73,11 @@ class Variation:
         numbers = [*factors, *(number for wave in swell for number in wave)]
         if len(swell) > 1000 or not all(type(n) in (int, float) and 0.0 <= n < 7.0 for n in numbers):
             return None
-        return cls(*map(float, factors), swell=tuple((float(way), float(part)) for way, part in swell))
+        waves = tuple((float(way), float(part)) for way, part in swell)
+        return cls(**{name: float(factor) for name, factor in zip(_FACTORS, factors, strict=True)}, swell=waves)
 
 
+_FACTORS = tuple(field.name for field in fields(Variation) if field.name != "swell")
 # In the middle of what seeds do.
 EVEN = Variation(depth=1.0, back=1.0, relief=1.0, parts=0.45, plain=0.45, tone=0.97, bow=1.0, swell=((0.0, 1.0),))
 
