@@ -21,7 +21,7 @@ from test_extension import extension, part  # noqa: E402, F401  (a fixture)
 from test_stages import ROWS, data_uri, latents_file, store  # noqa: E402, F401  (a fixture)
 
 from devtools.pipeline.make_small import make_small  # noqa: E402
-from trellis_addon import generate, rework, vary  # noqa: E402
+from trellis_addon import generate, rework  # noqa: E402
 from trellis_addon.cli import main  # noqa: E402
 from trellis_addon.client.client import Client  # noqa: E402
 from trellis_addon.client.local_service import start_service  # noqa: E402
@@ -213,24 +213,3 @@ def test_latents_of_another_model_are_refused(model_service: Any) -> None:
             client.pause(0.05, Progress())
     (error,) = reply.errors
     assert error["code"] == "invalidLatents" and "channels" in error["message"]
-
-
-def test_variants_from_the_asset_itself_to_another_seed(
-    model_service: Any,
-    store: JobStore,  # noqa: F811
-    disc_file: Path,
-) -> None:
-    first = generate(disc_file, backend=model_service.url, seed=3, **FEW, **QUICK)
-    assert first.latents is not None
-    itself = vary(first, 0.0, seed=9)
-    assert itself.path.read_bytes() == first.path.read_bytes() and itself.seed == 3
-    assert itself.latents is not None and itself.latents.read_bytes() == first.latents.read_bytes()
-    alone = generate(disc_file, backend=model_service.url, seed=9, **FEW, **QUICK)
-    other = vary(first, 1.0, seed=9)
-    assert other.path.read_bytes() == alone.path.read_bytes()
-    near = vary(first, 0.3, seed=9)
-    assert near.path.read_bytes() not in (first.path.read_bytes(), other.path.read_bytes())
-    told = parts(near.path)[0]["asset"]["extras"]
-    assert told["seed"] == 9 and "shapeSeed" not in told and told["settings"]["settings"]["variation"] == 0.3
-    again = rework(near)
-    assert shape_of(again.path) == shape_of(near.path), "what is gone on from is the variant"

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -15,12 +19,15 @@ pytest.importorskip("array_api_compat")
 from views_tools import pictures  # noqa: E402
 
 from devtools.pipeline.make_small import make_small  # noqa: E402
+from trellis_addon.core.errors import FieldError  # noqa: E402
 from trellis_addon.core.progress import Progress  # noqa: E402
+from trellis_addon.engines import trellis2  # noqa: E402
+from trellis_addon.engines.engine import Made  # noqa: E402
+from trellis_addon.formats.latents import check_latents, check_rework, describe_making  # noqa: E402
 from trellis_addon.pipeline.change import occupied_in, rows_of  # noqa: E402
 from trellis_addon.pipeline.configs import SamplerSettings, time_at, time_grid  # noqa: E402
 from trellis_addon.pipeline.hold import Hold  # noqa: E402
-from trellis_addon.pipeline.pipeline import Pipeline  # noqa: E402
-from trellis_addon.pipeline.preprocess import preprocess_image  # noqa: E402
+from trellis_addon.pipeline.pipeline import Pipeline, seen_pictures  # noqa: E402
 from trellis_addon.pipeline.result import Latents, PipelineResult  # noqa: E402
 from trellis_addon.pipeline.sample import Noise  # noqa: E402
 from trellis_addon.pipeline.samplers import dense_spread, sample  # noqa: E402
@@ -30,6 +37,7 @@ from trellis_addon.task.settings import Settings  # noqa: E402
 
 FEW = Settings(resolution=512, sparse_structure_steps=2, shape_slat_steps=2, tex_slat_steps=2)
 SIGMA = 1e-5
+SEEN: dict[tuple[int, ...], Any] = {}  # of the one picture, by the sides it is seen at
 
 
 @pytest.fixture(scope="module")
@@ -49,9 +57,19 @@ def first(pipeline: Pipeline, picture: Image.Image) -> PipelineResult:
 
 @pytest.fixture
 def undecoded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the latents are all that is looked at: decoding takes longer than small networks do."""
+    """Where latents are all that is looked at: decoding, and looking at the one picture, take longer than the rest."""
+    encode = Pipeline.encode_views
+
+    def seen(self: Pipeline, pictures: Any, sides: tuple[int, ...], progress: Progress) -> Any:
+        if sides not in SEEN:
+            SEEN[sides] = encode(self, pictures, sides, progress)
+        return SEEN[sides]
+
+    monkeypatch.setattr(Pipeline, "encode_views", seen)
     monkeypatch.setattr(
-        Pipeline, "_decode", lambda self, latents, notes, progress: SimpleNamespace(latents=latents, notes=notes)
+        Pipeline,
+        "_decode",
+        lambda self, latents, notes, progress: SimpleNamespace(latents=latents, notes=notes, resolution=512),
     )
 
 
@@ -113,11 +131,11 @@ def test_nought_is_the_asset_and_nothing_is_sampled(
     assert (made.vertices == first.vertices).all() and (made.attributes == first.attributes).all()
 
 
-@pytest.mark.usefixtures("undecoded")
-def test_one_is_another_seed(pipeline: Pipeline, first: PipelineResult, picture: Image.Image) -> None:
-    made, alone = vary(pipeline, first.latents, 1.0, picture, FEW, seed=9), pipeline.run(picture, FEW, seed=9)
-    assert same(made.latents, alone.latents)
-    assert not same(made.latents, first.latents)
+def test_one_is_a_run_of_its_own(
+    pipeline: Pipeline, older: Latents, picture: Image.Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Pipeline, "run", lambda self, *given, **named: (given[:3], named["preprocess"]))
+    assert vary(pipeline, older, 1.0, picture, FEW, seed=9) == ((picture, FEW, 9), True)
 
 
 def apart(one: torch.Tensor | None, other: torch.Tensor | None) -> float:
@@ -140,7 +158,10 @@ def test_the_further_the_stronger(
     made = [vary(pipeline, older, strength, picture, FEW, seed=9).latents for strength in strengths]
     found = {name: [apart(getattr(one, name), getattr(older, name)) for one in made] for name in ("shape", "texture")}
     assert first.latents.structure is not None
-    request, cond = pipeline.request(FEW), pipeline.encode_image(preprocess_image(picture), (512,), Progress())[512]
+    request, cond = (
+        pipeline.request(FEW),
+        pipeline.encode_views(seen_pictures(picture, None, True), (512,), Progress())[512],
+    )
     rough = [
         of_structure(
             pipeline, first.latents.structure, cond, request, time_at(strength, request.structure.rescale_t),
@@ -177,3 +198,51 @@ def test_where_the_rough_shape_was_not_kept_the_voxels_stay(
     assert any("rough shape" in note for note in made.notes)
     plain = replace(older, texture=torch.zeros_like(older.texture))
     assert not vary(pipeline, plain, 0.5, picture, FEW, seed=9).latents.is_textured, "a shape alone stays one"
+
+
+@pytest.mark.usefixtures("undecoded")
+def test_what_the_engine_makes_of_both_ends(
+    pipeline: Pipeline, first: PipelineResult, older: Latents, picture: Image.Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the finishing taken out: what is told of the making stands for the file."""
+
+    def finished(asset: Any, settings: Settings, told: Any, *rest: Any) -> SimpleNamespace:
+        return SimpleNamespace(glb=json.dumps([told, settings.to_request()]).encode())
+
+    monkeypatch.setattr(
+        trellis2, "dense_asset", lambda result: SimpleNamespace(attributes=np.zeros((1, 6)), vertices=0)
+    )
+    monkeypatch.setattr(trellis2, "_finished", finished)
+    engine = trellis2.Trellis2Engine(Path())
+    engine._pipeline = pipeline
+    asked = Settings(FEW).replace(texture_size=1024)
+    alone = engine.generate(picture, asked, 9, Progress())
+    kept = older.to_bytes(made=describe_making(5, asked, ()))
+
+    def varied(strength: float, seed: int = 9) -> Made:
+        return engine.generate(picture, asked.replace(variation=strength), seed, Progress(), latents=kept)
+
+    itself = varied(0)
+    assert itself.latents == kept and json.loads(itself.glb)[0]["seed"] == 5
+    assert itself.glb == engine.generate(None, asked, 5, Progress(), latents=kept).glb
+    other = varied(1)
+    assert other.glb == alone.glb and other.latents is not None and alone.latents is not None
+    assert same(Latents.from_bytes(other.latents), Latents.from_bytes(alone.latents)), "another seed, bit for bit"
+    near = varied(0.4)
+    told = json.loads(near.glb)[0]
+    assert told["seed"] == 9 and "shapeSeed" not in told and told["settings"]["settings"]["variation"] == 0.4
+    assert near.latents is not None and check_latents(near.latents).settings == asked
+    again = engine.generate(None, Settings(), 9, Progress(), latents=near.latents)
+    assert json.loads(again.glb)[0]["settings"] == asked.to_request(), "what comes of it is no variant once more"
+
+
+def test_what_may_be_asked_of_a_variant(older: Latents) -> None:
+    asked = Settings(FEW)
+    kept = check_latents(older.to_bytes(made=describe_making(5, asked, ())))
+    check_rework(kept, asked.replace(variation=0.4, shape_slat_steps=7, seed=9), with_image=True)
+    check_rework(kept, asked.replace(variation=1.0, resolution=1024), with_image=True)
+    with pytest.raises(FieldError, match="resolution"):
+        check_rework(kept, asked.replace(variation=0.4, resolution=1024), with_image=True)
+    for name, value in (("seed", 9), ("tex_slat_steps", 7)):
+        with pytest.raises(FieldError, match=name.split("_")[-1]):
+            check_rework(kept, asked.replace(variation=0.0, **{name: value}), with_image=True)
