@@ -1,4 +1,4 @@
-"""Going on from what was kept of the selected asset: texture it again, finish it again."""
+"""Going on from what was kept of the selected asset: texture it, change a part of it, vary it, finish it again."""
 
 from __future__ import annotations
 
@@ -46,6 +46,7 @@ class _Rework(OnAsset):
 
     bl_options = {"REGISTER"}  # the scene changes later, in an undo step of its own
     texture_again = False
+    in_any_mode = False  # whether it may be asked for while the asset is edited or painted on
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
@@ -53,7 +54,7 @@ class _Rework(OnAsset):
             return False
         from ..trellis_addon.scene import rework
 
-        if why := rework.why_not(context.object, texture_again=cls.texture_again):
+        if why := rework.why_not(context.object, texture_again=cls.texture_again, in_any_mode=cls.in_any_mode):
             cls.poll_message_set(pgettext_rpt(WHY_NOT[why]))
             return False
         return True
@@ -81,14 +82,21 @@ class _Rework(OnAsset):
         from ..trellis_addon.task.task import new_uuid
 
         obj, uuid = context.object, new_uuid()
+        mode = obj.mode
+        if mode != "OBJECT":  # where its faces can be read, and what comes of it can arrive
+            bpy.ops.object.mode_set(mode="OBJECT")
         asset = rework.asset_of(obj)
         try:
             changes, store = Settings(self.changes()), JobStore()
             key = backend_for_job(source_of(asset, store)[0]).key
             prepared, backend = self.prepare(context, asset, uuid, changes, key)
+            if mode != "OBJECT":
+                bpy.ops.ed.undo_push(message=pgettext_iface(self.bl_label))
             _start(context, obj, asset, uuid, prepared, backend, self.keep_old)
         except TrellisError as error:
             waiting.unmark(uuid)
+            if mode != obj.mode:
+                bpy.ops.object.mode_set(mode=mode)
             self.report({"ERROR"}, translate(error))
             return {"CANCELLED"}
         if bpy.app.background and not self.keep_old and rework.keeps_old_levels([obj]):
@@ -142,6 +150,30 @@ def _beside(context: bpy.types.Context, obj: bpy.types.Object, uuid: str, name: 
     placeholder.stand(uuid, name, target.parent_in(context.scene), place, height)
     bpy.ops.ed.undo_push(message=pgettext_iface("Rework {name}").format(name=name))
     return dataclasses.replace(target, card=uuid)
+
+
+def _picture_property() -> Any:
+    """What a part, or a variant, is made of."""
+    return EnumProperty(
+        name="Picture",
+        description="What it is made of",
+        items=[
+            ("SEED", "Its Own", "The asset's own picture, with another seed", 0),
+            ("PANEL", "The Panel's", "The picture that is in the panel", 1),
+        ],
+        options={"SKIP_SAVE"},
+    )
+
+
+def _panel_picture(context: bpy.types.Context, source: str) -> Any:
+    """The panel's picture, where that was chosen; None for the asset's own."""
+    from ..trellis_addon.scene.cutout_preview import loader_of
+
+    if source != "PANEL":
+        return None
+    if (shown := context.scene.trellis2.image) is None:
+        raise TrellisError("There is no image: choose one in the panel, or take the asset's own.")
+    return loader_of(shown, may_leave=True)()
 
 
 def is_draft(obj: bpy.types.Object) -> bool:
@@ -221,21 +253,32 @@ class TRELLIS2_OT_texture_again(_Rework, bpy.types.Operator):
 
 
 class TRELLIS2_OT_change_part(_Rework, bpy.types.Operator):
-    """Make what lies inside of the other selected object (its box) anew, of the panel's picture or with another seed"""
+    """Make a part of the asset anew: in the other selected object, at the selected faces or on a vertex group"""
 
     bl_idname = "trellis2.change_part"
     bl_label = "Change a Part"
     texture_again = True  # it needs the picture as that does
+    in_any_mode = True
 
-    source: EnumProperty(
-        name="Picture",
-        description="What the part is made of",
+    where: EnumProperty(
+        name="Part",
+        description="What is made anew",
         items=[
-            ("SEED", "Its Own", "The asset's own picture, with another seed", 0),
-            ("PANEL", "The Panel's", "The picture that is in the panel", 1),
+            ("OBJECT", "Other Object", "What lies in the box of the other selected object, or in a sphere empty", 0),
+            ("FACES", "Selected Faces", "What lies at the faces that are selected in Edit Mode", 1),
+            ("GROUP", "Vertex Group", "What lies where the active vertex group is painted by half or more", 2),
         ],
         options={"SKIP_SAVE"},
     )
+    reach: FloatProperty(
+        name="Reach",
+        description="How far from these faces all is new, as a share of the asset's longest side",
+        default=0.06,
+        min=0.005,
+        max=0.5,
+        options={"SKIP_SAVE"},
+    )
+    source: _picture_property()
     seed: StringProperty(
         name="Seed", description="Another seed makes another part; empty draws one at random", options={"SKIP_SAVE"}
     )
@@ -255,19 +298,31 @@ class TRELLIS2_OT_change_part(_Rework, bpy.types.Operator):
     def poll(cls, context: bpy.types.Context) -> bool:
         if not super().poll(context):
             return False
-        if len(_others(context)) != 1:
-            cls.poll_message_set("Select an object around the part, such as a cube, and then the asset as well")
+        obj = context.object
+        if len(_others(context)) != 1 and obj.mode != "EDIT" and not obj.data.total_face_sel and not obj.vertex_groups:
+            cls.poll_message_set(
+                "Select the part's faces in Edit Mode, paint a vertex group on it, or select a cube around it and then "
+                "the asset as well"
+            )
             return False
         return True
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        obj = context.object
+        if obj.mode == "OBJECT" and len(_others(context)) == 1:
+            self.where = "OBJECT"
+        elif obj.vertex_groups and obj.mode != "EDIT":
+            self.where = "GROUP"
+        else:
+            self.where = "FACES"
         return context.window_manager.invoke_props_dialog(self, width=320, confirm_text=pgettext_iface("Change It"))
 
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout
         layout.use_property_split = True
         layout.use_property_decorate = False
-        for name in ("source", "seed", "rim", "keep_old"):
+        reach = () if self.where == "OBJECT" else ("reach",)
+        for name in ("where", *reach, "source", "seed", "rim", "keep_old"):
             layout.prop(self, name)
 
     def changes(self) -> dict[str, Any]:
@@ -276,17 +331,17 @@ class TRELLIS2_OT_change_part(_Rework, bpy.types.Operator):
     def prepare(self, context: bpy.types.Context, asset: Asset, uuid: str, changes: Any, key: str) -> Any:
         from ..trellis_addon.jobs.store import JobStore
         from ..trellis_addon.scene import rework
-        from ..trellis_addon.scene.cutout_preview import loader_of
         from ..trellis_addon.stages import prepare_change, source_of
         from ..trellis_addon.task.region import as_region
 
-        store = JobStore()
-        region = as_region({"box": rework.region_of(context.object, _others(context)[0]), "rim": self.rim})
-        image = None
-        if self.source == "PANEL":
-            if (shown := context.scene.trellis2.image) is None:
-                raise TrellisError("There is no image: choose one in the panel, or take the asset's own.")
-            image = loader_of(shown, may_leave=True)()
+        store, obj = JobStore(), context.object
+        if self.where != "OBJECT":
+            told = rework.region_of_faces(obj, painted=self.where == "GROUP", reach=self.reach, rim=self.rim)
+        elif len(_others(context)) == 1:
+            told = rework.region_of(obj, _others(context)[0])
+        else:
+            raise TrellisError("Select one object around the part, such as a cube, and then the asset as well.")
+        region, image = as_region({**told, "rim": self.rim}), _panel_picture(context, self.source)
         return prepare_change(
             source_of(asset, store)[1], region, store, image=image, seed=changes.get("seed"), name=asset.name,
             uuid=uuid, key=key, allow_network=bpy.app.online_access,
@@ -296,6 +351,54 @@ class TRELLIS2_OT_change_part(_Rework, bpy.types.Operator):
 def _others(context: bpy.types.Context) -> list[bpy.types.Object]:
     """What is selected besides the asset."""
     return [obj for obj in context.selected_objects if obj != context.object]
+
+
+class TRELLIS2_OT_vary(_Rework, bpy.types.Operator):
+    """Make relatives of the selected asset, near to it or far, beside it"""
+
+    bl_idname = "trellis2.vary"
+    bl_label = "Variations"
+    texture_again = True  # it needs the picture as that does
+    keep_old = True
+
+    strength: FloatProperty(
+        name="Strength",
+        description="How far they may go from it: 0 is the asset itself, 1 as free as another seed",
+        default=0.5,
+        min=0.0,
+        max=1.0,
+        subtype="FACTOR",
+        options={"SKIP_SAVE"},
+    )
+    count: IntProperty(name="Variations", description="How many", default=4, min=1, max=4, options={"SKIP_SAVE"})
+    source: _picture_property()
+    seed: StringProperty(
+        name="Seed", description="Another seed makes other ones; empty draws one at random", options={"SKIP_SAVE"}
+    )
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        return context.window_manager.invoke_props_dialog(self, width=320, confirm_text=pgettext_iface("Make Them"))
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout = self.layout
+        layout.use_property_split = True
+        layout.use_property_decorate = False
+        for name in ("strength", "count", "source", "seed"):
+            layout.prop(self, name)
+
+    def changes(self) -> dict[str, Any]:
+        return {"seed": BY_NAME["seed"].parse(self.seed)} if self.seed.strip() else {}
+
+    def prepare(self, context: bpy.types.Context, asset: Asset, uuid: str, changes: Any, key: str) -> Any:
+        from ..trellis_addon.jobs.store import JobStore
+        from ..trellis_addon.stages import prepare_vary, source_of
+
+        store = JobStore()
+        return prepare_vary(
+            source_of(asset, store)[1], round(self.strength, 4), store, count=self.count,
+            image=_panel_picture(context, self.source), seed=changes.get("seed"), name=asset.name, uuid=uuid, key=key,
+            allow_network=bpy.app.online_access,
+        )  # fmt: skip
 
 
 class TRELLIS2_OT_finish_again(_Rework, bpy.types.Operator):
@@ -380,5 +483,5 @@ class TRELLIS2_OT_finish_again(_Rework, bpy.types.Operator):
 
 
 register, unregister = bpy.utils.register_classes_factory(
-    (TRELLIS2_OT_texture_again, TRELLIS2_OT_change_part, TRELLIS2_OT_finish_again)
+    (TRELLIS2_OT_texture_again, TRELLIS2_OT_change_part, TRELLIS2_OT_vary, TRELLIS2_OT_finish_again)
 )

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from .images import load_image
     from .jobs.job import Asset
     from .meshes import texture
-    from .stages import change, rework
+    from .stages import change, rework, vary
     from .task.settings import Settings
     from .task.task import Task
 
@@ -64,6 +64,7 @@ _HOMES = {
     "resume": ".api",
     "change": ".stages",
     "rework": ".stages",
+    "vary": ".stages",
     "prepare_task": ".api",
     "texture": ".meshes",
     "Asset": ".jobs.job",
@@ -94,6 +95,7 @@ __all__ = [
     "rework",
     "scene",
     "texture",
+    "vary",
 ]
 
 

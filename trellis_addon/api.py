@@ -36,10 +36,10 @@ from .jobs.job import NOT_KEPT, Asset, Job, State
 from .jobs.money import Price, expected_price
 from .jobs.runner import give_up_unsent, run_job
 from .jobs.store import JobStore
-from .task.settings import Settings
+from .task.settings import OF_LATENTS, Settings
 from .task.task import (
     Task,
-    check_of_a_mesh,
+    check_meaning,
     check_own_settings,
     check_own_views,
     check_uuid,
@@ -205,7 +205,7 @@ def prepare_task(
         views={view: picture.data_uri() for view, picture in pictures.items() if view != FRONT},
         mesh=_as_text(mesh),
     )
-    check_of_a_mesh(task)
+    check_meaning(task)
     return PreparedTask(task, label, prepared.sha256, _thumbnail(prepared))
 
 
@@ -338,11 +338,20 @@ def retry(
     task = job.task
     if from_picture:
         picture = job.picture
-        task = replace(task, image=picture or NOT_KEPT, latents="", region=None, views=job.views if picture else {})
+        task = replace(
+            task,
+            image=picture or NOT_KEPT,
+            latents="",
+            region=None,
+            views=job.views if picture else {},
+            settings=task.settings.replace(**dict.fromkeys(OF_LATENTS)),
+        )
     if task.image == NOT_KEPT:
         raise JobError('"{name}" cannot be made again from here: its picture was not kept.', name=job.name)
     settings = job.settings if settings is None else settings
     settings = _with_cost(settings) if job.is_paid else settings
+    if not task.latents:
+        settings = settings.replace(**dict.fromkeys(OF_LATENTS))
     task = replace(task, uuid=uuid or new_uuid(), settings=settings)
     source = {} if from_picture else job.source
     prepared = PreparedTask(task, job.name, job.image_sha256, source=source, picture=job.picture, views=job.views)

@@ -1,4 +1,5 @@
-"""Going on from what was kept of a generation: texture it again, or only finish it again, without sampling the shape.
+"""Going on from what was kept of a generation: texture it again, change a part of it, have variants of it, or only
+finish it again.
 
 An asset of our own service has its latents beside it in its job's folder. Of an asset of the draft engine the picture
 is kept, which is as good: the draft is made again in a second. The remote API keeps neither.
@@ -9,7 +10,7 @@ from __future__ import annotations
 import base64
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +31,9 @@ from .runtime.child import run_child
 from .task.former import kept_settings
 from .task.region import Region, as_region
 from .task.settings import BY_NAME, DRAFT_MODEL, FINISHING, TRELLIS2_MODEL, Settings
-from .task.task import Task, new_uuid
+from .task.task import Task, check_meaning, new_uuid
 
-TEXTURE, FINISH, CHANGE, ALL = "texture", "finish", "change", "all"
+TEXTURE, FINISH, CHANGE, VARY, ALL = "texture", "finish", "change", "vary", "all"
 # Why an asset cannot be gone on from, by the names that `obstacle` gives.
 _REBAKE = message("trellis_addon.scene.rebake makes a clean asset of any mesh")
 OBSTACLES = {
@@ -46,6 +47,7 @@ OBSTACLES = {
     "changed": message(
         "it is a draft of which a part was changed, and made again as a whole that would be lost; change a part again"
     ),
+    "itself": message("it is a copy of another draft; go on from that one"),
     "draft": message("a draft is made without voxels; export its GLB"),
 }
 # What belongs to one sending of a task, and not to the asset that came of it.
@@ -70,9 +72,10 @@ def rework(
 
     `asset` is what `generate` returned, or the path of a GLB with its provenance beside it. Without `texture_again`
     it is only finished again: `decimation_target`, `texture_size`, `remesh` and `texture_format` ("webp", "png") can
-    change. With it the texture is sampled again as well: `seed` (a new one where none is given) and the `tex_slat_...`
-    settings can change, too. What is not given is as it was. `backend` is where it is done, by default where the asset
-    was made: for a service of your own its address. A draft is made again as a whole, which takes a second.
+    change, and `project_picture` where the picture is kept. With it the texture is sampled again as well: `seed` (a
+    new one where none is given) and the `tex_slat_...` settings can change, too. What is not given is as it was.
+    `backend` is where it is done, by default where the asset was made: for a service of your own its address. A draft
+    is made again as a whole, which takes a second.
 
     Raises `InputError` where nothing was kept (see `obstacle`), `FieldError` for a setting that cannot change, and as
     `generate` does.
@@ -110,6 +113,8 @@ def prepare_rework(
     is_draft = asset.engine == DRAFT_MODEL
     if is_draft and job.task.region is not None:
         raise _refused(asset, "changed")
+    if is_draft and job.task.variation == 0:
+        raise _refused(asset, "itself")
     is_whole = is_draft or bool(job.task.mesh)  # a mesh is textured again as a whole
     former, _unknown = kept_settings(original.provenance.get("settings"))
     for changed, value in changes.items():
@@ -126,11 +131,16 @@ def prepare_rework(
     where = Backend(backend, key, allow_network) if backend else backend_of(job, key, allow_network)
     if is_draft and where.name == "local":
         where = replace(where, name="draft")
+    latents = "" if is_whole else _as_text(original)
     picture, views = (job.picture, job.views) if is_whole or texture_again else ("", {})
+    if is_draft and job.task.variation is not None:
+        latents, wished = job.task.latents, wished.replace(variation=job.task.variation)  # the same variant again
+    elif not picture and job.picture and wished.value("texture") and wished.value("project_picture") > 0:
+        # It is projected again onto what comes of it; that this is the asset itself says that nothing is sampled.
+        picture, views, wished = job.picture, job.views, wished.replace(variation=0.0)
     task = Task(
-        picture, wished, DRAFT_MODEL if is_draft else TRELLIS2_MODEL, uuid or new_uuid(),
-        "" if is_whole else _as_text(original), views, job.task.mesh,
-    )  # fmt: skip
+        picture, wished, DRAFT_MODEL if is_draft else TRELLIS2_MODEL, uuid or new_uuid(), latents, views, job.task.mesh
+    )
     prepared = PreparedTask(
         task,
         name or asset.name,
@@ -201,6 +211,97 @@ def prepare_change(
     """Everything checked and nothing sent: the task, and where it goes. Raises as `change` does."""
     if backend == REMOTE:
         raise FieldError("backend", backend, "the remote API changes no part of an asset; use a service of your own")
+    kept = _kept_of(asset, store)
+    if seed is None and image is not None:
+        seed = kept.told.get("seed")
+    wished = kept.settings.replace(**(settings or Settings())).replace(seed=seed, project_picture=None)
+    return _prepare_on(
+        kept, wished, CHANGE, region=region, image=image, name=name, uuid=uuid, backend=backend, key=key,
+        allow_network=allow_network,
+    )  # fmt: skip
+
+
+def vary(
+    asset: Asset | str | os.PathLike[str],
+    strength: float,
+    *,
+    count: int = 1,
+    image: Source | None = None,
+    seed: int | None = None,
+    backend: str = "",
+    name: str = "",
+    output: str | os.PathLike[str] | None = None,
+    key: str = "",
+    settings: Settings | Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+    allow_network: bool = True,
+    store: JobStore | None = None,
+) -> Asset:
+    """Make variants of an asset, which stays as it is; blocks until they are there.
+
+    `strength`, 0..1, is how far they may go from it: 0 is the asset itself, 1 as free as another seed. There are
+    `count` of them, 1 to 4: the first is returned, and `asset.variations` has them all. Without `image` they are of
+    the picture that the asset was made from. The asset is one whose latents are kept here, or a draft; where its rough
+    shape was not kept (by an earlier version), the outline stays.
+
+    Raises `InputError` where it is neither, `FieldError` for the strength and the count, and as `generate` does.
+    """
+    if output is not None:
+        check_output(Path(output), results=count)
+    store = store or JobStore()
+    found = asset if isinstance(asset, Asset) else Asset.from_file(Path(asset))
+    wished = Settings(settings or {})
+    prepared, where = prepare_vary(
+        found, strength, store, count=count, image=image, seed=seed, settings=wished, name=name, backend=backend,
+        key=key, allow_network=allow_network,
+    )  # fmt: skip
+    return make_prepared(prepared, where, store, progress, output)
+
+
+def prepare_vary(
+    asset: Asset,
+    strength: float,
+    store: JobStore,
+    *,
+    count: int = 1,
+    image: Source | None = None,
+    seed: int | None = None,
+    settings: Settings | None = None,
+    name: str = "",
+    uuid: str = "",
+    backend: str = "",
+    key: str = "",
+    allow_network: bool = True,
+) -> tuple[PreparedTask, Backend]:
+    """Everything checked and nothing sent: the task, and where it goes. Raises as `vary` does."""
+    if backend == REMOTE:
+        raise FieldError("backend", backend, "the remote API makes no variants; use a service of your own")
+    asked = Settings(variation=strength, number_results=count)
+    kept = _kept_of(asset, store)
+    if strength == 0:
+        seed = kept.original.seed  # it is the asset itself
+    wished = kept.settings.replace(**(settings or Settings())).replace(seed=seed, **asked)
+    wished = wished.replace(number_results=count if count > 1 else None)
+    return _prepare_on(
+        kept, wished, VARY, image=image, name=name, uuid=uuid, backend=backend, key=key, allow_network=allow_network
+    )
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """What an asset is gone on from: its job and the result of it that it is, where they are here, what is told of
+    its making, and the settings of that."""
+
+    asset: Asset
+    original: Asset
+    job: Job | None
+    told: Mapping[str, Any]
+    settings: Settings
+    is_draft: bool
+
+
+def _kept_of(asset: Asset, store: JobStore) -> _Kept:
+    """Raises `InputError` where the asset's file is not there, or it is neither a draft nor has latents here."""
     demand_readable(asset)
     is_draft = engine_of(asset) == DRAFT_MODEL
     job: Job | None = None
@@ -214,9 +315,24 @@ def prepare_change(
         raise _refused(asset, "parts")
     told = original.provenance if job is not None else {**_told_in(asset), **original.provenance}
     former, _unknown = kept_settings(told.get("settings"))
-    wished = former.replace(**dict.fromkeys(_OF_ONE_TASK)).replace(**(settings or Settings()))
-    kept_seed = told.get("seed") if image is not None else None
-    wished = wished.replace(seed=seed if seed is not None else kept_seed, project_picture=None)
+    return _Kept(asset, original, job, told, former.replace(**dict.fromkeys(_OF_ONE_TASK)), is_draft)
+
+
+def _prepare_on(
+    kept: _Kept,
+    wished: Settings,
+    stage: str,
+    *,
+    region: Region | None = None,
+    image: Source | None,
+    name: str,
+    uuid: str,
+    backend: str,
+    key: str,
+    allow_network: bool,
+) -> tuple[PreparedTask, Backend]:
+    """The task that goes on from what is kept of an asset, with its own picture or another one."""
+    asset, job, original, is_draft = kept.asset, kept.job, kept.original, kept.is_draft
     if backend or job is None:
         where = Backend(backend or ("draft" if is_draft else "local"), key, allow_network)
     else:
@@ -237,12 +353,14 @@ def prepare_change(
         raise _refused(asset, "picture")
     latents = _as_data_uri(asset.path.read_bytes()) if is_draft else _as_text(original)
     task = Task(picture, wished, model, uuid or new_uuid(), latents, views, region=region)
+    check_meaning(task)
     source = {
         "task_uuid": job.uuid if job is not None else original.provenance.get("task_uuid"),
         "file_uuid": original.provenance.get("file_uuid"),
         "seed": original.seed,
-        "stage": CHANGE,
-        "region": region.to_json(),
+        "stage": stage,
+        **({"region": region.to_json()} if region is not None else {}),
+        **({"strength": task.variation} if task.variation is not None else {}),
     }
     return PreparedTask(task, label, digest, thumbnail, source, picture, views), where
 
@@ -353,7 +471,7 @@ def _refused(asset: Asset, problem: str) -> InputError:
 
 
 def _can_change(name: str, texture_again: bool) -> bool:
-    if texture_again and name == "texture":
+    if name == "project_picture" or (texture_again and name == "texture"):
         return True
     if name in FINISHING or not BY_NAME[name].path.startswith("settings."):
         return name != "seed" or texture_again

@@ -22,6 +22,7 @@ _STAGES = {
     "texture": "Texture",
     "finish": "Mesh and Textures",
     "change": "A Part",
+    "vary": "A Variation",
     "edit": "Edited",
     "all": "Everything",
 }
@@ -46,6 +47,8 @@ class TRELLIS2_PT_asset(SubPanel, bpy.types.Panel):
         row = layout.row(align=True)
         row.operator("trellis2.repeat", text="Repeat", icon="FILE_REFRESH")
         row.operator("trellis2.more_like_this", text="More Like This", icon="DUPLICATE")
+        if is_mesh:
+            row.operator("trellis2.vary", text="", icon="MOD_NOISE")
         if is_mesh:
             _draw_tools(layout)
             draw_texturing(layout, context)
@@ -155,6 +158,7 @@ def _draw_stages(layout: bpy.types.UILayout, obj: bpy.types.Object, context: bpy
     column = layout.column(align=True)
     column.operator("trellis2.texture_again", text="Texture Again...", icon="BRUSH_DATA")
     column.operator("trellis2.change_part", text="Change a Part...", icon="MOD_BOOLEAN")
+    column.operator("trellis2.vary", text="Variations...", icon="MOD_NOISE")
     column.operator("trellis2.finish_again", text="Finish Again...", icon="MOD_REMESH")
     layout.operator("trellis2.export_stages", text="Export Voxels...", icon="EXPORT")
 

@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw
 
 bpy = pytest.importorskip("bpy")
 
+import bmesh  # noqa: E402
 from test_extension import extension, part  # noqa: E402, F401
 
 
@@ -66,6 +67,125 @@ def test_a_part_is_changed_where_the_asset_stands(state: Any, tmp_path: Any) -> 
     assert np.allclose(mine.min(0), theirs.min(0), atol=1e-3) and np.allclose(mine.max(0), theirs.max(0), atol=1e-3)
     cube.select_set(False)
     assert not bpy.ops.trellis2.change_part.poll()
+
+
+@pytest.fixture
+def pot(state: Any, tmp_path: Any) -> Any:
+    """A draft, turned, moved and stretched, and the picture of another one in the panel."""
+    bpy.ops.trellis2.image_open(filepath=figure(tmp_path / "pot.png", horn=False))
+    before = set(bpy.data.objects)
+    assert bpy.ops.trellis2.generate(location=(3.0, -2.0, 0.5)) == {"FINISHED"}
+    (made,) = [obj for obj in set(bpy.data.objects) - before if obj.type == "MESH"]
+    made.rotation_euler.z, made.scale = 0.7, (1.0, 2.0, 1.5)
+    bpy.ops.object.select_all(action="DESELECT")
+    made.select_set(True)
+    bpy.context.view_layer.objects.active = made
+    bpy.context.view_layer.update()
+    bpy.ops.trellis2.image_open(filepath=figure(tmp_path / "horned.png", horn=True))
+    return made
+
+
+def heights(obj: Any) -> np.ndarray:
+    """Of each face's middle, from 0 to 1."""
+    mesh = obj.data
+    middles = np.empty(3 * len(mesh.polygons), np.float32)
+    mesh.polygons.foreach_get("center", middles)
+    z = middles.reshape(-1, 3)[:, 2]
+    return (z - z.min()) / (z.max() - z.min())
+
+
+def select(obj: Any, above: float) -> None:
+    """In Edit Mode, the faces above a height."""
+    chosen = heights(obj) > above
+    bpy.ops.object.mode_set(mode="EDIT")
+    edited = bmesh.from_edit_mesh(obj.data)
+    for face in edited.faces:
+        face.select_set(False)
+    for face, is_chosen in zip(edited.faces, chosen.tolist(), strict=True):
+        if is_chosen:
+            face.select_set(True)
+    bmesh.update_edit_mesh(obj.data)
+
+
+def taller(obj: Any, old: np.ndarray) -> bool:
+    """Whether the new picture's horn has come, and all that lay far from it is where it was."""
+    new = world(obj)
+    size = old[:, 2].max() - old[:, 2].min()
+    below = old[:, 2].max() - 0.75 * size
+    mine, theirs = (np.unique(np.round(places[places[:, 2] < below], 4), axis=0) for places in (old, new))
+    assert abs(len(mine) - len(theirs)) < 0.02 * len(mine) and np.allclose(mine.min(0), theirs.min(0), atol=1e-3)
+    return bool(new[:, 2].max() > old[:, 2].max() + 0.1 * size)
+
+
+def test_a_part_is_what_is_selected_in_edit_mode(pot: Any) -> None:
+    old = world(pot)
+    select(pot, 0.85)
+    assert bpy.ops.trellis2.change_part.poll()
+    assert bpy.ops.trellis2.change_part(where="FACES", source="PANEL", reach=0.4) == {"FINISHED"}
+    assert pot.mode == "OBJECT" and taller(pot, old)
+    select(pot, 2.0)
+    with pytest.raises(RuntimeError, match="No face of the asset is selected"):
+        bpy.ops.trellis2.change_part(where="FACES")
+    assert pot.mode == "EDIT", "nothing has happened"
+    bpy.ops.object.mode_set(mode="OBJECT")
+
+
+def test_a_part_is_what_a_vertex_group_is_painted_on(pot: Any) -> None:
+    assert not bpy.ops.trellis2.change_part.poll()
+    group, old = pot.vertex_groups.new(name="Top"), world(pot)
+    with pytest.raises(RuntimeError, match="covers no face"):
+        bpy.ops.trellis2.change_part(where="GROUP")
+    corners = np.array([list(polygon.vertices) for polygon in pot.data.polygons])
+    group.add(np.unique(corners[heights(pot) > 0.8]).tolist(), 0.9, "REPLACE")
+    pot.vertex_groups.new(name="Another").add([0], 1.0, "REPLACE")
+    pot.vertex_groups.active = group
+    assert bpy.ops.trellis2.change_part(where="GROUP", source="PANEL", reach=0.4) == {"FINISHED"}
+    assert taller(pot, old)
+
+
+def test_what_faces_and_empties_mean_in_the_file_and_variations(pot: Any) -> None:
+    """The asset's own units, whatever was done to the object: the numbers are those of the GLB itself."""
+    rework = part("trellis_addon.scene.rework")
+    pot.data.polygons.foreach_set("select", heights(pot) > 0.9)
+    told = rework.region_of_faces(pot, painted=False, reach=0.1, rim=0.05)
+    points = np.array(told["points"])
+    low, high = rework._bounds_of_file(rework._file_of(pot))
+    assert told["radius"] == pytest.approx(0.15)
+    assert points[:, 1].max() == pytest.approx(high[2], abs=0.01) and points[:, 1].min() > high[2] - 0.2 * (
+        high[2] - low[2]
+    )
+    assert len(points) < 2000 and np.abs(points[:, 0]).max() < 0.5
+    pot.data.polygons.foreach_set("select", np.ones(len(pot.data.polygons), bool))
+    whole = np.array(rework.region_of_faces(pot, painted=False, reach=0.1, rim=0.05)["points"])
+    assert np.allclose(whole.min(0)[[0, 1]], [low[0], low[2]], atol=0.02)
+    assert len(rework._spread(np.array([[[0, 0, 0], [9, 0, 0], [0, 9, 0]]], float), 0.001)) <= 20_000, (
+        "as many as may be"
+    )
+    empty = bpy.data.objects.new("Ball", None)
+    bpy.context.collection.objects.link(empty)
+    empty.empty_display_type, empty.empty_display_size = "SPHERE", 0.3
+    pot.scale = (1.0, 1.0, 1.0)
+    empty.location = pot.matrix_world.translation
+    bpy.context.view_layer.update()
+    ball = rework.region_of(pot, empty)["sphere"]
+    scale = rework._to_mesh((low, high), part("trellis_addon.scene.importing.placement").bounds(pot.data))[0]
+    assert ball[3] == pytest.approx(0.3 / scale, rel=1e-4)
+    empty.scale = (1.0, 2.0, 1.0)
+    bpy.context.view_layer.update()
+    assert "box" in rework.region_of(pot, empty), "stretched it is the box around it"
+
+    # and while it stands here: relatives of it come beside it
+    old = world(pot)
+    assert bpy.ops.trellis2.vary.poll()
+    before = set(bpy.data.objects)
+    assert bpy.ops.trellis2.vary(strength=0.5, count=2, seed="11") == {"FINISHED"}
+    made = [obj for obj in set(bpy.data.objects) - before if obj.type == "MESH"]
+    assert len(made) == 2 and np.array_equal(world(pot), old)
+    job = part("trellis_addon.jobs.store").JobStore().recent(1)[0]
+    assert job.task.variation == 0.5 and job.source["stage"] == "vary"
+    assert min(world(obj)[:, 0].min() for obj in made) > old[:, 0].mean()
+    read = part("trellis_addon.scene.importing.provenance").read_provenance
+    assert {read(obj)["seed"] for obj in made} == {11, 12}
 
 
 def test_a_job_is_taken_back_into_the_panel_and_linked(state: Any, tmp_path: Any, extension: ModuleType) -> None:  # noqa: F811

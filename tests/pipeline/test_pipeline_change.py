@@ -17,7 +17,7 @@ from views_tools import pictures  # noqa: E402
 from devtools.pipeline.make_small import make_small  # noqa: E402
 from trellis_addon.core.errors import LatentsError  # noqa: E402
 from trellis_addon.formats.latents import check_latents  # noqa: E402
-from trellis_addon.pipeline.change import _rows_of, _weight, change  # noqa: E402
+from trellis_addon.pipeline.change import _weight, change, rows_of  # noqa: E402
 from trellis_addon.pipeline.configs import SamplerSettings  # noqa: E402
 from trellis_addon.pipeline.pipeline import Pipeline  # noqa: E402
 from trellis_addon.pipeline.result import Latents, PipelineResult  # noqa: E402
@@ -152,4 +152,4 @@ def test_the_rough_shape_is_kept_and_older_files_are_read(
 def test_rows_are_found_again() -> None:
     old = torch.tensor([[0, 3, 1, 2], [0, 0, 0, 1], [0, 2, 2, 2]])
     new = torch.tensor([[0, 2, 2, 2], [0, 1, 1, 1], [0, 3, 1, 2], [0, 3, 3, 3]])
-    assert _rows_of(old, new, 4).tolist() == [2, -1, 0, -1]
+    assert rows_of(old, new, 4).tolist() == [2, -1, 0, -1]

@@ -9,14 +9,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..core.errors import FieldError
-from ..task.settings import OF_A_MESH, OWN_SETTINGS, SAMPLERS, SETTABLE, Field, Settings
+from ..task.settings import OF_A_MESH, OF_LATENTS, OWN_SETTINGS, SAMPLERS, SETTABLE, Field, Settings
 from ..task.views import view_name
 
 if TYPE_CHECKING:
     from ..batch import Row
 
 
-def add_settings(command: argparse.ArgumentParser, *, without: Sequence[str] = OF_A_MESH) -> None:
+def add_settings(command: argparse.ArgumentParser, *, without: Sequence[str] = (*OF_A_MESH, *OF_LATENTS)) -> None:
     """An option for every setting, but for those named."""
     headings = {"": "task", "settings": "settings", **SAMPLERS}
     groups: dict[str, Any] = {}

@@ -1,4 +1,4 @@
-"""The commands that go on from what was kept of an asset: rework, change, export."""
+"""The commands that go on from what was kept of an asset: rework, change, vary, export."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 from ..task.settings import BY_NAME, FINISHING, Field
 
 # What a rework can change; the rest the kept shape was made with.
+_FINISHING = (*FINISHING, "project_picture")
 _TEXTURE = ("seed", *(name for name in BY_NAME if name.startswith("tex_slat_")))
 
 
@@ -22,7 +23,7 @@ def add_commands(commands: Any, common: argparse.ArgumentParser) -> None:
         "--texture-again", action="store_true", help="sample the texture again, on the shape that was kept"
     )
     rework.add_argument("--backend", default="", help="where it is done (default: where the asset was made)")
-    for name in (*FINISHING, *_TEXTURE):
+    for name in (*_FINISHING, *_TEXTURE):
         rework.add_argument(
             "--" + name.replace("_", "-"), dest="set_" + name, metavar="VALUE", help=_help(BY_NAME[name])
         )
@@ -49,6 +50,18 @@ def add_commands(commands: Any, common: argparse.ArgumentParser) -> None:
     change.add_argument("--backend", default="", help="where it is done (default: where the asset was made)")
     change.set_defaults(run=_change)
 
+    vary = commands.add_parser("vary", parents=[common], help="make variants of an asset, near to it or far")
+    vary.add_argument("asset", help="as for change")
+    vary.add_argument(
+        "--strength", required=True, metavar="X", help="how far from it: 0 the asset itself, 1 as free as another seed"
+    )
+    vary.add_argument("--count", default="1", metavar="N", help="how many (1 to 4; default: 1)")
+    vary.add_argument("--image", metavar="PICTURE", help="what they are made of (default: the asset's own)")
+    vary.add_argument("--seed", metavar="VALUE", help=_help(BY_NAME["seed"]).partition(";")[0])
+    vary.add_argument("--output", type=Path, required=True, metavar="FILE.glb", help="FILE-2.glb, ... for further ones")
+    vary.add_argument("--backend", default="", help="where it is done (default: where the asset was made)")
+    vary.set_defaults(run=_vary)
+
     export = commands.add_parser("export", parents=[common], help="write an asset's voxels or its dense mesh")
     export.add_argument("asset", help="as for rework, or a file of latents")
     export.add_argument("--output", type=Path, required=True, metavar="FILE.vxz|npz|glb|ply")
@@ -66,7 +79,7 @@ def _rework(options: argparse.Namespace, key: str, allow_network: bool) -> int:
     from ..stages import rework
     from .telling import tell
 
-    given = {name: getattr(options, "set_" + name) for name in (*FINISHING, *_TEXTURE)}
+    given = {name: getattr(options, "set_" + name) for name in (*_FINISHING, *_TEXTURE)}
     made = rework(
         _asset(options.asset),
         texture_again=options.texture_again,
@@ -102,6 +115,27 @@ def _change(options: argparse.Namespace, key: str, allow_network: bool) -> int:
         progress=Progress(),
     )
     print(f"{made.path}: {made.name}, engine: {made.engine}, seed {made.seed}")
+    return 0
+
+
+def _vary(options: argparse.Namespace, key: str, allow_network: bool) -> int:
+    from ..core.progress import Progress
+    from ..stages import vary
+
+    made = vary(
+        _asset(options.asset),
+        BY_NAME["variation"].parse(options.strength),
+        count=BY_NAME["number_results"].parse(options.count),
+        image=options.image,
+        seed=None if options.seed is None else BY_NAME["seed"].parse(options.seed),
+        backend=options.backend,
+        output=options.output,
+        key=key,
+        allow_network=allow_network,
+        progress=Progress(),
+    )
+    for variant in made.variations or (made,):
+        print(f"{variant.path}: {variant.name}, engine: {variant.engine}, seed {variant.seed}")
     return 0
 
 

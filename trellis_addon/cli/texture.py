@@ -8,12 +8,12 @@ from typing import Any
 
 from ..core.errors import FieldError
 from ..core.output import try_places
-from ..task.settings import BY_NAME, BY_PATH
+from ..task.settings import BY_NAME, BY_PATH, OF_LATENTS
 from .options import Bar, add_settings, box_of, settings_of, views_of
 
 # What has no meaning for a mesh whose form is there.
 _WITHOUT = (
-    *("facing", "uvs", "texture", "project_picture", "remesh", "decimation_target"),
+    *("facing", "uvs", "texture", "project_picture", "remesh", "decimation_target", *OF_LATENTS),
     *(name for name in BY_NAME if name.startswith(("sparse_structure_", "shape_slat_"))),
 )
 

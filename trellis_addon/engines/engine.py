@@ -55,7 +55,8 @@ class Engine(Protocol):
         `formats.latents.check_latents`, the shape is the one kept in them: with an image its texture is sampled
         again, without one it is only decoded and finished again. `views` are further pictures of the same object,
         like `image`, by the names of `task.views`; `image` is its front. With `region` only that part of what the
-        latents are of is made anew. With `mesh`, a GLB, that file is what is made,
+        latents are of is made anew, and with the setting `variation`, 0..1, a variant of it: 0 gives the latents back
+        as they are. With `mesh`, a GLB, that file is what is made,
         with another texture: `image` shows it from where the setting `facing` says. `progress.siblings`, by seed, are
         those of results of the same image, views and settings that will be asked for next. Raises `EngineError` when it
         cannot be done, `Cancelled` when `progress` says so.

@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -80,9 +81,17 @@ class Trellis2Engine:
         if mesh is not None:
             return self._on_mesh(mesh, image, settings, seed, progress, views or {})
         kept = None if latents is None else check_latents(latents)
+        variation, seen = settings.get("variation"), image
+        is_itself = variation == 0 and kept is not None
         if kept is not None:
             settings = kept.settings.replace(**settings)
-            if image is not None and region is None:
+            if variation in (0, 1):  # neither is a variant: it is the asset itself, or one that has nothing of it
+                settings = settings.replace(variation=None)
+            if variation == 1:
+                latents = kept = None
+            elif is_itself:
+                seen, seed = None, seed if kept.seed is None else kept.seed
+            elif image is not None and region is None and variation is None:
                 settings = settings.replace(texture=None)  # to a shape alone it is added
         if settings.value("quads") is not None:
             from ..geometry.quads.quads import demand_remesher
@@ -90,7 +99,8 @@ class Trellis2Engine:
             demand_remesher()  # before minutes of sampling
 
         def make(attempt: Attempt) -> Made:
-            return self._make(image, attempt, settings, seed, latents, kept, progress.siblings, views or {}, region)
+            made = self._make(seen, attempt, settings, seed, latents, kept, progress.siblings, views or {}, region)
+            return replace(made, latents=latents) if is_itself else made
 
         def release() -> None:
             progress.take_device()  # the next attempt needs it, wherever the last one failed
@@ -169,7 +179,9 @@ class Trellis2Engine:
         notes = (kept.notes if kept is not None else ()) + attempt.notes + result.notes
         for note in attempt.notes + result.notes:
             log.warning("%s", note)
-        first_seed = seed if kept is None else kept.seed if kept.shape_seed is None else kept.shape_seed
+        first_seed: int | None = seed
+        if kept is not None and settings.get("variation") is None:
+            first_seed = kept.seed if kept.shape_seed is None else kept.shape_seed
         provenance = {
             "engine": self.model,
             "seed": seed,
@@ -387,10 +399,14 @@ def _voxels(
 ) -> PipelineResult:
     from ..pipeline.change import change
     from ..pipeline.result import Latents
+    from ..pipeline.vary import vary
 
     kept = Latents.from_bytes(latents)
     if image is None:
         return pipeline.decode(kept, progress)
+    variation = settings.get("variation")
+    if variation is not None:
+        return vary(pipeline, kept, variation, image, settings, seed, progress, views=views)
     if region is not None:
         return change(pipeline, kept, region, image, settings, seed, progress, views=views)
     return pipeline.retexture(kept, image, settings, seed, progress, views=views)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from ..core.errors import FieldError, LatentsError, TrellisError
 from ..core.messages import all_from_wire, all_to_wire, message
 from ..task.former import todays
-from ..task.settings import BY_NAME, SEED_MAX, Settings
+from ..task.settings import BY_NAME, OF_LATENTS, SEED_MAX, Settings
 from .safetensors import Entry, Fault, Header, HeaderError, end_of, entry_of, read_header
 
 MOST_TOKENS = 49152  # as many as the model takes
@@ -112,7 +112,17 @@ def check_latents(data: bytes) -> Kept:
 
 
 def check_rework(kept: Kept, settings: Settings, with_image: bool) -> None:
-    """Raise `FieldError` for the first of these settings that a rework of the latents cannot change."""
+    """Raise `FieldError` for the first of these settings that a rework of the latents cannot change.
+
+    A variant of them, as the setting `variation` asks for, is sampled anew at their resolution; one of 0 is none.
+    """
+    variation = settings.get("variation")
+    if variation is not None and variation > 0:
+        asked = settings.get("resolution")
+        if variation < 1 and asked is not None and asked not in _values_kept(kept, "resolution"):
+            raise fixed_field("resolution", asked)
+        return
+    with_image = with_image and variation is None
     for name, value in settings.items():
         fixed = name == "resolution" or name.startswith(("sparse_structure_", "shape_slat_"))
         if not with_image:
@@ -235,8 +245,9 @@ def _making(metadata: Mapping[str, str], kept: Kept) -> Kept:
 
 
 def _own(settings: Settings) -> Settings:
-    """Those that say what is made, without those that say where it is sent."""
-    return Settings({name: value for name, value in settings.items() if BY_NAME[name].path.startswith("settings.")})
+    """Those that say what is made, without those that say where it is sent, or how far from what."""
+    made = {name: value for name, value in settings.items() if BY_NAME[name].path.startswith("settings.")}
+    return Settings({name: value for name, value in made.items() if name not in OF_LATENTS})
 
 
 def _values_kept(kept: Kept, name: str) -> set[Any]:

@@ -32,6 +32,7 @@ networks               the modules of steps 2 to 6 above, and their parts: trans
 sampling               from noise to latents: Euler steps of a rectified flow, guidance, several pictures of one object
 sample                 one seed on its way through the stages, and the networks it uses
 change                 a part of an asset sampled anew, while the rest stays
+vary                   relatives of an asset: its latents noised again, and sampled from there
 configs                configurations from JSON
 
 How it is put together and run

@@ -93,10 +93,10 @@ def change(
         share = 1 - _weight(region, coords[:, 1:], grid)
         if bool((share >= 1).all()) and len(coords) == len(latents.coords):
             return pipeline._decode(latents, notes, parts["decode"])
-        rows = _rows_of(latents.coords, coords, grid)
+        rows = rows_of(latents.coords, coords, grid)
         share = torch.where(rows >= 0, share, torch.zeros_like(share))[:, None]
         place = coords.to(pipeline.device)
-        shape, texture = _carried(latents.shape, rows), _carried(latents.texture, rows)
+        shape, texture = carried(latents.shape, rows), carried(latents.texture, rows)
         if not region.only_texture:
             cond = on_surface(features[side], place, grid)
             hold = Hold(pipeline.config.shape_normalization.apply(shape.to(pipeline.device)), share)
@@ -141,6 +141,18 @@ def _structure(
 
 def _voxels(pipeline: Pipeline, latents: Latents, structure: Tensor, region: Region, grid: int) -> Tensor:
     """The asset's voxels outside of the region, in their order, and inside those of the structure's latent: (N, 4)."""
+    inside = occupied_in(pipeline, structure, grid).nonzero()
+    inside = inside[_weight(region, inside, grid) > 0]
+    outside = latents.coords[_weight(region, latents.coords[:, 1:], grid) <= 0]
+    new = torch.nn.functional.pad(inside.int(), (1, 0))
+    if not len(outside) + len(new):
+        raise EngineError("Nothing would be left of the asset: the new picture shows nothing there.")
+    return torch.cat([outside, new])
+
+
+def occupied_in(pipeline: Pipeline, structure: Tensor, grid: int) -> Tensor:
+    """Which cells of a grid with so many a side a structure's latent (R^3, C) stands for: (grid, grid, grid) of bool,
+    on the CPU."""
     cells = round(len(structure) ** (1 / 3))
     z = structure.T.reshape(1, -1, cells, cells, cells).to(pipeline.device)
     logits = on_cpu(pipeline._structure_decoder(SparseStructureDecoder)(z))[0, 0]
@@ -153,13 +165,7 @@ def _voxels(pipeline: Pipeline, latents: Latents, structure: Tensor, region: Reg
     elif fine < grid:
         at = ((torch.arange(grid).float() + 0.5) / grid * fine).long()
         occupied = occupied[at][:, at][:, :, at]
-    inside = occupied.nonzero()
-    inside = inside[_weight(region, inside, grid) > 0]
-    outside = latents.coords[_weight(region, latents.coords[:, 1:], grid) <= 0]
-    new = torch.nn.functional.pad(inside.int(), (1, 0))
-    if not len(outside) + len(new):
-        raise EngineError("Nothing would be left of the asset: the new picture shows nothing there.")
-    return torch.cat([outside, new])
+    return occupied
 
 
 def _weight(region: Region, cells: Tensor, side: int) -> Tensor:
@@ -171,7 +177,7 @@ def _weight(region: Region, cells: Tensor, side: int) -> Tensor:
     return torch.from_numpy(region.weight(torch.stack([x, z, -y], 1).numpy())).float()
 
 
-def _rows_of(old: Tensor, new: Tensor, side: int) -> Tensor:
+def rows_of(old: Tensor, new: Tensor, side: int) -> Tensor:
     """Which row of the old voxels (N, 4) each of the new ones is; -1 for those that were not there."""
 
     def key(coords: Tensor) -> Tensor:
@@ -184,7 +190,7 @@ def _rows_of(old: Tensor, new: Tensor, side: int) -> Tensor:
     return torch.where(keys[at] == wanted, order[at], -torch.ones_like(order[at]))
 
 
-def _carried(values: Tensor, rows: Tensor) -> Tensor:
+def carried(values: Tensor, rows: Tensor) -> Tensor:
     """The old values at the new rows; noughts where there were none."""
     found = values[rows.clamp(min=0)].clone()
     found[rows < 0] = 0

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..core.messages import message
+
+S = TypeVar("S", float, NDArray[np.float64])
 
 DTYPE_NAMES = ("float32", "bfloat16", "float16")
 
@@ -162,8 +164,12 @@ class SamplerSettings:
 
 def time_grid(steps: int, rescale_t: float) -> NDArray[np.float64]:
     """The times 1 = t_0 > ... > t_steps = 0. In float64, because the guidance interval's ends fall exactly on some."""
-    tau = np.linspace(1, 0, steps + 1)
-    return rescale_t * tau / (1 + (rescale_t - 1) * tau)
+    return time_at(np.linspace(1, 0, steps + 1), rescale_t)
+
+
+def time_at(share: S, rescale_t: float) -> S:
+    """The time from which this share (1 all, 0 nothing) of a schedule is left to go."""
+    return rescale_t * share / (1 + (rescale_t - 1) * share)
 
 
 def check_levels(

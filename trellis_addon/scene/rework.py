@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import bpy
 import numpy as np
@@ -14,11 +15,12 @@ from ..formats.glb.read import read_glb
 from ..jobs.job import Asset
 from ..jobs.store import JobStore
 from ..stages import CHANGE, obstacle, source_of
+from ..task.region import MOST_POINTS
 from . import queue
 from .asset.lods import is_level, lods_of
 from .asset.statistics import PROPERTY as STATISTICS
 from .importing.importer import import_asset
-from .importing.placement import bounds, world_bounds
+from .importing.placement import bounds, positions, world_bounds
 from .importing.provenance import read_provenance, write_provenance
 from .place.waiting import MARK
 from .rules.guards import is_edited, require_not_edited, require_own
@@ -33,15 +35,18 @@ def asset_of(obj: bpy.types.Object) -> Asset:
     return Asset(Path(f"{obj.name_full}.of-object"), name, provenance)
 
 
-def why_not(obj: bpy.types.Object, *, texture_again: bool = False) -> str:
-    """Why nothing can be made again of an object: a key of `stages.OBSTACLES`, or one of ours; empty where it can."""
+def why_not(obj: bpy.types.Object, *, texture_again: bool = False, in_any_mode: bool = False) -> str:
+    """Why nothing can be made again of an object: a key of `stages.OBSTACLES`, or one of ours; empty where it can.
+
+    With `in_any_mode` also while it is edited or painted on.
+    """
     if is_level(obj):
         return "level"
     if obj.type != "MESH":
         return "mesh"
     if not (obj.is_editable and obj.data.is_editable) or obj.override_library is not None:
         return "linked"
-    if obj.mode != "OBJECT" or is_edited(obj):
+    if not in_any_mode and (obj.mode != "OBJECT" or is_edited(obj)):
         return "mode"
     if _is_under_way(obj):
         return "busy"
@@ -115,14 +120,78 @@ def _fit(mesh: bpy.types.Mesh, old: bpy.types.Mesh) -> None:
 Bounds = tuple[np.ndarray, np.ndarray]
 
 
-def region_of(obj: bpy.types.Object, other: bpy.types.Object) -> list[float]:
-    """The box around another object in the units and the frame of the asset's GLB, for `stages.change`."""
-    box = [obj.matrix_world.inverted() @ other.matrix_world @ Vector(corner) for corner in _corners(other)]
+def region_of(obj: bpy.types.Object, other: bpy.types.Object) -> dict[str, Any]:
+    """The box around another object in the units and the frame of the asset's GLB, for `stages.change`; of an empty
+    that is shown as a sphere, and not stretched, that sphere."""
+    into = obj.matrix_world.inverted() @ other.matrix_world
+    axes = [into.col[axis].to_3d().length for axis in range(3)]
+    if other.type == "EMPTY" and other.empty_display_type == "SPHERE" and max(axes) < 1.001 * min(axes):
+        middle = _in_file(obj, np.array([into.translation]))[0]
+        reach = other.empty_display_size * axes[0] / _to_mesh(_bounds_of_file(_file_of(obj)), bounds(obj.data))[0]
+        return {"sphere": [*middle.tolist(), reach]}
+    corners = _in_file(obj, np.array([into @ Vector(corner) for corner in _corners(other)]))
+    return {"box": [*corners.min(0).tolist(), *corners.max(0).tolist()]}
+
+
+def region_of_faces(obj: bpy.types.Object, *, painted: bool, reach: float, rim: float) -> dict[str, Any]:
+    """What lies within `reach` of faces of the asset, in its own units, and fades out over the rim beyond: of those
+    that are selected, or that the active vertex group is `painted` on. As `region_of`; in Object Mode. Raises
+    `TrellisError` for none.
+    """
+    mesh = obj.data
+    chosen = _painted(obj) if painted else np.empty(len(mesh.polygons), bool)
+    if not painted:
+        mesh.polygons.foreach_get("select", chosen)
+    if not chosen.any():
+        raise TrellisError(
+            "The active vertex group covers no face: paint the part with it in Weight Paint."
+            if painted
+            else "No face of the asset is selected: select the part in Edit Mode."
+        )
+    mesh.calc_loop_triangles()
+    corners, faces = np.empty(3 * len(mesh.loop_triangles), np.int32), np.empty(len(mesh.loop_triangles), np.int32)
+    mesh.loop_triangles.foreach_get("vertices", corners)
+    mesh.loop_triangles.foreach_get("polygon_index", faces)
+    triangles = _in_file(obj, positions(mesh))[corners.reshape(-1, 3)[chosen[faces]]]
+    return {"points": _spread(triangles, max(reach / 4, 0.004)).tolist(), "radius": reach + rim}
+
+
+def _painted(obj: bpy.types.Object) -> np.ndarray:
+    """Of each face, whether the active vertex group holds it by half and more."""
+    mesh, group = obj.data, obj.vertex_groups.active
+    if group is None:
+        raise TrellisError("The asset has no vertex group: paint the part with one in Weight Paint.")
+    number = group.index
+    weights = np.array([sum(g.weight for g in v.groups if g.group == number) for v in mesh.vertices], np.float32)
+    corners, starts = np.empty(len(mesh.loops), np.int32), np.empty(len(mesh.polygons), np.int32)
+    mesh.attributes[".corner_vert"].data.foreach_get("value", corners)
+    mesh.polygons.foreach_get("loop_start", starts)
+    totals = np.add.reduceat(weights[corners], starts) if len(starts) else weights[:0]
+    return np.asarray(totals / np.diff(np.append(starts, len(corners))) >= 0.5)
+
+
+def _spread(triangles: np.ndarray, step: float) -> np.ndarray:
+    """Points (P, 3) on triangles (T, 3, 3), about a step apart, or as near as a region may have so many."""
+    while True:
+        sides = np.linalg.norm(triangles - np.roll(triangles, 1, 1), axis=2).max(1)
+        counts = np.clip(np.ceil(sides / step), 1, 100).astype(int)
+        found = []
+        for count in np.unique(counts).tolist():
+            i, j = (axis.ravel() for axis in np.indices((count + 1, count + 1)))
+            shares = np.stack([i, j, count - i - j], 1)[i + j <= count] / count
+            found.append((shares @ triangles[counts == count]).reshape(-1, 3))
+        points = np.concatenate(found)
+        _, first = np.unique(np.floor(points / step), axis=0, return_index=True)
+        if len(first) <= MOST_POINTS:
+            return np.asarray(points[np.sort(first)])
+        step *= 1.5
+
+
+def _in_file(obj: bpy.types.Object, places: np.ndarray) -> np.ndarray:
+    """Places (N, 3) of an asset's mesh as its GLB has them."""
     scale, offset = _to_mesh(_bounds_of_file(_file_of(obj)), bounds(obj.data))
-    places = (np.array(box) - offset) / scale
-    x, y, z = places.T
-    corners = np.stack([x, z, -y], 1)
-    return [*corners.min(0).tolist(), *corners.max(0).tolist()]
+    x, y, z = ((places - offset) / scale).T
+    return np.stack([x, z, -y], 1)
 
 
 def _corners(obj: bpy.types.Object) -> list[tuple[float, float, float]]:

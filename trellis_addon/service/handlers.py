@@ -25,7 +25,7 @@ from ..engines.devices import device_memory, local_devices
 from ..engines.engine import Engine
 from ..formats.latents import Kept, check_rework
 from ..task.settings import DRAFT_MODEL, TASK_TYPE, TRELLIS2_MODEL
-from ..task.task import Task, check_of_a_mesh, check_uuid, new_uuid, random_seed
+from ..task.task import Task, check_meaning, check_uuid, new_uuid, random_seed
 from ..task.views import FRONT
 from .content.addresses import AddressPolicy, is_public
 from .content.delivery import Delivery
@@ -380,7 +380,7 @@ class Service:
 
     def _inference(self, call: _Call) -> None:
         task = Task.from_request(call.request)
-        check_of_a_mesh(task)
+        check_meaning(task)
         model = registry.engine_for(task.model, self._choice, self._has_trellis2)
         self._demand_room()
         person, limit = call.caller.name, call.caller.daily_limit
@@ -400,7 +400,7 @@ class Service:
             call.reply.add({**identity, "cost": 0, "engine": model})
             return
         seed = task.settings.get("seed")
-        if seed is None and kept is not None and found is None:
+        if seed is None and kept is not None and (found is None or task.variation == 0):
             seed = kept.seed
         record = TaskRecord(
             uuid=task.uuid,

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..core.errors import FieldError
 from ..core.messages import message
-from .settings import BY_NAME, BY_PATH, IDENTITY, Field, Settings
+from .settings import BY_NAME, BY_PATH, IDENTITY, OF_LATENTS, Field, Settings
 
 # A former path in the request -> today's; "" for what is there no more.
 RENAMED: Mapping[str, str] = {}
@@ -35,14 +35,17 @@ def todays(request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def kept_settings(request: Any) -> tuple[Settings, tuple[str, ...]]:
-    """The settings of a request that was kept, and the paths of what this version does not know or allow."""
+    """The settings of a request that was kept, and the paths of what this version does not know or allow.
+
+    What says how far that task went from another asset says nothing of the next one, and is left out.
+    """
     known: dict[str, Any] = {}
     unknown: list[str] = []
     for path, value in _leaves(request if isinstance(request, Mapping) else {}):
         path, value = _todays_leaf(path, value)
         if path and path not in IDENTITY:
             _take(BY_PATH.get(path), path, value, known, unknown)
-    return Settings(known), tuple(unknown)
+    return Settings(known).replace(**dict.fromkeys(OF_LATENTS)), tuple(unknown)
 
 
 def preset_settings(script: str) -> tuple[Settings, tuple[str, ...]] | None:

@@ -396,6 +396,15 @@ OWN_FIELDS: tuple[Field, ...] = (
         maximum=1.0,
     ),
     Field(
+        "settings.variation",
+        float,
+        "Variation",
+        "How far a variant goes from the asset that inputs.latents keep: 0 is that asset itself, 1 as free as another "
+        "seed; the image is sent as well",
+        minimum=0.0,
+        maximum=1.0,
+    ),
+    Field(
         "settings.textureFormat",
         str,
         "Texture Format",
@@ -434,6 +443,8 @@ SETTABLE: tuple[Field, ...] = tuple(field for field in FIELDS if field.path not 
 OWN_SETTINGS: tuple[Field, ...] = tuple(field for field in OWN_FIELDS if field.path not in IDENTITY)
 # Of these, what has a meaning for a mesh alone that is textured.
 OF_A_MESH = ("facing", "uvs")
+# Of these, what has a meaning where an asset is gone on from, and belongs to that one task.
+OF_LATENTS = ("variation",)
 # Of these, what the panel shows: the others are chosen when an asset is finished again.
 OWN_IN_PANEL: tuple[Field, ...] = (BY_PATH["settings.texture"], BY_PATH["settings.projectPicture"])
 BY_NAME: dict[str, Field] = {field.name: field for field in (*SETTABLE, *OWN_SETTINGS)}

@@ -49,6 +49,7 @@ class Task:
     on a service of ours only: with an image the texture is sampled again, without one nothing is. `views`
     (`inputs.views`, of a service of ours only) are further pictures of the same object; see `views.named_views`. With
     `region` (`inputs.region`) only that part of what the latents are of is made anew; of a draft these are its GLB.
+    With the setting `variation` what is made is a variant of it.
     With a `mesh` (`inputs.mesh`, likewise) that is textured from the image: the setting `facing` says where from.
     """
 
@@ -60,6 +61,11 @@ class Task:
     views: Mapping[str, str] = field(default_factory=dict, hash=False)
     mesh: str = ""
     region: Region | None = None
+
+    @property
+    def variation(self) -> float | None:
+        """How far it goes from what the latents are of, 0..1; None where a variant is not what is asked for."""
+        return self.settings.get("variation")
 
     def __post_init__(self) -> None:
         BY_PATH["model"].check(self.model)
@@ -126,12 +132,30 @@ class Task:
         )
 
 
-def check_of_a_mesh(task: Task) -> None:
-    """Raise `FieldError` for settings that mean nothing, because the task textures no mesh."""
+def check_meaning(task: Task) -> None:
+    """Raise `FieldError` for settings that mean nothing, because the task textures no mesh, or goes on from nothing."""
+    _check_variation(task)
     for name in OF_A_MESH:
         if not task.mesh and name in task.settings:
             rule = message("it is for a mesh that is textured; give one as inputs.mesh, or leave it out")
             raise FieldError(BY_NAME[name].path, task.settings[name], rule, code="unsupportedParameter")
+
+
+def _check_variation(task: Task) -> None:
+    """Raise `FieldError` for a variation of nothing, and for one of a part."""
+    rule = ""
+    if task.variation is None:
+        return
+    if not (task.latents and task.image):
+        rule = message(
+            "give what it is a variant of as inputs.latents, and its picture as inputs.image; or leave it out"
+        )
+    elif task.variation == 0 and task.settings.value("number_results") > 1:
+        rule = message("at 0 every result is the asset itself; ask for 1")
+    elif task.region is not None:
+        rule = message("a part is made anew as far as its region's rim says; leave this out, or the region")
+    if rule:
+        raise FieldError("settings.variation", task.variation, rule, code="unsupportedParameter")
 
 
 def _check_mesh(task: Task) -> None:

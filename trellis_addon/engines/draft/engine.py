@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -28,7 +28,7 @@ from .projection import project
 from .quadtree import fit
 from .rim import crowd, find_rim, wrap
 from .texture import Atlas, own_colours, plan_atlas
-from .variation import EVEN, Variation
+from .variation import EVEN, Variation, variation_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -61,7 +61,7 @@ class ReliefEngine:
         mesh: bytes | None = None,
     ) -> Made:
         """A GLB of the picture's subject; see `engines.engine.Engine`. What it goes on from, to change a region, is the
-        GLB of an earlier draft.
+        GLB of an earlier draft; so it is for a variant, which is what the picture gives between the two seeds.
 
         With `views` that show more than the front's outline it is their visual hull; the back alone is put on the
         back of what the front gives.
@@ -73,11 +73,21 @@ class ReliefEngine:
         """
         if region is not None and latents is not None and image is not None:
             return self._changed(latents, image, settings, seed, progress, views, region)
-        if image is None or latents is not None:
+        strength = settings.get("variation")
+        if image is None or (latents is not None and strength is None):
             raise EngineError("The draft engine keeps no latents to go on from; make the asset again from its picture.")
-        variation = Variation.from_seed(seed)
         if mesh is not None:
             return self._on_mesh(mesh, image, settings, seed, progress, views or {})
+        variation, told, notes = Variation.from_seed(seed), dict[str, Any](), tuple[str, ...]()
+        if latents is not None and strength is not None:
+            first, notes = variation_of(latents)
+            if strength == 0:
+                return Made(latents, facts={"device": "CPU"})
+            if strength < 1:
+                variation = first.towards(variation, strength)
+                told = {"variation": variation.to_json(), **({"notes": list(notes)} if notes else {})}
+            else:
+                settings = settings.replace(variation=None)
         progress.update("mask", 0.0)
         subject = cut_out(image, _LARGEST, progress.check)
         if views and tell_more(views):
@@ -96,10 +106,11 @@ class ReliefEngine:
             form, material = _relief(subject, (views or {}).get(BACK), settings, variation, progress)
 
         progress.update("glb", 0.95)
-        extras = {"engine": self.model, "seed": seed, "settings": settings.to_request()}
+        extras = {"engine": self.model, "seed": seed, "settings": settings.to_request(), **told}
         glb = write_glb(form, material, {**extras, "frame": frame_of(image, float(np.ptp(form.positions[:, 0])))})
         progress.update("glb", 1.0)
-        return Made(glb, facts={"device": "CPU", "resolution": settings.value("resolution")})
+        facts = {"device": "CPU", "resolution": settings.value("resolution")}
+        return Made(glb, facts={**facts, **({"notes": list(notes)} if notes else {})})
 
     def _changed(
         self,

@@ -9,7 +9,7 @@ is, `body` judges by the picture's symmetry and shading.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -95,11 +95,14 @@ class Form:
         thin = float(np.clip(1.0 - thick / 0.3, 0.0, 1.0))
         return Heights(front, back, self.bow * np.float32(variation.bow * thin))
 
-    def _swell(self, direction: float) -> F32:
-        """A broad wave of the seed's own over the back."""
+    def _swell(self, waves: Sequence[tuple[float, float]]) -> F32:
+        """Broad waves of the seed's own over the back, each with its direction and its share."""
         rows, columns = np.indices(self.inside.shape, dtype=np.float32) / np.float32(self.extent)
-        across = columns * np.cos(direction) + rows * np.sin(direction)
-        return np.asarray(0.1 * np.sin(4.0 * across + 3.0 * direction), np.float32)
+        total = np.zeros(self.inside.shape, np.float32)
+        for direction, share in waves:
+            across = columns * np.cos(direction) + rows * np.sin(direction)
+            total += np.float32(share) * np.asarray(0.1 * np.sin(4.0 * across + 3.0 * direction), np.float32)
+        return total
 
 
 def read_form(domain: Domain, colour: F32, on_step: Callable[[float], None] = lambda share: None) -> Form:

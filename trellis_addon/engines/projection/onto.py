@@ -35,23 +35,22 @@ def generate_with_pictures(
 ) -> Made:
     """What the engine makes, as `Engine.generate`, and where `project_picture` says so the pictures on it.
 
-    A `mesh` has its texture from the pictures already.
+    A `mesh` has its texture from the pictures already, and what is outside of a `region` stays as it is.
 
     Where their cameras were found is in the file's `asset.extras.projection`; what could not be done is in the notes.
     An engine of another machine, which `projects_itself`, does that there.
     """
-    further: dict[str, Any] = {"views": views} if views else {}
-    if region is not None:  # what is outside of it stays as it is
-        return engine.generate(image, settings, seed, progress, latents=latents, region=region, **further)
-    if mesh is not None:
-        return engine.generate(image, settings, seed, progress, latents=latents, mesh=mesh, **further)
+    given: dict[str, Any] = {"views": views, "region": region, "mesh": mesh}
+    further = {name: value for name, value in given.items() if value}
     strength = float(settings.value("project_picture"))
     does_itself = getattr(engine, "projects_itself", False)
-    if does_itself or strength <= 0.0 or not settings.value("texture"):
+    if region or mesh or does_itself or strength <= 0.0 or not settings.value("texture"):
         return engine.generate(image, settings, seed, progress, latents=latents, **further)
     made = engine.generate(image, settings, seed, _first(progress), latents=latents, **further)
     if image is None:
         return _noted(made, message("The picture was not projected again: it did not come along."))
+    if engine.model == DRAFT_MODEL and settings.get("variation") == 0:
+        return made  # the very file, with what was put onto it
     if engine.model == DRAFT_MODEL and not any(yaw_of(name) % 180.0 for name in views or {}):
         told = message("The picture was not projected: the front of a draft of one picture is that picture already.")
         return _noted(made, told)

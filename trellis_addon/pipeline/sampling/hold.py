@@ -14,10 +14,23 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Hold:
-    """`known` is the data x_0 like the sample, and `share` (broadcast to it) how much of it stays: 1 all, 0 none."""
+    """`known` is the data x_0 like the sample, and `share` (broadcast to it) how much of it stays: 1 all, 0 none.
+
+    Before the time `until` (1 is noise, 0 data) is reached it stays on its path, and from there on it goes where the
+    model leads it: what is held until 0.6 begins as itself, noised to 0.6, and comes out as a relative of itself.
+    """
 
     known: Tensor
     share: Tensor
+    until: float = 0.0
+
+    def holds(self, t: float) -> bool:
+        return t >= self.until
+
+    @property
+    def is_known(self) -> bool:
+        """Whether all of the sample is known at `until`, whatever was sampled before."""
+        return 0 < self.until < 1 and bool((self.share >= 1).all())
 
     def __call__(self, x: Tensor, noise: Tensor, t: float, sigma_min: float) -> Tensor:
         """x at time t, with what is known in its place."""

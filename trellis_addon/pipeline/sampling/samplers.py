@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ...core.errors import EngineError
@@ -103,23 +104,32 @@ def sample(
     its velocity points to. `hold` has what is known stay. `progress` is asked at every step; nothing in the loop waits
     for the device.
     """
-    times = time_grid(settings.steps, settings.rescale_t)
-    model_times = torch.from_numpy((1000 * times).astype(np.float32)).to(noise.device)
+    times, is_computed = time_grid(settings.steps, settings.rescale_t), settings.computed()
     x, v = noise, noise
-    is_computed = settings.computed()
+    if hold is not None and 0 < hold.until < 1:
+        times = _with_time(times, hold.until)
+        if hold.is_known:
+            times, x = times[times <= hold.until], hold(noise, noise, hold.until, sigma_min)
+        is_computed = [True] * len(times)  # between steps of so many lengths no velocity stands for another
+    model_times = torch.from_numpy((1000 * times).astype(np.float32)).to(noise.device)
     for i, (t, t_next) in enumerate(zip(times[:-1].tolist(), times[1:].tolist(), strict=True)):
         if progress is not None:
-            progress.update(stage, i / settings.steps)
+            progress.update(stage, i / (len(times) - 1))
         path = Path(t, sigma_min)
         if is_computed[i]:
             v = guided(velocity, x, model_times[i].expand(batch), path, settings, spread)
         x_next = x - (t - t_next) * v
-        if hold is not None:
+        if hold is not None and hold.holds(t_next):
             x_next = hold(x_next, noise, t_next, sigma_min)
         if record is not None:
             record(x_next, path.data(x, v))
         x = x_next
     return x
+
+
+def _with_time(times: NDArray[np.float64], t: float) -> NDArray[np.float64]:
+    """Falling times with this one among them, which takes the place of one that is the same but for rounding."""
+    return -np.sort(-np.append(times[np.abs(times - t) > 1e-9], t))
 
 
 def guided(velocity: Velocity, x: Tensor, t: Tensor, path: Path, settings: SamplerSettings, spread: Spread) -> Tensor:

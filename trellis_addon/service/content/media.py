@@ -109,9 +109,12 @@ def task_latents(text: str, files: FileStore, caller: Caller = THE_HOUSE) -> tup
 
 
 def check_draft(model: str, task: Task) -> None:
-    """Raise `RequestError` where a draft's GLB cannot be gone on from: only a region of it is changed, by the draft."""
-    if task.region is None:
-        sentence = message("A draft keeps no latents to go on from: of its GLB only a region can be changed.")
+    """Raise `RequestError` where a draft's GLB cannot be gone on from: a region of it is changed, or a variant is made,
+    by the draft."""
+    if task.region is None and task.variation is None:
+        sentence = message(
+            "A draft keeps no latents to go on from: of its GLB a region can be changed, or a variant be made."
+        )
         raise RequestError("invalidLatents", sentence, parameter="inputs.latents")
     if model != DRAFT_MODEL:
         sentence = message("The asset is a draft, which {model} does not go on from; use the draft.", model=model)

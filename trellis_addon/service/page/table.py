@@ -10,6 +10,7 @@ from ...task.settings import (
     DRAFT_FIELDS,
     FINISHING,
     OF_A_MESH,
+    OF_LATENTS,
     OWN_SETTINGS,
     SAMPLERS,
     SETTABLE,
@@ -24,7 +25,7 @@ _NOT_ASKED = ("output_type", "output_format", "webhook_url", "delivery_method", 
 
 def settings_table() -> JsonObject:
     """The fields in their order, the headings of their groups, and the presets with what they set."""
-    fields = [field for field in (*SETTABLE, *OWN_SETTINGS) if field.name not in _NOT_ASKED]
+    fields = [field for field in (*SETTABLE, *OWN_SETTINGS) if field.name not in (*_NOT_ASKED, *OF_LATENTS)]
     return {
         "model": TRELLIS2_MODEL,
         "fields": [_told(field) for field in fields],
