@@ -20,7 +20,8 @@ from trellis_addon.pipeline import pipeline as module  # noqa: E402
 from trellis_addon.pipeline.device.memory import GB, Budget  # noqa: E402
 from trellis_addon.pipeline.numerics import exactly  # noqa: E402
 from trellis_addon.pipeline.pipeline import Noise, Pipeline  # noqa: E402
-from trellis_addon.pipeline.preprocess import preprocess_image, subject_square  # noqa: E402
+from trellis_addon.images.frame import subject_square  # noqa: E402
+from trellis_addon.pipeline.preprocess import preprocess_image  # noqa: E402
 from trellis_addon.pipeline.result import Latents, PipelineResult  # noqa: E402
 from trellis_addon.task.settings import Settings  # noqa: E402
 
