@@ -9,7 +9,7 @@ from bpy.app.translations import pgettext_iface, pgettext_n
 
 from ..addon.picture_state import VIEWS, differences_seen, look_of, slot_of, views_of, why_no_views
 from .layout import SubPanel, wrapped
-from .picture import icon_of
+from .picture import icon_of, widest_of
 
 _PREVIEW = 4.5  # the height of one, in rows
 # Two rows, as one walks round the object.
@@ -49,7 +49,7 @@ class TRELLIS2_PT_views(SubPanel, bpy.types.Panel):
 def _draw_slot(column: bpy.types.UILayout, state: bpy.types.PropertyGroup, view: str) -> None:
     image = state.image if view == "front" else getattr(state, slot_of(view))
     column.label(text=_LABELS[view])
-    icon = icon_of(image, look_of(image)) if image is not None else 0
+    icon = icon_of(image, look_of(image), widest_of(state), state.on_black) if image is not None else 0
     if icon:
         column.template_icon(icon_value=icon, scale=_PREVIEW)
     if view == "front":

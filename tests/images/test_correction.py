@@ -1,4 +1,4 @@
-"""A picture's outline and frame corrected by hand: what is sent is what was corrected, and the model looks at just that."""
+"""A picture's outline and frame corrected by hand: that is what is sent, and the model looks at just that."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ from PIL import Image
 from trellis_addon import generate, load_image
 from trellis_addon.core.errors import ImageError
 from trellis_addon.images import ColourKey, Correction
-from trellis_addon.images.correction import corrected
 from trellis_addon.images.frame import marked, subject_square, unmarked
-from trellis_addon.images.preparing import prepare
+from trellis_addon.images.preparing import corrected, prepare
 from trellis_addon.jobs.store import JobStore
 
 GREEN = (30, 200, 60)

@@ -1,4 +1,4 @@
-"""What is corrected of a picture by hand, after its subject was cut out: where the outline runs, what the model looks at.
+"""What is corrected of a picture by hand, after its subject was cut out: its outline, and what the model looks at.
 
 All of it is told in shares of the subject's size, so that it holds for the picture in any number of pixels.
 """
@@ -6,26 +6,20 @@ All of it is told in shares of the subject's size, so that it holds for the pict
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..core.errors import ImageError
-from ..core.messages import message
-from .frame import SUBJECT, subject_square
+from .frame import subject_square
 from .limits import MAX_SIDE
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from .preparing import PreparedImage
-
 LIMITS = {"grow": (-0.2, 0.2), "margin": (-0.45, 2.0), "right": (-1.0, 1.0), "up": (-1.0, 1.0)}
-_NOT_CUT_OUT = message(
-    "What was corrected of the frame and the outline is not used: the subject is cut out only where the asset is made."
-)
 
 
 @dataclass(frozen=True)
@@ -65,29 +59,7 @@ class Correction:
         return {name: round(float(value), 4) for name, value in asdict(self).items() if value}
 
 
-def corrected(picture: PreparedImage, correction: Correction) -> PreparedImage:
-    """The picture as it was corrected; one that is not cut out yet stays, with a warning.
-
-    Raises `ImageError` where nothing of the subject is left.
-    """
-    from .preparing import LATER, WHOLE
-
-    if not correction:
-        return picture
-    if picture.cutout == LATER:
-        return replace(picture, warnings=(*picture.warnings, _NOT_CUT_OUT))
-    rgba = picture.rgba
-    if correction.grow and picture.cutout != WHOLE:
-        rgba = _grown(rgba, correction.grow, is_original=picture.cutout == "mask")
-    is_framed = picture.is_framed
-    if correction.has_frame:
-        rgba, is_framed = _framed(rgba, correction), True
-    if not (np.asarray(rgba.getchannel("A")) > SUBJECT).any():
-        raise ImageError("Of the subject nothing is left after the correction; reset it, or correct less.")
-    return replace(picture, rgba=rgba, is_framed=is_framed, correction=correction)
-
-
-def _framed(rgba: Image, correction: Correction) -> Image:
+def framed(rgba: Image, correction: Correction) -> Image:
     """What lies in the square, of at most 2048 pixels a side."""
     from PIL import Image as PILImage
 
@@ -102,14 +74,14 @@ def _framed(rgba: Image, correction: Correction) -> Image:
     return found
 
 
-def _grown(rgba: Image, share: float, *, is_original: bool) -> Image:
+def grown(rgba: Image, share: float, *, is_original: bool) -> Image:
     """The picture with its outline moved; `is_original`: what comes to light is the picture's own.
 
     Elsewhere the colours under transparency are anybody's: then the outline's own are carried on.
     """
     from PIL import Image as PILImage
 
-    left, top, right, bottom = subject_square(np.asarray(rgba.getchannel("A")))
+    left, _, right, _ = subject_square(np.asarray(rgba.getchannel("A")))
     steps = share * (right - left)
     reach = math.ceil(abs(steps))
     room = reach if share > 0 else 0
@@ -123,8 +95,13 @@ def _grown(rgba: Image, share: float, *, is_original: bool) -> Image:
             is_known = np.zeros(alpha.shape, bool)
             is_known[room : room + rgba.height, room : room + rgba.width] = True
         colours = _carried_on(colours, is_known, alpha if not is_original else None, reach + 1)
-    found = np.concatenate([colours, moved[..., None]], -1)
-    return PILImage.fromarray((found + 0.5).astype(np.uint8), "RGBA")
+    found = PILImage.fromarray((np.concatenate([colours, moved[..., None]], -1) + 0.5).astype(np.uint8), "RGBA")
+    inner = (room, room, room + rgba.width, room + rgba.height)
+    box = found.getchannel("A").getbbox()
+    if box is None:
+        return found.crop(inner)
+    is_within = min(box[:2]) >= room and box[2] <= inner[2] and box[3] <= inner[3]
+    return found.crop(inner) if is_within else found
 
 
 def _moved(alpha: NDArray[np.float32], steps: float) -> NDArray[np.float32]:

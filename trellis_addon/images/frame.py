@@ -1,8 +1,8 @@
-"""What of a picture the model looks at: a square around the subject, or one that was chosen, which is marked in the file.
+"""What of a picture the model looks at: a square around the subject, or one that was chosen, marked in the file.
 
-TRELLIS.2, wherever it runs, crops a picture to the square around what is clearly opaque, and puts that on black. A square
-of another place or size is told by its corners: a few pixels there are opaque and black, which on black cannot be seen,
-so that the square around all that is opaque is the one that was chosen.
+TRELLIS.2, wherever it runs, crops a picture to the square around what is clearly opaque, and puts that on black. A
+square of another place or size is told by its corners: a few pixels there are opaque and black, which on black cannot
+be seen, so that the square around all that is opaque is the one that was chosen.
 """
 
 from __future__ import annotations

@@ -7,13 +7,13 @@ import hashlib
 import io
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..core.errors import ImageError
 from ..core.messages import message
 from .decoding import decode, decode_sized
-from .frame import marked, unmarked
+from .frame import SUBJECT, marked, unmarked
 from .limits import MAX_PIXELS, MAX_SIDE
 from .names import clean_name
 from .sources import read_image_bytes
@@ -38,6 +38,10 @@ WHOLE = "whole"  # as a mask: the picture as it is, background and all
 LATER = "later"  # as a cutout: the service's mask model does it
 LATER_NOTICE = message(
     "The image has no transparency and no plain background; the service's mask model cuts its subject out."
+)
+
+_NOT_CUT_OUT = message(
+    "What was corrected of the frame and the outline is not used: the subject is cut out only where the asset is made."
 )
 
 
@@ -100,15 +104,14 @@ def load_image(
 ) -> PreparedImage:
     """Read, check and prepare a picture.
 
-    `source`: a path, bytes, or text that is a URL, a data URI or Base64. `mask`: a second picture
-    that says what the subject is, by its transparency where it has any and else by its brightness;
-    or `WHOLE`, which cuts nothing out. `subject`: instead of a mask, what was marked of the subject, in
-    pixels of the picture as it is seen, upright: a box (left, top, right, bottom) around all of it, or
-    `Marks`, or strokes alone; it is cut out of a background of any kind, in a second or two. "whole" is
-    the same as `WHOLE`. `key`: instead, a colour that is background wherever it is: red, green and blue from 0 to 1, or
-    a `ColourKey`. `correction`: what is corrected of the outline, and of the square that the model looks at, after that.
-    `may_leave`: see `prepare`; `max_pixels`: see `decode`. Raises `ImageError` with
-    a sentence when one of them cannot be used, `OfflineError` for a URL while the network is not allowed.
+    `source`: a path, bytes, or text that is a URL, a data URI or Base64. `mask`: a second picture that says what the
+    subject is, by its transparency where it has any and else by its brightness; or `WHOLE`, which cuts nothing out.
+    `subject`: instead of a mask, what was marked of the subject, in pixels of the picture as it is seen, upright: a box
+    (left, top, right, bottom) around all of it, or `Marks`, or strokes alone; it is cut out of a background of any
+    kind, in a second or two. "whole" is the same as `WHOLE`. `key`: instead, a colour that is background wherever it
+    is: red, green and blue from 0 to 1, or a `ColourKey`. `correction`: what is corrected of the outline, and of the
+    square that the model looks at. `may_leave`: see `prepare`; `max_pixels`: see `decode`. Raises `ImageError` with a
+    sentence when one of them cannot be used, `OfflineError` for a URL while the network is not allowed.
     """
     data, found_name = read_image_bytes(source, allow_network=allow_network, allow_path=allow_path)
     if mask is not None and subject is not None:
@@ -134,8 +137,6 @@ def load_image(
     found = prepare(image, name=name, sha256=sha256, mask=given, marks=marks, key=key, may_leave=may_leave)
     if correction is None:
         return found
-    from .correction import corrected
-
     return corrected(found, correction)
 
 
@@ -152,8 +153,8 @@ def prepare(
     """Cut the subject out, check that there is one, and reduce what is larger than the model can use.
 
     `mask`: RGBA, of the picture's proportions, in place of its own alpha; or `WHOLE`. `marks`: what was marked of
-    the subject, in the picture's pixels; `key`: the background's colour. `may_leave`: an opaque picture without a plain background is left to the
-    service (`LATER`), not refused.
+    the subject, in the picture's pixels; `key`: the background's colour. `may_leave`: an opaque picture without a plain
+    background is left to the service (`LATER`), not refused.
     """
     image, is_framed = unmarked(image)
     is_framed = is_framed and mask is None and marks is None and key is None
@@ -187,6 +188,28 @@ def prepare(
     if cutout == "whole":
         _mark_as_cut_out(image)
     return PreparedImage(clean_name(name), image, sha256, cutout, tuple(warnings), is_framed=is_framed)
+
+
+def corrected(picture: PreparedImage, correction: Correction) -> PreparedImage:
+    """The picture as it was corrected; one that is not cut out yet stays, with a warning.
+
+    Raises `ImageError` where nothing of the subject is left.
+    """
+    from .correction import framed, grown
+
+    if not correction:
+        return picture
+    if picture.cutout == LATER:
+        return replace(picture, warnings=(*picture.warnings, _NOT_CUT_OUT))
+    rgba = picture.rgba
+    if correction.grow and picture.cutout != WHOLE:
+        rgba = grown(rgba, correction.grow, is_original=picture.cutout == "mask")
+    is_framed = picture.is_framed
+    if correction.has_frame:
+        rgba, is_framed = framed(rgba, correction), True
+    if not extremes(rgba.getchannel("A"))[1] > SUBJECT:
+        raise ImageError("Of the subject nothing is left after the correction; reset it, or correct less.")
+    return replace(picture, rgba=rgba, is_framed=is_framed, correction=correction)
 
 
 def _cut_out(
