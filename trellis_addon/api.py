@@ -219,7 +219,7 @@ def _as_text(mesh: bytes | None) -> str:
 
 def differences_of(pictures: Mapping[str, PreparedImage]) -> tuple[str, ...]:
     """What speaks against these being of one object, as far as they are cut out."""
-    cut = {view: picture.rgba for view, picture in pictures.items() if picture.cutout != LATER}
+    cut = {view: picture.comparable for view, picture in pictures.items() if picture.cutout != LATER}
     if len(cut) < 2:
         return ()
     from .images.consistency import differences

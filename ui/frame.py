@@ -12,7 +12,7 @@ class TRELLIS2_PT_frame(SubPanel, bpy.types.Panel):
     """What is wrong with the outline or the frame is put right here, for each of the pictures."""
 
     bl_label = "Correct the Picture"
-    bl_order = -2  # before the other views
+    bl_order = 0  # before the other views
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:

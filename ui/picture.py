@@ -129,7 +129,7 @@ def _status(image: bpy.types.Image, found: Any) -> str:
         "whole": pgettext_iface("Nothing is cut out"),
     }[found.cutout]
     size = pgettext_iface("{width} x {height} pixels").format(width=found.subject[0], height=found.subject[1])
-    gets = pgettext_iface("the model gets this square, {pixels} pixels a side").format(pixels=found.gets)
+    gets = pgettext_iface("this square is used, {pixels} pixels a side").format(pixels=found.gets)
     return f"{words}, {size}; {gets}"
 
 

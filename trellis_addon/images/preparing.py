@@ -76,6 +76,12 @@ class PreparedImage:
         """Whether somebody has said how it is cut out, or corrected that."""
         return self.correction is not None or self.cutout not in ("alpha", "studio", LATER)
 
+    @property
+    def comparable(self) -> Image:
+        """`rgba` to be compared with other views: of one whose frame was chosen the subject alone, whose size says
+        nothing then."""
+        return self.rgba.crop(subject_box(self.rgba)) if self.is_framed else self.rgba
+
     def facts(self) -> dict[str, Any]:
         """How it was cut out, and what was corrected, for the provenance."""
         return {"cutout": self.cutout, **(self.correction.facts() if self.correction is not None else {})}

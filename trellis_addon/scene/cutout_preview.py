@@ -6,6 +6,7 @@ shows what is known by then. Only generating itself decides; a stale look does n
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -276,7 +277,7 @@ def _look(load: Callable[[], PreparedImage]) -> Look:
     warnings = tuple(warning for warning in picture.warnings if warning != STUDIO_NOTICE)
     side = box[2] - box[0]
     square = _reduced(picture.rgba.crop(tuple(round(value) for value in box)))
-    small = picture.rgba.copy()
+    small = picture.comparable.copy()
     small.thumbnail((SIDE, SIDE))
     return Look(
         picture.cutout,
@@ -330,16 +331,22 @@ def _on_squares(picture: Picture, colours: tuple[tuple[int, ...], ...] = _SQUARE
     """The picture, fitted into a chequered square."""
     from PIL import Image
 
-    step = SIDE // 16
     scale = SIDE / max(picture.size)
     small = picture.resize(
         (max(1, round(picture.width * scale)), max(1, round(picture.height * scale))),
         Image.Resampling.LANCZOS if scale < 1.0 else Image.Resampling.BICUBIC,
         reducing_gap=3.0,
     )
-    ground = Image.new("RGBA", (SIDE, SIDE), colours[0])
-    for y in range(0, SIDE, step):
-        for x in range((y // step % 2) * step, SIDE, 2 * step):
-            ground.paste(colours[1], (x, y, x + step, y + step))
+    ground = _ground(colours).copy()
     ground.alpha_composite(small, ((SIDE - small.width) // 2, (SIDE - small.height) // 2))
     return ground.transpose(Image.Transpose.FLIP_TOP_BOTTOM).tobytes()
+
+
+@functools.lru_cache(maxsize=2)
+def _ground(colours: tuple[tuple[int, ...], ...]) -> Picture:
+    """Squares of the two colours by turns."""
+    from PIL import Image
+
+    step = SIDE // 16
+    y, x = np.indices((SIDE, SIDE)) // step
+    return Image.fromarray(np.array(colours, np.uint8)[(x + y) % 2], "RGBA")
