@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import bpy
 from bpy.app.translations import pgettext_rpt
 
@@ -72,15 +74,26 @@ class TRELLIS2_OT_mask_new(OnImage, bpy.types.Operator):
 
 
 class TRELLIS2_OT_mask_paint(OnImage, bpy.types.Operator):
-    """Paint on the mask in an Image Editor beside the panel: white adds to the subject, black erases.
+    """Paint in an Image Editor beside the panel what belongs to the subject, white, or what does not, black.
     Without a mask, one is made of what is cut out now"""
 
     bl_idname = "trellis2.mask_paint"
     bl_label = "Paint the Mask..."
     bl_options = {"REGISTER", "UNDO"}
 
+    side: bpy.props.EnumProperty(
+        name="Paint",
+        description="What the brush does",
+        items=[
+            ("ADD", "Add", "White: what is painted belongs to the subject", 0),
+            ("ERASE", "Erase", "Black: what is painted is left out", 1),
+        ],
+        default="ERASE",
+        options={"SKIP_SAVE"},
+    )
+
     def execute(self, context: bpy.types.Context) -> set[str]:
-        from ..trellis_addon.scene.image_editor import show_beside
+        from ..trellis_addon.scene.image_editor import set_brush, show_beside
 
         image = chosen_image(context.scene.trellis2)
         if bpy.app.background:
@@ -93,7 +106,7 @@ class TRELLIS2_OT_mask_paint(OnImage, bpy.types.Operator):
         except TrellisError as error:
             self.report({"ERROR"}, translate(error))
             return {"CANCELLED"}
-        show_beside(context, image.trellis2.mask, "PAINT")
+        show_beside(context, image.trellis2.mask, "PAINT", then=partial(set_brush, white=self.side == "ADD"))
         return {"CANCELLED"} if has_mask else {"FINISHED"}  # nothing to undo where nothing was made
 
 

@@ -123,7 +123,9 @@ def main() -> None:
         with window.open():
             window.install(options.zip)
             window.run(_SETUP)
-            window.run("viewport().spaces.active.show_region_ui = True")
+            window.run(
+                "opened('TRELLIS2_PT_frame', 'TRELLIS2_PT_views')\nviewport().spaces.active.show_region_ui = True"
+            )
             time.sleep(1.0)  # its tabs are there once it has been drawn
             window.run("region('UI').active_panel_category = 'TRELLIS.2'")
             try:
@@ -168,7 +170,6 @@ def _ended(window: Window, count: int = 1) -> None:
 
 
 def four_views_each_corrected(window: Window, pictures: Path) -> None:
-    window.run("opened('TRELLIS2_PT_frame', 'TRELLIS2_PT_views')")
     window.run(
         f"state().image = bpy.data.images.load('{window.inside}/object_front.png')\n"
         "for view in ('right', 'back', 'left'):\n"

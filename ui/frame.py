@@ -28,7 +28,9 @@ class TRELLIS2_PT_frame(SubPanel, bpy.types.Panel):
         outline = column.row(align=True)
         outline.enabled = choice.cutout != "WHOLE"
         outline.prop(choice, "grow", text="Grow the Outline")
-        column.operator("trellis2.mask_paint", icon="BRUSH_DATA")
+        row = column.row(align=True)
+        row.operator("trellis2.mask_paint", text="Paint to Add", icon="ADD").side = "ADD"
+        row.operator("trellis2.mask_paint", text="Erase", icon="REMOVE").side = "ERASE"
         column = layout.column(align=True)
         column.prop(choice, "margin")
         row = column.row(align=True)

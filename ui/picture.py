@@ -102,8 +102,6 @@ def _draw_cutout(layout: bpy.types.UILayout, context: bpy.types.Context, image: 
     if image.trellis2.cutout == "MASK":
         row = column.row(align=True)
         row.template_ID(image.trellis2, "mask", new="trellis2.mask_new", open="trellis2.mask_open")
-        if image.trellis2.mask is not None:
-            row.operator("trellis2.mask_paint", text="", icon="BRUSH_DATA")
     elif image.trellis2.cutout == "KEY":
         column.prop(image.trellis2, "key_auto")
         row = column.row(align=True)

@@ -111,6 +111,12 @@ def has_colours(glb: bytes) -> bool:
     return bool(split_glb(glb)[0].get("images"))
 
 
+def psnr(one: np.ndarray, other: np.ndarray) -> float:
+    """Of colours of 0..255, in decibels, at most 99."""
+    error = float(np.square(one.astype(np.float64) - other).mean())
+    return min(10 * np.log10(255**2 / max(error, 1e-9)), 99.0)
+
+
 def there_and_back(glb: bytes, resolution: int, texture_size: int, facing: str = "front") -> Retextured:
     settings = Settings(facing=facing, texture_format="png")
     settings._values["texture_size"] = texture_size  # smaller than a task may ask for
