@@ -15,6 +15,7 @@ from .preferences import service_url
 from .service_answers import cuts_out as service_cuts_out
 
 VIEWS = (RIGHT, BACK, LEFT)  # that the panel has a place for, besides the front
+CORRECTIONS = ("grow", "margin", "right", "up")  # of an image's choices, in percent
 # What was compared last, what came of it, and the pictures themselves, so that no other takes the place of one.
 _compared: tuple[Any, tuple[str, ...], Any] = (None, (), None)
 _FRESH = 5.0  # seconds for which what the disk said holds
@@ -58,6 +59,19 @@ def views_of(state: bpy.types.PropertyGroup) -> dict[str, bpy.types.Image]:
     """The further pictures of the panel's object, by view."""
     found = {view: getattr(state, slot_of(view)) for view in VIEWS}
     return {view: image for view, image in found.items() if image is not None}
+
+
+def chosen_image(state: bpy.types.PropertyGroup) -> bpy.types.Image | None:
+    """The picture that is looked at and corrected: that of the view that is shown, or else the front's."""
+    view = state.shown.lower()
+    further = getattr(state, slot_of(view)) if view != FRONT else None
+    return further or state.image
+
+
+def is_corrected(image: bpy.types.Image) -> bool:
+    """Whether its outline, its frame or the way it is cut out is not what it is by itself."""
+    choice = image.trellis2
+    return choice.cutout != "AUTO" or any(getattr(choice, name) for name in CORRECTIONS)
 
 
 def why_no_views(state: bpy.types.PropertyGroup) -> Message | None:

@@ -67,6 +67,15 @@ def _look_again(self: bpy.types.PropertyGroup, context: bpy.types.Context) -> No
     _look_at(self.image if isinstance(self, TRELLIS2_PG_scene) else self.id_data)
 
 
+def _look_soon(self: bpy.types.PropertyGroup, context: bpy.types.Context) -> None:
+    """The same while a value is being dragged."""
+    if bpy.app.background:
+        return
+    from ..trellis_addon.scene import cutout_preview
+
+    cutout_preview.look_soon(self.id_data)
+
+
 def _look_at(image: bpy.types.Image | None) -> None:
     if image is None or bpy.app.background:
         return
@@ -97,6 +106,22 @@ def _search(self: bpy.types.WindowManager, context: bpy.types.Context) -> None:
         history.search(self.trellis2_search)
 
 
+def _percent(label: str, description: str, least: float, most: float, usual: float) -> Any:
+    """A share of the subject's size by which something of the picture is corrected."""
+    return FloatProperty(
+        name=label,
+        description=f"{description}; in percent of the subject's size",
+        subtype="PERCENTAGE",
+        min=least,
+        max=most,
+        soft_min=max(least, -usual),
+        soft_max=min(most, usual),
+        precision=1,
+        step=10,
+        update=_look_soon,
+    )
+
+
 class TRELLIS2_PG_image(bpy.types.PropertyGroup):
     """What a picture keeps of how it is cut out, whichever scene it is used in."""
 
@@ -112,6 +137,9 @@ class TRELLIS2_PG_image(bpy.types.PropertyGroup):
                 3,
             ),
             ("MASK", "Mask", "By another image: white, or opaque, is the subject", 1),
+            ("ALPHA", "Transparency", "By the picture's own transparency", 5),
+            ("STUDIO", "Plain Background", "A plain background is removed, whatever transparency there is", 6),
+            ("KEY", "Colour Key", "All of one colour is background, wherever it is: a green screen", 4),
             ("WHOLE", "Whole Picture", "Nothing is cut out; the background becomes part of the asset", 2),
         ],
         update=_look_again,
@@ -133,6 +161,36 @@ class TRELLIS2_PG_image(bpy.types.PropertyGroup):
         description="What was drawn over the picture to correct what the box gives",
         options={"HIDDEN"},
     )
+    key_auto: BoolProperty(
+        name="Colour of the Border",
+        description="The commonest colour along the picture's border is the background",
+        default=True,
+        update=_look_again,
+    )
+    key_colour: FloatVectorProperty(
+        name="Colour",
+        description="The colour of the background",
+        subtype="COLOR_GAMMA",
+        size=3,
+        min=0.0,
+        max=1.0,
+        default=(0.0, 0.7, 0.25),
+        update=_look_soon,
+    )
+    key_tolerance: FloatProperty(
+        name="Tolerance",
+        description="How different from it a colour may be: 2 is hardly seen, 100 is black beside white",
+        min=1.0,
+        max=100.0,
+        default=18.0,
+        precision=0,
+        step=100,
+        update=_look_soon,
+    )
+    grow: _percent("Grow", "Moves the outline outwards, or below 0 inwards", -20.0, 20.0, 5.0)
+    margin: _percent("Margin", "Room around the subject; below 0 it is cut into", -45.0, 200.0, 50.0)
+    right: _percent("Move Right", "Moves the square that the model looks at; below 0 to the left", -100.0, 100.0, 50.0)
+    up: _percent("Move Up", "Moves the square that the model looks at; below 0 downwards", -100.0, 100.0, 50.0)
 
 
 def _view(label: str, description: str) -> Any:
@@ -154,6 +212,20 @@ class TRELLIS2_PG_scene(bpy.types.PropertyGroup):
     view_right: _view("Right", "What Blender's Right view would show of the object: its own left side")
     view_back: _view("Back", "The object from behind")
     view_left: _view("Left", "What Blender's Left view would show of the object: its own right side")
+    shown: EnumProperty(
+        name="Picture",
+        description="Which of the pictures is looked at and corrected",
+        items=[
+            ("FRONT", "Front", "The picture of the front", 0),
+            ("RIGHT", "Right", "That of the right view", 1),
+            ("BACK", "Back", "That of the back", 2),
+            ("LEFT", "Left", "That of the left view", 3),
+        ],
+    )
+    on_black: BoolProperty(
+        name="On Black",
+        description="Show the picture on black, exactly as the model gets it",
+    )
     backend: EnumProperty(
         name="Run On",
         description="Where the asset is made",

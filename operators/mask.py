@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import bpy
 from bpy.app.translations import pgettext_rpt
 
+from ..addon.picture_state import CORRECTIONS, chosen_image, is_corrected
 from ..trellis_addon.core.errors import TrellisError
 from ..trellis_addon.scene.words import translate
 from .mixin import Mixin
@@ -15,7 +18,7 @@ class OnImage(Mixin):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        if context.scene.trellis2.image is None:
+        if chosen_image(context.scene.trellis2) is None:
             cls.poll_message_set("Choose an image first")
             return False
         return True
@@ -31,7 +34,7 @@ class TRELLIS2_OT_image_check(OnImage, bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> set[str]:
         from ..trellis_addon.scene import cutout_preview
 
-        image = context.scene.trellis2.image
+        image = chosen_image(context.scene.trellis2)
         if not bpy.app.background:
             cutout_preview.look_later(image)
             return {"FINISHED"}
@@ -44,6 +47,16 @@ class TRELLIS2_OT_image_check(OnImage, bpy.types.Operator):
         return {"FINISHED"}
 
 
+def _make_mask(image: bpy.types.Image) -> None:
+    """Have the picture cut out by a mask of its own, which shows what was cut out before."""
+    from ..trellis_addon.scene.masks import new_mask
+    from ..trellis_addon.scene.rules.guards import require_own
+
+    require_own(image)  # what is chosen for it is kept with it
+    image.trellis2.mask = new_mask(image)
+    image.trellis2.cutout = "MASK"
+
+
 class TRELLIS2_OT_mask_new(OnImage, bpy.types.Operator):
     """Make a mask to paint on in the Image Editor: white is the subject, black is left out"""
 
@@ -52,43 +65,72 @@ class TRELLIS2_OT_mask_new(OnImage, bpy.types.Operator):
     bl_options = {"REGISTER", "UNDO"}
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        from ..trellis_addon.scene.masks import new_mask
-        from ..trellis_addon.scene.rules.guards import require_own
-
-        image = context.scene.trellis2.image
         try:
-            require_own(image)  # what is chosen for it is kept with it
-            image.trellis2.mask = new_mask(image)
+            _make_mask(chosen_image(context.scene.trellis2))
         except TrellisError as error:
             self.report({"ERROR"}, translate(error))
             return {"CANCELLED"}
-        image.trellis2.cutout = "MASK"
         return {"FINISHED"}
 
 
 class TRELLIS2_OT_mask_paint(OnImage, bpy.types.Operator):
-    """Paint on the mask in an Image Editor beside the panel: white is the subject, black is left out"""
+    """Paint in an Image Editor beside the panel what belongs to the subject, white, or what does not, black.
+    Without a mask, one is made of what is cut out now"""
 
     bl_idname = "trellis2.mask_paint"
-    bl_label = "Paint Mask"
-    bl_options = {"INTERNAL"}
+    bl_label = "Paint the Mask..."
+    bl_options = {"REGISTER", "UNDO"}
+
+    side: bpy.props.EnumProperty(
+        name="Paint",
+        description="What the brush does",
+        items=[
+            ("ADD", "Add", "White: what is painted belongs to the subject", 0),
+            ("ERASE", "Erase", "Black: what is painted is left out", 1),
+        ],
+        default="ERASE",
+        options={"SKIP_SAVE"},
+    )
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        from ..trellis_addon.scene.image_editor import set_brush, show_beside
+
+        image = chosen_image(context.scene.trellis2)
+        if bpy.app.background:
+            self.report({"ERROR"}, pgettext_rpt("Painting needs a window"))
+            return {"CANCELLED"}
+        has_mask = image.trellis2.cutout == "MASK" and image.trellis2.mask is not None
+        try:
+            if not has_mask:
+                _make_mask(image)
+        except TrellisError as error:
+            self.report({"ERROR"}, translate(error))
+            return {"CANCELLED"}
+        show_beside(context, image.trellis2.mask, "PAINT", then=partial(set_brush, white=self.side == "ADD"))
+        return {"CANCELLED"} if has_mask else {"FINISHED"}  # nothing to undo where nothing was made
+
+
+class TRELLIS2_OT_frame_reset(OnImage, bpy.types.Operator):
+    """Take back what was corrected of this picture's outline and frame"""
+
+    bl_idname = "trellis2.frame_reset"
+    bl_label = "Reset"
+    bl_options = {"REGISTER", "UNDO"}
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         if not super().poll(context):
             return False
-        if context.scene.trellis2.image.trellis2.mask is None:
-            cls.poll_message_set("There is no mask yet: make or choose one")
+        if not is_corrected(chosen_image(context.scene.trellis2)):
+            cls.poll_message_set("Nothing was corrected")
             return False
         return True
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        from ..trellis_addon.scene.image_editor import show_beside
-
-        if bpy.app.background:
-            self.report({"ERROR"}, pgettext_rpt("Painting needs a window"))
-            return {"CANCELLED"}
-        show_beside(context, context.scene.trellis2.image.trellis2.mask, "PAINT")
+        choice = chosen_image(context.scene.trellis2).trellis2
+        for name in CORRECTIONS:
+            choice.property_unset(name)
+        choice.cutout = "AUTO"  # which has it looked at
         return {"FINISHED"}
 
 
@@ -113,7 +155,7 @@ class TRELLIS2_OT_mask_open(OnImage, bpy.types.Operator):
         from ..trellis_addon.scene.rules.guards import require_own
         from ..trellis_addon.scene.sources import image_of_file
 
-        image = context.scene.trellis2.image
+        image = chosen_image(context.scene.trellis2)
         try:
             require_own(image)
             image.trellis2.mask = image_of_file(Path(bpy.path.abspath(self.filepath)))
@@ -125,5 +167,11 @@ class TRELLIS2_OT_mask_open(OnImage, bpy.types.Operator):
 
 
 register, unregister = bpy.utils.register_classes_factory(
-    (TRELLIS2_OT_image_check, TRELLIS2_OT_mask_new, TRELLIS2_OT_mask_paint, TRELLIS2_OT_mask_open)
+    (
+        TRELLIS2_OT_image_check,
+        TRELLIS2_OT_mask_new,
+        TRELLIS2_OT_mask_paint,
+        TRELLIS2_OT_mask_open,
+        TRELLIS2_OT_frame_reset,
+    )
 )

@@ -131,6 +131,7 @@ class TRELLIS2_OT_views_clear(_Views, bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> set[str]:
         for view in VIEWS:
             setattr(context.scene.trellis2, slot_of(view), None)
+        context.scene.trellis2.shown = "FRONT"
         return {"FINISHED"}
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import bpy
 from bpy.props import FloatVectorProperty, StringProperty
 
+from ..addon.picture_state import chosen_image
 from ..trellis_addon.core.errors import TrellisError
 from ..trellis_addon.scene.words import translate
 from .mask import OnImage
@@ -38,7 +39,7 @@ class TRELLIS2_OT_mark_subject(OnImage, bpy.types.Operator):
 
         if self.properties.is_property_set("box"):
             return self.execute(context)
-        image = context.scene.trellis2.image
+        image = chosen_image(context.scene.trellis2)
         try:
             require_own(image)
         except TrellisError as error:
@@ -51,7 +52,7 @@ class TRELLIS2_OT_mark_subject(OnImage, bpy.types.Operator):
         from ..trellis_addon.scene import marking
         from ..trellis_addon.scene.rules.guards import require_own
 
-        image = context.scene.trellis2.image
+        image = chosen_image(context.scene.trellis2)
         try:
             require_own(image)
             marking.set_box(image, self.box)
@@ -73,7 +74,7 @@ class TRELLIS2_OT_mark_in_editor(OnImage, bpy.types.Operator):
 
         if context.area is None or context.area.type != "IMAGE_EDITOR" or marking.session() is not None:
             return {"CANCELLED"}
-        image = context.scene.trellis2.image
+        image = chosen_image(context.scene.trellis2)
         self._marks = marking.begin(image)
         self._first = marking.take_down(image)
         context.window_manager.modal_handler_add(self)
@@ -84,7 +85,7 @@ class TRELLIS2_OT_mark_in_editor(OnImage, bpy.types.Operator):
         from ..trellis_addon.scene import marking
 
         marks = self._marks
-        image = context.scene.trellis2.image
+        image = chosen_image(context.scene.trellis2)
         is_over = context.area is None or context.area.type != "IMAGE_EDITOR" or marking.session() is not marks
         if is_over or image is None or image.name != marks.image or context.space_data.image != image:
             return self._end(context, {"FINISHED", "PASS_THROUGH"})
@@ -173,7 +174,7 @@ class TRELLIS2_OT_take_whole(OnImage, bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> set[str]:
         from ..trellis_addon.scene.rules.guards import require_own
 
-        image = context.scene.trellis2.image
+        image = chosen_image(context.scene.trellis2)
         try:
             require_own(image)
         except TrellisError as error:
@@ -201,6 +202,7 @@ class TRELLIS2_OT_mark_failed(bpy.types.Operator):
             return {"CANCELLED"}
         try:
             context.scene.trellis2.image = image_of_file(line.source)
+            context.scene.trellis2.shown = "FRONT"
         except TrellisError as error:
             self.report({"ERROR"}, translate(error))
             return {"CANCELLED"}

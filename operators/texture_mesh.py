@@ -8,9 +8,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import bpy
-from bpy.app.translations import pgettext_rpt
+from bpy.app.translations import pgettext_iface, pgettext_rpt
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, StringProperty
 
+from ..addon.loaded import loaded
 from ..addon.picture_state import refusal, views_of
 from ..addon.preferences import backend_of, service_url
 from ..addon.properties import read_settings
@@ -23,6 +24,7 @@ from .placing import target_here
 if TYPE_CHECKING:
     from ..trellis_addon.core.progress import Progress
     from ..trellis_addon.jobs.job import Asset
+    from ..trellis_addon.scene.texturing.facing import Facing
 
 _FACINGS = [
     ("FRONT", "Front", "The picture shows what the Front view shows", "", 0),
@@ -32,6 +34,7 @@ _FACINGS = [
     ("VIEW", "This View", "The picture shows them from where you look now, seen level", "", 4),
     ("ANGLE", "Angle", "The picture shows them from an angle of its own", "", 5),
 ]
+_SIDES = ("FRONT", "RIGHT", "BACK", "LEFT")  # by quarters of a turn
 _UVS = [
     ("AUTO", "Keep If Good", "Keep the active UV map where it can hold a texture, and make a new one elsewhere", "", 0),
     ("KEEP", "Keep", "Keep the active UV map, whatever it is", "", 1),
@@ -91,12 +94,27 @@ class TRELLIS2_OT_texture_mesh(bpy.types.Operator):
         return True
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        if any(obj.mode == "EDIT" for obj in context.selected_objects):
+        from ..trellis_addon.scene.cutout_preview import latest
+        from ..trellis_addon.scene.rules.guards import write_back
+        from ..trellis_addon.scene.texturing import facing
+
+        objects = [obj for obj in context.selected_objects if obj.type == "MESH"]
+        if any(obj.mode == "EDIT" for obj in objects):
             self.only_selected = True
-        return context.window_manager.invoke_props_dialog(self, width=320)
+        for obj in objects:
+            write_back(obj)
+        image = context.scene.trellis2.image
+        found = latest(image) if image is not None and not self.filepath else None
+        facing.icons.forget()
+        self._yaw = yaw_of_view(context)
+        self._shown = facing.take(objects, found.small if found is not None else None)
+        return context.window_manager.invoke_props_dialog(self, width=340)
 
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout
+        shown = getattr(self, "_shown", None)
+        if shown is not None:
+            _draw_facing(layout, shown, self._yaw_there())
         layout.use_property_split = True
         layout.use_property_decorate = False
         layout.prop(self, "facing")
@@ -104,6 +122,12 @@ class TRELLIS2_OT_texture_mesh(bpy.types.Operator):
             layout.prop(self, "angle")
         layout.prop(self, "uvs")
         layout.prop(self, "only_selected")
+
+    def _yaw_there(self) -> float:
+        """From where the picture shows them, as it is chosen now, in degrees."""
+        if self.facing == "ANGLE":
+            return round(math.degrees(self.angle) % 360.0, 1)
+        return round(self._yaw, 1) if self.facing == "VIEW" else float(90 * _SIDES.index(self.facing))
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         try:
@@ -181,6 +205,28 @@ class TRELLIS2_OT_texture_mesh(bpy.types.Operator):
         return view_name(round(yaw_of_view(context), 1))
 
 
+def _draw_facing(layout: bpy.types.UILayout, shown: Facing, yaw: float) -> None:
+    """The mesh's outline from there, over the picture, and whether it fits."""
+    from ..trellis_addon.scene.texturing.facing import ALIKE, icons
+
+    layout.template_icon(icon_value=icons.of(shown, yaw), scale=9.0)
+    column = layout.column(align=True)
+    column.scale_y = 0.8
+    overlap = shown.overlap(yaw)
+    if overlap is None:
+        column.label(text="The outline of the mesh, as seen from there", icon="INFO")
+        return
+    told = pgettext_iface("The outline is the mesh's; it and the picture overlap by {share} %")
+    icon = "CHECKMARK" if overlap >= ALIKE else "ERROR"
+    column.label(text=told.format(share=round(100 * overlap)), translate=False, icon=icon)
+    better = shown.better(yaw, [90.0 * number for number in range(4)])
+    if better is not None:
+        name = pgettext_iface(dict((side[0], side[1]) for side in _FACINGS)[_SIDES[round(better / 90.0)]])
+        share = round(100 * (shown.overlap(better) or 0.0))
+        told = pgettext_iface("{side} fits better: {share} %")
+        column.label(text=told.format(side=name, share=share), translate=False, icon="BLANK1")
+
+
 def yaw_of_view(context: bpy.types.Context) -> float:
     """From where the 3D viewport looks, in degrees counter-clockwise from above; the front where there is none."""
     from mathutils import Vector
@@ -232,5 +278,7 @@ def register() -> None:
 
 
 def unregister() -> None:
+    if module := loaded("scene.texturing.facing"):
+        module.icons.forget()
     for cls in reversed(_classes):
         bpy.utils.unregister_class(cls)

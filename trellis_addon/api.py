@@ -62,7 +62,7 @@ THUMBNAIL = 384  # pixels: enough for the card that stands where the asset will 
 class PreparedTask:
     """A task that is checked and ready to be written down, and what the job needs to know beside it.
 
-    `source`, `picture` and `views` are for one that is derived from another job's result; see `Job`.
+    `source`, `picture` and `views` are for one that is derived from another job's result; see `Job`, and for `chosen`.
     """
 
     task: Task
@@ -72,6 +72,7 @@ class PreparedTask:
     source: Mapping[str, Any] = field(default_factory=dict)
     picture: str = ""
     views: Mapping[str, str] = field(default_factory=dict)
+    chosen: Mapping[str, Any] = field(default_factory=dict)
 
     def write_down(
         self, store: JobStore, backend: Backend, *, batch: str = "", fingerprint: str = "", target: str = ""
@@ -88,6 +89,7 @@ class PreparedTask:
             source=self.source,
             picture=self.picture,
             views=self.views,
+            chosen=self.chosen,
         )
 
 
@@ -206,7 +208,8 @@ def prepare_task(
         mesh=_as_text(mesh),
     )
     check_meaning(task)
-    return PreparedTask(task, label, prepared.sha256, _thumbnail(prepared))
+    chosen = {view: picture.facts() for view, picture in pictures.items() if picture.was_chosen}
+    return PreparedTask(task, label, prepared.sha256, _thumbnail(prepared), chosen=chosen)
 
 
 def _as_text(mesh: bytes | None) -> str:
@@ -216,7 +219,7 @@ def _as_text(mesh: bytes | None) -> str:
 
 def differences_of(pictures: Mapping[str, PreparedImage]) -> tuple[str, ...]:
     """What speaks against these being of one object, as far as they are cut out."""
-    cut = {view: picture.rgba for view, picture in pictures.items() if picture.cutout != LATER}
+    cut = {view: picture.comparable for view, picture in pictures.items() if picture.cutout != LATER}
     if len(cut) < 2:
         return ()
     from .images.consistency import differences

@@ -2,6 +2,7 @@
 
 panels           the N-panel
 picture          the picture in it, and how it will be cut out
+frame            ... and how that is corrected
 presets          settings under a name
 job_panels       the queue of this session, and the history
 asset_panel      the selected asset
@@ -18,6 +19,7 @@ thumbnails       small pictures of jobs as icons
 
 from . import (
     asset_panel,
+    frame,
     job_panels,
     local_setup,
     marking_overlay,
@@ -39,6 +41,7 @@ _modules = (
     presets,
     picture,
     panels,
+    frame,
     views,
     job_panels,
     asset_panel,

@@ -33,7 +33,7 @@ _ALPHA = {"OPAQUE": "Opaque", "MASK": "Cut Out", "BLEND": "See-Through"}
 
 class TRELLIS2_PT_asset(SubPanel, bpy.types.Panel):
     bl_label = "Selected Asset"
-    bl_order = 4
+    bl_order = 6
     bl_options: set[str] = set()
 
     @classmethod

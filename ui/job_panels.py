@@ -95,7 +95,7 @@ BACKENDS = {"draft": "Draft", "local": "Local GPU", "remote": "Remote"}
 
 class TRELLIS2_PT_queue(SubPanel, bpy.types.Panel):
     bl_label = "Queue"
-    bl_order = 3
+    bl_order = 5
     bl_options: set[str] = set()
 
     @classmethod
@@ -299,7 +299,7 @@ def backend_name(backend: str) -> str:
 
 class TRELLIS2_PT_history(SubPanel, bpy.types.Panel):
     bl_label = "History"
-    bl_order = 5
+    bl_order = 7
 
     def draw_header_preset(self, context: bpy.types.Context) -> None:
         self.layout.operator("trellis2.history_refresh", text="", icon="FILE_REFRESH", emboss=False)

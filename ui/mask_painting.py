@@ -6,6 +6,8 @@ from typing import Any
 
 import bpy
 
+from ..addon.picture_state import chosen_image
+
 _PAUSE = 0.8  # seconds from what was drawn to the look at it
 _MOST = 2048 * 2048  # pixels: a larger mask takes too long to read while somebody paints
 
@@ -32,7 +34,7 @@ def unregister() -> None:
 
 def _draw() -> None:
     context = bpy.context
-    space, image = context.space_data, context.scene.trellis2.image
+    space, image = context.space_data, chosen_image(context.scene.trellis2)
     if space.mode != "PAINT" or image is None or image.trellis2.cutout != "MASK":
         return
     mask = image.trellis2.mask
@@ -45,7 +47,7 @@ def _draw() -> None:
 def _look() -> float | None:
     from ..trellis_addon.scene import cutout_preview
 
-    image = bpy.context.scene.trellis2.image
+    image = chosen_image(bpy.context.scene.trellis2)
     if image is None:
         return None
     if cutout_preview.is_under_way(image):

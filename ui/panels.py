@@ -53,7 +53,7 @@ class TRELLIS2_PT_main(Panel, bpy.types.Panel):
 
 class TRELLIS2_PT_settings(SubPanel, bpy.types.Panel):
     bl_label = "Settings"
-    bl_order = 0
+    bl_order = 2
 
     def draw_header_preset(self, context: bpy.types.Context) -> None:
         TRELLIS2_PT_presets.draw_panel_header(self.layout)
@@ -64,7 +64,7 @@ class TRELLIS2_PT_settings(SubPanel, bpy.types.Panel):
 
 class TRELLIS2_PT_placement(SubPanel, bpy.types.Panel):
     bl_label = "Placement"
-    bl_order = 1
+    bl_order = 3
 
     def draw(self, context: bpy.types.Context) -> None:
         state, column = context.scene.trellis2, self.layout.column()
@@ -77,7 +77,7 @@ class TRELLIS2_PT_delivery(SubPanel, bpy.types.Panel):
     """For programs that are told of results, or sent them: nothing of it is needed to have an asset in the scene."""
 
     bl_label = "Delivery"
-    bl_order = 2
+    bl_order = 4
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:

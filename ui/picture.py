@@ -10,7 +10,8 @@ from bpy.app.handlers import persistent
 from bpy.app.translations import pgettext_iface, pgettext_n
 
 from ..addon.loaded import loaded
-from ..addon.picture_state import cuts_out, look_of, views_of
+from ..addon.picture_state import VIEWS, chosen_image, cuts_out, look_of, views_of
+from ..trellis_addon.scene.words import translate
 from .layout import wrapped
 
 _KEPT = 32  # previews, before they are made anew
@@ -20,15 +21,21 @@ _previews: bpy.utils.previews.ImagePreviewCollection | None = None
 
 
 def draw_picture(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
-    """The picture's choice in one row, what will be used of it, and how it is cut out."""
-    image = context.scene.trellis2.image
+    """The picture's choice in one row, what the model gets of it, or of the view that is shown, and its cutout."""
+    state = context.scene.trellis2
+    image = state.image
     row = layout.row(align=True)
-    row.template_ID(context.scene.trellis2, "image", open="trellis2.image_open")
+    row.template_ID(state, "image", open="trellis2.image_open")
     if image is None:
         layout.menu("TRELLIS2_MT_sources", icon="IMAGE_DATA")
         wrapped(layout, pgettext_iface("Choose a picture, or drop one here"), context, icon="INFO")
         return
     row.menu("TRELLIS2_MT_sources", text="", icon="IMAGE_DATA")
+    if further := views_of(state):
+        row = layout.row(align=True)
+        for view in ("front", *(view for view in VIEWS if view in further)):
+            row.prop_enum(state, "shown", view.upper())
+    image = chosen_image(state)
     if image.type != "RENDER_RESULT":
         _draw_cutout(layout, context, image)
 
@@ -36,7 +43,11 @@ def draw_picture(layout: bpy.types.UILayout, context: bpy.types.Context) -> None
 def draw_warnings(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
     """What is wrong with the picture and what can be done, or what will make a poor asset of it."""
     state = context.scene.trellis2
-    found = look_of(state.image)
+    image = chosen_image(state)
+    if image != state.image and (front := look_of(state.image)) is not None and front.error and not front.is_for_model:
+        text = pgettext_iface("The front: {problem}").format(problem=translate(front.error))
+        wrapped(layout, text, context, icon="ERROR", alert=True)
+    found = look_of(image)
     if found is None:
         return
     if found.is_for_model:
@@ -76,7 +87,8 @@ def _draw_untold(layout: bpy.types.UILayout, context: bpy.types.Context, is_cut_
 def _draw_cutout(layout: bpy.types.UILayout, context: bpy.types.Context, image: bpy.types.Image) -> None:
     """What will be used of the picture, and other ways to cut it out."""
     found = look_of(image)
-    if icon := icon_of(image, found or _latest(image)):
+    state = context.scene.trellis2
+    if icon := icon_of(image, found or _latest(image), widest_of(state), state.on_black):
         layout.template_icon(icon_value=icon, scale=_PREVIEW)
     column = layout.column()
     column.enabled = image.is_editable
@@ -85,12 +97,17 @@ def _draw_cutout(layout: bpy.types.UILayout, context: bpy.types.Context, image: 
     choice.use_property_split = True
     choice.use_property_decorate = False
     choice.prop(image.trellis2, "cutout")
+    row.prop(state, "on_black", text="", icon="IMAGE_RGB" if state.on_black else "IMAGE_RGB_ALPHA")
     row.operator("trellis2.image_check", text="", icon="FILE_REFRESH")
     if image.trellis2.cutout == "MASK":
         row = column.row(align=True)
         row.template_ID(image.trellis2, "mask", new="trellis2.mask_new", open="trellis2.mask_open")
-        if image.trellis2.mask is not None:
-            row.operator("trellis2.mask_paint", text="", icon="BRUSH_DATA")
+    elif image.trellis2.cutout == "KEY":
+        column.prop(image.trellis2, "key_auto")
+        row = column.row(align=True)
+        if not image.trellis2.key_auto:
+            row.prop(image.trellis2, "key_colour", text="")
+        row.prop(image.trellis2, "key_tolerance")
     elif image.trellis2.cutout == "MARKED":
         column.operator("trellis2.mark_subject", icon="SELECT_SET")
     if found is None or not found.error:
@@ -104,29 +121,43 @@ def _status(image: bpy.types.Image, found: Any) -> str:
     words = {
         "alpha": pgettext_iface("Its own transparency is used"),
         "studio": pgettext_iface("No transparency: the plain background was removed"),
+        "key": pgettext_iface("The colour was removed"),
         "mask": pgettext_iface("The mask is used"),
         "marked": pgettext_iface("The marked subject is cut out"),
         "whole": pgettext_iface("Nothing is cut out"),
     }[found.cutout]
     size = pgettext_iface("{width} x {height} pixels").format(width=found.subject[0], height=found.subject[1])
-    return f"{words}, {size}"
+    gets = pgettext_iface("this square is used, {pixels} pixels a side").format(pixels=found.gets)
+    return f"{words}, {size}; {gets}"
 
 
-def icon_of(image: bpy.types.Image, found: Any) -> int:
-    """The icon value of what was found, made when it is first shown; 0 where there is nothing to show."""
+def widest_of(state: bpy.types.PropertyGroup) -> float:
+    """The side, in heights of the subject, of the square that all views get: the largest that one of them needs."""
+    given = [state.image, *views_of(state).values()]
+    looks = [look for image in given if (look := look_of(image)) is not None and look.square is not None]
+    return max((look.share for look in looks), default=0.0) if len(given) > 1 else 0.0
+
+
+def icon_of(image: bpy.types.Image, found: Any, widest: float = 0.0, on_black: bool = False) -> int:
+    """The icon value of what was found, made when it is first shown; 0 where there is nothing to show.
+
+    `widest` as of `widest_of`; `on_black` as the model gets it.
+    """
     global _previews
+    module = _module()
     shown = (found.preview or found.picture) if found is not None else b""
-    if not shown:
+    if not shown or module is None:
         return 0
     if _previews is None:
         _previews = bpy.utils.previews.new()
-    key = f"{image.session_uid} {hash(shown)}"
+    key = f"{image.session_uid} {hash(shown)} {widest:.4f} {on_black}"
     if key not in _previews:
         import numpy as np
 
         if len(_previews) >= _KEPT:
             _previews.clear()
         preview = _previews.new(key)
+        shown = module.pixels_of(found, widest=widest, on_black=on_black)
         side = round((len(shown) / 4) ** 0.5)
         preview.image_size = (side, side)
         pixels = np.frombuffer(shown, np.uint8).astype(np.float32) / 255.0
@@ -164,9 +195,23 @@ def _look_at_all(*_: object) -> None:
         cutout_preview.look_later(image)
 
 
+@persistent
+def _look_after_undo(*_: object) -> None:
+    """What was corrected, or taken back, by a step of undo."""
+    module = _module()
+    if module is None:
+        return
+    state = bpy.context.scene.trellis2
+    for image in {state.image, *views_of(state).values()} - {None}:
+        if module.known(image) is None and not module.is_under_way(image):
+            module.look_soon(image)
+
+
 def register() -> None:
     if not bpy.app.background:
         bpy.app.handlers.load_post.append(_look_at_all)
+        bpy.app.handlers.undo_post.append(_look_after_undo)
+        bpy.app.handlers.redo_post.append(_look_after_undo)
         # while it is being enabled there may be no data to look at yet
         bpy.app.timers.register(_look_at_all, first_interval=1.0)
 
@@ -177,6 +222,8 @@ def unregister() -> None:
         bpy.app.timers.unregister(_look_at_all)
     if _look_at_all in bpy.app.handlers.load_post:
         bpy.app.handlers.load_post.remove(_look_at_all)
+        bpy.app.handlers.undo_post.remove(_look_after_undo)
+        bpy.app.handlers.redo_post.remove(_look_after_undo)
     if _previews is not None:
         bpy.utils.previews.remove(_previews)
         _previews = None

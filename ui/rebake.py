@@ -14,7 +14,7 @@ from .layout import SubPanel, wrapped
 
 class TRELLIS2_PT_mesh(SubPanel, bpy.types.Panel):
     bl_label = "Selected Mesh"
-    bl_order = 4
+    bl_order = 6
     bl_options: set[str] = set()
 
     @classmethod

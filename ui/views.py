@@ -7,9 +7,9 @@ from typing import Any
 import bpy
 from bpy.app.translations import pgettext_iface, pgettext_n
 
-from ..addon.picture_state import VIEWS, differences_seen, look_of, slot_of, views_of, why_no_views
+from ..addon.picture_state import differences_seen, look_of, slot_of, views_of, why_no_views
 from .layout import SubPanel, wrapped
-from .picture import icon_of
+from .picture import icon_of, widest_of
 
 _PREVIEW = 4.5  # the height of one, in rows
 # Two rows, as one walks round the object.
@@ -24,7 +24,7 @@ _LABELS = {
 
 class TRELLIS2_PT_views(SubPanel, bpy.types.Panel):
     bl_label = "More Views"
-    bl_order = -1  # beside the picture
+    bl_order = 1  # beside the picture
 
     def draw(self, context: bpy.types.Context) -> None:
         layout, state = self.layout, context.scene.trellis2
@@ -49,7 +49,7 @@ class TRELLIS2_PT_views(SubPanel, bpy.types.Panel):
 def _draw_slot(column: bpy.types.UILayout, state: bpy.types.PropertyGroup, view: str) -> None:
     image = state.image if view == "front" else getattr(state, slot_of(view))
     column.label(text=_LABELS[view])
-    icon = icon_of(image, look_of(image)) if image is not None else 0
+    icon = icon_of(image, look_of(image), widest_of(state), state.on_black) if image is not None else 0
     if icon:
         column.template_icon(icon_value=icon, scale=_PREVIEW)
     if view == "front":
@@ -67,8 +67,6 @@ def draw_view_warnings(layout: bpy.types.UILayout, context: bpy.types.Context) -
     given: dict[str, Any] = views_of(state)
     if not given:
         return
-    names = ", ".join(pgettext_iface(_LABELS[view]) for view in VIEWS if view in given)
-    wrapped(layout, pgettext_iface("With more views: {names}").format(names=names), context, icon="IMAGE_DATA")
     if problem := why_no_views(state):
         wrapped(layout, problem, context, icon="ERROR", alert=True)
     for difference in differences_seen(state):

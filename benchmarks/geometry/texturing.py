@@ -3,7 +3,8 @@
     python benchmarks/geometry/texturing.py [MODEL.glb ...] [--resolution 512] [--texture-size 2048] [--transforms 8]
 
 Decibels over eight views of the base colour, the whole picture, as `benchmarks/geometry/finishing.py --roundtrip` has
-them; the mean, and the lowest of the transforms. Without files it takes the six models of `models.py`.
+them; the mean, and the lowest of the transforms. Without files it takes the six models of `models.py`. A model without
+a picture is painted first, on new coordinates where it has none.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "support")]
 
 from finishing_render import VIEWS, Scene, psnr  # noqa: E402
 from models import write_all  # noqa: E402
-from round_trip import TRANSFORMS, placed, there_and_back  # noqa: E402
+from round_trip import TRANSFORMS, has_colours, painted, placed, there_and_back  # noqa: E402
 
 from trellis_addon.formats.glb.check import split_glb  # noqa: E402
 from trellis_addon.formats.glb.read import read_glb  # noqa: E402
@@ -53,8 +54,11 @@ def main() -> None:
         print(f"{'model':<16}{'mean':>8}{'lowest':>8}  {'of the UVs kept':<18}{'CPU s':>7}")
         for file in files:
             start, figures = time.process_time(), {}
+            model = file.read_bytes()
+            if not has_colours(model):
+                model = painted(model, options.texture_size)
             for name in list(TRANSFORMS)[: options.transforms]:
-                before = placed(file.read_bytes(), TRANSFORMS[name])
+                before = placed(model, TRANSFORMS[name])
                 made = there_and_back(before, options.resolution, options.texture_size)
                 figures[name] = compare(before, made.glb, options.pixels)
             worst = min(figures, key=figures.__getitem__)

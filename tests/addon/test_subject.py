@@ -206,6 +206,7 @@ def test_choices_keep_their_numbers(extension: ModuleType) -> None:  # noqa: F81
         return {item.identifier: item.value for item in owner.bl_rna.properties[name].enum_items}
 
     image = use(disc(64))
-    assert numbers(image.trellis2, "cutout") == {"AUTO": 0, "MASK": 1, "WHOLE": 2, "MARKED": 3}
+    kept = {"AUTO": 0, "MASK": 1, "WHOLE": 2, "MARKED": 3, "KEY": 4, "ALPHA": 5, "STUDIO": 6}
+    assert numbers(image.trellis2, "cutout") == kept
     scene_ = bpy.context.scene.trellis2
     assert numbers(scene_, "backend") == {"draft": 0, "local": 1, "remote": 2, "service": 3}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,22 +17,16 @@ pytest.importorskip("array_api_compat")
 pytest.importorskip("warp")
 
 from round_trip import TRANSFORMS, OwnColours, placed, there_and_back  # noqa: E402
+from round_trip import painted as own_colours  # noqa: E402
 
 from devtools.pipeline.make_small import make_small  # noqa: E402
 from trellis_addon.core.progress import Progress  # noqa: E402
-from trellis_addon.engines.retexture import retexture, unwrapped  # noqa: E402
+from trellis_addon.engines.retexture import retexture  # noqa: E402
 from trellis_addon.engines.trellis2 import Trellis2Engine  # noqa: E402
 from trellis_addon.formats.glb.check import check_glb, split_glb  # noqa: E402
-from trellis_addon.formats.glb.dress import Dress, dressed  # noqa: E402
-from trellis_addon.formats.glb.pieces import read_pieces  # noqa: E402
-from trellis_addon.formats.glb.write import Material  # noqa: E402
-from trellis_addon.geometry.bake.maps import encode  # noqa: E402
-from trellis_addon.geometry.texturing.scan import hits  # noqa: E402
-from trellis_addon.geometry.texturing.sheets import plan_sheets  # noqa: E402
 from trellis_addon.pipeline.texturing import TexturedVoxels  # noqa: E402
 from trellis_addon.task.settings import Settings  # noqa: E402
 
-PIECES = ((0, 0), (1, 0), (1, 1))
 SIZE = 256
 
 
@@ -42,16 +37,9 @@ def picture(colour: tuple[int, int, int] = (200, 40, 60)) -> Image.Image:
     return image
 
 
+@cache
 def painted() -> bytes:
-    """The boxes with colours that are a matter of place: where two of them meet both have the same."""
-    (sheet,) = plan_sheets(read_pieces(glb()).pieces, SIZE, unwrapped).sheets
-    pixels = np.zeros((SIZE * SIZE, 3), np.uint8)
-    for face, place, weights in hits(sheet.uvs[sheet.faces] * SIZE, (SIZE, SIZE), over=0.2):
-        x, y, z = np.einsum("nk,nkc->cn", weights, sheet.points[sheet.faces[face]])
-        waves = np.stack([np.sin(7 * x + 3 * y), np.cos(5 * y - 4 * z), np.sin(6 * z) * np.cos(4 * x)], 1)
-        pixels[place] = np.rint(255 * (0.5 + 0.45 * waves))
-    picture = encode(pixels.reshape(SIZE, SIZE, 3), "png", exact=True)
-    return dressed(glb(), dict.fromkeys(PIECES, Dress(0)), [Material("Own", picture, metallic_factor=0.0)])
+    return own_colours(glb(), SIZE)
 
 
 @pytest.mark.parametrize("name", ["as it is", "mirrored", "all at once"])

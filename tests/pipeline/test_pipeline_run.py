@@ -16,11 +16,12 @@ pytest.importorskip("array_api_compat")
 from devtools.pipeline.make_small import make_small  # noqa: E402
 from trellis_addon.core.errors import Cancelled, DeviceMemoryError, EngineError, ImageError  # noqa: E402
 from trellis_addon.core.progress import Progress  # noqa: E402
+from trellis_addon.images.frame import subject_square  # noqa: E402
 from trellis_addon.pipeline import pipeline as module  # noqa: E402
 from trellis_addon.pipeline.device.memory import GB, Budget  # noqa: E402
 from trellis_addon.pipeline.numerics import exactly  # noqa: E402
 from trellis_addon.pipeline.pipeline import Noise, Pipeline  # noqa: E402
-from trellis_addon.pipeline.preprocess import preprocess_image, subject_square  # noqa: E402
+from trellis_addon.pipeline.preprocess import preprocess_image  # noqa: E402
 from trellis_addon.pipeline.result import Latents, PipelineResult  # noqa: E402
 from trellis_addon.task.settings import Settings  # noqa: E402
 

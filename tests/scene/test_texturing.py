@@ -13,6 +13,7 @@ bpy = pytest.importorskip("bpy")
 
 from conftest import QUICK  # noqa: E402
 from mathutils import Matrix  # noqa: E402
+from PIL import Image  # noqa: E402
 from views_tools import BODY, COLOURS, HORN, NOSE, picture  # noqa: E402
 
 from trellis_addon import scene  # noqa: E402
@@ -218,3 +219,24 @@ def test_what_cannot_be_is_a_sentence(front: Path, store: JobStore) -> None:
     with pytest.raises(FieldError, match="sideways"):
         scene.texture(obj, front, store=store, facing="sideways")
     assert not obj.material_slots and not store.unfinished()
+
+
+def test_the_outline_is_seen_over_the_picture_before_it_is_done() -> None:
+    """Two boxes, long in front; the one for the front is the picture that fits."""
+    from trellis_addon.scene.texturing import facing
+
+    one, other = boxes("Long", ((-2, -0.3, 0), (2, 0.3, 1))), boxes("Knob", ((1.5, -0.3, 0), (2, 0.3, 2)))
+    other.matrix_world = Matrix.Translation((0, 0, 1)) @ Matrix.Scale(0.5, 4, (0, 0, 1))
+    bpy.context.view_layer.update()
+    picture_ = Image.new("RGBA", (400, 300))
+    picture_.paste((200, 30, 30, 255), (0, 150, 400, 250))
+    picture_.paste((200, 30, 30, 255), (350, 50, 400, 150))
+    shown = facing.take([one, other], picture_)
+    assert shown is not None
+    fit = {yaw: shown.overlap(yaw) for yaw in (0.0, 90.0, 180.0, 270.0)}
+    assert fit[0.0] > 0.9 and max(value for yaw, value in fit.items() if yaw) < 0.85
+    assert shown.better(90.0, list(fit)) == 0.0 and shown.better(0.0, list(fit)) is None
+    pixels = shown.pixels(0.0)
+    assert pixels.shape == (facing.SIDE**2 * 4,) and pixels.dtype == np.float32
+    assert facing.take([one], None).overlap(0.0) is None
+    assert facing.take([], None) is None

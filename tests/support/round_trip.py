@@ -11,10 +11,15 @@ import numpy as np
 from PIL import Image
 
 from trellis_addon.core.progress import Progress
-from trellis_addon.engines.retexture import Retextured, retexture
+from trellis_addon.engines.retexture import Retextured, retexture, unwrapped
 from trellis_addon.formats.glb.check import split_glb
+from trellis_addon.formats.glb.dress import dressed
+from trellis_addon.formats.glb.pieces import read_pieces
 from trellis_addon.formats.glb.read import read_glb
-from trellis_addon.formats.glb.write import container
+from trellis_addon.formats.glb.write import Material, container
+from trellis_addon.geometry.bake.maps import encode
+from trellis_addon.geometry.texturing.scan import hits
+from trellis_addon.geometry.texturing.sheets import dresses, plan_sheets
 from trellis_addon.geometry.voxelise.attributes import surface_attributes
 from trellis_addon.geometry.voxelise.dual_grid import TEXTURING_WEIGHTS, mesh_to_dual_grid
 from trellis_addon.pipeline.texturing import TexturedVoxels, to_model_frame
@@ -77,6 +82,39 @@ def placed(glb: bytes, matrix: np.ndarray) -> bytes:
     document["nodes"].append(node)
     scene["nodes"] = [len(document["nodes"]) - 1]
     return container(document, bytes(binary))
+
+
+def waves(points: np.ndarray) -> np.ndarray:
+    """Colours (N, 3) in 0..1 that are a matter of place: where surfaces meet, or lie close, both have the same."""
+    x, y, z = points.T
+    return 0.5 + 0.45 * np.stack([np.sin(7 * x + 3 * y), np.cos(5 * y - 4 * z), np.sin(6 * z) * np.cos(4 * x)], 1)
+
+
+def painted(glb: bytes, size: int) -> bytes:
+    """The file with such colours on the coordinates that it has, or on new ones where it has none."""
+    found = read_pieces(glb)
+    plan = plan_sheets(found.pieces, size, unwrapped)
+    low, extent = found.points.min(0), max(float(np.ptp(found.points, axis=0).max()), 1e-30)
+    materials = []
+    for number, sheet in enumerate(plan.sheets):
+        pixels = np.zeros((sheet.size**2, 3), np.uint8)
+        for face, place, weights in hits(sheet.uvs[sheet.faces] * sheet.size, (sheet.size,) * 2, over=0.2):
+            there = np.einsum("nk,nkc->nc", weights, sheet.points[sheet.faces[face]])
+            pixels[place] = np.rint(255 * waves((there - low) / extent))
+        picture = encode(pixels.reshape(sheet.size, sheet.size, 3), "png", exact=True)
+        materials.append(Material(f"Own {number}", picture, metallic_factor=0.0))
+    return dressed(glb, dresses(plan, found.pieces), materials, wraps=[sheet.wraps for sheet in plan.sheets])
+
+
+def has_colours(glb: bytes) -> bool:
+    """Whether there is a picture in the file."""
+    return bool(split_glb(glb)[0].get("images"))
+
+
+def psnr(one: np.ndarray, other: np.ndarray) -> float:
+    """Of colours of 0..255, in decibels, at most 99."""
+    error = float(np.square(one.astype(np.float64) - other).mean())
+    return min(10 * np.log10(255**2 / max(error, 1e-9)), 99.0)
 
 
 def there_and_back(glb: bytes, resolution: int, texture_size: int, facing: str = "front") -> Retextured:

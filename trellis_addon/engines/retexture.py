@@ -15,6 +15,7 @@ from ..formats.glb.dress import dressed
 from ..formats.glb.pieces import read_pieces
 from ..geometry.texturing.sampled import is_constant, material_of, sampled
 from ..geometry.texturing.sheets import Layout, dresses, material_name, plan_sheets
+from ..images.frame import unmarked
 from ..task.settings import SEED_MAX, Settings
 from ..task.task import facing_of
 from ..task.views import FRONT, view_name, yaw_of
@@ -125,5 +126,5 @@ def _bytes(attributes: NDArray[np.float32]) -> NDArray[np.uint8]:
 
 def _visible(image: Image) -> NDArray[np.uint8]:
     """The picture's colours (N, 4) where it shows the subject."""
-    pixels = np.asarray(image.convert("RGBA"))
+    pixels = np.asarray(unmarked(image.convert("RGBA"))[0])
     return np.asarray(pixels[pixels[..., 3] >= 128])

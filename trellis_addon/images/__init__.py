@@ -15,12 +15,15 @@ colour         ... colours of every model, depth and profile
 profiles       ... profiles of colours that are told in other ways
 
 cutout         a plain background removed, or a mask put in its place
+key            ... a background of one colour removed wherever it is
 marks          a subject that was marked by a box or strokes, cut out of any background
 segmentation   ... told from its background by their colours
 matting        ... its soft outline
 srgb           the values of pictures and the light that they stand for
 pixels         what is done to pixels as arrays
 subject        where the subject is, by its alpha
+frame          the square that the model looks at
+correction     the outline and that square, corrected by hand
 
 consistency    whether pictures of several sides can be of one object
 preparing      all of it: a picture ready for a task, or a sentence
@@ -29,8 +32,10 @@ Blender's image datablocks come in through `scene.images`. Everything that would
 here, with a sentence.
 """
 
+from .correction import Correction
 from .decoding import decode
 from .folder import EXTENSIONS, OTHER_EXTENSIONS, find_images, find_pictures
+from .key import ColourKey
 from .limits import MAX_BYTES, MAX_PIXELS, MAX_SIDE
 from .names import clean_name, readable
 from .preparing import LATER, LATER_NOTICE, SMALL_SUBJECT, STUDIO_NOTICE, WHOLE, PreparedImage, load_image, prepare
@@ -50,6 +55,8 @@ __all__ = [
     "SMALL_SUBJECT",
     "STUDIO_NOTICE",
     "WHOLE",
+    "ColourKey",
+    "Correction",
     "PreparedImage",
     "clean_name",
     "decode",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.messages import message
+from ..core.messages import enumeration, message
 from ..task.views import FRONT, yaw_of
 
 if TYPE_CHECKING:
@@ -118,10 +118,21 @@ def _colours(looks: Mapping[str, _Look]) -> list[str]:
     front = looks.get(FRONT)
     if front is None:
         return []
+    others = [
+        name
+        for name, look in looks.items()
+        if float(np.linalg.norm(look.colour - front.colour)) / np.sqrt(3.0) > _COLOUR
+    ]
+    if len(others) > 1:
+        return [
+            message(
+                "The {views} views have other colours than the front; pictures of one object fit together better.",
+                views=enumeration(others),
+            )
+        ]
     return [
         message(
             "The {view} view has other colours than the front; pictures of one object fit together better.", view=name
         )
-        for name, look in looks.items()
-        if float(np.linalg.norm(look.colour - front.colour)) / np.sqrt(3.0) > _COLOUR
+        for name in others
     ]

@@ -51,13 +51,13 @@ def remove_studio_background(image: Image) -> Image:
             advice=ADVICE,
         )
     lab = to_lab(rgb)
-    rim = _rim(height, width)
+    border = rim(height, width)
     # What is joined to the border tells the background better than the border alone: fit once more.
-    joined = connected(rim, np.linalg.norm(lab - to_lab(background), axis=-1) < _CLOSE)
+    joined = connected(border, np.linalg.norm(lab - to_lab(background), axis=-1) < _CLOSE)
     background = _evaluate(_solve(_terms(height, width)[joined], rgb[joined]), height, width)
     difference = lab - to_lab(background)
     distance = np.linalg.norm(difference, axis=-1)
-    noise = float(np.median(distance[rim]))
+    noise = float(np.median(distance[border]))
     # A clean background lets through subjects of nearly its colour; a noisy one needs more room.
     far = min(max(4.0 * noise, 5.0), _FAR)
     outside = _background_area(difference, distance < far, noise)
@@ -118,11 +118,11 @@ def _fit_background(rgb: Floats) -> tuple[Floats, float]:
     Fitted in rounds: after each, the border pixels that differ (the subject where it is cut off) are left out.
     """
     height, width = rgb.shape[:2]
-    border = _rim(height, width)
+    border = rim(height, width)
     colours, basis = rgb[border], _terms(height, width)[border]
     lab = to_lab(colours)
     # start from the commonest colour, not the mean: half of the border may be subject
-    keep = np.linalg.norm(lab - _commonest(lab), axis=-1) < 2 * _FAR
+    keep = np.linalg.norm(lab - commonest(lab), axis=-1) < 2 * _FAR
     coefficients = _solve(basis[keep], colours[keep])
     for _ in range(3):
         keep = np.linalg.norm(lab - to_lab(basis @ coefficients), axis=-1) < _FAR
@@ -150,7 +150,7 @@ def _evaluate(coefficients: Floats, height: int, width: int) -> Floats:
     return np.clip(_terms(height, width) @ coefficients, 0.0, 1.0).astype(np.float32)
 
 
-def _commonest(lab: Floats) -> Floats:
+def commonest(lab: Floats) -> Floats:
     """The mean of the fullest 10-unit bin."""
     bins = np.floor(lab / 10.0).astype(np.int64)
     keys = (bins[:, 0] + 64) * 10_000 + (bins[:, 1] + 64) * 100 + bins[:, 2] + 64
@@ -158,11 +158,11 @@ def _commonest(lab: Floats) -> Floats:
     return lab[keys == values[counts.argmax()]].mean(axis=0)
 
 
-def _rim(height: int, width: int) -> Mask:
+def rim(height: int, width: int) -> Mask:
     """The outermost 2 % of the picture."""
-    rim = max(1, min(height, width) // 50)
+    wide = max(1, min(height, width) // 50)
     border = np.ones((height, width), dtype=bool)
-    border[rim : height - rim, rim : width - rim] = False
+    border[wide : height - wide, wide : width - wide] = False
     return border
 
 
@@ -176,7 +176,7 @@ def _background_area(difference: Floats, candidate: Mask, noise: float) -> Mask:
     height, width = candidate.shape
     # Closed specks and narrow channels first: background must not seep into the subject through noise.
     open_area = grown(shrunk(candidate, 2), 2) & candidate
-    seeds = open_area & _rim(height, width)
+    seeds = open_area & rim(height, width)
     bias = np.linalg.norm(np.stack([box_mean(difference[..., c], 3) for c in range(3)]), axis=0)
     indistinguishable = (bias < 0.8 + 0.3 * noise) & candidate
     seeds |= shrunk(indistinguishable, max(2, min(height, width) // 240))

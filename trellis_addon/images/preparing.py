@@ -7,12 +7,13 @@ import hashlib
 import io
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..core.errors import ImageError
 from ..core.messages import message
 from .decoding import decode, decode_sized
+from .frame import SUBJECT, marked, unmarked
 from .limits import MAX_PIXELS, MAX_SIDE
 from .names import clean_name
 from .sources import read_image_bytes
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL.Image import Image
 
+    from .correction import Correction
+    from .key import ColourKey
     from .marks import Marks
 
     Subject: TypeAlias = Marks | Sequence[float] | NDArray[np.int8] | str
@@ -37,6 +40,10 @@ LATER_NOTICE = message(
     "The image has no transparency and no plain background; the service's mask model cuts its subject out."
 )
 
+_NOT_CUT_OUT = message(
+    "What was corrected of the frame and the outline is not used: the subject is cut out only where the asset is made."
+)
+
 
 @dataclass(frozen=True)
 class PreparedImage:
@@ -44,9 +51,10 @@ class PreparedImage:
 
     `rgba` is upright, 8 bits, at most 2048 pixels a side, with the subject cut out by its alpha.
     `cutout` says by whom: "alpha" (the picture's own), "studio" (a plain background was removed
-    here), "mask" (one that was given), "marked" (by marks of the subject) or "whole" (nothing is cut
-    out, as asked for); or `LATER`: nobody has yet, `rgba` is opaque, and `problem` says why it cannot be
-    done here. `sha256` is that of the file as it was given. `warnings` are sentences for the user.
+    here), "key" (a colour was), "mask" (one that was given), "marked" (by marks of the subject) or "whole" (nothing is
+    cut out, as asked for); or `LATER`: nobody has yet, `rgba` is opaque, and `problem` says why it cannot be
+    done here. `sha256` is that of the file as it was given. `warnings` are sentences for the user. With `is_framed` the
+    model is to look at all of the picture, and not at its subject's own square; `correction` is what was corrected.
     """
 
     name: str
@@ -55,10 +63,32 @@ class PreparedImage:
     cutout: str
     warnings: tuple[str, ...] = ()
     problem: str = ""
+    is_framed: bool = False
+    correction: Correction | None = None
+
+    @property
+    def for_model(self) -> Image:
+        """`rgba`, which says itself what of it is to be looked at; see `frame`."""
+        return marked(self.rgba) if self.is_framed else self.rgba
+
+    @property
+    def was_chosen(self) -> bool:
+        """Whether somebody has said how it is cut out, or corrected that."""
+        return self.correction is not None or self.cutout not in ("alpha", "studio", LATER)
+
+    @property
+    def comparable(self) -> Image:
+        """`rgba` to be compared with other views: of one whose frame was chosen the subject alone, whose size says
+        nothing then."""
+        return self.rgba.crop(subject_box(self.rgba)) if self.is_framed else self.rgba
+
+    def facts(self) -> dict[str, Any]:
+        """How it was cut out, and what was corrected, for the provenance."""
+        return {"cutout": self.cutout, **(self.correction.facts() if self.correction is not None else {})}
 
     def png(self) -> bytes:
         buffer = io.BytesIO()
-        self.rgba.save(buffer, "PNG", compress_level=3)
+        self.for_model.save(buffer, "PNG", compress_level=3)
         return buffer.getvalue()
 
     def data_uri(self) -> str:
@@ -71,6 +101,8 @@ def load_image(
     name: str = "",
     mask: str | bytes | os.PathLike[str] | None = None,
     subject: Subject | None = None,
+    key: ColourKey | Sequence[float] | None = None,
+    correction: Correction | None = None,
     allow_network: bool = True,
     allow_path: bool = True,
     may_leave: bool = False,
@@ -78,17 +110,20 @@ def load_image(
 ) -> PreparedImage:
     """Read, check and prepare a picture.
 
-    `source`: a path, bytes, or text that is a URL, a data URI or Base64. `mask`: a second picture
-    that says what the subject is, by its transparency where it has any and else by its brightness;
-    or `WHOLE`, which cuts nothing out. `subject`: instead of a mask, what was marked of the subject, in
-    pixels of the picture as it is seen, upright: a box (left, top, right, bottom) around all of it, or
-    `Marks`, or strokes alone; it is cut out of a background of any kind, in a second or two. "whole" is
-    the same as `WHOLE`. `may_leave`: see `prepare`; `max_pixels`: see `decode`. Raises `ImageError` with
-    a sentence when one of them cannot be used, `OfflineError` for a URL while the network is not allowed.
+    `source`: a path, bytes, or text that is a URL, a data URI or Base64. `mask`: a second picture that says what the
+    subject is, by its transparency where it has any and else by its brightness; or `WHOLE`, which cuts nothing out.
+    `subject`: instead of a mask, what was marked of the subject, in pixels of the picture as it is seen, upright: a box
+    (left, top, right, bottom) around all of it, or `Marks`, or strokes alone; it is cut out of a background of any
+    kind, in a second or two. "whole" is the same as `WHOLE`. `key`: instead, a colour that is background wherever it
+    is: red, green and blue from 0 to 1, or a `ColourKey`. `correction`: what is corrected of the outline, and of the
+    square that the model looks at. `may_leave`: see `prepare`; `max_pixels`: see `decode`. Raises `ImageError` with a
+    sentence when one of them cannot be used, `OfflineError` for a URL while the network is not allowed.
     """
     data, found_name = read_image_bytes(source, allow_network=allow_network, allow_path=allow_path)
     if mask is not None and subject is not None:
         raise ImageError("A mask and a subject were both given; give one of them.")
+    if key is not None and not (mask is None and subject is None):
+        raise ImageError("A colour key was given together with a mask or a subject; give one of them.")
     is_whole = any(isinstance(given, str) and given.strip().lower() == WHOLE for given in (mask, subject))
     given: Image | str | None = WHOLE if is_whole else None
     if mask is not None and given is None:
@@ -101,7 +136,14 @@ def load_image(
         marks = marks_of(subject).scaled(image.width / size[0], image.height / size[1])
     sha256 = hashlib.sha256(data).hexdigest()
     name = name or found_name
-    return prepare(image, name=name, sha256=sha256, mask=given, marks=marks, may_leave=may_leave)
+    if key is not None:
+        from .key import key_of
+
+        key = key_of(key)
+    found = prepare(image, name=name, sha256=sha256, mask=given, marks=marks, key=key, may_leave=may_leave)
+    if correction is None:
+        return found
+    return corrected(found, correction)
 
 
 def prepare(
@@ -111,18 +153,21 @@ def prepare(
     sha256: str = "",
     mask: Image | str | None = None,
     marks: Marks | None = None,
+    key: ColourKey | None = None,
     may_leave: bool = False,
 ) -> PreparedImage:
     """Cut the subject out, check that there is one, and reduce what is larger than the model can use.
 
     `mask`: RGBA, of the picture's proportions, in place of its own alpha; or `WHOLE`. `marks`: what was marked of
-    the subject, in the picture's pixels. `may_leave`: an opaque picture without a plain background is left to the
-    service (`LATER`), not refused.
+    the subject, in the picture's pixels; `key`: the background's colour. `may_leave`: an opaque picture without a plain
+    background is left to the service (`LATER`), not refused.
     """
+    image, is_framed = unmarked(image)
+    is_framed = is_framed and mask is None and marks is None and key is None
     try:
-        image, cutout, warnings = _cut_out(image, mask, marks)
+        image, cutout, warnings = _cut_out(image, mask, marks, key)
     except ImageError as error:
-        is_for_us = mask is not None or marks is not None or extremes(image.getchannel("A"))[0] < 255
+        is_for_us = any(given is not None for given in (mask, marks, key)) or extremes(image.getchannel("A"))[0] < 255
         if not may_leave or is_for_us or _is_empty(image):
             raise
         return PreparedImage(clean_name(name), _reduce(image), sha256, LATER, (LATER_NOTICE,), error.message)
@@ -135,7 +180,7 @@ def prepare(
         warnings.append(cut_off(sides))
     if max(image.size) > MAX_SIDE:
         # Cut to the subject first, so that a small subject in a large picture keeps its pixels.
-        image = _reduce(image.crop(box))
+        image = _reduce(image if is_framed else image.crop(box))
         box = subject_box(image)
     width, height = box[2] - box[0], box[3] - box[1]
     if max(width, height) < SMALL_SUBJECT:
@@ -148,10 +193,34 @@ def prepare(
         )
     if cutout == "whole":
         _mark_as_cut_out(image)
-    return PreparedImage(name=clean_name(name), rgba=image, sha256=sha256, cutout=cutout, warnings=tuple(warnings))
+    return PreparedImage(clean_name(name), image, sha256, cutout, tuple(warnings), is_framed=is_framed)
 
 
-def _cut_out(image: Image, mask: Image | str | None, marks: Marks | None) -> tuple[Image, str, list[str]]:
+def corrected(picture: PreparedImage, correction: Correction) -> PreparedImage:
+    """The picture as it was corrected; one that is not cut out yet stays, with a warning.
+
+    Raises `ImageError` where nothing of the subject is left.
+    """
+    from .correction import framed, grown
+
+    if not correction:
+        return picture
+    if picture.cutout == LATER:
+        return replace(picture, warnings=(*picture.warnings, _NOT_CUT_OUT))
+    rgba = picture.rgba
+    if correction.grow and picture.cutout != WHOLE:
+        rgba = grown(rgba, correction.grow, is_original=picture.cutout == "mask")
+    is_framed = picture.is_framed
+    if correction.has_frame:
+        rgba, is_framed = framed(rgba, correction), True
+    if not extremes(rgba.getchannel("A"))[1] > SUBJECT:
+        raise ImageError("Of the subject nothing is left after the correction; reset it, or correct less.")
+    return replace(picture, rgba=rgba, is_framed=is_framed, correction=correction)
+
+
+def _cut_out(
+    image: Image, mask: Image | str | None, marks: Marks | None, key: ColourKey | None
+) -> tuple[Image, str, list[str]]:
     """The picture with its alpha as it will be used, whose alpha that is, and what to tell the user."""
     from .cutout import apply_mask, remove_studio_background
     from .marks import cut_out_marked
@@ -162,6 +231,10 @@ def _cut_out(image: Image, mask: Image | str | None, marks: Marks | None) -> tup
         return image, "whole", []
     if marks is not None:
         return cut_out_marked(image, marks), "marked", []
+    if key is not None:
+        from .key import remove_colour
+
+        return remove_colour(_reduce(image), key), "key", []
     if mask is not None:
         image = apply_mask(image, mask)
         # a mask that lets everything through cuts nothing out

@@ -22,6 +22,7 @@ PICTURE_FILE = "picture.txt"  # the same, where its task sends no picture
 REGION_FILE = "region.json"  # the part of an asset that the task makes anew
 MESH_FILE = "mesh.txt"  # the mesh that is textured, as its task sends it
 VIEWS_FILE = "views.json"  # further pictures of the same object
+CHOSEN_FILE = "chosen.json"  # how its pictures were cut out and corrected, where that was chosen by hand
 
 
 class State(enum.StrEnum):
@@ -202,6 +203,11 @@ class Job:
     def views(self) -> Mapping[str, str]:
         """The further pictures that it all began with, also where the task itself sends none."""
         return self.task.views or views_in(self.folder)
+
+    @property
+    def chosen(self) -> dict[str, Any]:
+        """How its pictures were cut out and corrected by hand, by view; see `PreparedImage.facts`."""
+        return json_in(self.folder / CHOSEN_FILE)
 
     @property
     def thumbnail(self) -> Path:

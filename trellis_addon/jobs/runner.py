@@ -514,6 +514,7 @@ def provenance_of(job: Job, result: Result, shortfall: str = "") -> dict[str, An
         "image_sha256": job.image_sha256,
         **({"mesh_sha256": digest_of(job.task.mesh)} if job.task.mesh else {}),
         **({"views": {name: digest_of(text) for name, text in views.items()}} if (views := job.views) else {}),
+        **({"pictures": chosen} if (chosen := job.chosen) else {}),
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         **({"performance": dict(result.performance)} if result.performance else {}),
         **({"notes": notes, "note_templates": all_to_wire(notes)} if notes else {}),

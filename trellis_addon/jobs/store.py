@@ -30,7 +30,19 @@ from ..core.version import VERSION
 from ..task.settings import Settings
 from ..task.task import Task
 from . import records, rows
-from .job import MESH_FILE, NOT_KEPT, PICTURE_FILE, REGION_FILE, SOURCE_FILE, TRANSITIONS, VIEWS_FILE, Asset, Job, State
+from .job import (
+    CHOSEN_FILE,
+    MESH_FILE,
+    NOT_KEPT,
+    PICTURE_FILE,
+    REGION_FILE,
+    SOURCE_FILE,
+    TRANSITIONS,
+    VIEWS_FILE,
+    Asset,
+    Job,
+    State,
+)
 
 log = logging.getLogger(__name__)
 
@@ -178,8 +190,9 @@ class JobStore:
         source: Mapping[str, Any] | None = None,
         picture: str = "",
         views: Mapping[str, str] | None = None,
+        chosen: Mapping[str, Any] | None = None,
     ) -> Job:
-        """Write a job down, before anything is sent. `thumbnail` is a PNG.
+        """Write a job down, before anything is sent. `thumbnail` is a PNG; `chosen` as in `Job`.
 
         `source`, `picture` and `views` are for a job that is derived from another one's result: see `Job`.
         """
@@ -198,6 +211,7 @@ class JobStore:
                 (VIEWS_FILE, json.dumps(dict(kept)) if (kept := task.views or views) else ""),
                 (REGION_FILE, json.dumps(task.region.to_json()) if task.region is not None else ""),
                 (SOURCE_FILE, json.dumps(source) if source else ""),
+                (CHOSEN_FILE, json.dumps(chosen) if chosen else ""),
             ):
                 if text:
                     (folder / file).write_text(text, encoding="utf-8")

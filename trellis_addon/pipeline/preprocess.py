@@ -8,9 +8,9 @@ import numpy as np
 from PIL import Image
 
 from ..core.errors import ImageError
+from ..images.frame import subject_height, subject_square
 
 MAX_SIDE = 1024
-SUBJECT = 0.8 * 255  # an alpha above this is surely the subject
 
 
 def preprocess_image(image: Image.Image, *, reduce_first: bool = False) -> Image.Image:
@@ -41,7 +41,7 @@ def preprocess_views(images: Mapping[str, Image.Image]) -> dict[str, Image.Image
     if any(not has_useful_alpha(image) for image in images.values()):
         return {name: preprocess_image(image) for name, image in images.items()}  # which says what is wrong
     squares = {name: subject_square(np.asarray(image)[:, :, 3]) for name, image in images.items()}
-    heights = {name: _height(np.asarray(image)[:, :, 3]) for name, image in images.items()}
+    heights = {name: subject_height(np.asarray(image)[:, :, 3]) for name, image in images.items()}
     shares = {name: (right - left) / heights[name] for name, (left, _, right, _) in squares.items()}
     widest = max(shares.values())
     found = {}
@@ -50,12 +50,6 @@ def preprocess_views(images: Mapping[str, Image.Image]) -> dict[str, Image.Image
         more = 0.0 if shares[name] == widest else (widest * heights[name] - (right - left)) / 2
         found[name] = _on_black(_reduced(image.crop((left - more, top - more, right + more, bottom + more))))
     return found
-
-
-def _height(alpha: np.ndarray) -> int:
-    """Of what is clearly opaque."""
-    rows = np.flatnonzero((alpha > SUBJECT).any(1))
-    return max(1, int(rows[-1] - rows[0]))
 
 
 def _reduced(image: Image.Image) -> Image.Image:
@@ -70,14 +64,3 @@ def _reduced(image: Image.Image) -> Image.Image:
 def has_useful_alpha(image: Image.Image) -> bool:
     """Whether there is an alpha channel that cuts something out."""
     return image.mode == "RGBA" and bool((np.asarray(image)[:, :, 3] < 255).any())
-
-
-def subject_square(alpha: np.ndarray) -> tuple[float, float, float, float]:
-    """The square (left, top, right, bottom) around what is clearly opaque; it may reach beyond the picture."""
-    rows, columns = (np.flatnonzero((alpha > SUBJECT).any(axis)) for axis in (1, 0))
-    if not len(rows):
-        raise ImageError("The picture is transparent everywhere; give one that shows the subject.")
-    x0, x1, y0, y1 = int(columns[0]), int(columns[-1]), int(rows[0]), int(rows[-1])
-    cx, cy, half = (x0 + x1) / 2, (y0 + y1) / 2, max(x1 - x0, y1 - y0) // 2
-    half = max(half, 1)
-    return cx - half, cy - half, cx + half, cy + half

@@ -31,9 +31,28 @@ def show_beside(context: bpy.types.Context, image: bpy.types.Image, mode: str = 
         editor.spaces.active.image = shown
         if mode:
             editor.spaces.active.mode = mode
+            _hide_uvs(editor.spaces.active.uv_editor)
         bpy.app.timers.register(lambda: _settled(owner, editor, then), first_interval=_SETTLES)
 
     bpy.app.timers.register(show, first_interval=0.0)
+
+
+def _hide_uvs(editor: bpy.types.SpaceUVEditor) -> None:
+    """Show the picture without the UV map of whatever object is selected."""
+    for name in ("show_uv", "show_texpaint"):  # as it is called since Blender 5.0, and before
+        if hasattr(editor, name):
+            setattr(editor, name, False)
+
+
+def set_brush(*, white: bool) -> None:
+    """Have the brush that paints on pictures paint white, or black."""
+    paint = bpy.context.tool_settings.image_paint
+    # each mode has its own since Blender 5.0
+    unified = getattr(paint, "unified_paint_settings", None) or bpy.context.tool_settings.unified_paint_settings
+    colour = (1.0, 1.0, 1.0) if white else (0.0, 0.0, 0.0)
+    unified.color = colour
+    if paint.brush is not None and paint.brush.is_editable:
+        paint.brush.color = colour
 
 
 def _settled(window: bpy.types.Window, area: bpy.types.Area, then: Then | None) -> None:

@@ -14,13 +14,14 @@ import bpy
 import numpy as np
 
 from ..core.errors import ImageError
-from ..images import EXTENSIONS, WHOLE, PreparedImage, decode, prepare, read_image_bytes, readable
+from ..images import EXTENSIONS, MAX_SIDE, WHOLE, PreparedImage, decode, prepare, read_image_bytes, readable
 from ..images.decoding import orientation_of
 from ..images.profiles import ACES_AP1, REC2020, to_srgb_matrix
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
+    from ..images.key import ColourKey
     from ..images.marks import Marks
 
 
@@ -44,18 +45,21 @@ def datablock_loader(
     *,
     mask: bpy.types.Image | None = None,
     marks: Marks | None = None,
+    key: ColourKey | None = None,
     whole: bool = False,
+    only: str = "",
     may_leave: bool = False,
     upright: bool = True,
 ) -> Callable[[], PreparedImage]:
     """What makes a picture of the datablock, edits included.
 
-    `mask`: a datablock whose transparency, or else brightness, says what the subject is; `whole`
-    cuts nothing out; `marks`: what was marked of the subject, in the datablock's pixels with the first row at
-    the top, which is cut out of a background of any kind; `may_leave` as in `images.prepare`. Both are those of the
-    picture as Blender shows it, which turns no photograph upright: that is done afterwards, but not without
-    `upright`. To be called on the main thread, where the pixels are taken; the function that it returns does the
-    slow part and may run in any thread. Raises `ImageError` when there are no pixels.
+    `mask`: a datablock whose transparency, or else brightness, says what the subject is; `whole` cuts nothing out;
+    `marks`: what was marked of the subject, in the datablock's pixels with the first row at the top, which is cut out
+    of a background of any kind; `key`: a colour that is background; `only` "alpha" or "studio": what shows the subject,
+    whatever else could; `may_leave` as in `images.prepare`. Both are those of the picture as Blender shows it, which
+    turns no photograph upright: that is done afterwards, but not without `upright`, which also leaves all of a large
+    picture in its frame. To be called on the main thread, where the pixels are taken; the function that it returns does
+    the slow part and may run in any thread. Raises `ImageError` when there are no pixels.
     """
     name = name_of(image)
     read = _reader(image)
@@ -63,6 +67,7 @@ def datablock_loader(
 
     placed_here = not whole and (marks is not None or mask is not None)
     side = max(image.size)
+    image_width, image_height = image.size
 
     def load() -> PreparedImage:
         picture, sha256, orientation = read()
@@ -73,10 +78,23 @@ def datablock_loader(
         scale = max(picture.size) / side if side else 1.0
         placed = marks.scaled(scale, scale) if marks is not None and not whole else None
         given = WHOLE if whole else read_mask()[0] if read_mask else None
-        found = prepare(picture, name=name, sha256=sha256, mask=given, marks=placed, may_leave=may_leave)
+        if only:
+            _demand(picture, only)
+        if not upright:
+            picture.thumbnail((MAX_SIDE, MAX_SIDE))
+            placed = marks.scaled(picture.width / image_width, picture.height / image_height) if placed else None
+        found = prepare(picture, name=name, sha256=sha256, mask=given, marks=placed, key=key, may_leave=may_leave)
         return replace(found, rgba=_transposed(found.rgba, _UPRIGHT[orientation])) if is_turned and upright else found
 
     return load
+
+
+def _demand(picture: Picture, only: str) -> None:
+    """Have the subject told by its transparency alone, or by a plain background alone."""
+    if only == "studio":
+        picture.putalpha(255)
+    elif picture.getchannel("A").getextrema()[0] == 255:
+        raise ImageError("The image has no transparency; choose another cutout.")
 
 
 def _transposed(picture: Picture, how: str) -> Picture:

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
 import bpy
 import numpy as np
 
 from ..core.errors import ImageError
+from .cutout_preview import loader_of
 from .images import datablock_loader
-from .marking import marks_of
+
+if TYPE_CHECKING:
+    from ..images import PreparedImage
 
 
 def new_mask(image: bpy.types.Image) -> bpy.types.Image:
-    """A mask of the picture's size with its marked subject, or its automatic cutout, or all white without either."""
+    """A mask of the picture's size with its cutout as it is, corrected outline and all; all white without any.
+
+    What was corrected of the outline is then in the mask.
+    """
     width, height = image.size
     if not width or not height:
         raise ImageError('The image "{name}" has no pixels; reload it or choose another.', name=image.name)
     shares = np.ones((height, width), np.float32)
     try:
-        marks = marks_of(image) if image.trellis2.cutout == "MARKED" else None
-        alpha = datablock_loader(image, marks=marks, upright=False)().rgba.getchannel("A")
+        alpha = _cutout(image)().rgba.getchannel("A")
     except ImageError:
         alpha = None  # what cannot be told apart is for the artist to paint
-    # of a large picture the loader gives the subject alone, which is no mask for the whole of it
     if alpha is not None and abs(alpha.width / alpha.height - width / height) < 0.01:
         shares = np.asarray(alpha.resize((width, height)), np.float32)[::-1] / 255.0
     mask = bpy.data.images.new(f"{image.name} Mask", width, height, alpha=False)
@@ -29,4 +36,12 @@ def new_mask(image: bpy.types.Image) -> bpy.types.Image:
     grey[..., 3] = 1.0
     mask.pixels.foreach_set(grey.ravel())
     mask.pack()
+    image.trellis2.grow = 0.0
     return mask
+
+
+def _cutout(image: bpy.types.Image) -> Callable[[], PreparedImage]:
+    """The loader of what there is to begin with: the cutout that is chosen, or without one the automatic."""
+    choice = image.trellis2
+    is_none = choice.cutout == "WHOLE" or (choice.cutout == "MASK" and choice.mask is None)
+    return datablock_loader(image, upright=False) if is_none else loader_of(image, in_frame=True)

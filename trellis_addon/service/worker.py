@@ -318,8 +318,8 @@ class Workers:
         siblings = {result_seed(record.seed, other): self._progress(record, other) for other in following}
         progress = self._progress(record, index, seat, siblings)
         began = time.monotonic()
-        picture = image.rgba if image is not None else None
-        seen: dict[str, Any] = {"views": {name: view.rgba for name, view in views.items()}} if views else {}
+        picture = image.for_model if image is not None else None
+        seen: dict[str, Any] = {"views": {name: view.for_model for name, view in views.items()}} if views else {}
         latents = self._latents(record)
         mesh = self._mesh(record.mesh) if record.mesh is not None else None
         made = generate_with_pictures(

@@ -11,6 +11,7 @@ from ...core.errors import EngineError
 from ...core.progress import Progress
 from ...formats.glb.write import Material, Mesh, write_glb
 from ...geometry.voxels.picture import points_picture
+from ...images.frame import unmarked
 from ...task.region import Region
 from ...task.settings import DRAFT_MODEL, Settings
 from ...task.task import facing_of
@@ -71,6 +72,8 @@ class ReliefEngine:
         where it is set, is the most triangles there will be, else 50,000. Raises `EngineError` for a
         picture without a visible pixel, and for latents: it has none. On a `mesh` the picture is projected.
         """
+        image = unmarked(image)[0] if image is not None else None
+        views = {name: unmarked(view)[0] for name, view in views.items()} if views else views
         if region is not None and latents is not None and image is not None:
             return self._changed(latents, image, settings, seed, progress, views, region)
         strength = settings.get("variation")

@@ -10,6 +10,7 @@ from ...core.messages import message
 from ...core.progress import Progress
 from ...formats.glb.check import split_glb
 from ...formats.glb.images import with_extras
+from ...images.frame import unmarked
 from ...task.region import Region
 from ...task.settings import DRAFT_MODEL, Settings
 from ...task.views import FRONT, yaw_of
@@ -56,7 +57,8 @@ def generate_with_pictures(
         return _noted(made, told)
     from .project import project
 
-    done = project(made.glb, {FRONT: image, **(views or {})}, strength, progress.part(_MAKING, 1.0))
+    pictures = {name: unmarked(picture)[0] for name, picture in {FRONT: image, **(views or {})}.items()}
+    done = project(made.glb, pictures, strength, progress.part(_MAKING, 1.0))
     glb = with_extras(done.glb, {"projection": list(done.cameras)})
     return _noted(replace(made, glb=glb), *done.notes)
 

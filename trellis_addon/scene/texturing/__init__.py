@@ -1,5 +1,6 @@
 """Objects that are there get the look of a picture: their own meshes, coordinates and slots stay.
 
+facing     from where the picture shows them, seen beforehand
 taking     objects as they look, as the GLB that a task sends
 own_uvs    coordinates for those that have none of use
 giving     the result's textures as a material, beside the former one
