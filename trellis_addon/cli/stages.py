@@ -47,7 +47,7 @@ def add_commands(commands: Any, common: argparse.ArgumentParser) -> None:
     change.add_argument("--texture-only", action="store_true", help="leave the shape as it is (not of a draft)")
     change.add_argument("--output", type=Path, required=True, metavar="FILE.glb")
     change.add_argument("--backend", default="", help="where it is done (default: where the asset was made)")
-    change.set_defaults(run=_change)
+    change.set_defaults(run=_change, wrong_input=1)
 
     export = commands.add_parser("export", parents=[common], help="write an asset's voxels or its dense mesh")
     export.add_argument("asset", help="as for rework, or a file of latents")

@@ -37,7 +37,7 @@ def glb_facts(path: Path) -> AssetFacts:
         data = read_bytes(path)
     except OSError as error:
         raise DamagedFileError("{path} cannot be read: {reason}.", path=path, reason=reason_of(error)) from error
-    check_glb(data)
+    check_glb(data, with_skins=True)
     document, binary = split_glb(data)
     mesh = read_glb(data)
     arrays = _arrays(mesh)
