@@ -1,4 +1,4 @@
-"""Reading what never ends; renaming and deleting where another program holds a file: tried again, given up with a sentence, nothing lost."""
+"""Reading what never ends; renaming and deleting where another program holds a file: tried again, nothing lost."""
 
 from __future__ import annotations
 

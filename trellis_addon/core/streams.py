@@ -23,6 +23,5 @@ def prepare_streams() -> None:
 
 def silence() -> None:
     """Say nothing any more: what is still to be written to a reader who has gone would fail again at the very end."""
-    with contextlib.suppress(OSError, ValueError, AttributeError):
-        with open(os.devnull, "wb") as nowhere:
-            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+    with contextlib.suppress(OSError, ValueError, AttributeError), open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
