@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from .api import PreparedTask, Source, check_output, make_prepared, prepare_task
 from .client.backends import Backend
 from .core.errors import FieldError, InputError
+from .core.files import read_bytes
 from .core.messages import message, reason_of
 from .core.progress import Progress
 from .core.sizes import size_words
@@ -118,7 +119,7 @@ def read_mesh(mesh: Mesh) -> tuple[bytes, str]:
         path = Path(mesh)
         name = name or clean_name(path.stem)
         try:
-            data = path.read_bytes()
+            data = read_bytes(path)
         except (OSError, ValueError) as error:
             raise InputError("{path} cannot be read: {reason}.", path=path, reason=reason_of(error)) from error
     if not data.startswith(b"glTF"):

@@ -17,6 +17,7 @@ from typing import Any
 from .api import PreparedTask, Source, backend_of, check_output, make_prepared, prepare_task
 from .client.backends import Backend
 from .core.errors import EngineError, FieldError, InputError, JobError, TrellisError
+from .core.files import read_bytes
 from .core.folders import default_folder
 from .core.machine.awake import awake
 from .core.messages import message, reason_of
@@ -351,7 +352,7 @@ def _prepare_on(
         thumbnail = job.thumbnail.read_bytes() if job.thumbnail.is_file() else b""
     else:
         raise _refused(asset, "picture")
-    latents = _as_data_uri(asset.path.read_bytes()) if is_draft else _as_text(original)
+    latents = _as_data_uri(read_bytes(asset.path)) if is_draft else _as_text(original)
     task = Task(picture, wished, model, uuid or new_uuid(), latents, views, region=region)
     check_meaning(task)
     source = {
@@ -373,7 +374,7 @@ def engine_of(asset: Asset) -> str:
 def _told_in(asset: Asset) -> Mapping[str, Any]:
     """What the file itself says of where it comes from."""
     try:
-        extras = split_glb(asset.path.read_bytes())[0]["asset"]["extras"]
+        extras = split_glb(read_bytes(asset.path))[0]["asset"]["extras"]
     except (OSError, TrellisError, KeyError, TypeError):
         return {}
     return extras if isinstance(extras, dict) else {}
@@ -382,7 +383,7 @@ def _told_in(asset: Asset) -> Mapping[str, Any]:
 def demand_readable(asset: Asset) -> None:
     """Raise `InputError` where the asset's file is not there."""
     try:
-        asset.path.read_bytes()
+        read_bytes(asset.path)
     except OSError as error:
         raise InputError("{path} cannot be read: {reason}.", path=asset.path, reason=reason_of(error)) from error
 

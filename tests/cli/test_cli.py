@@ -61,6 +61,46 @@ def test_help_lists_every_setting() -> None:
         assert command in trellis2("--help").stdout
 
 
+@pytest.mark.skipif(os.name == "nt", reason="/dev/full and closed descriptors are of other systems")
+def test_a_reader_who_has_gone_and_what_takes_nothing(tmp_path: Path) -> None:
+    command = f'"{sys.executable}" -m trellis_addon limit'
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TRELLIS2_HOME": str(tmp_path)}
+    for rest, code, words in (
+        ("| true; exit ${PIPESTATUS[0]}", {0, 1}, ""),
+        ("> /dev/full", {1}, "No space left"),
+        (">&-", {0}, ""),
+        ("2>&-", {0}, ""),
+    ):
+        done = subprocess.run(
+            ["bash", "-c", f"{command} {rest}"], capture_output=True, encoding="utf-8", env=environment, cwd=tmp_path
+        )
+        assert done.returncode in code and words in done.stderr and "Traceback" not in done.stderr, (rest, done)
+        assert "Exception ignored" not in done.stderr
+
+
+def test_what_nobody_foresaw_is_a_sentence(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    from trellis_addon.cli import check, main
+
+    def fails(*arguments: Any) -> None:
+        raise MemoryError("so many faces")
+
+    monkeypatch.setattr(check, "_files", fails)
+    assert main(["check", "a.glb", "--contract", "unity"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("error: ") and "MemoryError: so many faces" in said and said.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", [("texture", "none.glb", "none.png"), ("change", "none.glb", "--box", *"000111")])
+def test_one_is_what_says_that_it_was_not_done(
+    command: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from trellis_addon.cli import main
+
+    for output in (f"{tmp_path}", f"{tmp_path / 'a.txt'}", f"{tmp_path / 'a.glb'}"):
+        assert main([*command, "--output", output]) == 1
+        assert capsys.readouterr().err.startswith("error: ")
+
+
 @pytest.mark.parametrize("arguments", [(), ("generate",), ("paint",), ("generate", "x.png"), ("batch", ".", "--fast")])
 def test_wrong_command_lines(arguments: tuple[str, ...]) -> None:
     done = trellis2(*arguments)

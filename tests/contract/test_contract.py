@@ -168,6 +168,10 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert main(["check", f"{good}", "--contract", f"{rules}"]) == 0
     assert "good.glb: keeps the contract" in capsys.readouterr().out
     assert main(["check", f"{tmp_path}", "--contract", f"{rules}"]) == 1
+    shouting = tmp_path / "shouting"
+    shouting.mkdir()
+    (shouting / "BOX.GLB").write_bytes(good.read_bytes())
+    assert main(["check", f"{shouting}", "--contract", f"{rules}"]) == 0
     said = capsys.readouterr().out
     assert "good.glb: keeps" in said and "worse.glb: breaks 1 of its rules\n  origin: Its origin is 1 m away" in said
 

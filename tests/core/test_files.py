@@ -1,4 +1,4 @@
-"""Renaming and deleting where another program holds a file: tried again, given up with a sentence, nothing lost."""
+"""Reading what never ends; renaming and deleting where another program holds a file: tried again, nothing lost."""
 
 from __future__ import annotations
 
@@ -10,8 +10,14 @@ from types import SimpleNamespace
 import pytest
 from stand_in_windows import refused
 
+from trellis_addon.contract.glb_facts import glb_facts
 from trellis_addon.core import files
+from trellis_addon.core.errors import DamagedFileError, ImageError, InputError
 from trellis_addon.core.messages import Message, reason_of
+from trellis_addon.formats.glb.check import check_glb_file
+from trellis_addon.formats.glb.read import read_glb
+from trellis_addon.images import load_image
+from trellis_addon.meshes import read_mesh
 
 
 class Holder:
@@ -161,3 +167,17 @@ def test_a_folder_goes_as_far_as_it_can(tmp_path: Path, monkeypatch: pytest.Monk
 )
 def test_a_path_beyond_260_characters(path: str, longer: str) -> None:
     assert files.extended_name(path) == longer
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="a named pipe has no path there")
+def test_what_may_never_end_is_not_waited_for(tmp_path: Path) -> None:
+    pipe = tmp_path / "mesh.glb"
+    os.mkfifo(pipe)
+    for reads in (read_mesh, glb_facts, check_glb_file, read_glb):
+        for endless in (pipe, Path("/dev/zero")):
+            with pytest.raises((InputError, DamagedFileError), match="no ordinary file"):
+                reads(endless)
+        with pytest.raises((InputError, DamagedFileError), match="directory"):
+            reads(tmp_path)
+    with pytest.raises(ImageError, match="larger than 64 MB"):
+        load_image("/dev/zero")

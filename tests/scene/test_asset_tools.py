@@ -495,6 +495,22 @@ def test_heights_that_cannot_be(height: float) -> None:
     sentence(caught.value)
 
 
+def test_a_mesh_without_vertices_is_a_sentence_and_stands_in_nobodys_way(tmp_path: Path) -> None:
+    nothing, broken, obj = mesh_object([], [], "Nothing"), mesh_object(*cube(), "Broken"), mesh_object(*cube(), "Whole")
+    broken.data.vertices[0].co = (float("nan"),) * 3
+    for does in (
+        lambda: blender.height_of(nothing),
+        lambda: blender.lay_out_grid([nothing]),
+        lambda: blender.render_object(nothing, tmp_path / "picture.png"),
+    ):
+        with pytest.raises(InputError, match="no surface"):
+            does()
+    blender.mark_asset(nothing)
+    assert nothing.asset_data
+    blender.lay_out_grid([obj])
+    assert np.isfinite(obj.matrix_world).all()
+
+
 # --- catalogs and libraries ---
 
 

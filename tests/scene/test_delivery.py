@@ -173,6 +173,81 @@ def test_a_whole_selection_and_modifiers(asset: Any, tmp_path: Path) -> None:
     assert len(asset.data.polygons) == 6
 
 
+def hide(obj: Any) -> None:
+    obj.hide_set(True)
+
+
+def switch_off(obj: Any) -> None:
+    obj.hide_viewport = obj.hide_render = obj.hide_select = True
+
+
+def exclude(obj: Any) -> None:
+    into_collection(obj).exclude = True
+
+
+def hide_collection(obj: Any) -> None:
+    into_collection(obj).hide_viewport = True
+    obj.hide_set(True)
+
+
+def into_collection(obj: Any) -> Any:
+    collection = bpy.data.collections.new("Away")
+    bpy.context.scene.collection.children.link(collection)
+    collection.objects.link(obj)
+    bpy.context.scene.collection.objects.unlink(obj)
+    return bpy.context.view_layer.layer_collection.children["Away"]
+
+
+def to_another_scene(obj: Any) -> None:
+    bpy.data.scenes.new("Another").collection.objects.link(obj)
+    bpy.context.scene.collection.objects.unlink(obj)
+
+
+def unlink(obj: Any) -> None:
+    bpy.context.scene.collection.objects.unlink(obj)
+
+
+@pytest.mark.parametrize("away", [hide, switch_off, exclude, hide_collection, to_another_scene, unlink])
+@pytest.mark.parametrize("ending", [".glb", ".fbx", ".obj", ".usdc", ".stl"])
+def test_what_is_out_of_sight_is_exported_and_stays_there(asset: Any, tmp_path: Path, ending: str, away: Any) -> None:
+    """Blender's exporters pass over it and write an empty file."""
+    away(asset)
+    names = ("hide_viewport", "hide_render", "hide_select")
+    before = [*(getattr(asset, name) for name in names), asset.hide_get(), asset.visible_get(), asset.users_collection]
+    (path, *_) = blender.export_asset(asset, tmp_path / f"box{ending}")
+    after = [*(getattr(asset, name) for name in names), asset.hide_get(), asset.visible_get(), asset.users_collection]
+    assert after == before and "TRELLIS.2 Export" not in bpy.data.collections
+    (made,) = read_back(path)
+    assert len(made.data.polygons) in (6, 12)
+
+
+@pytest.mark.parametrize("ending", [".glb", ".usdc", ".3mf"])
+def test_modifiers_that_leave_nothing_make_no_empty_file(asset: Any, tmp_path: Path, ending: str) -> None:
+    asset.vertex_groups.new(name="none")
+    asset.modifiers.new("Mask", "MASK").vertex_group = "none"
+    with pytest.raises(InputError, match="has no faces left"):
+        blender.export_asset(asset, tmp_path / f"box{ending}")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("ending", [".fbx", ".obj", ".usdc"])
+def test_a_picture_whose_file_is_gone_does_not_stop_it(asset: Any, tmp_path: Path, ending: str) -> None:
+    gone = bpy.data.images.new("Gone", 8, 8)
+    gone.source, gone.filepath = "FILE", "//gone.png"
+    node = next(node for node in asset.data.materials[0].node_tree.nodes if node.type == "TEX_IMAGE")
+    node.image = gone
+    (path, *_) = blender.export_asset(asset, tmp_path / f"box{ending}")
+    assert node.image == gone and gone.name == "Gone" and read_back(path)
+
+
+def test_a_traceback_of_an_exporter_is_not_shown(asset: Any, tmp_path: Path) -> None:
+    asset.scale = (1e38, 1e38, 1e38)
+    bpy.context.view_layer.update()
+    with pytest.raises(TrellisError, match="exporter failed") as told:
+        blender.export_asset(asset, tmp_path / "box.glb")
+    assert "Traceback" not in str(told.value) and "\n" not in str(told.value)
+
+
 @pytest.mark.parametrize("ending", [".fbx", ".usdc"])
 def test_a_rebaked_asset_of_quads_goes_on_as_another_file(tmp_path: Path, ending: str) -> None:
     pytest.importorskip("warp")

@@ -54,7 +54,7 @@ def _check(options: argparse.Namespace, key: str, allow_network: bool) -> int:
 def _files(given: Sequence[Path]) -> list[Path]:
     files: list[Path] = []
     for path in given:
-        files += sorted(path.glob("*.glb")) if path.is_dir() else [path]
+        files += sorted(file for file in path.iterdir() if _is_glb(file)) if path.is_dir() else [path]
     if not files:
         raise InputError("There is no GLB in {folder}; give a GLB file.", folder=given[0])
     return files
@@ -64,6 +64,10 @@ def _findings(file: Path, contract: Contract) -> list[Finding]:
     from ..contract.check import check
     from ..contract.glb_facts import glb_facts
 
-    if file.suffix.lower() != ".glb":
+    if not _is_glb(file):
         raise InputError("{file} is no GLB; export the asset as a GLB to check it.", file=file)
     return check(glb_facts(file), contract)
+
+
+def _is_glb(file: Path) -> bool:
+    return file.suffix.lower() == ".glb"

@@ -33,8 +33,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..core.configuration import configuration, overrule
 from ..core.errors import Cancelled, FieldError, OutputError, TrellisError
+from ..core.messages import reason_of
 from ..core.output import try_places
-from ..core.streams import prepare_streams
+from ..core.streams import prepare_streams, silence
 from ..core.version import VERSION
 from ..task.settings import BY_PATH, Settings
 from .agents import add_commands as add_agent_commands
@@ -52,6 +53,8 @@ from .tokens import add_commands as add_token_commands
 
 if TYPE_CHECKING:
     from ..client.backends import Backend
+
+log = logging.getLogger(__name__)
 
 # Exit codes: 2 is argparse's own for a wrong command line.
 OK, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
@@ -71,20 +74,41 @@ def main(
     for noisy in ("httpx", "httpcore", "PIL"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     try:
-        return options.run(options, key, allow_network)
+        code = options.run(options, key, allow_network)
+        if sys.stdout is not None:
+            sys.stdout.flush()  # now, so that what cannot be written is found out here
+        return code
     except (KeyboardInterrupt, Cancelled):
         print(f"\nStopped. {options.go_on}", file=sys.stderr)
         return INTERRUPTED
     except TrellisError as error:
         print(f"error: {error}", file=sys.stderr)
-        return WRONG_INPUT if isinstance(error, FieldError) else FAILED
+        return options.wrong_input if isinstance(error, FieldError) else FAILED
+    except BrokenPipeError:
+        silence()  # whoever read it has seen enough, as `| head` has
+        return FAILED
+    except Exception as error:
+        log.debug("Where it went wrong", exc_info=error)
+        print(f"error: {_unforeseen(error)}", file=sys.stderr)
+        silence()
+        return FAILED
+
+
+def _unforeseen(error: Exception) -> TrellisError:
+    said = reason_of(error)
+    if isinstance(error, OSError):
+        return OutputError("The system says: {reason}.", reason=said)
+    kind = type(error).__name__
+    return TrellisError("Unexpected problem ({kind}: {reason}); --verbose shows where it was.", kind=kind, reason=said)
 
 
 def _parser(program: str) -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--verbose", action="store_true", help="log what happens")
     # what is true of every job that was begun
-    common.set_defaults(go_on=f"What was begun is in the list of jobs: `{program} resume` goes on with it.")
+    common.set_defaults(
+        wrong_input=WRONG_INPUT, go_on=f"What was begun is in the list of jobs: `{program} resume` goes on with it."
+    )
     parser = argparse.ArgumentParser(prog=program, description="One picture to a textured 3D asset, with TRELLIS.2.")
     parser.add_argument("--version", action="version", version=VERSION)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")

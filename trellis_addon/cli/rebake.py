@@ -17,7 +17,7 @@ def add_commands(commands: Any, common: argparse.ArgumentParser) -> None:
     """Add the command to argparse's sub-parsers."""
     parser = commands.add_parser("rebake", parents=[common], help="remesh and rebake any GLB into one clean asset")
     rebake.add_options(parser)
-    parser.set_defaults(run=_rebake, go_on="Nothing was written.")
+    parser.set_defaults(run=_rebake, go_on="Nothing was written.", wrong_input=1)
 
 
 def _rebake(options: argparse.Namespace, key: str, allow_network: bool) -> int:

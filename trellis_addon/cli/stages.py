@@ -48,7 +48,7 @@ def add_commands(commands: Any, common: argparse.ArgumentParser) -> None:
     change.add_argument("--texture-only", action="store_true", help="leave the shape as it is (not of a draft)")
     change.add_argument("--output", type=Path, required=True, metavar="FILE.glb")
     change.add_argument("--backend", default="", help="where it is done (default: where the asset was made)")
-    change.set_defaults(run=_change)
+    change.set_defaults(run=_change, wrong_input=1)
 
     vary = commands.add_parser("vary", parents=[common], help="make variants of an asset, near to it or far")
     vary.add_argument("asset", help="as for change")

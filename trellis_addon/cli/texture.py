@@ -50,7 +50,7 @@ def add_commands(commands: Any, common: argparse.ArgumentParser) -> None:
     subject.add_argument("--subject", metavar="X0,Y0,X1,Y1", help="cut out what is in this box, as for generate")
     subject.add_argument("--whole", action="store_true", help="cut nothing out of the picture")
     add_settings(parser, without=_WITHOUT)
-    parser.set_defaults(run=_texture, uvs="auto")
+    parser.set_defaults(run=_texture, uvs="auto", wrong_input=1)
 
 
 def _texture(options: argparse.Namespace, key: str, allow_network: bool) -> int:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..core.errors import DamagedFileError
+from ..core.files import read_bytes
 from ..core.messages import reason_of
 from ..formats.glb.check import MAX_FILE_BYTES, check_glb, split_glb
 from ..formats.glb.pose import node_matrix
@@ -33,10 +34,10 @@ def glb_facts(path: Path) -> AssetFacts:
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
             raise DamagedFileError("{name} is larger than 1 GB and is not read.", name=path.name)
-        data = path.read_bytes()
+        data = read_bytes(path)
     except OSError as error:
         raise DamagedFileError("{path} cannot be read: {reason}.", path=path, reason=reason_of(error)) from error
-    check_glb(data)
+    check_glb(data, with_skins=True)
     document, binary = split_glb(data)
     mesh = read_glb(data)
     arrays = _arrays(mesh)

@@ -1,4 +1,4 @@
-"""Renaming and deleting, also where another program holds a file for a moment. Nothing else here renames or deletes.
+"""Reading, renaming and deleting, also where another program holds a file for a moment; nothing else renames or deletes.
 
 On Windows a virus scanner, an indexer or a synchronisation opens a file that was just closed, for tenths of a second
 up to many seconds, and meanwhile nobody can rename, replace or delete it. So it is tried again, with growing waits,
@@ -8,9 +8,11 @@ and whoever waits in vain is told who may hold the file. Elsewhere a refusal is 
 from __future__ import annotations
 
 import contextlib
+import errno
 import ntpath
 import os
 import shutil
+import stat
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -87,6 +89,13 @@ def _remove_all(folder: Path) -> None:
 def read_text(path: Path) -> str:
     """A small file's text, also while another of our programs just replaces it; raises `OSError`, `ValueError`."""
     return patiently(lambda: path.read_text(encoding="utf-8"), BRIEF)
+
+
+def read_bytes(path: Path) -> bytes:
+    """An ordinary file's bytes; raises `OSError`, also for a pipe or a device: those may never come to an end."""
+    if not stat.S_ISREG(path.stat().st_mode) and not path.is_dir():  # of a folder the system says so itself
+        raise OSError(errno.EINVAL, message("it is no ordinary file"))
+    return path.read_bytes()
 
 
 def patiently(action: Callable[[], Found], patience: float) -> Found:

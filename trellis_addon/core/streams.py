@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 
 
@@ -18,3 +19,9 @@ def prepare_streams() -> None:
         if reconfigure is not None:
             with contextlib.suppress(OSError, ValueError):  # it is closed
                 reconfigure(encoding=None if stream.isatty() else "utf-8", errors="backslashreplace")
+
+
+def silence() -> None:
+    """Say nothing any more: what is still to be written to a reader who has gone would fail again at the very end."""
+    with contextlib.suppress(OSError, ValueError, AttributeError), open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())

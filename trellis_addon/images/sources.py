@@ -110,11 +110,13 @@ def _read_path(text: str) -> tuple[bytes, str]:
     try:
         if path.is_dir():
             raise ImageError("{path} is a folder; give one image file, or use batch for a folder.", path=shown)
-        if path.stat().st_size > MAX_BYTES:
+        with path.open("rb") as file:  # no more of it: what is no ordinary file may have no end
+            data = file.read(MAX_BYTES + 1)
+        if len(data) > MAX_BYTES:
             raise ImageError(
                 "{path} is larger than {limit} MB; use a smaller image.", path=shown, limit=MAX_BYTES // 2**20
             )
-        return path.read_bytes(), path.stem
+        return data, path.stem
     except FileNotFoundError:
         raise ImageError("There is no image file {path}; check the path.", path=shown) from None
     except (OSError, ValueError) as error:

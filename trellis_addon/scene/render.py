@@ -15,7 +15,8 @@ from ..core.files import BRIEF, unlink
 from ..core.messages import message
 from .importing.placement import world_bounds
 from .rules.colour import set_plain_view
-from .rules.guards import require_mesh, write_back
+from .rules.guards import require_points, write_back
+from .rules.saying import reason_of as blender_reason
 
 # Where the camera stands: degrees around the object (0 is in front) and above the ground.
 VIEWS = {"front": (0.0, 8.0), "three_quarter": (35.0, 16.0), "side": (90.0, 8.0), "back": (180.0, 8.0)}
@@ -36,7 +37,7 @@ def render_object(
     Uses Cycles on the CPU, so that it works on every machine and without a window. Raises `InputError` for what is no
     mesh object, `TrellisError` where it cannot be rendered.
     """
-    require_mesh(obj)
+    require_points(obj)
     if view not in VIEWS:
         raise FieldError("view", view, message("allowed: {allowed}", allowed=list(VIEWS)))
     write_back(obj)
@@ -76,7 +77,7 @@ def _render(scene: bpy.types.Scene, path: Path) -> None:
     try:
         bpy.ops.render.render(write_still=True, scene=scene.name)
     except RuntimeError as error:
-        raise TrellisError("The picture cannot be rendered: {reason}", reason=str(error).strip()) from error
+        raise TrellisError("The picture cannot be rendered: {reason}", reason=f"{blender_reason(error)}.") from error
     if not path.is_file():
         raise TrellisError(
             "The picture {path} could not be rendered; wait for other renders, and try again.", path=path

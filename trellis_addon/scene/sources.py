@@ -16,8 +16,8 @@ import numpy as np
 from mathutils import Matrix
 
 from ..core.errors import ImageError
-from ..core.messages import message
 from ..images import EXTENSIONS, clean_name, decode, find_path, image_kind, meant, read_image_bytes, readable
+from .rules.saying import reason_of as blender_reason
 
 # The model looks at the subject in 1024 x 1024 pixels.
 RENDER_SIZE = 1024
@@ -146,7 +146,7 @@ def camera_image(scene: bpy.types.Scene, *, size: int = RENDER_SIZE) -> bpy.type
         try:
             bpy.ops.render.render(scene=scene.name)
         except RuntimeError as error:
-            raise ImageError("The camera's view cannot be rendered: {reason}.", reason=_reason(error)) from error
+            raise ImageError("The camera's view cannot be rendered: {reason}.", reason=blender_reason(error)) from error
         return image_of_bytes(render_result_bytes(scene), "Camera")
 
 
@@ -344,9 +344,3 @@ def _image_editor(context: bpy.types.Context) -> Iterator[dict[str, Any] | None]
 
 def _surface(area: bpy.types.Area) -> int:
     return area.width * area.height
-
-
-def _reason(error: Exception) -> str:
-    """What Blender says, as part of a sentence."""
-    lines = [line.removeprefix("Error: ").strip() for line in str(error).splitlines()]
-    return next((line.rstrip(".") for line in lines if line), message("it gives no reason"))

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...core.errors import DamagedFileError
+from ...core.files import read_bytes
 from ...core.messages import message, reason_of
 
 MAX_FILE_BYTES = 2**30
@@ -72,7 +73,7 @@ def check_glb_file(path: Path) -> GlbInfo:
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
             raise DamagedFileError("{name} is larger than 1 GB and is not imported.", name=path.name)
-        return check_glb(path.read_bytes())
+        return check_glb(read_bytes(path))
     except OSError as error:
         raise DamagedFileError("{path} cannot be read: {reason}.", path=path, reason=reason_of(error)) from error
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...core.errors import DamagedFileError, InputError
+from ...core.files import read_bytes
 from ...core.messages import reason_of
 from . import check as glb_check
 from .data_uris import without_data_uris
@@ -55,7 +56,7 @@ def _bytes_of(source: Path | str | bytes) -> bytes:
     try:
         if path.stat().st_size > glb_check.MAX_FILE_BYTES:
             raise DamagedFileError("{name} is larger than 1 GB and is not read.", name=path.name)
-        return path.read_bytes()
+        return read_bytes(path)
     except OSError as error:
         raise DamagedFileError("{path} cannot be read: {reason}.", path=path, reason=reason_of(error)) from error
 

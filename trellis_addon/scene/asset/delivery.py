@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from ...images import clean_name
 from ..importing.importer import without_hooks
 from ..importing.materials import images_behind, principled_of
 from ..rules.guards import require_not_edited
+from ..rules.saying import reason_of as blender_reason
 from ..rules.units import metres_per_unit
 from .chains import with_chains
 from .selection import only_selected
@@ -88,10 +89,14 @@ def export_asset(
             ending = path.suffix.lower()
             is_grouped = engine == "unreal" and ending == ".fbx"
             has_levels = levels and ending in _WITH_LEVELS
-            with with_chains(meshes, has_levels=has_levels, engine=engine, is_grouped=is_grouped) as exported:
+            with (
+                with_chains(meshes, has_levels=has_levels, engine=engine, is_grouped=is_grouped) as exported,
+                only_selected(exported),
+            ):
+                _require_faces(exported)
                 write(exported, folder / path.name, ENGINES[engine], textures == "beside")
         except RuntimeError as error:
-            raise TrellisError("Blender's exporter failed: {reason}", reason=f"{error}".strip()) from error
+            raise TrellisError("Blender's exporter failed: {reason}", reason=f"{blender_reason(error)}.") from error
         made = sorted((file for file in folder.rglob("*") if file.is_file()), key=lambda file: file.name != path.name)
         if not made or made[0].name != path.name:
             raise TrellisError("Blender's exporter failed: {reason}", reason=message("it wrote no file."))
@@ -119,11 +124,12 @@ def convert_obj(source: Path, target: Path) -> list[Path]:
 def _write_glb(meshes: Sequence[bpy.types.Object], path: Path, engine: Engine, beside: bool) -> None:
     with tempfile.TemporaryDirectory(prefix="trellis2-") as pictures:  # they go into the file
         swap = _with_pictures(meshes, Path(pictures), engine) if engine.png or engine.directx else _as_they_are()
-        with swap, only_selected(meshes), without_hooks():
+        with swap, without_hooks():
             bpy.ops.export_scene.gltf(
                 filepath=f"{path}",
                 export_format="GLB",
                 use_selection=True,
+                use_active_scene=True,
                 export_apply=True,
                 export_extras=True,
                 export_animations=False,
@@ -138,7 +144,7 @@ def _write_fbx(meshes: Sequence[bpy.types.Object], path: Path, engine: Engine, b
         raise TrellisError("FBX is switched off; switch on the FBX format under Preferences > Add-ons.")
     with tempfile.TemporaryDirectory(prefix="trellis2-") as inside:
         pictures = _beside(path) if beside else Path(inside)
-        with _with_pictures(meshes, pictures, engine), only_selected(meshes):
+        with _with_pictures(meshes, pictures, engine):
             bpy.ops.export_scene.fbx(
                 filepath=f"{path}",
                 use_selection=True,
@@ -153,7 +159,7 @@ def _write_fbx(meshes: Sequence[bpy.types.Object], path: Path, engine: Engine, b
 
 
 def _write_obj(meshes: Sequence[bpy.types.Object], path: Path, engine: Engine, beside: bool) -> None:
-    with _with_pictures(meshes, _beside(path), engine), only_selected(meshes):
+    with _with_pictures(meshes, _beside(path), engine):
         bpy.ops.wm.obj_export(
             filepath=f"{path}",
             export_selected_objects=True,
@@ -171,7 +177,7 @@ def _write_usd(meshes: Sequence[bpy.types.Object], path: Path, engine: Engine, b
     scale = {"convert_scene_units": "METERS"} if "convert_scene_units" in known else {}
     with tempfile.TemporaryDirectory(prefix="trellis2-") as inside:
         pictures = Path(inside) if path.suffix.lower() == ".usdz" else _beside(path)
-        with _with_pictures(meshes, pictures, engine), only_selected(meshes):
+        with _with_pictures(meshes, pictures, engine):
             bpy.ops.wm.usd_export(
                 filepath=f"{path}",
                 selected_objects_only=True,
@@ -184,15 +190,14 @@ def _write_usd(meshes: Sequence[bpy.types.Object], path: Path, engine: Engine, b
 
 
 def _write_stl(meshes: Sequence[bpy.types.Object], path: Path, engine: Engine, beside: bool) -> None:
-    with only_selected(meshes):
-        bpy.ops.wm.stl_export(
-            filepath=f"{path}",
-            export_selected_objects=True,
-            apply_modifiers=True,
-            forward_axis="Y",
-            up_axis="Z",
-            global_scale=_PRINTERS * metres_per_unit(bpy.context.scene),
-        )
+    bpy.ops.wm.stl_export(
+        filepath=f"{path}",
+        export_selected_objects=True,
+        apply_modifiers=True,
+        forward_axis="Y",
+        up_axis="Z",
+        global_scale=_PRINTERS * metres_per_unit(bpy.context.scene),
+    )
 
 
 def _write_3mf(meshes: Sequence[bpy.types.Object], path: Path, engine: Engine, beside: bool) -> None:
@@ -240,6 +245,15 @@ def _has_surface(obj: bpy.types.Object) -> bool:
     return obj.type == "MESH" and bool(len(obj.data.polygons))
 
 
+def _require_faces(objects: Sequence[bpy.types.Object]) -> None:
+    """Raise `InputError` where modifiers leave nothing of any of them: exporters write an empty file of that."""
+    depsgraph = bpy.context.evaluated_depsgraph_get()
+    meshes = [obj for obj in objects if obj.type == "MESH"]
+    if not any(len(obj.evaluated_get(depsgraph).data.polygons) for obj in meshes):
+        name = meshes[0].name
+        raise InputError('"{name}" has no faces left once its modifiers are applied; look at them first.', name=name)
+
+
 def _beside(path: Path) -> Path:
     return path.with_name(f"{path.stem} textures")
 
@@ -270,7 +284,9 @@ def _with_pictures(meshes: Sequence[bpy.types.Object], folder: Path, engine: Eng
     try:
         for _, image in shown:
             if image not in made and image.source in ("FILE", "GENERATED"):
-                made[image] = _as_png(image, folder, image in normals)
+                # without its picture, whose file is gone, the material goes out as it is
+                with suppress(RuntimeError):
+                    made[image] = _as_png(image, folder, image in normals)
         for image, new in made.items():
             names[image] = image.name
             image.name, new.name = f"{image.name} (kept)", names[image]

@@ -7,14 +7,14 @@ from mathutils import Matrix
 
 from ...core.errors import InputError
 from ..importing.placement import world_bounds
-from ..rules.guards import require_mesh
+from ..rules.guards import require_points
 from ..rules.units import metres_per_unit, scene_of
 from .orientation import transform_meshes, with_levels
 
 
 def height_of(obj: bpy.types.Object) -> float:
     """How tall a mesh object stands in the scene, in metres; for something that lies flat its longest side."""
-    require_mesh(obj)
+    require_points(obj)
     low, high = world_bounds(obj)
     extent = (high - low) * metres_per_unit(scene_of(obj))
     return float(extent.z if extent.z > 1e-4 * max(extent) else max(extent))
@@ -29,8 +29,7 @@ def set_height(obj: bpy.types.Object, height: float) -> None:
     """
     if not 0.0001 <= height <= 100_000:
         raise InputError("height: {height} m cannot be used; allowed: from 0.0001 to 100000 m.", height=height)
-    if obj.type != "MESH" or not len(obj.data.vertices):
-        raise InputError('"{name}" has no surface; choose a mesh object.', name=obj.name)
+    require_points(obj)
     together = with_levels(obj)
     bpy.context.view_layer.update()
     current = height_of(obj)

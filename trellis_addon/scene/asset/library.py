@@ -109,13 +109,13 @@ def save_to_library(
 def lay_out_grid(objects: Sequence[bpy.types.Object], *, gap: float = 0.25) -> None:
     """Stand the objects in rows on the ground, in the order given, behind whatever else is in the scene.
 
-    `gap` is the free space between them, as a share of the widest. Raises `InputError` for what is no mesh object or
-    is linked from another file.
+    `gap` is the free space between them, as a share of the widest. Raises `InputError` for what is no mesh object, has
+    no vertices, or is linked from another file.
     """
     if not objects:
         return
     for obj in objects:
-        guards.require_mesh(obj)
+        guards.require_points(obj)
     guards.require_own(*objects, overrides=True)
     extents = []
     for obj in objects:
@@ -179,7 +179,7 @@ def _free_depth(new: Sequence[bpy.types.Object]) -> float:
         for obj in bpy.context.scene.objects
         if obj.type == "MESH" and obj not in known and obj.data is not None and len(obj.data.vertices)
     ]
-    return max(depths, default=0.0)
+    return max(filter(math.isfinite, depths), default=0.0)
 
 
 def _render_preview(obj: bpy.types.Object) -> np.ndarray | None:

@@ -38,6 +38,12 @@ def require_mesh(obj: bpy.types.Object) -> None:
         raise InputError('"{name}" is no mesh; choose a mesh object.', name=obj.name)
 
 
+def require_points(obj: bpy.types.Object) -> None:
+    """Raise `InputError` for what has no vertices, and so no extent."""
+    if obj.type != "MESH" or not len(obj.data.vertices):
+        raise InputError('"{name}" has no surface; choose a mesh object.', name=obj.name)
+
+
 def require_surface(obj: bpy.types.Object) -> None:
     """Raise `InputError` for what has no faces."""
     if obj.type != "MESH" or not len(obj.data.polygons):

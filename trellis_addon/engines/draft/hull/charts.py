@@ -24,7 +24,10 @@ _CRUMB = 24  # faces; smaller pieces go to a neighbour where they face it at all
 _LAYERS = 4  # that a piece may lie over itself in
 GUTTER = 4  # texels round a piece
 _CUTS = 6  # how often pieces that lie over themselves are cut
+_COARSE = 256  # texels a side, on which it shows what lies on each other by and large
 _INNER = 1e-3  # by which a texel's centre must be inside a face to be its own
+
+_NONE = np.zeros(0, np.int32)
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,9 @@ def lay_out(
     chart = _flat(surface, frames, label, chart, pairs, check)
     charts = _packed(surface, frames, label, chart, size, check)
     for attempt in range(_CUTS if apart else 0):
-        crowded = _crowded(charts, check)
+        # Layers upon layers cost by the texel: they are told apart on fewer first.
+        crowded = _crowded(charts, min(size, _COARSE), check) if attempt < _CUTS // 2 else _NONE
+        crowded = crowded if len(crowded) else _crowded(charts, size, check)
         if not len(crowded):
             break
         # first what is joined stays so, in the end every face is alone
@@ -66,14 +71,15 @@ def lay_out(
     return charts
 
 
-def _crowded(charts: Charts, check: Check) -> I32:
-    """Of faces that lie on each other all but the first one on each texel."""
-    count = charts.size * charts.size
+def _crowded(charts: Charts, grid: int, check: Check) -> I32:
+    """Of faces that lie on each other all but the first one on each texel, of `grid` a side."""
+    corners = charts.texels[charts.faces] * np.float32(grid / charts.size)
+    count = grid * grid
     first = np.full(count, len(charts.faces), np.int64)
     found: list[I32] = []
     for _ in range(2):  # at first who comes first, then who comes after
         found = []
-        for face, place, weights in hits(charts.texels[charts.faces], (charts.size, charts.size), check=check):
+        for face, place, weights in hits(corners, (grid, grid), check=check):
             inside = (weights > _INNER).all(1)
             face, place = face[inside], place[inside]
             np.minimum.at(first, place, face)
