@@ -29,8 +29,7 @@ from trellis_addon.geometry.mesh.closest import Surface
 from trellis_addon.geometry.mesh.topology import TriMesh
 from trellis_addon.geometry.quads import instant, quadriflow
 from trellis_addon.geometry.quads.fitting import Made
-from trellis_addon.geometry.quads.mending import quad_edges
-from trellis_addon.geometry.quads.pairs import triangles_of
+from trellis_addon.geometry.quads.pairs import quad_edges, triangles_of
 from trellis_addon.geometry.quads.quads import quadrangulate
 from trellis_addon.geometry.simplify.simplify import simplify
 from trellis_addon.geometry.voxelise.voxelise import voxelise

@@ -6,6 +6,7 @@ Nothing heavy is imported until the work begins, so that a command line can be b
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 import time
 from collections.abc import Sequence
@@ -33,13 +34,22 @@ def main(arguments: Sequence[str]) -> int:
     return run(parser.parse_args(arguments))
 
 
+def _budgets(text: str) -> list[int]:
+    return [int(part) for part in text.split(",")]
+
+
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The two files, and what can be chosen."""
     parser.add_argument("source", type=Path, metavar="IN.glb", help="the GLB to start from")
     parser.add_argument("--output", type=Path, required=True, metavar="OUT.glb", help="the GLB to write")
     parser.add_argument("--resolution", type=int, default=256, help="voxels along the longest side (default 256)")
     parser.add_argument("--texture-size", type=int, help="texels a side (default 2048)")
-    parser.add_argument("--faces", type=int, help="the most triangles of the result (default 50000)")
+    parser.add_argument(
+        "--faces",
+        type=_budgets,
+        metavar="N",
+        help="the most triangles of the result (default 50000); with commas between them those of each level of detail",
+    )
     budgets = ", ".join(f"{name} ({each.faces} triangles, {each.texture_size})" for name, each in BUDGETS.items())
     parser.add_argument("--preset", choices=tuple(BUDGETS), help=f"triangles and texels for: {budgets}")
     parser.add_argument("--quads", type=int, metavar="N", help="about N quads, which OUT.obj keeps")
@@ -72,29 +82,33 @@ def run(options: argparse.Namespace) -> int:
     """Do it: 0, or 1 with one sentence on standard error."""
     start = time.perf_counter()
     try:
-        faces = _rebake(options)
+        made = _rebake(options)
     except (TrellisError, OSError) as error:
         print(error if isinstance(error, TrellisError) else reason_of(error), file=sys.stderr)
         return 1
     except MemoryError:
         print("There is not enough memory; take a lower resolution or smaller textures.", file=sys.stderr)
         return 1
-    what = "faces" if options.quads is not None and options.output.suffix.lower() == ".obj" else "triangles"
-    print(f"{options.output}: {faces} {what} in {time.perf_counter() - start:.1f} s")
+    print(f"{options.output}: {made} in {time.perf_counter() - start:.1f} s")
     return 0
 
 
-def _rebake(options: argparse.Namespace) -> int:
-    """The number of triangles of the file that was written."""
+def _rebake(options: argparse.Namespace) -> str:
+    """What the file that was written is made of."""
     suffix = options.output.suffix.lower()
     if suffix not in (".glb", ".obj"):
         raise FieldError("output", str(options.output), "give a file name that ends in .glb or .obj")
-    if options.lods > 1 and (suffix == ".obj" or options.quads is not None):
-        raise FieldError("lods", options.lods, "levels of detail are of triangles, and in a .glb")
+    levels = max(options.lods, len(options.faces or ()))
+    if levels > 1 and (suffix == ".obj" or options.quads is not None):
+        raise FieldError("lods", levels, "levels of detail are of triangles, and in a .glb")
+    if options.faces and any(a <= b for a, b in itertools.pairwise(options.faces)):
+        raise FieldError(
+            "faces", options.faces, "give the levels' triangles from the finest on, each fewer than before"
+        )
     if not options.source.is_file():
         raise InputError("There is no file {path}; give the GLB to start from.", path=options.source)
-    if not 1 <= options.lods <= _MOST_LEVELS:
-        raise FieldError("lods", options.lods, message("give 1 to {most} levels", most=_MOST_LEVELS))
+    if options.lods < 1 or levels > _MOST_LEVELS:
+        raise FieldError("lods", levels, message("give 1 to {most} levels", most=_MOST_LEVELS))
     try_places([options.output])
     from ...formats.glb.join import join_glbs
     from ...formats.glb.read import read_glb_near
@@ -104,11 +118,11 @@ def _rebake(options: argparse.Namespace) -> int:
 
     name = options.source.stem
     preset = BUDGETS.get(options.preset or "", Budget(50_000, 2048))
-    faces = preset.faces if options.faces is None else options.faces
+    faces = [preset.faces] if options.faces is None else options.faces
     mesh, origin = read_glb_near(options.source)
     made = round_trip_levels(
         mesh,
-        level_budgets(faces, options.lods),
+        level_budgets(faces[0], options.lods) if len(faces) == 1 else faces,
         resolution=options.resolution,
         texture_size=preset.texture_size if options.texture_size is None else options.texture_size,
         remesh=not options.keep_topology,
@@ -123,7 +137,7 @@ def _rebake(options: argparse.Namespace) -> int:
         put_in_place(
             {options.output.with_name(file): content for file, content in _obj(made[0], options, origin).items()}
         )
-        return _count(made[0], options.quads is not None)
+        return _told(made, options.quads is not None)
     # what is as simple as it can be has no coarser level
     made = [asset for n, asset in enumerate(made) if not n or len(asset.mesh.faces) < len(made[n - 1].mesh.faces)]
     if len(made) > 1:
@@ -131,7 +145,7 @@ def _rebake(options: argparse.Namespace) -> int:
     else:
         glb = made[0].glb
     put_in_place({options.output: moved(glb, origin) if origin.any() else glb})
-    return sum(len(asset.mesh.faces) for asset in made)
+    return _told(made, options.quads is not None)
 
 
 def _obj(asset: FinishedAsset, options: argparse.Namespace, origin: NDArray[np.float64]) -> dict[str, bytes]:
@@ -155,7 +169,10 @@ def _obj(asset: FinishedAsset, options: argparse.Namespace, origin: NDArray[np.f
     return write_obj(options.output.stem, places, mesh.uvs, y_up(mesh.normals), polygons, maps)
 
 
-def _count(asset: FinishedAsset, is_quads: bool) -> int:
+def _told(made: Sequence[FinishedAsset], is_quads: bool) -> str:
     from ..quads.pairs import polygons_of
 
-    return sum(map(len, polygons_of(asset.mesh.faces))) if is_quads else len(asset.mesh.faces)
+    if is_quads:
+        quads, triangles = map(len, polygons_of(made[0].mesh.faces))
+        return f"{quads + triangles} faces, {quads / max(quads + triangles, 1):.0%} of them quads,"
+    return " + ".join(str(len(asset.mesh.faces)) for asset in made) + " triangles"

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ..mesh.closest import Surface
 from ..mesh.topology import TriMesh
 from .fitting import Made
+from .pairs import quad_edges
 
 F32 = NDArray[np.float32]
 I32 = NDArray[np.int32]
@@ -29,13 +30,6 @@ def mended(made: Made, source: TriMesh) -> Made:
     quads = _closed(quads, vertices) if _is_closed(source) else quads
     vertices = _drawn_apart(vertices, quads, source)
     return _joined(vertices, quads)
-
-
-def quad_edges(quads: I32) -> I32:
-    """(E, 2) the edges of quads, each once, its lower corner first."""
-    ends = np.sort(np.stack([quads, np.roll(quads, -1, 1)], 2).reshape(-1, 2), axis=1)
-    found: I32 = np.unique(ends[ends[:, 0] != ends[:, 1]], axis=0)
-    return found
 
 
 def _is_closed(mesh: TriMesh) -> bool:

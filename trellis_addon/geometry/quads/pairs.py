@@ -13,6 +13,13 @@ F32 = NDArray[np.float32]
 I32 = NDArray[np.int32]
 
 
+def quad_edges(quads: I32) -> I32:
+    """(E, 2) the edges of quads, each once, its lower corner first."""
+    ends = np.sort(np.stack([quads, np.roll(quads, -1, 1)], 2).reshape(-1, 2), axis=1)
+    found: I32 = np.unique(ends[ends[:, 0] != ends[:, 1]], axis=0)
+    return found
+
+
 def triangles_of(vertices: F32, quads: I32) -> I32:
     """(2 Q, 3) triangles of quads (Q, 4), each cut along its shorter diagonal."""
     a, b, c, d = (vertices[quads[:, corner]] for corner in range(4))

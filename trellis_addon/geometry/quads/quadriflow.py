@@ -23,8 +23,10 @@ from ..mesh.topology import TriMesh
 from .fitting import Made
 
 _WORKER = ".scene.rebaking.quadriflow"
-# Seconds at the least, and for each quad: there are forms, and numbers, at which it comes to no end.
-_PATIENCE, _PATIENCE_EACH = 120.0, 0.03
+# Seconds at the least, and for each quad, after which the process itself has come to no end: what runs in it looks at
+# the processor's time, and gives up a part long before.
+_PATIENCE, _PATIENCE_EACH = 1200.0, 0.3
+_ATTEMPTS, _FEWER = 3, 0.97  # at a part that comes to no end: there are such numbers, and none next to each other
 # Edges that turn by more than this, in radians, are a crease; of a part with more of them than this share of the
 # length of all edges they are kept: where there is hardly one, keeping them only disturbs the flow.
 _CREASE, _FEW_CREASES = 0.8, 0.04
@@ -46,6 +48,29 @@ def quads_of_parts(
 
     Raises `EngineError` where Blender cannot be started or comes down, and `Cancelled`.
     """
+    made: list[Made | None] = [None] * len(parts)
+    attempts = [0] * len(parts)
+    left = list(range(len(parts)))
+    while left:
+        wanted = [max(round(counts[n] * _FEWER ** attempts[n]), 3) for n in left]
+        each = progress.part(1 - len(left) / len(parts), 1.0)
+        found, stuck = _in_blender([parts[number] for number in left], wanted, program, each)
+        for number, one in zip(left, found, strict=True):
+            made[number] = one
+        if stuck is None:
+            break
+        number, left = left[stuck], left[stuck + 1 :]
+        attempts[number] += 1
+        if made[number] is None and attempts[number] < _ATTEMPTS:
+            left.insert(0, number)
+    return made
+
+
+def _in_blender(
+    parts: Sequence[TriMesh], counts: Sequence[int], program: str, progress: Progress
+) -> tuple[list[Made | None], int | None]:
+    """What a Blender of its own makes of the parts, and the number of the one that it gave up at, if any: of those
+    after it there is nothing."""
     with tempfile.TemporaryDirectory(prefix="trellis2-") as folder:
         source, target = Path(folder, "parts.npz"), Path(folder, "quads.npz")
         arrays = {"counts": np.array(counts), "creased": np.array([_is_creased(part) for part in parts])}
@@ -64,10 +89,11 @@ def quads_of_parts(
         if what or not target.is_file():
             raise EngineError("Blender's quad remesher failed: {what}", what=what or "it wrote nothing.")
         with np.load(target) as found:
-            return [
+            made = [
                 (found[f"vertices{number}"], found[f"quads{number}"]) if f"quads{number}" in found else None
                 for number in range(len(parts))
             ]
+            return made, int(found["stuck"]) if "stuck" in found else None
 
 
 def _is_creased(mesh: TriMesh) -> bool:

@@ -4,51 +4,134 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import bpy
 import numpy as np
+from mathutils.bvhtree import BVHTree
 
 from ...geometry.quads.fitting import Made, fitted
+from ...geometry.quads.pairs import quad_edges
 from ...runtime.child import parent_progress
 
 # It refuses a mesh with an edge under 1e-4 units, and takes that for one that is not manifold.
 _SIZE = 100.0
-_TRIES, _CLOSE = 3, 0.045
+_TRIES, _CLOSE = 6, 0.045
+_FEW, _MORE_TRIES = 2_500, 10  # so few are quickly made, and their number jumps
 _MORE = 1.08  # it makes somewhat fewer than it is asked for
+# Processor seconds of one try after which it comes to no end, at the least and for each quad; and by the longest so
+# far of the same part, with as many more of them at the least.
+_PATIENCE, _PATIENCE_EACH = 15.0, 0.004
+_TIMES, _LEAST = 5.0, 3.0
+_LOOK = 0.2  # seconds
 
 
 def main(arguments: Sequence[str]) -> int:
-    """`PARTS.npz QUADS.npz`: do it, and end the process, as some Blenders come down when they clean up."""
+    """`PARTS.npz QUADS.npz`: do it, and end the process, as some Blenders come down when they clean up.
+
+    Where a part comes to no end, what there is of it and of those before it is written, with its number as `stuck`.
+    """
     if hasattr(os, "nice"):  # the artist goes on working
         os.nice(5)
     source, target = map(Path, arguments)
-    found: dict[str, np.ndarray] = {}
     report = parent_progress()
     with np.load(source) as given:
         counts, creased = given["counts"].tolist(), given["creased"].tolist()
-        for number, count in enumerate(counts):
-            report.update("simplify", number / len(counts))
-            made = quads_of(given[f"vertices{number}"], given[f"faces{number}"], count, creased[number])
-            if made is not None:
-                found |= {f"vertices{number}": made[0], f"quads{number}": made[1]}
-    np.savez(target, allow_pickle=False, **found)
+        parts = [(given[f"vertices{number}"], given[f"faces{number}"]) for number in range(len(counts))]
+    watch = _Watch(target)
+    for number, (count, part) in enumerate(zip(counts, parts, strict=True)):
+        report.update("simplify", number / len(counts))
+        watch.part = number
+        _make_quads(*part, count, creased[number], watch)
+    watch.write()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)
 
 
-def quads_of(vertices: np.ndarray, faces: np.ndarray, count: int, is_creased: bool) -> Made | None:
-    """About `count` quads of one part (V, 3), (F, 3); `is_creased` keeps its sharp edges. None where it is refused."""
+class _Watch:
+    """What was made so far, and an eye on the try under way: Blender's operators let other threads run meanwhile."""
 
-    def make(asked: int) -> Made | None:
-        made = _remeshed(vertices, faces, asked, is_creased)
-        if is_creased and (made is None or not np.isfinite(made[0]).all()):
-            made = _remeshed(vertices, faces, asked, False)  # creases may lead it astray
+    def __init__(self, target: Path) -> None:
+        self.target, self.part = target, 0
+        self._made: dict[int, Made] = {}
+        self._until = float("inf")
+        self._lock = threading.Lock()
+        threading.Thread(target=self._look, daemon=True).start()
+
+    def keep(self, made: Made) -> None:
+        self._made[self.part] = made
+
+    def write(self, **more: int) -> None:
+        with self._lock:
+            self._until = float("inf")
+            made = {f"vertices{number}": one[0] for number, one in self._made.items()}
+            made |= {f"quads{number}": one[1] for number, one in self._made.items()}
+            np.savez(self.target, allow_pickle=False, **made, **{key: np.array(value) for key, value in more.items()})
+
+    def limit(self, seconds: float) -> None:
+        """So long may the try that begins take, in seconds of the processor."""
+        self._until = time.process_time() + seconds
+
+    def over(self) -> None:
+        self._until = float("inf")
+
+    def _look(self) -> None:
+        while True:
+            time.sleep(_LOOK)
+            if time.process_time() > self._until:
+                self.write(stuck=self.part)
+                os._exit(0)
+
+
+def _make_quads(vertices: np.ndarray, faces: np.ndarray, count: int, is_creased: bool, watch: _Watch) -> None:
+    """About `count` quads of one part (V, 3), (F, 3), kept by the watch; nothing where it is refused.
+
+    Of a part with creases both ways are tried, as keeping these leads it astray as often as not: what has fewer
+    irregular corners, and lies nearer to the part, is the better one.
+    """
+    longest = 0.0
+
+    def make(asked: int, keeps_creases: bool) -> Made | None:
+        nonlocal longest
+        begun = time.process_time()
+        patience = _PATIENCE + _PATIENCE_EACH * asked
+        watch.limit(min(patience, _LEAST + _TIMES * longest) if longest else patience)
+        made = _remeshed(vertices, faces, asked, keeps_creases)
+        watch.over()
+        longest = max(longest, time.process_time() - begun)
         return made
 
-    return fitted(make, count, _MORE * count, _TRIES, _CLOSE)
+    first = round(_MORE * count)
+    begun: dict[bool, Made] = {}
+    for way in (False, True) if is_creased else (False,):
+        made = make(first, way)
+        if made is not None and (not way or np.isfinite(made[0]).all()):
+            begun[way] = made
+            if len(begun) == 1:
+                watch.keep(made)
+    if not begun:
+        return
+    tree = BVHTree.FromPolygons(vertices.tolist(), faces.tolist(), all_triangles=True) if len(begun) > 1 else None
+    best = min(begun, key=lambda way: _badness(begun[way], tree)) if tree is not None else next(iter(begun))
+    tries = _MORE_TRIES if count <= _FEW else _TRIES
+
+    def again(asked: int) -> Made | None:
+        return begun[best] if asked == first else make(asked, best)
+
+    fitted(again, count, first, tries, _CLOSE, watch.keep)
+
+
+def _badness(made: Made, tree: BVHTree) -> float:
+    """The share of corners without four edges, times the mean distance of the quads' middles from the surface."""
+    vertices, quads = made
+    edges = np.bincount(quad_edges(quads).reshape(-1), minlength=len(vertices))
+    middles = np.nan_to_num(vertices[quads].mean(1))
+    found = [tree.find_nearest(middle)[3] for middle in middles[:: max(len(middles) // 4000, 1)].tolist()]
+    return float((edges != 4).mean() * np.mean([distance or 0.0 for distance in found]))
 
 
 def _remeshed(vertices: np.ndarray, faces: np.ndarray, count: int, is_creased: bool) -> Made | None:
