@@ -19,15 +19,15 @@ from ..core.errors import EngineError
 from ..core.messages import message
 from ..core.progress import Progress
 from .change import carried, occupied_in, rows_of
+from .checkpoint.repository import IMAGE_MODEL
 from .configs import SamplerSettings, time_at
 from .costs import stage_parts
-from .hold import Hold
-from .repository import IMAGE_MODEL
 from .request import Request
 from .result import Latents, PipelineResult, on_cpu
 from .sample import Noise
+from .sampling.hold import Hold
+from .sampling.views import Condition, on_surface
 from .sizes import MAX_TOKENS
-from .views import Condition, on_surface
 
 if TYPE_CHECKING:
     from .pipeline import Pipeline

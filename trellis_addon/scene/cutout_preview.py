@@ -276,7 +276,7 @@ def _look(load: Callable[[], PreparedImage]) -> Look:
     # the panel says so by itself, beside the preview
     warnings = tuple(warning for warning in picture.warnings if warning != STUDIO_NOTICE)
     side = box[2] - box[0]
-    square = _reduced(picture.rgba.crop(tuple(round(value) for value in box)))
+    square = _reduced(picture.rgba.crop((round(box[0]), round(box[1]), round(box[2]), round(box[3]))))
     small = picture.comparable.copy()
     small.thumbnail((SIDE, SIDE))
     return Look(

@@ -82,7 +82,9 @@ def datablock_loader(
             _demand(picture, only)
         if not upright:
             picture.thumbnail((MAX_SIDE, MAX_SIDE))
-            placed = marks.scaled(picture.width / image_width, picture.height / image_height) if placed else None
+            placed = (
+                marks.scaled(picture.width / image_width, picture.height / image_height) if marks and placed else None
+            )
         found = prepare(picture, name=name, sha256=sha256, mask=given, marks=placed, key=key, may_leave=may_leave)
         return replace(found, rgba=_transposed(found.rgba, _UPRIGHT[orientation])) if is_turned and upright else found
 

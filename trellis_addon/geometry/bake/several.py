@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,7 +41,7 @@ class Several:
             for each, row in zip(used, rows, strict=True)
         ]
         order = np.argsort(np.concatenate(rows))
-        values = {}
+        values: dict[str, Any] = {}
         for name, first in vars(read[0]).items():
             values[name] = None if first is None else np.concatenate([getattr(each, name) for each in read])[order]
         return Reading(**values)

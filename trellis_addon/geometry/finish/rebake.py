@@ -144,7 +144,7 @@ def _rebake(options: argparse.Namespace) -> str:
         glb = join_glbs({f"{name}_LOD{number}": asset.glb for number, asset in enumerate(made)})
     else:
         glb = made[0].glb
-    put_in_place({options.output: moved(glb, origin) if origin.any() else glb})
+    put_in_place({options.output: moved(glb, tuple(origin)) if origin.any() else glb})
     return _told(made, options.quads is not None)
 
 

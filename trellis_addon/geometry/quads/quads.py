@@ -37,7 +37,7 @@ def quadrangulate(mesh: TriMesh, count: int, progress: Progress | None = None) -
         raise FieldError("quads", count, message("it must be at least {fewest} quads", fewest=FEWEST))
     progress = progress or Progress()
     groups, group = face_groups(mesh.faces)
-    counts = _shares(np.bincount(group, mesh.areas(), groups), count)
+    counts = _shares(np.bincount(group, mesh.areas(), groups).astype(np.float64), count)
     parts = [mesh.take(group == number) for number in range(groups)]
     large = [number for number in range(groups) if counts[number] >= _LEAST_PART]
     found = _remeshed([parts[number] for number in large], [int(counts[number]) for number in large], progress)

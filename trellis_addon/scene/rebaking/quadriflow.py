@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import bpy
 import numpy as np
@@ -68,7 +69,7 @@ class _Watch:
     def write(self, **more: int) -> None:
         with self._lock:
             self._until = float("inf")
-            made = {f"vertices{number}": one[0] for number, one in self._made.items()}
+            made: dict[str, Any] = {f"vertices{number}": one[0] for number, one in self._made.items()}
             made |= {f"quads{number}": one[1] for number, one in self._made.items()}
             np.savez(self.target, allow_pickle=False, **made, **{key: np.array(value) for key, value in more.items()})
 
