@@ -16,8 +16,6 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("safetensors")
 pytest.importorskip("array_api_compat")
 
-from trellis_addon.pipeline.hold import Hold  # noqa: E402
-from trellis_addon.pipeline.samplers import dense_spread, sample  # noqa: E402
 from views_tools import pictures  # noqa: E402
 
 from devtools.pipeline.make_small import make_small  # noqa: E402
@@ -31,6 +29,8 @@ from trellis_addon.pipeline.configs import SamplerSettings, time_at, time_grid  
 from trellis_addon.pipeline.pipeline import Pipeline, seen_pictures  # noqa: E402
 from trellis_addon.pipeline.result import Latents, PipelineResult  # noqa: E402
 from trellis_addon.pipeline.sample import Noise  # noqa: E402
+from trellis_addon.pipeline.sampling.hold import Hold  # noqa: E402
+from trellis_addon.pipeline.sampling.samplers import dense_spread, sample  # noqa: E402
 from trellis_addon.pipeline.vary import _structure as of_structure  # noqa: E402
 from trellis_addon.pipeline.vary import vary  # noqa: E402
 from trellis_addon.task.settings import Settings  # noqa: E402
