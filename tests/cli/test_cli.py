@@ -61,7 +61,7 @@ def test_help_lists_every_setting() -> None:
         assert command in trellis2("--help").stdout
 
 
-@pytest.mark.skipif(os.name == "nt", reason="/dev/full and closed descriptors are of other systems")
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no /dev/full; there: test_every_command_ends_well")
 def test_a_reader_who_has_gone_and_what_takes_nothing(tmp_path: Path) -> None:
     command = f'"{sys.executable}" -m trellis_addon limit'
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "TRELLIS2_HOME": str(tmp_path)}
