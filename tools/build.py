@@ -46,9 +46,10 @@ CONTENTS = (
 ALIASES = ("trellis_addon/ovoxel", "trellis_addon/pipeline/check.py", "trellis_addon/pipeline/make_small.py")
 # The files of the page: only a service that is started by hand has one, and it comes from a wheel or a checkout.
 PAGE = ("trellis_addon/service/page/site/", "trellis_addon/service/page/built/")
-REQUIREMENTS = Path(__file__).with_name("wheels.txt")
+WHEELS = Path(__file__).with_name("wheels")
+REQUIREMENTS = WHEELS / "all.txt"
 # What some systems get besides, by the first word of the platform's name.
-MORE = {name: Path(__file__).with_name(f"wheels-{name}.txt") for name in ("windows", "macos")}
+MORE = {name: WHEELS / f"{name}.txt" for name in ("windows", "macos")}
 
 # Blender's name of a platform -> the wheel tags that run there, the oldest system first.
 PLATFORMS = {
@@ -112,7 +113,7 @@ def build(target_platform: str, pythons: tuple[str, ...], folder: Path) -> Path:
 
 
 def download(folder: Path, target_platform: str, python: str) -> None:
-    """The wheels of `wheels.txt`, and of the system's own list, for a platform and a Python, unmodified."""
+    """The wheels of `wheels/all.txt`, and of the system's own list, for a platform and a Python, unmodified."""
     tags = [argument for tag in PLATFORMS[target_platform] for argument in ("--platform", tag)]
     # twice quiet: errors are still shown
     command = [sys.executable, "-m", "pip", "download", "-qq", "--no-deps", "--only-binary=:all:"]

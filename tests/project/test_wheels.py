@@ -16,7 +16,7 @@ from trellis_addon.formats.glb.check import check_glb
 
 pytestmark = pytest.mark.blender
 
-LINES = (ROOT / "tools" / "wheels.txt").read_text(encoding="utf-8").splitlines()
+LINES = (ROOT / "tools" / "wheels" / "all.txt").read_text(encoding="utf-8").splitlines()
 
 
 def needed_by(*names: str) -> set[str]:

@@ -23,7 +23,7 @@ def test_what_the_zip_brings_is_what_the_project_allows() -> None:
     """Of uvicorn the minor version is pinned, as its protocol class is no public interface."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     allowed = {found.name: found.specifier for found in map(Requirement, project["dependencies"])}
-    lines = (ROOT / "tools" / "wheels.txt").read_text(encoding="utf-8").splitlines()
+    lines = (ROOT / "tools" / "wheels" / "all.txt").read_text(encoding="utf-8").splitlines()
     brought = dict(line.split("==") for line in lines if "==" in line)
     assert brought and all(version in allowed[name] for name, version in brought.items() if name in allowed)
     major, minor = map(int, brought["uvicorn"].split(".")[:2])

@@ -11,7 +11,7 @@ from typing import Any
 import platformdirs
 import pytest
 
-TOOLS = Path(__file__).resolve().parents[2] / "tools"
+TOOLS = Path(__file__).resolve().parents[2] / "tools" / "validator"
 
 
 def validate(glb: bytes, folder: Path) -> dict[str, Any]:

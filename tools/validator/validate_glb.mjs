@@ -1,6 +1,6 @@
-// Khronos glTF Validator on files: node tools/validate_glb.mjs [--modules FOLDER] FILE...
+// Khronos glTF Validator on files: node tools/validator/validate_glb.mjs [--modules FOLDER] FILE...
 // One JSON report a line; status 1 where a file has an error or a warning. The validator itself comes from npm
-// (tools/package.json): `npm ci` in a folder with these two files, given as --modules, or in this one.
+// (tools/validator/package.json): `npm ci` in a folder with these two files, given as --modules, or in this one.
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join, resolve } from "node:path";
