@@ -1,10 +1,10 @@
 """The tests against the built zip, as a user's Blender has it, under each release of Blender.
 
-What touches Blender runs in every release (the tests themselves tell: `tests/support/touches_blender.py`). The rest,
-the library's own tests, runs once, in the release with the newest Python; what stands on the Python and the system
-below (`BOTH`) in the oldest Python too. The checkout then has what no zip can run: what needs PyTorch and the like,
-what is about the sources, and what is marked `once`. What only uses Blender (a command that writes a .blend) runs in
-the oldest and the newest release; what is about Blender, buttons and scenes and the installation, in each.
+What is about Blender, its buttons, scenes and installation, runs in each; what only uses it (a command that writes a
+.blend) in the oldest and the newest. The tests themselves tell: `tests/support/touches_blender.py`. The rest, the
+library's own tests, runs once, in the release with the newest Python; what stands on the Python and the system below
+(`BOTH`) in the oldest Python too. The checkout then has what no zip can run: what needs PyTorch and the like, what is
+about the sources, and what is marked `once`.
 
                 checkout, 3.11                        zip, 3.11                     zip, 3.13
                                                       4.2   4.5        5.0          5.2

@@ -27,6 +27,12 @@ from trellis_addon.service.queue.journal import Journal
 from trellis_addon.service.queue.station import Station
 from trellis_addon.task.settings import Settings
 
+# all of the work, as little of it as there can be
+QUICK_MODEL = {
+    **{name: {"steps": 1} for name in ("sparseStructure", "shapeSlat", "texSlat")},
+    **{"resolution": 512, "textureSize": 1024, "remesh": False},
+}
+
 
 class Moments:
     """What has happened, in its order, and a way to wait for what has not."""
@@ -309,8 +315,7 @@ def picture() -> str:
 
 def sent(run: Running, results: int) -> list[bytes]:
     """The files of a task's results, in their order."""
-    few = {"sparseStructure": {"steps": 1}, "shapeSlat": {"steps": 1}, "texSlat": {"steps": 1}}
-    asked = task(inputs={"image": picture()}, numberResults=results, seed=3, settings={"resolution": 512, **few})
+    asked = task(inputs={"image": picture()}, numberResults=results, seed=3, settings=QUICK_MODEL)
     run.post(asked)
     body = run.settle(asked["taskUUID"], PATIENCE)
     assert not body.get("errors"), body
@@ -416,8 +421,7 @@ def test_a_result_without_an_object_does_not_take_the_others_with_it(
 
     monkeypatch.setattr(Pipeline, "_occupied", nothing)
     monkeypatch.setattr(Pipeline, "loads_again", lambda self, settings: True)
-    few = {"sparseStructure": {"steps": 1}, "shapeSlat": {"steps": 1}, "texSlat": {"steps": 1}}
-    asked = task(inputs={"image": picture()}, numberResults=3, seed=3, settings={"resolution": 512, **few})
+    asked = task(inputs={"image": picture()}, numberResults=3, seed=3, settings=QUICK_MODEL)
     run.post(asked)
     body = run.settle(asked["taskUUID"], PATIENCE)
     assert sorted(item["seed"] for item in body["data"] if item["status"] == "success") == [3, 5]

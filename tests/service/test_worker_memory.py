@@ -22,7 +22,12 @@ from trellis_addon.pipeline.pipeline import Pipeline  # noqa: E402
 from trellis_addon.task.settings import Settings  # noqa: E402
 
 SETTINGS = Settings(
-    texture_size=1024, sparse_structure_steps=2, shape_slat_steps=1, tex_slat_steps=1, decimation_target=100_000
+    texture_size=1024,
+    sparse_structure_steps=2,
+    shape_slat_steps=1,
+    tex_slat_steps=1,
+    decimation_target=100_000,
+    remesh=False,
 )
 
 
