@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import QUICK, disc
+from conftest import PATIENCE, QUICK, disc
 
 for package in ("torch", "safetensors", "scipy"):
     pytest.importorskip(package)
@@ -180,7 +180,7 @@ def export_from_a_window(obj: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
         return export
 
     def wait(export: Any, until: Any) -> None:
-        end = time.monotonic() + 60
+        end = time.monotonic() + PATIENCE
         while not until():
             assert time.monotonic() < end, (export.state, export.stage)
             queue._pump()

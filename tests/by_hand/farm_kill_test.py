@@ -113,8 +113,8 @@ def write_pictures(folder: Path, count: int) -> None:
 def work(farm: Farm, workers: int, pictures: int, kills: int, chance: random.Random, outcome: Outcome) -> None:
     at_work = {number: farm.work(f"machine{number}") for number in range(workers)}
     outcome.started = workers
-    # spread over the whole of the work: a kill is due whenever so much of it is done
-    due = sorted(chance.uniform(0.0, 0.95) * pictures for _ in range(kills))
+    # spread over the whole of the work: a kill is due whenever so much of it is done, the last while there is some left
+    due = sorted(chance.uniform(0.0, 0.95) * (pictures - workers) for _ in range(kills))
     give_up = time.monotonic() + PATIENCE
     while at_work and time.monotonic() < give_up:
         done = len(farm.result_files())

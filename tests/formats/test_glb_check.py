@@ -363,9 +363,9 @@ DAMAGED = {
 def test_a_great_many_nodes_do_not_take_long() -> None:
     glb = simple()
     glb.document["nodes"] += [{"children": [number + 2]} for number in range(60_000)] + [{}]
-    begin = time.monotonic()
+    begin = time.process_time()  # not what others do meanwhile
     check_glb(glb.done())
-    assert time.monotonic() - begin < 5
+    assert time.process_time() - begin < 5
 
 
 @pytest.mark.parametrize("name", DAMAGED)

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from conftest import PATIENCE
 
 bpy = pytest.importorskip("bpy")
 
@@ -49,7 +50,7 @@ class Panel:
 @pytest.fixture
 def pump(extension: Any) -> Callable[[Callable[[], Any]], None]:  # noqa: F811
     def until(holds: Callable[[], Any]) -> None:
-        give_up = time.monotonic() + 60
+        give_up = time.monotonic() + PATIENCE
         while not holds():
             assert time.monotonic() < give_up, "it did not come to be"
             part("trellis_addon.scene.queue")._pump()

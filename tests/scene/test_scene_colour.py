@@ -75,7 +75,7 @@ for socket in principled_of(material).inputs:
         found[socket.name] = (image.colorspace_settings.name, image.colorspace_settings.is_data)
 scene.shrink_textures(obj, 512)
 scene.render_object(obj, Path(sys.argv[2]), size=32, samples=1, view="front", transparent=True)
-scene.mark_asset(obj)
+scene.mark_asset(obj, preview=Path(sys.argv[2]))
 painted = bpy.data.images.new("painted", 1024, 1024)
 colour.set_data(painted)
 node = next(node for node in material.node_tree.nodes if node.type == "TEX_IMAGE")

@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from conftest import ROOT, disc, encoded
+from conftest import PATIENCE, ROOT, disc, encoded
 from PIL import Image, ImageFilter
 from service_tools import PIXEL, TOKEN, Running, only_error, png, ready, start, task
 
@@ -101,7 +101,7 @@ def test_a_process_has_it_or_not(by_hand: bool) -> None:
             assert response.status_code == (200 if by_hand else 404), path
     finally:
         process.kill()
-        process.communicate(timeout=20)
+        process.communicate(timeout=PATIENCE)
 
 
 # --- what it is made of ---
@@ -230,7 +230,7 @@ def test_a_task_from_its_beginning_to_its_end(run: Running) -> None:
     run.engine.gate.clear()
     sent = task(inputs={"image": data_uri(png(64))}, seed=SEED_MAX - 1, numberResults=2, settings={"resolution": 512})
     run.post(sent)
-    assert run.engine.began.wait(10)
+    assert run.engine.began.wait(PATIENCE)
     found = run.http.get(f"/page/tasks/{sent['taskUUID'].upper()}").json()["task"]
     assert found["status"] == "running" and [result["status"] for result in found["results"]] == ["running", "waiting"]
     assert found["results"][0]["progress"] == 42 and found["results"][0]["stage"] == "begin"
@@ -282,7 +282,7 @@ def test_what_failed_and_what_was_cancelled(run: Running) -> None:
     run.engine.gate.clear()
     first, second = task(seed=1), task(seed=2)
     run.post(first)
-    assert run.engine.began.wait(10)
+    assert run.engine.began.wait(PATIENCE)
     run.post(second)
     run.post({"taskType": "cancelTask", "taskUUID": second["taskUUID"]})
     run.engine.errors[1] = RuntimeError("no")

@@ -118,11 +118,12 @@ def test_handshake(run: Running) -> None:
 
 
 def test_a_request_takes_no_time_of_its_own(run: Running) -> None:
-    run.post({"taskType": "ping"})
-    began = time.monotonic()
+    taken = []
     for _ in range(20):
+        began = time.monotonic()
         run.post({"taskType": "ping"})
-    assert time.monotonic() - began < 0.5  # 0.04 s each where TCP waits for more data
+        taken.append(time.monotonic() - began)
+    assert min(taken) < 0.035, "each takes 0.04 s where TCP waits for more data"
 
 
 # Bodies
@@ -200,21 +201,22 @@ def test_waiting_sync_requests_do_not_block_others(run: Running) -> None:
     run.engine.gate.clear()
     replies: list[dict[str, Any]] = []
 
-    def wait() -> None:
-        with httpx.Client(timeout=20) as client:
-            headers = {"Authorization": f"Bearer {TOKEN}"}
-            replies.append(client.post(f"{run.base}/v1", json=[task(deliveryMethod="sync")], headers=headers).json())
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    limits = httpx.Limits(max_connections=None)
+    with httpx.Client(timeout=PATIENCE, limits=limits, headers=headers, verify=False) as client:  # one for all: cheaper
 
-    threads = [threading.Thread(target=wait) for _ in range(50)]
-    for thread in threads:
-        thread.start()
-    assert run.engine.began.wait(PATIENCE)
-    began = time.monotonic()
-    assert run.post({"taskType": "ping"}).status_code == 200
-    assert time.monotonic() - began < 1
-    run.engine.gate.set()
-    for thread in threads:
-        thread.join(PATIENCE)
+        def wait() -> None:
+            replies.append(client.post(f"{run.base}/v1", json=[task(deliveryMethod="sync")]).json())
+
+        threads = [threading.Thread(target=wait) for _ in range(50)]
+        for thread in threads:
+            thread.start()
+        assert run.engine.began.wait(PATIENCE)
+        assert run.post({"taskType": "ping"}).status_code == 200
+        assert not replies, "it was answered while all of these waited"
+        run.engine.gate.set()
+        for thread in threads:
+            thread.join(PATIENCE)
     assert len(replies) == 50 and all(reply["data"][0]["status"] == "success" for reply in replies)
 
 
@@ -711,15 +713,15 @@ def test_the_process_ends_with_its_parent(tmp_path: Path) -> None:
     with httpx.Client(headers={"Authorization": f"Bearer {TOKEN}"}, timeout=20) as client:
         assert client.get(line["url"]).status_code == 200
         # work of all kinds is under way when the parent goes
-        with local_server(lambda handler: time.sleep(5)) as slow:
+        gone = threading.Event()
+        with local_server(lambda handler: gone.wait(PATIENCE)) as slow:
             client.post(line["url"], json=[task(inputs={"image": slow}), task()])
             (folder,) = tmp_path.iterdir()
             if os.name == "posix":
                 assert folder.stat().st_mode & 0o777 == 0o700
-            began = time.monotonic()
             process.stdin.close()
-            assert process.wait(PATIENCE) == 0
-            assert time.monotonic() - began < 4
+            assert process.wait(PATIENCE) == 0, "it waits for none of that"
+            gone.set()
     assert list(tmp_path.iterdir()) == []
     assert process.stdout is not None and process.stderr is not None
     rest, log = process.stdout.read(), process.stderr.read()

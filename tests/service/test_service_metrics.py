@@ -76,7 +76,7 @@ def test_what_waits_runs_and_ends_is_counted(run: Running) -> None:
     run.engine.errors[5] = EngineError("No.")
     first, second, third = task(seed=1), task(seed=5), task(seed=9)
     run.post(first, headers={"X-Trellis2-Client": "a"})
-    assert run.engine.began.wait(10)
+    assert run.engine.began.wait(PATIENCE)
     run.post(second)
     run.post(third)
     found = numbers(run)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from conftest import disc, encoded
+from conftest import PATIENCE, disc, encoded
 from PIL import Image
 from service_tools import ROOT, TOKEN, only_error
 
@@ -46,12 +46,12 @@ class Target:
         assert self.process.stdout is not None
         self.url = json.loads(self.process.stdout.readline())["url"]
         self.port = int(self.url.rsplit(":", 1)[1].removesuffix("/v1"))
-        self.http = httpx.Client(base_url=self.url.removesuffix("/v1"), headers=AUTH, timeout=30)
+        self.http = httpx.Client(base_url=self.url.removesuffix("/v1"), headers=AUTH, timeout=PATIENCE, verify=False)
 
     def close(self) -> None:
         self.http.close()
         self.process.terminate()
-        self.process.wait(10)
+        self.process.wait(PATIENCE)
 
     def post(self, *tasks: Any, **options: Any) -> httpx.Response:
         return self.http.post("/v1", json=list(tasks), **options)
@@ -59,11 +59,11 @@ class Target:
     def send(self, body: bytes | Iterator[bytes], **headers: str) -> httpx.Response:
         """A body as it is; without our token where the headers say "Authorization": ""."""
         asked = {k.replace("_", "-"): v for k, v in {**JSON, **AUTH, **headers}.items() if v}
-        return httpx.post(self.url, content=body, headers=asked, timeout=30)
+        return httpx.post(self.url, content=body, headers=asked, timeout=PATIENCE)
 
     def ping(self) -> None:
         """What an honest client does: it has its answer before it loses patience."""
-        response = httpx.post(self.url, json=[{"taskType": "ping"}], headers=AUTH, timeout=10)
+        response = httpx.post(self.url, json=[{"taskType": "ping"}], headers=AUTH, timeout=30)
         assert response.json() == {"data": [{"taskType": "ping", "pong": True}]}
 
     def connect(self, start: bytes = b"", **options: Any) -> socket.socket:

@@ -6,7 +6,6 @@ import logging
 import os
 import socket
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -394,6 +393,4 @@ def test_keys_are_logged_where_that_is_asked(monkeypatch: pytest.MonkeyPatch, co
 def test_nothing_is_asked_of_a_name_server_for_wrong_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", None)
     monkeypatch.setenv("HTTPS_PROXY", "http://:::")
-    began = time.monotonic()
     said(NetworkSettingsError, lambda: Client("https://api.invalid/v1", KEY))
-    assert time.monotonic() - began < 5

@@ -74,12 +74,13 @@ def test_an_asset_called_after_a_device_is_saved(windows: Any, clean: Any, draft
     from trellis_addon.scene.asset.library import save_to_library
     from trellis_addon.scene.importing.importer import import_asset
 
-    library = windows.home / "Assets"
+    library, preview = windows.home / "Assets", windows.home / "preview.png"
     library.mkdir()
+    disc(64).save(preview)
     for name in ("nul", "Cup", "cup"):  # the last two are one file there
         obj = import_asset(draft)
         obj.name = name
-        save_to_library(obj, library)
+        save_to_library(obj, library, preview=preview)
     files = sorted(path.name for path in library.glob("*.blend"))
     assert files == ["Cup.blend", "cup-2.blend", "nul_.blend"]
 
