@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import functools
 import json
 import sys
 from collections.abc import Iterable, Iterator
@@ -123,8 +124,13 @@ def unreadable(root: Path = ROOT) -> list[str]:
     ]
 
 
-def _templates(root: Path) -> Iterator[tuple[Path, ast.expr]]:
+@functools.cache
+def _templates(root: Path) -> list[tuple[Path, ast.expr]]:
     """Each expression that is given to an error of ours, or to `message(...)`, as the text."""
+    return list(_found_templates(root))
+
+
+def _found_templates(root: Path) -> Iterator[tuple[Path, ast.expr]]:
     trees = {
         path: ast.parse(path.read_text(encoding="utf-8"))
         for folder in ("trellis_addon", "addon", "operators", "ui")
