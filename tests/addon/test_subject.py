@@ -171,7 +171,8 @@ def test_a_new_mask_begins_with_what_was_marked(extension: ModuleType) -> None: 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_a_camera_held_sideways_is_marked_as_blender_shows_it(extension: ModuleType, orientation: int) -> None:  # noqa: F811
     """Blender turns no photograph upright; the asset is."""
-    upright, truth = scene(hedge(SIZE), lamp_mask()), lamp_mask()
+    size = (240, 200)
+    upright, truth = scene(hedge(size), lamp_mask(size)), lamp_mask(size)
     back = {
         1: lambda p: p,
         2: lambda p: p.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
@@ -190,7 +191,7 @@ def test_a_camera_held_sideways_is_marked_as_blender_shows_it(extension: ModuleT
     bpy.context.scene.trellis2.image = image
     assert tuple(image.size) == back(upright).size
     left, top, right, bottom = back(truth).getbbox()
-    bpy.ops.trellis2.mark_subject(box=(left - 12, top - 12, right + 12, bottom + 12))
+    bpy.ops.trellis2.mark_subject(box=(left - 6, top - 6, right + 6, bottom + 6))
     assert overlap(cut_out(image), truth) > 0.95
     bpy.ops.trellis2.mask_new()
     assert overlap(cut_out(image), truth) > 0.95

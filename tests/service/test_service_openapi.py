@@ -156,7 +156,7 @@ def test_nothing_makes_it_fail_or_hang(run: Running, number: int) -> None:
     dice = random.Random(number)
     headers = {"Content-Type": "application/json"}
     accepted = refused = 0
-    for _ in range(250):
+    for _ in range(400):
         tasks = [
             mutate(task, dice) if dice.random() < 0.9 else task for task in dice.sample(seeds(), dice.randint(1, 3))
         ]
