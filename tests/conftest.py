@@ -24,8 +24,7 @@ if str(ROOT) not in sys.path:  # `pytest` alone does not put the current folder 
 sys.path.append(str(ROOT / "tools"))
 # what one test module makes, others use: by its name, whichever folder each lies in
 sys.path.extend(str(folder) for folder in sorted(Path(__file__).parent.iterdir()) if folder.is_dir())
-is_about_blender = importlib.import_module("touches_blender").is_about_blender
-touches_blender = importlib.import_module("touches_blender").touches_blender
+which = importlib.import_module("touches_blender")
 stand_in_windows = importlib.import_module("stand_in_windows")
 build = importlib.import_module("build")  # an import statement would be sorted by whether there is a build folder
 
@@ -92,6 +91,12 @@ def pytest_pycollect_makemodule(module_path: Path, parent: Any) -> pytest.Module
     return ZipModule.from_parent(parent, path=module_path) if ZIP else None
 
 
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Where few files count, the others are not even compiled."""
+    is_test = SCOPE == "between" and collection_path.name.startswith("test_")
+    return True if is_test and not which.may_be_about_blender(collection_path) else None
+
+
 # A run may write down what has passed, at once, for one in the same Blender that then has only the rest to do.
 PASSED_TO, PASSED_FROM = (os.environ.get(f"TRELLIS2_PASSED_{way}") for way in ("TO", "FROM"))
 
@@ -110,9 +115,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if ZIP:
         left_out |= {item for item in items if item.get_closest_marker("once")}
     if SCOPE:
-        left_out |= {item for item in items if touches_blender(item) == (SCOPE == "library")}
+        left_out |= {item for item in items if which.touches_blender(item) == (SCOPE == "library")}
     if SCOPE == "between":
-        left_out |= {item for item in items if not is_about_blender(item)}
+        left_out |= {item for item in items if not which.is_about_blender(item)}
     config.hook.pytest_deselected(items=[item for item in items if item in left_out])
     items[:] = [item for item in items if item not in left_out]
     if ZIP:

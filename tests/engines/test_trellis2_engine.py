@@ -50,7 +50,7 @@ def test_a_picture_becomes_a_finished_asset(
     weights: Path, disc_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     few = {f"{stage}_steps": 2 for stage in ("sparse_structure", "shape_slat", "tex_slat")}
-    settings = {"resolution": 512, "texture_size": 1024, "seed": 3, **few}
+    settings: dict[str, Any] = {"resolution": 512, "texture_size": 1024, "remesh": False, "seed": 3, **few}
     for variable, value in ((WEIGHTS_VARIABLE, str(weights)), (DEVICE_VARIABLE, "cpu")):
         monkeypatch.setenv(variable, value)
     service = start_service("trellis2")

@@ -35,6 +35,11 @@ def is_about_blender(item: pytest.Item) -> bool:
     return bool(item.get_closest_marker("blender")) or any(item.path.is_relative_to(folder) for folder in _ABOUT)
 
 
+def may_be_about_blender(file: Path) -> bool:
+    """Whether a file of tests can have such tests at all, told without importing it."""
+    return any(file.is_relative_to(folder) for folder in _ABOUT) or b"mark.blender" in file.read_bytes()
+
+
 def touches_blender(item: pytest.Item) -> bool:
     """Whether the test needs a Blender; the oldest and the newest have all of these."""
     if item.get_closest_marker("blender") or _FIXTURES & set(getattr(item, "fixturenames", ())):
