@@ -11,8 +11,8 @@ that leads, which no further core makes any shorter. The second rebakes textured
 renders both from eight sides, prints a table and writes a picture sheet for each model into FOLDER:
 before and after as it is, before and after lit, four times the difference. `--peer` does the same the way TRELLIS.2's
 own exporter does, through voxels: a double shell, clusters of 90 degrees, xatlas for each, nearest fill. The third
-finishes meshes as bad as people's are (`devtools/geometry/torture.py`), with `--checkout` by the package of another checkout of this
-repository. Nothing is asserted: the figures are for reading.
+finishes meshes as bad as people's are (`devtools/geometry/torture.py`), with `--checkout` by the package of another
+checkout of this repository. Nothing is asserted: the figures are for reading.
 """
 
 from __future__ import annotations

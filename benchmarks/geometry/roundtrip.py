@@ -1,6 +1,6 @@
 """How much rebaking changes what one sees: `python benchmarks/geometry/finishing.py --roundtrip FOLDER`.
 
-Each model goes through `round_trip` as it does through the command: the shape by voxels, the look from the model itself.
+Each model goes through `round_trip` as it does through the command: the shape by voxels, the look from the model.
 The figures are this folder's own, and crossings are Blender's where there is `bpy`.
 """
 
@@ -42,10 +42,8 @@ def round_trip(options: argparse.Namespace) -> None:
     A name is one of `models.MODELS`, or a GLB.
     """
     options.roundtrip.mkdir(parents=True, exist_ok=True)
-    print(
-        f"{options.resolution} voxels, at most {options.faces} faces, {options.texture_size} texels; PSNR in dB over the"
-    )
-    print("pixels that show the model, the mean of eight views: base colour, lit, and lit without the normal map;")
+    print(f"{options.resolution} voxels, at most {options.faces} faces, {options.texture_size} texels; PSNR in dB over")
+    print("the pixels that show the model, the mean of eight views: base colour, lit, and lit without the normal map;")
     print("how far both sides of a seam are apart, of 255, at full size and where a texel is 16 wide")
     print(f"{'model':<24}" + "".join(f"{title:>11}" for title in (*HEAD, *LOOK)), flush=True)
     for name in options.models.split(",") if options.models else list(models.MODELS):
@@ -94,9 +92,8 @@ def _seen(mesh: TexturedMesh, made: TexturedMesh, pixels: int) -> tuple[list[str
         lit = psnr(one.lit, two.lit, shown)
         without = psnr(one.lit, bare.picture(view, pixels).lit, shown) if has_map else lit
         found.append((psnr(one.flat, two.flat, shown), lit, without, ssim(one.flat, two.flat)))
-        rows.append(
-            np.concatenate([one.flat, two.flat, one.lit, two.lit, np.clip(4 * abs(one.flat - two.flat), 0, 1)], 1)
-        )
+        difference = np.clip(4 * np.abs(one.flat - two.flat), 0, 1)
+        rows.append(np.concatenate([one.flat, two.flat, one.lit, two.lit, difference], 1))
     colour, lit, without, alike = np.mean(found, 0)
     return [f"{colour:.2f}", f"{lit:.2f}", f"{without:.2f}", f"{alike:.4f}"], np.concatenate(rows, 0)
 
