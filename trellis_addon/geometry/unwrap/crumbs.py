@@ -15,6 +15,7 @@ FEWEST = 10  # faces of a chart; those with fewer look for a neighbour
 _SHARE = 0.3  # of its area on the surface that each face must keep when the flap is moved onto its border
 _MOST = 3.0  # and how many times that it may have
 _FLAT = 0.2  # of its height on the surface that a squeezed face keeps
+_SQUEEZED = 0.05  # and of its area at the least
 
 
 def folded_out(
@@ -69,11 +70,10 @@ def folded_out(
 
 
 def _is_sound(laid: F64, area: F64, is_squeezed: bool) -> bool:
-    """Whether no face is turned over and, unless it is squeezed, each has about its area."""
+    """Whether no face is turned over, and each has about its area, or enough of it."""
     size = -triangle_areas(laid.reshape(-1, 2), np.arange(3 * len(laid), dtype=np.int32).reshape(-1, 3))
-    if (size < 0).any():
-        return False
-    return is_squeezed or not ((size < _SHARE * area) | (size > _MOST * area))[area > 0].any()
+    least = _SQUEEZED if is_squeezed else _SHARE
+    return not (size < 0).any() and not ((size < least * area) | (size > _MOST * area))[area > 0].any()
 
 
 def _fits(faces: I32, own: I64, borders: I64, there: set[int]) -> bool:
@@ -106,7 +106,7 @@ def _squeezed(faces: I32, corners: F64, area: F64, own: I64, borders: I64) -> F6
             free = known[face].index(False)
             start, end = placed[names[free - 2]], placed[names[free - 1]]
             along = end - start
-            height = min(2 * area[face] / max(float(along @ along), 1e-300), 1.0)  # in lengths of that side
+            height = 2 * area[face] / max(float(along @ along), 1e-300)  # in lengths of that side
             placed[names[free]] = (start + end) / 2 + _FLAT * height * np.array([along[1], -along[0]])
         laid[face] = [placed[name] for name in names]
     return np.array([laid[int(face)] for face in own])
