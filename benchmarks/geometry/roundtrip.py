@@ -62,6 +62,8 @@ def round_trip(options: argparse.Namespace) -> None:
             stem = Path(name).stem
             (options.roundtrip / f"{stem}-{way}.glb").write_bytes(glb)
             made = read_glb(glb)
+            if way == "reference":
+                made = _placed(made, mesh, options.resolution)
             seen, sheet = _seen(mesh, made, options.pixels)
             columns.append(sheet)
             values = [*_shape(made), *seen, *(f"{seams(made, level):.1f}" for level in (0, _DISTANT)), f"{seconds:.1f}"]
@@ -83,7 +85,7 @@ def _shape(made: TexturedMesh) -> list[Any]:
 def _seen(mesh: TexturedMesh, made: TexturedMesh, pixels: int) -> tuple[list[str], F]:
     """PSNR, lit, lit without the normal map, SSIM; and the picture sheet."""
     plain = replace(made, materials=tuple(replace(material, normal=None) for material in made.materials))
-    before, after, bare = (Scene(each, _about_the_origin(each)) for each in (mesh, made, plain))
+    before, after, bare = (Scene(each, _about_the_origin(each, mesh)) for each in (mesh, made, plain))
     has_map = any(material.normal is not None for material in made.materials)
     rows, found = [], []
     for view in range(VIEWS):
@@ -98,11 +100,21 @@ def _seen(mesh: TexturedMesh, made: TexturedMesh, pixels: int) -> tuple[list[str
     return [f"{colour:.2f}", f"{lit:.2f}", f"{without:.2f}", f"{alike:.4f}"], np.concatenate(rows, 0)
 
 
-def _about_the_origin(mesh: TexturedMesh) -> F:
-    """The vertices with y up, in the unit cube."""
-    low, high = mesh.bounds()
-    places = (mesh.vertices - (low + high) / 2) / (high - low).max()
-    return places if mesh.up == "Y" else np.stack([places[:, 0], places[:, 2], -places[:, 1]], 1)
+def _placed(made: TexturedMesh, source: TexturedMesh, resolution: int) -> TexturedMesh:
+    """Out of the voxels' cube, in which the peer leaves it."""
+    low, high = np.sort(_upright(source.bounds(), source.up), axis=0)
+    places = made.vertices * (high - low).max() / (1 - 2 / resolution) + (low + high) / 2
+    return replace(made, vertices=places.astype(np.float32))
+
+
+def _about_the_origin(mesh: TexturedMesh, source: TexturedMesh) -> F:
+    """The vertices with y up, where the source fills the unit cube."""
+    low, high = np.sort(_upright(source.bounds(), source.up), axis=0)
+    return (_upright(mesh.vertices.astype(np.float64), mesh.up) - (low + high) / 2) / (high - low).max()
+
+
+def _upright(places: F, up: str) -> F:
+    return places if up == "Y" else np.stack([places[:, 0], places[:, 2], -places[:, 1]], 1)
 
 
 def seams(mesh: TexturedMesh, level: int) -> float:
