@@ -7,12 +7,12 @@
 
 The first finishes a synthetic dense mesh (512: 1.7 million faces, 1024: 6.7 million) and prints CPU and wall seconds
 and the peak of memory, next to earlier measurements of the best free tools; `alone` are the CPU seconds of the thread
-that leads, which no further core makes any shorter. The second turns textured models into
-voxels and back, renders both from eight sides, prints a table and writes a picture sheet for each model into FOLDER:
+that leads, which no further core makes any shorter. The second rebakes textured models, or GLBs, as the command does,
+renders both from eight sides, prints a table and writes a picture sheet for each model into FOLDER:
 before and after as it is, before and after lit, four times the difference. `--peer` does the same the way TRELLIS.2's
-own exporter does: a double shell, clusters of 90 degrees, xatlas for each, nearest fill. The third finishes meshes as
-bad as people's are (`devtools/geometry/torture.py`), with `--checkout` by the package of another checkout of this
-repository. Nothing is asserted: the figures are for reading.
+own exporter does, through voxels: a double shell, clusters of 90 degrees, xatlas for each, nearest fill. The third
+finishes meshes as bad as people's are (`devtools/geometry/torture.py`), with `--checkout` by the package of another
+checkout of this repository. Nothing is asserted: the figures are for reading.
 """
 
 from __future__ import annotations
@@ -211,84 +211,6 @@ def peak() -> float:
     return most / (2**30 if sys.platform == "darwin" else 2**20)
 
 
-# --- round trip ---
-
-
-def round_trip(options: argparse.Namespace) -> None:
-    import models
-    from finishing_peer import finish_as_reference
-    from finishing_render import VIEWS, Scene, psnr, ssim
-    from PIL import Image
-
-    from trellis_addon.formats.glb.read import read_glb
-    from trellis_addon.geometry.voxelise.voxelise import voxelise
-
-    options.roundtrip.mkdir(parents=True, exist_ok=True)
-    names = options.models.split(",") if options.models else list(models.MODELS)
-    head = (
-        "PSNR",
-        "on it",
-        "SSIM",
-        "lit",
-        "faces",
-        "parts",
-        "border",
-        "charts",
-        "use",
-        "overlap",
-        "voxels off",
-        "CPU s",
-    )
-    print(
-        f"{options.resolution} voxels, {options.texture_size} texels, {options.faces} faces; PSNR in dB over the whole"
-    )
-    print("picture and over the pixels that show the model, base colour as it is; the mean of eight views")
-    print(f"{'model':<22}" + "".join(f"{name:>11}" for name in head))
-    for name in names:
-        mesh = models.build(name)
-        voxels = voxelise(mesh, options.resolution)
-        vertices, faces = voxels.mesh()
-        dense = DenseAsset(vertices, faces, voxels.coords, voxels.attributes, options.resolution, voxels.intersected)
-        back = np.linalg.inv(voxels.transform)
-        model = mesh.vertices @ back[:3, :3].T + back[:3, 3]
-        before = Scene(mesh, np.stack([model[:, 0], model[:, 2], -model[:, 1]], 1))
-        columns = []
-        for way in ("ours", "reference") if options.peer else ("ours",):
-            start = time.process_time()
-            if way == "ours":
-                made = finish(dense, decimation_target=options.faces, texture_size=options.texture_size, name=name)
-            else:
-                made = finish_as_reference(dense, options.faces, options.texture_size)
-            seconds = time.process_time() - start
-            (options.roundtrip / f"{name}-{way}.glb").write_bytes(made.glb)
-            after = read_glb(made.glb)
-            scene = Scene(after, after.vertices)
-            figures, rows = [], []
-            for view in range(VIEWS):
-                one, two = before.picture(view, options.pixels), scene.picture(view, options.pixels)
-                shown = (one.cover + two.cover) > 0
-                figures.append(
-                    (
-                        psnr(one.flat, two.flat),
-                        psnr(one.flat, two.flat, shown),
-                        ssim(one.flat, two.flat),
-                        psnr(one.lit, two.lit),
-                    )
-                )
-                difference = np.clip(4.0 * np.abs(one.flat - two.flat), 0.0, 1.0)
-                pictures = [one.flat, two.flat, one.lit, two.lit, difference]
-                rows.append(np.concatenate(pictures if way == "ours" else [pictures[k] for k in (1, 3, 4)], 1))
-            columns.append(np.concatenate(rows, 0))
-            quality = made.quality
-            values = [f"{value:.2f}" if k != 2 else f"{value:.4f}" for k, value in enumerate(np.mean(figures, 0))]
-            values += [str(quality[key]) for key in ("faces", "components", "boundary_edges", "charts")]
-            values += [f"{quality['atlas_use']:.3f}", str(quality["overlapping_texels"])]
-            values += [f"{quality['distance_mean']:.4f}", f"{seconds:.1f}"]
-            print(f"{name + ' ' + way:<22}" + "".join(f"{value:>11}" for value in values), flush=True)
-        sheet = (np.concatenate(columns, 1) * 255).round().astype(np.uint8)
-        Image.fromarray(sheet).save(options.roundtrip / f"{name}.png")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--resolution", type=int, default=512)
@@ -310,6 +232,9 @@ def main() -> None:
         names = options.models.split(",") if options.models else []
         torture(names, options.resolution, options.faces, options.texture_size)
     elif options.roundtrip:
+        from roundtrip import round_trip
+
+        warm_up()
         round_trip(options)
     else:
         speed(options)

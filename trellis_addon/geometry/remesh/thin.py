@@ -19,7 +19,7 @@ from .lattice import Lattice
 # How near a corner must be, in voxels. A line along the middle of a row of voxels is .71 from the nearest.
 _REACH = 0.75
 # How far from the thin surface the body's own surface lies, in voxels.
-OFFSET = 0.1
+OFFSET = 0.15
 # A vertex that is nearer than this to the surface says nothing about the side that it is on.
 _ON_IT = 0.05
 # What is lost is looked for at places so far apart, and so far from the surface that was made.

@@ -24,6 +24,8 @@ _FEW_SLIVERS = 0.001
 _SLIVER_BOUND, _SLIVER_SHARE = 4.0, 0.03
 # Edges under this share of the median are none that anybody wants: programs take their faces for ones without area.
 _SHORT = 1e-3
+# Nor are steps of so many bounds: they are below what is kept of the form, and strips of slivers run along them.
+_NO_STEP = 0.5
 
 
 def simplify(
@@ -94,14 +96,19 @@ def _reduced(mesh: TriMesh, target: int, bound: float, shells: I32, report: Prog
         held |= fresh
         if held[dense.faces].any(1).sum() > _MOST_HELD * target:
             break
+    best = _without_short_edges(*best, bound * _NO_STEP)
     return _without_short_edges(*best)
 
 
-def _without_short_edges(mesh: TriMesh, shells: I32) -> tuple[TriMesh, I32]:
-    """The mesh without edges that have hardly any length, as far as it stays a manifold; and its vertices' shells."""
+def _without_short_edges(mesh: TriMesh, shells: I32, least: float = 0.0) -> tuple[TriMesh, I32]:
+    """The mesh without edges that have hardly any length, as far as it stays a manifold; and its vertices' shells.
+
+    With `least` those under that length go, unless faces cross then, or more of them are slivers than before.
+    """
     ends = np.stack([mesh.faces, np.roll(mesh.faces, -1, 1)], 2).reshape(-1, 2)
     lengths = np.linalg.norm(mesh.vertices[ends[:, 0]] - mesh.vertices[ends[:, 1]], axis=1)
-    least = _SHORT * float(np.median(lengths)) if len(lengths) else 0.0
+    is_kept_as_good = least > 0
+    least = least or (_SHORT * float(np.median(lengths)) if len(lengths) else 0.0)
     if not (lengths < least).any():
         return mesh, shells
     held = np.ones(len(mesh.vertices), np.bool_)
@@ -109,7 +116,15 @@ def _without_short_edges(mesh: TriMesh, shells: I32) -> tuple[TriMesh, I32]:
     made, number = collapsed(mesh, len(mesh.faces), least, held=held, least_angle=_ANY_ANGLE)
     own = np.zeros(len(made.vertices), np.int32)
     own[number[number >= 0]] = shells[number >= 0]
+    if is_kept_as_good and (
+        _slivers(made) > _slivers(mesh) or _crossed(made, own).sum() > _crossed(mesh, shells).sum()
+    ):
+        return mesh, shells
     return made, own
+
+
+def _slivers(mesh: TriMesh) -> int:
+    return int((least_angles(mesh) < np.radians(LEAST_ANGLE)).sum())
 
 
 def _without_slivers(mesh: TriMesh, number: I32, bound: float) -> tuple[TriMesh, I32]:

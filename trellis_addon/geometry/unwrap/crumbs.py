@@ -14,18 +14,25 @@ I64 = NDArray[np.int64]
 FEWEST = 10  # faces of a chart; those with fewer look for a neighbour
 _SHARE = 0.3  # of its area on the surface that each face must keep when the flap is moved onto its border
 _MOST = 3.0  # and how many times that it may have
-_FLAT = 0.2  # of its height on the surface that a squeezed face keeps
+_SQUEEZED = 0.05  # the same of one that is squeezed
 
 
 def folded_out(
-    faces: I32, pairs: I64, corners: F64, area: F64, charts: I64, refused: I64, tiny: float = 0.0
+    faces: I32,
+    pairs: I64,
+    corners: F64,
+    area: F64,
+    charts: I64,
+    refused: I64,
+    tiny: float = 0.0,
+    height: float = 0.2,
 ) -> tuple[F64, I64, NDArray[np.bool_]]:
     """The corners (F, 3, 2) and charts (F,) when crumbs lie beside a neighbour, and which faces (F,) were moved.
 
     `pairs` (E, 2) are faces that share an edge, `corners` the flat triangles of `charts`, `area` (F,) those on the
     surface, `refused` (F,) how many of its neighbours a face's crumb has been refused by already: those with the
-    longest borders come first. With `tiny` only crumbs of less area are laid, and squeezed flat against the border, as
-    nobody will see: there is nearly always room for that. What lies on what is for the caller to see.
+    longest borders come first. With `tiny` only crumbs of less area are laid, and squeezed against the border, to a
+    `height` of 1 or less: there is more room for that. What lies on what is for the caller to see.
     """
     count = int(charts.max()) + 1
     sizes = np.bincount(charts, minlength=count)
@@ -58,7 +65,9 @@ def folded_out(
                 points[best] = set(faces[members[first[best] : first[best + 1]]].reshape(-1).tolist())
             if not _fits(faces, own, edge, points[best]):
                 continue
-            laid = _squeezed(faces, corners, area, own, edge) if tiny else _onto_border(faces, corners, own, edge)
+            laid = (
+                _squeezed(faces, corners, area, own, edge, height) if tiny else _onto_border(faces, corners, own, edge)
+            )
             if laid is None or not _is_sound(laid, area[own], bool(tiny)):
                 continue
             corners[own], merged[own], moved[own] = laid, best, True
@@ -69,11 +78,10 @@ def folded_out(
 
 
 def _is_sound(laid: F64, area: F64, is_squeezed: bool) -> bool:
-    """Whether no face is turned over and, unless it is squeezed, each has about its area."""
+    """Whether no face is turned over, and each has about its area, or enough of it."""
     size = -triangle_areas(laid.reshape(-1, 2), np.arange(3 * len(laid), dtype=np.int32).reshape(-1, 3))
-    if (size < 0).any():
-        return False
-    return is_squeezed or not ((size < _SHARE * area) | (size > _MOST * area))[area > 0].any()
+    least = _SQUEEZED if is_squeezed else _SHARE
+    return not (size < 0).any() and not ((size < least * area) | (size > _MOST * area))[area > 0].any()
 
 
 def _fits(faces: I32, own: I64, borders: I64, there: set[int]) -> bool:
@@ -92,7 +100,7 @@ def _on_border(faces: I32, corners: F64, borders: I64) -> dict[int, F64]:
     return there
 
 
-def _squeezed(faces: I32, corners: F64, area: F64, own: I64, borders: I64) -> F64 | None:
+def _squeezed(faces: I32, corners: F64, area: F64, own: I64, borders: I64, share: float) -> F64 | None:
     """(f, 3, 2): the triangles of a crumb's faces, each a low one on a side that lies already."""
     placed = _on_border(faces, corners, borders)
     laid: dict[int, list[F64]] = {}
@@ -106,8 +114,8 @@ def _squeezed(faces: I32, corners: F64, area: F64, own: I64, borders: I64) -> F6
             free = known[face].index(False)
             start, end = placed[names[free - 2]], placed[names[free - 1]]
             along = end - start
-            height = min(2 * area[face] / max(float(along @ along), 1e-300), 1.0)  # in lengths of that side
-            placed[names[free]] = (start + end) / 2 + _FLAT * height * np.array([along[1], -along[0]])
+            height = 2 * area[face] / max(float(along @ along), 1e-300)  # in lengths of that side
+            placed[names[free]] = (start + end) / 2 + share * height * np.array([along[1], -along[0]])
         laid[face] = [placed[name] for name in names]
     return np.array([laid[int(face)] for face in own])
 

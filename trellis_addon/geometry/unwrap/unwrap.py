@@ -31,7 +31,8 @@ _LEAST_CELLS, _MOST_CELLS = 64, 1024
 _CUTS = 8
 _REPACKS = 8
 _FOLDS = 6
-_TINY = 25.0  # texels: so small a chart need not have its own area in the atlas
+# Charts of so few texels need not have all of their area in the atlas: how far they are squeezed.
+_TINY = ((200.0, 0.5), (25.0, 0.2))
 _TOO_FEW = 5e-5  # crowded faces, as a share of all: what is left to cutting after packing
 
 
@@ -100,8 +101,12 @@ def unwrap(
         # Seen only where texels happen to lie as they do in the atlas: such charts are projected, as they were, and
         # of those that are already single faces stand alone.
         former, charts, corners = charts, charts.copy(), flat.points[flat.faces]
-        back = np.isin(charts, charts[raster.crowded]) & ~reverted
-        if attempt == 0 and back.any():
+        # Of crumbs that were folded out these alone go back, and take nothing else of their chart with them.
+        folded = _guests(charts, origin) & ~reverted
+        crumbs = np.unique(raster.crowded[folded[raster.crowded]])
+        others = raster.crowded[~folded[raster.crowded].any(1)]
+        back = (np.isin(origin, origin[crumbs]) & folded) | (np.isin(charts, charts[others]) & ~reverted)
+        if attempt < 2 and back.any():
             reverted |= back
             corners[back] = projected.points[projected.faces[back]]
             charts[back] = int(charts.max()) + 1 + origin[back]
@@ -113,6 +118,17 @@ def unwrap(
         flat = _laid(vertices, faces, surface, charts, corners)
         packing = progress.part(0.9, 0.9)
     return Unwrapped(flat.source, flat.faces, uvs, charts, raster)
+
+
+def _guests(charts: I64, origin: I64) -> NDArray[np.bool_]:
+    """(F,) faces that lie in another chart than that which they came from, `origin` (F,): not in its largest part."""
+    count = int(origin.max()) + 1
+    pair, which, size = np.unique(charts * count + origin, return_inverse=True, return_counts=True)
+    chart = pair // count
+    largest = np.zeros(len(pair), bool)
+    order = np.lexsort((-size, chart))
+    largest[order[np.unique(chart[order], return_index=True)[1]]] = True
+    return ~largest[which.reshape(-1)]
 
 
 @dataclass(frozen=True)
@@ -158,11 +174,11 @@ def _folded_out(
 ) -> tuple[Flat, I64]:
     """Charts of few faces lie beside a neighbour, where they do not come to lie on it; at last squeezed, if tiny."""
     texel = float(surface.area.sum()) / (_DENSITY * texture_size**2)
-    for tiny in (0.0, _TINY * texel):
+    for texels, height in ((0.0, 1.0), *_TINY):
         refused = np.zeros(len(faces), np.int64)
         for _ in range(_FOLDS):
             corners, merged, moved = folded_out(
-                faces, surface.pairs, flat.points[flat.faces], surface.area, charts, refused, tiny
+                faces, surface.pairs, flat.points[flat.faces], surface.area, charts, refused, texels * texel, height
             )
             if not moved.any():
                 break
