@@ -86,9 +86,9 @@ def test_the_command_line(asset: trellis_addon.Asset, tmp_path: Path, capsys: py
     alone = Path(shutil.copy(asset.path, tmp_path / "alone.glb"))  # whoever has no more than the file
     capsys.readouterr()
     for wrong, word in (
-        (["--strength", "1.5"], "settings.variation"),
-        (["--strength", "much"], "settings.variation"),
-        (["--strength", "0.5", "--count", "9"], "numberResults"),
+        (["--strength", "1.5"], "strength: 1.5"),
+        (["--strength", "much"], 'strength: "much"'),
+        (["--strength", "0.5", "--count", "9"], "count: 9"),
         (["--strength", "0", "--count", "2"], "the asset itself"),
     ):
         assert main(["vary", str(asset.path), *wrong, "--output", str(out)]) == 2

@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 
 from trellis_addon.core.progress import Progress
-from trellis_addon.pipeline.memory import Budget
+from trellis_addon.pipeline.checkpoint.repository import Normalization, PipelineConfig
+from trellis_addon.pipeline.device.memory import Budget
+from trellis_addon.pipeline.device.store import ModelStore, NetworkSource
 from trellis_addon.pipeline.networks.attention import Layout
 from trellis_addon.pipeline.networks.network import Network, parse
 from trellis_addon.pipeline.networks.sparse import VoxelGrid, sparse
@@ -26,8 +28,6 @@ from trellis_addon.pipeline.networks.vae_decoder import (
     to_material,
 )
 from trellis_addon.pipeline.networks.vae_encoder import EncoderConfig, FlexiDualGridVaeEncoder, encoder_input
-from trellis_addon.pipeline.repository import Normalization, PipelineConfig
-from trellis_addon.pipeline.store import ModelStore, NetworkSource
 from trellis_addon.pipeline.texturing import TexturingPipeline
 
 from .fixtures import EXACT, HALF, MODEL, TORSO, Fixture, Mismatch, fixture_names
