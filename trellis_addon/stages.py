@@ -51,6 +51,9 @@ OBSTACLES = {
     "itself": message("it is a copy of another draft; go on from that one"),
     "draft": message("a draft is made without voxels; export its GLB"),
 }
+# What `vary` is told, each by its own name.
+STRENGTH = replace(BY_NAME["variation"], path="strength")
+COUNT = replace(BY_NAME["number_results"], path="count")
 # What belongs to one sending of a task, and not to the asset that came of it.
 _OF_ONE_TASK = ("number_results", "webhook_url", "upload_endpoint")
 
@@ -247,6 +250,7 @@ def vary(
 
     Raises `InputError` where it is neither, `FieldError` for the strength and the count, and as `generate` does.
     """
+    COUNT.check(count)
     if output is not None:
         check_output(Path(output), results=count)
     store = store or JobStore()
@@ -277,7 +281,7 @@ def prepare_vary(
     """Everything checked and nothing sent: the task, and where it goes. Raises as `vary` does."""
     if backend == REMOTE:
         raise FieldError("backend", backend, "the remote API makes no variants; use a service of your own")
-    asked = Settings(variation=strength, number_results=count)
+    asked = Settings(variation=STRENGTH.check(strength), number_results=COUNT.check(count))
     kept = _kept_of(asset, store)
     if strength == 0:
         seed = kept.original.seed  # it is the asset itself

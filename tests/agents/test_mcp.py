@@ -64,7 +64,19 @@ async def refused(client: Client, tool: str, **arguments: Any) -> str:
 def test_the_tools_say_what_they_are_for() -> None:
     async def do(client: Client) -> None:
         tools = {tool.name: tool for tool in (await client.list_tools()).tools}
-        library = {"generate", "price", "rework", "texture", "change", "rebake", "check", "export", "jobs", "fetch"}
+        library = {
+            "generate",
+            "price",
+            "rework",
+            "texture",
+            "change",
+            "vary",
+            "rebake",
+            "check",
+            "export",
+            "jobs",
+            "fetch",
+        }
         scene = {"objects", "import", "place", "measure", "game_ready", "export"}
         assert set(tools) == library | {f"scene_{name}" for name in scene}
         for tool in tools.values():
@@ -195,7 +207,7 @@ def test_a_glb_is_rebaked_in_a_process_of_its_own(disc_file: Path, tmp_path: Pat
     talk(do)
 
 
-def test_a_mesh_is_textured_and_a_part_changed(disc_file: Path, tmp_path: Path) -> None:
+def test_a_mesh_is_textured_a_part_changed_and_an_asset_varied(disc_file: Path, tmp_path: Path) -> None:
     async def do(client: Client) -> None:
         made = await call(
             client, "generate", image=str(disc_file), settings={**QUICK, "faces": 500}, output=str(tmp_path / "a.glb")
@@ -218,6 +230,9 @@ def test_a_mesh_is_textured_and_a_part_changed(disc_file: Path, tmp_path: Path) 
             client, "texture", mesh=made["results"][0]["file"], image=str(disc_file), facing="nowhere"
         )
         assert await refused(client, "change", asset=str(tmp_path / "a.glb"), region=[1, 2])
+        varied = await call(client, "vary", asset=str(tmp_path / "a.glb"), strength=0.3, count=2, seed=9)
+        assert [result["seed"] for result in varied["results"]] == [9, 10]
+        assert "strength" in await refused(client, "vary", asset=str(tmp_path / "a.glb"), strength=2)
 
     talk(do)
 

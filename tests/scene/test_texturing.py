@@ -22,6 +22,7 @@ from trellis_addon.formats.glb.read import read_glb  # noqa: E402
 from trellis_addon.jobs.store import JobStore  # noqa: E402
 from trellis_addon.scene.texturing import taking  # noqa: E402
 from trellis_addon.scene.texturing.former import swap  # noqa: E402
+from trellis_addon.scene.texturing.normal_maps import normal_map_of  # noqa: E402
 
 FRONT = Matrix(((1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1)))
 
@@ -150,6 +151,45 @@ def test_a_mesh_is_textured_and_stays_what_it_is(front: Path, store: JobStore) -
     assert [obj.data.polygons[n].material_index for n in (0, 12)] == [0, 0]
     scene.texture(obj, front, store=store, seed=6, settings=QUICK)  # once more: the former texture is the former one
     assert [slot.material.name for slot in obj.material_slots] == ["Thing.001", "Thing", "Skin", "Horn"]
+
+
+def bumps(name: str, layer: str = "", strength: float = 0.4) -> Any:
+    """A material with a normal map, as the importer of GLBs makes one."""
+    material = bpy.data.materials.new(name)
+    if bpy.app.version < (5, 0):
+        material.use_nodes = True
+    nodes, links = material.node_tree.nodes, material.node_tree.links
+    shader = next(node for node in nodes if node.type == "BSDF_PRINCIPLED")
+    texture, bump = nodes.new("ShaderNodeTexImage"), nodes.new("ShaderNodeNormalMap")
+    texture.image = bpy.data.images.new(f"{name} Bumps", 4, 4)
+    texture.extension, bump.inputs["Strength"].default_value = "EXTEND", strength
+    if layer:
+        uv = nodes.new("ShaderNodeUVMap")
+        uv.uv_map = layer
+        links.new(uv.outputs[0], texture.inputs["Vector"])
+    links.new(texture.outputs["Color"], bump.inputs["Color"])
+    links.new(bump.outputs["Normal"], shader.inputs["Normal"])
+    return material
+
+
+def test_normal_maps_go_over_to_the_new_material(front: Path, store: JobStore) -> None:
+    obj = boxes("Thing", BODY, NOSE, HORN)
+    obj.data.uv_layers.new(name="Other")
+    skin, horn = bumps("Skin"), bumps("Horn", layer="Other")
+    for material in (skin, horn, painted("Plain")):
+        obj.data.materials.append(material)
+    for number, polygon in enumerate(obj.data.polygons):
+        polygon.material_index = number // 6
+    scene.texture(obj, front, store=store, seed=5, settings=QUICK)
+    made = [obj.material_slots[obj.data.polygons[n].material_index].material for n in (0, 6, 12)]
+    found = [normal_map_of(material, obj.data) for material in made]
+    assert len(set(made)) == 3 and found[2] is None
+    for new, former, layer in ((found[0], skin, "Own"), (found[1], horn, "Other")):
+        assert new is not None and new.image == normal_map_of(former, obj.data).image  # type: ignore[union-attr]
+        assert (new.layer, new.extension) == (layer, "EXTEND") and new.strength == pytest.approx(0.4)
+    odd = bumps("Odd")
+    next(node for node in odd.node_tree.nodes if node.type == "NORMAL_MAP").space = "OBJECT"
+    assert normal_map_of(odd, obj.data) is None, "one that is not read as that"
 
 
 def test_several_objects_are_one_and_each_keeps_its_own(front: Path, store: JobStore) -> None:

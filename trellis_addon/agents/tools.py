@@ -37,6 +37,7 @@ def add_tools(server: MCPServer, backend: str, key: str, allow_network: bool) ->
         tools.rework,
         tools.texture,
         tools.change,
+        tools.vary,
         tools.rebake,
         tools.check,
         tools.export,
@@ -199,6 +200,42 @@ class _Tools:
             made = changed(
                 _asset(asset),
                 region,
+                image=image or None,
+                seed=seed,
+                backend=where,
+                output=output or None,
+                key=self.key,
+                progress=progress,
+                allow_network=self.allow_network,
+            )
+            return described(made)
+
+        return await in_thread(context, do)
+
+    async def vary(
+        self,
+        context: Context,
+        asset: str,
+        strength: float = 0.5,
+        count: int = 1,
+        image: str = "",
+        seed: int | None = None,
+        output: str = "",
+        where: str = "",
+    ) -> dict[str, Any]:
+        """Make relatives of an asset, which stays as it is: variants that keep what it is like, near to it or far.
+
+        asset: as for change. strength: how far from it, 0 is the asset itself, 1 as free as another seed. count: 1 to
+        4. image: without one they are of the picture that the asset was made from.
+        """
+
+        def do(progress: Progress) -> dict[str, Any]:
+            from ..stages import vary as varied
+
+            made = varied(
+                _asset(asset),
+                strength,
+                count=count,
                 image=image or None,
                 seed=seed,
                 backend=where,

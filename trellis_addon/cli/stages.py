@@ -120,12 +120,12 @@ def _change(options: argparse.Namespace, key: str, allow_network: bool) -> int:
 
 def _vary(options: argparse.Namespace, key: str, allow_network: bool) -> int:
     from ..core.progress import Progress
-    from ..stages import vary
+    from ..stages import COUNT, STRENGTH, vary
 
     made = vary(
         _asset(options.asset),
-        BY_NAME["variation"].parse(options.strength),
-        count=BY_NAME["number_results"].parse(options.count),
+        STRENGTH.parse(options.strength),
+        count=COUNT.parse(options.count),
         image=options.image,
         seed=None if options.seed is None else BY_NAME["seed"].parse(options.seed),
         backend=options.backend,

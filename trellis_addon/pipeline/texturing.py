@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
 from ..core.errors import EngineError, InputError
 from ..core.messages import message
@@ -111,8 +112,7 @@ class TexturingPipeline(Pipeline):
 
         def attempt() -> TexturedVoxels:
             cond = self.encode_views(pictures, (side,), progress.part(0.1, 0.15))[side]
-            tokens = max(1, len(coords) // VOXELS_PER_TOKEN)
-            if tokens > self.store.budget.decoder_tokens(*self._decoder_facts()):
+            if _tokens(len(coords)) > self.store.budget.decoder_tokens(*self._decoder_facts()):
                 raise EngineError(
                     "The mesh has {voxels} voxels at {resolution}, which do not fit into {memory:.1f} GB of "
                     "memory; choose a lower resolution.",
@@ -121,25 +121,38 @@ class TexturingPipeline(Pipeline):
                     memory=self.store.budget.total / GB,
                 )
             progress.update("Reading the shape", 0.15)
-            batched = torch.nn.functional.pad(torch.from_numpy(coords), (1, 0)).to(self.device)
-            feats = encoder_input(torch.from_numpy(local), torch.from_numpy(flags)).to(self.device)
-            encoder = self._decoder("shape_slat_encoder", FlexiDualGridVaeEncoder, tokens)
-            z = encoder(SparseTensor(feats, self._grid(batched)))
+            z = self.read_shape(torch.from_numpy(coords), torch.from_numpy(local), torch.from_numpy(flags))
             noise = Noise(seed, self.device)
             cond = on_surface(cond, z.coords, resolution // SHRINK)
             latent = self.sample_texture(z.feats, z.coords, cond, side, sampler, noise, progress.part(0.2, 0.8))
             progress.update("Colouring the surface", 0.8)
-            decoder = self._decoder("tex_slat_decoder", SparseUnetVaeDecoder, tokens)
-            out = decoder(z.with_feats(latent), on_block=progress.check).out
-            attributes = to_numpy(to_material(out.feats))
+            attributes = to_numpy(self.colours(z, latent, len(coords), progress))
             progress.update("Colouring the surface", 1)
             return TexturedVoxels(coords, attributes, resolution, matrix, notes)
 
         return self._within_budget(attempt)
 
+    def read_shape(self, coords: Tensor, local: Tensor, flags: Tensor) -> SparseTensor:
+        """The shape's latent for the voxels `coords` (N, 3) int32 of a surface: where in each of them it lies, `local`
+        (N, 3) in 0..1, and which of its edges it crosses, `flags` (N, 3). It remembers how the voxels came together."""
+        batched = torch.nn.functional.pad(coords, (1, 0)).to(self.device)
+        feats = encoder_input(local, flags).to(self.device)
+        encoder = self._decoder("shape_slat_encoder", FlexiDualGridVaeEncoder, _tokens(len(coords)))
+        return encoder(SparseTensor(feats, self._grid(batched)))
+
+    def colours(self, z: SparseTensor, latent: Tensor, voxels: int, progress: Progress) -> Tensor:
+        """The material (N, 6) of the `voxels` that the shape's latent z was read from; the texture's has z's rows."""
+        decoder = self._decoder("tex_slat_decoder", SparseUnetVaeDecoder, _tokens(voxels))
+        return to_material(decoder(z.with_feats(latent), on_block=progress.check).out.feats)
+
     def _decoder_facts(self) -> tuple[Any, int, int]:
         outline = self.store.outline("tex_slat_decoder")
         return outline.config, outline.weights, outline.itemsize
+
+
+def _tokens(voxels: int) -> int:
+    """How many cells of the latent usually stand for so many voxels."""
+    return max(1, voxels // VOXELS_PER_TOKEN)
 
 
 def to_model_frame(vertices: NDArray[np.float64]) -> NDArray[np.float64]:

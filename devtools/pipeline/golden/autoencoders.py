@@ -7,8 +7,12 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from trellis_addon.core.progress import Progress
+from trellis_addon.pipeline.checkpoint.repository import Normalization, PipelineConfig
+from trellis_addon.pipeline.device.memory import Budget
+from trellis_addon.pipeline.device.store import ModelStore, NetworkSource
 from trellis_addon.pipeline.networks.attention import Layout
-from trellis_addon.pipeline.networks.network import parse
+from trellis_addon.pipeline.networks.network import Network, parse
 from trellis_addon.pipeline.networks.sparse import VoxelGrid, sparse
 from trellis_addon.pipeline.networks.sparse_conv import SubmanifoldConv3d
 from trellis_addon.pipeline.networks.structure_decoder import (
@@ -24,6 +28,7 @@ from trellis_addon.pipeline.networks.vae_decoder import (
     to_material,
 )
 from trellis_addon.pipeline.networks.vae_encoder import EncoderConfig, FlexiDualGridVaeEncoder, encoder_input
+from trellis_addon.pipeline.texturing import TexturingPipeline
 
 from .fixtures import EXACT, HALF, MODEL, TORSO, Fixture, Mismatch, fixture_names
 from .transformers import activations
@@ -149,6 +154,20 @@ def shape_encoder_texturing(f: Fixture) -> None:
     decoded = texture(z.with_feats(feats))
     f.compare("tex.out.coords", decoded.out.coords, EXACT)
     f.compare("tex.out.raw6", decoded.out.feats, MODEL)
+    _through_the_pipeline(f, {"shape_slat_encoder": model, "tex_slat_decoder": texture}, feats)
+
+
+def _through_the_pipeline(f: Fixture, networks: Mapping[str, Network], latent: Tensor) -> None:
+    """The same once more on the way that a mesh takes when it is textured, all but the sampling in between."""
+    none = Normalization((), ())
+    store = ModelStore(NetworkSource(dict(networks)), f.device, Budget(1 << 40))
+    pipeline = TexturingPipeline(store, PipelineConfig({}, none, none))
+    coords = f.take("in.coords", torch.int32)
+    z = pipeline.read_shape(coords[:, 1:], f.take("in.vertices"), f.take("in.intersected", torch.uint8))
+    f.compare("out.coords", z.coords, EXACT)
+    f.compare("out.z", z.feats, MODEL)
+    material = pipeline.colours(z, latent, len(coords), Progress())
+    f.compare("tex.out.raw6", 2 * material - 1, MODEL)
 
 
 def _conv(weights: Mapping[str, Tensor]) -> SubmanifoldConv3d:

@@ -1,13 +1,15 @@
 """A GLB with new materials on some of its pieces; everything else in the file stays as it is.
 
-Nodes, meshes, skins, animations and further texture coordinates are those of the file. Materials, textures and pictures
+Nodes, meshes, skins, animations and further texture coordinates are those of the file, and so are normal maps: they say
+something of the form, which stays. Materials, textures and pictures
 that nothing uses any more are left out.
 """
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Mapping, Sequence
+import copy
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,21 +55,24 @@ def dressed(
     """
     reader = Reader.of(data)
     document = reader.document
-    rebuilt = _undressed(document, reader.binary, set(dresses))
+    normals = _normal_maps(document, dresses)
+    rebuilt = _undressed(document, reader.binary, set(dresses), list(normals.values()))
     known: dict[tuple[str, bytes], int] = {}
-    numbers: dict[tuple[int, int], int] = {}
+    numbers: dict[tuple[int, int, str], int] = {}
     for key, dress in dresses.items():
         primitive = document["meshes"][key[0]]["primitives"][key[1]]
         if dress.source is not None:
             _split(reader, rebuilt, primitive, dress)
-        wanted = dress.material, dress.uv_set
-        if wanted not in numbers:  # the same material once more, where pieces follow other sets
+        wanted = dress.material, dress.uv_set, repr(normals.get(key))
+        if wanted not in numbers:  # the same material once more, where pieces follow other sets or normal maps
             repeat = bool(wraps) and wraps[dress.material]
             described = add_material(materials[dress.material], document, rebuilt, known, repeat=repeat)
             for info in _texture_infos(described):
                 info.pop("texCoord", None)
                 if dress.uv_set:
                     info["texCoord"] = dress.uv_set
+            if key in normals:
+                described.setdefault("normalTexture", normals[key])
             document.setdefault("materials", []).append(described)
             numbers[wanted] = len(document["materials"]) - 1
         primitive["material"] = numbers[wanted]
@@ -80,7 +85,8 @@ def dressed(
 
 
 def without_pictures(data: bytes) -> bytes:
-    """The GLB with a single dot in place of every picture: what is drawn on the pieces goes, so nobody needs it.
+    """The GLB with a single dot in place of every picture but those of normal maps: what is drawn on the pieces goes,
+    so nobody needs it.
 
     Raises as `read.read_glb`.
     """
@@ -89,13 +95,20 @@ def without_pictures(data: bytes) -> bytes:
     images = document.get("images") or []
     if not images:
         return data
-    for image in images:
+    textures = document.get("textures") or []
+    normals = [info for material in document.get("materials") or [] if (info := material.get("normalTexture"))]
+    of_normals = [textures[info["index"]] for info in normals]
+    kept = {place["source"] for texture in of_normals for place in _sources(texture)}
+    drawn = [image for number, image in enumerate(images) if number not in kept]
+    for image in drawn:
         image.pop("bufferView", None)
     left = _left(document, reader.binary)
-    for image in images:
+    for image in drawn:
         image.pop("uri", None)
         image["bufferView"], image["mimeType"] = left.view(_DOT), "image/png"
-    for texture in document.get("textures") or []:
+    for texture in textures:
+        if any(texture is one for one in of_normals):
+            continue
         _drop_extension(texture, "EXT_texture_webp")
         texture.setdefault("source", 0)
     document["accessors"], document["bufferViews"] = left.accessors, left.views
@@ -104,8 +117,26 @@ def without_pictures(data: bytes) -> bytes:
     return container(document, bytes(left.data))
 
 
-def _undressed(document: dict[str, Any], binary: memoryview, keys: set[tuple[int, int]]) -> Binary:
-    """Take the pieces' materials off, and what only these used; the binary chunk that is left."""
+def _normal_maps(document: dict[str, Any], keys: Iterable[tuple[int, int]]) -> dict[tuple[int, int], dict[str, Any]]:
+    """How the pieces' materials name their normal maps, for those that have one; each a copy."""
+    found = {}
+    for key in keys:
+        number = document["meshes"][key[0]]["primitives"][key[1]].get("material")
+        if number is not None and (info := document["materials"][number].get("normalTexture")):
+            found[key] = copy.deepcopy(info)
+    return found
+
+
+def _sources(texture: dict[str, Any]) -> list[dict[str, Any]]:
+    """All places in a texture that name its picture."""
+    return [place for place in (texture, *(texture.get("extensions") or {}).values()) if "source" in place]
+
+
+def _undressed(
+    document: dict[str, Any], binary: memoryview, keys: set[tuple[int, int]], stay: Sequence[dict[str, Any]]
+) -> Binary:
+    """Take the pieces' materials off, and what only these used, but for the textures that those that `stay` name; the
+    binary chunk that is left."""
     for number, index in keys:
         primitive = document["meshes"][number]["primitives"][index]
         primitive.pop("material", None)
@@ -116,9 +147,9 @@ def _undressed(document: dict[str, Any], binary: memoryview, keys: set[tuple[int
     holders = [*primitives, *(mapping for each in primitives for mapping in _mappings(each))]
     _keep(document, "materials", [(holder, "material") for holder in holders])
     infos = [info for material in document.get("materials", []) for info in _texture_infos(material)]
-    _keep(document, "textures", [(info, "index") for info in infos])
+    _keep(document, "textures", [(info, "index") for info in (*infos, *stay)])
     textures = document.get("textures", [])
-    sources = [place for texture in textures for place in (texture, *(texture.get("extensions") or {}).values())]
+    sources = [place for texture in textures for place in _sources(texture)]
     _keep(document, "images", [(place, "source") for place in sources])
     _keep(document, "samplers", [(texture, "sampler") for texture in textures])
     return _left(document, binary)

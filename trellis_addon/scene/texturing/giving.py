@@ -18,6 +18,7 @@ from ...jobs.job import Asset
 from ..rules import colour
 from ..rules.guards import require_not_edited, require_own
 from .former import FORMER
+from .normal_maps import NormalMap, add_normal_map, normal_map_of
 from .taking import EXTRAS
 
 NUMBER = "trellis2_texture_number"  # of an object that waits: which of the file's it is
@@ -58,9 +59,10 @@ def give(objects: Sequence[bpy.types.Object], asset: Asset) -> list[bpy.types.Ob
     materials = _Materials(document, binary, asset.name)
     for mesh, (obj, node, told) in wanted.items():
         primitives = document["meshes"][node["mesh"]]["primitives"]
+        normals = {slot: normal_map_of(_shown_in(obj, slot), mesh) for slot in told["slots"]}
         layer = _layer(mesh, told, document, binary)
         mine = {
-            slot: materials.get(primitive["material"], layer)
+            slot: materials.get(primitive["material"], layer, normals[slot])
             for slot, primitive in zip(told["slots"], primitives, strict=True)
         }
         _put_first(mesh, obj, mine, _bytes(told.get("chosen"), document, binary))
@@ -68,6 +70,10 @@ def give(objects: Sequence[bpy.types.Object], asset: Asset) -> list[bpy.types.Ob
         obj[PROVENANCE] = json.dumps({"name": asset.name, **asset.provenance})
         obj.pop(NUMBER, None)
     return list(objects)
+
+
+def _shown_in(obj: bpy.types.Object, slot: int) -> bpy.types.Material | None:
+    return obj.material_slots[slot].material if slot < len(obj.material_slots) else None
 
 
 def _require_same(obj: bpy.types.Object, told: Mapping[str, Any]) -> None:
@@ -158,13 +164,16 @@ class _Materials:
 
     def __init__(self, document: Mapping[str, Any], binary: memoryview, name: str) -> None:
         self._document, self._binary, self._name = document, binary, name
-        self._made: dict[tuple[int, str], bpy.types.Material] = {}
+        self._made: dict[tuple[int, str, NormalMap | None], bpy.types.Material] = {}
         self._images: dict[int, bpy.types.Image] = {}
 
-    def get(self, number: int, layer: str) -> bpy.types.Material:
-        if (number, layer) not in self._made:
-            self._made[number, layer] = self._material(self._document["materials"][number], layer)
-        return self._made[number, layer]
+    def get(self, number: int, layer: str, normal: NormalMap | None) -> bpy.types.Material:
+        key = number, layer, normal
+        if key not in self._made:
+            self._made[key] = self._material(self._document["materials"][number], layer)
+            if normal is not None:
+                add_normal_map(self._made[key], normal)
+        return self._made[key]
 
     def _material(self, described: Mapping[str, Any], layer: str) -> bpy.types.Material:
         material = bpy.data.materials.new(self._name)
