@@ -1,6 +1,6 @@
 """Views, a corrected frame, a textured Suzanne, a changed part and a game-ready asset, in Blender's factory scene.
 
-    python tests/editing_window.py dist/dev/trellis2-0.1.0-linux-x64.zip --stage /tmp/stage [--pictures FOLDER]
+    python tests/by_hand/editing_window.py dist/dev/trellis2-0.1.0-linux-x64.zip --stage /tmp/stage [--pictures FOLDER]
 
 Run by hand, as it needs a real Blender and a virtual screen; tools/window.py says what exactly. Neither key nor card is
 needed; the last part, which remeshes, is for `--online`, as it gets Remesh and Rebake's packages as the button does
@@ -17,9 +17,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-ROOT = HERE.parent
-sys.path[:0] = [str(ROOT / "tools"), str(HERE)]
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "tools"), str(ROOT / "tests" / "support")]
 
 from views_tools import pictures as views_of  # noqa: E402
 from window import Window, add_arguments  # noqa: E402
