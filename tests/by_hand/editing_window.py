@@ -268,9 +268,10 @@ def a_part_is_changed(window: Window, pictures: Path) -> None:
     window.run("choose(asset)")
     _shot(window, pictures / "part-2-alone.png")
     assert window.value("bpy.ops.trellis2.change_part.poll()") is False
-    window.run("choose(box, asset)")
+    window.run(f"choose(box, asset)\nstate().image = bpy.data.images.load('{window.inside}/object_front.png')")
+    window.wait_for("look() is not None")
     window.point(600, 500)
-    window.run("press('change_part')")
+    window.run("press('change_part', source='PANEL')")
     _shot(window, pictures / "part-3-question.png")
     window.key("Return")
     window.wait_for("len(states()) >= 2 or states() == ['running']")
