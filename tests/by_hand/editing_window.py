@@ -288,7 +288,9 @@ def a_game_ready_asset(window: Window, pictures: Path) -> None:
         window.run("press('finishing_install')")
         time.sleep(1.0)
         window.key("Return")
-        window.wait_for("part('trellis_addon.runtime.child').has_finishing()", 900.0)
+        window.run("def work(): return part('trellis_addon.scene.setup.local_work').current()")
+        window.wait_for("work() is not None and work().state != 'running'", 900.0)
+        assert window.value("[work().state, str(work().message)]") == ["done", ""]
     window.run(
         "bpy.data.objects.remove(bpy.data.objects['Cube'])\n"
         f"state().image = bpy.data.images.load('{window.inside}/lantern.png')\nstate().settings.resolution = '512'"
