@@ -108,7 +108,7 @@ class TRELLIS2_OT_texture_mesh(bpy.types.Operator):
         facing.icons.forget()
         self._yaw = yaw_of_view(context)
         self._shown = facing.take(objects, found.small if found is not None else None)
-        return context.window_manager.invoke_props_dialog(self, width=340)
+        return context.window_manager.invoke_props_dialog(self, width=340, confirm_text=pgettext_iface("Texture"))
 
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout
@@ -209,7 +209,7 @@ def _draw_facing(layout: bpy.types.UILayout, shown: Facing, yaw: float) -> None:
     """The mesh's outline from there, over the picture, and whether it fits."""
     from ..trellis_addon.scene.texturing.facing import ALIKE, icons
 
-    layout.template_icon(icon_value=icons.of(shown, yaw), scale=9.0)
+    layout.template_icon(icon_value=icons.of(shown, yaw), scale=11.0)
     column = layout.column(align=True)
     column.scale_y = 0.8
     overlap = shown.overlap(yaw)

@@ -357,7 +357,9 @@ def retry(
         settings = settings.replace(**dict.fromkeys(OF_LATENTS))
     task = replace(task, uuid=uuid or new_uuid(), settings=settings)
     source = {} if from_picture else job.source
-    prepared = PreparedTask(task, job.name, job.image_sha256, source=source, picture=job.picture, views=job.views)
+    prepared = PreparedTask(
+        task, job.name, job.image_sha256, source=source, picture=job.picture, views=job.views, chosen=job.chosen
+    )
     if job.thumbnail.exists():
         prepared = replace(prepared, thumbnail=job.thumbnail.read_bytes())
     return prepared.write_down(store, backend_of(job), target=target or job.target)

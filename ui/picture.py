@@ -120,15 +120,16 @@ def _status(image: bpy.types.Image, found: Any) -> str:
         return pgettext_iface("Looking ...") if _is_under_way(image) else pgettext_iface("Not looked at yet")
     words = {
         "alpha": pgettext_iface("Its own transparency is used"),
-        "studio": pgettext_iface("No transparency: the plain background was removed"),
+        "studio": pgettext_iface("No transparency: the plain background was removed")
+        if image.trellis2.cutout == "AUTO"
+        else pgettext_iface("The plain background was removed"),
         "key": pgettext_iface("The colour was removed"),
         "mask": pgettext_iface("The mask is used"),
         "marked": pgettext_iface("The marked subject is cut out"),
         "whole": pgettext_iface("Nothing is cut out"),
     }[found.cutout]
-    size = pgettext_iface("{width} x {height} pixels").format(width=found.subject[0], height=found.subject[1])
-    gets = pgettext_iface("this square is used, {pixels} pixels a side").format(pixels=found.gets)
-    return f"{words}, {size}; {gets}"
+    square = pgettext_iface("this square of {pixels} pixels is what the model gets").format(pixels=found.gets)
+    return f"{words}; {square}"
 
 
 def widest_of(state: bpy.types.PropertyGroup) -> float:

@@ -522,7 +522,7 @@ def test_what_was_not_generated_is_not_repeated(extension: ModuleType) -> None: 
 
 
 def test_what_changes_by_itself_stands_below_what_does_not(extension: ModuleType) -> None:  # noqa: F811
-    names = ("settings", "placement", "delivery", "queue", "asset", "history")
+    names = ("frame", "views", "settings", "placement", "delivery", "queue", "asset", "history")
     panels = [getattr(bpy.types, f"TRELLIS2_PT_{name}") for name in names]
     assert [panel.bl_order for panel in panels] == list(range(len(names)))
 

@@ -74,7 +74,7 @@ class PreparedImage:
     @property
     def was_chosen(self) -> bool:
         """Whether somebody has said how it is cut out, or corrected that."""
-        return self.correction is not None or self.cutout not in ("alpha", "studio", LATER)
+        return self.is_framed or self.correction is not None or self.cutout not in ("alpha", "studio", LATER)
 
     @property
     def comparable(self) -> Image:
@@ -84,7 +84,9 @@ class PreparedImage:
 
     def facts(self) -> dict[str, Any]:
         """How it was cut out, and what was corrected, for the provenance."""
-        return {"cutout": self.cutout, **(self.correction.facts() if self.correction is not None else {})}
+        if self.correction is not None:
+            return {"cutout": self.cutout, **self.correction.facts()}
+        return {"cutout": self.cutout, **({"framed": True} if self.is_framed else {})}
 
     def png(self) -> bytes:
         buffer = io.BytesIO()

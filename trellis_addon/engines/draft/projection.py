@@ -70,7 +70,7 @@ def project(
     from .new_uvs import unwrapped
 
     check = progress.check
-    progress.update("mesh", 0.0)
+    progress.update("Reading the shape", 0.0)
     found = read_pieces(mesh)
     plan = plan_sheets(found.pieces, texture_size, unwrapped, uvs=uvs, check=check)
     scene = _Scene.of(found)

@@ -23,7 +23,8 @@ _MORE_ROOM = 0.27  # around a mesh that is much smaller than the picture over it
 _SMALL = 96  # pixels, in which sides are compared
 _MOST = 300_000  # polygons: of more the vertices will do, which are close enough to each other
 ALIKE = 0.75  # overlap of the outlines, from where on the picture may well show it from there
-_CLEARLY = 0.08  # by so much another side must fit better to be named
+_CLEARLY = 0.08  # by so much another side must fit better to be named,
+_FITS = 0.6  # and not as badly as a picture of another thing
 
 
 @dataclass
@@ -56,7 +57,7 @@ class Facing:
         if now is None or now >= ALIKE:
             return None
         best = max(others, key=lambda other: self.overlap(other) or 0.0)
-        return best if (self.overlap(best) or 0.0) > now + _CLEARLY else None
+        return best if (self.overlap(best) or 0.0) > max(now + _CLEARLY, _FITS) else None
 
 
 def take(objects: Sequence[bpy.types.Object], picture: Image | None) -> Facing | None:

@@ -1,6 +1,6 @@
 """Views, a corrected frame, a textured Suzanne, a changed part and a game-ready asset, in Blender's factory scene.
 
-    python tests/editing_window.py dist/dev/trellis2-0.1.0-linux-x64.zip --stage /tmp/stage [--pictures FOLDER]
+    python tests/by_hand/editing_window.py dist/dev/trellis2-0.1.0-linux-x64.zip --stage /tmp/stage [--pictures FOLDER]
 
 Run by hand, as it needs a real Blender and a virtual screen; tools/window.py says what exactly. Neither key nor card is
 needed; the last part, which remeshes, is for `--online`, as it gets Remesh and Rebake's packages as the button does
@@ -17,9 +17,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-ROOT = HERE.parent
-sys.path[:0] = [str(ROOT / "tools"), str(HERE)]
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "tools"), str(ROOT / "tests" / "support")]
 
 from views_tools import pictures as views_of  # noqa: E402
 from window import Window, add_arguments  # noqa: E402
@@ -269,9 +268,10 @@ def a_part_is_changed(window: Window, pictures: Path) -> None:
     window.run("choose(asset)")
     _shot(window, pictures / "part-2-alone.png")
     assert window.value("bpy.ops.trellis2.change_part.poll()") is False
-    window.run("choose(box, asset)")
+    window.run(f"choose(box, asset)\nstate().image = bpy.data.images.load('{window.inside}/object_front.png')")
+    window.wait_for("look() is not None")
     window.point(600, 500)
-    window.run("press('change_part')")
+    window.run("press('change_part', source='PANEL')")
     _shot(window, pictures / "part-3-question.png")
     window.key("Return")
     window.wait_for("len(states()) >= 2 or states() == ['running']")
@@ -288,7 +288,9 @@ def a_game_ready_asset(window: Window, pictures: Path) -> None:
         window.run("press('finishing_install')")
         time.sleep(1.0)
         window.key("Return")
-        window.wait_for("part('trellis_addon.runtime.child').has_finishing()", 900.0)
+        window.run("def work(): return part('trellis_addon.scene.setup.local_work').current()")
+        window.wait_for("work() is not None and work().state != 'running'", 900.0)
+        assert window.value("[work().state, str(work().message)]") == ["done", ""]
     window.run(
         "bpy.data.objects.remove(bpy.data.objects['Cube'])\n"
         f"state().image = bpy.data.images.load('{window.inside}/lantern.png')\nstate().settings.resolution = '512'"
