@@ -11,6 +11,8 @@ from ..addon.local_words import step_words
 from ..trellis_addon.core.sizes import size_words
 from .layout import SubPanel, wrapped
 
+_BUDGETS = {"hero": "Hero", "prop": "Prop", "mobile": "Mobile", "background": "Background"}
+
 
 class TRELLIS2_PT_mesh(SubPanel, bpy.types.Panel):
     bl_label = "Selected Mesh"
@@ -43,11 +45,25 @@ def draw_rebake(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
 
     if has_finishing() and _running() is None:
         layout.operator("trellis2.rebake", text="Remesh and Rebake...", icon="MOD_REMESH")
+        draw_budgets(layout)
         return
     row = layout.row()
     row.enabled = False
     row.operator("trellis2.rebake", text="Remesh and Rebake...", icon="MOD_REMESH")
     _draw_getting(layout, context)
+
+
+def draw_budgets(layout: bpy.types.UILayout) -> None:
+    """A button for each budget of a game."""
+    from ..trellis_addon.contract.budgets import BUDGETS
+
+    layout.label(text="Game Ready")
+    grid = layout.grid_flow(row_major=True, columns=2, even_columns=True, align=True)
+    for name, budget in BUDGETS.items():
+        count = f"{budget.faces // 1000}k" if budget.faces >= 1000 else f"{budget.faces}"
+        grid.operator(
+            "trellis2.game_ready", text=f"{pgettext_iface(_BUDGETS[name])} {count}", translate=False
+        ).budget = name
 
 
 def draw_packages(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:

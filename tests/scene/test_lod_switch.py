@@ -85,6 +85,13 @@ def test_it_shows_the_level_for_its_distance(ball: Any) -> None:
             blender.make_lods(ball, ratios, arrange="BY_DISTANCE")
 
 
+def test_a_screen_share_is_that_of_the_camera() -> None:
+    scene = bpy.context.scene
+    near = lod_switch.distance_for(0.001, scene)  # a millimetre is a pixel of 1080 there
+    assert lod_switch.screen_share(0.540, near, scene) == pytest.approx(0.5, rel=1e-3)
+    assert lod_switch.screen_share(10.0, near, scene) == 1.0
+
+
 @pytest.mark.parametrize("arrange", ["BY_DISTANCE", "SIDE_BY_SIDE", "HIDDEN"])
 @pytest.mark.parametrize("ending", [".glb", ".fbx", ".usdc"])
 def test_exports_carry_the_chain(ball: Any, tmp_path: Path, ending: str, arrange: str) -> None:

@@ -6,6 +6,7 @@ height         its real-world height
 orientation    which way it stands: front, origin, ground, transforms applied
 lods           levels of detail
 lod_switch     the one that is shown, by the distance from the camera
+lod_import     those that a file of ours holds
 decimate       fewer triangles, without operators
 texture_size   smaller textures
 contracts      held against what a production asks for, and mended
