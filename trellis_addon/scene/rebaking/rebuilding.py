@@ -13,9 +13,10 @@ from typing import Any
 
 import bpy
 
-from ...core.errors import EngineError, InputError
+from ...core.errors import EngineError, FieldError, InputError
 from ...core.files import discard
 from ...core.machine.awake import awake
+from ...core.messages import message
 from ...core.progress import Progress
 from ...formats.glb.write import GENERATOR
 from ...jobs.job import Asset
@@ -27,6 +28,7 @@ from .copies import save_copies
 
 SOLIDITIES = ("automatic", "solid", "sheets")
 _EXPORTED = 0.3  # of the whole way
+FEWEST = 4  # triangles: a closed form has no fewer
 
 
 def save_objects(objects: Sequence[bpy.types.Object], folder: Path) -> Path:
@@ -117,7 +119,11 @@ def _arguments(
         raise InputError(
             "solidity: {given} cannot be used; choose one of {allowed}.", given=solidity, allowed=SOLIDITIES
         )
-    budgets = [faces] if isinstance(faces, int) else list(faces)
+    budgets = [faces] if isinstance(faces, int) or not isinstance(faces, Sequence) else list(faces)
+    if isinstance(faces, str) or not budgets or not all(isinstance(each, int) and each >= FEWEST for each in budgets):
+        raise FieldError("faces", faces, message("give at least {fewest} triangles", fewest=FEWEST))
+    if not isinstance(texture_size, int) or not 16 <= texture_size <= 16384:
+        raise FieldError("texture_size", texture_size, "it must be 16 to 16384 texels")
     found = ["--resolution", str(resolution), "--texture-size", str(texture_size)]
     found += ["--faces", ",".join(map(str, budgets))]
     found += ["--format", texture_format]
