@@ -346,7 +346,7 @@ class TRELLIS2_OT_bake_lods(OnMesh, bpy.types.Operator):
         return True
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        return context.window_manager.invoke_props_dialog(self, width=320, confirm_text=pgettext_iface(self.bl_label))
+        return context.window_manager.invoke_props_dialog(self, width=320, confirm_text=pgettext_iface("Make Levels"))
 
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout

@@ -12,7 +12,7 @@ from bpy.app.translations import pgettext_iface
 
 from .job_panels import backend_name
 from .layout import SubPanel, fact, wrapped
-from .rebake import draw_rebake, draw_texturing
+from .rebake import draw_budgets, draw_rebake, draw_texturing
 
 if TYPE_CHECKING:
     from ..trellis_addon.scene import Statistics
@@ -50,6 +50,7 @@ class TRELLIS2_PT_asset(SubPanel, bpy.types.Panel):
         if is_mesh:
             row.operator("trellis2.vary", text="", icon="MOD_NOISE")
         if is_mesh:
+            draw_budgets(layout)
             _draw_tools(layout)
             draw_texturing(layout, context)
             draw_rebake(layout, context)
@@ -85,7 +86,8 @@ def _draw_engine(layout: bpy.types.UILayout, obj: bpy.types.Object, context: bpy
     known = read_provenance(obj)
     engine = str(known.get("engine", ""))
     is_draft = engine.startswith("draft:")
-    layout.label(text=engine_name(engine), icon="INFO" if is_draft else "CHECKMARK", translate=False)
+    if engine:
+        layout.label(text=engine_name(engine), icon="INFO" if is_draft else "CHECKMARK", translate=False)
     for note in notes_in(known):
         wrapped(layout, note, context, icon="INFO")
 

@@ -25,6 +25,7 @@ class TRELLIS2_PT_mesh(SubPanel, bpy.types.Panel):
         return obj is not None and obj.type == "MESH" and "trellis2_provenance" not in obj and obj.select_get()
 
     def draw(self, context: bpy.types.Context) -> None:
+        draw_budgets(self.layout)
         draw_texturing(self.layout, context)
         draw_rebake(self.layout, context)
 
@@ -45,7 +46,6 @@ def draw_rebake(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
 
     if has_finishing() and _running() is None:
         layout.operator("trellis2.rebake", text="Remesh and Rebake...", icon="MOD_REMESH")
-        draw_budgets(layout)
         return
     row = layout.row()
     row.enabled = False
@@ -54,11 +54,12 @@ def draw_rebake(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
 
 
 def draw_budgets(layout: bpy.types.UILayout) -> None:
-    """A button for each budget of a game."""
+    """A button for each budget of a game; they ask for the packages where these are not here."""
     from ..trellis_addon.contract.budgets import BUDGETS
 
-    layout.label(text="Game Ready")
-    grid = layout.grid_flow(row_major=True, columns=2, even_columns=True, align=True)
+    column = layout.column(align=True)
+    column.label(text="Game Ready", icon="MESH_ICOSPHERE")
+    grid = column.grid_flow(row_major=True, columns=2, even_columns=True, align=True)
     for name, budget in BUDGETS.items():
         count = f"{budget.faces // 1000}k" if budget.faces >= 1000 else f"{budget.faces}"
         grid.operator(
