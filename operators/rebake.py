@@ -219,14 +219,14 @@ def _run(
 
 
 def _begin_levels(
-    context: bpy.types.Context, obj: bpy.types.Object, faces: list[int], texture_size: int, arrange: str
+    context: bpy.types.Context, obj: bpy.types.Object, ratios: list[float], texture_size: int, arrange: str
 ) -> None:
-    """Have levels of detail of an object baked, each of so many triangles. Raises `TrellisError`."""
+    """Have levels of detail of an object baked. Raises `TrellisError`."""
     from ..trellis_addon.images import clean_name
     from ..trellis_addon.scene.rebaking import rebuilding
-    from ..trellis_addon.scene.rebaking.game import game_options
+    from ..trellis_addon.scene.rebaking.levels import level_options
 
-    options = game_options(obj, faces=faces, texture_size=texture_size)
+    options = level_options(obj, ratios, arrange, texture_size)
     program, called = bpy.app.binary_path, clean_name(f"{obj.name} LODs")
     copies = rebuilding.save_objects([obj], _folder())
 
@@ -383,8 +383,7 @@ class TRELLIS2_OT_bake_lods(OnMesh, bpy.types.Operator):
             bpy.ops.ed.undo_push(message=pgettext_iface(self.bl_label))
             counts = ", ".join(f"{level.triangles:,}" for level in made)
             return pgettext_rpt("Triangles of the levels: {counts}").format(counts=counts)
-        faces = [max(round(_triangles(obj) * share), 4) for share in shares]
-        _begin_levels(bpy.context, obj, faces, int(self.texture_size), self.arrange)
+        _begin_levels(bpy.context, obj, shares, int(self.texture_size), self.arrange)
         return pgettext_rpt("The levels are being made; they come when they are done")
 
 

@@ -57,6 +57,14 @@ def test_the_button_bakes_levels_that_the_asset_shows_from_afar(ball: Any) -> No
     (shared,) = lods.levels_of(ball)
     assert shared.object.data.materials[0] == ball.data.materials[0] and not ball.modifiers
     assert "Ball_LOD2" not in bpy.data.objects, "the former chain is gone"
+    scene, errors = part("trellis_addon.scene"), part("trellis_addon.core.errors")
+    for wrong in ((), (0.5, 0.6), (1.0,), (0.5, 0.0)):
+        with pytest.raises(errors.FieldError, match="ratios"):
+            scene.bake_lods(ball, wrong)
+    with pytest.raises(errors.FieldError, match="arrange"):
+        scene.bake_lods(ball, arrange="NOWHERE")
+    with pytest.raises(errors.InputError, match="level of detail itself"):
+        scene.bake_lods(shared.object)
 
 
 def images_of(material: Any) -> set[Any]:

@@ -72,7 +72,7 @@ def make_lods(
     Level 0 at 1.0 shares the original's mesh where it has no modifiers. UVs, materials and custom normals are
     kept. Raises `InputError`, `FieldError`; then, and on `Cancelled`, nothing has changed.
     """
-    _check(obj, ratios, arrange)
+    check_chain(obj, ratios, arrange)
     progress = progress or Progress()
     write_back(obj)
     is_switched = arrange == BY_DISTANCE
@@ -120,7 +120,7 @@ def take_levels(obj: bpy.types.Object, coarser: Sequence[bpy.types.Object], arra
     They lose their own place in the scene, and collections that held nothing else. Raises `InputError`, `FieldError`.
     """
     shares = [_triangles(level.data) / _triangles(obj.data) for level in coarser]
-    _check(obj, [1.0, *shares], arrange)
+    check_chain(obj, [1.0, *shares], arrange)
     remove_lods(obj)
     bpy.context.view_layer.update()
     collection = bpy.data.collections.new(f"{obj.name} LODs")
@@ -197,7 +197,8 @@ def home_of(obj: bpy.types.Object) -> bpy.types.Collection:
     return home
 
 
-def _check(obj: bpy.types.Object, ratios: Sequence[float], arrange: str) -> None:
+def check_chain(obj: bpy.types.Object, ratios: Sequence[float], arrange: str) -> None:
+    """Raises `InputError` for an object that can have no levels, `FieldError` for what is none of `make_lods`."""
     require_surface(obj)
     if is_level(obj):
         raise InputError('"{name}" is a level of detail itself; choose the object that it was made of.', name=obj.name)
