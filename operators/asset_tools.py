@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ..trellis_addon.core.progress import Progress
 
 _CATALOG = "TRELLIS.2"
-_MOST_LEVELS = 6
+MOST_LEVELS = 6
 
 
 class OnMesh(Mixin):
@@ -118,11 +118,11 @@ class TRELLIS2_OT_make_lods(OnMesh, bpy.types.Operator):
     bl_idname = "trellis2.make_lods"
     bl_label = "Levels of Detail"
 
-    levels: IntProperty(name="Levels", description="How many levels the chain has", default=3, min=1, max=_MOST_LEVELS)
+    levels: IntProperty(name="Levels", description="How many levels the chain has", default=3, min=1, max=MOST_LEVELS)
     ratios: FloatVectorProperty(
         name="Triangles",
         description="Share of the triangles that each level keeps, in percent, each smaller than the one before",
-        size=_MOST_LEVELS,
+        size=MOST_LEVELS,
         default=(100.0, 25.0, 5.0, 1.0, 0.5, 0.2),
         min=0.01,
         max=100.0,

@@ -13,6 +13,7 @@ from bpy.app.translations import pgettext_iface, pgettext_rpt
 from bpy.props import (
     BoolProperty,
     CollectionProperty,
+    EnumProperty,
     FloatProperty,
     FloatVectorProperty,
     StringProperty,
@@ -26,7 +27,7 @@ from ..trellis_addon.core.errors import FieldError, TrellisError
 from ..trellis_addon.core.messages import message
 from ..trellis_addon.images import EXTENSIONS, OTHER_EXTENSIONS
 from ..trellis_addon.scene.words import translate
-from ..trellis_addon.task.settings import OWN_IN_PANEL
+from ..trellis_addon.task.settings import BY_NAME, OWN_IN_PANEL
 from ..trellis_addon.task.views import FRONT, by_object, name_of_object
 from .mixin import Mixin
 from .placing import free_ground, select_cards, target_here, turn_to_view
@@ -234,6 +235,46 @@ class TRELLIS2_OT_unset(bpy.types.Operator):
         return {"FINISHED"}
 
 
+class TRELLIS2_OT_choose_budget(bpy.types.Operator):
+    """Make assets for games: at most so many triangles, with their detail baked into maps of such a size"""
+
+    bl_idname = "trellis2.choose_budget"
+    bl_label = "Game Budget"
+    bl_options = {"INTERNAL", "UNDO"}
+
+    budget: EnumProperty(
+        name="Budget",
+        description="What assets are to be",
+        items=[
+            ("hero", "Hero", "At most 100,000 triangles, textures of 4096", 0),
+            ("prop", "Prop", "At most 20,000 triangles, textures of 2048", 1),
+            ("mobile", "Mobile", "At most 5,000 triangles, textures of 1024", 2),
+            ("background", "Background", "At most 500 triangles, the smallest textures", 3),
+        ],
+    )
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        from ..trellis_addon.contract.budgets import BUDGETS
+
+        settings, budget = context.scene.trellis2.settings, BUDGETS[self.budget]
+        settings.faces = budget.faces
+        sizes = BY_NAME["texture_size"].values
+        settings.texture_size = str(min(sizes, key=lambda size: abs(int(size) - budget.texture_size)))
+        return {"FINISHED"}
+
+
+class TRELLIS2_OT_choose_quads(bpy.types.Operator):
+    """Make assets of quads that follow the form, in place of triangles"""
+
+    bl_idname = "trellis2.choose_quads"
+    bl_label = "Quads Instead of Triangles"
+    bl_options = {"INTERNAL", "UNDO"}
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        context.scene.trellis2.settings.quads = 8_000
+        return {"FINISHED"}
+
+
 def loader_of_file(path: Path) -> Callable[[], PreparedImage]:
     """The file's loader; one of another format than the usual ones is read by Blender, here and now."""
     from ..trellis_addon.images import load_image
@@ -353,6 +394,8 @@ _classes = (
     TRELLIS2_OT_generate_file,
     TRELLIS2_FH_images,
     TRELLIS2_OT_unset,
+    TRELLIS2_OT_choose_budget,
+    TRELLIS2_OT_choose_quads,
     TRELLIS2_OT_preset,
 )
 _MENUS = ("VIEW3D_MT_mesh_add", "TOPBAR_MT_file_import")

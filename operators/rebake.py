@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import bpy
-from bpy.app.translations import pgettext_iface
-from bpy.props import BoolProperty, EnumProperty, IntProperty
+from bpy.app.translations import pgettext_iface, pgettext_rpt
+from bpy.props import BoolProperty, EnumProperty, FloatVectorProperty, IntProperty
 
 from ..addon.loaded import loaded
+from ..addon.preferences import backend_for_job
 from ..trellis_addon.core.errors import TrellisError
 from ..trellis_addon.core.sizes import size_words
 from ..trellis_addon.scene.words import translate
+from .asset_tools import MOST_LEVELS, OnMesh, busy
 from .mixin import Mixin
 
 if TYPE_CHECKING:
@@ -174,26 +176,64 @@ def _begin(
     """Have the objects rebaked while the artist goes on; the new one takes their place. Raises `TrellisError`."""
     from ..trellis_addon.images import clean_name
     from ..trellis_addon.scene.rebaking import rebuilding
+
+    program, called = bpy.app.binary_path, clean_name(name)
+    copies = rebuilding.save_objects(objects, _folder())
+
+    def make(progress: Progress) -> Asset:
+        return rebuilding.rebuilt_asset(copies, called, progress, program, **options)
+
+    _run(context, objects, called, make, hides_sources=hides_sources)
+
+
+def _folder() -> Path:
+    """One that Blender removes when it ends."""
+    return Path(tempfile.mkdtemp(dir=bpy.app.tempdir))
+
+
+def _run(
+    context: bpy.types.Context,
+    objects: list[bpy.types.Object],
+    name: str,
+    make: Callable[[Progress], Asset],
+    *,
+    hides_sources: bool = False,
+    levels: str = "",
+) -> None:
+    """Have it made in a thread; it comes in the place of these objects, or as the levels of the one."""
     from ..trellis_addon.scene.session import arrival
     from ..trellis_addon.scene.target import SESSION, Target
 
-    folder = Path(tempfile.mkdtemp(dir=bpy.app.tempdir))  # which Blender removes when it ends
-    program, called = bpy.app.binary_path, clean_name(name)
-    copies = rebuilding.save_objects(objects, folder)
+    sources = tuple(obj.session_uid for obj in objects)
     target = Target(
         context.scene.name,
         bpy.data.filepath,
         (0.0, 0.0, 0.0),
         None,
         SESSION,
-        sources=tuple(obj.session_uid for obj in objects),
+        sources=sources,
         hides_sources=hides_sources,
+        levels=levels,
     )
+    arrival.run(name, lambda progress, report: make(progress), target)
 
-    def make(progress: Progress, report: Callable[[str], None]) -> Asset:
+
+def _begin_levels(
+    context: bpy.types.Context, obj: bpy.types.Object, ratios: list[float], texture_size: int, arrange: str
+) -> None:
+    """Have levels of detail of an object baked. Raises `TrellisError`."""
+    from ..trellis_addon.images import clean_name
+    from ..trellis_addon.scene.rebaking import rebuilding
+    from ..trellis_addon.scene.rebaking.levels import level_options
+
+    options = level_options(obj, ratios, arrange, texture_size)
+    program, called = bpy.app.binary_path, clean_name(f"{obj.name} LODs")
+    copies = rebuilding.save_objects([obj], _folder())
+
+    def make(progress: Progress) -> Asset:
         return rebuilding.rebuilt_asset(copies, called, progress, program, **options)
 
-    arrival.run(called, make, target)
+    _run(context, [obj], called, make, levels=arrange)
 
 
 class TRELLIS2_OT_game_ready(bpy.types.Operator):
@@ -224,23 +264,131 @@ class TRELLIS2_OT_game_ready(bpy.types.Operator):
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         from ..trellis_addon.runtime.child import has_finishing
+        from ..trellis_addon.scene.rebaking.game import has_latents
 
-        if not has_finishing():  # what it is to be asked for comes first
+        if not has_finishing() and not has_latents(context.object):  # what it is to be asked for comes first
             bpy.ops.trellis2.finishing_install("INVOKE_DEFAULT")
             return {"CANCELLED"}
         return self.execute(context)
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        from ..trellis_addon.scene.rebaking.game import game_options
+        from ..trellis_addon.images import clean_name
+        from ..trellis_addon.jobs.store import JobStore
+        from ..trellis_addon.scene import rework
+        from ..trellis_addon.scene.rebaking.game import game_options, has_latents, lighter
+        from ..trellis_addon.stages import source_of
 
         obj = context.object
-        name = f"{obj.name} {bpy.types.UILayout.enum_item_name(self, 'budget', self.budget)}"
+        name = clean_name(f"{obj.name} {bpy.types.UILayout.enum_item_name(self, 'budget', self.budget)}")
         try:
-            _begin(context, [obj], name, game_options(obj, self.budget), hides_sources=True)
+            key, is_kept = "", has_latents(obj)
+            if is_kept:
+                key = backend_for_job(source_of(rework.asset_of(obj), JobStore())[0]).key
+            make = lighter(obj, _folder(), name, game_options(obj, self.budget), is_kept=is_kept, key=key)
+            _run(context, [obj], name, make, hides_sources=True)
         except TrellisError as error:
             self.report({"ERROR"}, translate(error))
             return {"CANCELLED"}
         return {"FINISHED"}
+
+
+class TRELLIS2_OT_bake_lods(OnMesh, bpy.types.Operator):
+    """Make levels of detail of the asset, which stays the finest of them; a former chain is replaced"""
+
+    bl_idname = "trellis2.bake_lods"
+    bl_label = "Levels of Detail"
+    bl_options = {"REGISTER"}  # the scene changes later, in an undo step of its own
+
+    maps: EnumProperty(
+        name="UVs and Maps",
+        description="What the levels wear",
+        items=[
+            ("OWN", "Their Own", "Each is baked from the asset's surface: it shows the less how coarse it is", "", 0),
+            ("SHARED", "The Asset's", "All share the asset's UVs and textures, and are there at once", "", 1),
+        ],
+    )
+    levels: IntProperty(
+        name="Levels", description="How many, beside the asset itself", default=2, min=1, max=MOST_LEVELS
+    )
+    ratios: FloatVectorProperty(
+        name="Triangles",
+        description="Share of the triangles that each level keeps, in percent, each smaller than the one before",
+        size=MOST_LEVELS,
+        default=(25.0, 6.0, 1.5, 0.5, 0.2, 0.1),
+        min=0.01,
+        max=99.0,
+        precision=1,
+    )
+    texture_size: EnumProperty(
+        name="Texture Size",
+        description="Texels along each side of a level's own textures",
+        items=[("2048", "2048", "", "", 0), ("1024", "1024", "", "", 1), ("512", "512", "", "", 2)],
+        default="1024",
+    )
+    arrange: EnumProperty(
+        name="Arrange",
+        description="Where the levels stand",
+        items=[
+            ("BY_DISTANCE", "By Distance", "The asset shows the others from afar", "", 0),
+            ("SIDE_BY_SIDE", "Side by Side", "To the right of the asset, to compare them", "", 1),
+            ("HIDDEN", "Hidden", "In the asset's place, out of sight until they are exported", "", 2),
+            ("IN_PLACE", "In Place", "In the asset's place, all to be seen", "", 3),
+        ],
+    )
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        if not super().poll(context):
+            return False
+        if "trellis2_lod_level" in context.object:
+            cls.poll_message_set("This is a level of detail itself: select the object that it was made of")
+            return False
+        return True
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        return context.window_manager.invoke_props_dialog(self, width=320, confirm_text=pgettext_iface("Make Levels"))
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout = self.layout
+        layout.use_property_split = True
+        layout.use_property_decorate = False
+        layout.row().prop(self, "maps", expand=True)
+        layout.prop(self, "levels")
+        column = layout.column(align=True)
+        count = _triangles(context.object)
+        for number in range(self.levels):
+            text = pgettext_iface("Level {number} (%)").format(number=number + 1)
+            row = column.row(align=True)
+            row.prop(self, "ratios", index=number, text=text, translate=False)
+            row.label(text=f"{round(count * self.ratios[number] / 100):,}", translate=False)
+        if self.maps == "OWN":
+            layout.prop(self, "texture_size")
+        layout.prop(self, "arrange")
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        from ..trellis_addon.runtime.child import has_finishing
+
+        if self.maps == "OWN" and not has_finishing() and not bpy.app.background:
+            bpy.ops.trellis2.finishing_install("INVOKE_DEFAULT")  # what it is to be asked for comes first
+            return {"CANCELLED"}
+        return super().execute(context)
+
+    def run(self, obj: bpy.types.Object) -> str:
+        shares = [ratio / 100 for ratio in self.ratios[: self.levels]]
+        if self.maps == "SHARED":
+            from ..trellis_addon.scene import make_lods
+
+            with busy() as progress:
+                made = make_lods(obj, shares, arrange=self.arrange, progress=progress)
+            bpy.ops.ed.undo_push(message=pgettext_iface(self.bl_label))
+            counts = ", ".join(f"{level.triangles:,}" for level in made)
+            return pgettext_rpt("Triangles of the levels: {counts}").format(counts=counts)
+        _begin_levels(bpy.context, obj, shares, int(self.texture_size), self.arrange)
+        return pgettext_rpt("The levels are being made; they come when they are done")
+
+
+def _triangles(obj: bpy.types.Object) -> int:
+    return len(obj.data.loops) - 2 * len(obj.data.polygons)
 
 
 class _Packages(Mixin):
@@ -319,7 +467,13 @@ class TRELLIS2_OT_finishing_remove(_Packages, bpy.types.Operator):
         return {"FINISHED"}
 
 
-_classes = (TRELLIS2_OT_rebake, TRELLIS2_OT_game_ready, TRELLIS2_OT_finishing_install, TRELLIS2_OT_finishing_remove)
+_classes = (
+    TRELLIS2_OT_rebake,
+    TRELLIS2_OT_game_ready,
+    TRELLIS2_OT_bake_lods,
+    TRELLIS2_OT_finishing_install,
+    TRELLIS2_OT_finishing_remove,
+)
 
 
 def _in_menu(self: bpy.types.Menu, context: bpy.types.Context) -> None:

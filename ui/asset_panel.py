@@ -12,7 +12,7 @@ from bpy.app.translations import pgettext_iface
 
 from .job_panels import backend_name
 from .layout import SubPanel, fact, wrapped
-from .rebake import draw_rebake, draw_texturing
+from .rebake import draw_budgets, draw_rebake, draw_texturing
 
 if TYPE_CHECKING:
     from ..trellis_addon.scene import Statistics
@@ -50,6 +50,7 @@ class TRELLIS2_PT_asset(SubPanel, bpy.types.Panel):
         if is_mesh:
             row.operator("trellis2.vary", text="", icon="MOD_NOISE")
         if is_mesh:
+            draw_budgets(layout)
             _draw_tools(layout)
             draw_texturing(layout, context)
             draw_rebake(layout, context)
@@ -58,6 +59,7 @@ class TRELLIS2_PT_asset(SubPanel, bpy.types.Panel):
             kept = _draw_verdict(layout, obj, context)
             if kept is not None and (body := _part(layout, "statistics", pgettext_iface("Statistics"))):
                 _draw_statistics(body, obj, kept, context)
+            _draw_levels(layout, obj, context)
             if body := _part(layout, "standing", pgettext_iface("Orientation")):
                 _draw_standing(body)
             if body := _part(layout, "contract", pgettext_iface("Contract")):
@@ -84,7 +86,8 @@ def _draw_engine(layout: bpy.types.UILayout, obj: bpy.types.Object, context: bpy
     known = read_provenance(obj)
     engine = str(known.get("engine", ""))
     is_draft = engine.startswith("draft:")
-    layout.label(text=engine_name(engine), icon="INFO" if is_draft else "CHECKMARK", translate=False)
+    if engine:
+        layout.label(text=engine_name(engine), icon="INFO" if is_draft else "CHECKMARK", translate=False)
     for note in notes_in(known):
         wrapped(layout, note, context, icon="INFO")
 
@@ -163,6 +166,25 @@ def _draw_stages(layout: bpy.types.UILayout, obj: bpy.types.Object, context: bpy
     layout.operator("trellis2.export_stages", text="Export Voxels...", icon="EXPORT")
 
 
+def _draw_levels(layout: bpy.types.UILayout, obj: bpy.types.Object, context: bpy.types.Context) -> None:
+    """Each level with its triangles, how far its form is off, and from where on that is less than a pixel."""
+    from ..trellis_addon.scene.asset.lods import levels_of
+
+    found = [level for level in levels_of(obj) if level.level]
+    if not found or not (body := _part(layout, "levels", pgettext_iface("Levels of Detail"))):
+        return
+    column = body.column(align=True)
+    for level in found:
+        text = pgettext_iface("{triangles} triangles, {error} mm off: a pixel at {distance} m, {share} of the picture")
+        said = text.format(
+            triangles=f"{level.triangles:,}",
+            error=f"{1000 * level.error:.2g}",
+            distance=f"{level.distance:.3g}",
+            share=f"{level.screen:.0%}",
+        )
+        fact(column, f"LOD{level.level}", said, context)
+
+
 def _draw_standing(layout: bpy.types.UILayout) -> None:
     row = layout.row(align=True)
     row.label(text="Front Is")
@@ -213,8 +235,7 @@ def _stage_of(source: dict[str, Any]) -> str:
 def _draw_tools(layout: bpy.types.UILayout) -> None:
     column = layout.column(align=True)
     column.operator("trellis2.set_height", text="Set Height...", icon="EMPTY_SINGLE_ARROW")
-    column.operator_menu_enum("trellis2.game_ready", "budget", icon="MESH_ICOSPHERE")
-    column.operator("trellis2.make_lods", icon="MOD_DECIM")
+    column.operator("trellis2.bake_lods", text="Levels of Detail...", icon="MOD_DECIM")
     column.operator("trellis2.make_collision", icon="MESH_CUBE")
     column.operator_menu_enum("trellis2.shrink_textures", "size", icon="TEXTURE")
     column = layout.column(align=True)

@@ -20,6 +20,7 @@ from .presets import TRELLIS2_PT_presets
 from .views import draw_view_warnings
 
 _TASK_ROWS = ("number_results", "seed")
+_ON_DEMAND = ("faces", "quads")
 
 
 class TRELLIS2_PT_main(Panel, bpy.types.Panel):
@@ -141,12 +142,25 @@ def _draw_fields(layout: bpy.types.UILayout, context: bpy.types.Context, fields:
             row.operator("trellis2.seed_lock", text="", icon="LOCKED" if is_locked(group) else "UNLOCKED", emboss=False)
             continue
         is_set = group.is_property_set(field.name)
+        if field.name in _ON_DEMAND and not is_set:
+            _draw_demand(row, field)
+            continue
         setting(row, group, field.name)
+        if field.name == "faces":
+            row.operator_menu_enum("trellis2.choose_budget", "budget", text="", icon="DOWNARROW_HLT")
         arrow = row.row(align=True)
         arrow.enabled = is_set
         arrow.operator(
             "trellis2.unset", text="", icon="LOOP_BACK" if is_set else "BLANK1", emboss=False
         ).field = field.name
+
+
+def _draw_demand(row: bpy.types.UILayout, field: Field) -> None:
+    """What has no value of its own until it is asked for."""
+    if field.name == "faces":
+        row.operator_menu_enum("trellis2.choose_budget", "budget", text="Game Budget", icon="MESH_ICOSPHERE")
+    else:
+        row.operator("trellis2.choose_quads", icon="MESH_GRID")
 
 
 def _button_text(state: bpy.types.PropertyGroup) -> str:

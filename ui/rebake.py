@@ -11,6 +11,8 @@ from ..addon.local_words import step_words
 from ..trellis_addon.core.sizes import size_words
 from .layout import SubPanel, wrapped
 
+_BUDGETS = {"hero": "Hero", "prop": "Prop", "mobile": "Mobile", "background": "Background"}
+
 
 class TRELLIS2_PT_mesh(SubPanel, bpy.types.Panel):
     bl_label = "Selected Mesh"
@@ -23,6 +25,7 @@ class TRELLIS2_PT_mesh(SubPanel, bpy.types.Panel):
         return obj is not None and obj.type == "MESH" and "trellis2_provenance" not in obj and obj.select_get()
 
     def draw(self, context: bpy.types.Context) -> None:
+        draw_budgets(self.layout)
         draw_texturing(self.layout, context)
         draw_rebake(self.layout, context)
 
@@ -48,6 +51,20 @@ def draw_rebake(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
     row.enabled = False
     row.operator("trellis2.rebake", text="Remesh and Rebake...", icon="MOD_REMESH")
     _draw_getting(layout, context)
+
+
+def draw_budgets(layout: bpy.types.UILayout) -> None:
+    """A button for each budget of a game; they ask for the packages where these are not here."""
+    from ..trellis_addon.contract.budgets import BUDGETS
+
+    column = layout.column(align=True)
+    column.label(text="Game Ready", icon="MESH_ICOSPHERE")
+    grid = column.grid_flow(row_major=True, columns=2, even_columns=True, align=True)
+    for name, budget in BUDGETS.items():
+        count = f"{budget.faces // 1000}k" if budget.faces >= 1000 else f"{budget.faces}"
+        grid.operator(
+            "trellis2.game_ready", text=f"{pgettext_iface(_BUDGETS[name])} {count}", translate=False
+        ).budget = name
 
 
 def draw_packages(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:

@@ -93,6 +93,24 @@ def test_every_setting_is_a_property_and_unset_is_not_sent(extension: ModuleType
     assert "remesh" not in properties.read_settings(group)
 
 
+def test_a_budget_and_quads_are_chosen_by_a_button_and_else_not_sent(extension: ModuleType) -> None:
+    properties, budgets = part("addon.properties"), part("trellis_addon.contract.budgets").BUDGETS
+    group = bpy.context.scene.trellis2.settings
+    items = bpy.ops.trellis2.choose_budget.get_rna_type().properties["budget"].enum_items
+    assert [item.identifier for item in items] == list(budgets)
+    for item in items:
+        assert bpy.ops.trellis2.choose_budget(budget=item.identifier) == {"FINISHED"}
+        assert f"{group.faces:,} triangles" in item.description and group.faces == budgets[item.identifier].faces
+    assert dict(properties.read_settings(group)) == {"faces": 500, "texture_size": 1024}, "the smallest there is"
+    bpy.ops.trellis2.choose_budget(budget="prop")
+    assert bpy.ops.trellis2.choose_quads() == {"FINISHED"}
+    found = dict(properties.read_settings(group))
+    assert found == {"faces": 20_000, "texture_size": 2048, "quads": 8_000}
+    for field in found:
+        bpy.ops.trellis2.unset(field=field)
+    assert dict(properties.read_settings(group)) == {}
+
+
 def test_the_seed_keeps_63_bits_and_refuses_more(extension: ModuleType) -> None:
     properties, errors = part("addon.properties"), part("trellis_addon.core.errors")
     group = bpy.context.scene.trellis2.settings

@@ -205,6 +205,31 @@ def export_from_a_window(obj: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
     exports.forget(refused)
 
 
+def test_game_ready_goes_back_to_the_latents(
+    model_service: Any,
+    extension: Any,  # noqa: F811
+    store: JobStore,  # noqa: F811
+    disc_file: Path,
+) -> None:
+    asset = generate(disc_file, backend=model_service.url, seed=3, **FEW, **QUICK)
+    bpy.ops.wm.read_homefile(use_empty=True)
+    scene = part("trellis_addon.scene")
+    game = part("trellis_addon.scene.rebaking.game")
+    obj = scene.import_asset(str(asset.path), height=2.0, location=(3.0, 1.0, 0.0))
+    obj.rotation_euler.z = 0.4
+    bpy.context.view_layer.update()
+    assert game.has_latents(obj)
+    light = scene.game_ready(obj, faces=300, texture_size=1024)
+    known = scene.read_provenance(light)
+    assert known["engine"] == asset.engine and known["source"]["stage"] == "finish"
+    assert known["settings"]["settings"]["faces"] == 300 and len(light.data.loop_triangles) <= 300
+    assert light.dimensions.z == pytest.approx(2.0, abs=0.1) and obj.hide_get() and not light.hide_get()
+    assert light.rotation_euler.z == pytest.approx(0.4) and light.location[:] == pytest.approx(obj.location[:])
+
+    obj.modifiers.new("Bend", "SIMPLE_DEFORM")
+    assert not game.has_latents(obj), "what the artist did to it would be lost"
+
+
 def test_latents_of_another_model_are_refused(model_service: Any) -> None:
     kept = latents_file(shape=np.ones((ROWS, 7)))
     with Client(model_service.url, model_service.token, remote=False) as client:

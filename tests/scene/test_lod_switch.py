@@ -85,6 +85,13 @@ def test_it_shows_the_level_for_its_distance(ball: Any) -> None:
             blender.make_lods(ball, ratios, arrange="BY_DISTANCE")
 
 
+def test_a_screen_share_is_that_of_the_camera() -> None:
+    scene = bpy.context.scene
+    near = lod_switch.distance_for(0.001, scene)  # a millimetre is a pixel of 1080 there
+    assert lod_switch.screen_share(0.540, near, scene) == pytest.approx(0.5, rel=1e-3)
+    assert lod_switch.screen_share(10.0, near, scene) == 1.0
+
+
 @pytest.mark.parametrize("arrange", ["BY_DISTANCE", "SIDE_BY_SIDE", "HIDDEN"])
 @pytest.mark.parametrize("ending", [".glb", ".fbx", ".usdc"])
 def test_exports_carry_the_chain(ball: Any, tmp_path: Path, ending: str, arrange: str) -> None:
@@ -113,7 +120,22 @@ def test_each_engine_finds_its_levels(ball: Any, tmp_path: Path) -> None:
     assert b"LodGroup" in path.read_bytes() and ball.parent is None and "Ball" in bpy.data.objects
     (path, *_) = blender.export_asset(ball, tmp_path / "unity.fbx", engine="unity")
     assert b"LodGroup" not in path.read_bytes() and b"Ball_LOD1" in path.read_bytes()
-    (path, *_) = blender.export_asset(ball, tmp_path / "ball.glb", engine="godot")
+    (path, scene) = blender.export_asset(ball, tmp_path / "ball.glb", engine="godot")
+    distance = blender.lods_of(ball).objects[0]["trellis2_lod_distance"]
+    assert scene == tmp_path / "ball.tscn"
+    assert scene.read_text().splitlines()[2:] == [
+        '[ext_resource type="PackedScene" path="ball.glb" id="1"]',
+        "",
+        '[node name="ball" instance=ExtResource("1")]',
+        "",
+        '[node name="Ball_LOD0" parent="."]',
+        f"visibility_range_end = {distance:.4g}",
+        f"visibility_range_end_margin = {0.05 * distance:.4g}",
+        "",
+        '[node name="Ball_LOD1" parent="."]',
+        f"visibility_range_begin = {distance:.4g}",
+        f"visibility_range_begin_margin = {0.05 * distance:.4g}",
+    ]
     assert [node["name"] for node in split_glb(path.read_bytes())[0]["nodes"]] == ["Ball_LOD0", "Ball_LOD1"]
     assert len(blender.export_asset([ball, *blender.lods_of(ball).objects], tmp_path / "all.glb")) == 1
     assert len(split_glb((tmp_path / "all.glb").read_bytes())[0]["nodes"]) == 2, "each once"

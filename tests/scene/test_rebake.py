@@ -89,6 +89,9 @@ def test_what_cannot_be_is_told_and_changes_nothing(
     empty = bpy.data.objects.new("Empty", None)
     with pytest.raises(errors.InputError, match="no mesh"):
         scene.rebake([empty])
+    for wrong in ({"faces": "5000"}, {"faces": 1}, {"faces": [500, 2]}, {"texture_size": 7}):
+        with pytest.raises(errors.FieldError, match=next(iter(wrong))):
+            scene.rebake(pile, **wrong)
     with pytest.raises(errors.InputError, match="solidity: hollow"):
         scene.rebake(pile, solidity="hollow")
     child = part("trellis_addon.runtime.child")

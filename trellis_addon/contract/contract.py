@@ -8,6 +8,7 @@ What is not named is not asked for.
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import json
 import math
 import os
@@ -90,7 +91,11 @@ def parse(rules: Mapping[str, Any]) -> Contract:
     found: dict[str, Any] = {}
     for name, value in rules.items():
         if name not in known:
-            raise FieldError(str(name), value, message("a contract has {known}", known=", ".join(sorted(known))))
+            near = difflib.get_close_matches(str(name), sorted(known), 1)
+            advice = message("a contract has {known}", known=", ".join(sorted(known)))
+            if near:
+                advice = message("there is no such rule; did you mean {near}?", near=near[0])
+            raise FieldError(str(name), value, advice)
         if value is not None:
             found[name] = _PARSERS[name](name, value)
     return Contract(**found)
@@ -101,7 +106,7 @@ def _read(path: Path) -> Mapping[str, Any]:
     try:
         if path.stat().st_size > _LARGEST:
             raise InputError("{path} is too large for a contract; give a JSON file of rules.", path=path)
-        rules = json.loads(path.read_text(encoding="utf-8-sig"))
+        rules = json.loads(path.read_bytes())  # UTF-8 or UTF-16, with a mark or without
     except FileNotFoundError:
         raise FieldError(
             "contract", f"{path}", message("give a JSON file of rules, or one of {names}", names=names)

@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from .importing.importer import import_asset
     from .importing.provenance import fingerprints, read_provenance, settings_of
     from .rebaking.game import game_ready
+    from .rebaking.levels import bake_lods
     from .rebaking.rebuilding import rebake
     from .render import render_object
     from .texturing.asking import texture
@@ -65,6 +66,7 @@ _HOMES = {
     "Statistics": ".asset.statistics",
     "apply_transform": ".asset.orientation",
     "asset_facts": ".asset.contracts",
+    "bake_lods": ".rebaking.levels",
     "catalogs_in": ".asset.catalog",
     "check_contract": ".asset.contracts",
     "drop_to_ground": ".asset.orientation",
@@ -107,6 +109,7 @@ __all__ = [
     "Statistics",
     "apply_transform",
     "asset_facts",
+    "bake_lods",
     "catalogs_in",
     "check_contract",
     "collision_of",

@@ -18,6 +18,7 @@ from ..jobs.job import Asset
 from ..jobs.store import JobStore
 from . import previews, queue, rework
 from .asset.library import mark_asset, save_to_library
+from .asset.lod_import import import_in_place, import_levels_of
 from .asset.statistics import measure, measure_surface, read_mesh, remember
 from .importing.importer import give_collection, import_asset
 from .place import placeholder, waiting
@@ -159,6 +160,8 @@ def deliver(assets: Sequence[Asset], target: Target) -> list[bpy.types.Object]:
         waiting.unmark(target.card)
     elif marked:
         made = rework.replace(marked, assets[0])
+    elif target.levels:
+        made = _as_levels(assets[0], target)
     else:
         made = _in_place_of(cards, assets, target) if cards else _at(assets, target)
         if target.sources and target.scene is not None:
@@ -172,6 +175,15 @@ def deliver(assets: Sequence[Asset], target: Target) -> list[bpy.types.Object]:
         except Exception:  # the results are there, whatever becomes of what is said of them
             log.exception("%s has arrived, with a problem", assets[0].name)
     return made
+
+
+def _as_levels(asset: Asset, target: Target) -> list[bpy.types.Object]:
+    """As the levels of detail of what they were made of, which stays the finest one."""
+    found = [obj for obj in bpy.data.objects if obj.session_uid in target.sources]
+    if not found:
+        raise TrellisError("What the levels of detail were made for is not there any more.")
+    import_levels_of(found[0], asset, target.levels)
+    return found
 
 
 def _file(obj: bpy.types.Object, picture: Path, target: Target) -> None:
@@ -256,14 +268,12 @@ def _at(assets: Sequence[Asset], target: Target) -> list[bpy.types.Object]:
     with _all_or_none() as made:
         for asset in assets:
             here = (x, y, z)
-            obj = import_asset(
-                asset,
-                height=target.height,
-                location=here,
-                scene=scene,
-                parent_collection=parent,
-                keeps_place=bool(target.sources),
-            )
+            if target.sources:
+                obj = import_in_place(asset, scene=scene, parent_collection=parent)
+                rework.fit_to_source(obj, asset, target.sources)
+                made.append(obj)
+                continue
+            obj = import_asset(asset, height=target.height, location=here, scene=scene, parent_collection=parent)
             made.append(obj)
             made[-1].rotation_euler.z = target.turn
             x += made[-1].dimensions.x * 1.15

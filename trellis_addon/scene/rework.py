@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from .importing.placement import bounds, positions, world_bounds
 from .importing.provenance import read_provenance, write_provenance
 from .place.waiting import MARK
 from .rules.guards import is_edited, require_not_edited, require_own
+from .words import REBUILT
 
 BESIDE = 1.15  # widths from one to the next, as for several results
 
@@ -97,6 +98,24 @@ def replace(objects: Sequence[bpy.types.Object], asset: Asset) -> list[bpy.types
         _remove_unused(old)
         new.name = name
     return list(objects)
+
+
+def fit_to_source(obj: bpy.types.Object, asset: Asset, sources: Collection[int]) -> None:
+    """Stand what was made anew of one object's latents where that object stands, in its size and turn.
+
+    `sources` are numbers of this session. What was made of the objects themselves stands there already.
+    """
+    if asset.engine == REBUILT:
+        return
+    source = next((one for one in bpy.data.objects if one.session_uid in sources), None)
+    if source is not None and source.type == "MESH":
+        stand_as(obj, source)
+
+
+def stand_as(obj: bpy.types.Object, source: bpy.types.Object) -> None:
+    """Give an object the place, size and turn of another one of the same form."""
+    _fit(obj.data, source.data)
+    obj.matrix_world = source.matrix_world
 
 
 def keeps_old_levels(objects: Sequence[bpy.types.Object]) -> bool:

@@ -27,6 +27,7 @@ class Target:
     saved to besides, empty is none but the file it is in.
     `sources` are the objects that it is made of, by their session's numbers (`ID.session_uid`): it comes in their place
     and is selected, if these were and nothing else has been since; with `hides_sources` they are hidden then.
+    With `levels`, a way to arrange them, it comes as the levels of detail of the one source instead, which stays.
     """
 
     scene_name: str
@@ -41,6 +42,7 @@ class Target:
     turn: float = 0.0
     sources: tuple[int, ...] = ()
     hides_sources: bool = False
+    levels: str = ""
 
     def to_json(self) -> str:
         """What is as it is by default is left out: 0.1.0 understands no key that it does not know."""

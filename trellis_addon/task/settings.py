@@ -446,7 +446,9 @@ OF_A_MESH = ("facing", "uvs")
 # Of these, what has a meaning where an asset is gone on from, and belongs to that one task.
 OF_LATENTS = ("variation",)
 # Of these, what the panel shows: the others are chosen when an asset is finished again.
-OWN_IN_PANEL: tuple[Field, ...] = (BY_PATH["settings.texture"], BY_PATH["settings.projectPicture"])
+OWN_IN_PANEL: tuple[Field, ...] = tuple(
+    BY_PATH[f"settings.{name}"] for name in ("texture", "projectPicture", "faces", "quads")
+)
 BY_NAME: dict[str, Field] = {field.name: field for field in (*SETTABLE, *OWN_SETTINGS)}
 
 

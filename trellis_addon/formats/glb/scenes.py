@@ -13,6 +13,9 @@ from .write import container
 _PLACE = ("children", "matrix", "translation", "rotation", "scale", "name")
 
 
+SCALE_NODE = "Scale"  # the name of the node that `scaled` adds
+
+
 def shown_roots(document: Mapping[str, Any]) -> list[int]:
     """The nodes that the shown scene of a sound file begins with.
 
@@ -70,7 +73,7 @@ def scaled(data: bytes, factor: float) -> bytes:
     """A sound GLB of one scene whose everything is `factor` times as large about the origin."""
     document, binary = split_glb(data)
     (scene,) = document["scenes"]
-    document["nodes"].append({"name": "Scale", "scale": [factor] * 3, "children": scene["nodes"]})
+    document["nodes"].append({"name": SCALE_NODE, "scale": [factor] * 3, "children": scene["nodes"]})
     scene["nodes"] = [len(document["nodes"]) - 1]
     return container(document, bytes(binary))
 

@@ -6,6 +6,7 @@ height         its real-world height
 orientation    which way it stands: front, origin, ground, transforms applied
 lods           levels of detail
 lod_switch     the one that is shown, by the distance from the camera
+lod_import     those that a file of ours holds
 decimate       fewer triangles, without operators
 texture_size   smaller textures
 contracts      held against what a production asks for, and mended
@@ -14,6 +15,7 @@ catalog        catalogs of Blender's asset browser
 delivery       files that other programs take as they are
 selection      what an exporter takes
 collision      convex parts that stand for it where things collide
+godot          what makes levels of detail of a file such for Godot
 chains         levels of detail and convex parts among what is exported
 export         the GLB as it was delivered
 """

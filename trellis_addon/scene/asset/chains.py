@@ -9,7 +9,7 @@ import bpy
 
 from .collision import collision_of, named_for
 from .lod_switch import is_switch, unswitch
-from .lods import LEVEL, lods_of
+from .lods import DISTANCE, LEVEL, lods_of
 
 # Unity makes an LOD group of siblings with these endings; Unreal of what hangs on a group of its own in an FBX.
 _NAME = "{name}_LOD{number}"
@@ -45,6 +45,21 @@ def with_chains(
                 found += stack.enter_context(named_for(obj, engine, shown))
         bpy.context.view_layer.update()
         yield tuple(found)
+
+
+def distances_of(
+    objects: Sequence[bpy.types.Object],
+) -> dict[str, list[tuple[str, float]]]:
+    """Of each object with a chain, its levels as exports name them, and from which distance on each is to be seen."""
+    found = {}
+    for obj in objects:
+        if levels := _levels(obj):
+            coarser = [
+                (_NAME.format(name=obj.name, number=number), float(level.get(DISTANCE, 0.0)))
+                for number, level in enumerate(levels, start=1)
+            ]
+            found[obj.name] = [(_NAME.format(name=obj.name, number=0), 0.0), *coarser]
+    return found
 
 
 def _levels(obj: bpy.types.Object) -> list[bpy.types.Object]:

@@ -16,7 +16,7 @@ import numpy as np
 from ...core.errors import FieldError, InputError, OutputError, TrellisError
 from ...core.messages import message
 from ...core.output import demand_free, put_in_place, reason_of, shortened, try_places
-from ...formats.glb.scenes import scaled
+from ...formats.glb.scenes import SCALE_NODE, scaled
 from ...formats.threemf import write_3mf
 from ...images import clean_name
 from ..importing.importer import without_hooks
@@ -24,7 +24,8 @@ from ..importing.materials import images_behind, principled_of
 from ..rules.guards import require_not_edited
 from ..rules.saying import reason_of as blender_reason
 from ..rules.units import metres_per_unit
-from .chains import with_chains
+from .chains import distances_of, with_chains
+from .godot import godot_scene
 from .selection import only_selected
 from .texture_size import read_picture
 
@@ -66,7 +67,8 @@ def export_asset(
     `engine`: "unreal", "unity", "godot", or "" for none in particular. `textures`: "inside" the file where it can hold
     them (GLB, FBX, USDZ), else as PNGs in a folder "<name> textures" beside it. `levels`: a GLB, FBX or USD carries
     the levels of detail of an object too, in its place, named NAME_LOD0 and on, for Unreal's FBX in an LOD group; and
-    its convex parts (`make_collision`), named as the engine knows them. STL and 3MF are in millimetres; the others in
+    its convex parts (`make_collision`), named as the engine knows them. For Godot a scene NAME.tscn comes beside such a
+    GLB, in which each level is seen at its distance. STL and 3MF are in millimetres; the others in
     metres. Quads stay quads but in GLB, STL and 3MF, which have none. Returns the files, the asset first.
     Main thread only. Raises `FieldError` for the target, `InputError`, `TrellisError`; then nothing was written.
     """
@@ -95,6 +97,10 @@ def export_asset(
             ):
                 _require_faces(exported)
                 write(exported, folder / path.name, ENGINES[engine], textures == "beside")
+            if engine == "godot" and ending == ".glb" and has_levels and (ranges := distances_of(meshes)):
+                parent = "." if metres_per_unit(bpy.context.scene) == 1.0 else SCALE_NODE
+                text = godot_scene(path.name, ranges, parent)
+                (folder / f"{path.stem}.tscn").write_text(text, encoding="utf-8", newline="\n")
         except RuntimeError as error:
             raise TrellisError("Blender's exporter failed: {reason}", reason=f"{blender_reason(error)}.") from error
         made = sorted((file for file in folder.rglob("*") if file.is_file()), key=lambda file: file.name != path.name)

@@ -41,13 +41,26 @@ def distance_for(error: float, scene: bpy.types.Scene, pixels: float = PIXELS) -
 
     In the picture of the scene's camera, or where there is none, in that of Blender's own camera at 1080 lines.
     """
-    angle, height = _DEFAULT_ANGLE, _DEFAULT_HEIGHT
+    angle, height = _view_of(scene)
+    return error * height / (2 * pixels * math.tan(angle / 2))
+
+
+def screen_share(size: float, distance: float, scene: bpy.types.Scene) -> float:
+    """How much of the picture's height something of this size takes from so far away, both in the same unit; 1 where
+    it takes all of it. Engines switch levels by it: Unity's LOD Group and Unreal's screen size do."""
+    angle, _ = _view_of(scene)
+    return min(size / max(2 * distance * math.tan(angle / 2), 1e-30), 1.0)
+
+
+def _view_of(scene: bpy.types.Scene) -> tuple[float, float]:
+    """The upright angle that the picture of the scene's camera shows, in radians, and its height in pixels."""
+    angle, height = _DEFAULT_ANGLE, float(_DEFAULT_HEIGHT)
     if scene.camera is not None and scene.camera.type == "CAMERA" and scene.camera.data.type == "PERSP":
         render = scene.render
         wide, height = render.resolution_x * render.pixel_aspect_x, render.resolution_y * render.pixel_aspect_y
         angle = 2 * math.atan(math.tan(scene.camera.data.angle / 2) * min(height / wide, 1.0))
         height = render.resolution_y * render.resolution_percentage / 100
-    return error * height / (2 * pixels * math.tan(angle / 2))
+    return angle, height
 
 
 def switch_by_distance(obj: bpy.types.Object, levels: Sequence[bpy.types.Object], distances: Sequence[float]) -> None:

@@ -17,7 +17,16 @@ from ..importing.staging import staging_scene
 from ..rules.guards import is_edited, require_own, require_surface, write_back
 from ..rules.units import metres_per_unit, scene_of
 from .decimate import applied, decimated
-from .lod_switch import MOST_LEVELS, as_themselves, deviation, distance_for, is_switch, switch_by_distance, unswitch
+from .lod_switch import (
+    MOST_LEVELS,
+    as_themselves,
+    deviation,
+    distance_for,
+    is_switch,
+    screen_share,
+    switch_by_distance,
+    unswitch,
+)
 from .statistics import PROPERTY
 
 RATIOS = (1.0, 0.25, 0.05)
@@ -25,6 +34,7 @@ BY_DISTANCE = "BY_DISTANCE"
 ARRANGEMENTS = ("SIDE_BY_SIDE", "HIDDEN", "IN_PLACE", BY_DISTANCE)
 LEVEL, TRIANGLES, ORIGINAL = "trellis2_lod_level", "trellis2_lod_triangles", "trellis2_lods_of"
 ERROR, DISTANCE = "trellis2_lod_error", "trellis2_lod_distance"
+SCREEN = "trellis2_lod_screen"
 GAP = 0.15  # between levels that stand side by side, as a share of their width
 
 
@@ -33,7 +43,7 @@ class Level:
     """One level of a chain: 0 is the finest. `ratio` is the share of triangles that was asked for.
 
     `error` is how far its form is from the object's, in metres, and `distance` from where on, in metres from the
-    scene's camera, that is less than a pixel.
+    scene's camera, that is less than a pixel; `screen` is the share of the picture's height that the object then has.
     """
 
     level: int
@@ -42,6 +52,7 @@ class Level:
     object: bpy.types.Object
     error: float = 0.0
     distance: float = 0.0
+    screen: float = 1.0
 
 
 def make_lods(
@@ -61,7 +72,7 @@ def make_lods(
     Level 0 at 1.0 shares the original's mesh where it has no modifiers. UVs, materials and custom normals are
     kept. Raises `InputError`, `FieldError`; then, and on `Cancelled`, nothing has changed.
     """
-    _check(obj, ratios, arrange)
+    check_chain(obj, ratios, arrange)
     progress = progress or Progress()
     write_back(obj)
     is_switched = arrange == BY_DISTANCE
@@ -103,13 +114,13 @@ def make_lods(
     return levels
 
 
-def take_levels(obj: bpy.types.Object, coarser: Sequence[bpy.types.Object]) -> list[Level]:
-    """Objects that are there as the levels of another, the finest first: it shows each from its distance on.
+def take_levels(obj: bpy.types.Object, coarser: Sequence[bpy.types.Object], arrange: str = BY_DISTANCE) -> list[Level]:
+    """Objects that are there as the levels of another, the finest first; `arrange` as in `make_lods`.
 
     They lose their own place in the scene, and collections that held nothing else. Raises `InputError`, `FieldError`.
     """
     shares = [_triangles(level.data) / _triangles(obj.data) for level in coarser]
-    _check(obj, [1.0, *shares], BY_DISTANCE)
+    check_chain(obj, [1.0, *shares], arrange)
     remove_lods(obj)
     bpy.context.view_layer.update()
     collection = bpy.data.collections.new(f"{obj.name} LODs")
@@ -126,9 +137,31 @@ def take_levels(obj: bpy.types.Object, coarser: Sequence[bpy.types.Object]) -> l
         error = deviation(obj.data, level.data)
         levels.append(_described(obj, level, number, share, error, levels))
     home_of(obj).children.link(collection)
-    collection.hide_viewport = collection.hide_render = True
-    switch_by_distance(obj, list(coarser), [level.distance for level in levels[1:]])
+    bpy.context.view_layer.update()
+    if arrange == "SIDE_BY_SIDE":
+        _stand_beside(obj, list(coarser))
+    collection.hide_viewport = collection.hide_render = arrange in ("HIDDEN", BY_DISTANCE)
+    if arrange == BY_DISTANCE:
+        switch_by_distance(obj, list(coarser), [level.distance for level in levels[1:]])
     return levels
+
+
+def levels_of(obj: bpy.types.Object) -> list[Level]:
+    """The levels beside the object itself, the finest first, with what was kept of them."""
+    chain = lods_of(obj)
+    found = sorted((one for one in (chain.objects if chain else ()) if LEVEL in one), key=lambda one: int(one[LEVEL]))
+    return [
+        Level(
+            int(one[LEVEL]),
+            0.0,
+            int(one.get(TRIANGLES, 0)),
+            one,
+            float(one.get(ERROR, 0.0)),
+            float(one.get(DISTANCE, 0.0)),
+            float(one.get(SCREEN, 1.0)),
+        )
+        for one in found
+    ]
 
 
 def lods_of(obj: bpy.types.Object) -> bpy.types.Collection | None:
@@ -164,7 +197,8 @@ def home_of(obj: bpy.types.Object) -> bpy.types.Collection:
     return home
 
 
-def _check(obj: bpy.types.Object, ratios: Sequence[float], arrange: str) -> None:
+def check_chain(obj: bpy.types.Object, ratios: Sequence[float], arrange: str) -> None:
+    """Raises `InputError` for an object that can have no levels, `FieldError` for what is none of `make_lods`."""
     require_surface(obj)
     if is_level(obj):
         raise InputError('"{name}" is a level of detail itself; choose the object that it was made of.', name=obj.name)
@@ -217,11 +251,15 @@ def _described(
     if copy.data != obj.data:
         copy.data.name = f"{obj.name}_LOD{number}"
     triangles = _triangles(copy.data)
-    metres = error * max(map(abs, obj.matrix_world.to_scale())) * metres_per_unit(scene_of(obj))
+    scene, unit = scene_of(obj), metres_per_unit(scene_of(obj))
+    metres = error * max(map(abs, obj.matrix_world.to_scale())) * unit
     # each takes over later than the one before
-    distance = max(distance_for(metres, scene_of(obj)), *(1.25 * level.distance for level in finer), 0.0)
+    distance = max(distance_for(metres, scene), *(1.25 * level.distance for level in finer), 0.0)
+    low, high = world_bounds(obj)
+    screen = screen_share(max(high - low) * unit, distance, scene) if distance else 1.0
     copy[LEVEL], copy[TRIANGLES], copy[ERROR], copy[DISTANCE] = number, triangles, metres, distance
-    return Level(number, ratio, triangles, copy, metres, distance)
+    copy[SCREEN] = screen
+    return Level(number, ratio, triangles, copy, metres, distance, screen)
 
 
 def _triangles(mesh: bpy.types.Mesh) -> int:

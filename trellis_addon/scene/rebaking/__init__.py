@@ -2,6 +2,7 @@
 
 rebuilding   the whole way: copies, a GLB of them, the clean asset, the scene
 game         an asset within the budget of a game, in one call
+levels       levels of detail of an object that is there
 copies       evaluated copies of objects, in a .blend of their own
 process      the Blender without a window that makes a GLB of them
 quadriflow   another one, that makes quads of surfaces

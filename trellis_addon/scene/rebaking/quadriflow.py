@@ -92,7 +92,7 @@ def _make_quads(vertices: np.ndarray, faces: np.ndarray, count: int, is_creased:
     """About `count` quads of one part (V, 3), (F, 3), kept by the watch; nothing where it is refused.
 
     Of a part with creases both ways are tried, as keeping these leads it astray as often as not: what has fewer
-    irregular corners, and lies nearer to the part, is the better one.
+    irregular corners, and lies nearer to the part, is the better one, where both, or neither, have the right number.
     """
     longest = 0.0
 
@@ -116,8 +116,12 @@ def _make_quads(vertices: np.ndarray, faces: np.ndarray, count: int, is_creased:
                 watch.keep(made)
     if not begun:
         return
-    tree = BVHTree.FromPolygons(vertices.tolist(), faces.tolist(), all_triangles=True) if len(begun) > 1 else None
-    best = min(begun, key=lambda way: _badness(begun[way], tree)) if tree is not None else next(iter(begun))
+    fitting = [way for way, made in begun.items() if abs(len(made[1]) / count - 1) <= _CLOSE] or [*begun]
+    best = fitting[0]
+    if len(fitting) > 1:
+        tree = BVHTree.FromPolygons(vertices.tolist(), faces.tolist(), all_triangles=True)
+        best = min(fitting, key=lambda way: _badness(begun[way], tree))
+    watch.keep(begun[best])
     tries = _MORE_TRIES if count <= _FEW else _TRIES
 
     def again(asked: int) -> Made | None:

@@ -8,28 +8,27 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import bpy
 
-from ...core.errors import EngineError, InputError
+from ...core.errors import EngineError, FieldError, InputError
 from ...core.files import discard
 from ...core.machine.awake import awake
+from ...core.messages import message
 from ...core.progress import Progress
-from ...formats.glb.scenes import roots_apart
 from ...formats.glb.write import GENERATOR
 from ...jobs.job import Asset
 from ...runtime.child import finishing_packages, run_blender, run_child
-from ..asset.lods import take_levels
-from ..importing.importer import import_asset
+from ..asset.lod_import import import_in_place
 from ..place.succession import take_place_of
 from ..words import REBUILT
 from .copies import save_copies
 
 SOLIDITIES = ("automatic", "solid", "sheets")
 _EXPORTED = 0.3  # of the whole way
+FEWEST = 4  # triangles: a closed form has no fewer
 
 
 def save_objects(objects: Sequence[bpy.types.Object], folder: Path) -> Path:
@@ -80,42 +79,34 @@ def rebake(objects: Sequence[bpy.types.Object], *, hide_sources: bool = False, *
     """One clean asset of a pile of objects as they look, in their place and size; waits for it.
 
     `options`: `resolution` (512) in voxels along the longest side; `texture_size` (2048) in texels a side; `faces`
-    (50 000), the most triangles; `quads`, about how many of them in place of triangles; `lods`, how many levels
-    of detail, each with UVs and maps of its own, which it shows by distance (`make_lods`); `solidity`: "automatic",
+    (50 000), the most triangles, of several levels of detail those of each; `quads`, about how many of them in place of
+    triangles; `lods`, how many levels of detail where `faces` is one number, each with UVs and maps of its own, which
+    it shows by distance (`make_lods`); `solidity`: "automatic",
     "solid" closes every part, "sheets" keeps open ones so; `normal_map`: None (where it helps), True or False;
     `remesh` (True), False cleans the surface and keeps its triangles; `texture_format`: "webp" or "png". The objects
     stay as they are; `hide_sources` hides them.
     Main thread only. Raises `InputError`, `EngineError`; then nothing has changed.
     """
-    _arguments(**options)  # what cannot be is told before anything is done
+    check_options(**options)  # what cannot be is told before anything is done
     with tempfile.TemporaryDirectory() as folder:
         copies = save_objects(objects, Path(folder))
         name = f"{objects[0].name} Rebuilt"
         asset = rebuilt_asset(copies, name, Progress(), bpy.app.binary_path, **options)
-        made = _imported(asset)
+        made = import_in_place(asset)
         take_place_of(bpy.context.scene, [made], {obj.session_uid for obj in objects}, is_hiding=hide_sources)
         return made
 
 
-def _imported(asset: Asset) -> bpy.types.Object:
-    """The object in its place, with its levels of detail where the file has some."""
-    finest, *coarser = roots_apart(asset.path.read_bytes())
-    if not coarser:
-        return import_asset(asset, height=None, keeps_place=True)
-    objects = []
-    for number, glb in enumerate((finest, *coarser)):
-        path = asset.path.with_name(f"level{number}.glb")
-        path.write_bytes(glb)
-        objects.append(import_asset(replace(asset, path=path), height=None, keeps_place=True))
-    take_levels(objects[0], objects[1:])
-    return objects[0]
+def check_options(**options: Any) -> None:
+    """Raises `InputError` for options of `rebake` that cannot be."""
+    _arguments(**options)
 
 
 def _arguments(
     *,
     resolution: int = 512,
     texture_size: int = 2048,
-    faces: int = 50_000,
+    faces: int | Sequence[int] = 50_000,
     solidity: str = "automatic",
     normal_map: bool | None = None,
     remesh: bool = True,
@@ -128,7 +119,13 @@ def _arguments(
         raise InputError(
             "solidity: {given} cannot be used; choose one of {allowed}.", given=solidity, allowed=SOLIDITIES
         )
-    found = ["--resolution", str(resolution), "--texture-size", str(texture_size), "--faces", str(faces)]
+    budgets = [faces] if isinstance(faces, int) or not isinstance(faces, Sequence) else list(faces)
+    if isinstance(faces, str) or not budgets or not all(isinstance(each, int) and each >= FEWEST for each in budgets):
+        raise FieldError("faces", faces, message("give at least {fewest} triangles", fewest=FEWEST))
+    if not isinstance(texture_size, int) or not 16 <= texture_size <= 16384:
+        raise FieldError("texture_size", texture_size, "it must be 16 to 16384 texels")
+    found = ["--resolution", str(resolution), "--texture-size", str(texture_size)]
+    found += ["--faces", ",".join(map(str, budgets))]
     found += ["--format", texture_format]
     if solidity != "automatic":
         found.append(f"--{solidity}")
