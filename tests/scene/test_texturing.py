@@ -16,7 +16,7 @@ from mathutils import Matrix  # noqa: E402
 from views_tools import BODY, COLOURS, HORN, NOSE, picture  # noqa: E402
 
 from trellis_addon import scene  # noqa: E402
-from trellis_addon.core.errors import FieldError, InputError  # noqa: E402
+from trellis_addon.core.errors import FieldError, InputError, TrellisError  # noqa: E402
 from trellis_addon.formats.glb.read import read_glb  # noqa: E402
 from trellis_addon.jobs.store import JobStore  # noqa: E402
 from trellis_addon.scene.texturing import taking  # noqa: E402
@@ -218,3 +218,15 @@ def test_what_cannot_be_is_a_sentence(front: Path, store: JobStore) -> None:
     with pytest.raises(FieldError, match="sideways"):
         scene.texture(obj, front, store=store, facing="sideways")
     assert not obj.material_slots and not store.unfinished()
+
+
+def test_a_mesh_in_edit_mode_is_taken_as_it_is_there_and_given_nothing(store: Any, front: Path) -> None:
+    obj = boxes("Thing", BODY, NOSE, HORN)
+    bpy.context.view_layer.objects.active = obj
+    before = taking.take([obj])
+    bpy.ops.object.mode_set(mode="EDIT")
+    bpy.ops.mesh.select_all(action="SELECT")
+    assert taking.take([obj]) == before and taking.take([obj], only_selected=True).objects == (obj,)
+    with pytest.raises(TrellisError, match="leave Edit Mode"):
+        scene.texture(obj, front, store=store, settings=QUICK)
+    assert not store.recent() and obj.mode == "EDIT"
