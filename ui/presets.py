@@ -51,16 +51,14 @@ class TRELLIS2_OT_preset_use(bpy.types.Operator):
             self.report({"ERROR"}, pgettext_rpt("There is no file {path}").format(path=self.filepath))
             return {"CANCELLED"}
         try:
-            found = preset_settings(Path(self.filepath).read_text(encoding="utf-8"))
+            found = preset_settings(Path(self.filepath).read_text(encoding="utf-8-sig"))
         except (OSError, ValueError):
             found = None
         if found is None:  # a script of the artist's own: Blender runs it, and says what is wrong
             return bpy.ops.script.execute_preset(filepath=self.filepath, menu_idname=menu)
         settings, unknown = found
         write_settings(context.scene.trellis2.settings, settings)
-        getattr(bpy.types, menu).bl_label = bpy.path.display_name(
-            Path(self.filepath).name, title_case=False
-        )
+        getattr(bpy.types, menu).bl_label = bpy.path.display_name(Path(self.filepath).name, title_case=False)
         if unknown:
             self.report({"WARNING"}, translate(passed_over(unknown)))
         return {"FINISHED"}
