@@ -105,6 +105,8 @@ class TRELLIS2_OT_online_access(bpy.types.Operator):
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         context.preferences.active_section = "SYSTEM"
+        if bpy.app.background:  # there is no window to show it in
+            return {"CANCELLED"}
         bpy.ops.screen.userpref_show("INVOKE_DEFAULT")
         return {"FINISHED"}
 

@@ -231,7 +231,10 @@ class TRELLIS2_OT_unset(bpy.types.Operator):
     field: StringProperty()
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        context.scene.trellis2.settings.property_unset(self.field)
+        settings = context.scene.trellis2.settings
+        if self.field not in settings.bl_rna.properties:
+            return {"CANCELLED"}
+        settings.property_unset(self.field)
         return {"FINISHED"}
 
 

@@ -83,6 +83,8 @@ class TRELLIS2_OT_job_menu(bpy.types.Operator):
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         uuid = self.job
+        if bpy.app.background:  # Blender comes down where it draws a menu without a window
+            return {"CANCELLED"}
 
         def draw(menu: bpy.types.UIPopupMenu, context: bpy.types.Context) -> None:
             menu.layout.operator_context = "INVOKE_DEFAULT"  # so that deleting asks first

@@ -141,6 +141,7 @@ class TRELLIS2_OT_texture_mesh(bpy.types.Operator):
         """Begin it, or without a window see it to its end."""
         from ..trellis_addon.api import finish
         from ..trellis_addon.jobs.store import JobStore
+        from ..trellis_addon.scene.rules.guards import require_not_edited
         from ..trellis_addon.scene.session import arrival, queue
         from ..trellis_addon.scene.texturing.asking import prepare, wait_for
         from ..trellis_addon.scene.texturing.taking import take
@@ -155,6 +156,8 @@ class TRELLIS2_OT_texture_mesh(bpy.types.Operator):
         objects = [obj for obj in context.selected_objects if obj.type == "MESH"]
         if context.active_object in objects:  # which names it
             objects.sort(key=lambda obj: obj != context.active_object)
+        if bpy.app.background:  # in a window what is ready waits for Edit Mode to be left
+            require_not_edited(*objects)
         taken = take(objects, uvs=self.uvs.lower(), only_selected=self.only_selected)
         facing, uuid = self._facing(context), new_uuid()
         target = dataclasses.replace(target_here(context), card=uuid, catalog="", library="")

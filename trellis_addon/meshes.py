@@ -21,6 +21,7 @@ from .task.settings import BY_NAME, Settings
 from .task.task import no_mesh_there
 
 if TYPE_CHECKING:
+    from .formats.glb.pieces import Pieces
     from .images.preparing import Subject
 
 MOST_BYTES = 40 * 2**20  # of a mesh: as text, and with the picture, it must fit into a request
@@ -125,7 +126,7 @@ def read_mesh(mesh: Mesh) -> tuple[bytes, str]:
     if not data.startswith(b"glTF"):
         rule = message("give a GLB; other kinds of meshes are exported as one first")
         raise FieldError("inputs.mesh", name, rule, code="invalidMesh")
-    read_pieces(data)
+    _demand_surface(read_pieces(data))
     data = without_pictures(data)
     if len(data) > MOST_BYTES:
         raise InputError(
@@ -135,6 +136,15 @@ def read_mesh(mesh: Mesh) -> tuple[bytes, str]:
             most=size_words(MOST_BYTES),
         )
     return data, name or "mesh"
+
+
+def _demand_surface(found: Pieces) -> None:
+    """Raise `InputError` where there is nothing that a picture could lie on: all triangles are lines or points."""
+    import numpy as np
+
+    corners = found.points[found.faces]
+    if not np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]).any():
+        raise InputError("The mesh has no surface: its triangles are lines or points, or it is scaled to nothing.")
 
 
 def _placing(facing: str | float, uvs: str) -> dict[str, Any]:

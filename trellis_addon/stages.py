@@ -88,7 +88,7 @@ def rework(
         check_output(Path(output))
     store = store or JobStore()
     changes = Settings(settings or {}).replace(**named_settings)
-    found = asset if isinstance(asset, Asset) else Asset.from_file(Path(asset))
+    found = _asset_of(asset)
     prepared, where = prepare_rework(
         found, changes, store, texture_again=texture_again, name=name, backend=backend, key=key,
         allow_network=allow_network,
@@ -189,7 +189,7 @@ def change(
     if output is not None:
         check_output(Path(output))
     store = store or JobStore()
-    found = asset if isinstance(asset, Asset) else Asset.from_file(Path(asset))
+    found = _asset_of(asset)
     wished = Settings(settings or {})
     prepared, where = prepare_change(
         found, as_region(region), store, image=image, seed=seed, settings=wished, name=name, backend=backend, key=key,
@@ -384,6 +384,16 @@ def _told_in(asset: Asset) -> Mapping[str, Any]:
     return extras if isinstance(extras, dict) else {}
 
 
+def _asset_of(asset: Asset | str | os.PathLike[str]) -> Asset:
+    """The asset, or that of a file with its provenance; `InputError` where neither is there."""
+    if isinstance(asset, Asset):
+        return asset
+    found = Asset.from_file(Path(asset))
+    if not found.provenance:
+        demand_readable(found)
+    return found
+
+
 def demand_readable(asset: Asset) -> None:
     """Raise `InputError` where the asset's file is not there."""
     try:
@@ -414,7 +424,7 @@ def export_stages(
     elif Path(asset).suffix.lower() == ".safetensors":
         source = Path(asset)
     else:
-        source = latents_of(Asset.from_file(Path(asset)), store or JobStore())
+        source = latents_of(_asset_of(asset), store or JobStore())
     progress = progress or Progress()
     progress.update("Decoding", 0.0)
     arguments = [str(source.resolve()), str(path.resolve()), "--report"]

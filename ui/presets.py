@@ -46,17 +46,19 @@ class TRELLIS2_OT_preset_use(bpy.types.Operator):
     menu_idname: StringProperty(options={"SKIP_SAVE"})
 
     def execute(self, context: bpy.types.Context) -> set[str]:
+        menu = self.menu_idname or TRELLIS2_MT_presets.__name__
+        if not Path(self.filepath).is_file():  # removed since the menu was drawn
+            self.report({"ERROR"}, pgettext_rpt("There is no file {path}").format(path=self.filepath))
+            return {"CANCELLED"}
         try:
-            found = preset_settings(Path(self.filepath).read_text(encoding="utf-8"))
+            found = preset_settings(Path(self.filepath).read_text(encoding="utf-8-sig"))
         except (OSError, ValueError):
             found = None
         if found is None:  # a script of the artist's own: Blender runs it, and says what is wrong
-            return bpy.ops.script.execute_preset(filepath=self.filepath, menu_idname=self.menu_idname)
+            return bpy.ops.script.execute_preset(filepath=self.filepath, menu_idname=menu)
         settings, unknown = found
         write_settings(context.scene.trellis2.settings, settings)
-        getattr(bpy.types, self.menu_idname).bl_label = bpy.path.display_name(
-            Path(self.filepath).name, title_case=False
-        )
+        getattr(bpy.types, menu).bl_label = bpy.path.display_name(Path(self.filepath).name, title_case=False)
         if unknown:
             self.report({"WARNING"}, translate(passed_over(unknown)))
         return {"FINISHED"}

@@ -189,6 +189,9 @@ def test_where_the_key_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RUNWARE_API_KEY", " from-environment ")
     assert find_key() == ("from-environment", "environment")
     assert find_key(" given\n") == ("given", "given")
+    assert find_key("\ufeffgiven\u200b\u00a0\r\n") == ("given", "given"), "as it comes from a page or from Notepad"
+    monkeypatch.setenv("RUNWARE_API_KEY", "\ufefffrom-environment\n")
+    assert find_key("\u200b") == ("from-environment", "environment")
     monkeypatch.delenv("RUNWARE_API_KEY")
     monkeypatch.setattr("trellis_addon.core.keys._from_keyring", lambda: "")
     assert find_key("  ") == ("", "")

@@ -17,6 +17,7 @@ from trellis_addon.cli import main
 from trellis_addon.client.backends import Backend
 from trellis_addon.core.errors import DamagedFileError, FieldError, InputError
 from trellis_addon.formats.glb.check import split_glb
+from trellis_addon.formats.glb.write import container
 from trellis_addon.jobs.store import JobStore
 from trellis_addon.stages import rework
 from trellis_addon.task.settings import Settings
@@ -76,6 +77,11 @@ def test_what_cannot_be_is_said_before_anything_is_written_down(folder: Path, st
             trellis_addon.texture(mesh, image, store=store, **wrong)
     with pytest.raises(DamagedFileError):
         trellis_addon.texture(folder / "cut.glb", image, store=store)
+    document, found = split_glb(glb())
+    for node in document["nodes"]:
+        node["scale"] = [0, 0, 0]
+    with pytest.raises(InputError, match="no surface"):
+        trellis_addon.texture(container(document, bytes(found)), image, store=store)
     with pytest.raises(FieldError, match="give a GLB"):
         trellis_addon.texture(image, image, store=store)
     with pytest.raises(InputError, match="cannot be read"):

@@ -393,11 +393,29 @@ def test_what_was_refused_is_not_tried_again(status: int) -> None:
 
 
 def test_a_service_says_how_long_to_wait() -> None:
-    for header, least, most in (("9", 9, 9.3), ("900", 30, 30.3), ("Wed, 21 Oct 2026 07:28:00 GMT", 0.3, 0.7)):
+    date = "Wed, 21 Oct 2015 07:28:00 GMT"  # of the service, whose clock need not be ours
+    for header, least, most in (
+        ("9", 9, 9.3),
+        ("900", 30, 30.3),
+        ("Wed, 21 Oct 2015 07:28:09 GMT", 9, 9.3),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", 30, 30.3),
+        ("Wed, 21 Oct 2015 07:27:00 GMT", 0.3, 0.7),
+        ("soon", 0.3, 0.7),
+        ("", 0.3, 0.7),
+        ("nan", 0.3, 0.7),
+    ):
         waits: list[float] = []
-        busy = says({"errors": [{"code": "rateLimitExceeded"}]}, 429, **{"Retry-After": header})
+        busy = says({"errors": [{"code": "rateLimitExceeded"}]}, 429, **{"Retry-After": header, "Date": date})
         client(Wire(busy, says({"data": [ITEM]})), waits).poll(U)
         assert least <= sum(waits) <= most
+
+
+@pytest.mark.parametrize("body", [{"errors": "boom"}, {"errors": None}, {"errors": []}, {"detail": "Not Found"}])
+@pytest.mark.parametrize("status", [400, 404, 405])
+def test_a_refusal_without_a_word_about_the_task_is_not_the_tasks_end(status: int, body: dict[str, Any]) -> None:
+    with pytest.raises(ServiceError) as caught:
+        client(Wire(says(body, status))).poll(U)
+    assert str(status) in sentence(caught.value)
 
 
 def test_a_time_out_is_told_as_one() -> None:

@@ -17,7 +17,7 @@ from PIL import Image  # noqa: E402
 from views_tools import BODY, COLOURS, HORN, NOSE, picture  # noqa: E402
 
 from trellis_addon import scene  # noqa: E402
-from trellis_addon.core.errors import FieldError, InputError  # noqa: E402
+from trellis_addon.core.errors import FieldError, InputError, TrellisError  # noqa: E402
 from trellis_addon.formats.glb.read import read_glb  # noqa: E402
 from trellis_addon.jobs.store import JobStore  # noqa: E402
 from trellis_addon.scene.texturing import taking  # noqa: E402
@@ -280,3 +280,15 @@ def test_the_outline_is_seen_over_the_picture_before_it_is_done() -> None:
     assert pixels.shape == (facing.SIDE**2 * 4,) and pixels.dtype == np.float32
     assert facing.take([one], None).overlap(0.0) is None
     assert facing.take([], None) is None
+
+
+def test_a_mesh_in_edit_mode_is_taken_as_it_is_there_and_given_nothing(store: Any, front: Path) -> None:
+    obj = boxes("Thing", BODY, NOSE, HORN)
+    bpy.context.view_layer.objects.active = obj
+    before = taking.take([obj])
+    bpy.ops.object.mode_set(mode="EDIT")
+    bpy.ops.mesh.select_all(action="SELECT")
+    assert taking.take([obj]) == before and taking.take([obj], only_selected=True).objects == (obj,)
+    with pytest.raises(TrellisError, match="leave Edit Mode"):
+        scene.texture(obj, front, store=store, settings=QUICK)
+    assert not store.recent() and obj.mode == "EDIT"

@@ -110,6 +110,10 @@ def test_a_file_that_cannot_be_read(folder: Path, tmp_path: Path) -> None:
             Tokens(tmp_path, TOKEN)
         assert people.find(token) is not None
     (tmp_path / "tokens.json").unlink()
+    other = add(tmp_path, Caller("Ben", "person"))
+    (tmp_path / "tokens.json").write_text((tmp_path / "tokens.json").read_text(encoding="utf-8"), encoding="utf-8-sig")
+    assert Tokens(tmp_path, TOKEN).find(other) is not None, "as Notepad saves it"
+    (tmp_path / "tokens.json").unlink()
     assert people.find(token) is None and people.find(TOKEN) is not None
 
 

@@ -9,6 +9,7 @@ import secrets
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -25,6 +26,7 @@ from ..core.errors import (
     DamagedFileError,
     LatentsError,
     NetworkError,
+    RefusedError,
     ServiceError,
     TimedOutError,
     TrellisError,
@@ -183,7 +185,11 @@ class Client:
         if reply.errors and all(map(is_unknown_task, reply.errors)):
             return Reply()
         if answer.status >= 400:
-            raise _error_of(reply, answer)
+            error = _error_of(reply, answer)
+            if not reply.errors and type(error) is RefusedError:
+                # Not a word about the task, which may be paid: it is somebody on the way who says no.
+                raise ServiceError(error.message, raw=answer.body)
+            raise error
         return reply
 
     def details(self, task_uuid: str, progress: Progress | None = None) -> tuple[Reply | None, Mapping[str, Any]]:
@@ -505,7 +511,15 @@ def _error_of(reply: Reply, answer: Answer) -> TrellisError:
 
 
 def _retry_after(response: httpx.Response) -> float:
+    """Seconds to wait, told as such or as a date, which goes by the service's own clock: ours may be wrong."""
+    told, date = response.headers.get("retry-after", "0"), response.headers.get("date")
     try:
-        return min(max(float(response.headers.get("retry-after", 0)), 0.0), LONGEST_WAIT)
-    except ValueError:
+        is_number = told[:1] in "+-.0123456789"
+        seconds = float(told) if is_number else _date(told) - (_date(date) if date else time.time())
+    except (ValueError, OverflowError):
         return 0.0
+    return min(max(seconds, 0.0), LONGEST_WAIT)
+
+
+def _date(header: str) -> float:
+    return parsedate_to_datetime(header).timestamp()

@@ -1,4 +1,4 @@
-"""Reading, renaming, deleting, also where another program holds a file for a moment; nothing else renames or deletes.
+"""Reading, renaming and deleting, also where another program holds a file for a moment; nobody else does.
 
 On Windows a virus scanner, an indexer or a synchronisation opens a file that was just closed, for tenths of a second
 up to many seconds, and meanwhile nobody can rename, replace or delete it. So it is tried again, with growing waits,

@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import functools
+import string
 from typing import Any
 
 from .configuration import configuration
 from .errors import ApiKeyError
+
+_UNSEEN = "\u00a0\u200b\u200c\u200d\u2060\ufeff"
 
 _SERVICE, _USER = "trellis2-blender", "runware"
 
 
 def find_key(given: str = "") -> tuple[str, str]:
     """(key, where it comes from): what was given, the environment, or the system's keyring; ("", "") if none."""
-    if given.strip():
-        return given.strip(), "given"
-    if found := configuration().api_key:
+    if found := _as_meant(given):
+        return found, "given"
+    if found := _as_meant(configuration().api_key):
         return found, "environment"
     if found := _from_keyring():
         return found, "keyring"
     return "", ""
+
+
+def _as_meant(text: str) -> str:
+    """Without what comes along from a web page or a file: blanks, ends of lines, marks that nobody sees."""
+    return text.strip(f"{string.whitespace}{_UNSEEN}")
 
 
 def has_keyring() -> bool:
@@ -35,8 +43,8 @@ def keep_in_keyring(key: str) -> None:
     """
     keyring = _keyring()
     try:
-        if key.strip():
-            keyring.set_password(_SERVICE, _USER, key.strip())
+        if found := _as_meant(key):
+            keyring.set_password(_SERVICE, _USER, found)
         elif _from_keyring():
             keyring.delete_password(_SERVICE, _USER)
     except Exception as error:  # every system's keyring has errors of its own

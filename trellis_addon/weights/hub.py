@@ -23,7 +23,7 @@ def token() -> str:
             return _clean(text)
     path = Path(configuration().variables.get("HF_TOKEN_PATH") or hub_home() / "token")
     try:
-        return _clean(path.read_text(encoding="utf-8"))
+        return _clean(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError):
         return ""
 

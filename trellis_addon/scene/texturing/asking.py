@@ -17,6 +17,7 @@ from ...meshes import prepare_texture
 from ...task.settings import Settings
 from ...task.task import no_mesh_there
 from ..place import waiting
+from ..rules.guards import require_not_edited
 from .giving import NUMBER, give
 from .taking import Taken, take
 
@@ -51,7 +52,9 @@ def texture(
     where = Backend(backend, key, bpy.app.online_access)
     if where.is_remote:
         raise no_mesh_there()
-    taken = take([objects] if isinstance(objects, bpy.types.Object) else objects, uvs=uvs, only_selected=only_selected)
+    several = [objects] if isinstance(objects, bpy.types.Object) else objects
+    require_not_edited(*several)  # before anything is made: the result could not be put onto it
+    taken = take(several, uvs=uvs, only_selected=only_selected)
     prepared = prepare(taken, image, where, wished, facing=facing, subject=subject, views=views)
     store = store or JobStore()
     asset = finish(prepared.write_down(store, where), where, store, progress)

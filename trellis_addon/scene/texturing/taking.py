@@ -22,7 +22,7 @@ from ...formats.glb.pieces import Piece
 from ...formats.glb.write import GENERATOR, Binary, container
 from ...geometry.texturing.sheets import AUTO, KEEP, unfit
 from ...images import clean_name
-from ..rules.guards import require_own, require_surface, write_back
+from ..rules.guards import mesh_as_it_is, require_own, require_surface, write_back
 from .own_uvs import unwrapped_loops
 
 EXTRAS = "trellis2"  # of a node: {"object": n, "slots": [...]} and what follows
@@ -90,14 +90,16 @@ def _new_coordinates(obj: bpy.types.Object, faces: NDArray[np.bool_] | None, uvs
     layer = mesh.uv_layers.active
     if layer is not None and uvs == KEEP:
         return None
-    if layer is not None and uvs == AUTO and not any(unfit(piece) for piece in _pieces(mesh, layer, faces)):
-        return None
+    if layer is not None and uvs == AUTO:
+        with mesh_as_it_is(obj) as whole:  # in Edit Mode the object's own has no coordinates
+            if not any(unfit(piece) for piece in _pieces(whole, layer.name, faces)):
+                return None
     return unwrapped_loops(obj)
 
 
-def _pieces(mesh: bpy.types.Mesh, layer: bpy.types.MeshUVLoopLayer, faces: NDArray[np.bool_] | None) -> Iterator[Piece]:
+def _pieces(mesh: bpy.types.Mesh, layer: str, faces: NDArray[np.bool_] | None) -> Iterator[Piece]:
     """The mesh by its slots, to be asked whether its coordinates can hold a texture."""
-    arrays = _Arrays.of(mesh, layer.name)
+    arrays = _Arrays.of(mesh, layer)
     for slot in np.unique(arrays.slots):
         mine = arrays.slots == slot
         if faces is not None:

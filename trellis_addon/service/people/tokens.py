@@ -117,7 +117,7 @@ def read(folder: Path) -> list[Caller]:
     """The holders of the named tokens; raises `InputError` for a file that cannot be used."""
     path = folder / FILE
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))  # as editors on Windows save it
         if content["version"] > _VERSION:
             raise InputError("The tokens in {path} were written by a newer version; update the service.", path=path)
         return [_checked(Caller(**entry)) for entry in content["tokens"]]
