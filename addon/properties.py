@@ -110,7 +110,7 @@ def _percent(label: str, description: str, least: float, most: float, usual: flo
     """A share of the subject's size by which something of the picture is corrected."""
     return FloatProperty(
         name=label,
-        description=f"{description}; in percent of the subject's size",
+        description=description,
         subtype="PERCENTAGE",
         min=least,
         max=most,
@@ -187,10 +187,34 @@ class TRELLIS2_PG_image(bpy.types.PropertyGroup):
         step=100,
         update=_look_soon,
     )
-    grow: _percent("Grow", "Moves the outline outwards, or below 0 inwards", -20.0, 20.0, 5.0)
-    margin: _percent("Margin", "Room around the subject; below 0 it is cut into", -45.0, 200.0, 50.0)
-    right: _percent("Move Right", "Moves the square that the model looks at; below 0 to the left", -100.0, 100.0, 50.0)
-    up: _percent("Move Up", "Moves the square that the model looks at; below 0 downwards", -100.0, 100.0, 50.0)
+    grow: _percent(
+        "Grow",
+        "Moves the outline outwards, or below 0 inwards; in percent of the subject's size",
+        -20.0,
+        20.0,
+        5.0,
+    )
+    margin: _percent(
+        "Margin",
+        "Room around the subject; below 0 it is cut into; in percent of the subject's size",
+        -45.0,
+        200.0,
+        50.0,
+    )
+    right: _percent(
+        "Move Right",
+        "Moves the square that the model looks at; below 0 to the left; in percent of the subject's size",
+        -100.0,
+        100.0,
+        50.0,
+    )
+    up: _percent(
+        "Move Up",
+        "Moves the square that the model looks at; below 0 downwards; in percent of the subject's size",
+        -100.0,
+        100.0,
+        50.0,
+    )
 
 
 def _view(label: str, description: str) -> Any:
