@@ -106,10 +106,10 @@ def _search(self: bpy.types.WindowManager, context: bpy.types.Context) -> None:
         history.search(self.trellis2_search)
 
 
-def _percent(label: str, description: str, least: float, most: float, usual: float) -> Any:
+def _percent(name: str, description: str, least: float, most: float, usual: float) -> Any:
     """A share of the subject's size by which something of the picture is corrected."""
     return FloatProperty(
-        name=label,
+        name=name,
         description=description,
         subtype="PERCENTAGE",
         min=least,
@@ -188,43 +188,43 @@ class TRELLIS2_PG_image(bpy.types.PropertyGroup):
         update=_look_soon,
     )
     grow: _percent(
-        "Grow",
-        "Moves the outline outwards, or below 0 inwards; in percent of the subject's size",
-        -20.0,
-        20.0,
-        5.0,
+        name="Grow",
+        description="Moves the outline outwards, or below 0 inwards; in percent of the subject's size",
+        least=-20.0,
+        most=20.0,
+        usual=5.0,
     )
     margin: _percent(
-        "Margin",
-        "Room around the subject; below 0 it is cut into; in percent of the subject's size",
-        -45.0,
-        200.0,
-        50.0,
+        name="Margin",
+        description="Room around the subject; below 0 it is cut into; in percent of the subject's size",
+        least=-45.0,
+        most=200.0,
+        usual=50.0,
     )
     right: _percent(
-        "Move Right",
-        "Moves the square that the model looks at; below 0 to the left; in percent of the subject's size",
-        -100.0,
-        100.0,
-        50.0,
+        name="Move Right",
+        description="Moves the square that the model looks at; below 0 to the left; in percent of the subject's size",
+        least=-100.0,
+        most=100.0,
+        usual=50.0,
     )
     up: _percent(
-        "Move Up",
-        "Moves the square that the model looks at; below 0 downwards; in percent of the subject's size",
-        -100.0,
-        100.0,
-        50.0,
+        name="Move Up",
+        description="Moves the square that the model looks at; below 0 downwards; in percent of the subject's size",
+        least=-100.0,
+        most=100.0,
+        usual=50.0,
     )
 
 
-def _view(label: str, description: str) -> Any:
+def _view(name: str, description: str) -> Any:
     """The property for a further picture of the object."""
 
     def look(self: bpy.types.PropertyGroup, context: bpy.types.Context) -> None:
         for name in ("view_right", "view_back", "view_left"):
             _look_at(getattr(self, name))
 
-    return PointerProperty(type=bpy.types.Image, name=label, description=description, update=look)
+    return PointerProperty(type=bpy.types.Image, name=name, description=description, update=look)
 
 
 class TRELLIS2_PG_scene(bpy.types.PropertyGroup):
@@ -233,9 +233,9 @@ class TRELLIS2_PG_scene(bpy.types.PropertyGroup):
     image: PointerProperty(
         type=bpy.types.Image, name="Image", description="The picture to make an asset of", update=_look_again
     )
-    view_right: _view("Right", "What Blender's Right view would show of the object: its own left side")
-    view_back: _view("Back", "The object from behind")
-    view_left: _view("Left", "What Blender's Left view would show of the object: its own right side")
+    view_right: _view(name="Right", description="What Blender's Right view would show of the object: its own left side")
+    view_back: _view(name="Back", description="The object from behind")
+    view_left: _view(name="Left", description="What Blender's Left view would show of the object: its own right side")
     shown: EnumProperty(
         name="Picture",
         description="Which of the pictures is looked at and corrected",
