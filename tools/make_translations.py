@@ -6,7 +6,7 @@
 A file is whole when it has a translation for every string, with the same {values} in it, and for no others; and the
 sources when no string of theirs is put together of parts, which cannot be looked up. The strings are read from the
 sources. Of the interface: labels, tooltips, names and descriptions of properties, texts of layouts, what goes through
-`pgettext`, and the tables that it looks words up in. Of the library, in a file of their own in sentences/: the
+`pgettext`, the tables that it looks words up in, and what a function `why_not...` returns. Of the library, in a file of their own in sentences/: the
 templates that errors and `message(...)` are given. Nothing of Blender is needed.
 """
 
@@ -218,6 +218,10 @@ def _in_source(tree: ast.AST) -> Iterator[str]:
         elif isinstance(node, ast.FunctionDef) and node.name.endswith("_items"):
             for part in ast.walk(node):
                 yield from _of_item(part)
+        elif isinstance(node, ast.FunctionDef) and node.name.startswith("why_not"):
+            for part in ast.walk(node):
+                if isinstance(part, ast.Return) and part.value is not None:
+                    yield from _literals(part.value)
 
 
 def _texts(call: ast.Call) -> Iterator[ast.expr]:
