@@ -6,8 +6,9 @@
 A file is whole when it has a translation for every string, with the same {values} in it, and for no others; and the
 sources when no string of theirs is put together of parts, which cannot be looked up. The strings are read from the
 sources. Of the interface: labels, tooltips, names and descriptions of properties, texts of layouts, what goes through
-`pgettext`, the tables that it looks words up in, and what a function `why_not...` returns. Of the library, in a file of their own in sentences/: the
-templates that errors and `message(...)` are given. Nothing of Blender is needed.
+`pgettext`, the tables that it looks words up in, and what a function `why_not...` returns. Of the library,
+in a file of their own in sentences/: the templates that errors and `message(...)` are given. Nothing of Blender is
+needed.
 """
 
 from __future__ import annotations
