@@ -130,22 +130,32 @@ def generate(
     """
     wished = Settings(settings or {}).replace(**named_settings)
     where = Backend(backend, key, allow_network)
-    if output is not None:
-        check_output(Path(output), results=wished.value("number_results"))
-    prepared = prepare_task(image, where, wished, model=model, name=name, subject=subject, views=views)
-    if output is not None and os.path.isdir(output):
-        check_output(Path(output), prepared.name, wished.value("number_results"))
-    return make_prepared(prepared, where, store or JobStore(), progress, output)
+
+    def prepare(store: JobStore) -> tuple[PreparedTask, Backend]:
+        return prepare_task(image, where, wished, model=model, name=name, subject=subject, views=views), where
+
+    return make(prepare, store, progress, output, results=wished.value("number_results"))
 
 
-def make_prepared(
-    prepared: PreparedTask,
-    backend: Backend,
-    store: JobStore,
+def make(
+    prepare: Callable[[JobStore], tuple[PreparedTask, Backend]],
+    store: JobStore | None,
     progress: Progress | None,
     output: str | os.PathLike[str] | None,
+    *,
+    results: int = 1,
 ) -> Asset:
-    """Write the task down, have it made, and copy the asset to `output` where there is one; blocks until then."""
+    """The end of everything that makes an asset: have a task prepared, write it down, have it made, and copy the asset
+    to `output` where there is one; blocks until then.
+
+    `output` is tried before any of it, for so many `results`. Raises as `generate` does.
+    """
+    if output is not None:
+        check_output(Path(output), results=results)
+    store = store or JobStore()
+    prepared, backend = prepare(store)
+    if output is not None and os.path.isdir(output):
+        check_output(Path(output), prepared.name, results)
     asset = finish(prepared.write_down(store, backend), backend, store, progress)
     return copy_out(asset, Path(output)) if output is not None else asset
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .api import PreparedTask, Source, check_output, make_prepared, prepare_task
+from .api import PreparedTask, Source, make, prepare_task
 from .client.backends import Backend
 from .core.errors import FieldError, InputError
 from .core.files import read_bytes
@@ -63,14 +63,14 @@ def texture(
     wished = Settings(settings or {}).replace(**named_settings)
     wished = wished.replace(**_placing(facing, uvs))
     where = Backend(backend, key, allow_network)
-    if output is not None:
-        check_output(Path(output), results=wished.value("number_results"))
-    prepared = prepare_texture(mesh, image, where, wished, model=model, name=name, subject=subject, views=views)
-    if output is not None and os.path.isdir(output):
-        check_output(Path(output), prepared.name, wished.value("number_results"))
-    if output is not None:
-        _demand_other(mesh, Path(output), prepared.name)
-    return make_prepared(prepared, where, store or JobStore(), progress, output)
+
+    def prepare(store: JobStore) -> tuple[PreparedTask, Backend]:
+        prepared = prepare_texture(mesh, image, where, wished, model=model, name=name, subject=subject, views=views)
+        if output is not None:
+            _demand_other(mesh, Path(output), prepared.name)
+        return prepared, where
+
+    return make(prepare, store, progress, output, results=wished.value("number_results"))
 
 
 def _demand_other(mesh: Mesh, output: Path, name: str) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from .api import PreparedTask, Source, backend_of, check_output, make_prepared, prepare_task
+from .api import PreparedTask, Source, backend_of, make, prepare_task
 from .client.backends import Backend
 from .core.errors import EngineError, FieldError, InputError, JobError, TrellisError
 from .core.files import read_bytes
@@ -84,16 +84,15 @@ def rework(
     Raises `InputError` where nothing was kept (see `obstacle`), `FieldError` for a setting that cannot change, and as
     `generate` does.
     """
-    if output is not None:
-        check_output(Path(output))
-    store = store or JobStore()
     changes = Settings(settings or {}).replace(**named_settings)
-    found = _asset_of(asset)
-    prepared, where = prepare_rework(
-        found, changes, store, texture_again=texture_again, name=name, backend=backend, key=key,
-        allow_network=allow_network,
-    )  # fmt: skip
-    return make_prepared(prepared, where, store, progress, output)
+
+    def prepare(jobs: JobStore) -> tuple[PreparedTask, Backend]:
+        return prepare_rework(
+            _asset_of(asset), changes, jobs, texture_again=texture_again, name=name, backend=backend, key=key,
+            allow_network=allow_network,
+        )  # fmt: skip
+
+    return make(prepare, store, progress, output)
 
 
 def prepare_rework(
@@ -186,16 +185,15 @@ def change(
 
     Raises `InputError` where it is neither, and as `generate` does.
     """
-    if output is not None:
-        check_output(Path(output))
-    store = store or JobStore()
-    found = _asset_of(asset)
     wished = Settings(settings or {})
-    prepared, where = prepare_change(
-        found, as_region(region), store, image=image, seed=seed, settings=wished, name=name, backend=backend, key=key,
-        allow_network=allow_network,
-    )  # fmt: skip
-    return make_prepared(prepared, where, store, progress, output)
+
+    def prepare(jobs: JobStore) -> tuple[PreparedTask, Backend]:
+        return prepare_change(
+            _asset_of(asset), as_region(region), jobs, image=image, seed=seed, settings=wished, name=name, backend=backend,
+            key=key, allow_network=allow_network,
+        )  # fmt: skip
+
+    return make(prepare, store, progress, output)
 
 
 def prepare_change(
@@ -250,17 +248,15 @@ def vary(
 
     Raises `InputError` where it is neither, `FieldError` for the strength and the count, and as `generate` does.
     """
-    COUNT.check(count)
-    if output is not None:
-        check_output(Path(output), results=count)
-    store = store or JobStore()
-    found = asset if isinstance(asset, Asset) else Asset.from_file(Path(asset))
     wished = Settings(settings or {})
-    prepared, where = prepare_vary(
-        found, strength, store, count=count, image=image, seed=seed, settings=wished, name=name, backend=backend,
-        key=key, allow_network=allow_network,
-    )  # fmt: skip
-    return make_prepared(prepared, where, store, progress, output)
+
+    def prepare(jobs: JobStore) -> tuple[PreparedTask, Backend]:
+        return prepare_vary(
+            _asset_of(asset), strength, jobs, count=count, image=image, seed=seed, settings=wished, name=name,
+            backend=backend, key=key, allow_network=allow_network,
+        )  # fmt: skip
+
+    return make(prepare, store, progress, output, results=COUNT.check(count))
 
 
 def prepare_vary(
