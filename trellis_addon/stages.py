@@ -189,8 +189,8 @@ def change(
 
     def prepare(jobs: JobStore) -> tuple[PreparedTask, Backend]:
         return prepare_change(
-            _asset_of(asset), as_region(region), jobs, image=image, seed=seed, settings=wished, name=name, backend=backend,
-            key=key, allow_network=allow_network,
+            _asset_of(asset), as_region(region), jobs, image=image, seed=seed, settings=wished, name=name,
+            backend=backend, key=key, allow_network=allow_network,
         )  # fmt: skip
 
     return make(prepare, store, progress, output)
