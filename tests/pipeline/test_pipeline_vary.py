@@ -154,7 +154,7 @@ def older(first: PipelineResult) -> Latents:
 def test_the_further_the_stronger(
     pipeline: Pipeline, first: PipelineResult, older: Latents, picture: Image.Image
 ) -> None:
-    strengths = (0.02, 0.3, 0.6, 0.95)
+    strengths = (0.02, 0.5, 0.95)
     made = [vary(pipeline, older, strength, picture, FEW, seed=9).latents for strength in strengths]
     found = {name: [apart(getattr(one, name), getattr(older, name)) for one in made] for name in ("shape", "texture")}
     assert first.latents.structure is not None
@@ -172,8 +172,8 @@ def test_the_further_the_stronger(
     found["structure"] = [apart(one, first.latents.structure) for one in rough]
     for name, distances in found.items():
         assert distances == sorted(distances) and 0 < distances[0] < 0.2 * distances[-1], (name, distances)
-    assert same(vary(pipeline, older, 0.6, picture, FEW, seed=9).latents, made[2])
-    assert apart(vary(pipeline, older, 0.6, picture, FEW, seed=10).latents.shape, made[2].shape) > 0
+    assert same(vary(pipeline, older, 0.5, picture, FEW, seed=9).latents, made[1])
+    assert apart(vary(pipeline, older, 0.5, picture, FEW, seed=10).latents.shape, made[1].shape) > 0
 
 
 @pytest.mark.usefixtures("undecoded")
