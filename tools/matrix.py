@@ -117,7 +117,11 @@ def run_all(archive: Path, helper: str, releases: Sequence[str], checkout: bool)
 
 
 def jobs(zips: dict[str, Zip], helper: str, place: Path, environment: dict[str, str], checkout: bool) -> list[Job]:
-    """What there is to do, the most urgent first: what others wait for, and what takes long."""
+    """What there is to do, the most urgent first: what others wait for, and what takes long.
+
+    The library's tests, and after them what is left on the checkout, are the longest way to the end: the runs in
+    Blender share what these two leave of the processors.
+    """
     library, same = f"zip-{WHOLE}-library", f"zip-{SAME_AS_CHECKOUT}"
 
     def passed(name: str) -> Path:
@@ -128,7 +132,7 @@ def jobs(zips: dict[str, Zip], helper: str, place: Path, environment: dict[str, 
 
     def blender_in(release: str) -> Job:
         name, scope = f"zip-{release}", "blender" if release in (OLDEST, WHOLE) or len(zips) == 1 else "between"
-        return Job(name, partial(zips[release].run, name, scope, environment, passed(name)))
+        return Job(name, partial(zips[release].run, name, scope, environment, passed(name), yields=True))
 
     def rest(name: str, scope: str, after: Sequence[str], again: Collection[str] = ()) -> Job:
         told = {**environment, "TRELLIS2_TEST_SCOPE": scope}
@@ -220,7 +224,7 @@ class Zip:
     def folder(self) -> Path:
         return ROOT / f".venv-zip-{self.release}"
 
-    def run(self, name: str, scope: str, environment: dict[str, str], passed: Path) -> Outcome:
+    def run(self, name: str, scope: str, environment: dict[str, str], passed: Path, yields: bool = False) -> Outcome:
         """The tests of one scope; the first that comes installs."""
         _, version = RELEASES[self.release]
         base = find_python(version) or fetch_python(version, self.helper)
@@ -238,7 +242,7 @@ class Zip:
         told["TRELLIS2_PASSED_TO"] = str(passed)
         if covers := self.release == WHOLE:
             told["COVERAGE_FILE"] = str(root / f".coverage.{scope}")
-        ran = pytest(name, python, root, told, covers)
+        ran = pytest(name, python, root, told, covers, yields)
         if came_down(ran.code):
             ran = once_more(ran, python, root, told)
         self.failed = self.failed or bool(ran.code or ran.crash)
@@ -327,13 +331,17 @@ def install_zip(python: str, archive: Path, temporary: Path) -> Path:
     return root
 
 
-def pytest(name: str, python: str, root: Path, environment: dict[str, str], covers: bool = False) -> Outcome:
+def pytest(
+    name: str, python: str, root: Path, environment: dict[str, str], covers: bool = False, yields: bool = False
+) -> Outcome:
     """pytest in `root` with the checkout's configuration; all it says goes to a log.
 
-    `covers`: note which lines run, by Python's own monitoring, which costs next to nothing.
+    `covers`: note which lines run, by Python's own monitoring, which costs next to nothing. `yields`: others first,
+    where the processors do not suffice for all.
     """
     log = LOGS / f"{name}.log"
-    command = [python, "-m"]
+    command = ["nice", "-n", "10"] if yields and shutil.which("nice") else []
+    command += [python, "-m"]
     if covers:
         command += ["coverage", "run", f"--rcfile={ROOT / 'pyproject.toml'}", "-m"]
         environment = {**environment, "COVERAGE_CORE": "sysmon"}

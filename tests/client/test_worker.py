@@ -87,14 +87,14 @@ class Job:
         self.thread = threading.Thread(target=work, daemon=True)
         self.thread.start()
 
-    def done(self, seconds: float = 30) -> Asset:
+    def done(self, seconds: float = PATIENCE) -> Asset:
         self.thread.join(seconds)
         assert not self.thread.is_alive(), (self.stages[-1:], worker_status())
         assert self.error is None, self.error
         assert self.asset is not None
         return self.asset
 
-    def failed(self, seconds: float = 30) -> str:
+    def failed(self, seconds: float = PATIENCE) -> str:
         self.thread.join(seconds)
         assert not self.thread.is_alive(), (self.stages[-1:], worker_status())
         assert isinstance(self.error, EngineError), (self.error, self.asset)
@@ -119,7 +119,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
     workers.stop_local_services()
 
 
-def wait_for(condition: Callable[[], Any], seconds: float = 15) -> Any:
+def wait_for(condition: Callable[[], Any], seconds: float = PATIENCE) -> Any:
     end = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < end, worker_status()
@@ -269,7 +269,7 @@ def test_programs_share_one_and_the_last_one_ends_it(desk: Desk) -> None:
     assert is_alive(status.pid), "another program uses it"
     third.kill()
     third.communicate()
-    wait_for(lambda: not is_alive(status.pid), 10)
+    wait_for(lambda: not is_alive(status.pid))
     assert not presence.read_worker(desk.place)
 
 
@@ -279,7 +279,7 @@ def test_a_program_that_dies_leaves_no_orphan(desk: Desk) -> None:
     pid = pid_of(other)
     other.kill()
     other.communicate()
-    wait_for(lambda: not is_alive(pid), 10)
+    wait_for(lambda: not is_alive(pid))
 
 
 @once

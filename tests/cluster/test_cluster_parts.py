@@ -19,6 +19,7 @@ from trellis_addon.cluster import engine as cluster_engine
 from trellis_addon.cluster.actor import EngineActor
 from trellis_addon.cluster.engine import ClusterEngine
 from trellis_addon.cluster.joining import cannot_join
+from trellis_addon.cluster.members import Member, Node
 from trellis_addon.cluster.node import code_mark, unfit
 from trellis_addon.cluster.pool import _slots
 from trellis_addon.core.errors import Cancelled, EngineError, ImageError, LostWorkerError
@@ -64,6 +65,8 @@ class Near:
 
     def give_up(self, cause: object) -> None:
         self.cause = cause
+
+    lose = give_up
 
 
 class Echo:
@@ -166,6 +169,27 @@ def test_a_device_that_is_lost_there_is_a_lost_worker(monkeypatch: pytest.Monkey
     with pytest.raises(LostWorkerError, match="went wrong") as caught:
         ClusterEngine(member, DRAFT_MODEL).generate(None, Settings(), 1, Progress())  # type: ignore[arg-type]
     assert caught.value.is_blamed and member.cause and ended.wait(PATIENCE)
+
+
+def test_a_lost_process_gets_nothing_new_before_its_loss_is_told() -> None:
+    """Or the result that it has lost comes back to it, is lost again, and is given up for that."""
+    actor = SimpleNamespace(hello=SimpleNamespace(remote=lambda: None), watch=SimpleNamespace(remote=lambda: None))
+    member, told = Member(Node("id", "host", "", {}), actor), threading.Event()
+
+    def lose() -> None:
+        member.lose(message("its machine is gone"))
+        told.set()
+
+    thread = threading.Thread(target=lose)
+    thread.start()
+    end = time.monotonic() + PATIENCE
+    while member.gone is None:
+        assert time.monotonic() < end
+        time.sleep(0.005)
+    assert not told.is_set() and not member.is_closed
+    member.close()  # as the pool does, which has seen that it is gone
+    assert told.wait(PATIENCE) and str(member.gone) == "its machine is gone"
+    thread.join(PATIENCE)
 
 
 def test_cancelling_reaches_the_engine_there() -> None:

@@ -44,7 +44,7 @@ def run(root: Path, monkeypatch: pytest.MonkeyPatch, times: int, last: str = "pa
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TRELLIS2_")}
     environment["PYTHONPATH"] = str(ROOT / "tests")
     environment["TRELLIS2_PASSED_TO"] = str(root / "passed.txt")
-    ran = matrix.pytest("some", sys.executable, root, environment)
+    ran = matrix.pytest("some", sys.executable, root, environment, yields=True)
     return matrix.once_more(ran, sys.executable, root, environment) if matrix.came_down(ran.code) else ran
 
 

@@ -63,6 +63,7 @@ class ClusterEngine:
                 return job.run(self.model, image, settings, seed, files, views or {}, region)
             except LostWorkerError as error:
                 error.is_blamed = not self._member.is_handed_over
+                self._member.lose(error.message)
                 raise
             finally:
                 job.end()

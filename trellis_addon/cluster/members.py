@@ -16,6 +16,7 @@ JOINS, USED, EMPTY, UNFIT, DRAINS, DRAINED, GONE = "joins", "used", "empty", "un
 """How it stands with a machine: it is being asked what it has; works; has nothing to work with; is not used, for a
 reason; takes nothing new; is idle for good; is away."""
 
+_CLOSES = 10.0  # seconds that the station of a lost process may take to close: the pool looks every half a second
 _RECENT = 20  # results that the speed of a machine is told by
 
 
@@ -86,19 +87,24 @@ class Member:
         """Jobs that it works on: stage, and how much is done."""
         self.station: int | None = None  # of the service's workers; None until it is ready
         self.is_handed_over = False
-        self.is_closed = False  # it takes nothing new
         self.is_noted = False  # that it has ended
         self.ready = actor.hello.remote()
         self.watched = actor.watch.remote()
         self._actor = actor
         self._gone: Message | None = None
         self._busy = 0
+        self._closed = threading.Event()
         self._lock = threading.Lock()
 
     @property
     def busy(self) -> int:
         """Results that it works on."""
         return self._busy
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether its station takes nothing new."""
+        return self._closed.is_set()
 
     @property
     def gone(self) -> Message | None:
@@ -132,6 +138,16 @@ class Member:
         """It is gone, or of no more use."""
         with self._lock:
             self._gone = self._gone or cause
+
+    def close(self) -> None:
+        """Its station takes nothing new any more."""
+        self._closed.set()
+
+    def lose(self, cause: Message) -> None:
+        """A call has found it gone. Returns once its station takes nothing new: the same result would come back here,
+        and be lost again without having begun."""
+        self.give_up(cause)
+        self._closed.wait(_CLOSES)
 
     def hand_over(self) -> None:
         """End it; what it works on goes to others, and is not to blame."""

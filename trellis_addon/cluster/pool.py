@@ -286,9 +286,9 @@ class Cluster:
 
     def _shut(self, member: Member) -> None:
         if not member.is_closed:
-            member.is_closed = True
             if member.station is not None:
                 self._close(member.station)
+            member.close()
 
 
 def _slots(resources: Mapping[str, float], is_trellis2: bool) -> list[dict[str, float]]:
