@@ -179,3 +179,21 @@ def test_copies_of_a_mesh_stand_in_their_places() -> None:
     copies["SCALE"] = 999
     with pytest.raises(DamagedFileError):
         read_glb(glb.done())
+
+
+def test_each_material_has_two_sets_of_coordinates_of_its_own() -> None:
+    glb = simple()
+    primitive = glb.document["meshes"][0]["primitives"][0]
+    for number in (1, 2, 3):
+        primitive["attributes"][f"TEXCOORD_{number}"] = glb.accessor(np.full((len(CUBE), 2), number / 8))
+    texture = glb.document["materials"][0]["pbrMetallicRoughness"]["baseColorTexture"]
+    glb.add("materials", {"pbrMetallicRoughness": {"baseColorTexture": {**texture, "texCoord": 3}}})
+    glb.document["materials"][1]["normalTexture"] = {**texture, "texCoord": 2}
+    glb.document["meshes"][0]["primitives"].append({**primitive, "material": 1})
+    made = read_glb(glb.done())
+    assert made.uvs is not None and made.uvs_1 is not None
+    assert (made.uvs[made.ids == 1] == 3 / 8).all() and (made.uvs_1[made.ids == 1] == 2 / 8).all()
+    assert (made.uvs[made.ids == 0] <= 0.5).all() and (made.uvs[made.ids == 0] == 0).any()
+    glb.document["materials"][1]["occlusionTexture"] = {**texture, "texCoord": 1}
+    with pytest.raises(InputError, match="UV sets"):
+        read_glb(glb.done())

@@ -125,7 +125,7 @@ class Reader:
             return None
         points, faces, normals = found
         attributes = primitive["attributes"]
-        used = self._materials.uv_sets
+        used = self._materials.uv_sets[primitive["material"]] if "material" in primitive else []
         names = [f"TEXCOORD_{number}" for number in [*used, *({0, 1} - set(used))][:2]]
         first, second = (
             self.accessor(attributes[name]).astype(np.float32)[faces] if name in attributes else None for name in names

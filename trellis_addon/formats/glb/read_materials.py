@@ -20,19 +20,20 @@ _SETS = 2  # of texture coordinates that a mesh can hold here
 class Materials:
     """The materials of a document that has been checked.
 
-    `uv_sets` are the sets of texture coordinates that they use, at most two; a `Texture.uv_set` is a place among them.
-    Raises `InputError` where more are used.
+    `uv_sets` are the sets of texture coordinates that each uses, at most two; a `Texture.uv_set` is a place among them.
+    Raises `InputError` where one uses more.
     """
 
     def __init__(self, document: Mapping[str, Any], binary: memoryview) -> None:
         self._document = document
         self._binary = binary
         self._textures: dict[int, tuple[NDArray[np.uint8], tuple[str, str], bool] | None] = {}
-        self.uv_sets: list[int] = []
+        self.uv_sets: list[list[int]] = []
         described = document.get("materials", [])
         self.all: Sequence[SurfaceMaterial] = [self._material(material) for material in described]
 
     def _material(self, material: Mapping[str, Any]) -> SurfaceMaterial:
+        self.uv_sets.append([])
         extensions = material.get("extensions", {})
         glossy = extensions.get("KHR_materials_pbrSpecularGlossiness")
         # Of a glossy material without metal the colour and the sheen's width carry over, its tint does not.
@@ -75,11 +76,12 @@ class Materials:
         if moved is not None:
             uv_set = moved.get("texCoord", uv_set)
             transform = _texture_transform(moved)
-        if uv_set not in self.uv_sets:
-            if len(self.uv_sets) == _SETS:
+        sets = self.uv_sets[-1]
+        if uv_set not in sets:
+            if len(sets) == _SETS:
                 raise InputError("The GLB has textures on more than {count} UV sets; bake them to fewer.", count=_SETS)
-            self.uv_sets.append(uv_set)
-        return Texture(pixels, (wrap[0], wrap[1]), linear, self.uv_sets.index(uv_set), transform)
+            sets.append(uv_set)
+        return Texture(pixels, (wrap[0], wrap[1]), linear, sets.index(uv_set), transform)
 
     def _stored(self, number: int) -> tuple[NDArray[np.uint8], tuple[str, str], bool] | None:
         if number not in self._textures:
