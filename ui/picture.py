@@ -112,13 +112,16 @@ def _draw_cutout(layout: bpy.types.UILayout, context: bpy.types.Context, image: 
         column.operator("trellis2.mark_subject", icon="SELECT_SET")
     if found is None or not found.error:
         wrapped(column, _status(image, found), context)
+    if found is not None and found.gets:
+        text = pgettext_iface("The model gets {pixels} x {pixels} pixels")
+        column.label(text=text.format(pixels=found.pixels_among(widest_of(state))), translate=False)
 
 
 def _status(image: bpy.types.Image, found: Any) -> str:
     """How the picture is cut out, in words."""
     if found is None:
         return pgettext_iface("Looking ...") if _is_under_way(image) else pgettext_iface("Not looked at yet")
-    words = {
+    return {
         "alpha": pgettext_iface("Its own transparency is used"),
         "studio": pgettext_iface("No transparency: the plain background was removed")
         if image.trellis2.cutout == "AUTO"
@@ -128,8 +131,6 @@ def _status(image: bpy.types.Image, found: Any) -> str:
         "marked": pgettext_iface("The marked subject is cut out"),
         "whole": pgettext_iface("Nothing is cut out"),
     }[found.cutout]
-    square = pgettext_iface("this square of {pixels} pixels is what the model gets").format(pixels=found.gets)
-    return f"{words}; {square}"
 
 
 def widest_of(state: bpy.types.PropertyGroup) -> float:

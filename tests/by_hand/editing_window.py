@@ -122,9 +122,9 @@ def main() -> None:
         with window.open():
             window.install(options.zip)
             window.run(_SETUP)
-            window.run(
-                "opened('TRELLIS2_PT_frame', 'TRELLIS2_PT_views')\nviewport().spaces.active.show_region_ui = True"
-            )
+            if test is four_views_each_corrected:
+                window.run("opened('TRELLIS2_PT_frame', 'TRELLIS2_PT_views')")
+            window.run("viewport().spaces.active.show_region_ui = True")
             time.sleep(1.0)  # its tabs are there once it has been drawn
             window.run("region('UI').active_panel_category = 'TRELLIS.2'")
             try:
@@ -191,7 +191,14 @@ def four_views_each_corrected(window: Window, pictures: Path) -> None:
     _shot(window, pictures / "views-3-mask.png")
     window.run("press('frame_reset')\nstate().shown = 'FRONT'\nstate().on_black = False")
     assert window.value("[state().view_back.trellis2.cutout, state().view_back.trellis2.margin]") == ["AUTO", 0.0]
-    window.run("state().image.trellis2.margin = 10.0")
+    window.run(
+        "state().image.trellis2.margin = 10.0\nbpy.ops.ed.undo_push(message='margin')\n"
+        "state().image.trellis2.margin = 60.0\nbpy.ops.ed.undo_push(message='more')"
+    )
+    window.wait_for("look() is not None")
+    window.point(300, 900)
+    window.key("ctrl+z")
+    assert abs(window.value("state().image.trellis2.margin") - 10.0) < 1e-3
     window.wait_for("look() is not None")
     window.run("press('generate')")
     _ended(window)
@@ -310,6 +317,8 @@ def a_game_ready_asset(window: Window, pictures: Path) -> None:
     window.run("press('make_lods', levels=3)")
     _shot(window, pictures / "game-4-levels.png")
     window.run("state().contract = 'unreal'\nchoose(light)\npress('check_contract')")
+    told = "part('trellis_addon.scene.asset.contracts').recall_findings(light, 'unreal')[0]"
+    print("against the contract for Unreal:", window.value(f"[str(finding.sentence) for finding in {told}]"))
     _shot(window, pictures / "game-5-contract.png")
     window.run(
         "with bpy.context.temp_override(window=window(), area=viewport(), region=region('WINDOW')):\n"

@@ -15,6 +15,7 @@ from trellis_addon.images import ColourKey, Correction
 from trellis_addon.images.frame import marked, subject_square, unmarked
 from trellis_addon.images.preparing import corrected, prepare
 from trellis_addon.jobs.store import JobStore
+from trellis_addon.pipeline.preprocess import preprocess_image
 
 GREEN = (30, 200, 60)
 
@@ -37,6 +38,11 @@ def square_of(image: Image.Image) -> tuple[float, ...]:
     return subject_square(np.asarray(image.getchannel("A")))
 
 
+def exact_on_black(image: Image.Image) -> np.ndarray:
+    pixels = np.asarray(image, np.float32) / 255
+    return pixels[..., :3] * pixels[..., 3:] * 255
+
+
 def on_black(image: Image.Image) -> np.ndarray:
     pixels = np.asarray(image, np.float32)
     return np.rint(pixels[..., :3] * pixels[..., 3:] / 255)
@@ -56,6 +62,9 @@ def test_the_square_that_was_chosen_is_the_one_that_is_cropped() -> None:
     assert left <= 0 and top <= 0 and right >= side - 2 and bottom >= side - 2
     # and nothing of that is seen on black
     assert np.array_equal(on_black(sent), on_black(found.rgba))
+    seen = preprocess_image(sent)
+    assert abs(seen.width - side) <= 1
+    assert np.array_equal(np.asarray(seen, np.float32), np.floor(exact_on_black(sent))[: seen.height, : seen.width])
     again = load_image(found.png())
     assert again.is_framed and again.rgba.tobytes() == found.rgba.tobytes() and again.warnings == given.warnings
     assert again.png() == found.png()

@@ -59,6 +59,10 @@ class Look:
     share: float = 1.0
     gets: int = 0
 
+    def pixels_among(self, widest: float) -> int:
+        """How many pixels a side the model gets among views of which one needs a square of `widest` heights."""
+        return min(round(self.gets * max(widest / self.share, 1.0)), _SEEN)
+
 
 @dataclass
 class _Looks:
