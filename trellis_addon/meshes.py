@@ -12,6 +12,7 @@ from .client.backends import Backend
 from .core.errors import FieldError, InputError
 from .core.files import read_bytes
 from .core.messages import message, reason_of
+from .core.output import demand_other
 from .core.progress import Progress
 from .core.sizes import size_words
 from .images import clean_name
@@ -78,9 +79,7 @@ def _demand_other(mesh: Mesh, output: Path, name: str) -> None:
     if isinstance(mesh, (bytes, bytearray, memoryview)):
         return
     own = mesh.path if isinstance(mesh, Asset) else Path(mesh)
-    target = output / f"{name}.glb" if output.is_dir() else output
-    if target.exists() and own.exists() and target.samefile(own):
-        raise FieldError("output", str(output), "give another name: that is the mesh itself, which stays as it is")
+    demand_other(own, output / f"{name}.glb" if output.is_dir() else output)
 
 
 def prepare_texture(

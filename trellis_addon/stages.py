@@ -21,7 +21,7 @@ from .core.files import read_bytes
 from .core.folders import default_folder
 from .core.machine.awake import awake
 from .core.messages import message, reason_of
-from .core.output import demand_free, try_places
+from .core.output import demand_free, demand_other, try_places
 from .core.progress import Progress
 from .engines.export import check_target
 from .formats.glb.check import split_glb
@@ -89,6 +89,8 @@ def rework(
     store = store or JobStore()
     changes = Settings(settings or {}).replace(**named_settings)
     found = _asset_of(asset)
+    if output is not None:
+        demand_other(found.path, Path(output))
     prepared, where = prepare_rework(
         found, changes, store, texture_again=texture_again, name=name, backend=backend, key=key,
         allow_network=allow_network,
@@ -190,6 +192,8 @@ def change(
         check_output(Path(output))
     store = store or JobStore()
     found = _asset_of(asset)
+    if output is not None:
+        demand_other(found.path, Path(output))
     wished = Settings(settings or {})
     prepared, where = prepare_change(
         found, as_region(region), store, image=image, seed=seed, settings=wished, name=name, backend=backend, key=key,
