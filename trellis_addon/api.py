@@ -29,7 +29,7 @@ from .core.errors import (
     TrellisError,
 )
 from .core.machine.parallel import IN_FLIGHT, as_ready
-from .core.output import put_in_place, reason_of, shortened, try_places
+from .core.output import demand_other, put_in_place, reason_of, shortened, try_places
 from .core.progress import Progress
 from .images import LATER, PreparedImage, clean_name, image_kind, load_image, meant
 from .jobs.job import NOT_KEPT, Asset, Job, State
@@ -144,18 +144,24 @@ def make(
     output: str | os.PathLike[str] | None,
     *,
     results: int = 1,
+    source: Path | None = None,
 ) -> Asset:
     """The end of everything that makes an asset: have a task prepared, write it down, have it made, and copy the asset
     to `output` where there is one; blocks until then.
 
-    `output` is tried before any of it, for so many `results`. Raises as `generate` does.
+    `output` is tried before any of it, for so many `results`; it must not be the file `source` that it is made from.
+    Raises as `generate` does.
     """
     if output is not None:
         check_output(Path(output), results=results)
     store = store or JobStore()
     prepared, backend = prepare(store)
-    if output is not None and os.path.isdir(output):
-        check_output(Path(output), prepared.name, results)
+    if output is not None:
+        is_folder = os.path.isdir(output)
+        if is_folder:
+            check_output(Path(output), prepared.name, results)
+        if source is not None:
+            demand_other(source, Path(output, f"{prepared.name}.glb") if is_folder else Path(output))
     asset = finish(prepared.write_down(store, backend), backend, store, progress)
     return copy_out(asset, Path(output)) if output is not None else asset
 

@@ -65,22 +65,15 @@ def texture(
     where = Backend(backend, key, allow_network)
 
     def prepare(store: JobStore) -> tuple[PreparedTask, Backend]:
-        prepared = prepare_texture(mesh, image, where, wished, model=model, name=name, subject=subject, views=views)
-        if output is not None:
-            _demand_other(mesh, Path(output), prepared.name)
-        return prepared, where
+        return prepare_texture(mesh, image, where, wished, model=model, name=name, subject=subject, views=views), where
 
-    return make(prepare, store, progress, output, results=wished.value("number_results"))
+    return make(prepare, store, progress, output, results=wished.value("number_results"), source=_file_of(mesh))
 
 
-def _demand_other(mesh: Mesh, output: Path, name: str) -> None:
-    """Raise `FieldError` where the result would go into the mesh's own file."""
+def _file_of(mesh: Mesh) -> Path | None:
     if isinstance(mesh, (bytes, bytearray, memoryview)):
-        return
-    own = mesh.path if isinstance(mesh, Asset) else Path(mesh)
-    target = output / f"{name}.glb" if output.is_dir() else output
-    if target.exists() and own.exists() and target.samefile(own):
-        raise FieldError("output", str(output), "give another name: that is the mesh itself, which stays as it is")
+        return None
+    return mesh.path if isinstance(mesh, Asset) else Path(mesh)
 
 
 def prepare_texture(

@@ -85,14 +85,15 @@ def rework(
     `generate` does.
     """
     changes = Settings(settings or {}).replace(**named_settings)
+    found = _asset_of(asset)
 
     def prepare(jobs: JobStore) -> tuple[PreparedTask, Backend]:
         return prepare_rework(
-            _asset_of(asset), changes, jobs, texture_again=texture_again, name=name, backend=backend, key=key,
+            found, changes, jobs, texture_again=texture_again, name=name, backend=backend, key=key,
             allow_network=allow_network,
         )  # fmt: skip
 
-    return make(prepare, store, progress, output)
+    return make(prepare, store, progress, output, source=found.path)
 
 
 def prepare_rework(
@@ -185,15 +186,16 @@ def change(
 
     Raises `InputError` where it is neither, and as `generate` does.
     """
+    found = _asset_of(asset)
     wished = Settings(settings or {})
 
     def prepare(jobs: JobStore) -> tuple[PreparedTask, Backend]:
         return prepare_change(
-            _asset_of(asset), as_region(region), jobs, image=image, seed=seed, settings=wished, name=name,
+            found, as_region(region), jobs, image=image, seed=seed, settings=wished, name=name,
             backend=backend, key=key, allow_network=allow_network,
         )  # fmt: skip
 
-    return make(prepare, store, progress, output)
+    return make(prepare, store, progress, output, source=found.path)
 
 
 def prepare_change(
@@ -248,15 +250,16 @@ def vary(
 
     Raises `InputError` where it is neither, `FieldError` for the strength and the count, and as `generate` does.
     """
+    found = _asset_of(asset)
     wished = Settings(settings or {})
 
     def prepare(jobs: JobStore) -> tuple[PreparedTask, Backend]:
         return prepare_vary(
-            _asset_of(asset), strength, jobs, count=count, image=image, seed=seed, settings=wished, name=name,
+            found, strength, jobs, count=count, image=image, seed=seed, settings=wished, name=name,
             backend=backend, key=key, allow_network=allow_network,
         )  # fmt: skip
 
-    return make(prepare, store, progress, output, results=COUNT.check(count))
+    return make(prepare, store, progress, output, results=COUNT.check(count), source=found.path)
 
 
 def prepare_vary(

@@ -47,6 +47,10 @@ def horned(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_another_picture_and_what_is_told_of_it(asset: trellis_addon.Asset, horned: Path, tmp_path: Path) -> None:
     before = asset.path.read_bytes()
+    (tmp_path / "link.glb").hardlink_to(asset.path)
+    for own in (asset.path, tmp_path / "link.glb"):
+        with pytest.raises(FieldError, match="stays as it is"):
+            trellis_addon.change(asset, TOP, image=horned, output=own)
     made = trellis_addon.change(asset, TOP, image=horned, output=tmp_path / "made.glb")
     assert read_glb(made.path).bounds()[1, 1] > read_glb(before).bounds()[1, 1] + 0.1
     assert asset.path.read_bytes() == before, "the first one stays"

@@ -54,7 +54,7 @@ def test_what_is_kept_of_it_makes_it_again(folder: Path, store: JobStore) -> Non
     again = rework(made, store=store, texture_format="png")
     assert is_front(again.path.read_bytes()) and again.provenance["source"]["stage"] == "all"
 
-    with pytest.raises(FieldError, match="the mesh itself"):
+    with pytest.raises(FieldError, match="the file that it is made from"):
         trellis_addon.texture(folder / "thing.glb", folder / "front.png", store=store, output=folder)
     (folder / "out").mkdir()
     once_more = trellis_addon.texture(

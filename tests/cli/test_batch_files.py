@@ -19,6 +19,7 @@ from trellis_addon.batch.run import _Maker  # noqa: E402
 from trellis_addon.cli import main  # noqa: E402
 from trellis_addon.client.backends import Backend  # noqa: E402
 from trellis_addon.core.errors import TrellisError  # noqa: E402
+from trellis_addon.jobs.store import JobStore  # noqa: E402
 from trellis_addon.scene import files  # noqa: E402
 from trellis_addon.task.settings import Settings  # noqa: E402
 
@@ -248,3 +249,32 @@ def test_views_of_one_object_are_one_asset(tmp_path: Path) -> None:
     (folder / "pot.png").unlink()
     (row,) = batch.run_batch(folder, tmp_path / "paid.blend", Backend("remote", "k" * 32), Settings(QUICK))
     assert row.state == "failed" and "the remote API makes an asset of one picture" in row.message
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (["--height", "0"], "height: 0.0 m"),
+        (["--height", "nan"], "height: nan m"),
+        (["--report", "FILE"], "cannot be written"),
+    ],
+)
+def test_what_is_wrong_for_the_scene_is_said_before_anything_is_made(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], wrong: list[str], words: str
+) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    wrong = [option.replace("FILE", f"{tmp_path / 'file'}") for option in wrong]
+    output, before = tmp_path / "a.blend", JobStore().recent()
+    assert main(["batch", f"{pictures}", "--output", f"{output}", *FLAGS, *wrong]) == 2
+    said = capsys.readouterr().err
+    assert words in said and "Traceback" not in said and not output.exists() and JobStore().recent() == before
+
+
+def test_the_picture_of_an_asset_is_not_put_into_its_file(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output, picture = f"{tmp_path / 'a.glb'}", next(pictures.iterdir())
+    assert main(["generate", f"{picture}", "--output", output, "--render", output, *FLAGS]) == 2
+    assert "cannot be one file" in capsys.readouterr().err
+    assert main(["generate", f"{picture}", "--output", output, "--height", "-3", *FLAGS]) == 2
+    assert not Path(output).exists()

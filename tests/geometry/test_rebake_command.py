@@ -95,6 +95,7 @@ def test_the_child_of_a_parent_has_the_same_options(pile: Path, tmp_path: Path) 
     [
         ("nothing.glb", "out.glb", [], "nothing.glb"),
         ("text.glb", "out.glb", [], "GLB"),
+        ("text.glb", "text.glb", [], "stays as it is"),
         ("", "out.stl", [], ".obj"),
         ("", "a file/out.glb", [], "a file"),
         ("", "out.glb", ["--resolution", "3"], "resolution: 3"),

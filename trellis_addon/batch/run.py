@@ -23,6 +23,7 @@ from ..core.progress import Progress
 from ..images import WHOLE, readable
 from ..jobs.job import State
 from ..jobs.store import JobStore
+from ..task.height import check_height
 from ..task.settings import Settings
 from .rows import Row, Shard, convert, objects_in, row_of
 from .scenes import OpenBlend
@@ -65,6 +66,7 @@ def run_batch(
     """
     from ..scene import files
 
+    check_height(height)  # before anything is made, or paid
     objects = objects_in(folder, shard)
     if not objects:
         return []

@@ -37,6 +37,7 @@ from ..core.messages import reason_of
 from ..core.output import try_places
 from ..core.streams import prepare_streams, silence
 from ..core.version import VERSION
+from ..task.height import check_height
 from ..task.settings import BY_PATH, Settings
 from .agents import add_commands as add_agent_commands
 from .check import add_commands as add_check_commands
@@ -255,8 +256,12 @@ def _generate(options: argparse.Namespace, key: str, allow_network: bool) -> int
 
     settings, backend = settings_of(options), _backend(options, key, allow_network)
     wants_blend = _check_output(options.output, (".blend", ".glb")) == ".blend"
+    check_height(options.height)
     if options.render:
         try_places([options.render], "render")
+        if os.path.realpath(options.render) == os.path.realpath(options.output):
+            sentence = "The picture and the asset cannot be one file; give --render another name."
+            raise FieldError("render", str(options.render), message=sentence)
     if wants_blend or options.render:
         from ..scene import require_blender
 
@@ -313,6 +318,9 @@ def _batch(options: argparse.Namespace, key: str, allow_network: bool) -> int:
     if batch.output is not None:
         _check_output(batch.output, (".blend",))
         require_blender()
+    check_height(options.height)
+    if options.report is not None:
+        try_places([options.report / "report.html"], "report")
     contract = None
     if options.contract is not None:
         from ..contract.contract import find_contract

@@ -48,6 +48,24 @@ def demand_free(path: Path, overwrite: bool, field: str = "target") -> None:
         )
 
 
+def demand_other(source: Path, target: Path, field: str = "output") -> None:
+    """Raise `FieldError` where the result would go into the file that it is made from, be it through a link."""
+    try:
+        is_same = target.samefile(source)
+    except (OSError, ValueError):  # one of them is not there, which others say
+        return
+    if is_same:
+        raise FieldError(
+            field,
+            str(target),
+            message=message(
+                '{field}: "{path}" is the file that it is made from, which stays as it is; give another name.',
+                field=field,
+                path=shortened(target),
+            ),
+        )
+
+
 def put_in_place(files: Mapping[Path, Path | bytes]) -> None:
     """Write these files, from a file or from bytes: all are written beside their names first, and renamed then.
 

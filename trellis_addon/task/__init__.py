@@ -4,6 +4,7 @@ settings   every field of the task, defined once; panel, command line, documents
 task       the task as data, and its results
 former     the same in what other versions have written
 views      several pictures of one object: where they were taken from
+height     how tall an asset may be made
 region     a part of an asset that is to be changed
 presets    settings under a name, as Blender's own presets (`examples.json` has the published ones)
 """

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from ...contract.budgets import BUDGETS, Budget, level_budgets
 from ...core.errors import FieldError, InputError, TrellisError
 from ...core.messages import message, reason_of
-from ...core.output import put_in_place, try_places
+from ...core.output import demand_other, put_in_place, try_places
 
 if TYPE_CHECKING:
     import numpy as np
@@ -110,6 +110,7 @@ def _rebake(options: argparse.Namespace) -> str:
     if options.lods < 1 or levels > _MOST_LEVELS:
         raise FieldError("lods", levels, message("give 1 to {most} levels", most=_MOST_LEVELS))
     try_places([options.output])
+    demand_other(options.source, options.output)
     from ...formats.glb.join import join_glbs
     from ...formats.glb.read import read_glb_near
     from ...formats.glb.scenes import moved

@@ -6,6 +6,7 @@ import bpy
 from mathutils import Matrix
 
 from ...core.errors import InputError
+from ...task.height import check_height
 from ..importing.placement import world_bounds
 from ..rules.guards import require_points
 from ..rules.units import metres_per_unit, scene_of
@@ -27,8 +28,7 @@ def set_height(obj: bpy.types.Object, height: float) -> None:
     Raises `InputError` for a height that cannot be, an object without a surface or of another file, and
     `TrellisError` for what is being edited; then nothing has changed.
     """
-    if not 0.0001 <= height <= 100_000:
-        raise InputError("height: {height} m cannot be used; allowed: from 0.0001 to 100000 m.", height=height)
+    check_height(height)
     require_points(obj)
     together = with_levels(obj)
     bpy.context.view_layer.update()

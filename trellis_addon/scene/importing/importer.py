@@ -18,6 +18,7 @@ from ...formats.glb.check import GlbInfo, check_glb
 from ...formats.glb.scenes import one_scene
 from ...images import clean_name
 from ...jobs.job import Asset
+from ...task.height import check_height
 from ..rules.guards import require_own
 from ..rules.units import metres_per_unit
 from .materials import wire_materials
@@ -55,8 +56,7 @@ def import_asset(
     """
     if not isinstance(asset, Asset):
         asset = Asset.from_file(Path(asset))
-    if height is not None and not 0.0001 <= height <= 100_000:
-        raise TrellisError("height: {height} m cannot be used; allowed: from 0.0001 to 100000 m.", height=height)
+    check_height(height)
     data, info = _read_checked(asset.path)
     target = scene or bpy.context.scene
     parent = parent_collection or target.collection
