@@ -100,6 +100,8 @@ def test_the_child_of_a_parent_has_the_same_options(pile: Path, tmp_path: Path) 
         ("", "a file/out.glb", [], "a file"),
         ("", "out.glb", ["--resolution", "3"], "resolution: 3"),
         ("", "out.glb", ["--faces", "1"], "faces: 1"),
+        ("", "out.glb", ["--faces", "500,800"], "each fewer than before"),
+        ("", "out.obj", ["--faces", "800,500"], "levels of detail are of triangles, and in a .glb"),
         ("", "out.glb", ["--texture-size", "7"], "textureSize: 7"),
     ],
 )

@@ -35,7 +35,10 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _budgets(text: str) -> list[int]:
-    return [int(part) for part in text.split(",")]
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text} is no number of triangles, nor several with commas between") from None
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

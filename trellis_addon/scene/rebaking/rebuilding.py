@@ -119,7 +119,7 @@ def _arguments(
         raise InputError(
             "solidity: {given} cannot be used; choose one of {allowed}.", given=solidity, allowed=SOLIDITIES
         )
-    budgets = [faces] if isinstance(faces, int) or not isinstance(faces, Sequence) else list(faces)
+    budgets: Sequence[Any] = faces if isinstance(faces, (list, tuple)) else [faces]
     if not budgets or not all(isinstance(each, int) and each >= FEWEST for each in budgets):
         raise FieldError("faces", faces, message("give at least {fewest} triangles", fewest=FEWEST))
     if not isinstance(texture_size, int) or not 16 <= texture_size <= 16384:
