@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..core.configuration import EIGHT_BITS_VARIABLE, FAST_VARIABLE, FINISHING_VARIABLE, MEMORY_VARIABLE, configuration
+from ..core.configuration import FAST_VARIABLE, FINISHING_VARIABLE, MEMORY_VARIABLE, configuration
 from ..core.errors import EngineError, FieldError, MainMemoryError, TrellisError
 from ..core.machine.awake import awake
 from ..core.machine.device_faults import is_out_of_memory, why_lost
@@ -21,6 +21,7 @@ from ..core.progress import Progress
 from ..formats.latents import Kept, check_latents, describe_making, whole_only
 from ..task.region import Region
 from ..task.settings import TRELLIS2_MODEL, Settings
+from ..weights.eight_bits import asked_for
 from .engine import Made
 from .memory_policy import Attempt, make_within_memory
 
@@ -55,6 +56,7 @@ class Trellis2Engine:
         self._device = device
         self._pipeline: Pipeline | None = None
         self._texturing: TexturingPipeline | None = None  # the same weights, of which it takes others
+        self._eight_bits = ""  # the kind of weights, where they are held in 8
         self._memory_share = 1.0  # of what is free, to plan with
         self._ahead: dict[tuple[object, ...], Sample] = {}  # shapes of results that will be asked for
         self._painting = self._finishing = 0.0  # seconds that the last result took from its shape on
@@ -225,7 +227,7 @@ class Trellis2Engine:
             "notes": list(notes),
             **({"change": region.to_json()} if region is not None else {}),
             **({"fast": True} if self._pipeline is not None and self._pipeline.is_fast else {}),
-            **({"eightBits": True} if is_eight_bits() else {}),
+            **({"eightBits": self._eight_bits} if self._eight_bits else {}),
         }
         assert self._pipeline is not None
         facts = {
@@ -233,6 +235,7 @@ class Trellis2Engine:
             "peakMemory": _peak_memory(self._pipeline),
             "resolution": result.resolution,
             "notes": list(notes),
+            "eightBits": self._eight_bits or None,
         }
         made = describe_making(seed, asked, notes, first_seed)
         asset, sampled = dense_asset(result), result.latents.to_bytes(made=made)
@@ -356,11 +359,18 @@ class Trellis2Engine:
         return self._texturing
 
     def _load(self, kind: type[P]) -> P:
+        from ..pipeline.store import choose_device, eight_bits_of
+
+        device = self._device or configuration().device or "auto"
+        asked = asked_for()
+        self._eight_bits = eight_bits_of(choose_device(device), asked)
+        if self._eight_bits != asked:
+            log.warning("Weights are held as %s: %s is for NVIDIA's cards from RTX 40 on.", self._eight_bits, asked)
         pipeline = kind.from_folder(
             self._weights,
-            device=self._device or configuration().device or "auto",
+            device=device,
             memory_budget=memory_budget(),
-            eight_bits=is_eight_bits(),
+            eight_bits=self._eight_bits,
         )
         pipeline.is_fast = is_fast()
         return pipeline
@@ -515,11 +525,6 @@ def memory_budget() -> int | None:
 def is_fast() -> bool:
     """Whether `TRELLIS2_FAST` asks for sampling with fewer operations; raises `FieldError`."""
     return _is_asked(FAST_VARIABLE, configuration().fast, message("give 1 for fast, or 0"))
-
-
-def is_eight_bits() -> bool:
-    """Whether `TRELLIS2_EIGHT_BITS` asks for weights in 8 bits; raises `FieldError`."""
-    return _is_asked(EIGHT_BITS_VARIABLE, configuration().eight_bits, message("give 1 for 8 bits, or 0"))
 
 
 def _is_asked(variable: str, text: str, rule: str) -> bool:

@@ -92,14 +92,14 @@ class Pipeline:
         device: str | torch.device = "auto",
         dtype: str | torch.dtype | None = None,
         memory_budget: int | None = None,
-        eight_bits: bool = False,
+        eight_bits: str = "",
     ) -> Self:
         """The model in a local copy of its repository.
 
         `device` "auto" is CUDA (or ROCm), else Metal, else the CPU. `dtype` of the networks' torsos: None is what suits
         the device (`precision`): what the checkpoints ask for, bfloat16 flows and float16 decoders, or float16, or
         float32. `memory_budget` in bytes; None is what is free on the device. With `eight_bits` the flow models'
-        weights are held in 8. Raises `EngineError`.
+        weights are held in 8, "int8" or "fp8". Raises `EngineError`.
         """
         where = choose_device(device) if isinstance(device, str) else device
         torso = DTYPES.get(dtype) if isinstance(dtype, str) else dtype
