@@ -359,7 +359,7 @@ class Trellis2Engine:
         return self._texturing
 
     def _load(self, kind: type[P]) -> P:
-        from ..pipeline.store import choose_device, eight_bits_of
+        from ..pipeline.device.store import choose_device, eight_bits_of
 
         device = self._device or configuration().device or "auto"
         asked = asked_for()

@@ -153,6 +153,12 @@ def choose_device(name: str = "auto") -> torch.device:
         raise EngineError('There is no device "{name}"; use auto, cuda, mps or cpu.', name=name) from None
     if not there.get(device.type, False):
         raise EngineError('This machine\'s PyTorch has no "{type}" device; use auto or cpu.', type=device.type)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise EngineError(
+            'There is no device "{name}": PyTorch sees {count}, counted from cuda:0.',
+            name=name,
+            count=torch.cuda.device_count(),
+        )
     return device
 
 

@@ -13,6 +13,8 @@ import logging
 import torch
 from torch import Tensor
 
+from ...core.machine.device_faults import is_out_of_memory, why_lost
+
 log = logging.getLogger(__name__)
 
 FP8 = torch.float8_e4m3fn
@@ -59,6 +61,8 @@ def multiplies(device: torch.device) -> bool:
         wanted, found = plain(*given).float(), fast(*given).float()
         off = float((found - wanted).norm() / wanted.norm())
     except Exception as error:  # whatever words PyTorch has for it
+        if why_lost(error) or is_out_of_memory(error):  # which says nothing of the operation
+            raise
         log.info("%s multiplies no 8-bit floating numbers: %s", device, error)
         return False
     if not off <= _AGREES:
