@@ -290,6 +290,8 @@ def prepare_change(
     """Everything checked and nothing sent: the task, and where it goes. Raises as `change` does."""
     if backend == REMOTE:
         raise FieldError("backend", backend, "the remote API changes no part of an asset; use a service of your own")
+    if is_rough(asset.provenance):
+        raise _refused(asset, "rough")
     kept = _kept_of(asset, store)
     if seed is None and image is not None:
         seed = kept.told.get("seed")
@@ -355,6 +357,8 @@ def prepare_vary(
     """Everything checked and nothing sent: the task, and where it goes. Raises as `vary` does."""
     if backend == REMOTE:
         raise FieldError("backend", backend, "the remote API makes no variants; use a service of your own")
+    if is_rough(asset.provenance):
+        raise _refused(asset, "rough")
     asked = Settings(variation=STRENGTH.check(strength), number_results=COUNT.check(count))
     kept = _kept_of(asset, store)
     if strength == 0:

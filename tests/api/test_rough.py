@@ -15,7 +15,7 @@ from fault_server import small_glb
 from service_tools import FakeEngine, Running, only_error, task
 from test_stages import ROWS, data_uri, latents_file, store  # noqa: F401  (a fixture)
 
-from trellis_addon import generate, go_on, rework
+from trellis_addon import change, generate, go_on, rework, vary
 from trellis_addon.cli import main
 from trellis_addon.core.errors import FieldError, InputError, LatentsError
 from trellis_addon.core.progress import Progress
@@ -79,6 +79,10 @@ def test_a_draft_of_what_was_chosen_is_the_one_made_at_once(store: JobStore, dis
     # a rough shape is not finished, nor is a whole asset gone on from
     with pytest.raises(InputError, match="rough shape, which has to be gone on from first"):
         rework(chosen)
+    with pytest.raises(InputError, match="gone on from first"):
+        change(chosen, [-0.5, 0.0, -0.5, 0.5, 0.5, 0.5])
+    with pytest.raises(InputError, match="gone on from first"):
+        vary(chosen, 0.5)
     with pytest.raises(InputError, match="a whole asset already"):
         go_on(made)
     assert obstacle(chosen.provenance, store.folder) == "rough"
@@ -128,6 +132,7 @@ def test_what_the_service_refuses(run: Running) -> None:
         "gone on from first"
         in refusal({"image": image, "latents": latents, "region": {"box": [0] * 3 + [1] * 3}})["message"]
     )
+    assert "gone on from first" in refusal({"image": image, "latents": latents}, variation=0.5)["message"]
     assert refusal({"image": image, "latents": latents}, rough=True)["parameter"] == "settings.rough"
     assert refusal({"image": image, "latents": latents}, sparseStructure={"steps": 3})["code"]
     # its own seed, where none is given; and any resolution

@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -78,6 +78,25 @@ def meshes() -> list[Any]:
 
 def bottom(obj: Any) -> tuple[float, ...]:
     return tuple(obj.matrix_world.translation)
+
+
+def buttons_of(generation: Any) -> list[str]:
+    """What is written on the buttons below its results."""
+    words: list[str] = []
+
+    class Layout(SimpleNamespace):
+        def operator(self, name: str, text: str = "", **_: Any) -> SimpleNamespace:
+            words.append(text)
+            return SimpleNamespace()
+
+        def row(self, **_: Any) -> Layout:
+            return self
+
+        grid_flow = column = row
+        label = template_icon = lambda *_, **__: None
+
+    part("ui.job_panels").draw_results(Layout(), generation, bpy.context)
+    return words
 
 
 class Gate:
@@ -329,8 +348,10 @@ def test_rough_shapes_are_chosen_from_and_go_on(flow: Flow) -> None:
     (offered,) = flow.queue.generations()
     assert offered.is_rough and [asset.seed for asset in offered.assets] == [4, 5, 6]
 
+    assert "Go On with All" in buttons_of(offered)
     bpy.ops.trellis2.pick_result(generation=offered.id, result=1)
     bpy.ops.trellis2.pick_result(generation=offered.id, result=2)
+    assert "Go On with 2" in buttons_of(offered)
     assert bpy.ops.trellis2.keep_results(generation=offered.id) == {"FINISHED"}
     first, second = sorted(meshes(), key=lambda obj: obj.location.x)
     assert first.location[:] == pytest.approx((1.0, 2.0, 0.5)) and second.location.x == pytest.approx(1 + 1.5 * 2.0)

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...core.errors import EngineError, FieldError, InputError
-from ...core.messages import message
 from ...core.machine.parallel import meanwhile
+from ...core.messages import message
 from ...core.progress import Progress
 from ...formats.glb.tangents import tangents
 from ..bake.bake import bake
