@@ -22,8 +22,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from trellis_addon.pipeline.checkpoint.eight_bits import quantised
 from trellis_addon.pipeline.costs import PUBLISHED_FLOW
 from trellis_addon.pipeline.networks.attention import Layout, rope_phases
-from trellis_addon.pipeline.networks.network import full_size
+from trellis_addon.pipeline.networks.network import EIGHT, full_size
 from trellis_addon.pipeline.networks.transformer import FlowTransformer
+from trellis_addon.weights.eight_bits import KINDS
 
 
 def main() -> None:
@@ -40,18 +41,19 @@ def main() -> None:
     x, cond = torch.randn(options.tokens, 8, generator=generator), torch.randn(1, 64, 1024, generator=generator)
     phases = rope_phases(torch.randint(0, 32, (options.tokens, 3), generator=generator), config.head_dim)
 
-    def velocity(torso: torch.dtype, is_eight: bool) -> Tensor:
+    def velocity(torso: torch.dtype, kind: str) -> Tensor:
         with torch.device("meta"):
             model = FlowTransformer(config).requires_grad_(False)
         model.choose(torso)
-        if is_eight:
-            model.hold_in_eight_bits()
+        if kind:
+            model.hold_in_eight_bits(kind)
         weights = {}
         for key, tensor in exact.items():
-            if model.dtype_of(key) == torch.int8:
-                weights[key], weights[model.scale_of(key)] = quantised(tensor)
+            held = model.dtype_of(key)
+            if held in EIGHT.values():
+                weights[key], weights[model.scale_of(key)] = quantised(tensor, held)
             else:
-                weights[key] = tensor.to(model.dtype_of(key))
+                weights[key] = tensor.to(held)
         model.load_state_dict({key: tensor.to(options.device) for key, tensor in weights.items()}, assign=True)
         with torch.inference_mode():
             context = model.encode_context(cond.to(options.device))
@@ -59,15 +61,15 @@ def main() -> None:
             layout = Layout((options.tokens,))
             return model.velocity(x.to(options.device), t, phases.to(options.device), layout, context).float().cpu()
 
-    wanted = velocity(torch.float32, False)
+    wanted = velocity(torch.float32, "")
     print(f"{config.num_blocks} blocks of {options.width} channels, {options.tokens} tokens, on {options.device}")
     print(f"{'computed in':<14}{'weights of':>12}{'error':>10}{'GB of a published flow model':>32}")
     for torso in (torch.float32, torch.bfloat16, torch.float16):
-        for is_eight in (False, True):
-            off = float((velocity(torso, is_eight) - wanted).norm() / wanted.norm())
-            size = full_size(FlowTransformer, PUBLISHED_FLOW, torso, eight_bits=is_eight)[0] / 1e9
+        for kind in ("", *KINDS):
+            off = float((velocity(torso, kind) - wanted).norm() / wanted.norm())
+            size = full_size(FlowTransformer, PUBLISHED_FLOW, torso, eight_bits=kind)[0] / 1e9
             name = str(torso).removeprefix("torch.")
-            print(f"{name:<14}{'8 bits' if is_eight else name:>12}{off:>10.2e}{size:>32.2f}", flush=True)
+            print(f"{name:<14}{kind or name:>12}{off:>10.2e}{size:>32.2f}", flush=True)
 
 
 def made(key: str, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:

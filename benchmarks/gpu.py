@@ -45,13 +45,14 @@ from trellis_addon.pipeline.device.fused_choice import compared  # noqa: E402
 from trellis_addon.pipeline.device.memory import GB, RESERVE, TYPICAL, Budget, decoder_bytes, device_budget, flow_bytes  # noqa: E402
 from trellis_addon.pipeline.device.store import ModelStore, choose_device, device_precision  # noqa: E402
 from trellis_addon.pipeline.networks.attention import Layout, attend, rope_phases  # noqa: E402
-from trellis_addon.pipeline.networks.network import DTYPES  # noqa: E402
+from trellis_addon.pipeline.networks.network import DTYPES, EIGHT  # noqa: E402
 from trellis_addon.pipeline.networks.sparse import SparseTensor, VoxelGrid  # noqa: E402
 from trellis_addon.pipeline.networks.transformer import FlowTransformer  # noqa: E402
 from trellis_addon.pipeline.networks.vae_decoder import FlexiDualGridVaeDecoder  # noqa: E402
 from trellis_addon.pipeline.numerics import exactly  # noqa: E402
 from trellis_addon.pipeline.pipeline import Pipeline  # noqa: E402
 from trellis_addon.task.settings import Settings  # noqa: E402
+from trellis_addon.weights.eight_bits import KINDS  # noqa: E402
 
 KERNELS = 15  # that are named
 CAPS = (6, 8, 12)  # GB
@@ -237,14 +238,14 @@ def precision(setup: Setup) -> Iterator[Found]:
     """What each way of computing comes to at full depth, by how far it is from float32: random weights, all blocks."""
     count = setup.tokens[0]
     wanted: Tensor | None = None
-    plain = [(torso, False) for torso in (torch.float32, torch.bfloat16, torch.float16)]
-    for torso, is_eight in (*plain, (torch.bfloat16, True)):
-        model = _random_flow(setup, torso, is_eight)
+    plain = [(torso, "") for torso in (torch.float32, torch.bfloat16, torch.float16)]
+    for torso, kind in (*plain, *((torch.bfloat16, kind) for kind in KINDS)):
+        model = _random_flow(setup, torso, kind)
         found = _forward(setup, model, count, 40)().float()
         del model
         wanted = found if wanted is None else wanted
         off = float((found - wanted).norm() / wanted.norm())
-        name = str(torso).removeprefix("torch.") + (", weights in 8 bits" if is_eight else "")
+        name = str(torso).removeprefix("torch.") + (f", weights in {kind}" if kind else "")
         yield {"torso": name, "tokens": count, "relative error": off}
 
 
@@ -306,22 +307,23 @@ PARTS: dict[str, tuple[Callable[[Setup], Iterator[Found]], float]] = {
 }
 
 
-def _random_flow(setup: Setup, torso: torch.dtype, is_eight: bool = False) -> FlowTransformer:
+def _random_flow(setup: Setup, torso: torch.dtype, kind: str = "") -> FlowTransformer:
     with torch.device("meta"):
         model = FlowTransformer(setup.flow).requires_grad_(False)
     model.torso = torso
-    if is_eight:
-        model.hold_in_eight_bits()
+    if kind:
+        model.hold_in_eight_bits(kind)
     generator = torch.Generator(setup.device).manual_seed(3)
     weights = {}
     for key, parameter in model.named_parameters():
         value = torch.ones(parameter.shape, device=setup.device)
         if not key.endswith(("gamma", "norm2.weight")):
             value.normal_(0, parameter.shape[-1] ** -0.5 if parameter.dim() > 1 else 0.1, generator=generator)
-        if model.dtype_of(key) == torch.int8:
-            weights[key], weights[model.scale_of(key)] = quantised(value)
+        held = model.dtype_of(key)
+        if held in EIGHT.values():
+            weights[key], weights[model.scale_of(key)] = quantised(value, held)
         else:
-            weights[key] = value.to(model.dtype_of(key))
+            weights[key] = value.to(held)
     model.load_state_dict(weights, assign=True)
     return model.requires_grad_(False).eval()
 

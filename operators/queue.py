@@ -86,7 +86,7 @@ class TRELLIS2_OT_clear_done(bpy.types.Operator):
 
 
 class TRELLIS2_OT_keep_results(_OnGeneration, bpy.types.Operator):
-    """Bring these results into the scene; the others stay in the history"""
+    """Bring these results into the scene, or go on with these rough shapes; the others stay in the history"""
 
     bl_idname = "trellis2.keep_results"
     bl_label = "Keep Results"
@@ -99,6 +99,8 @@ class TRELLIS2_OT_keep_results(_OnGeneration, bpy.types.Operator):
     )
 
     def execute(self, context: bpy.types.Context) -> set[str]:
+        from ..addon.preferences import backend_for_job
+        from ..trellis_addon.scene import rough
         from ..trellis_addon.scene.session import arrival
 
         generation = self.find()
@@ -107,8 +109,12 @@ class TRELLIS2_OT_keep_results(_OnGeneration, bpy.types.Operator):
         target = generation.target if generation.target.is_open else target_in_view(context)
         try:
             arrival.require_free()
-            picked = _numbers(self.results, len(generation.assets)) or generation.picked or None
-            arrival.take(generation, range(len(generation.assets)) if picked is None else picked, target)
+            every = set(range(len(generation.assets)))
+            picked = _numbers(self.results, len(generation.assets)) or generation.picked or every
+            if generation.is_rough:
+                rough.go_on(generation, picked, target, lambda job: backend_for_job(job).key)
+            else:
+                arrival.take(generation, picked, target)
         except TrellisError as error:
             self.report({"ERROR"}, translate(error))
             return {"CANCELLED"}

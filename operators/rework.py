@@ -35,6 +35,8 @@ WHY_NOT = {
     "picture": "The picture that it was made from is not kept on this computer any more",
     "latents": "What it was decoded from is not kept on this computer: generate it again to have it kept",
     "draft": "A draft is made without voxels: export its GLB",
+    "rough": "It is a rough shape: choose Go On first",
+    "whole": "It is a whole asset already, and no rough shape",
 }
 _DRAFT_ANEW = pgettext_n("Make the Draft Anew")
 _FACES, _SIZE, _REMESH = (BY_NAME[name] for name in ("decimation_target", "texture_size", "remesh"))
@@ -47,6 +49,7 @@ class _Rework(OnAsset):
     bl_options = {"REGISTER"}  # the scene changes later, in an undo step of its own
     texture_again = False
     in_any_mode = False  # whether it may be asked for while the asset is edited or painted on
+    goes_on = False
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
@@ -54,7 +57,10 @@ class _Rework(OnAsset):
             return False
         from ..trellis_addon.scene import rework
 
-        if why := rework.why_not(context.object, texture_again=cls.texture_again, in_any_mode=cls.in_any_mode):
+        why = rework.why_not(
+            context.object, texture_again=cls.texture_again, in_any_mode=cls.in_any_mode, goes_on=cls.goes_on
+        )
+        if why:
             cls.poll_message_set(pgettext_rpt(WHY_NOT[why]))
             return False
         return True
@@ -191,6 +197,29 @@ def _former(obj: bpy.types.Object) -> Any:
         return settings_of(obj)
     except TrellisError:
         return Settings()
+
+
+class TRELLIS2_OT_go_on(_Rework, bpy.types.Operator):
+    """Make the whole asset of the selected rough shape; nothing that was made is made again"""
+
+    bl_idname = "trellis2.go_on"
+    bl_label = "Go On from Rough Shape"
+    goes_on = True
+
+    keep_old: BoolProperty(
+        name="Keep Old", description="The new asset comes beside the old one, not in its place", options={"SKIP_SAVE"}
+    )
+
+    def changes(self) -> dict[str, Any]:
+        return {}
+
+    def prepare(self, context: bpy.types.Context, asset: Asset, uuid: str, changes: Any, key: str) -> Any:
+        from ..trellis_addon.jobs.store import JobStore
+        from ..trellis_addon.stages import prepare_going_on
+
+        return prepare_going_on(
+            asset, changes, JobStore(), uuid=uuid, key=key, allow_network=bpy.app.online_access
+        )  # fmt: skip
 
 
 class TRELLIS2_OT_texture_again(_Rework, bpy.types.Operator):
@@ -483,5 +512,11 @@ class TRELLIS2_OT_finish_again(_Rework, bpy.types.Operator):
 
 
 register, unregister = bpy.utils.register_classes_factory(
-    (TRELLIS2_OT_texture_again, TRELLIS2_OT_change_part, TRELLIS2_OT_vary, TRELLIS2_OT_finish_again)
+    (
+        TRELLIS2_OT_go_on,
+        TRELLIS2_OT_texture_again,
+        TRELLIS2_OT_change_part,
+        TRELLIS2_OT_vary,
+        TRELLIS2_OT_finish_again,
+    )
 )

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from .images import load_image
     from .jobs.job import Asset
     from .meshes import texture
-    from .stages import change, rework, vary
+    from .stages import change, go_on, rework, vary
     from .task.settings import Settings
     from .task.task import Task
 
@@ -63,6 +63,7 @@ _HOMES = {
     "price": ".api",
     "resume": ".api",
     "change": ".stages",
+    "go_on": ".stages",
     "rework": ".stages",
     "vary": ".stages",
     "prepare_task": ".api",
@@ -88,6 +89,7 @@ __all__ = [
     "errors",
     "fetch",
     "generate",
+    "go_on",
     "load_image",
     "prepare_task",
     "price",

@@ -1,5 +1,5 @@
-"""Going on from what was kept of a generation: texture it again, change a part of it, have variants of it, or only
-finish it again.
+"""Going on from what was kept of a generation: make the rest of a rough shape, texture an asset again, change a part of
+it, have variants of it, or only finish it again.
 
 An asset of our own service has its latents beside it in its job's folder. Of an asset of the draft engine the picture
 is kept, which is as good: the draft is made again in a second. The remote API keeps neither.
@@ -34,7 +34,7 @@ from .task.region import Region, as_region
 from .task.settings import BY_NAME, DRAFT_MODEL, FINISHING, TRELLIS2_MODEL, Settings
 from .task.task import Task, check_meaning, new_uuid
 
-TEXTURE, FINISH, CHANGE, VARY, ALL = "texture", "finish", "change", "vary", "all"
+TEXTURE, FINISH, CHANGE, VARY, ALL, REST = "texture", "finish", "change", "vary", "all", "rest"
 # Why an asset cannot be gone on from, by the names that `obstacle` gives.
 _REBAKE = message("trellis_addon.scene.rebake makes a clean asset of any mesh")
 OBSTACLES = {
@@ -50,6 +50,8 @@ OBSTACLES = {
     ),
     "itself": message("it is a copy of another draft; go on from that one"),
     "draft": message("a draft is made without voxels; export its GLB"),
+    "rough": message("it is a rough shape, which has to be gone on from first"),
+    "whole": message("it is a whole asset already, and no rough shape"),
 }
 # What `vary` is told, each by its own name.
 STRENGTH = replace(BY_NAME["variation"], path="strength")
@@ -162,6 +164,79 @@ def prepare_rework(
     return prepared, where
 
 
+def go_on(
+    asset: Asset | str | os.PathLike[str],
+    *,
+    backend: str = "",
+    name: str = "",
+    output: str | os.PathLike[str] | None = None,
+    key: str = "",
+    settings: Settings | Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+    allow_network: bool = True,
+    store: JobStore | None = None,
+    **named_settings: Any,
+) -> Asset:
+    """Make the whole asset of a rough shape, which `generate` has made with `rough=True`; blocks until it is there.
+
+    Nothing is sampled twice, and with the settings as they were, seed included, it is what would have come of the
+    picture at once, to the last byte. All settings can change but those of the rough shape (`sparse_structure_...`);
+    another `seed` makes another surface on the same rough shape.
+
+    Raises `InputError` for what is no rough shape, and where its latents or its picture are not kept here,
+    `FieldError` for a setting that cannot change, and as `generate` does.
+    """
+    if output is not None:
+        check_output(Path(output))
+    store = store or JobStore()
+    changes = Settings(settings or {}).replace(**named_settings)
+    found = asset if isinstance(asset, Asset) else Asset.from_file(Path(asset))
+    prepared, where = prepare_going_on(
+        found, changes, store, name=name, backend=backend, key=key, allow_network=allow_network
+    )
+    return make_prepared(prepared, where, store, progress, output)
+
+
+def prepare_going_on(
+    asset: Asset,
+    changes: Settings,
+    store: JobStore,
+    *,
+    name: str = "",
+    uuid: str = "",
+    backend: str = "",
+    key: str = "",
+    allow_network: bool = True,
+) -> tuple[PreparedTask, Backend]:
+    """Everything checked and nothing sent: the task, and where it goes. Raises as `go_on` does."""
+    if backend == REMOTE:
+        raise FieldError("backend", backend, "the remote API keeps no stages; use a service of your own")
+    if problem := obstacle_to_going_on(asset.provenance, store.folder):
+        raise _refused(asset, problem)
+    job, original = source_of(asset, store)
+    is_draft = asset.engine == DRAFT_MODEL
+    former, _unknown = kept_settings(original.provenance.get("settings"))
+    for changed, value in changes.items():
+        if changed.startswith("sparse_structure_") and value != former.value(changed):
+            raise fixed_field(changed, value)
+    former = former.replace(**dict.fromkeys(_OF_ONE_TASK), rough=None, seed=original.seed)
+    where = Backend(backend, key, allow_network) if backend else backend_of(job, key, allow_network)
+    if is_draft and where.name == "local":
+        where = replace(where, name="draft")
+    task = Task(
+        job.picture, former.replace(**changes), DRAFT_MODEL if is_draft else TRELLIS2_MODEL, uuid or new_uuid(),
+        "" if is_draft else _as_text(original), job.views,
+    )  # fmt: skip
+    source = {
+        "task_uuid": job.uuid,
+        "file_uuid": original.provenance.get("file_uuid"),
+        "seed": original.seed,
+        "stage": REST,
+    }
+    thumbnail = job.thumbnail.read_bytes() if job.thumbnail.is_file() else b""
+    return PreparedTask(task, name or asset.name, job.image_sha256, thumbnail, source, job.picture, job.views), where
+
+
 def change(
     asset: Asset | str | os.PathLike[str],
     region: Region | Mapping[str, Any] | Sequence[float],
@@ -215,6 +290,8 @@ def prepare_change(
     """Everything checked and nothing sent: the task, and where it goes. Raises as `change` does."""
     if backend == REMOTE:
         raise FieldError("backend", backend, "the remote API changes no part of an asset; use a service of your own")
+    if is_rough(asset.provenance):
+        raise _refused(asset, "rough")
     kept = _kept_of(asset, store)
     if seed is None and image is not None:
         seed = kept.told.get("seed")
@@ -280,6 +357,8 @@ def prepare_vary(
     """Everything checked and nothing sent: the task, and where it goes. Raises as `vary` does."""
     if backend == REMOTE:
         raise FieldError("backend", backend, "the remote API makes no variants; use a service of your own")
+    if is_rough(asset.provenance):
+        raise _refused(asset, "rough")
     asked = Settings(variation=STRENGTH.check(strength), number_results=COUNT.check(count))
     kept = _kept_of(asset, store)
     if strength == 0:
@@ -444,6 +523,27 @@ def obstacle(provenance: Mapping[str, Any], folder: Path | None = None, *, textu
         return "foreign"
     if provenance.get("backend") == REMOTE:
         return "remote"
+    if is_rough(provenance):
+        return "rough"
+    return _obstacle_of_files(provenance, folder, texture_again)
+
+
+def obstacle_to_going_on(provenance: Mapping[str, Any], folder: Path | None = None) -> str:
+    """The same of a rough shape that is to be gone on from."""
+    if not is_rough(provenance):
+        return "whole" if provenance.get("task_uuid") else "foreign"
+    return _obstacle_of_files(provenance, folder, True)
+
+
+def is_rough(provenance: Mapping[str, Any]) -> bool:
+    """Whether an asset of this provenance is a rough shape."""
+    settings = provenance.get("settings")
+    own = settings.get("settings") if isinstance(settings, Mapping) else None
+    return isinstance(own, Mapping) and own.get("rough") is True
+
+
+def _obstacle_of_files(provenance: Mapping[str, Any], folder: Path | None, texture_again: bool) -> str:
+    uuid = str(provenance.get("task_uuid") or "")
     job = (folder or default_folder()) / "jobs" / Path(uuid).name
     has_picture = any((job / name).is_file() for name in ("image.txt", PICTURE_FILE))
     is_whole = str(provenance.get("engine", "")) == DRAFT_MODEL or (job / MESH_FILE).is_file()

@@ -25,6 +25,7 @@ _STAGES = {
     "vary": "A Variation",
     "edit": "Edited",
     "all": "Everything",
+    "rest": "From the Rough Shape",
 }
 # The rules of a contract that a new surface with new maps keeps.
 _MADE_ANEW = frozenset({"watertight", "uvs", "materials", "maps"})
@@ -153,12 +154,15 @@ def _draw_statistics(
 def _draw_stages(layout: bpy.types.UILayout, obj: bpy.types.Object, context: bpy.types.Context) -> None:
     """What can be made of what was kept; the buttons say themselves why they are off."""
     from ..trellis_addon.scene.importing.provenance import read_provenance
+    from ..trellis_addon.stages import is_rough
 
     source = read_provenance(obj).get("source")
     if isinstance(source, dict):
         stage = pgettext_iface(_STAGES[_stage_of(source)])
         fact(layout.column(align=True), pgettext_iface("Made Again"), stage, context)
     column = layout.column(align=True)
+    if is_rough(read_provenance(obj)):
+        column.operator("trellis2.go_on", icon="PLAY")
     column.operator("trellis2.texture_again", text="Texture Again...", icon="BRUSH_DATA")
     column.operator("trellis2.change_part", text="Change a Part...", icon="MOD_BOOLEAN")
     column.operator("trellis2.vary", text="Variations...", icon="MOD_NOISE")

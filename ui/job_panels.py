@@ -127,7 +127,7 @@ class TRELLIS2_PT_queue(SubPanel, bpy.types.Panel):
                 box.operator("trellis2.mark_failed", icon="SELECT_SET").generation = generation.id
             else:
                 wrapped(box, generation.message, context)
-            if generation.state in ("choose", "kept") and len(generation.assets) > 1:
+            if generation.state in ("choose", "kept") and generation.is_choice:
                 draw_results(box, generation, context)
         if done > _MOST_DONE:
             words = pgettext_iface("{count} more are done").format(count=done - _MOST_DONE)
@@ -154,7 +154,7 @@ class TRELLIS2_PT_queue(SubPanel, bpy.types.Panel):
     def _draw_buttons(self, row: bpy.types.UILayout, generation: Any) -> None:
         if generation.state == "done":
             row.operator("trellis2.show", text="", icon="ZOOM_SELECTED").generation = generation.id
-        if len(generation.assets) == 1 and generation.state in ("kept", "failed"):
+        if len(generation.assets) == 1 and generation.state in ("kept", "failed") and not generation.is_rough:
             row.operator("trellis2.keep_results", text="Import").generation = generation.id
         elif generation.state in ("failed", "cancelled") and generation.picture is not None:
             row.operator("trellis2.retry", text="", icon="FILE_REFRESH").generation = generation.id
@@ -206,8 +206,14 @@ def draw_results(layout: bpy.types.UILayout, generation: Any, context: bpy.types
         _draw_closely(layout, generation, context)
     row = layout.row(align=True)
     picked = len(generation.picked)
-    words = pgettext_iface("Keep {count}").format(count=picked) if picked else pgettext_iface("Keep All")
-    row.operator("trellis2.keep_results", text=words, icon="IMPORT", translate=False).generation = generation.id
+    if generation.is_rough:
+        words = (
+            pgettext_iface("Go On with {count}").format(count=picked) if picked else pgettext_iface("Go On with All")
+        )
+    else:
+        words = pgettext_iface("Keep {count}").format(count=picked) if picked else pgettext_iface("Keep All")
+    icon = "PLAY" if generation.is_rough else "IMPORT"
+    row.operator("trellis2.keep_results", text=words, icon=icon, translate=False).generation = generation.id
     row.operator("trellis2.forget", text="Drop All", icon="TRASH").generation = generation.id
 
 
@@ -273,6 +279,8 @@ def progress_words(generation: Any) -> str:
         return pgettext_iface("Cancelled")
     if generation.state == "ready":
         return pgettext_iface("Ready")
+    if generation.state == "choose" and generation.is_rough:
+        return pgettext_iface("{count} rough shapes: choose in the queue").format(count=len(generation.assets))
     if generation.state == "choose":
         return pgettext_iface("{count} results: choose in the queue").format(count=len(generation.assets))
     return ", ".join(filter(None, (stage_name(generation.stage), pace_words(generation))))

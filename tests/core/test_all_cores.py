@@ -100,3 +100,34 @@ def test_pieces_cover_all_and_nothing_twice(monkeypatch: pytest.MonkeyPatch) -> 
     for count in (0, 1, 7, 64, 1000):
         assert [n for first, end in bands(count, 4) for n in range(first, end)] == list(range(count))
     assert len(bands(1000, 4)) == 3 and len(bands(7, 4)) == 1
+
+
+def test_what_is_done_meanwhile_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parallel, "cores", lambda: 2)
+    inside, go_on = threading.Event(), threading.Event()
+
+    def work() -> int:
+        inside.set()
+        assert go_on.wait(PATIENCE)
+        return 7
+
+    outcome = parallel.meanwhile(work)
+    assert inside.wait(PATIENCE), "it has begun while the caller goes on"
+    go_on.set()
+    assert outcome() == 7
+    for error, told in ((ValueError("no"), ValueError), (SystemExit(3), RuntimeError)):
+
+        def fail(error: BaseException = error) -> None:
+            raise error
+
+        with pytest.raises(told):
+            parallel.meanwhile(fail)()
+
+
+def test_on_one_core_it_is_done_when_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parallel, "cores", lambda: 1)
+    done: list[int] = []
+    outcome = parallel.meanwhile(lambda: done.append(1))
+    assert not done
+    outcome()
+    assert done == [1]

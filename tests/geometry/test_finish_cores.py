@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 pytest.importorskip("warp")
 pytest.importorskip("scipy")
 
+from conftest import PATIENCE
 from test_finish import asset, torus
 
 from trellis_addon.core.machine import parallel
@@ -19,7 +21,9 @@ from trellis_addon.geometry.finish.finish import finish
 from trellis_addon.geometry.finish.roundtrip import round_trip
 from trellis_addon.geometry.finish.warm_up import _block
 from trellis_addon.geometry.mesh import closest_warp
+from trellis_addon.geometry.remesh import remesh
 from trellis_addon.geometry.unwrap.raster import rasterise
+from trellis_addon.geometry.voxels.dual_grid import dual_grid_to_mesh
 
 CORES = (1, 2, 7)
 
@@ -30,6 +34,7 @@ def _small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bake, "_CHUNK", 1000)
     monkeypatch.setattr(bake, "_FIRST", 100)
     monkeypatch.setattr(closest_warp, "_CHUNK", 500)
+    monkeypatch.setattr(remesh, "_FACES_AT_ONCE", 100)
 
 
 def on_each(monkeypatch: pytest.MonkeyPatch, make: Any) -> list[Any]:
@@ -71,3 +76,46 @@ def test_the_atlas_and_its_gutters(monkeypatch: pytest.MonkeyPatch) -> None:
         assert (other.owner == one.owner).all() and (other.crowded == one.crowded).all()
         assert (other.covered, other.overlapping) == (one.covered, one.overlapping)
         assert (source == first).all()
+
+
+def test_what_baking_looks_at_is_made_while_the_surface_is_simplified(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each waits for the other to have begun: one after the other, neither would come to its end."""
+    from trellis_addon.geometry.finish import finish as module
+
+    looking, simplifying = threading.Event(), threading.Event()
+    detail_of, simplify = module.Detail.of, module.simplify
+
+    def look(*given: Any) -> Any:
+        looking.set()
+        assert simplifying.wait(PATIENCE)
+        return detail_of(*given)
+
+    def simplified(*given: Any, **named: Any) -> Any:
+        simplifying.set()
+        assert looking.wait(PATIENCE)
+        return simplify(*given, **named)
+
+    monkeypatch.setattr(parallel, "cores", lambda: 2)
+    monkeypatch.setattr(module.Detail, "of", look)
+    monkeypatch.setattr(module, "simplify", simplified)
+    assert finish(asset(torus(48, 16), 0.4), decimation_target=400, texture_size=128).glb
+
+
+def test_the_flags_of_a_dual_grid(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the faces say: of each of a quad's triangles the lowest corner, and the axis that it does not reach along."""
+    coords = np.argwhere(np.ones((8, 8, 8), bool)).astype(np.int64)
+    crossed = np.random.default_rng(4).random((len(coords), 3)) < 0.3
+    half = np.full((len(coords), 3), 0.5, np.float32)
+    all_faces = dual_grid_to_mesh(coords.astype(np.int32), half, crossed, grid_size=8)[1]
+    one, *more = on_each(monkeypatch, lambda: remesh.flags_of_faces(coords, all_faces))
+    assert one is not None and len(all_faces) > 500 and all((flags == one).all() for flags in more)
+    by_hand = np.zeros_like(one)
+    for face in all_faces:
+        low, span = coords[face].min(0), np.ptp(coords[face], axis=0)
+        for corner in face:
+            if (coords[corner] == low).all():
+                by_hand[corner, span.argmin()] = True
+    assert (one == by_hand).all() and (one <= crossed).all() and one.any()
+    wrong = all_faces.copy()
+    wrong[-1] = wrong[0, (0, 0, 1)]
+    assert remesh.flags_of_faces(coords, wrong) is None

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from conftest import run_python
 
+from trellis_addon.core.configuration import EIGHT_BITS_VARIABLE
 from trellis_addon.jobs.job import Asset, Job, State
 from trellis_addon.jobs.store import JobStore
 from trellis_addon.local import estimate as module
@@ -19,7 +20,7 @@ from trellis_addon.local.machine.gpu_memory import Holder, memory_holders, read_
 from trellis_addon.local.machine.hardware import Card
 from trellis_addon.local.runs import PastRun, past_runs
 from trellis_addon.pipeline.precision import precision_of
-from trellis_addon.pipeline.sizes import GB, RESERVE, TYPICAL, Budget, usual_tokens
+from trellis_addon.pipeline.sizes import GB, RESERVE, TYPICAL, Budget, flow_weights, usual_tokens
 from trellis_addon.task.settings import DRAFT_MODEL, TRELLIS2_MODEL, Settings
 from trellis_addon.task.task import Task
 
@@ -38,13 +39,18 @@ def test_it_needs_no_torch() -> None:
 
 @pytest.mark.parametrize("capability", ["8.6", "6.1"])  # computed in 16 bits, and in 32 of weights in 16
 @pytest.mark.parametrize("gigabytes", [3, 4, 5, 6, 8, 10, 12, 16, 24])
-def test_the_resolution_is_the_one_that_the_pipeline_would_make(gigabytes: float, capability: str) -> None:
+@pytest.mark.parametrize("eight_bits", ["", "int8"])
+def test_the_resolution_is_the_one_that_the_pipeline_would_make(
+    gigabytes: float, capability: str, eight_bits: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("torch")
     pytest.importorskip("safetensors")
     import torch
 
+    monkeypatch.setenv(EIGHT_BITS_VARIABLE, eight_bits)
     from trellis_addon.pipeline.costs import PUBLISHED_DECODER, PUBLISHED_FLOW
     from trellis_addon.pipeline.device.store import ModelStore, Outline
+    from trellis_addon.pipeline.networks.latent_flow import SLatFlowModel
     from trellis_addon.pipeline.networks.network import full_size
     from trellis_addon.pipeline.networks.vae_decoder import DecoderConfig, SparseUnetVaeDecoder
     from trellis_addon.pipeline.pipeline import Pipeline
@@ -56,8 +62,11 @@ def test_the_resolution_is_the_one_that_the_pipeline_would_make(gigabytes: float
     numbers = precision_of("nvidia", capability)
     itemsize = numbers.itemsize
     weights, _ = full_size(SparseUnetVaeDecoder, decoder, torch.float32 if itemsize == 4 else None, numbers.is_packed)
+    texture = replace(PUBLISHED_FLOW, in_channels=64, out_channels=32)
+    torso = torch.float32 if itemsize == 4 else None
+    flow, _ = full_size(SLatFlowModel, texture, torso, numbers.is_packed, eight_bits)
     outlines = {
-        "flow": Outline(PUBLISHED_FLOW, 2 * 1_292_302_880, itemsize),
+        "flow": Outline(PUBLISHED_FLOW, flow, itemsize),
         "decoder": Outline(decoder, weights, itemsize),
     }
 
@@ -78,6 +87,47 @@ def test_the_resolution_is_the_one_that_the_pipeline_would_make(gigabytes: float
         assert fitting_resolution(budget, asked, numbers) == expected
         made = replace(card(gigabytes), capability=capability)
         assert estimate(Settings(resolution=asked), made).resolution == expected
+
+
+@pytest.mark.parametrize("eight_bits", ["int8", "fp8"])
+def test_weights_in_8_bits_are_planned_with(eight_bits: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By what the flow models are lighter, where it is not the decoders that need most; nonsense is the engine's."""
+    full = {side: needed_bytes(side, Budget(8 * GB)) for side in (512, 1024, 1536)}
+    small = replace(card(4), capability="8.9")
+    whole = estimate(Settings(resolution=1024), small)
+    monkeypatch.setenv(EIGHT_BITS_VARIABLE, eight_bits)
+    for side, needed in full.items():
+        saved = needed - needed_bytes(side, Budget(8 * GB))
+        assert 0 <= saved <= flow_weights(2) - flow_weights(2, True)
+    assert module.precision(small).weight == 2
+    room = module.Budget.flow_tokens(Budget(3 * GB), module.PUBLISHED_FLOW, flow_weights(2, True), 4101)
+    assert room > 2 * module.Budget.flow_tokens(Budget(3 * GB), module.PUBLISHED_FLOW, flow_weights(2), 4101)
+    runs = [PastRun(TRELLIS2_MODEL, small.name, Settings(), 9.0, GB, 1024, kind) for kind in ("", eight_bits)]
+    assert estimate(Settings(), small, runs[:1]).memory == estimate(Settings(), small).memory > GB
+    assert estimate(Settings(), small, runs).memory == GB, "what was enough in the same numbers is enough"
+    monkeypatch.setenv(EIGHT_BITS_VARIABLE, "nonsense")
+    assert estimate(Settings(resolution=1024), small) == whole
+
+
+def test_a_rough_shape_takes_a_part_of_the_time_and_says_nothing_of_the_whole() -> None:
+    whole, rough = (estimate(Settings(rough=rough), H100) for rough in (False, True))
+    assert rough.seconds[1] < 0.5 * whole.seconds[0]
+    runs = [PastRun(TRELLIS2_MODEL, H100.name, Settings(rough=True), 500.0, GB, 0)]
+    assert estimate(Settings(), H100, runs) == whole and estimate(Settings(rough=True), H100, runs).learned
+
+
+@pytest.mark.parametrize("eight_bits", ["", "int8", "fp8"])
+@pytest.mark.parametrize("itemsize", [2, 4])
+def test_the_flow_models_weights_are_those_on_meta_tensors(eight_bits: str, itemsize: int) -> None:
+    torch = pytest.importorskip("torch")
+    from trellis_addon.pipeline.costs import PUBLISHED_FLOW
+    from trellis_addon.pipeline.networks.latent_flow import SLatFlowModel
+    from trellis_addon.pipeline.networks.network import full_size
+
+    texture = replace(PUBLISHED_FLOW, in_channels=64, out_channels=32)
+    torso = torch.float32 if itemsize == 4 else None
+    weights, _ = full_size(SLatFlowModel, texture, torso, eight_bits=eight_bits)
+    assert flow_weights(itemsize, bool(eight_bits)) == pytest.approx(weights, rel=2e-3)
 
 
 def test_the_sizes_are_those_of_the_networks() -> None:

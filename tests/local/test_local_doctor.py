@@ -75,6 +75,28 @@ def test_what_is_not_installed_is_said_with_its_cure(folder: LocalFolder) -> Non
     assert not folder.root.exists() and not Path(os.environ["TRELLIS2_HOME"]).exists()  # looking leaves no trace
 
 
+def test_weights_in_8_bits_are_told_of(folder: LocalFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = folder.weights / "ckpts"
+    place.mkdir(parents=True, exist_ok=True)
+    for name in ("ss_flow_img_dit_1_3B_64_bf16.safetensors", "ss_flow_img_dit_1_3B_64_bf16.fp8.safetensors"):
+        (place / name).write_bytes(b"x" * 2000)
+
+    def told() -> tuple[str, list[str]]:
+        found = doctor.report(folder, selftest=False)
+        return found.text, [problem.what for problem in found.problems]
+
+    text, _ = told()
+    text = " ".join(text.split())
+    assert "ss_flow_img_dit_1_3B_64_bf16.fp8.safetensors: 2" in text and "asked for" not in text
+    monkeypatch.setenv("TRELLIS2_EIGHT_BITS", "1")
+    monkeypatch.setattr("trellis_addon.local.machine.hardware.free_disk", lambda _: 10**9)
+    text, problems = told()
+    assert re.search(r"asked for\s+\(int8\): 1 files are yet to be\s+converted, 1.3", text), text
+    assert any("Weights in 8 bits take 1.3" in problem for problem in problems)
+    monkeypatch.setenv("TRELLIS2_EIGHT_BITS", "4")
+    assert any("TRELLIS2_EIGHT_BITS" in problem for problem in told()[1])
+
+
 def test_weights_that_are_not_whole_are_named(folder: LocalFolder) -> None:
     (folder.weights / "ckpts").mkdir(parents=True)
     (folder.weights / "pipeline.json").write_text("{}", encoding="utf-8")

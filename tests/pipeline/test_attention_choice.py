@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("safetensors")
 
-from conftest import disc  # noqa: E402
+from conftest import PATIENCE, disc  # noqa: E402
 from pretend_device import pretend_cuda  # noqa: E402
 
 from devtools.pipeline.make_small import make_small  # noqa: E402
@@ -128,3 +129,71 @@ def test_no_sum_is_made_in_16_bits_while_a_network_runs() -> None:
         assert matmul.allow_fp16_accumulation
     finally:
         matmul.allow_fp16_accumulation = before
+
+
+def test_several_threads_each_on_a_device_sum_exactly_until_the_last_is_done() -> None:
+    """PyTorch's switches are the process's: the first to be done must not take them back from the others."""
+    matmul, before = torch.backends.cuda.matmul, torch.backends.cudnn.allow_tf32
+    inside, leave = threading.Event(), threading.Event()
+
+    def other() -> None:
+        with exactly():
+            inside.set()
+            assert leave.wait(PATIENCE)
+
+    thread = threading.Thread(target=other)
+    torch.backends.cudnn.allow_tf32 = True
+    try:
+        with exactly():
+            thread.start()
+            assert inside.wait(PATIENCE)
+        assert not matmul.allow_bf16_reduced_precision_reduction and not torch.backends.cudnn.allow_tf32
+        leave.set()
+        thread.join(PATIENCE)
+        assert matmul.allow_bf16_reduced_precision_reduction and torch.backends.cudnn.allow_tf32
+    finally:
+        leave.set()
+        torch.backends.cudnn.allow_tf32 = before
+
+
+def test_no_run_goes_on_while_kernels_are_tried_alone() -> None:
+    gate, happened = module.Gate(), []
+    inside, leave = threading.Event(), threading.Event()
+
+    def run() -> None:
+        with gate.together():
+            inside.set()
+            assert leave.wait(PATIENCE)
+            happened.append("ran")
+
+    def measure() -> None:
+        with gate.alone():
+            happened.append("measured")
+
+    def run_later() -> None:
+        with gate.together():
+            happened.append("ran later")
+
+    threads = [threading.Thread(target=work) for work in (run, measure, run_later)]
+    threads[0].start()
+    assert inside.wait(PATIENCE)
+    threads[1].start()
+    while not gate._wanted:
+        assert threads[1].is_alive()
+    threads[2].start()
+    leave.set()
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert happened == ["ran", "measured", "ran later"], "who waits for that is not overtaken for ever"
+
+
+def test_a_kernel_that_had_no_memory_is_not_given_up_for_ever(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def full(*_: Any) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+
+    monkeypatch.setattr(module, "attend", full)
+    monkeypatch.setattr(module, "SHAPE", (1, 64, 2, 32))
+    with pretend_cuda():
+        with pytest.raises(torch.OutOfMemoryError):
+            module.chosen(torch.device("cuda:0"), torch.bfloat16)
+        assert not module._remembered and not list(tmp_path.rglob("*.json"))

@@ -7,6 +7,7 @@ less of its memory is read and written.
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("safetensors")
 pytest.importorskip("warp")
 
+from conftest import PATIENCE  # noqa: E402
 from pretend_device import pretend_cuda  # noqa: E402
 
 from devtools.pipeline.peak import PeakMemory  # noqa: E402
@@ -200,10 +202,22 @@ def test_only_where_right_and_faster(card: Any, error: Any, times: tuple[float, 
     assert not fused.is_fused() and card.asked == 1
 
 
-def test_a_lost_device_is_told(card: Any) -> None:
-    card.error = RuntimeError("CUDA error: an illegal memory access was encountered")
-    with pytest.raises(RuntimeError, match="illegal"):
+@pytest.mark.parametrize("words", ["an illegal memory access was encountered", "out of memory"])
+def test_a_lost_device_and_a_full_one_are_told(card: Any, words: str) -> None:
+    """Nothing is remembered: it says nothing of the operations."""
+    card.error = RuntimeError(f"CUDA error: {words}")
+    with pytest.raises(RuntimeError, match=words):
         chosen()
+    assert not fused_choice._remembered and not card.file.exists()
+
+
+def test_a_thread_on_another_device_does_without() -> None:
+    told: list[bool] = []
+    with fused.fused():
+        thread = threading.Thread(target=lambda: told.append(fused.is_fused()))
+        thread.start()
+        thread.join(PATIENCE)
+        assert fused.is_fused() and told == [False]
 
 
 def test_it_is_remembered_for_the_next_session_of_the_same_device(card: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -78,6 +78,25 @@ def meshes() -> list[Any]:
 
 def bottom(obj: Any) -> tuple[float, ...]:
     return tuple(obj.matrix_world.translation)
+
+
+def buttons_of(generation: Any) -> list[str]:
+    """What is written on the buttons below its results."""
+    words: list[str] = []
+
+    class Layout(SimpleNamespace):
+        def operator(self, name: str, text: str = "", **_: Any) -> SimpleNamespace:
+            words.append(text)
+            return SimpleNamespace()
+
+        def row(self, **_: Any) -> Layout:
+            return self
+
+        grid_flow = column = row
+        label = template_icon = lambda *_, **__: None
+
+    part("ui.job_panels").draw_results(Layout(), generation, bpy.context)
+    return words
 
 
 class Gate:
@@ -316,6 +335,46 @@ def test_a_script_names_the_results_it_wants(flow: Flow) -> None:
         bpy.ops.trellis2.keep_results(generation=generation.id, results="3")
     assert bpy.ops.trellis2.keep_results(generation=generation.id, results="2") == {"FINISHED"}
     assert len(meshes()) == 1
+
+
+def test_rough_shapes_are_chosen_from_and_go_on(flow: Flow) -> None:
+    """They wait for the artist across sessions; what is chosen comes where the card stands."""
+    generation = flow.begin(number_results=3, rough=True, seed=4)
+    flow.until(lambda: generation.state == "choose" and len(generation.previews) == 3)
+    assert not meshes() and len(flow.cards()) == 1
+    flow.queue.stop_all()  # the session ends
+    flow.resume.go_on(lambda job: flow.backend)
+    flow.until(lambda: flow.queue.generations() and flow.queue.generations()[0].state == "choose")
+    (offered,) = flow.queue.generations()
+    assert offered.is_rough and [asset.seed for asset in offered.assets] == [4, 5, 6]
+
+    assert "Go On with All" in buttons_of(offered)
+    bpy.ops.trellis2.pick_result(generation=offered.id, result=1)
+    bpy.ops.trellis2.pick_result(generation=offered.id, result=2)
+    assert "Go On with 2" in buttons_of(offered)
+    assert bpy.ops.trellis2.keep_results(generation=offered.id) == {"FINISHED"}
+    first, second = sorted(meshes(), key=lambda obj: obj.location.x)
+    assert first.location[:] == pytest.approx((1.0, 2.0, 0.5)) and second.location.x == pytest.approx(1 + 1.5 * 2.0)
+    found = [part("trellis_addon.scene").read_provenance(obj) for obj in (first, second)]
+    assert [told["seed"] for told in found] == [5, 6] and all(told["source"]["stage"] == "rest" for told in found)
+    assert len(first.data.polygons) > 2000 and not flow.cards() and not flow.queue.generations()
+    flow.resume.go_on(lambda job: flow.backend)
+    flow.until(lambda: not flow.queue.threads_at_work())
+    assert not flow.queue.generations(), "the choice is made"
+
+
+def test_a_rough_shape_in_the_scene_goes_on_in_its_place(flow: Flow) -> None:
+    generation = flow.begin(rough=True, seed=4)
+    flow.until(lambda: generation.state == "choose")  # even one: it may not be wanted
+    flow.arrival.take(generation, [0], generation.target)
+    (obj,) = meshes()
+    assert len(obj.data.polygons) <= 2000
+    bpy.context.view_layer.objects.active = obj
+    assert not bpy.ops.trellis2.finish_again.poll()
+    assert bpy.ops.trellis2.go_on() == {"FINISHED"}
+    assert meshes() == [obj] and len(obj.data.polygons) > 2000
+    assert part("trellis_addon.scene").read_provenance(obj)["seed"] == 4
+    assert not bpy.ops.trellis2.go_on.poll()
 
 
 def test_dropping_all_leaves_nothing_in_the_scene(flow: Flow) -> None:

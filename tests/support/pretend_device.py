@@ -110,6 +110,7 @@ def pretend_cuda(
     there = {
         "_lazy_init": lambda: None,
         "is_available": lambda: True,
+        "device_count": lambda: 1,
         "mem_get_info": lambda device=None: (memory, memory),
         "memory_reserved": lambda device=None: 0,
         "empty_cache": lambda: None,

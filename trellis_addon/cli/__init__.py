@@ -3,7 +3,7 @@
 commands   the parser, and what makes assets: generate, batch, serve
 farm       batches: by one process, in parts, by many on one shared folder, and what they say at the end
 jobs       what is there already, and money: jobs, resume, fetch, price, account, limit
-stages     going on from what was kept of an asset: rework, change, export
+stages     going on from what was kept of an asset: go-on, rework, change, vary, export
 telling    what they say of an asset
 texture    a mesh that is there gets the look of a picture
 rebake     any GLB to one clean asset

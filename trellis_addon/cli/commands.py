@@ -7,6 +7,7 @@ tokens add NAME, list, revoke NAME              who may ask it, each with a toke
 cluster status, doctor, drain                   the machines behind a service of several
 local install, weights, doctor, remove          TRELLIS.2 on this machine
 change ASSET --box X0 Y0 Z0 X1 Y1 Z1 --output FILE.glb   make a part of an asset anew, of another picture or seed
+go-on ROUGH.glb ... --output FILE.glb           the whole asset of a rough shape (generate --rough true)
 rework ASSET --output FILE.glb                  texture or finish an asset again from what was kept of it
 export ASSET --output FILE.vxz|npz|glb|ply      its voxels, or its dense mesh
 texture MESH.glb PICTURE --output OUT.glb       a mesh that is there gets the look of a picture

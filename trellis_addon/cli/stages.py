@@ -1,4 +1,4 @@
-"""The commands that go on from what was kept of an asset: rework, change, vary, export."""
+"""The commands that go on from what was kept of an asset: go-on, rework, change, vary, export."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from ..task.settings import BY_NAME, FINISHING, Field
 # What a rework can change; the rest the kept shape was made with.
 _FINISHING = (*FINISHING, "project_picture")
 _TEXTURE = ("seed", *(name for name in BY_NAME if name.startswith("tex_slat_")))
+_REST = ("resolution", *FINISHING, "seed", *(name for name in BY_NAME if name.startswith(("shape_slat_", "tex_slat_"))))
 
 
 def add_commands(commands: Any, common: argparse.ArgumentParser) -> None:
@@ -28,6 +29,17 @@ def add_commands(commands: Any, common: argparse.ArgumentParser) -> None:
             "--" + name.replace("_", "-"), dest="set_" + name, metavar="VALUE", help=_help(BY_NAME[name])
         )
     rework.set_defaults(run=_rework)
+
+    go_on = commands.add_parser(
+        "go-on", parents=[common], help="make the whole assets of rough shapes that were chosen"
+    )
+    go_on.add_argument("assets", nargs="+", help="GLBs that `generate --rough true` has made, with their provenance")
+    go_on.add_argument("--output", type=Path, required=True, metavar="FILE.glb", help="or a folder, of several")
+    go_on.add_argument("--backend", default="", help="where it is done (default: where the rough shape was made)")
+    for name in _REST:
+        words = _help(BY_NAME[name], "")
+        go_on.add_argument("--" + name.replace("_", "-"), dest="set_" + name, metavar="VALUE", help=words)
+    go_on.set_defaults(run=_go_on)
 
     change = commands.add_parser("change", parents=[common], help="make a part of an asset anew, and leave the rest")
     change.add_argument("asset", help="as for rework; a draft needs no more than its GLB")
@@ -69,8 +81,8 @@ def add_commands(commands: Any, common: argparse.ArgumentParser) -> None:
     export.set_defaults(run=_export)
 
 
-def _help(field: Field) -> str:
-    ending = "; with --texture-again only" if field.name in _TEXTURE else ""
+def _help(field: Field, of_texture: str = "; with --texture-again only") -> str:
+    ending = of_texture if field.name in _TEXTURE else ""
     return f"{field.description} ({field.allowed}{ending})".replace("%", "%%")
 
 
@@ -91,6 +103,32 @@ def _rework(options: argparse.Namespace, key: str, allow_network: bool) -> int:
         settings={name: BY_NAME[name].parse(text) for name, text in given.items() if text is not None},
     )
     tell(made)
+    return 0
+
+
+def _go_on(options: argparse.Namespace, key: str, allow_network: bool) -> int:
+    from ..core.errors import FieldError
+    from ..core.progress import Progress
+    from ..stages import go_on
+    from .telling import tell
+
+    if len(options.assets) > 1 and not options.output.is_dir():
+        raise FieldError("output", str(options.output), "give a folder for several assets")
+    given = {name: getattr(options, "set_" + name) for name in _REST}
+    settings = {name: BY_NAME[name].parse(text) for name, text in given.items() if text is not None}
+    for text in options.assets:
+        # in a folder each is called as its rough shape was, so that none takes another's place
+        output = options.output / f"{Path(text).stem}.glb" if len(options.assets) > 1 else options.output
+        made = go_on(
+            _asset(text),
+            backend=options.backend,
+            output=output,
+            key=key,
+            allow_network=allow_network,
+            progress=Progress(),
+            settings=settings,
+        )
+        tell(made)
     return 0
 
 

@@ -23,7 +23,7 @@ from ..core.messages import message, reason_of
 from ..core.progress import Progress
 from ..core.streams import prepare_streams
 from ..formats.glb.write import GENERATOR
-from ..formats.latents import FILE_LIMIT, check_latents
+from ..formats.latents import FILE_LIMIT, check_latents, whole_only
 from ..runtime.child import parent_progress
 from ..task.settings import TRELLIS2_MODEL, Settings
 
@@ -60,7 +60,8 @@ def export_latents(source: Path, target: Path, progress: Progress | None = None)
         raise LatentsError(
             "The latents in {source} cannot be read: {reason}.", source=source, reason=reason_of(error)
         ) from error
-    check_latents(data)
+    if check_latents(data).is_rough:
+        raise whole_only()
     engine = create_engine(TRELLIS2_MODEL)
     assert isinstance(engine, Trellis2Engine)
     progress = progress or Progress()

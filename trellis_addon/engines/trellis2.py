@@ -12,15 +12,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..core.configuration import EIGHT_BITS_VARIABLE, FAST_VARIABLE, FINISHING_VARIABLE, MEMORY_VARIABLE, configuration
+from ..core.configuration import FAST_VARIABLE, FINISHING_VARIABLE, MEMORY_VARIABLE, configuration
 from ..core.errors import EngineError, FieldError, MainMemoryError, TrellisError
 from ..core.machine.awake import awake
 from ..core.machine.device_faults import is_out_of_memory, why_lost
 from ..core.messages import message
 from ..core.progress import Progress
-from ..formats.latents import Kept, check_latents, describe_making
+from ..formats.latents import Kept, check_latents, describe_making, whole_only
 from ..task.region import Region
 from ..task.settings import TRELLIS2_MODEL, Settings
+from ..weights.eight_bits import asked_for
 from .engine import Made
 from .memory_policy import Attempt, make_within_memory
 
@@ -55,6 +56,7 @@ class Trellis2Engine:
         self._device = device
         self._pipeline: Pipeline | None = None
         self._texturing: TexturingPipeline | None = None  # the same weights, of which it takes others
+        self._eight_bits = ""  # the kind of weights, where they are held in 8
         self._memory_share = 1.0  # of what is free, to plan with
         self._ahead: dict[tuple[object, ...], Sample] = {}  # shapes of results that will be asked for
         self._painting = self._finishing = 0.0  # seconds that the last result took from its shape on
@@ -84,15 +86,19 @@ class Trellis2Engine:
         variation, seen = settings.get("variation"), image
         is_itself = variation == 0 and kept is not None
         if kept is not None:
-            settings = kept.settings.replace(**settings)
+            settings = kept.settings.replace(rough=None).replace(**settings)
+            if kept.is_rough and variation is not None:
+                raise whole_only()
             if variation in (0, 1):  # neither is a variant: it is the asset itself, or one that has nothing of it
                 settings = settings.replace(variation=None)
             if variation == 1:
                 latents = kept = None
             elif is_itself:
                 seen, seed = None, seed if kept.seed is None else kept.seed
-            elif image is not None and region is None and variation is None:
+            elif image is not None and region is None and variation is None and not kept.is_rough:
                 settings = settings.replace(texture=None)  # to a shape alone it is added
+        if settings.value("rough"):
+            return self._rough(image, settings, seed, progress, views or {})
         if settings.value("quads") is not None:
             from ..geometry.quads.quads import demand_remesher
 
@@ -107,8 +113,37 @@ class Trellis2Engine:
             self.release()
 
         with awake("making an asset"):
-            # The resolution of kept latents is settled.
-            return make_within_memory(make, settings, progress, release, may_lower=kept is None)
+            # The resolution of kept latents is settled, unless they are no more than a rough shape.
+            return make_within_memory(make, settings, progress, release, may_lower=kept is None or kept.is_rough)
+
+    def _rough(
+        self, image: Image | None, settings: Settings, seed: int, progress: Progress, views: Mapping[str, Image]
+    ) -> Made:
+        """The rough shape alone, as blocks, and what goes on from it; those of the siblings are sampled along."""
+
+        def make(attempt: Attempt) -> Made:
+            from ..formats.glb.write import write_glb
+            from ..geometry.voxels.blocks import GREY, blocks
+            from ..pipeline.pipeline import rough_of
+            from ..pipeline.result import to_numpy
+
+            self._memory_share = attempt.share
+            siblings = {} if attempt.is_again else progress.siblings
+            pipeline = self._pipeline_loaded(attempt.progress)
+            with _device_of(pipeline):
+                sample = self._sample(pipeline, image, settings, seed, attempt.progress, siblings, views)
+                rough = rough_of(sample)
+            extras = {"engine": self.model, "seed": seed, "settings": settings.to_request()}
+            glb = write_glb(blocks(to_numpy(rough.coords)[:, 1:], sample.request.structure_side), GREY, extras)
+            facts = {"device": _name_of(pipeline), "peakMemory": _peak_memory(pipeline)}
+            return Made(glb, rough.to_bytes(made=describe_making(seed, settings, ())), facts)
+
+        def release() -> None:
+            progress.take_device()
+            self.release()
+
+        with awake("making an asset"):
+            return make_within_memory(make, settings, progress, release, may_lower=False)
 
     def _on_mesh(
         self,
@@ -180,18 +215,19 @@ class Trellis2Engine:
         for note in attempt.notes + result.notes:
             log.warning("%s", note)
         first_seed: int | None = seed
-        if kept is not None and settings.get("variation") is None:
+        if kept is not None and not kept.is_rough and settings.get("variation") is None:
             first_seed = kept.seed if kept.shape_seed is None else kept.shape_seed
         provenance = {
             "engine": self.model,
             "seed": seed,
             **({} if first_seed in (None, seed) else {"shapeSeed": first_seed}),
+            **({"roughSeed": kept.seed} if kept is not None and kept.is_rough and kept.seed != seed else {}),
             "settings": asked.to_request(),
             "resolution": result.resolution,
             "notes": list(notes),
             **({"change": region.to_json()} if region is not None else {}),
             **({"fast": True} if self._pipeline is not None and self._pipeline.is_fast else {}),
-            **({"eightBits": True} if is_eight_bits() else {}),
+            **({"eightBits": self._eight_bits} if self._eight_bits else {}),
         }
         assert self._pipeline is not None
         facts = {
@@ -199,6 +235,7 @@ class Trellis2Engine:
             "peakMemory": _peak_memory(self._pipeline),
             "resolution": result.resolution,
             "notes": list(notes),
+            "eightBits": self._eight_bits or None,
         }
         made = describe_making(seed, asked, notes, first_seed)
         asset, sampled = dense_asset(result), result.latents.to_bytes(made=made)
@@ -228,6 +265,23 @@ class Trellis2Engine:
         """What finishing starts from: sampled of a picture, or of kept latents, with their texture sampled again where
         there is a picture as well. Raises as `generate` does, and `DeviceMemoryError` at once where the memory does not
         suffice."""
+        rough = latents if latents is not None and check_latents(latents).is_rough else None
+        if rough is not None and (image is None or region is not None):
+            raise whole_only()
+        pipeline = self._pipeline_loaded(progress)
+        with _device_of(pipeline):
+            if latents is None or rough is not None:
+                sample = self._sample(
+                    pipeline, image, settings, seed, progress, siblings or {}, views, is_lowered=is_lowered, rough=rough
+                )
+                began = time.perf_counter()
+                result = pipeline.paint(sample)
+                self._painting = time.perf_counter() - began
+                return result
+            return _voxels(pipeline, image, settings, seed, progress, latents, views, region)
+
+    def _pipeline_loaded(self, progress: Progress) -> Pipeline:
+        """The pipeline for pictures, which has the device to itself."""
         if not self._ahead:  # else it may have come further already
             progress.update("Loading the model", 0.0)
         if self._texturing is not None:
@@ -237,50 +291,54 @@ class Trellis2Engine:
 
             self._pipeline = self._load(Pipeline)
         self._pipeline.memory_share = self._memory_share
-        with _device_of(self._pipeline):
-            if latents is None:
-                return self._sampled(self._pipeline, image, settings, seed, progress, is_lowered, siblings or {}, views)
-            return _voxels(self._pipeline, image, settings, seed, progress, latents, views, region)
+        return self._pipeline
 
-    def _sampled(
+    def _sample(
         self,
         pipeline: Pipeline,
         image: Image | None,
         settings: Settings,
         seed: int,
         progress: Progress,
-        is_lowered: bool,
         siblings: Mapping[int, Progress],
         views: Mapping[str, Image] | None,
-    ) -> PipelineResult:
-        """What the picture comes to with this seed.
+        *,
+        is_lowered: bool = False,
+        rough: bytes | None = None,
+    ) -> Sample:
+        """The shape that the picture comes to with this seed, from where `rough` ended, or only as far as that goes.
 
-        Where the networks do not fit onto the device all at once, the shapes of the siblings are sampled as well, stage
-        by stage, so that each network is read once for all of them. Their textures are not: while one result is
-        finished, the next is painted. Where that has taken less time than finishing, nothing is sampled ahead: then
-        all of sampling is needed to hide the finishing.
+        Rough shapes are sampled for the siblings as well. Else, where the networks do not fit onto the device all at
+        once, the siblings' shapes are, stage by stage, so that each network is read once for all of them. Their
+        textures are not: while one result is finished, the next is painted. Where that has taken less time than
+        finishing, nothing is sampled ahead: then all of sampling is needed to hide the finishing.
         """
+        from ..pipeline.result import Rough
+
         if image is None:
             raise EngineError("There is neither a picture nor latents to make an asset of.")
         pictures = {"": image, **(views or {})}
         digests = tuple((name, each.size, hashlib.sha256(each.tobytes()).digest()) for name, each in pictures.items())
 
         def key(seed: int) -> tuple[object, ...]:
-            return (digests, repr(sorted(settings.items())), is_lowered, seed)
+            begun = hashlib.sha256(rough).digest() if rough is not None else b""
+            return (digests, begun, repr(sorted(settings.items())), is_lowered, seed)
 
         sample = self._ahead.pop(key(seed), None)
-        if sample is None:
-            self._ahead.clear()
-            told = {seed: progress}
+        if sample is not None:
+            return sample
+        self._ahead.clear()
+        told = {seed: progress}
+        if settings.value("rough"):
+            samples = pipeline.rough_all(image, settings, {**told, **siblings}, views=views)
+        else:
             if siblings and self._finishing <= self._painting and pipeline.loads_again(settings):
                 told |= {other: handle.part(0.0, _SAMPLING) for other, handle in siblings.items()}
-            samples = pipeline.shape_all(image, settings, told, is_lowered=is_lowered, views=views)
-            sample = samples.pop(seed)
-            self._ahead.update((key(other), ahead) for other, ahead in samples.items())
-        began = time.perf_counter()
-        result = pipeline.paint(sample)
-        self._painting = time.perf_counter() - began
-        return result
+            start = Rough.from_bytes(rough) if rough is not None else None
+            samples = pipeline.shape_all(image, settings, told, is_lowered=is_lowered, views=views, rough=start)
+        sample = samples.pop(seed)
+        self._ahead.update((key(other), ahead) for other, ahead in samples.items())
+        return sample
 
     def release(self) -> None:
         """Drop every network and give the device's memory back."""
@@ -301,11 +359,18 @@ class Trellis2Engine:
         return self._texturing
 
     def _load(self, kind: type[P]) -> P:
+        from ..pipeline.device.store import choose_device, eight_bits_of
+
+        device = self._device or configuration().device or "auto"
+        asked = asked_for()
+        self._eight_bits = eight_bits_of(choose_device(device), asked)
+        if self._eight_bits != asked:
+            log.warning("Weights are held as %s: %s is for NVIDIA's cards from RTX 40 on.", self._eight_bits, asked)
         pipeline = kind.from_folder(
             self._weights,
-            device=self._device or configuration().device or "auto",
+            device=device,
             memory_budget=memory_budget(),
-            eight_bits=is_eight_bits(),
+            eight_bits=self._eight_bits,
         )
         pipeline.is_fast = is_fast()
         return pipeline
@@ -460,11 +525,6 @@ def memory_budget() -> int | None:
 def is_fast() -> bool:
     """Whether `TRELLIS2_FAST` asks for sampling with fewer operations; raises `FieldError`."""
     return _is_asked(FAST_VARIABLE, configuration().fast, message("give 1 for fast, or 0"))
-
-
-def is_eight_bits() -> bool:
-    """Whether `TRELLIS2_EIGHT_BITS` asks for weights in 8 bits; raises `FieldError`."""
-    return _is_asked(EIGHT_BITS_VARIABLE, configuration().eight_bits, message("give 1 for 8 bits, or 0"))
 
 
 def _is_asked(variable: str, text: str, rule: str) -> bool:

@@ -1,8 +1,9 @@
 """Kept latents as a file: what it must look like, checked byte by byte before any engine sees it.
 
 The file is a safetensors one (`formats.safetensors`). It holds the sparse coordinates of the latents, the shape's and
-the texture's values, and in the header's metadata what they were made with. A file from elsewhere is not trusted;
-nothing here needs PyTorch.
+the texture's values, and in the header's metadata what they were made with. Of a rough shape, which is yet to be gone
+on from, it holds the coordinates and the structure's latent. A file from elsewhere is not trusted; nothing here needs
+PyTorch.
 """
 
 from __future__ import annotations
@@ -35,11 +36,14 @@ RESOLUTIONS: Mapping[str, tuple[int, ...]] = {
     "1024": (1024,),
     "1024_cascade": (1024,),
     "1536_cascade": (1024, 1152, 1280, 1408, 1536),
+    "rough": (512,),
 }
+ROUGH = "rough"  # in place of a way through the model: no more than where the object is, on a grid of 32 a side
 _TYPES = {"I32": np.dtype("<i4"), "F32": np.dtype("<f4")}
 _TENSORS = {"coords": "I32", "shape": "F32", "texture": "F32"}
 _FURTHER = {"structure": "F32"}  # the latent of the rough shape, (side^3, channels): not in every file
 _KINDS = {**_TENSORS, **_FURTHER}
+_OF_ROUGH = ("coords", "structure")
 _FAULTS = {
     Fault.PICKLE: message("it is a pickle or an archive, and only a safetensors file is read"),
     Fault.NOT_WHOLE: message("it is no safetensors file, or not a whole one"),
@@ -67,6 +71,11 @@ class Kept:
     settings: Settings = field(default_factory=Settings)
     notes: tuple[str, ...] = ()
 
+    @property
+    def is_rough(self) -> bool:
+        """Whether it is a rough shape: all that comes after it is yet to be sampled."""
+        return self.pipeline_type == ROUGH
+
 
 def describe_making(seed: int, settings: Settings, notes: tuple[str, ...], shape_seed: int | None = None) -> str:
     """What `check_latents` finds again, as the text that goes into the file's metadata under "made"."""
@@ -87,10 +96,12 @@ def check_latents(data: bytes) -> Kept:
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise _refused(message("its metadata are not texts"))
     resolution, kind = _grid(metadata)
-    tensors = _tensors(header, data)
+    tensors = _tensors(header, data, _OF_ROUGH if kind == ROUGH else tuple(_TENSORS))
     _check_coords(tensors["coords"], resolution // SHRINK)
     for name in ("shape", "texture"):
-        values = tensors[name]
+        values = tensors.get(name)
+        if values is None:
+            continue
         if len(values) != len(tensors["coords"]):
             raise _refused(
                 message(
@@ -117,6 +128,9 @@ def check_rework(kept: Kept, settings: Settings, with_image: bool) -> None:
     A variant of them, as the setting `variation` asks for, is sampled anew at their resolution; one of 0 is none.
     """
     variation = settings.get("variation")
+    if kept.is_rough:
+        _check_going_on(kept, settings, with_image)
+        return
     if variation is not None and variation > 0:
         asked = settings.get("resolution")
         if variation < 1 and asked is not None and asked not in _values_kept(kept, "resolution"):
@@ -134,6 +148,22 @@ def check_rework(kept: Kept, settings: Settings, with_image: bool) -> None:
         count = settings["number_results"]
         rule = message("without an image nothing is drawn at random, so that every result would be the same; ask for 1")
         raise FieldError("numberResults", count, rule)
+
+
+def _check_going_on(kept: Kept, settings: Settings, with_image: bool) -> None:
+    """The same of a rough shape: only what came before it is settled."""
+    if not with_image:
+        raise _refused(message("they are a rough shape, which goes on with its picture: give it as inputs.image"))
+    if "variation" in settings:
+        raise whole_only()
+    for name, value in settings.items():
+        if name.startswith("sparse_structure_") and value not in _values_kept(kept, name):
+            raise fixed_field(name, value)
+
+
+def whole_only() -> LatentsError:
+    """The refusal of a rough shape where a whole asset is needed."""
+    return _refused(message("they are a rough shape, which has to be gone on from first"))
 
 
 def fixed_field(name: str, value: Any, what: str = "shape") -> FieldError:
@@ -170,10 +200,11 @@ def _grid(metadata: Mapping[str, str]) -> tuple[int, str]:
     return known[0], kind
 
 
-def _tensors(header: Header, data: bytes) -> dict[str, NDArray[Any]]:
+def _tensors(header: Header, data: bytes, needed: tuple[str, ...]) -> dict[str, NDArray[Any]]:
     """Views of the bytes: the tensors that there must be and no other, side by side without a gap or an overlap."""
-    if set(header.tensors) - set(_FURTHER) != set(_TENSORS):
-        raise _refused(message("it does not hold {names} and nothing else", names=list(_TENSORS)))
+    there = set(header.tensors)
+    if not there >= set(needed) or there - set(needed) - set(_FURTHER):
+        raise _refused(message("it does not hold {names} and nothing else", names=list(needed)))
     entries = {name: _entry(name, told) for name, told in header.tensors.items()}
     end = end_of(entries.values())
     if end is None or header.body + end != len(data):

@@ -185,7 +185,7 @@ class Job:
         """What it was derived from, where that is another job's result; empty otherwise.
 
         `task_uuid` and `file_uuid` name the result, `seed` is its seed, `stage` says what was done again: "texture",
-        "finish", "change" with its `region`, "vary" with its `strength`, or "all" for a draft.
+        "finish", "change" with its `region`, "vary" with its `strength`, "all" for a draft, or "rest" of a rough shape.
         """
         return json_in(self.folder / SOURCE_FILE)
 

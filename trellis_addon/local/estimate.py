@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..core.configuration import configuration
+from ..core.errors import FieldError
 from ..core.messages import message
 from ..pipeline.configs import DecoderConfig
 from ..pipeline.costs import PUBLISHED_DECODER, PUBLISHED_FLOW, PUBLISHED_SAMPLERS, stage_costs
@@ -22,7 +23,6 @@ from ..pipeline.precision import FLOAT32, Precision, precision_of
 from ..pipeline.request import TYPE_OF_RESOLUTION, Request, with_settings
 from ..pipeline.sizes import (
     DECODER_PARAMETERS,
-    FLOW_PARAMETERS,
     GB,
     IMAGE_MODEL_PARAMETERS,
     IMAGE_MODEL_PEAK,
@@ -33,9 +33,11 @@ from ..pipeline.sizes import (
     Budget,
     decoder_bytes,
     flow_bytes,
+    flow_weights,
     usual_tokens,
 )
 from ..task.settings import DRAFT_MODEL, TRELLIS2_MODEL, Settings
+from ..weights.eight_bits import asked_for, suits
 
 if TYPE_CHECKING:
     from .machine.gpu_memory import Holder
@@ -91,18 +93,20 @@ def estimate(
     """
     asked = settings.value("resolution")
     if model == DRAFT_MODEL:
-        own = [run for run in runs if run.model == DRAFT_MODEL]
+        own = [run for run in runs if run.model == DRAFT_MODEL and _is_alike(run, settings)]
         predicted = _draft_seconds(settings)
         ratios = [run.seconds / _draft_seconds(run.settings) for run in own]
         whole = predicted * settings.value("number_results")
         return Estimate(_span(whole, ratios), 0, asked, bool(ratios), len(ratios))
     own = [run for run in runs if run.model == TRELLIS2_MODEL and _same_device(run.device, device)]
+    own = [run for run in own if _is_alike(run, settings)]
     ours = sum(holder.used for holder in holders if holder.pid in workers)
     budget = _budget(device, ours)
     numbers = precision(device)
     made = asked if budget is None else fitting_resolution(budget, asked, numbers)
     memory = needed_bytes(made or asked, budget, numbers)
-    seen = [run.peak_memory for run in own if run.peak_memory and run.resolution >= made]
+    held = eight_bits(device)
+    seen = [run.peak_memory for run in own if run.peak_memory and run.resolution >= made and run.eight_bits == held]
     if seen and made:  # what was enough before is enough
         memory = min(memory, max(seen))
     ratios = [run.seconds / seconds_of(run.settings, device, run.resolution) for run in own]
@@ -127,7 +131,10 @@ def stages_of(settings: Mapping[str, Any], device: Card | None, made: int = 0) -
         with_settings(own.replace(reuses=is_fast), name, settings) for name, own in PUBLISHED_SAMPLERS.items()
     )
     request = Request(TYPE_OF_RESOLUTION[values.value("resolution")], structure, shape, texture)
-    operations = sum(stage_costs(request, side).values())
+    costs = stage_costs(request, side)
+    if values.value("rough"):
+        return sum(costs[stage] for stage in ("image", "structure")) / (speed(device) * 1e12) + _FIXED, 0.0
+    operations = sum(costs.values())
     dense = 2 * VOXELS_PER_TOKEN * usual_tokens(side) / 1e6  # million triangles before finishing
     texels = values.value("texture_size") ** 2 / 1e6
     sampling = operations / (speed(device) * 1e12) + _FIXED
@@ -172,13 +179,22 @@ def precision(device: Card | None) -> Precision:
     return precision_of("cpu") if device is None else precision_of(device.kind, device.capability, device.name)
 
 
+def eight_bits(device: Card | None = None) -> str:
+    """The kind of 8 bits that a device would hold weights in, "" for none; what is no kind is refused by the engine."""
+    try:
+        asked = asked_for()
+    except FieldError:
+        return ""
+    return suits(asked, "cpu" if device is None else device.kind, "" if device is None else device.capability)
+
+
 def needed_bytes(resolution: int, budget: Budget | None = None, numbers: Precision = _USUAL) -> int:
     """Bytes of the device for an object as they usually are, with one network on it at a time, and the reserve.
 
     `numbers` are those that the device computes in.
     """
     workspace = (budget or Budget(16 * GB)).workspace
-    flow, decoder = numbers.weight * FLOW_PARAMETERS, numbers.weight * DECODER_PARAMETERS
+    flow, decoder = flow_weights(numbers.weight, bool(eight_bits())), numbers.weight * DECODER_PARAMETERS
     context = TYPICAL[512 if resolution <= 512 else 1024].context
     tokens = usual_tokens(resolution)
     return RESERVE + max(
@@ -204,7 +220,7 @@ def fitting_resolution(budget: Budget, asked: int, numbers: Precision = _USUAL) 
 def _room(budget: Budget, context: int, numbers: Precision) -> int:
     """The most latents that the models can take; `pipeline.Pipeline` asks its own networks the same."""
     return min(
-        budget.flow_tokens(PUBLISHED_FLOW, numbers.weight * FLOW_PARAMETERS, context, numbers.itemsize),
+        budget.flow_tokens(PUBLISHED_FLOW, flow_weights(numbers.weight, bool(eight_bits())), context, numbers.itemsize),
         budget.decoder_tokens(_PUBLISHED_DECODER, numbers.weight * DECODER_PARAMETERS, numbers.itemsize),
     )
 
@@ -254,8 +270,15 @@ def _same_device(told: str, device: Card | None) -> bool:
     return bool(device.name) and device.name.lower() in told
 
 
+def _is_alike(run: PastRun, settings: Settings) -> bool:
+    """Whether a run says anything of a task: rough shapes are another kind of work."""
+    return bool(run.settings.value("rough") == settings.value("rough"))
+
+
 def _draft_seconds(settings: Settings) -> float:
     """Seconds of a draft on two cores: its textures are nearly all of it."""
+    if settings.value("rough"):
+        return 0.2
     return 0.2 + 0.06 * settings.value("texture_size") ** 2 / 1e6
 
 

@@ -22,7 +22,7 @@ class PastRun:
     """One result that was made on a device of ours.
 
     `device` is its name as the engine told it, `peak_memory` bytes of it (0 where nobody told), `resolution` what was
-    really made.
+    really made, `eight_bits` the kind of 8 bits that the weights were held in, "" for none.
     """
 
     model: str
@@ -31,6 +31,7 @@ class PastRun:
     seconds: float
     peak_memory: int = 0
     resolution: int = 0
+    eight_bits: str = ""
 
 
 def past_runs(store: JobStore, most: int = MOST) -> tuple[PastRun, ...]:
@@ -72,6 +73,7 @@ def _run(asset: Asset) -> PastRun | None:
         seconds,
         int(_number(told.get("peakMemory"))),
         int(_number(told.get("resolution"))),
+        str(told.get("eightBits") or ""),
     )
 
 

@@ -107,10 +107,14 @@ def stage_costs(request: Request, made: int = 0) -> dict[str, float]:
     return costs
 
 
-def stage_parts(request: Request, progress: Progress, only: tuple[str, ...] = ()) -> Mapping[str, Progress]:
+def stage_parts(
+    request: Request, progress: Progress, only: tuple[str, ...] = (), without: tuple[str, ...] = ()
+) -> Mapping[str, Progress]:
     """A span of `progress` for each stage (or for those in `only`), as long as the stage usually takes."""
     request = replace(request, is_textured=request.is_textured or "texture" in only)
-    costs = {name: cost for name, cost in stage_costs(request).items() if not only or name in only}
+    costs = {
+        name: cost for name, cost in stage_costs(request).items() if (not only or name in only) and name not in without
+    }
     total, done, parts = sum(costs.values()), 0.0, {}
     for name, cost in costs.items():
         parts[name] = progress.part(done / total, (done + cost) / total)

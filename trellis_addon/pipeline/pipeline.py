@@ -49,8 +49,8 @@ from .numerics import exactly
 from .precision import BFLOAT16
 from .preprocess import preprocess_image, preprocess_views
 from .request import Request, request_of
-from .result import Latents, PipelineResult, on_cpu, to_numpy
-from .sample import Noise, Sample, course
+from .result import Latents, PipelineResult, Rough, on_cpu, to_numpy
+from .sample import ROUGH_NETWORKS, Noise, Sample, course
 from .sampling.denoise import Denoising, denoise_latent, denoise_structure
 from .sampling.hold import Hold
 from .sampling.samplers import SamplerSettings
@@ -92,14 +92,14 @@ class Pipeline:
         device: str | torch.device = "auto",
         dtype: str | torch.dtype | None = None,
         memory_budget: int | None = None,
-        eight_bits: bool = False,
+        eight_bits: str = "",
     ) -> Self:
         """The model in a local copy of its repository.
 
         `device` "auto" is CUDA (or ROCm), else Metal, else the CPU. `dtype` of the networks' torsos: None is what suits
         the device (`precision`): what the checkpoints ask for, bfloat16 flows and float16 decoders, or float16, or
         float32. `memory_budget` in bytes; None is what is free on the device. With `eight_bits` the flow models'
-        weights are held in 8. Raises `EngineError`.
+        weights are held in 8, "int8" or "fp8". Raises `EngineError`.
         """
         where = choose_device(device) if isinstance(device, str) else device
         torso = DTYPES.get(dtype) if isinstance(dtype, str) else dtype
@@ -155,24 +155,54 @@ class Pipeline:
         preprocess: bool = True,
         is_lowered: bool = False,
         views: Mapping[str, Image.Image] | None = None,
+        rough: Rough | None = None,
     ) -> dict[int, Sample]:
         """The shapes of several results of one picture, stage by stage, so that each network is loaded once for all.
 
         Arguments and errors are those of `run`, whose progress each seed has for itself: what is left of each is
-        `paint`. One that comes to nothing does not take the others with it: `paint` raises its error.
+        `paint`. One that comes to nothing does not take the others with it: `paint` raises its error. They begin with
+        the `rough` shape, where there is one: with its own seed comes what would have come of it at once.
         """
         request = replace(self.request(settings), is_lowered=is_lowered)
         self._demand_models(request)
         pictures = seen_pictures(image, views, preprocess)
         small = request.pipeline_type == "512" and not (is_lowered and self._painter()[0] == 1024)
         sides = (512,) if small else (512, 1024)
-        self.store.expect(course(request, len(seeds)))
+        self.store.expect(course(request, len(seeds), has_rough=rough is not None))
+        skipped = () if rough is None else ("structure",)
 
         def attempt() -> dict[int, Sample]:
-            parts = {seed: stage_parts(request, progress) for seed, progress in seeds.items()}
+            parts = {seed: stage_parts(request, progress, without=skipped) for seed, progress in seeds.items()}
             features = self.encode_views(pictures, sides, next(iter(parts.values()))["image"])
-            samples = {seed: Sample(request, features, Noise(seed, self.device), parts[seed]) for seed in seeds}
+            samples = {
+                seed: Sample(request, features, Noise(seed, self.device), parts[seed], rough=rough) for seed in seeds
+            }
             self._shape(tuple(samples.values()))
+            return samples
+
+        return self._within_budget(attempt)
+
+    def rough_all(
+        self,
+        image: Image.Image,
+        settings: Mapping[str, Any] | Request | None,
+        seeds: Mapping[int, Progress],
+        *,
+        preprocess: bool = True,
+        views: Mapping[str, Image.Image] | None = None,
+    ) -> dict[int, Sample]:
+        """The rough shapes alone of several results of one picture, each for `rough_of`; else as `shape_all`."""
+        request = self.request(settings)
+        for name in (IMAGE_MODEL, *ROUGH_NETWORKS):
+            self.store.outline(name)
+        pictures = seen_pictures(image, views, preprocess)
+        self.store.expect((IMAGE_MODEL, *(name for name in ROUGH_NETWORKS for _ in seeds)))
+
+        def attempt() -> dict[int, Sample]:
+            parts = {seed: stage_parts(request, told, only=("image", "structure")) for seed, told in seeds.items()}
+            features = self.encode_views(pictures, (512,), next(iter(parts.values()))["image"])
+            samples = {seed: Sample(request, features, Noise(seed, self.device), parts[seed]) for seed in seeds}
+            self._each((self._structure_one, self._occupy_one), tuple(samples.values()))
             return samples
 
         return self._within_budget(attempt)
@@ -316,8 +346,13 @@ class Pipeline:
         cells = self.store.outline(name).config.resolution
         model, together = self._flow(name, SparseStructureFlowModel, cells**3, cond)
         how = self._how("sparse_structure", sampler, together, progress, message("Finding the rough shape"), hold)
-        start = noise(len(pictures_of(cond)[0]), model.config.in_channels, cells, cells, cells)
+        start = self._structure_noise(cond, noise)
         return denoise_structure(model, start, on_grid(cond, model.grid(self.device), cells), how)
+
+    def _structure_noise(self, cond: Condition, noise: Noise) -> Tensor:
+        """What the structure is drawn from: (1, C, R, R, R)."""
+        config = self.store.outline("sparse_structure_flow_model").config
+        return noise(len(pictures_of(cond)[0]), config.in_channels, *(config.resolution,) * 3)
 
     def _occupied(self, z: Tensor, side: int) -> Tensor:
         """The coordinates (N, 4) that the structure's latent stands for."""
@@ -414,13 +449,18 @@ class Pipeline:
         return self.config.texture_normalization.undo(denoise_latent(model, start, coords, cond, how, concat))
 
     def _shape(self, samples: Sequence[Sample]) -> None:
-        """All stages up to the shape, each for all samples before the next begins.
+        """All stages up to the shape, each for all samples before the next begins."""
+        is_cascade = samples[0].request.is_cascade
+        refining = (self._refine_one, self._detail_one) if is_cascade else ()
+        rough = (self._structure_one, self._occupy_one) if samples[0].rough is None else (self._take_up_one,)
+        self._each((*rough, self._demand_one, self._shape_one, *refining), samples)
+
+    def _each(self, stages: Sequence[Callable[[Sample], None]], samples: Sequence[Sample]) -> None:
+        """Each stage for all samples before the next begins.
 
         A sample draws its noise in the order of its own stages: it comes out as it would alone.
         """
-        is_cascade = samples[0].request.is_cascade
-        refining = (self._refine_one, self._detail_one) if is_cascade else ()
-        for stage in (self._structure_one, self._occupy_one, self._shape_one, *refining):
+        for stage in stages:
             for sample in samples:
                 if sample.error is not None:
                     continue
@@ -441,6 +481,15 @@ class Pipeline:
         look = sample.parts["structure"].picture
         look(lambda: voxels_picture(to_numpy(coords)[:, 1:], request.structure_side))
         sample.structure = on_cpu(sample.latent[0].flatten(1).T.contiguous())
+
+    def _take_up_one(self, sample: Sample) -> None:
+        """In place of the structure's stages, whose noise is drawn all the same: what comes after them is the same."""
+        assert sample.rough is not None
+        self._structure_noise(sample.features[512], sample.noise)
+        sample.coords, sample.structure = sample.rough.coords.to(self.device), sample.rough.structure
+
+    def _demand_one(self, sample: Sample) -> None:
+        request = sample.request
         sample.side = sample.resolution = 1024 if request.pipeline_type == "1024" else 512
         kinds = ("shape",) if request.may_stand_in else ("shape", "tex")
         self._demand_room(len(sample.coords), sample.side, sample.features, kinds)
@@ -628,6 +677,14 @@ class Pipeline:
             "use it, or choose a lower resolution.",
             memory=planned.total / GB,
         )
+
+
+def rough_of(sample: Sample) -> Rough:
+    """What `Pipeline.rough_all` has made of a seed; raises its error where it has come to nothing."""
+    if sample.error is not None:
+        raise sample.error
+    assert sample.structure is not None
+    return Rough(on_cpu(sample.coords), sample.structure)
 
 
 def seen_pictures(

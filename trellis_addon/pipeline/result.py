@@ -13,7 +13,7 @@ from safetensors.torch import load, save, save_file
 from torch import Tensor
 
 from ..core.errors import EngineError
-from ..formats.latents import check_latents
+from ..formats.latents import ROUGH, check_latents, whole_only
 
 F32 = NDArray[np.float32]
 I32 = NDArray[np.int32]
@@ -53,6 +53,8 @@ class Latents:
     def from_bytes(cls, data: bytes) -> Latents:
         """Read what `to_bytes` gave; raises `LatentsError` for anything else."""
         kept = check_latents(data)
+        if kept.is_rough:
+            raise whole_only()
         tensors = load(data)
         coords, shape, texture = (tensors[name] for name in ("coords", "shape", "texture"))
         return cls(coords, shape, texture, kept.resolution, kept.pipeline_type, tensors.get("structure"))
@@ -81,6 +83,27 @@ class Latents:
         if not (coords.dim() == 2 and coords.shape[1] == 4 and len(coords) == len(shape) == len(texture)):
             raise EngineError("The latents in {path} do not fit together; generate the asset again.", path=path)
         return latents
+
+
+@dataclass(frozen=True)
+class Rough:
+    """No more than where the object is, on the CPU: `coords` (N, 4) = (0, x, y, z) int32 on a grid of 32 a side, and
+    `structure` as in `Latents`. Going on from it gives what would have come of it at once."""
+
+    coords: Tensor
+    structure: Tensor
+
+    def to_bytes(self, **facts: str) -> bytes:
+        """A safetensors file, with these facts in its metadata."""
+        tensors = {"coords": self.coords.contiguous(), "structure": self.structure.contiguous()}
+        return save(tensors, {**facts, "resolution": "512", "pipeline_type": ROUGH})
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Rough:
+        """Read what `to_bytes` gave; raises `LatentsError` for anything else."""
+        check_latents(data)
+        tensors = load(data)
+        return cls(tensors["coords"], tensors["structure"])
 
 
 @dataclass(frozen=True)

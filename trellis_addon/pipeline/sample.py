@@ -12,6 +12,7 @@ from ..core.errors import TrellisError
 from ..core.progress import Progress
 from .checkpoint.repository import IMAGE_MODEL
 from .request import Request
+from .result import Rough
 from .sampling.views import Condition
 
 
@@ -32,7 +33,7 @@ class Sample:
 
     `latent` is the structure's latent, then the shape's on `coords`; `side` that of the models that made it, 512 or
     1024; `structure` (R^3, C) the structure's latent to be kept. `features` are the picture's (`pipeline.Features`).
-    With an `error` it has come to nothing.
+    With an `error` it has come to nothing. With `rough` it begins where that ended.
     """
 
     request: Request
@@ -46,15 +47,21 @@ class Sample:
     notes: tuple[str, ...] = ()
     error: TrellisError | None = None
     structure: Tensor | None = None
+    rough: Rough | None = None
 
 
-def course(request: Request, results: int = 1) -> tuple[str, ...]:
-    """The networks in the order in which so many results of one picture use them, up to where the next begin."""
+ROUGH_NETWORKS = ("sparse_structure_flow_model", "sparse_structure_decoder")
+
+
+def course(request: Request, results: int = 1, *, has_rough: bool = False) -> tuple[str, ...]:
+    """The networks in the order in which so many results of one picture use them, up to where the next begin.
+
+    `has_rough`: their rough shapes are there.
+    """
     side = 512 if request.pipeline_type == "512" else 1024
     cascade = ("shape_slat_flow_model_512", "shape_slat_decoder", "shape_slat_flow_model_1024")
     shaping = (
-        "sparse_structure_flow_model",
-        "sparse_structure_decoder",
+        *(() if has_rough else ROUGH_NETWORKS),
         *(cascade if request.is_cascade else (f"shape_slat_flow_model_{side}",)),
     )
     painting = (f"tex_slat_flow_model_{side}", "shape_slat_decoder", "tex_slat_decoder")

@@ -27,6 +27,8 @@ BATCH_TOKENS = 8192  # up to here both branches of guidance go through the model
 
 # Parameters of the published model, by part.
 FLOW_PARAMETERS = 1_292_302_880  # the largest of the flow models, in 16 bits
+FLOW_LINEAR_WEIGHTS = 1_274_019_840  # of these, the weights of the blocks' linear layers, which 8 bits can hold
+FLOW_LINEAR_CHANNELS = 660_480  # and their output channels, each with a scale then
 DECODER_PARAMETERS = 474_231_463  # the larger of the sparse decoders, in 16 bits
 IMAGE_MODEL_PARAMETERS = 303_129_600  # DINOv3, in 32 bits
 
@@ -51,6 +53,14 @@ def flow_bytes(config: FlowConfig, tokens: int, context: int, itemsize: int = 2,
     activations = tokens * branches * (max(attention, mlp) + ends)
     keys_values = 2 * m * context * itemsize * config.num_blocks
     return int(MARGIN * (activations + keys_values))
+
+
+def flow_weights(itemsize: int, is_eight_bits: bool = False) -> int:
+    """Bytes of the largest flow model's weights, of which its torso's have `itemsize` bytes, or 8 bits and scales."""
+    rest = 4 * (FLOW_PARAMETERS - FLOW_LINEAR_WEIGHTS)  # nearly all of it is in float32
+    if is_eight_bits:
+        return FLOW_LINEAR_WEIGHTS + 4 * FLOW_LINEAR_CHANNELS + rest
+    return itemsize * FLOW_LINEAR_WEIGHTS + rest
 
 
 def decoder_bytes(config: DecoderConfig | EncoderConfig, tokens: int, itemsize: int = 2, workspace: int = 0) -> int:

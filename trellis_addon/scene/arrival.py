@@ -56,7 +56,12 @@ def run(name: str, make: Make, target: Target, *, source: Path | None = None) ->
 @queue.on_results
 def settle(generation: Generation) -> None:
     """What becomes of a generation whose results are here: imported soon, chosen from, or kept."""
-    if generation.target.catalog and not generation.previews and generation.state == "running":
+    if (
+        generation.target.catalog
+        and not generation.is_rough
+        and not generation.previews
+        and generation.state == "running"
+    ):
         # An asset is marked with its picture, and that is not rendered while the artist waits.
         previews.make(generation, lambda: queue.guarded(generation, _settle))
     else:
@@ -66,11 +71,11 @@ def settle(generation: Generation) -> None:
 def _settle(generation: Generation) -> None:
     if not generation.target.is_open:
         queue.update(generation, state="kept", message=pgettext_rpt(_KEPT))
-    elif len(generation.assets) > 1 and generation.target.card:
+    elif generation.is_choice and generation.target.card:
         queue.update(generation, state="choose", message="")
     else:
         queue.update(generation, state="ready", message="")
-    if len(generation.assets) > 1 and generation.state != "ready":
+    if generation.is_choice and generation.state != "ready":
         previews.make(generation, partial(previews.make_turns, generation))
 
 

@@ -35,6 +35,7 @@ from ..core.machine.parallel import IN_FLIGHT
 from ..core.messages import sentences
 from ..core.progress import Progress
 from ..jobs.job import Asset, Job, notes_in
+from ..stages import is_rough
 from .background import Work, perform, redraw
 from .place import placeholder, waiting
 from .target import Target
@@ -90,6 +91,16 @@ class Generation(Work):
     source: Path | None = None
     is_unmarked: bool = False
     is_left: bool = False
+
+    @property
+    def is_rough(self) -> bool:
+        """Whether its results are rough shapes, to choose from which of them go on."""
+        return bool(self.assets) and is_rough(self.assets[0].provenance)
+
+    @property
+    def is_choice(self) -> bool:
+        """Whether there is something to choose."""
+        return len(self.assets) > 1 or self.is_rough
 
 
 Report = Callable[..., None]  # sentences for the artist to read, while it goes on
@@ -187,10 +198,12 @@ def forget(generation: Generation) -> None:
     on_dismissed.tell(generation)
 
 
-def forget_line(generation: Generation) -> None:
-    """Take a line off the list and leave everything else as it is."""
+def forget_line(generation: Generation, *, is_over: bool = False) -> None:
+    """Take a line off the list and leave everything else as it is. `is_over`: a card that an undo brings back, goes."""
     if generation in _generations:
         _generations.remove(generation)
+    if is_over:
+        _forgotten.add(generation.target.card)
 
 
 def after_undo() -> None:

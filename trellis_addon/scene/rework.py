@@ -14,7 +14,7 @@ from ..core.errors import TrellisError
 from ..formats.glb.read import read_glb
 from ..jobs.job import Asset
 from ..jobs.store import JobStore
-from ..stages import CHANGE, obstacle, source_of
+from ..stages import CHANGE, obstacle, obstacle_to_going_on, source_of
 from ..task.region import MOST_POINTS
 from . import queue
 from .asset.lods import is_level, lods_of
@@ -36,10 +36,12 @@ def asset_of(obj: bpy.types.Object) -> Asset:
     return Asset(Path(f"{obj.name_full}.of-object"), name, provenance)
 
 
-def why_not(obj: bpy.types.Object, *, texture_again: bool = False, in_any_mode: bool = False) -> str:
+def why_not(
+    obj: bpy.types.Object, *, texture_again: bool = False, in_any_mode: bool = False, goes_on: bool = False
+) -> str:
     """Why nothing can be made again of an object: a key of `stages.OBSTACLES`, or one of ours; empty where it can.
 
-    With `in_any_mode` also while it is edited or painted on.
+    With `in_any_mode` also while it is edited or painted on. `goes_on`: the rest of a rough shape is to be made.
     """
     if is_level(obj):
         return "level"
@@ -51,6 +53,8 @@ def why_not(obj: bpy.types.Object, *, texture_again: bool = False, in_any_mode: 
         return "mode"
     if _is_under_way(obj):
         return "busy"
+    if goes_on:
+        return obstacle_to_going_on(read_provenance(obj))
     return obstacle(read_provenance(obj), texture_again=texture_again)
 
 

@@ -23,7 +23,7 @@ from ..core.version import VERSION
 from ..engines import registry
 from ..engines.devices import device_memory, local_devices
 from ..engines.engine import Engine
-from ..formats.latents import Kept, check_rework
+from ..formats.latents import Kept, check_rework, whole_only
 from ..task.settings import DRAFT_MODEL, TASK_TYPE, TRELLIS2_MODEL
 from ..task.task import Task, check_meaning, check_uuid, new_uuid, random_seed
 from ..task.views import FRONT
@@ -400,7 +400,8 @@ class Service:
             call.reply.add({**identity, "cost": 0, "engine": model})
             return
         seed = task.settings.get("seed")
-        if seed is None and kept is not None and (found is None or task.variation == 0):
+        is_kept = found is None or (kept is not None and kept.is_rough) or task.variation == 0
+        if seed is None and kept is not None and is_kept:
             seed = kept.seed
         record = TaskRecord(
             uuid=task.uuid,
@@ -473,6 +474,8 @@ class Service:
             raise RequestError("engineNotAvailable", sentence, parameter="inputs.latents")
         if task.region is None:
             check_rework(kept, task.settings, bool(task.image))
+        elif kept.is_rough:
+            raise whole_only()
 
     def _get_response(self, call: _Call) -> None:
         record = self._known(call) if call.over_socket else self._seen(call)

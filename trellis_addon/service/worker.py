@@ -416,7 +416,7 @@ class Workers:
 
 def _performance(made: Made, seconds: float) -> JsonObject:
     """What it took to make a result, for estimates: what is not known is not there."""
-    facts = {name: made.facts.get(name) for name in ("device", "peakMemory", "resolution")}
+    facts = {name: made.facts.get(name) for name in ("device", "peakMemory", "resolution", "eightBits")}
     return {"seconds": round(seconds, 3), **{name: value for name, value in facts.items() if value is not None}}
 
 

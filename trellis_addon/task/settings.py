@@ -48,6 +48,7 @@ DRAFT_FIELDS = frozenset(
         "facing",
         "uvs",
         "faces",
+        "rough",
     )
 )
 
@@ -386,6 +387,13 @@ OWN_FIELDS: tuple[Field, ...] = (
         default=True,
     ),
     Field(
+        "settings.rough",
+        bool,
+        "Rough Shapes First",
+        "Make the rough shapes alone, in a fraction of the time, to choose from; what is chosen goes on from there",
+        default=False,
+    ),
+    Field(
         "settings.projectPicture",
         float,
         "Project Picture",
@@ -447,7 +455,7 @@ OF_A_MESH = ("facing", "uvs")
 OF_LATENTS = ("variation",)
 # Of these, what the panel shows: the others are chosen when an asset is finished again.
 OWN_IN_PANEL: tuple[Field, ...] = tuple(
-    BY_PATH[f"settings.{name}"] for name in ("texture", "projectPicture", "faces", "quads")
+    BY_PATH[f"settings.{name}"] for name in ("rough", "texture", "projectPicture", "faces", "quads")
 )
 BY_NAME: dict[str, Field] = {field.name: field for field in (*SETTABLE, *OWN_SETTINGS)}
 

@@ -46,7 +46,8 @@ class Task:
     """A `3dInference` task. `image` is what `inputs.image` takes: UUID, URL, data URI or Base64.
 
     With `latents` (`inputs.latents`: UUID, data URI or Base64) it goes on from what an earlier result was decoded from,
-    on a service of ours only: with an image the texture is sampled again, without one nothing is. `views`
+    on a service of ours only: with an image the texture is sampled again (of a rough shape all that comes after it),
+    without one nothing is. `views`
     (`inputs.views`, of a service of ours only) are further pictures of the same object; see `views.named_views`. With
     `region` (`inputs.region`) only that part of what the latents are of is made anew; of a draft these are its GLB.
     With the setting `variation` what is made is a variant of it.
@@ -77,6 +78,9 @@ class Task:
         if self.region is not None and not (self.latents and self.image):
             rule = message("give what it is a part of as inputs.latents, and its picture as inputs.image")
             raise FieldError("inputs.region", self.region.to_json(), rule)
+        if self.settings.get("rough") and (self.latents or self.mesh):
+            rule = message("a rough shape is made of a picture alone; leave it out, or leave out what is gone on from")
+            raise FieldError("settings.rough", True, rule, code="unsupportedParameter")
         _check_mesh(self)
 
     def to_request(self) -> dict[str, Any]:

@@ -8,4 +8,5 @@ state       what is there of them, group by group
 source      a hub, a mirror of it, or a folder to take them from
 hub         the hub's address, the user's token, and what its own tools have already
 fetching    fetching, checking and removing
+eight_bits  whether weights are held in 8 bits, and the files of ours that they are converted into
 """

@@ -21,6 +21,7 @@ from ..core.sizes import progress_words, size_words
 from ..transfer.errors import disk_trouble
 from ..transfer.part import CHUNK, Remote, fits, hash_file, leftovers_of, part_of
 from . import licences
+from .eight_bits import converted_of
 from .manifest import MANIFEST_FILE, Manifest, check_path, read_manifest, update_manifest
 from .published import WeightFile, catalogue, group_of, needed
 from .state import GroupStatus, all_files, bad_head, entry_of, expected, status, whats_wrong
@@ -106,7 +107,8 @@ def missing_bytes(folder: Path, groups: Iterable[str]) -> int:
 
 
 def remove(folder: Path, group: str) -> int:
-    """Delete the files of a group, with what is there of a broken download; returns the bytes that came free.
+    """Delete the files of a group, with what was made of them and what is there of a broken download; returns the bytes
+    that came free.
 
     Raises `EngineError` where a file is in use.
     """
@@ -115,7 +117,7 @@ def remove(folder: Path, group: str) -> int:
     paths |= {entry.path for entry in read_manifest(folder).files if entry.group == key}
     freed = 0
     for path in sorted(paths):
-        for file in (folder / path, *leftovers_of(folder / path)):
+        for file in (folder / path, *converted_of(folder / path), *leftovers_of(folder / path)):
             freed += _delete(file)
         _drop_empty(folder, (folder / path).parent)
     if (folder / MANIFEST_FILE).is_file():

@@ -47,6 +47,11 @@ class WeightFile:
     def expected(self) -> int:
         return self.about if self.size is None else self.size
 
+    @property
+    def is_flow(self) -> bool:
+        """Whether it has the weights of a flow model."""
+        return "_flow_" in self.path and self.path.endswith(".safetensors")
+
 
 @dataclass(frozen=True)
 class Group:

@@ -113,6 +113,39 @@ def on_all_cores(
     return [found[number] for number in range(len(items))]
 
 
+def meanwhile(work: Callable[[], Outcome]) -> Callable[[], Outcome]:
+    """Have `work` done beside what the caller goes on with; what is returned waits for its outcome, or raises its
+    error.
+
+    Where there is one core, or the caller is one of several already, it is done when it is asked for. It is not spread
+    any further, and goes on to its end where nobody asks.
+    """
+    if cores() < 2 or _here.is_spread:
+        return work
+
+    done: queue.SimpleQueue[tuple[None, Outcome | Exception]] = queue.SimpleQueue()
+
+    def run() -> None:
+        _here.is_spread = True
+        try:
+            done.put((None, work()))
+        except Exception as error:
+            done.put((None, error))
+        except BaseException as error:  # SystemExit and the like: whoever waits must hear of the end
+            done.put((None, RuntimeError(f"It was ended by {type(error).__name__}.")))
+
+    threading.Thread(target=run, daemon=True).start()
+
+    def outcome() -> Outcome:
+        ready = _get(done, lambda: False)
+        assert ready is not None
+        if isinstance(ready[1], Exception):
+            raise ready[1]
+        return ready[1]
+
+    return outcome
+
+
 def slices(count: int, size: int, first: int = 0) -> list[slice]:
     """0..count in pieces of `size`, the last one shorter, and one of `first` before them."""
     edges = [0, *range(min(first, count), count, size), count]

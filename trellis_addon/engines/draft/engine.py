@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 _CELLS = 0.5
 # The most triangles of a draft where nobody asked for more.
 _TRIANGLES = 50_000
+_ROUGH = 2_000  # triangles of a rough shape
 # Pixels on the longer side of what is worked on: more than that, two charts of the largest atlas
 # can hardly show.
 _LARGEST = 2048
@@ -91,6 +92,9 @@ class ReliefEngine:
                 told = {"variation": variation.to_json(), **({"notes": list(notes)} if notes else {})}
             else:
                 settings = settings.replace(variation=None)
+        asked = settings
+        if settings.value("rough"):  # what differs from seed to seed, without what takes long
+            settings = settings.replace(texture=False, faces=_ROUGH, resolution=512, texture_size=1024)
         progress.update("mask", 0.0)
         subject = cut_out(image, _LARGEST, progress.check)
         if views and tell_more(views):
@@ -109,7 +113,7 @@ class ReliefEngine:
             form, material = _relief(subject, (views or {}).get(BACK), settings, variation, progress)
 
         progress.update("glb", 0.95)
-        extras = {"engine": self.model, "seed": seed, "settings": settings.to_request(), **told}
+        extras = {"engine": self.model, "seed": seed, "settings": asked.to_request(), **told}
         glb = write_glb(form, material, {**extras, "frame": frame_of(image, float(np.ptp(form.positions[:, 0])))})
         progress.update("glb", 1.0)
         facts = {"device": "CPU", "resolution": settings.value("resolution")}

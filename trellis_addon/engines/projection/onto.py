@@ -45,7 +45,8 @@ def generate_with_pictures(
     further = {name: value for name, value in given.items() if value}
     strength = float(settings.value("project_picture"))
     does_itself = getattr(engine, "projects_itself", False)
-    if region or mesh or does_itself or strength <= 0.0 or not settings.value("texture"):
+    is_kept = region or mesh or settings.value("rough") or not settings.value("texture")
+    if is_kept or does_itself or strength <= 0.0:
         return engine.generate(image, settings, seed, progress, latents=latents, **further)
     made = engine.generate(image, settings, seed, _first(progress), latents=latents, **further)
     if image is None:

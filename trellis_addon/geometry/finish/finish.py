@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...core.errors import EngineError, FieldError, InputError
+from ...core.machine.parallel import meanwhile
 from ...core.messages import message
 from ...core.progress import Progress
 from ...formats.glb.tangents import tangents
@@ -202,9 +203,13 @@ def finish_levels(
         surface = surfaces[0] if len(surfaces) == 1 else joined(surfaces)
         shells = np.repeat(np.arange(len(surfaces), dtype=np.int32), [len(part.vertices) for part in surfaces])
     bound = error_bound / dense.resolution
-    detail: Look | None = (
-        None if sources else Detail.of(surface.vertices, surface.faces, _volume(dense, device), device)
-    )
+
+    def looked_at() -> Look:
+        return Detail.of(surface.vertices, surface.faces, _volume(dense, device), device)
+
+    detail: Look | None = None
+    # What baking looks at is made while the surface is simplified, which takes one core: neither needs the other.
+    making = meanwhile(looked_at) if device == "cpu" and not sources else looked_at
     made = []
     light = surface
     for level, target in enumerate(targets):
@@ -218,6 +223,8 @@ def finish_levels(
         with stage("unwrap", level) as part:
             flat = unwrap(light.vertices, light.faces, texture_size, part, device, pairs=quads is not None)
         with stage("bake", level) as part:
+            if not sources and detail is None:
+                detail = making()
             looks = detail or _looks(sources, light, surfaces)
             mesh = texture_again(
                 light,

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ...core.errors import FieldError, InputError
+from ...core.machine.parallel import on_all_cores, slices
 from ...core.progress import Progress
 from ..mesh.clean import clean
 from ..mesh.dust import large_components
@@ -247,20 +248,31 @@ def remesh(
     )
 
 
+_FACES_AT_ONCE = 1 << 17
+
+
 def flags_of_faces(coords: I64, faces: I32) -> Bool | None:
     """Flags (L, 3) of the dual grid whose mesh has these faces (M, 3), with one vertex for each voxel (L, 3).
 
     None when some face does not join voxels round one edge, as it is with any other mesh.
     """
-    voxels = coords[faces]
-    low = voxels.min(1)
-    span = voxels.max(1) - low
-    if not ((span.sum(1) == 2) & (span.max(1, initial=0) == 1)).all():
-        return None
+
+    def flagged(part: slice) -> tuple[NDArray[np.integer], NDArray[np.integer]] | None:
+        """The voxels that hold flags of some of the faces, and of which axes."""
+        voxels = coords[faces[part]]
+        low = voxels.min(1)
+        span = voxels.max(1) - low
+        if not ((span.sum(1) == 2) & (span.max(1, initial=0) == 1)).all():
+            return None
+        # The voxel that holds the flag has the lowest coordinates, and one of an edge's two faces has it as a corner.
+        face, slot = np.nonzero((voxels == low[:, None]).all(2))
+        return faces[part][face, slot], span[face].argmin(1)
+
     flags = np.zeros((len(coords), 3), np.bool_)
-    # The voxel that holds the flag has the lowest coordinates, and one of an edge's two faces has it as a corner.
-    face, slot = np.nonzero((voxels == low[:, None]).all(2))
-    flags[faces[face, slot], span[face].argmin(1)] = True
+    for found in on_all_cores(slices(len(faces), _FACES_AT_ONCE), flagged):
+        if found is None:
+            return None
+        flags[found] = True
     return flags
 
 

@@ -22,7 +22,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ...core.configuration import configuration
-from ...core.errors import Cancelled, NetworkSettingsError, TrellisError
+from ...core.errors import Cancelled, FieldError, NetworkSettingsError, TrellisError
 from ...core.messages import message
 from ...core.processes import end
 from ...core.progress import Progress
@@ -232,6 +232,7 @@ def _weights(found: _Findings) -> Iterator[str]:
             first = first or why
         elif key in wanted and not group.have:
             missing.append(key)
+    yield from _in_eight_bits(found, folder)
     if damaged:
         found.problem(
             message("Weights are not the published ones ({damaged}): {first}", damaged=damaged, first=first),
@@ -241,6 +242,39 @@ def _weights(found: _Findings) -> Iterator[str]:
         found.problem(
             message("Weights are missing: {missing}.", missing=missing),
             message("Download them in Preferences > Local GPU."),
+        )
+
+
+def _in_eight_bits(found: _Findings, folder: Path) -> Iterator[str]:
+    """What there is of weights in 8 bits beside the published ones, and what they will still take where asked for."""
+    from ...pipeline.sizes import flow_weights
+    from ...weights.eight_bits import asked_for, converted_of, converted_path, suits
+    from ...weights.published import catalogue
+    from ..machine.hardware import find_machine, free_disk
+
+    flows = [folder / file.path for group in catalogue() for file in group.files if file.is_flow]
+    for path in flows:
+        for converted in converted_of(path):
+            yield f"{converted.name}: {size_words(converted.stat().st_size)}, made here of {path.name}"
+    try:
+        asked = asked_for()
+    except FieldError as error:
+        found.problem(error.message, message("Correct the variable, or take it away."))
+        return
+    if not asked:
+        return
+    card = next(iter(find_machine().cards), None)
+    kind = suits(asked, card.kind, card.capability) if card is not None else suits(asked, "cpu")
+    left = [path for path in flows if path.is_file() and not converted_path(path, kind).is_file()]
+    more = len(left) * flow_weights(2, True)
+    yield f"weights in 8 bits are asked for ({kind}): {len(left)} files are yet to be converted, {size_words(more)}"
+    free = free_disk(folder)
+    if left and 0 < free < more:
+        found.problem(
+            message(
+                "Weights in 8 bits take {more} more, and {free} are free.", more=size_words(more), free=size_words(free)
+            ),
+            message("Make room; until then they are converted each time they are loaded, which takes a minute."),
         )
 
 

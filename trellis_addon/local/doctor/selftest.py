@@ -32,13 +32,19 @@ def main(arguments: list[str]) -> int:
         import torch
 
         from ...engines.devices import local_devices
-        from ...pipeline.device.store import choose_device, device_precision
+        from ...pipeline.device.store import choose_device, device_precision, eight_bits_of
+        from ...weights.eight_bits import asked_for
 
         device = choose_device(local_devices()[0])
         _tell("PyTorch", torch.__version__)
         _tell("device", str(device), note=_name(device))
         numbers = device_precision(device)
         _tell("precision", numbers.flows, note=str(numbers.reason))
+        if asked := asked_for():
+            held = eight_bits_of(device, asked)
+            _tell(
+                "weights in 8 bits", held, note="" if held == asked else f"{asked} is for NVIDIA's cards from RTX 40 on"
+            )
     except Exception as error:
         _tell("PyTorch", "failed", note=_sentence(error))
         return 1

@@ -1,8 +1,10 @@
 """Weights in 8 bits: half the memory and half the reading of a flow model, for a result that is a little off.
 
-Each output channel of a linear layer has a scale of its own, its largest weight's 127th, and its weights are whole
-numbers of it; they are unpacked where a layer computes, so arithmetic stays that of `precision`. Converted once, into a
-file of our own beside the published one. Off unless asked for: nobody has seen what it does to the published weights.
+Each output channel of a linear layer has a scale of its own. As int8 its weights are whole numbers of its largest one's
+127th; they are unpacked where a layer computes, so arithmetic stays that of `precision`. As fp8 (e4m3) they are numbers
+of 3 bits after the point, up to 448, and multiplied as such by cards that can (`networks.fp8`): twice as fast, and
+further off. Converted once, into a file of our own beside the published one. Off unless asked for: nobody has seen what
+it does to the published weights.
 """
 
 from __future__ import annotations
@@ -17,33 +19,36 @@ from torch import Tensor
 
 from ...core.errors import EngineError
 from ...core.files import discard, move
-from ..networks.network import Network
+from ...weights.eight_bits import converted_path
+from ..networks.fp8 import FP8, TINY, scaled
+from ..networks.network import EIGHT, Network
 from .safetensors_file import SafetensorsFile
 
 log = logging.getLogger(__name__)
 
-SUFFIX = ".int8.safetensors"
 _FORMAT = "1"  # of the file: grows when it comes to hold something else
 _MOST = 127.0
-_TINY = 1e-30  # a channel of noughts has a scale too
 
 Read = Callable[[str], Tensor]  # a tensor of the published file, by the network's key
 
 
-def quantised(weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Whole numbers (O, I) int8 in -127..127 and scales (O,) float32 whose product is nearest to `weight` (O, I)."""
+def quantised(weight: Tensor, kind: torch.dtype = torch.int8) -> tuple[Tensor, Tensor]:
+    """Numbers (O, I), int8 in -127..127 or e4m3, and scales (O,) float32 with which they are nearest to a weight."""
+    if kind == FP8:
+        return scaled(weight)
     exact = weight.float()
-    scale = exact.abs().amax(1).clamp_min(_TINY) / _MOST
+    scale = exact.abs().amax(1).clamp_min(TINY) / _MOST
     return (exact / scale[:, None]).round_().to(torch.int8), scale
 
 
-def in_eight_bits(path: Path, network: Network, read: Read, device: torch.device) -> dict[str, Tensor]:
-    """The network's weights on `device`, of the published file `path`, whose tensors `read` gives.
+def in_eight_bits(path: Path, network: Network, kind: str, read: Read, device: torch.device) -> dict[str, Tensor]:
+    """The network's weights, which it holds in that kind, on `device`, of the published file `path`, whose tensors
+    `read` gives.
 
     They are taken from the file beside it, which is made where it is not there, or of another file; where it cannot be
     written, they are converted each time.
     """
-    kept = path.with_name(path.stem + SUFFIX)
+    kept = converted_path(path, kind)
     source = _mark(path)
     try:
         return _from_kept(kept, source, network, device)
@@ -65,8 +70,8 @@ def _converted(network: Network, read: Read) -> dict[str, Tensor]:
     weights: dict[str, Tensor] = {}
     for key in network.state_dict():
         kind = network.dtype_of(key)
-        if kind == torch.int8:
-            weights[key], weights[network.scale_of(key)] = quantised(read(key))
+        if kind in EIGHT.values():
+            weights[key], weights[network.scale_of(key)] = quantised(read(key), kind)
         elif not key.endswith(".scale"):  # that of the weight before it
             weights[key] = read(key).to(kind)
     return {key: weight.cpu().contiguous() for key, weight in weights.items()}

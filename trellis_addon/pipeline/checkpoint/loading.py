@@ -53,12 +53,12 @@ def load_network(
     torso: torch.dtype | None = None,
     renaming: Renaming | None = None,
     is_packed: bool = False,
-    eight_bits: bool = False,
+    eight_bits: str = "",
 ) -> N:
     """The network that `build` makes, with the weights of `path` on `device`.
 
-    `torso` and `is_packed` are those of `Network.choose`; with `eight_bits` the weights of what can be are held so
-    (`eight_bits.in_eight_bits`). Raises `EngineError`, naming the file, when it is missing,
+    `torso` and `is_packed` are those of `Network.choose`; with a kind of `eight_bits` the weights of what can be are
+    held so (`eight_bits.in_eight_bits`). Raises `EngineError`, naming the file, when it is missing,
     truncated, or does not hold exactly the network's weights in their shapes.
     """
     with torch.device("meta"):  # shapes only: nothing is allocated or initialised that the file then replaces
@@ -68,8 +68,8 @@ def load_network(
     with SafetensorsFile(path, device) as file:
         sources = _sources(file, path, wanted, renaming)
         if eight_bits and network.can_be_eight_bits:
-            network.requires_grad_(False).hold_in_eight_bits()
-            weights = in_eight_bits(path, network, lambda key: file.read(*sources[key]), device)
+            network.requires_grad_(False).hold_in_eight_bits(eight_bits)
+            weights = in_eight_bits(path, network, eight_bits, lambda key: file.read(*sources[key]), device)
         else:
             weights = {key: file.read(*sources[key]).to(device, network.dtype_of(key)) for key in wanted}
     network.load_state_dict(weights, assign=True)

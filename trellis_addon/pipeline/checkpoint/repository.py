@@ -170,10 +170,10 @@ class Repository:
         device: torch.device,
         torso: torch.dtype | None = None,
         is_packed: bool = False,
-        eight_bits: bool = False,
+        eight_bits: str = "",
     ) -> Network:
         """A model with its weights on `device`; `torso` overrides the 16-bit dtype that its JSON asks for, which its
-        weights keep where `is_packed`. `eight_bits` is for those models that can be held so."""
+        weights keep where `is_packed`. A kind of `eight_bits` is for those models that can be held so."""
         if name == IMAGE_MODEL:
             return self.load_image_model(device)
         network, config = self.description(name)

@@ -7,6 +7,7 @@ float32's up to the rounding of its inputs is not taken however fast it is.
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from ...core.machine.device_faults import why_lost
+from ...core.machine.device_faults import is_out_of_memory, why_lost
 from ..networks.attention import attend
 from .learned import keep, recall
 
@@ -36,13 +37,54 @@ def candidates(capability: tuple[int, int]) -> tuple[str, ...]:
     return (_FLASH, _CUDNN, _EFFICIENT) if capability >= (8, 0) else (_EFFICIENT,)
 
 
+class Gate:
+    """PyTorch's choice among kernels is the process's: who tries each of them alone has to be alone, as runs of other
+    devices would have to do with that one."""
+
+    def __init__(self) -> None:
+        self._news = threading.Condition()
+        self._within = 0
+        self._wanted = 0  # by those who want to be alone, and have waited longer
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Among any number of others; waits for who is alone, or about to be."""
+        with self._news:
+            while self._wanted:
+                self._news.wait(1.0)
+            self._within += 1
+        try:
+            yield
+        finally:
+            with self._news:
+                self._within -= 1
+                self._news.notify_all()
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Waits until nobody is within, and holds everybody up meanwhile."""
+        with self._news:
+            self._wanted += 1
+            try:
+                while self._within:
+                    self._news.wait(1.0)
+                yield
+            finally:
+                self._wanted -= 1
+                self._news.notify_all()
+
+
+_gate = Gate()
+
+
 @contextmanager
 def fastest_attention(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
     """The fastest right kernel first while this lasts; elsewhere than on CUDA, PyTorch's own choice."""
     if device.type != "cuda" or torch.version.hip is not None:
         yield
         return
-    with preferring(chosen(device, dtype)):
+    names = chosen(device, dtype)
+    with _gate.together(), preferring(names):
         yield
 
 
@@ -55,7 +97,8 @@ def chosen(device: torch.device, dtype: torch.dtype) -> tuple[str, ...]:
         if kept and set(kept) <= set(names):
             _remembered[key] = tuple(kept)
             return _remembered[key]
-        found = measured(names, device, dtype) if len(names) > 1 else {}
+        with _gate.alone():
+            found = measured(names, device, dtype) if len(names) > 1 else {}
         _remembered[key] = tuple(sorted(found, key=found.__getitem__)) or names
         if found:
             keep("attention", device, dtype, list(_remembered[key]))
@@ -86,7 +129,7 @@ def measured(
                     continue
                 found[name] = (time_of or seconds_of)(lambda: attend(q, k, v), device)
         except RuntimeError as error:
-            if why_lost(error):
+            if why_lost(error) or is_out_of_memory(error):  # which says nothing of the kernel
                 raise
             log.info("%s has no attention by %s: %s", device, name, str(error).splitlines()[0])
     return found

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ...core.machine.device_faults import why_lost
+from ...core.machine.device_faults import is_out_of_memory, why_lost
 from ..networks import fused
 from ..networks.attention import MultiHeadRMSNorm, normed
 from ..networks.transformer import gated, modulated
@@ -25,7 +25,7 @@ from .learned import keep, recall
 log = logging.getLogger(__name__)
 
 TOKENS, HEADS, CHANNELS = 4096, 12, 128  # of a head; of the published model's blocks
-OPERATIONS = ("rms_norm", "layer_norm", "gate_add")
+OPERATIONS = ("rms_norm", "rms_norm, not rotated", "layer_norm", "gate_add")
 _YES, _NO = "fused", "plain"
 _remembered: dict[tuple[str, torch.dtype], bool] = {}
 
@@ -64,7 +64,7 @@ def _is_better(device: torch.device, dtype: torch.dtype) -> bool:
         with torch.inference_mode():
             found = compared(device, dtype, TOKENS, HEADS, CHANNELS)
     except Exception as error:  # whatever a compiler or a driver may come up with
-        if why_lost(error):
+        if why_lost(error) or is_out_of_memory(error):  # which says nothing of the operations
             raise
         log.warning("The fused operations do not run on %s: %s", device, error)
         return False
@@ -104,6 +104,7 @@ def compared(
     scale, shift = made(1, width) / 4, made(1, width)
     operations: dict[str, Callable[[torch.dtype, torch.dtype], Tensor]] = {
         "rms_norm": lambda torso, _: normed(norm, qkv.to(torso)[:, :, 0], phases),
+        "rms_norm, not rotated": lambda torso, _: normed(norm, qkv.to(torso)[0, :, 0].contiguous()),
         "layer_norm": lambda torso, stream: modulated(h.to(stream), scale.to(stream), shift.to(stream), torso),
         "gate_add": lambda torso, stream: gated(h.to(stream), scale.to(stream), x.to(torso)),
     }

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 import torch
 
 from ...core.errors import EngineError
+from ...weights.eight_bits import suits
 from ..checkpoint.repository import IMAGE_MODEL, Repository
 from ..networks.network import Network, full_size
 from ..precision import Precision, precision_of
@@ -45,7 +46,7 @@ class FolderSource:
     """Networks of a repository's files, for one device.
 
     `torso` overrides the 16-bit dtype that the files ask for, which the weights keep where `is_packed`; with
-    `eight_bits` the flow models' are held in 8.
+    a kind of `eight_bits` the flow models' are held in 8.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class FolderSource:
         device: torch.device,
         torso: torch.dtype | None,
         is_packed: bool = False,
-        eight_bits: bool = False,
+        eight_bits: str = "",
     ) -> None:
         self.repository = repository
         self.device = device
@@ -152,6 +153,12 @@ def choose_device(name: str = "auto") -> torch.device:
         raise EngineError('There is no device "{name}"; use auto, cuda, mps or cpu.', name=name) from None
     if not there.get(device.type, False):
         raise EngineError('This machine\'s PyTorch has no "{type}" device; use auto or cpu.', type=device.type)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise EngineError(
+            'There is no device "{name}": PyTorch sees {count}, counted from cuda:0.',
+            name=name,
+            count=torch.cuda.device_count(),
+        )
     return device
 
 
@@ -165,6 +172,14 @@ def device_precision(device: torch.device) -> Precision:
         return precision_of("amd", str(target).partition(":")[0], name)
     major, minor = torch.cuda.get_device_capability(device)
     return precision_of("nvidia", f"{major}.{minor}", name)
+
+
+def eight_bits_of(device: torch.device, asked: str) -> str:
+    """What a device holds weights in 8 bits as; see `weights.eight_bits.suits`."""
+    if device.type != "cuda" or torch.version.hip is not None:
+        return suits(asked, "cpu")
+    major, minor = torch.cuda.get_device_capability(device)
+    return suits(asked, "nvidia", f"{major}.{minor}")
 
 
 def _release(device: torch.device) -> None:

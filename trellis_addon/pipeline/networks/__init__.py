@@ -4,6 +4,7 @@ network             what all networks share: a configuration read from JSON, and
 attention           self- and cross-attention, RMS norm of queries and keys, 3D rotary positions
 fused               norms, rotation and gates as one operation each
 fused_kernels       ... by Warp
+fp8                 matrix products of 8-bit floating numbers
 transformer         the diffusion transformer of all flow models: timestep, modulated blocks, ends
 structure_flow      noise on a coarse dense grid becomes the latent of where the object is
 structure_decoder   ... and that becomes occupied voxels

@@ -8,6 +8,7 @@ wherever `fused_choice` has not found them right and faster.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -22,7 +23,9 @@ _DEFINITIONS = (
 )
 
 
-class _Switch:
+class _Switch(threading.local):
+    """Of each thread: another one may run a device that is better off without."""
+
     is_on = False
 
 

@@ -15,12 +15,15 @@ from torch import Tensor, nn
 
 from ...core.errors import EngineError
 from ...core.messages import message
+from ...weights.eight_bits import FP8, INT8
 from ..configs import DTYPE_NAMES
+from . import fp8
 
 log = logging.getLogger(__name__)
 
 C = TypeVar("C")
 
+EIGHT: Mapping[str, torch.dtype] = {INT8: torch.int8, FP8: fp8.FP8}
 DTYPES: dict[str, torch.dtype] = {name: getattr(torch, name) for name in DTYPE_NAMES}
 
 
@@ -30,7 +33,7 @@ class Network(nn.Module):
     The torso's dtype is the activations' too. Subclasses say with `in_torso` which weights belong to it; all others
     stay in float32, as the published model was trained. `packed`, where it is set, is the dtype that the torso's
     weights are held in: a layer unpacks its own while it computes. What `can_be_eight_bits` can hold those of its
-    torso's linear layers as whole numbers, with a scale for each output channel (`eight_bits`).
+    torso's linear layers in 8 bits of some kind (`EIGHT`), with a scale for each output channel (`eight_bits`).
     """
 
     config: Any
@@ -38,6 +41,7 @@ class Network(nn.Module):
     packed: torch.dtype | None = None
     can_be_eight_bits = False
     _scaled: frozenset[str] = frozenset()  # the keys of weights in 8 bits
+    _eight: torch.dtype = torch.int8  # what those are
 
     def in_torso(self, key: str) -> bool:
         raise NotImplementedError
@@ -45,13 +49,15 @@ class Network(nn.Module):
     def dtype_of(self, key: str) -> torch.dtype:
         """The dtype that the weight `key` has at run time."""
         if key in self._scaled:
-            return torch.int8
+            return self._eight
         if key.endswith(".scale") or not self.in_torso(key):
             return torch.float32
         return self.packed or self.torso
 
-    def hold_in_eight_bits(self) -> None:
-        """Have room for whole numbers and their scales in the torso's linear layers; for weights that are to come."""
+    def hold_in_eight_bits(self, kind: str) -> None:
+        """Have room for numbers of a kind of `EIGHT` and their scales in the torso's linear layers; for weights that
+        are to come."""
+        self._eight = EIGHT[kind]
         layers = {name: layer for name, layer in self.named_modules() if isinstance(layer, Linear)}
         self._scaled = frozenset(f"{name}.weight" for name in layers if self.in_torso(f"{name}.weight"))
         for key in self._scaled:
@@ -79,7 +85,7 @@ class Network(nn.Module):
 class Linear(nn.Linear):
     """A linear layer whose weights may be held in another type than it computes in.
 
-    `scale` (O,), where there is one, is what the whole numbers of each output channel count in.
+    `scale` (O,), where there is one, is what the 8-bit numbers of each output channel count in.
     """
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True) -> None:
@@ -93,6 +99,9 @@ class Linear(nn.Linear):
         return weight if self.scale is None else weight.mul_(self.scale.to(dtype)[:, None])
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.weight.dtype == fp8.FP8:
+            assert self.scale is not None
+            return fp8.product(x, self.weight, self.scale, self.bias)
         return F.linear(x, self.unpacked(x.dtype), None if self.bias is None else self.bias.to(x.dtype))
 
 
@@ -109,14 +118,14 @@ def full_size(
     config: Any,
     torso: torch.dtype | None = None,
     is_packed: bool = False,
-    eight_bits: bool = False,
+    eight_bits: str = "",
 ) -> tuple[int, torch.dtype]:
     """Bytes that a network's weights take at run time, and its torso's dtype; see `Network.choose`."""
     with torch.device("meta"):
         network = build(config)
     network.choose(torso, is_packed)
     if eight_bits and network.can_be_eight_bits:
-        network.hold_in_eight_bits()
+        network.hold_in_eight_bits(eight_bits)
     sizes = (tensor.numel() * network.dtype_of(key).itemsize for key, tensor in network.state_dict().items())
     return sum(sizes), network.torso
 
