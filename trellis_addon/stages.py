@@ -186,15 +186,13 @@ def go_on(
     Raises `InputError` for what is no rough shape, and where its latents or its picture are not kept here,
     `FieldError` for a setting that cannot change, and as `generate` does.
     """
-    if output is not None:
-        check_output(Path(output))
-    store = store or JobStore()
     changes = Settings(settings or {}).replace(**named_settings)
-    found = asset if isinstance(asset, Asset) else Asset.from_file(Path(asset))
-    prepared, where = prepare_going_on(
-        found, changes, store, name=name, backend=backend, key=key, allow_network=allow_network
-    )
-    return make_prepared(prepared, where, store, progress, output)
+    found = _asset_of(asset)
+
+    def prepare(jobs: JobStore) -> tuple[PreparedTask, Backend]:
+        return prepare_going_on(found, changes, jobs, name=name, backend=backend, key=key, allow_network=allow_network)
+
+    return make(prepare, store, progress, output, source=found.path)
 
 
 def prepare_going_on(
