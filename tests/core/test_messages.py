@@ -113,7 +113,7 @@ REAL: list[tuple[Callable[[Path], Any], tuple[str, ...]]] = [
     (lambda tmp: latents.check_latents(b"PK\x03\x04" + bytes(20)), ("pickle",)),
     (lambda tmp: api.check_output(Path("a.png")), ('"a.png"', ".glb 结尾")),
     (lambda tmp: broken_provenance(tmp), ("a.json",)),
-    (lambda tmp: stages.rework(tmp / "a b.glb", store=JobStore(tmp)), ("“a b”", "rebake")),
+    (lambda tmp: stages.rework(Asset(tmp / "a b.glb", "a b", {}), store=JobStore(tmp)), ("“a b”", "rebake")),
     (lambda tmp: money.set_limit(JobStore(tmp), "week", 1.0), ('"week"', "允许：day、month")),
     (lambda tmp: money.set_limit(JobStore(tmp), "day", -1.0), ("-1.0", "美元")),
     (lambda tmp: connected(Backend("remote", "", False)), ("联机访问",)),

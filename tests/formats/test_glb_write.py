@@ -16,7 +16,8 @@ from PIL import Image, ImageDraw
 
 from trellis_addon.core.progress import Progress
 from trellis_addon.engines.draft import ReliefEngine
-from trellis_addon.formats.glb.write import Material, Mesh, image_mime, write_glb
+from trellis_addon.formats.glb.check import split_glb
+from trellis_addon.formats.glb.write import Material, Mesh, container, image_mime, write_glb
 from trellis_addon.task.settings import Settings
 
 COMPONENTS = {5121: np.uint8, 5123: np.uint16, 5125: np.uint32, 5126: np.float32}
@@ -224,3 +225,10 @@ def test_the_khronos_validator_takes_the_draft_engines_files(tmp_path: Path) -> 
     glb = ReliefEngine().generate(disc, Settings(resolution=512, texture_size=1024), 1, Progress()).glb
     issues = validate(glb, tmp_path)["issues"]
     assert issues["numErrors"] == 0, issues["messages"]
+
+
+def test_a_name_that_no_file_can_hold_is_written_without_what_cannot_be() -> None:
+    """JSON can say half of a sign of two halves, and files come with it."""
+    document = json.loads('{"asset": {"version": "2.0"}, "nodes": [{"name": "a\\ud800b"}]}')
+    written, _ = split_glb(container(document, b""))
+    assert written["nodes"] == [{"name": "a?b"}]

@@ -294,7 +294,7 @@ def _check(mesh: Mesh, material: Material) -> None:
 
 def container(document: dict[str, Any], binary: bytes) -> bytes:
     """Header, JSON chunk padded with spaces, binary chunk padded with zeros."""
-    text = json.dumps(document, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    text = json.dumps(document, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")
     text += b" " * (-len(text) % 4)
     binary += b"\0" * (-len(binary) % 4)
     length = 12 + 8 + len(text) + 8 + len(binary)
