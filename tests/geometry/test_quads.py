@@ -19,6 +19,7 @@ from trellis_addon import cli
 from trellis_addon.core.errors import EngineError, FieldError, InputError
 from trellis_addon.formats.glb.check import split_glb
 from trellis_addon.formats.obj import write_obj
+from trellis_addon.geometry.finish.normals import creased_normals, whole_quads
 from trellis_addon.geometry.mesh.topology import Edges, TriMesh, face_groups
 from trellis_addon.geometry.quads import instant, quadriflow
 from trellis_addon.geometry.quads.fitting import fitted
@@ -149,6 +150,17 @@ def test_pairs_come_back_as_quads_but_where_a_seam_goes_through() -> None:
     cut[1][cut[1] == 1] = 4  # another vertex there, as along a seam
     found, rest = polygons_of(cut)
     assert len(found) == 0 and len(rest) == 3
+
+
+def test_a_quad_that_bends_at_its_diagonal_stays_one() -> None:
+    vertices = np.array([(0, 0, 0), (1, 0, 0), (1, 1, 0), (0, 1, 1), (2, 0, 0), (2, 1, 0)], np.float32)
+    triangles = triangles_of(vertices, np.array([(0, 1, 2, 3), (1, 4, 5, 2)], np.int32))
+    normals, each = creased_normals(vertices, triangles, 20.0)
+    key = triangles.astype(np.int64) * len(normals)
+    split = np.unique(key + each, return_inverse=True)[1].reshape(triangles.shape)
+    assert len(polygons_of(split.astype(np.int32))[0]) == 1
+    kept = np.unique(key + whole_quads(each), return_inverse=True)[1].reshape(triangles.shape)
+    assert len(polygons_of(kept.astype(np.int32))[0]) == 2
 
 
 def test_what_a_remesher_leaves_is_mended() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -34,11 +36,12 @@ def _through_blender(options: argparse.Namespace) -> int:
     target: Path = options.output
     try_places([target])
     with tempfile.TemporaryDirectory(prefix="trellis2-") as folder:
-        options.output = Path(folder, f"{target.stem}.obj")
+        options.output, options.shown = Path(folder, f"{target.stem}.obj"), target
         code = rebake.run(options)
         if code == 0:
             from ..scene.asset.delivery import convert_obj
 
-            files = convert_obj(options.output, target)
-            print("\n".join(map(str, files)))
+            with contextlib.redirect_stdout(io.StringIO()):  # what Blender's exporter tells of itself
+                files = convert_obj(options.output, target)
+            print("\n".join(map(str, files[1:])))
     return code

@@ -37,7 +37,7 @@ from ..remesh.remesh import remesh as remesh_surface
 from ..simplify.simplify import simplify
 from ..unwrap.unwrap import Unwrapped, unwrap
 from .mesh import FinishedMesh, Placement, is_open, write, write_images
-from .normals import creased_normals
+from .normals import creased_normals, whole_quads
 from .parts import crisp, parts_by_alpha, parts_of_source
 from .quality import quality_figures
 
@@ -234,6 +234,7 @@ def finish_levels(
                 normal_map=normal_map,
                 ambient_occlusion=ambient_occlusion,
                 transparency=transparency,
+                pairs=quads is not None,
                 progress=part,
                 device=device,
             )
@@ -299,12 +300,16 @@ def texture_again(
     normal_map: bool | None = True,
     ambient_occlusion: bool = False,
     transparency: str | None = None,
+    pairs: bool = False,
     progress: Progress | None = None,
     device: str = "cpu",
 ) -> FinishedMesh:
-    """Normals, tangents and textures for an unwrapped mesh: at any size, however often."""
+    """Normals, tangents and textures for an unwrapped mesh: at any size, however often. `pairs`: faces 2k and 2k + 1
+    are one quad."""
     # Normals of the mesh before it was cut run on across the charts' borders; at creases vertices are split once more.
     shared, group = creased_normals(mesh.vertices, mesh.faces)
+    if pairs:
+        group = whole_quads(group)
     key, inverse = np.unique(flat.faces.astype(np.int64) * len(shared) + group, return_inverse=True)
     corner = key // len(shared)
     vertices, uvs, normals = mesh.vertices[flat.source[corner]], flat.uvs[corner], shared[key % len(shared)]

@@ -47,3 +47,11 @@ def creased_normals(vertices: F32, faces: I32, crease: float = CREASE) -> tuple[
     groups, group = connected_components(graph, directed=False)
     total = np.stack([np.bincount(group, np.repeat(normals[:, axis], 3), groups) for axis in range(3)], 1)
     return unit(total.astype(np.float64)), group.reshape(-1, 3).astype(np.int64)
+
+
+def whole_quads(normal: I64) -> I64:
+    """Which normal is each corner's (F, 3), of triangles that are quads in pairs (`quads.pairs`): one that bends at its
+    diagonal is not creased there, or it would come back as two triangles."""
+    found = normal.copy()
+    found[1::2, :2] = normal[0::2][:, [0, 2]]
+    return found

@@ -78,7 +78,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--format", choices=("webp", "png"), default="webp", help="of the textures (default webp)")
     parser.add_argument("--report", action="store_true", help="print how far it is, as lines of JSON: [stage, share]")
-    parser.set_defaults(solidity="automatic")
+    parser.set_defaults(solidity="automatic", shown=None)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -92,7 +92,7 @@ def run(options: argparse.Namespace) -> int:
     except MemoryError:
         print("There is not enough memory; take a lower resolution or smaller textures.", file=sys.stderr)
         return 1
-    print(f"{options.output}: {made} in {time.perf_counter() - start:.1f} s")
+    print(f"{options.shown or options.output}: {made} in {time.perf_counter() - start:.1f} s")
     return 0
 
 

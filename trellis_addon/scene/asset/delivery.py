@@ -29,6 +29,7 @@ from .godot import godot_scene
 from .selection import only_selected
 from .texture_size import read_picture
 
+_ENDINGS_OF_IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".tga", ".tif", ".tiff", ".exr", ".bmp")
 _PRINTERS = 1000.0  # STL has no unit, and printers take millimetres
 
 
@@ -310,11 +311,14 @@ def _with_pictures(meshes: Sequence[bpy.types.Object], folder: Path, engine: Eng
 def _as_png(image: bpy.types.Image, folder: Path, flip_green: bool) -> bpy.types.Image:
     """A new image, of a PNG file in the folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{clean_name(image.name)}.png"
+    name = clean_name(image.name)
+    if Path(name).suffix.lower() in _ENDINGS_OF_IMAGES:  # the name of the file that it came from
+        name = Path(name).stem or name
+    path = folder / f"{name}.png"
     count = 1
     while path.exists():
         count += 1
-        path = folder / f"{clean_name(image.name)} {count}.png"
+        path = folder / f"{name} {count}.png"
     picture, _ = read_picture(image)
     if picture is None:
         copy = image.copy()
