@@ -208,7 +208,7 @@ def unlink(obj: Any) -> None:
 
 
 @pytest.mark.parametrize("away", [hide, switch_off, exclude, hide_collection, to_another_scene, unlink])
-@pytest.mark.parametrize("ending", [".glb", ".fbx", ".obj", ".usdc", ".stl"])
+@pytest.mark.parametrize("ending", [".glb", ".obj", ".usdc"])
 def test_what_is_out_of_sight_is_exported_and_stays_there(asset: Any, tmp_path: Path, ending: str, away: Any) -> None:
     """Blender's exporters pass over it and write an empty file."""
     away(asset)
