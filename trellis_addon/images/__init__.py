@@ -15,7 +15,8 @@ colour         ... colours of every model, depth and profile
 profiles       ... profiles of colours that are told in other ways
 
 cutout         a plain background removed, or a mask put in its place
-key            ... a background of one colour removed wherever it is
+key            the colour of a background that is removed wherever it is
+keying         and removing it
 marks          a subject that was marked by a box or strokes, cut out of any background
 segmentation   ... told from its background by their colours
 matting        ... its soft outline
@@ -23,7 +24,8 @@ srgb           the values of pictures and the light that they stand for
 pixels         what is done to pixels as arrays
 subject        where the subject is, by its alpha
 frame          the square that the model looks at
-correction     the outline and that square, corrected by hand
+correction     what of the outline and of that square is corrected by hand
+correcting     and doing it
 
 consistency    whether pictures of several sides can be of one object
 preparing      all of it: a picture ready for a task, or a sentence

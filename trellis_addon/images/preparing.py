@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from ..core.errors import ImageError
 from ..core.messages import message
 from .decoding import decode, decode_sized
-from .frame import SUBJECT, marked, unmarked
 from .limits import MAX_PIXELS, MAX_SIDE
 from .names import clean_name
 from .sources import read_image_bytes
@@ -69,6 +68,8 @@ class PreparedImage:
     @property
     def for_model(self) -> Image:
         """`rgba`, which says itself what of it is to be looked at; see `frame`."""
+        from .frame import marked
+
         return marked(self.rgba) if self.is_framed else self.rgba
 
     @property
@@ -164,6 +165,8 @@ def prepare(
     the subject, in the picture's pixels; `key`: the background's colour. `may_leave`: an opaque picture without a plain
     background is left to the service (`LATER`), not refused.
     """
+    from .frame import unmarked
+
     image, is_framed = unmarked(image)
     is_framed = is_framed and mask is None and marks is None and key is None
     try:
@@ -203,7 +206,8 @@ def corrected(picture: PreparedImage, correction: Correction) -> PreparedImage:
 
     Raises `ImageError` where nothing of the subject is left.
     """
-    from .correction import framed, grown
+    from .correcting import framed, grown
+    from .frame import SUBJECT
 
     if not correction:
         return picture
@@ -234,7 +238,7 @@ def _cut_out(
     if marks is not None:
         return cut_out_marked(image, marks), "marked", []
     if key is not None:
-        from .key import remove_colour
+        from .keying import remove_colour
 
         return remove_colour(_reduce(image), key), "key", []
     if mask is not None:
