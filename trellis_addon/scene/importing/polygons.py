@@ -11,6 +11,7 @@ from ...formats.glb.check import split_glb
 from ...formats.glb.write import NGONS
 from .placement import positions
 
+_POSITIONS = {5120: "<i1", 5121: "<u1", 5122: "<i2", 5123: "<u2", 5126: "<f4"}
 _INDICES = {5121: "<u1", 5123: "<u2", 5125: "<u4"}
 
 
@@ -20,13 +21,18 @@ def restore_polygons(scene: bpy.types.Scene, glb: bytes) -> None:
     Does nothing for a file that does not speak of polygons, and where not all of its triangles came.
     """
     try:
-        begins = _first_triangles(glb)
+        found = _first_triangles(glb)
     except (AttributeError, IndexError, KeyError, TypeError, ValueError):
         return  # the importer has made something of it; what it says of polygons makes no sense
     meshes = [obj for obj in scene.collection.all_objects if obj.type == "MESH" and len(obj.data.polygons)]
-    if begins is None or len(meshes) != 1 or len(meshes[0].data.polygons) != len(begins):
+    if found is None or len(meshes) != 1:
         return
     (obj,) = meshes
+    begins, is_line = found
+    if len(obj.data.polygons) == len(begins) - is_line.sum() < len(begins):
+        begins = _without(begins, is_line)
+    if len(obj.data.polygons) != len(begins):
+        return
     old, name = obj.data, obj.data.name
     if len(old.loops) != 3 * len(begins):
         return
@@ -35,13 +41,20 @@ def restore_polygons(scene: bpy.types.Scene, glb: bytes) -> None:
     obj.data.name = name
 
 
-def _first_triangles(glb: bytes) -> np.ndarray | None:
-    """(T,) whether a polygon begins with a triangle; None for a file without such, or of several meshes."""
+def _without(begins: np.ndarray, is_line: np.ndarray) -> np.ndarray:
+    """The same without the triangles of which two corners lie at one place: Blender makes nothing of these."""
+    polygon = np.cumsum(begins)[~is_line]
+    return np.concatenate([[True], polygon[1:] != polygon[:-1]])
+
+
+def _first_triangles(glb: bytes) -> tuple[np.ndarray, np.ndarray] | None:
+    """(T,) whether a polygon begins with a triangle, and (T,) whether two of its corners lie at one place; None for a
+    file without such, or of several meshes."""
     document, binary = split_glb(glb)
     meshes = document.get("meshes") or []
     if NGONS not in (document.get("extensionsUsed") or ()) or len(meshes) != 1:
         return None
-    found = []
+    found, lines = [], []
     for primitive in meshes[0]["primitives"]:
         if NGONS not in primitive.get("extensions", {}) or primitive.get("mode", 4) != 4 or "indices" not in primitive:
             return None
@@ -49,7 +62,18 @@ def _first_triangles(glb: bytes) -> np.ndarray | None:
         begins = np.ones(len(corners), bool)
         begins[1:] = corners[1:, 0] != corners[:-1, 0]
         found.append(begins)
-    return np.concatenate(found)
+        a, b, c = np.moveaxis(_places(document, binary, primitive["attributes"]["POSITION"])[corners], 1, 0)
+        lines.append((a == b).all(1) | (b == c).all(1) | (c == a).all(1))
+    return np.concatenate(found), np.concatenate(lines)
+
+
+def _places(document: dict[str, Any], binary: memoryview, number: int) -> np.ndarray:
+    """(V, 3) positions as the file has them."""
+    accessor = document["accessors"][number]
+    kind = np.dtype(_POSITIONS[accessor["componentType"]])
+    view = document["bufferViews"][accessor["bufferView"]]
+    start, stride = view.get("byteOffset", 0) + accessor.get("byteOffset", 0), view.get("byteStride", 3 * kind.itemsize)
+    return np.ndarray((accessor["count"], 3), kind, binary, start, (stride, kind.itemsize))
 
 
 def _indices(document: dict[str, Any], binary: memoryview, number: int) -> np.ndarray:
