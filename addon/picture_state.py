@@ -61,8 +61,8 @@ def views_of(state: bpy.types.PropertyGroup) -> dict[str, bpy.types.Image]:
     return {view: image for view, image in found.items() if image is not None}
 
 
-def chosen_image(state: bpy.types.PropertyGroup) -> bpy.types.Image | None:
-    """The picture that is looked at and corrected: that of the view that is shown, or else the front's."""
+def chosen_image(state: bpy.types.PropertyGroup) -> Any:
+    """The picture that is looked at and corrected: that of the view that is shown, or else the front's; or None."""
     view = state.shown.lower()
     further = getattr(state, slot_of(view)) if view != FRONT else None
     return further or state.image

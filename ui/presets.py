@@ -11,6 +11,7 @@ from pathlib import Path
 import bpy
 from bl_operators.presets import AddPresetBase
 from bl_ui.utils import PresetPanel
+from bpy.app.translations import pgettext_rpt
 from bpy.props import StringProperty
 
 from ..addon.properties import read_settings, write_settings
