@@ -74,9 +74,10 @@ class TRELLIS2_OT_mask_new(OnImage, bpy.types.Operator):
 
 
 class TRELLIS2_OT_mask_paint(OnImage, bpy.types.Operator):
-    """Paint in an Image Editor beside the panel what belongs to the subject, white, or what does not, black.
-    Without a mask, one is made of what is cut out now"""
-
+    bl_description = (
+        "Paint in an Image Editor beside the panel what belongs to the subject, white, or what does not, black. "
+        "Without a mask, one is made of what is cut out now"
+    )
     bl_idname = "trellis2.mask_paint"
     bl_label = "Paint the Mask..."
     bl_options = {"REGISTER", "UNDO"}

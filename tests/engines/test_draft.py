@@ -66,6 +66,9 @@ class Wishes:
     def __contains__(self, name: str) -> bool:
         return name in self.values
 
+    def get(self, name: str, default: Any = None) -> Any:
+        return self.values.get(name, default)
+
     def value(self, name: str) -> Any:
         return self.values.get(name, QUICK.value(name))
 

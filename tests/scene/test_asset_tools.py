@@ -748,7 +748,7 @@ class Recorder:
     def _self(self, *arguments: Any, **options: Any) -> Recorder:
         return self
 
-    row = column = split = _self
+    row = column = split = grid_flow = _self
 
     def panel(self, name: str, **options: Any) -> tuple[Recorder, Recorder]:
         return self, self

@@ -63,10 +63,13 @@ def marked(picture: Image) -> Image:
 
 
 def unmarked(picture: Image) -> tuple[Image, bool]:
-    """The RGBA picture without its marks, and whether it had any: then all of it is what is to be looked at."""
+    """The picture without its marks, and whether it had any: then all of it is what is to be looked at.
+
+    One of another kind than RGBA has none.
+    """
     width, height = picture.size
     size = _mark_size(width)
-    if width != height or width < 4 * size:
+    if picture.mode != "RGBA" or width != height or width < 4 * size:
         return picture, False
     found = []
     for left, top in _corners(width, size):
