@@ -53,6 +53,8 @@ BESIDE = ("tests", "tools", "devtools", "docs", "examples")  # of the checkout: 
 LOGS = ROOT / "build" / "logs"
 LONGEST = 45 * 60  # seconds for one suite: an add-on that is not taken back can make Blender hang at its end
 NOTHING_TO_DO = 5  # what pytest ends with where it has no test to run
+PARTING = 120.0  # of which it may take so many to end once all tests have run; Blender does not where one has failed
+SUMMARY = re.compile(r"^=* ?(.*\d+ (?:passed|failed|error|skipped).*?) ?=*$", re.M)
 LITTLE_DISK = 6e9  # bytes; an environment has one
 
 # Run by the release's own bpy: installs the zip as a user does, and copies what lies there then.
@@ -349,19 +351,30 @@ def pytest(
     command += ["-p", "no:cacheprovider", "--durations=25"]
     _say(f"{name}: pytest begins, see {log.relative_to(ROOT)}")
     started = time.monotonic()
-    with log.open("w", encoding="utf-8") as output, contextlib.suppress(subprocess.TimeoutExpired):
-        code = 124
-        code = subprocess.run(
-            command, cwd=root, env=environment, stdout=output, stderr=subprocess.STDOUT, timeout=LONGEST
-        ).returncode
+    with log.open("w", encoding="utf-8") as output:
+        process = subprocess.Popen(command, cwd=root, env=environment, stdout=output, stderr=subprocess.STDOUT)
+        code = ended(process, log)
     said = log.read_text(encoding="utf-8")
-    found = re.findall(r"^=* ?(.*\d+ (?:passed|failed|error|skipped).*?) ?=*$", said, re.M)
+    found = SUMMARY.findall(said)
     text = found[-1] if found else f"ended with {code} and no summary"
     if code not in (0, 1):  # 1 is pytest's own for failed tests
         text += f", ended with {code}"
     text += "".join(f", {cost} of processor time" for cost in re.findall(r"^processor time: (\d+ s)", said, re.M))
     _say(f"{name}: {text}")
     return Outcome(name, code, text, time.monotonic() - started)
+
+
+def ended(process: subprocess.Popen[bytes], log: Path) -> int:
+    """The code that a suite ends with; 124 for one that does not end, also once it has said how it came out."""
+    begun, told = time.monotonic(), 0.0
+    while time.monotonic() < begun + LONGEST and not (told and time.monotonic() > told + PARTING):
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return process.wait(1)
+        if not told and SUMMARY.search(log.read_text(encoding="utf-8", errors="replace")[-20_000:]):
+            told = time.monotonic()
+    process.kill()
+    process.wait()
+    return 124
 
 
 _talking = threading.Lock()

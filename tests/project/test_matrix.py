@@ -79,6 +79,14 @@ def planned(folder: Path, releases: list[str], checkout: bool) -> dict[str, set[
     return {job.name: set(job.after) for job in matrix.jobs(zips, sys.executable, folder, {}, checkout)}
 
 
+def test_what_does_not_end_is_ended_once_it_has_said_how_it_came_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(matrix, "PARTING", 0.5)
+    ran = run(tmp_path, monkeypatch, 0, "import atexit, time; atexit.register(time.sleep, 1000)")
+    assert ran.code == 124 and "4 passed" in ran.text and "ended with 124" in ran.text
+
+
 def test_every_release_has_blender_and_the_newest_the_library(tmp_path: Path) -> None:
     everything = planned(tmp_path, list(matrix.RELEASES), checkout=True)
     assert everything == {

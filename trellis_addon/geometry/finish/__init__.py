@@ -1,6 +1,7 @@
 """From voxels and their dense mesh to a clean, light, textured GLB.
 
 finish            all the steps in their order
+light             so many triangles of a surface, of coarser voxels where they do not suffice
 normals           smooth over curves, broken at creases
 parts             which faces are drawn how: solid, cut out, seen through
 mesh              the finished mesh with its textures, and its file

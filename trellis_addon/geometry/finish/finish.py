@@ -36,6 +36,7 @@ from ..remesh.remesh import Solidity
 from ..remesh.remesh import remesh as remesh_surface
 from ..simplify.simplify import simplify
 from ..unwrap.unwrap import Unwrapped, unwrap
+from .light import light_surface
 from .mesh import FinishedMesh, Placement, is_open, write, write_images
 from .normals import creased_normals, whole_quads
 from .parts import crisp, parts_by_alpha, parts_of_source
@@ -201,7 +202,6 @@ def finish_levels(
         ]
         surfaces, dropped = [mesh for mesh, _ in sound], sum(number for _, number in sound)
         surface = surfaces[0] if len(surfaces) == 1 else joined(surfaces)
-        shells = np.repeat(np.arange(len(surfaces), dtype=np.int32), [len(part.vertices) for part in surfaces])
     bound = error_bound / dense.resolution
 
     def looked_at() -> Look:
@@ -215,7 +215,9 @@ def finish_levels(
     for level, target in enumerate(targets):
         with stage("simplify", level) as part:
             if quads is None:
-                light = simplify(surface, target, bound=bound, shells=shells, progress=part)
+                light = light_surface(
+                    surfaces, target, dense.resolution if remesh else 0, bound=bound, solidity=solidity, progress=part
+                )
             else:
                 light = _of_quads(surface, quads, part)
             if not len(light.faces):

@@ -1,0 +1,82 @@
+"""The light mesh of a surface: simplified, and where that takes too much of its form made of coarser voxels first.
+
+Simplifying keeps every hole and handle, and lets no faces cross. What cannot become simpler for that keeps its
+triangles, and they are taken from whatever else there is, until a ball is a tetrahedron. Of very many
+holes not even so few triangles can be reached. In coarser voxels small holes are closed, grooves are filled, and what
+lies inside is gone: there the same triangles come nearer to the form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...core.progress import Progress
+from ..mesh.closest import Surface
+from ..mesh.topology import TriMesh, joined
+from ..remesh.remesh import Solidity, remesh
+from ..simplify.simplify import simplify
+
+_FAR = 1.0  # voxels that a light surface may lie off on average, before coarser voxels are tried
+_COARSEST = 32  # voxels along the longest side
+_LEAST = 8  # the same, where more holes are left than so many triangles can go around
+_SAMPLES = 4_000  # points on a surface
+
+
+def light_surface(
+    shells: Sequence[TriMesh],
+    target: int,
+    resolution: int,
+    *,
+    bound: float = 0.0,
+    solidity: Solidity = "automatic",
+    progress: Progress | None = None,
+) -> TriMesh:
+    """The shells as one mesh of at most `target` triangles, in the cube of `resolution` voxels a side that they are in.
+
+    With a resolution of 0 they are simplified as they are, whatever comes of it. `bound` as for `simplify`.
+    """
+    progress = progress or Progress()
+    surface, found = joined(shells), _simplified(shells, target, bound, progress.part(0.0, 0.5))
+    if not resolution or _off(surface, found) <= _FAR / resolution:
+        return found
+    least = _excess(found, target), deviation(surface, found)
+    while (resolution := resolution // 2) >= (_LEAST if least[0] else _COARSEST):
+        progress.update("simplify", 0.5)
+        coarse = [remesh(shell, resolution=resolution, solidity=solidity).mesh for shell in shells]
+        tried = _simplified(coarse, target, bound, progress.part(0.5, 1.0))
+        if len(tried.faces) and (far := (_excess(tried, target), deviation(surface, tried))) < least:
+            found, least = tried, far
+    return found
+
+
+def deviation(one: TriMesh, other: TriMesh) -> float:
+    """The distance between two surfaces: the root of the mean square over points on both, in the meshes' units."""
+    return float(np.sqrt((_off(one, other) ** 2 + _off(other, one) ** 2) / 2))
+
+
+def _excess(mesh: TriMesh, target: int) -> int:
+    return max(len(mesh.faces) - target, 0)
+
+
+def _off(of: TriMesh, on: TriMesh) -> float:
+    """How far points of one surface lie off another: the root of the mean square."""
+    distances = Surface(on.vertices, on.faces).closest(_points(of)).distances
+    return float(np.sqrt(np.square(distances, dtype=np.float64).mean()))
+
+
+def _simplified(shells: Sequence[TriMesh], target: int, bound: float, progress: Progress) -> TriMesh:
+    number = np.repeat(np.arange(len(shells), dtype=np.int32), [len(shell.vertices) for shell in shells])
+    return simplify(joined(shells), target, bound=bound, shells=number, progress=progress)
+
+
+def _points(mesh: TriMesh) -> NDArray[np.float32]:
+    """Points (N, 3) strewn over a surface, the same ones each time."""
+    random = np.random.default_rng(0)
+    until = np.cumsum(mesh.areas())
+    rows = np.searchsorted(until, random.random(_SAMPLES) * until[-1], side="right").clip(max=len(until) - 1)
+    root, along = np.sqrt(random.random((_SAMPLES, 1))), random.random((_SAMPLES, 1))
+    a, b, c = (mesh.vertices[mesh.faces[rows, corner]] for corner in range(3))
+    return ((1 - root) * a + root * (1 - along) * b + root * along * c).astype(np.float32)
