@@ -54,7 +54,7 @@ LOGS = ROOT / "build" / "logs"
 LONGEST = 45 * 60  # seconds for one suite: an add-on that is not taken back can make Blender hang at its end
 NOTHING_TO_DO = 5  # what pytest ends with where it has no test to run
 PARTING = 120.0  # of which it may take so many to end once all tests have run; Blender does not where one has failed
-SUMMARY = re.compile(r"^=* ?(.*\d+ (?:passed|failed|error|skipped).*?) ?=*$", re.M)
+SUMMARY = re.compile(r"^=* ?(.*\d+ (?:passed|failed|error|skipped).* in \d[\d.]*s.*?) ?=*$", re.M)
 LITTLE_DISK = 6e9  # bytes; an environment has one
 
 # Run by the release's own bpy: installs the zip as a user does, and copies what lies there then.
