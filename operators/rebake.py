@@ -124,8 +124,7 @@ class TRELLIS2_OT_rebake(bpy.types.Operator):
         from ..trellis_addon.runtime.child import has_finishing
 
         if not has_finishing():  # what it is to be asked for comes first
-            bpy.ops.trellis2.finishing_install("INVOKE_DEFAULT")
-            return {"CANCELLED"}
+            return _ask_for_packages(self)
         return context.window_manager.invoke_props_dialog(self, width=340, confirm_text=pgettext_iface(self.bl_label))
 
     def draw(self, context: bpy.types.Context) -> None:
@@ -267,8 +266,7 @@ class TRELLIS2_OT_game_ready(bpy.types.Operator):
         from ..trellis_addon.scene.rebaking.game import has_latents
 
         if not has_finishing() and not has_latents(context.object):  # what it is to be asked for comes first
-            bpy.ops.trellis2.finishing_install("INVOKE_DEFAULT")
-            return {"CANCELLED"}
+            return _ask_for_packages(self)
         return self.execute(context)
 
     def execute(self, context: bpy.types.Context) -> set[str]:
@@ -369,8 +367,7 @@ class TRELLIS2_OT_bake_lods(OnMesh, bpy.types.Operator):
         from ..trellis_addon.runtime.child import has_finishing
 
         if self.maps == "OWN" and not has_finishing() and not bpy.app.background:
-            bpy.ops.trellis2.finishing_install("INVOKE_DEFAULT")  # what it is to be asked for comes first
-            return {"CANCELLED"}
+            return _ask_for_packages(self)  # what it is to be asked for comes first
         return super().execute(context)
 
     def run(self, obj: bpy.types.Object) -> str:
@@ -389,6 +386,23 @@ class TRELLIS2_OT_bake_lods(OnMesh, bpy.types.Operator):
 
 def _triangles(obj: bpy.types.Object) -> int:
     return len(obj.data.loops) - 2 * len(obj.data.polygons)
+
+
+def _ask_for_packages(operator: bpy.types.Operator) -> set[str]:
+    """The question whether to get the packages; or in words why they cannot be had now."""
+    if bpy.ops.trellis2.finishing_install.poll():
+        bpy.ops.trellis2.finishing_install("INVOKE_DEFAULT")
+    elif bpy.app.online_access:
+        operator.report({"ERROR"}, pgettext_rpt("Something is being done already: wait, or cancel it"))
+    else:
+        operator.report(
+            {"ERROR"},
+            pgettext_rpt(
+                "This needs packages that are downloaded once, and online access is off: switch it on in Preferences > "
+                "System"
+            ),
+        )
+    return {"CANCELLED"}
 
 
 class _Packages(Mixin):

@@ -784,6 +784,17 @@ def choose(obj: Any) -> Any:
     return obj
 
 
+def test_what_needs_packages_says_so_where_they_cannot_be_had(extension: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a fresh installation, where online access is off: the buttons' question must not fail by its poll."""
+    rebake = sys.modules[f"{extension.__name__.partition('.')[0]}.operators.rebake"]
+    monkeypatch.setattr(bpy.context.preferences.system, "use_online_access", False)
+    said: list[str] = []
+    operator = SimpleNamespace(report=lambda kinds, text: said.append(text))
+    assert not bpy.ops.trellis2.finishing_install.poll()
+    assert rebake._ask_for_packages(operator) == {"CANCELLED"}
+    assert len(said) == 1 and "online access is off" in said[0]
+
+
 def test_every_tool_without_a_window(extension: Any, draft: Asset, library: Path, tmp_path: Path) -> None:
     ops = bpy.ops.trellis2
     assert ops.import_glb(filepath=str(draft.path)) == {"FINISHED"}
