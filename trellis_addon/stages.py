@@ -288,8 +288,6 @@ def prepare_change(
     """Everything checked and nothing sent: the task, and where it goes. Raises as `change` does."""
     if backend == REMOTE:
         raise FieldError("backend", backend, "the remote API changes no part of an asset; use a service of your own")
-    if is_rough(asset.provenance):
-        raise _refused(asset, "rough")
     kept = _kept_of(asset, store)
     if seed is None and image is not None:
         seed = kept.told.get("seed")
@@ -355,8 +353,6 @@ def prepare_vary(
     """Everything checked and nothing sent: the task, and where it goes. Raises as `vary` does."""
     if backend == REMOTE:
         raise FieldError("backend", backend, "the remote API makes no variants; use a service of your own")
-    if is_rough(asset.provenance):
-        raise _refused(asset, "rough")
     asked = Settings(variation=STRENGTH.check(strength), number_results=COUNT.check(count))
     kept = _kept_of(asset, store)
     if strength == 0:
@@ -382,7 +378,10 @@ class _Kept:
 
 
 def _kept_of(asset: Asset, store: JobStore) -> _Kept:
-    """Raises `InputError` where the asset's file is not there, or it is neither a draft nor has latents here."""
+    """Raises `InputError` for a rough shape, and where the asset's file is not there, or it is neither a draft nor has
+    latents here."""
+    if is_rough(asset.provenance):
+        raise _refused(asset, "rough")
     demand_readable(asset)
     is_draft = engine_of(asset) == DRAFT_MODEL
     job: Job | None = None

@@ -83,7 +83,7 @@ def test_what_baking_looks_at_is_made_while_the_surface_is_simplified(monkeypatc
     from trellis_addon.geometry.finish import finish as module
 
     looking, simplifying = threading.Event(), threading.Event()
-    detail_of, simplify = module.Detail.of, module.light_surface
+    detail_of, simplify = module.Detail.of, module.Lightener.light
 
     def look(*given: Any) -> Any:
         looking.set()
@@ -97,7 +97,7 @@ def test_what_baking_looks_at_is_made_while_the_surface_is_simplified(monkeypatc
 
     monkeypatch.setattr(parallel, "cores", lambda: 2)
     monkeypatch.setattr(module.Detail, "of", look)
-    monkeypatch.setattr(module, "light_surface", simplified)
+    monkeypatch.setattr(module.Lightener, "light", simplified)
     assert finish(asset(torus(48, 16), 0.4), decimation_target=400, texture_size=128).glb
 
 

@@ -11,7 +11,7 @@ pytest.importorskip("warp")
 from bad_meshes import ball, box, grid_of
 from test_finish_mesh_clean import assert_sound
 
-from trellis_addon.geometry.finish.light import deviation, light_surface
+from trellis_addon.geometry.finish.light import Lightener, deviation
 from trellis_addon.geometry.mesh.topology import TriMesh, face_groups
 from trellis_addon.geometry.remesh.remesh import remesh_grid
 from trellis_addon.geometry.simplify.simplify import simplify
@@ -35,7 +35,7 @@ def sieve_and_ball() -> TriMesh:
 def test_many_holes_leave_something_for_the_rest() -> None:
     surface = sieve_and_ball()
     crushed = simplify(surface, 300)
-    made = light_surface([surface], 300, RESOLUTION)
+    made = Lightener([surface], RESOLUTION).light(300)
     assert len(made.faces) <= 300 < len(crushed.faces), "around so many holes more are needed"
     assert_sound(made)
     assert face_groups(made.faces)[0] == 2, "the plate and the ball"
@@ -47,4 +47,4 @@ def test_many_holes_leave_something_for_the_rest() -> None:
 def test_what_triangles_suffice_for_is_simplified_as_it_is() -> None:
     surface = sieve_and_ball()
     for resolution in (RESOLUTION, 0):
-        assert (light_surface([surface], 6_000, resolution).faces == simplify(surface, 6_000).faces).all()
+        assert (Lightener([surface], resolution).light(6_000).faces == simplify(surface, 6_000).faces).all()

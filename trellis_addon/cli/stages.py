@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -86,12 +87,17 @@ def _help(field: Field, of_texture: str = "; with --texture-again only") -> str:
     return f"{field.description} ({field.allowed}{ending})".replace("%", "%%")
 
 
+def _given(options: argparse.Namespace, names: Iterable[str]) -> dict[str, Any]:
+    """Those of the settings that were given, by their names."""
+    given = {name: getattr(options, "set_" + name) for name in names}
+    return {name: BY_NAME[name].parse(text) for name, text in given.items() if text is not None}
+
+
 def _rework(options: argparse.Namespace, key: str, allow_network: bool) -> int:
     from ..core.progress import Progress
     from ..stages import rework
     from .telling import tell
 
-    given = {name: getattr(options, "set_" + name) for name in (*_FINISHING, *_TEXTURE)}
     made = rework(
         _asset(options.asset),
         texture_again=options.texture_again,
@@ -100,7 +106,7 @@ def _rework(options: argparse.Namespace, key: str, allow_network: bool) -> int:
         key=key,
         allow_network=allow_network,
         progress=Progress(),
-        settings={name: BY_NAME[name].parse(text) for name, text in given.items() if text is not None},
+        settings=_given(options, (*_FINISHING, *_TEXTURE)),
     )
     tell(made)
     return 0
@@ -114,8 +120,7 @@ def _go_on(options: argparse.Namespace, key: str, allow_network: bool) -> int:
 
     if len(options.assets) > 1 and not options.output.is_dir():
         raise FieldError("output", str(options.output), "give a folder for several assets")
-    given = {name: getattr(options, "set_" + name) for name in _REST}
-    settings = {name: BY_NAME[name].parse(text) for name, text in given.items() if text is not None}
+    settings = _given(options, _REST)
     for text in options.assets:
         # in a folder each is called as its rough shape was, so that none takes another's place
         output = options.output / f"{Path(text).stem}.glb" if len(options.assets) > 1 else options.output

@@ -36,7 +36,7 @@ from ..remesh.remesh import Solidity
 from ..remesh.remesh import remesh as remesh_surface
 from ..simplify.simplify import simplify
 from ..unwrap.unwrap import Unwrapped, unwrap
-from .light import light_surface
+from .light import Lightener
 from .mesh import FinishedMesh, Placement, is_open, write, write_images
 from .normals import creased_normals, whole_quads
 from .parts import crisp, parts_by_alpha, parts_of_source
@@ -203,6 +203,7 @@ def finish_levels(
         surfaces, dropped = [mesh for mesh, _ in sound], sum(number for _, number in sound)
         surface = surfaces[0] if len(surfaces) == 1 else joined(surfaces)
     bound = error_bound / dense.resolution
+    lightener = Lightener(surfaces, dense.resolution if remesh else 0, bound=bound, solidity=solidity)
 
     def looked_at() -> Look:
         return Detail.of(surface.vertices, surface.faces, _volume(dense, device), device)
@@ -214,12 +215,7 @@ def finish_levels(
     light = surface
     for level, target in enumerate(targets):
         with stage("simplify", level) as part:
-            if quads is None:
-                light = light_surface(
-                    surfaces, target, dense.resolution if remesh else 0, bound=bound, solidity=solidity, progress=part
-                )
-            else:
-                light = _of_quads(surface, quads, part)
+            light = lightener.light(target, part) if quads is None else _of_quads(surface, quads, part)
             if not len(light.faces):
                 raise EngineError(_NOTHING)
         with stage("unwrap", level) as part:

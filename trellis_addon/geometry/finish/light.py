@@ -25,31 +25,43 @@ _LEAST = 8  # the same, where more holes are left than so many triangles can go 
 _SAMPLES = 4_000  # points on a surface
 
 
-def light_surface(
-    shells: Sequence[TriMesh],
-    target: int,
-    resolution: int,
-    *,
-    bound: float = 0.0,
-    solidity: Solidity = "automatic",
-    progress: Progress | None = None,
-) -> TriMesh:
-    """The shells as one mesh of at most `target` triangles, in the cube of `resolution` voxels a side that they are in.
+class Lightener:
+    """Light meshes of one surface, whose shells are in the cube of `resolution` voxels a side.
 
     With a resolution of 0 they are simplified as they are, whatever comes of it. `bound` as for `simplify`.
     """
-    progress = progress or Progress()
-    surface, found = joined(shells), _simplified(shells, target, bound, progress.part(0.0, 0.5))
-    if not resolution or _off(surface, found) <= _FAR / resolution:
+
+    def __init__(
+        self, shells: Sequence[TriMesh], resolution: int, *, bound: float = 0.0, solidity: Solidity = "automatic"
+    ) -> None:
+        self._shells = shells
+        self._surface = joined(shells)
+        self._resolution = resolution
+        self._bound = bound
+        self._solidity: Solidity = solidity
+        self._coarse: dict[int, list[TriMesh]] = {}  # by resolution: several levels of detail share them
+
+    def light(self, target: int, progress: Progress | None = None) -> TriMesh:
+        """The surface as one mesh of at most `target` triangles."""
+        progress = progress or Progress()
+        found = _simplified(self._shells, target, self._bound, progress.part(0.0, 0.5))
+        resolution = self._resolution
+        if not resolution or _off(self._surface, found) <= _FAR / resolution:
+            return found
+        least = _excess(found, target), deviation(self._surface, found)
+        while (resolution := resolution // 2) >= (_LEAST if least[0] else _COARSEST):
+            progress.update("simplify", 0.5)
+            tried = _simplified(self._coarser(resolution), target, self._bound, progress.part(0.5, 1.0))
+            if len(tried.faces) and (far := (_excess(tried, target), deviation(self._surface, tried))) < least:
+                found, least = tried, far
         return found
-    least = _excess(found, target), deviation(surface, found)
-    while (resolution := resolution // 2) >= (_LEAST if least[0] else _COARSEST):
-        progress.update("simplify", 0.5)
-        coarse = [remesh(shell, resolution=resolution, solidity=solidity).mesh for shell in shells]
-        tried = _simplified(coarse, target, bound, progress.part(0.5, 1.0))
-        if len(tried.faces) and (far := (_excess(tried, target), deviation(surface, tried))) < least:
-            found, least = tried, far
-    return found
+
+    def _coarser(self, resolution: int) -> list[TriMesh]:
+        if resolution not in self._coarse:
+            self._coarse[resolution] = [
+                remesh(shell, resolution=resolution, solidity=self._solidity).mesh for shell in self._shells
+            ]
+        return self._coarse[resolution]
 
 
 def deviation(one: TriMesh, other: TriMesh) -> float:
