@@ -38,7 +38,7 @@ from trellis_addon.core.errors import DamagedFileError, ImageError, TrellisError
 from trellis_addon.jobs.job import Asset  # noqa: E402
 from trellis_addon.scene import files  # noqa: E402
 from trellis_addon.scene.images import datablock_loader  # noqa: E402
-from trellis_addon.scene.importing.importer import _can_decode_draco  # noqa: E402
+from trellis_addon.scene.importing.gltf import _can_decode_draco  # noqa: E402
 from trellis_addon.scene.importing.materials import images_of, principled_of  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("clean")

@@ -19,7 +19,7 @@ from ...core.output import demand_free, put_in_place, reason_of, shortened, try_
 from ...formats.glb.scenes import SCALE_NODE, scaled
 from ...formats.threemf import write_3mf
 from ...images import clean_name
-from ..importing.importer import without_hooks
+from ..importing.gltf import without_hooks
 from ..importing.materials import images_behind, principled_of
 from ..rules.guards import require_not_edited
 from ..rules.saying import reason_of as blender_reason

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from ...jobs.job import Asset
 from ...task.height import check_height
 from ..rules.guards import require_own
 from ..rules.units import metres_per_unit
+from .gltf import run_importer
 from .materials import wire_materials
 from .placement import clean_mesh_object, place
 from .polygons import restore_polygons
@@ -28,12 +28,6 @@ from .provenance import write_provenance
 from .staging import staging_scene
 
 log = logging.getLogger(__name__)
-
-# What other add-ons hang into Blender's importer and exporter, by the names that these look for.
-_HOOKS = tuple(f"glTF2{way}UserExtension{number}" for way in ("Import", "Export") for number in ("", "s")) + (
-    "glTF2_pre_export_callback",
-    "glTF2_post_export_callback",
-)
 
 
 def import_asset(
@@ -66,7 +60,7 @@ def import_asset(
     try:
         with staging_scene() as staging:
             with _shown_alone(asset.path, data) as (path, shown):
-                _run_importer(path, asset.path.name, info)
+                run_importer(path, asset.path.name, info)
             restore_polygons(staging, shown)
             obj = clean_mesh_object(staging, label)
             wire_materials(obj, shown)
@@ -115,94 +109,3 @@ def _shown_alone(path: Path, data: bytes) -> Iterator[tuple[Path, bytes]]:
         alone = Path(folder) / "shown.glb"
         alone.write_bytes(shown)
         yield alone, shown
-
-
-@contextmanager
-def without_hooks() -> Iterator[None]:
-    """Without what other add-ons hang into the importer and the exporter.
-
-    An asset is the same whichever add-ons are on, and one that is out of order does not make it fail.
-    """
-    names = bpy.context.preferences.addons.keys()
-    modules = [module for name in names if (module := sys.modules.get(name)) is not None]
-    taken = [(module, hook, vars(module).pop(hook)) for module in modules for hook in _HOOKS if hook in vars(module)]
-    try:
-        yield
-    finally:
-        for module, hook, value in taken:
-            setattr(module, hook, value)
-
-
-def _run_importer(path: Path, name: str, info: GlbInfo) -> None:
-    """Blender's own glTF importer, its failures as one sentence about the file `name`."""
-    if not _has_gltf_importer():
-        raise TrellisError("Blender's glTF 2.0 add-on is switched off; switch it on in Preferences > Add-ons.")
-    if "KHR_draco_mesh_compression" in info.extensions and not _can_decode_draco():
-        raise TrellisError(
-            "The GLB is Draco-compressed, and this Blender has no Draco decoder; "
-            "export the file without compression, or use another build of Blender."
-        )
-    wanted = {
-        "filepath": str(path),
-        "import_pack_images": True,
-        # a GLB cuts the mesh along its UV seams; in Blender a closed surface shall be closed
-        "merge_vertices": True,
-        "import_shading": "NORMALS",
-        # the following do not exist in every version
-        "import_scene_as_collection": False,
-        "import_select_created_objects": False,
-        "import_scene_extras": False,
-    }
-    known = bpy.ops.import_scene.gltf.get_rna_type().properties.keys()
-    try:
-        with without_hooks(), _quiet("glTFImporter"), _quiet("glTFImporter_errors"):
-            outcome = bpy.ops.import_scene.gltf(**{key: value for key, value in wanted.items() if key in known})
-    except RuntimeError as error:
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        lines = [line for line in lines if not line.startswith("Location:")]  # where in Blender's own code
-        cause = lines[-1] if lines else "unknown"
-        raise DamagedFileError(
-            "Blender's importer cannot read {name} ({cause}). Nothing was imported.",
-            name=name,
-            cause=cause.removeprefix("Error: "),
-        ) from error
-    if "FINISHED" not in outcome:
-        raise DamagedFileError("Blender's importer gave up on {name}. Nothing was imported.", name=name)
-
-
-@contextmanager
-def _quiet(logger: str) -> Iterator[None]:
-    """Without the importer's chatter on the console: what matters comes back as an exception."""
-
-    def nothing(record: logging.LogRecord) -> bool:
-        return False
-
-    logging.getLogger(logger).addFilter(nothing)
-    try:
-        yield
-    finally:
-        logging.getLogger(logger).removeFilter(nothing)
-
-
-def _has_gltf_importer() -> bool:
-    try:
-        bpy.ops.import_scene.gltf.get_rna_type()
-    except (KeyError, AttributeError):
-        return False
-    return True
-
-
-def _can_decode_draco() -> bool:
-    """Whether this build has the decoder library; the importer keeps the test in a place per version."""
-    import importlib
-
-    for module, arguments in (
-        ("io_scene_gltf2.io.com.draco", (True,)),
-        ("io_scene_gltf2.io.com.gltf2_io_draco_compression_extension", (True,)),
-        ("io_scene_gltf2.io.com.library", ("bf_intern_draco_bridge", "Draco")),
-    ):
-        try:
-            return bool(importlib.import_module(module).dll_exists(*arguments))
-        except (ImportError, AttributeError, TypeError):
-            continue
-    return True  # not known: the importer itself will say

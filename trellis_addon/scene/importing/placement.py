@@ -10,6 +10,7 @@ from mathutils import Matrix, Vector
 
 from ...core.errors import DamagedFileError
 from ..rules.guards import mesh_as_it_is
+from .joining import join
 
 
 def clean_mesh_object(scene: bpy.types.Scene, name: str) -> bpy.types.Object:
@@ -36,10 +37,7 @@ def clean_mesh_object(scene: bpy.types.Scene, name: str) -> bpy.types.Object:
         obj.matrix_world = Matrix.Identity(4)
     main = meshes[0]
     if len(meshes) > 1:
-        with bpy.context.temp_override(
-            active_object=main, object=main, selected_objects=meshes, selected_editable_objects=meshes
-        ):
-            bpy.ops.object.join()
+        join(meshes)
     for obj in list(scene.collection.all_objects):
         if obj != main:
             _remove_object(obj)

@@ -36,20 +36,16 @@ def unwrapped_loops(obj: bpy.types.Object) -> NDArray[np.float32]:
         for flag in ("hide", "select"):
             mesh.polygons.foreach_set(flag, np.full(len(mesh.polygons), flag == "select"))
         window = bpy.context.window
-        found = {"scene": staging, "view_layer": view, "object": copy, "active_object": copy}
-        given = {**found, "selected_objects": [copy], "selected_editable_objects": [copy]}
         before = window.scene if window is not None else None
         try:
             if window is not None:
                 window.scene = staging
-            with bpy.context.temp_override(**given):
-                bpy.ops.object.mode_set(mode="EDIT")
-                bpy.ops.mesh.reveal()
-                bpy.ops.mesh.select_all(action="SELECT")
-                bpy.ops.uv.smart_project(
-                    angle_limit=_ANGLE, margin_method="FRACTION", island_margin=_GAP, area_weight=0.0
-                )
-                bpy.ops.object.mode_set(mode="OBJECT")
+                _unwrap()
+            else:  # no window, no scene of its own: a script's, or a timer's
+                chosen = {"object": copy, "active_object": copy}
+                several = {"selected_objects": [copy], "selected_editable_objects": [copy]}
+                with bpy.context.temp_override(scene=staging, view_layer=view, **chosen, **several):
+                    _unwrap()
         finally:
             if window is not None and before is not None:
                 window.scene = before
@@ -58,3 +54,12 @@ def unwrapped_loops(obj: bpy.types.Object) -> NDArray[np.float32]:
         return found_uvs.reshape(-1, 2)
     finally:
         bpy.data.batch_remove([block for block in (copy, mesh, keys, staging) if block is not None])
+
+
+def _unwrap() -> None:
+    """The context's object, by the operators that an artist uses."""
+    bpy.ops.object.mode_set(mode="EDIT")
+    bpy.ops.mesh.reveal()
+    bpy.ops.mesh.select_all(action="SELECT")
+    bpy.ops.uv.smart_project(angle_limit=_ANGLE, margin_method="FRACTION", island_margin=_GAP, area_weight=0.0)
+    bpy.ops.object.mode_set(mode="OBJECT")
