@@ -41,11 +41,11 @@ from trellis_addon.cluster import board  # noqa: E402
 from trellis_addon.cluster.pool import Cluster  # noqa: E402
 from trellis_addon.core.progress import Progress  # noqa: E402
 from trellis_addon.engines import registry  # noqa: E402
-from trellis_addon.engines.engine import Engine, Made  # noqa: E402
+from trellis_addon.engines.engine import Engine, Made, Order  # noqa: E402
 from trellis_addon.images import load_image  # noqa: E402
 from trellis_addon.service.handlers import Service  # noqa: E402
 from trellis_addon.service.records import TaskRecord  # noqa: E402
-from trellis_addon.task.settings import DRAFT_MODEL, TRELLIS2_MODEL, Settings  # noqa: E402
+from trellis_addon.task.settings import DRAFT_MODEL, TRELLIS2_MODEL  # noqa: E402
 from trellis_addon.task.task import new_uuid  # noqa: E402
 
 STORE = 256 * 2**20  # bytes of each node's object store
@@ -76,7 +76,7 @@ class Waiter:
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
 
-    def generate(self, image: object, settings: Settings, seed: int, progress: Progress, **more: Any) -> Made:
+    def generate(self, order: Order, progress: Progress) -> Made:
         end = time.monotonic() + self._seconds
         while (left := end - time.monotonic()) > 0:
             progress.update("Waiting", 1 - left / self._seconds)
@@ -200,7 +200,7 @@ def loss(jobs: int) -> None:
             item = record.slots[0].item
             if item is not None:
                 file = one.files.folder / f"{item['outputs']['files'][0]['uuid']}.glb"
-                local = engine.generate(prepared.rgba, record.settings, record.seed, Progress())
+                local = engine.generate(Order(prepared.rgba, record.settings, record.seed), Progress())
                 same += file.read_bytes() == local.glb
     rows += [
         ("jobs sent", str(jobs)),

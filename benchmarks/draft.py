@@ -24,6 +24,7 @@ from trellis_addon.core.progress import Progress
 from trellis_addon.engines.draft import ReliefEngine
 from trellis_addon.engines.draft.mask import Domain, build_domain, cut_out
 from trellis_addon.engines.draft.poisson import masked, solve
+from trellis_addon.engines.engine import Order
 from trellis_addon.task.settings import Settings
 
 STAGES = ("mask", "height", "mesh", "texture", "material", "glb")
@@ -54,7 +55,7 @@ def timed(picture: Image.Image, settings: Settings) -> dict[str, float]:
     marks: list[tuple[str, float]] = []
     start = time.perf_counter()
     made = ReliefEngine().generate(
-        picture, settings, 0, Progress(lambda stage, _: marks.append((stage, time.perf_counter())))
+        Order(picture, settings, 0), Progress(lambda stage, _: marks.append((stage, time.perf_counter())))
     )
     end = time.perf_counter()
     seconds = dict.fromkeys(STAGES, 0.0)

@@ -23,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from trellis_addon.core.errors import ImageError
 from trellis_addon.core.progress import Progress
 from trellis_addon.engines.draft import ReliefEngine
+from trellis_addon.engines.engine import Order
 from trellis_addon.formats.glb import preview
 from trellis_addon.formats.glb.read import read_glb
 from trellis_addon.formats.glb.textured_mesh import TexturedMesh
@@ -70,7 +71,7 @@ def row(path: Path, size: int, seed: int, settings: Settings, keep: Path | None)
     except ImageError:
         picture = load_image(path, mask=WHOLE).rgba
     start, cpu = time.perf_counter(), time.process_time()
-    glb = ReliefEngine().generate(picture, settings, seed, Progress()).glb
+    glb = ReliefEngine().generate(Order(picture, settings, seed), Progress()).glb
     took, cpu = time.perf_counter() - start, time.process_time() - cpu
     if keep is not None:
         (keep / f"{path.stem}.glb").write_bytes(glb)

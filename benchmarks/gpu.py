@@ -38,6 +38,7 @@ from devtools.pipeline.make_small import make_small  # noqa: E402
 from trellis_addon.core.errors import EngineError  # noqa: E402
 from trellis_addon.core.machine.device_faults import is_out_of_memory  # noqa: E402
 from trellis_addon.core.progress import Progress  # noqa: E402
+from trellis_addon.engines.engine import Order  # noqa: E402
 from trellis_addon.pipeline import costs  # noqa: E402
 from trellis_addon.pipeline.checkpoint.eight_bits import quantised  # noqa: E402
 from trellis_addon.pipeline.checkpoint.repository import Normalization, PipelineConfig, Sampler  # noqa: E402
@@ -146,7 +147,7 @@ def asset(setup: Setup) -> Iterator[Found]:
             def told(stage: str, share: float, stages: dict[str, float] = stages, began: float = began) -> None:
                 stages.setdefault(str(stage), round(time.perf_counter() - began, 2))
 
-            made = engine.generate(image, settings.replace(resolution=resolution), 3, Progress(told))
+            made = engine.generate(Order(image, settings.replace(resolution=resolution), 3), Progress(told))
             yield {
                 "asset": resolution,
                 "seconds": time.perf_counter() - began,

@@ -57,7 +57,7 @@ def serve(options: argparse.Namespace) -> None:
     """The other process: the service with the sleeping engine in place of the one it would make."""
     from trellis_addon.core.progress import Progress
     from trellis_addon.engines import registry
-    from trellis_addon.engines.engine import Made
+    from trellis_addon.engines.engine import Made, Order
     from trellis_addon.service import serve
     from trellis_addon.task.settings import DRAFT_MODEL
 
@@ -66,9 +66,7 @@ def serve(options: argparse.Namespace) -> None:
     class Sleeper:
         model = DRAFT_MODEL
 
-        def generate(
-            self, image: object, settings: Settings, seed: int, progress: Progress, *, latents: bytes | None = None
-        ) -> Made:
+        def generate(self, order: Order, progress: Progress) -> Made:
             time.sleep(options.seconds)
             return Made(glb)
 

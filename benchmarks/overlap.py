@@ -24,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from devtools.pipeline.make_small import make_small
 from trellis_addon.core.configuration import overrule
 from trellis_addon.core.progress import Place, Progress
+from trellis_addon.engines.engine import Order
 from trellis_addon.engines.trellis2 import Trellis2Engine
 from trellis_addon.service.queue.station import Seat, Station
 from trellis_addon.task.settings import Settings
@@ -60,7 +61,7 @@ def made(
                 return
             place, began = Watched(seat if overlaps else None), time.perf_counter()
             try:
-                engine.generate(image, settings, seed, Progress(place=place))
+                engine.generate(Order(image, settings, seed), Progress(place=place))
             finally:
                 seat.close()
             rows[seed] = [began, place.left, place.began, time.perf_counter()]
@@ -84,7 +85,7 @@ def main() -> int:
     overrule(device="cpu")
     with tempfile.TemporaryDirectory() as folder:
         engine = Trellis2Engine(make_small(Path(folder)))
-        engine.generate(image, settings, 99, Progress())  # networks are loaded, kernels compiled
+        engine.generate(Order(image, settings, 99), Progress())  # networks are loaded, kernels compiled
         for words, overlaps in (("one after the other", False), ("overlapping", True)):
             wall, processor = time.perf_counter(), time.process_time()
             rows = made(engine, image, settings, options.results, overlaps)

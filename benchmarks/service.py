@@ -51,16 +51,13 @@ def serve(options: argparse.Namespace) -> None:
     """The other process: the service with the sleeping engine in place of the one it would make."""
     from trellis_addon.core.progress import Progress
     from trellis_addon.engines import registry
-    from trellis_addon.engines.engine import Made
+    from trellis_addon.engines.engine import Made, Order
     from trellis_addon.service import serve
-    from trellis_addon.task.settings import Settings
 
     class Sleeper:
         model = "draft:relief@1"
 
-        def generate(
-            self, image: Image.Image, settings: Settings, seed: int, progress: Progress, *, latents: bytes | None = None
-        ) -> Made:
+        def generate(self, order: Order, progress: Progress) -> Made:
             end = time.monotonic() + options.seconds
             while (left := end - time.monotonic()) > 0:
                 progress.update("sleep", 1 - left / options.seconds)

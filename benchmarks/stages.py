@@ -24,6 +24,7 @@ from PIL import Image  # noqa: E402
 
 from trellis_addon.core.progress import Progress  # noqa: E402
 from trellis_addon.engines import create_engine  # noqa: E402
+from trellis_addon.engines.engine import Order  # noqa: E402
 from trellis_addon.formats.glb.check import check_glb  # noqa: E402
 from trellis_addon.images import load_image  # noqa: E402
 from trellis_addon.scene import import_asset  # noqa: E402
@@ -63,7 +64,7 @@ def measure(picture: Path) -> tuple[int, float, dict[str, float]]:
     prepared = timed("decode", lambda: load_image(picture))
     timed("(Pillow)", lambda: Image.open(picture).convert("RGBA").load())
     engine = create_engine(DRAFT_MODEL)
-    glb = timed("draft + GLB", lambda: engine.generate(prepared.rgba, Settings(), 1, Progress()).glb)
+    glb = timed("draft + GLB", lambda: engine.generate(Order(prepared.rgba, Settings(), 1), Progress()).glb)
     info = timed("check GLB", lambda: check_glb(glb))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "asset.glb"

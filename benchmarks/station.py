@@ -18,7 +18,6 @@ import tempfile
 import time
 import uuid
 from pathlib import Path
-from typing import Any
 
 import httpx
 from service import memory, picture, timed
@@ -50,14 +49,13 @@ def serve(options: argparse.Namespace) -> None:
     """The other process: the service, with an engine that makes nothing while it lives."""
     from trellis_addon.core.progress import Progress
     from trellis_addon.engines import registry
-    from trellis_addon.engines.engine import Made
+    from trellis_addon.engines.engine import Made, Order
     from trellis_addon.service import serve
-    from trellis_addon.task.settings import Settings
 
     class Holder:
         model = "draft:relief@1"
 
-        def generate(self, image: Any, settings: Settings, seed: int, progress: Progress, **more: Any) -> Made:
+        def generate(self, order: Order, progress: Progress) -> Made:
             while True:
                 progress.update("hold", 0.5)
                 time.sleep(1.0)

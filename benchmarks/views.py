@@ -26,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from trellis_addon.core.progress import Progress
 from trellis_addon.engines.draft import ReliefEngine
+from trellis_addon.engines.engine import Order
 from trellis_addon.formats.glb.read import read_glb
 from trellis_addon.pipeline.costs import PUBLISHED_FLOW, context_flops, flow_flops
 from trellis_addon.pipeline.sizes import TYPICAL
@@ -143,7 +144,7 @@ def measure(model: Path, kind: str, size: int) -> None:
     for views in SETS.values():
         began = time.process_time()
         made = ReliefEngine().generate(
-            pictures["front"], Settings(), 1, Progress(), views={view: pictures[view] for view in views}
+            Order(pictures["front"], Settings(), 1, views={view: pictures[view] for view in views}), Progress()
         )
         seconds = time.process_time() - began
         mesh = read_glb(made.glb)

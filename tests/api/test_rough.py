@@ -20,7 +20,7 @@ from trellis_addon.cli import main
 from trellis_addon.core.errors import FieldError, InputError, LatentsError
 from trellis_addon.core.progress import Progress
 from trellis_addon.engines import registry
-from trellis_addon.engines.engine import Made
+from trellis_addon.engines.engine import Made, Order
 from trellis_addon.formats.glb.check import check_glb_file
 from trellis_addon.formats.latents import check_latents, check_rework, describe_making
 from trellis_addon.geometry.voxels.blocks import blocks
@@ -47,8 +47,9 @@ class RoughEngine(FakeEngine):
 
     model = TRELLIS2_MODEL
 
-    def generate(self, image: Any, settings: Settings, seed: int, progress: Progress, *, latents: Any = None) -> Made:
-        self.given = [*getattr(self, "given", []), (image is not None, dict(settings), seed, latents)]
+    def generate(self, order: Order, progress: Progress) -> Made:
+        settings, seed = order.settings, order.seed
+        self.given = [*getattr(self, "given", []), (order.image is not None, dict(settings), seed, order.latents)]
         kept = rough_file(seed=seed, settings=settings) if settings.value("rough") else None
         return Made(small_glb(seed), kept, {"device": "Test"})
 

@@ -27,7 +27,7 @@ from trellis_addon.client.client import Client
 from trellis_addon.core.errors import FieldError, InputError, JobError, LatentsError, TrellisError
 from trellis_addon.core.progress import Progress
 from trellis_addon.engines import registry
-from trellis_addon.engines.engine import Made
+from trellis_addon.engines.engine import Made, Order
 from trellis_addon.engines.export import dense_glb, dense_ply
 from trellis_addon.formats.glb.check import check_glb
 from trellis_addon.formats.latents import FILE_LIMIT, Kept, check_latents, check_rework, describe_making
@@ -84,8 +84,9 @@ class KeepingEngine(FakeEngine):
 
     model = TRELLIS2_MODEL
 
-    def generate(self, image: Any, settings: Settings, seed: int, progress: Progress, *, latents: Any = None) -> Made:
-        self.given = [*getattr(self, "given", []), (image is not None, dict(settings), seed, latents)]
+    def generate(self, order: Order, progress: Progress) -> Made:
+        settings, seed = order.settings, order.seed
+        self.given = [*getattr(self, "given", []), (order.image is not None, dict(settings), seed, order.latents)]
         facts = {"device": "Test", "peakMemory": 5, "resolution": 512, "notes": ["It is a test."]}
         return Made(small_glb(seed), latents_file(metadata={"made": describe_making(seed, settings, ())}), facts)
 

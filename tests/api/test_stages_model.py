@@ -29,6 +29,7 @@ from trellis_addon.core.configuration import DEVICE_VARIABLE, WEIGHTS_VARIABLE  
 from trellis_addon.core.errors import DeviceMemoryError, EngineError, TrellisError  # noqa: E402
 from trellis_addon.core.progress import Progress  # noqa: E402
 from trellis_addon.engines import registry  # noqa: E402
+from trellis_addon.engines.engine import Order  # noqa: E402
 from trellis_addon.engines.export import export_latents  # noqa: E402
 from trellis_addon.engines.trellis2 import Trellis2Engine  # noqa: E402
 from trellis_addon.formats.glb.check import check_glb  # noqa: E402
@@ -114,25 +115,25 @@ def test_what_was_lowered_for_want_of_memory_can_be_gone_on_from(
     engine = Trellis2Engine(weights, "cpu")
     voxels = engine.voxels
 
-    def short(image: Any, settings: Settings, *rest: Any, **named: Any) -> Any:
-        if rest[-1] is None and settings.value("resolution") > 512:
+    def short(order: Order, progress: Progress, **named: Any) -> Any:
+        if order.latents is None and order.settings.value("resolution") > 512:
             raise DeviceMemoryError("The device ran out of memory.")
-        return voxels(image, settings, *rest, **named)
+        return voxels(order, progress, **named)
 
     monkeypatch.setattr(engine, "voxels", short)
     asked = Settings(texture_size=1024, resolution=1024, **FEW)
-    made = engine.generate(disc(), asked, 3, Progress())
+    made = engine.generate(Order(disc(), asked, 3), Progress())
     assert made.latents is not None and made.facts["resolution"] == 512 and len(made.facts["notes"]) == 1
     kept = check_latents(made.latents)
     assert (kept.resolution, kept.settings["resolution"]) == (512, 1024)
     check_rework(kept, asked, with_image=False)
-    again = engine.generate(None, asked, 3, Progress(), latents=made.latents)
+    again = engine.generate(Order(None, asked, 3, latents=made.latents), Progress())
     assert again.glb == made.glb and again.facts["notes"] == made.facts["notes"]
 
     # Latents from anywhere may unfold into more voxels than any memory holds.
     monkeypatch.setattr(Pipeline, "_most_voxels", lambda self: 1000)
     with pytest.raises(EngineError, match="voxels, more than can be handled"):
-        engine.generate(None, asked, 3, Progress(), latents=made.latents)
+        engine.generate(Order(None, asked, 3, latents=made.latents), Progress())
 
 
 def test_voxels_and_the_dense_mesh_are_exported(

@@ -32,7 +32,7 @@ from playwright.sync_api import Browser, Page, sync_playwright  # noqa: E402
 from service_tools import TOKEN, Running, png, task  # noqa: E402
 
 from trellis_addon.core.progress import Progress  # noqa: E402
-from trellis_addon.engines.engine import Made  # noqa: E402
+from trellis_addon.engines.engine import Made, Order  # noqa: E402
 from trellis_addon.formats.glb.write import Material, Mesh, write_glb  # noqa: E402
 from trellis_addon.service.content.folder import prepare  # noqa: E402
 from trellis_addon.service.page import BUILT  # noqa: E402
@@ -370,7 +370,7 @@ def _many(run: Running, count: int) -> None:
     mesh = Mesh(corners, np.array([[0, 1, 2], [0, 3, 1], [1, 3, 2], [0, 2, 3]], np.uint32))
     made = Made(write_glb(mesh, Material(), {}))
 
-    def generate(image: Any, settings: Any, seed: int, progress: Progress, **more: Any) -> Made:
+    def generate(order: Order, progress: Progress) -> Made:
         progress.update("Shaping", 0.5)
         return made
 

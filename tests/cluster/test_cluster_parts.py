@@ -6,7 +6,7 @@ import contextlib
 import io
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -26,7 +26,7 @@ from trellis_addon.core.errors import Cancelled, EngineError, ImageError, LostWo
 from trellis_addon.core.messages import message
 from trellis_addon.core.progress import Place, Progress
 from trellis_addon.core.version import VERSION
-from trellis_addon.engines.engine import Made
+from trellis_addon.engines.engine import Made, Order
 from trellis_addon.service.worker import MOST_LOSSES
 from trellis_addon.task.settings import DRAFT_MODEL, Settings
 
@@ -74,22 +74,17 @@ class Echo:
 
     model = DRAFT_MODEL
 
-    def generate(
-        self,
-        image: Image.Image | None,
-        settings: Settings,
-        seed: int,
-        progress: Progress,
-        *,
-        latents: bytes | None = None,
-        views: Mapping[str, Image.Image] | None = None,
-    ) -> Made:
+    def generate(self, order: Order, progress: Progress) -> Made:
         progress.update(message("Stage {number}", number=1), 0.5)
         progress.leave_device()
         progress.take_device()
-        pictures = {"front": image, **(views or {})}
+        pictures = {"front": order.image, **order.views}
         told = {name: picture.tobytes() for name, picture in pictures.items() if picture is not None}
-        return Made(b"glTF" + b"".join(told.values()), latents, {"names": list(told), "seed": seed, **settings})
+        return Made(
+            b"glTF" + b"".join(told.values()),
+            order.latents,
+            {"names": list(told), "seed": order.seed, **order.settings},
+        )
 
     def release(self) -> None:
         pass
@@ -108,13 +103,9 @@ def test_pictures_latents_and_results_go_there_and_back_in_pieces(monkeypatch: p
         def take(self, check: Callable[[], None]) -> None:
             moves.append("take")
 
+    order = Order(front, Settings({"resolution": 512}), 2**63 - 1, latents=bytes(range(256)) * 20, views={"back": back})
     made = ClusterEngine(member, DRAFT_MODEL).generate(  # type: ignore[arg-type]
-        front,
-        Settings({"resolution": 512}),
-        2**63 - 1,
-        Progress(lambda stage, share: stages.append((stage, share)), place=Seat()),
-        latents=bytes(range(256)) * 20,
-        views={"back": back},
+        order, Progress(lambda stage, share: stages.append((stage, share)), place=Seat())
     )
     assert made.glb == b"glTF" + front.tobytes() + back.tobytes() and made.latents == bytes(range(256)) * 20
     assert made.facts == {"names": ["front", "back"], "seed": 2**63 - 1, "resolution": 512}
@@ -127,12 +118,12 @@ def test_pictures_latents_and_results_go_there_and_back_in_pieces(monkeypatch: p
 def test_a_call_that_is_made_twice_does_nothing_twice() -> None:
     engine = FakeEngine()
     actor = EngineActor(lambda model: engine, {})
-    from trellis_addon.cluster.actor import Order
+    from trellis_addon.cluster.actor import RemoteOrder
 
     for _ in range(2):
         actor.add("job", "image", 0, bytes(4))
     for _ in range(2):
-        actor.begin("job", Order(DRAFT_MODEL, Settings(), 7, {"image": (1, 1)}))
+        actor.begin("job", RemoteOrder(DRAFT_MODEL, Order(None, Settings(), 7), {"image": (1, 1)}))
     heard, kinds = 0, []
     while "made" not in kinds:
         first = actor.news("job", heard, 0, PATIENCE)
@@ -155,7 +146,7 @@ def test_what_fails_there_fails_here(error: BaseException, kind: type[Exception]
     engine = FakeEngine()
     engine.errors[1] = error
     with pytest.raises(kind) as caught:
-        ClusterEngine(Near(lambda model: engine), DRAFT_MODEL).generate(None, Settings(), 1, Progress())  # type: ignore[arg-type]
+        ClusterEngine(Near(lambda model: engine), DRAFT_MODEL).generate(Order(None, Settings(), 1), Progress())  # type: ignore[arg-type]
     assert words in str(caught.value)
 
 
@@ -167,7 +158,7 @@ def test_a_device_that_is_lost_there_is_a_lost_worker(monkeypatch: pytest.Monkey
     monkeypatch.setattr("trellis_addon.cluster.actor._LAST_WORDS", 0.0)
     monkeypatch.setattr("trellis_addon.cluster.actor.os._exit", lambda code: ended.set())
     with pytest.raises(LostWorkerError, match="went wrong") as caught:
-        ClusterEngine(member, DRAFT_MODEL).generate(None, Settings(), 1, Progress())  # type: ignore[arg-type]
+        ClusterEngine(member, DRAFT_MODEL).generate(Order(None, Settings(), 1), Progress())  # type: ignore[arg-type]
     assert caught.value.is_blamed and member.cause and ended.wait(PATIENCE)
 
 
@@ -197,7 +188,7 @@ def test_cancelling_reaches_the_engine_there() -> None:
     engine.gate.clear()
     with pytest.raises(Cancelled):
         ClusterEngine(Near(lambda model: engine), DRAFT_MODEL).generate(  # type: ignore[arg-type]
-            None, Settings(), 1, Progress(is_cancelled=engine.began.is_set)
+            Order(None, Settings(), 1), Progress(is_cancelled=engine.began.is_set)
         )
     assert engine.stopped.wait(PATIENCE)
 
@@ -263,13 +254,13 @@ class Mortal(FakeEngine):
         super().__init__()
         self.deaths, self.is_blamed = deaths, is_blamed
 
-    def generate(self, *arguments: Any, **more: Any) -> Made:
+    def generate(self, order: Order, progress: Progress) -> Made:
         if self.deaths:
             self.deaths -= 1
             error = LostWorkerError("its machine is gone")
             error.is_blamed = self.is_blamed
             raise error
-        return super().generate(*arguments, **more)
+        return super().generate(order, progress)
 
 
 @pytest.fixture
@@ -352,5 +343,7 @@ def test_pictures_that_were_sent_are_what_the_engine_sees() -> None:
     buffer = io.BytesIO()
     Image.new("RGBA", (2, 2), (9, 8, 7, 6)).save(buffer, "PNG")
     with Image.open(io.BytesIO(buffer.getvalue())) as picture:
-        made = ClusterEngine(Near(lambda model: Echo()), DRAFT_MODEL).generate(picture, Settings(), 0, Progress())  # type: ignore[arg-type]
+        made = ClusterEngine(Near(lambda model: Echo()), DRAFT_MODEL).generate(
+            Order(picture, Settings(), 0), Progress()
+        )  # type: ignore[arg-type]
     assert made.glb == b"glTF" + bytes((9, 8, 7, 6)) * 4

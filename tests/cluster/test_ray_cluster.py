@@ -21,7 +21,7 @@ from service_tools import task
 
 from trellis_addon.core.progress import Progress
 from trellis_addon.engines import registry
-from trellis_addon.engines.engine import Engine, Made
+from trellis_addon.engines.engine import Engine, Made, Order
 from trellis_addon.service.handlers import Service
 from trellis_addon.service.records import TaskRecord
 from trellis_addon.task.settings import DRAFT_MODEL
@@ -48,11 +48,11 @@ class Held:
     def __init__(self, hold: str, draft: Engine) -> None:
         self.hold, self.draft = hold, draft
 
-    def generate(self, image: Any, settings: Any, seed: int, progress: Progress, **more: Any) -> Made:
+    def generate(self, order: Order, progress: Progress) -> Made:
         while os.path.exists(self.hold):
             progress.update("Holding", 0.5)
             time.sleep(0.02)
-        return self.draft.generate(image, settings, seed, progress, **more)
+        return self.draft.generate(order, progress)
 
     def release(self) -> None:
         pass
@@ -158,7 +158,8 @@ def test_a_draft_is_the_same_as_one_made_here(nodes: Nodes) -> None:
     assert item is not None and item["engine"] == DRAFT_MODEL
     made = (nodes.service.files.folder / f"{item['outputs']['files'][0]['uuid']}.glb").read_bytes()
     image = load_image(PICTURE, allow_path=False).rgba
-    assert made == registry.create_engine(DRAFT_MODEL).generate(image, record.settings, record.seed, Progress()).glb
+    order = Order(image, record.settings, record.seed)
+    assert made == registry.create_engine(DRAFT_MODEL).generate(order, Progress()).glb
 
 
 def test_a_task_that_is_cancelled_frees_its_process(nodes: Nodes) -> None:

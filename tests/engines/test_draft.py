@@ -24,6 +24,7 @@ from trellis_addon.engines.draft.mask import build_domain, cut_out
 from trellis_addon.engines.draft.mesh import triangulate
 from trellis_addon.engines.draft.poisson import Operator, masked, solve
 from trellis_addon.engines.draft.quadtree import border_triangles, fit
+from trellis_addon.engines.engine import Order
 from trellis_addon.task.settings import DRAFT_MODEL, Settings
 
 QUICK = Settings(resolution=512, texture_size=1024)
@@ -77,7 +78,7 @@ class Wishes:
 
 
 def make(picture: Image.Image, settings: Any = QUICK, seed: int = 7) -> Made:
-    return Made(ReliefEngine().generate(picture, settings, seed, Progress()).glb)
+    return Made(ReliefEngine().generate(Order(picture, settings, seed), Progress()).glb)
 
 
 def drawn(size: tuple[int, int], draw: Callable[[ImageDraw.ImageDraw], None], scale: int = 4) -> Image.Image:
@@ -423,7 +424,7 @@ def test_asset_says_what_it_is() -> None:
 
 def test_progress_runs_up_to_one_in_small_steps() -> None:
     seen: list[tuple[str, float]] = []
-    ReliefEngine().generate(disc(), QUICK, 0, Progress(lambda stage, share: seen.append((stage, share))))
+    ReliefEngine().generate(Order(disc(), QUICK, 0), Progress(lambda stage, share: seen.append((stage, share))))
     shares = [share for _, share in seen]
     assert shares == sorted(shares) and shares[-1] == 1.0
     assert list(dict.fromkeys(stage for stage, _ in seen)) == ["mask", "height", "mesh", "texture", "material", "glb"]
@@ -440,7 +441,7 @@ def test_cancel(after: int) -> None:
         return calls > after
 
     with pytest.raises(Cancelled):
-        ReliefEngine().generate(disc(), QUICK, 0, Progress(is_cancelled=cancelled))
+        ReliefEngine().generate(Order(disc(), QUICK, 0), Progress(is_cancelled=cancelled))
     assert calls == after + 1
 
 
@@ -452,7 +453,7 @@ def test_cancel_is_asked_often_enough() -> None:
         times.append(time.perf_counter())
         return False
 
-    ReliefEngine().generate(big, Settings(), 0, Progress(is_cancelled=asked))
+    ReliefEngine().generate(Order(big, Settings(), 0), Progress(is_cancelled=asked))
     assert len(times) > 25
 
 

@@ -12,6 +12,7 @@ from trellis_addon.core.errors import EngineError, FieldError
 from trellis_addon.core.progress import Progress
 from trellis_addon.engines.draft import ReliefEngine
 from trellis_addon.engines.draft.change.loops import filled
+from trellis_addon.engines.engine import Order
 from trellis_addon.formats.glb.check import check_glb, split_glb
 from trellis_addon.formats.glb.images import image_bytes
 from trellis_addon.formats.glb.read import read_glb
@@ -36,12 +37,14 @@ def figure(horn: bool = False, colour: tuple[int, int, int] = (200, 120, 60)) ->
 
 @pytest.fixture(scope="module")
 def asset() -> bytes:
-    return ReliefEngine().generate(figure(), QUICK, 7, Progress()).glb
+    return ReliefEngine().generate(Order(figure(), QUICK, 7), Progress()).glb
 
 
 def change(asset: bytes, region: object, image: Image.Image | None = None, seed: int = 8) -> bytes:
     engine = ReliefEngine()
-    return engine.generate(image or figure(), QUICK, seed, Progress(), latents=asset, region=as_region(region)).glb
+    return engine.generate(
+        Order(image or figure(), QUICK, seed, latents=asset, region=as_region(region)), Progress()
+    ).glb
 
 
 def balance(glb: bytes) -> int:

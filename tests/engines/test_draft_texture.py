@@ -17,6 +17,7 @@ from trellis_addon.core.progress import Progress
 from trellis_addon.engines.draft import ReliefEngine
 from trellis_addon.engines.draft.projection import Textured, project
 from trellis_addon.engines.draft.variation import EVEN
+from trellis_addon.engines.engine import Order
 from trellis_addon.formats.glb.check import check_glb, split_glb
 from trellis_addon.formats.glb.read import Reader
 from trellis_addon.task.settings import Settings
@@ -162,7 +163,7 @@ def test_what_cannot_be_textured_is_a_sentence() -> None:
 
 def test_the_engine_says_what_it_did() -> None:
     settings = Settings(texture_size=1024, facing="-270", texture_format="png")
-    one = ReliefEngine().generate(picture(90.0), settings, 1, Progress(), mesh=glb(uvs="none"))
+    one = ReliefEngine().generate(Order(picture(90.0), settings, 1, mesh=glb(uvs="none")), Progress())
     assert one.facts["notes"] == ["The mesh had no texture coordinates, and got new ones."]
     assert split_glb(one.glb)[0]["asset"]["extras"]["seed"] == 1
     assert made(glb(uvs="none")).glb == made(glb(uvs="none")).glb

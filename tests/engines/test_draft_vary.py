@@ -12,7 +12,7 @@ from trellis_addon.core.errors import EngineError
 from trellis_addon.core.progress import Progress
 from trellis_addon.engines.draft import ReliefEngine
 from trellis_addon.engines.draft.variation import Variation, variation_of
-from trellis_addon.engines.engine import Made
+from trellis_addon.engines.engine import Made, Order
 from trellis_addon.formats.glb.check import check_glb, split_glb
 from trellis_addon.formats.glb.images import with_extras
 from trellis_addon.formats.glb.read import read_glb
@@ -31,11 +31,11 @@ def picture() -> Image.Image:
 
 @pytest.fixture(scope="module")
 def asset() -> bytes:
-    return ReliefEngine().generate(picture(), QUICK, 7, Progress()).glb
+    return ReliefEngine().generate(Order(picture(), QUICK, 7), Progress()).glb
 
 
 def vary(asset: bytes, strength: float, seed: int = 8) -> Made:
-    return ReliefEngine().generate(picture(), QUICK.replace(variation=strength), seed, Progress(), latents=asset)
+    return ReliefEngine().generate(Order(picture(), QUICK.replace(variation=strength), seed, latents=asset), Progress())
 
 
 def extras(glb: bytes) -> dict:
@@ -44,7 +44,7 @@ def extras(glb: bytes) -> dict:
 
 def test_nought_is_the_asset_and_one_another_seed(asset: bytes) -> None:
     assert vary(asset, 0).glb == asset
-    assert vary(asset, 1).glb == ReliefEngine().generate(picture(), QUICK, 8, Progress()).glb != asset
+    assert vary(asset, 1).glb == ReliefEngine().generate(Order(picture(), QUICK, 8), Progress()).glb != asset
 
 
 def test_the_further_the_stronger_and_a_variant_has_variants(asset: bytes) -> None:

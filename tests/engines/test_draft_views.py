@@ -18,6 +18,7 @@ from trellis_addon.engines.draft.hull.carve import carve, roundness_seen
 from trellis_addon.engines.draft.hull.outlines import outline_of
 from trellis_addon.engines.draft.hull.surface import surface_of
 from trellis_addon.engines.draft.mask import cut_out
+from trellis_addon.engines.engine import Order
 from trellis_addon.task.settings import Settings
 
 QUICK = Settings(resolution=512, texture_size=1024)
@@ -26,7 +27,7 @@ QUICK = Settings(resolution=512, texture_size=1024)
 def make(*views: str, seed: int = 1, settings: Settings = QUICK, **more: Image.Image) -> bytes:
     found = {**pictures("front", *views), **more}
     front = found.pop("front")
-    return ReliefEngine().generate(front, settings, seed, Progress(), views=found).glb
+    return ReliefEngine().generate(Order(front, settings, seed, views=found), Progress()).glb
 
 
 class Made:
@@ -114,7 +115,7 @@ def test_what_is_made_is_closed_and_light(four: Made) -> None:
 
 
 def test_more_views_come_nearer_to_the_truth(four: Made) -> None:
-    one = Made(ReliefEngine().generate(picture(0), QUICK, 1, Progress()).glb)
+    one = Made(ReliefEngine().generate(Order(picture(0), QUICK, 1), Progress()).glb)
     two, five = Made(make("left")), Made(make("right", "135", "back", "left"))
     assert overlap(one) < 0.4 < 0.75 < overlap(two) and overlap(four) > 0.75
     assert overlap(five) > 0.83, "the diagonal shows that it is square"
@@ -140,7 +141,7 @@ def test_the_order_changes_nothing_and_the_seed_something() -> None:
     found = pictures("front", "back", "left")
     front, back, left = found.values()
     one, other = (
-        ReliefEngine().generate(front, QUICK, 5, Progress(), views=views).glb
+        ReliefEngine().generate(Order(front, QUICK, 5, views=views), Progress()).glb
         for views in ({"back": back, "left": left}, {"left": left, "back": back})
     )
     assert one == other == make("back", "left", seed=5)
@@ -149,7 +150,7 @@ def test_the_order_changes_nothing_and_the_seed_something() -> None:
 
 def test_the_back_alone_is_put_on_the_back() -> None:
     plain, made = (
-        Made(ReliefEngine().generate(pictures("front")["front"], QUICK, 1, Progress()).glb),
+        Made(ReliefEngine().generate(Order(pictures("front")["front"], QUICK, 1), Progress()).glb),
         Made(make("back")),
     )
     assert np.array_equal(plain.points, made.points), "the form is the front's"
@@ -188,9 +189,9 @@ def test_views_without_anything_in_common_are_told() -> None:
 
     front, left = lines(100, 400, 1100), lines(100, 800, 1100)
     with pytest.raises(EngineError, match="nothing in common"):
-        ReliefEngine().generate(front, QUICK, 1, Progress(), views={"left": left})
+        ReliefEngine().generate(Order(front, QUICK, 1, views={"left": left}), Progress())
     with pytest.raises(EngineError, match="no visible pixel"):
-        ReliefEngine().generate(front, QUICK, 1, Progress(), views={"left": Image.new("RGBA", (9, 9))})
+        ReliefEngine().generate(Order(front, QUICK, 1, views={"left": Image.new("RGBA", (9, 9))}), Progress())
 
 
 def test_a_flat_thing_is_flat() -> None:
@@ -199,7 +200,7 @@ def test_a_flat_thing_is_flat() -> None:
         found.paste((99, 99, 99, 255), (200 - width // 2, 180, 200 + width // 2, 200))
         return found
 
-    made = Made(ReliefEngine().generate(bar(360), QUICK, 1, Progress(), views={"left": bar(100)}).glb)
+    made = Made(ReliefEngine().generate(Order(bar(360), QUICK, 1, views={"left": bar(100)}), Progress()).glb)
     assert np.ptp(made.points, axis=0) == pytest.approx([18, 5, 1], rel=0.1)
 
 
@@ -213,7 +214,9 @@ def test_it_stops_when_told() -> None:
         return asked > 20
 
     with pytest.raises(Cancelled):
-        ReliefEngine().generate(found["front"], QUICK, 1, Progress(is_cancelled=stop), views={"left": found["left"]})
+        ReliefEngine().generate(
+            Order(found["front"], QUICK, 1, views={"left": found["left"]}), Progress(is_cancelled=stop)
+        )
 
 
 def test_edges_and_corners_that_only_touch_do_not_branch() -> None:
@@ -243,7 +246,7 @@ def test_the_shape_alone_is_the_same_shape_in_grey(views: tuple[str, ...]) -> No
     found = pictures("front", *views)
     front = found.pop("front")
     textured, plain = (
-        parse(ReliefEngine().generate(front, QUICK.replace(texture=texture), 4, Progress(), views=found).glb)
+        parse(ReliefEngine().generate(Order(front, QUICK.replace(texture=texture), 4, views=found), Progress()).glb)
         for texture in (True, False)
     )
     assert textured[0]["images"] and not plain[0].get("images") and not plain[0].get("textures")

@@ -15,6 +15,7 @@ from views_tools import pictures
 from trellis_addon.core.errors import Cancelled, FieldError
 from trellis_addon.core.progress import Progress
 from trellis_addon.engines.draft import ReliefEngine
+from trellis_addon.engines.engine import Order
 from trellis_addon.engines.projection.align import Form, find_camera
 from trellis_addon.engines.projection.onto import generate_with_pictures
 from trellis_addon.engines.projection.project import Projected, project
@@ -176,11 +177,11 @@ def test_of_a_draft_the_hull_takes_the_pictures_and_the_relief_is_the_picture_al
     settings = Settings(resolution=512, texture_size=1024, faces=3000, project_picture=1.0)
     found = pictures("front", "left")
     front = found.pop("front")
-    made = generate_with_pictures(ReliefEngine(), front, settings, 3, Progress(), views=found)
+    made = generate_with_pictures(ReliefEngine(), Order(front, settings, 3, views=found), Progress())
     check_glb(made.glb)
     extras = split_glb(made.glb)[0]["asset"]["extras"]
     assert [camera["view"] for camera in extras["projection"]] == ["front", "left"]
-    relief = generate_with_pictures(ReliefEngine(), front, settings, 3, Progress())
+    relief = generate_with_pictures(ReliefEngine(), Order(front, settings, 3), Progress())
     assert "already" in relief.facts["notes"][0]
     assert "already" in split_glb(relief.glb)[0]["asset"]["extras"]["notes"][0]
 

@@ -21,6 +21,7 @@ from round_trip import painted as own_colours  # noqa: E402
 
 from devtools.pipeline.make_small import make_small  # noqa: E402
 from trellis_addon.core.progress import Progress  # noqa: E402
+from trellis_addon.engines.engine import Order  # noqa: E402
 from trellis_addon.engines.retexture import retexture  # noqa: E402
 from trellis_addon.engines.trellis2 import Trellis2Engine  # noqa: E402
 from trellis_addon.formats.glb.check import check_glb, split_glb  # noqa: E402
@@ -94,7 +95,7 @@ def test_the_engine_textures_with_small_weights(tmp_path: Path) -> None:
     thin = placed(glb(), np.diag([1.0, 0.02, 0.02, 1.0]))  # of few voxels
     settings = Settings(resolution=512, texture_size=1024, tex_slat_steps=1, facing="left", texture_format="png")
     views = {"back": picture((9, 9, 200))}
-    made = engine.generate(picture(), settings, 3, Progress(), mesh=thin, views=views)
+    made = engine.generate(Order(picture(), settings, 3, mesh=thin, views=views), Progress())
     assert made.facts["resolution"] == 512
     assert check_glb(made.glb).extras["engine"] == "microsoft:trellis-2@4b"
     assert split_glb(made.glb)[0]["nodes"] == split_glb(thin)[0]["nodes"]

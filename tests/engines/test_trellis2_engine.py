@@ -17,6 +17,7 @@ from trellis_addon.client.local_service import start_service  # noqa: E402
 from trellis_addon.core.configuration import DEVICE_VARIABLE, MEMORY_VARIABLE, WEIGHTS_VARIABLE  # noqa: E402
 from trellis_addon.core.errors import Cancelled, EngineError, TrellisError  # noqa: E402
 from trellis_addon.engines import registry  # noqa: E402
+from trellis_addon.engines.engine import Order  # noqa: E402
 from trellis_addon.formats.glb.check import check_glb_file  # noqa: E402
 
 
@@ -109,7 +110,7 @@ def test_it_shows_the_rough_shape_and_then_the_dense_one(
     few = {f"{stage}_steps": 1 for stage in ("sparse_structure", "shape_slat", "tex_slat")}
     settings = Settings({"resolution": 512, "texture_size": 1024, **few})
     with Image.open(disc_file) as picture, pytest.raises(Cancelled):
-        Trellis2Engine(weights).generate(picture.convert("RGBA"), settings, 3, progress)
+        Trellis2Engine(weights).generate(Order(picture.convert("RGBA"), settings, 3), progress)
     rough, dense = (at for at, entry in enumerate(told) if entry == "picture")
     assert all(map(is_small, pictures)) and pictures[0] != pictures[1]
     assert told[rough - 1] == "Finding the rough shape" and told[rough + 1] == "Shaping"

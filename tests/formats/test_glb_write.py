@@ -16,6 +16,7 @@ from PIL import Image, ImageDraw
 
 from trellis_addon.core.progress import Progress
 from trellis_addon.engines.draft import ReliefEngine
+from trellis_addon.engines.engine import Order
 from trellis_addon.formats.glb.check import split_glb
 from trellis_addon.formats.glb.write import Material, Mesh, container, image_mime, write_glb
 from trellis_addon.task.settings import Settings
@@ -222,7 +223,7 @@ def test_further_faces_have_a_material_of_their_own_and_share_images(triangle: M
 def test_the_khronos_validator_takes_the_draft_engines_files(tmp_path: Path) -> None:
     disc = Image.new("RGBA", (64, 64))
     ImageDraw.Draw(disc).ellipse((8, 8, 56, 56), (200, 40, 20, 255))
-    glb = ReliefEngine().generate(disc, Settings(resolution=512, texture_size=1024), 1, Progress()).glb
+    glb = ReliefEngine().generate(Order(disc, Settings(resolution=512, texture_size=1024), 1), Progress()).glb
     issues = validate(glb, tmp_path)["issues"]
     assert issues["numErrors"] == 0, issues["messages"]
 

@@ -54,7 +54,7 @@ from trellis_addon.core.errors import (
 )
 from trellis_addon.core.machine.parallel import as_ready
 from trellis_addon.core.progress import Progress
-from trellis_addon.engines.engine import Made
+from trellis_addon.engines.engine import Made, Order
 from trellis_addon.jobs.job import Job, State
 from trellis_addon.jobs.runner import run_job
 from trellis_addon.jobs.store import JobStore
@@ -501,13 +501,13 @@ class StepByStep(FastEngine):
 
     seen = 0.0
 
-    def generate(self, image: Any, settings: Settings, seed: int, progress: Progress, **more: Any) -> Any:
+    def generate(self, order: Order, progress: Progress) -> Made:
         for fraction in (0.4, 0.8):
             progress.update("Shaping", fraction)
             told = time.monotonic()
             while self.seen < told + 0.05 and time.monotonic() < told + 5:
                 time.sleep(0.01)
-        return Made(small_glb(seed))
+        return Made(small_glb(order.seed))
 
 
 def test_several_results_move_the_bar_from_the_first_stage_on(tmp_path: Path) -> None:

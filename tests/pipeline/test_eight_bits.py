@@ -18,6 +18,7 @@ from devtools.pipeline.make_small import make_small  # noqa: E402
 from trellis_addon.core.configuration import DEVICE_VARIABLE, EIGHT_BITS_VARIABLE  # noqa: E402
 from trellis_addon.core.errors import FieldError  # noqa: E402
 from trellis_addon.core.progress import Progress  # noqa: E402
+from trellis_addon.engines.engine import Order  # noqa: E402
 from trellis_addon.engines.trellis2 import Trellis2Engine  # noqa: E402
 from trellis_addon.pipeline.checkpoint import eight_bits as module  # noqa: E402
 from trellis_addon.pipeline.configs import FlowConfig  # noqa: E402
@@ -263,7 +264,7 @@ def test_it_is_chosen_and_written_down(folder: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(finish, "finish", finished)
     monkeypatch.setenv(DEVICE_VARIABLE, "cpu")
     monkeypatch.setenv(EIGHT_BITS_VARIABLE, "1")
-    Trellis2Engine(folder).generate(disc(64), Settings(resolution=512, **FEW), 3, Progress())
+    Trellis2Engine(folder).generate(Order(disc(64), Settings(resolution=512, **FEW), 3), Progress())
     assert written[0]["eightBits"] == "int8" and list(folder.rglob("*.int8.safetensors"))
     monkeypatch.setenv(EIGHT_BITS_VARIABLE, "4")
     with pytest.raises(FieldError, match="TRELLIS2_EIGHT_BITS"):

@@ -19,6 +19,7 @@ from devtools.pipeline.make_small import make_small  # noqa: E402
 from trellis_addon.core.configuration import DEVICE_VARIABLE, FAST_VARIABLE  # noqa: E402
 from trellis_addon.core.errors import FieldError  # noqa: E402
 from trellis_addon.core.progress import Progress  # noqa: E402
+from trellis_addon.engines.engine import Order  # noqa: E402
 from trellis_addon.engines.trellis2 import Trellis2Engine, is_fast  # noqa: E402
 from trellis_addon.local.estimate import seconds_of  # noqa: E402
 from trellis_addon.pipeline.configs import SamplerSettings  # noqa: E402
@@ -100,7 +101,7 @@ def test_it_is_chosen_and_written_down(
     monkeypatch.setenv(DEVICE_VARIABLE, "cpu")
     monkeypatch.setenv(FAST_VARIABLE, said)
     engine = Trellis2Engine(make_small(tmp_path))
-    engine.generate(disc(64), Settings(resolution=512, **FEW), 3, Progress())
+    engine.generate(Order(disc(64), Settings(resolution=512, **FEW), 3), Progress())
     assert written[0].get("fast", False) is expected and ("fast" in written[0]) is expected
     assert engine._pipeline is not None and engine._pipeline.request({}).shape.reuses is expected
 

@@ -22,7 +22,8 @@ from trellis_addon.client.backends import Backend
 from trellis_addon.client.local_service import start_service
 from trellis_addon.core.configuration import MASK_MODEL_VARIABLE, WEIGHTS_VARIABLE
 from trellis_addon.core.errors import EngineError, ImageError
-from trellis_addon.engines.engine import Made
+from trellis_addon.core.progress import Progress
+from trellis_addon.engines.engine import Made, Order
 from trellis_addon.formats.glb.check import check_glb_file
 from trellis_addon.images import LATER, WHOLE, load_image
 from trellis_addon.pipeline import mask as masks
@@ -58,9 +59,9 @@ def run() -> Iterator[Running]:
 class Looking(FakeEngine):
     """Keeps the pictures that it was given."""
 
-    def generate(self, image: Any, *rest: Any, **latents: Any) -> Made:
-        self.images = [*getattr(self, "images", []), image]
-        return super().generate(image, *rest, **latents)
+    def generate(self, order: Order, progress: Progress) -> Made:
+        self.images = [*getattr(self, "images", []), order.image]
+        return super().generate(order, progress)
 
 
 def subject(width: int = 256, height: int = 192) -> np.ndarray:

@@ -22,7 +22,7 @@ from devtools.pipeline.make_small import make_small  # noqa: E402
 from trellis_addon.core.errors import FieldError  # noqa: E402
 from trellis_addon.core.progress import Progress  # noqa: E402
 from trellis_addon.engines import trellis2  # noqa: E402
-from trellis_addon.engines.engine import Made  # noqa: E402
+from trellis_addon.engines.engine import Made, Order  # noqa: E402
 from trellis_addon.formats.latents import check_latents, check_rework, describe_making  # noqa: E402
 from trellis_addon.pipeline.change import occupied_in, rows_of  # noqa: E402
 from trellis_addon.pipeline.configs import SamplerSettings, time_at, time_grid  # noqa: E402
@@ -216,15 +216,15 @@ def test_what_the_engine_makes_of_both_ends(
     engine = trellis2.Trellis2Engine(Path())
     engine._pipeline = pipeline
     asked = Settings(FEW).replace(texture_size=1024)
-    alone = engine.generate(picture, asked, 9, Progress())
+    alone = engine.generate(Order(picture, asked, 9), Progress())
     kept = older.to_bytes(made=describe_making(5, asked, ()))
 
     def varied(strength: float, seed: int = 9) -> Made:
-        return engine.generate(picture, asked.replace(variation=strength), seed, Progress(), latents=kept)
+        return engine.generate(Order(picture, asked.replace(variation=strength), seed, latents=kept), Progress())
 
     itself = varied(0)
     assert itself.latents == kept and json.loads(itself.glb)[0]["seed"] == 5
-    assert itself.glb == engine.generate(None, asked, 5, Progress(), latents=kept).glb
+    assert itself.glb == engine.generate(Order(None, asked, 5, latents=kept), Progress()).glb
     other = varied(1)
     assert other.glb == alone.glb and other.latents is not None and alone.latents is not None
     assert same(Latents.from_bytes(other.latents), Latents.from_bytes(alone.latents)), "another seed, bit for bit"
@@ -232,7 +232,7 @@ def test_what_the_engine_makes_of_both_ends(
     told = json.loads(near.glb)[0]
     assert told["seed"] == 9 and "shapeSeed" not in told and told["settings"]["settings"]["variation"] == 0.4
     assert near.latents is not None and check_latents(near.latents).settings == asked
-    again = engine.generate(None, Settings(), 9, Progress(), latents=near.latents)
+    again = engine.generate(Order(None, Settings(), 9, latents=near.latents), Progress())
     assert json.loads(again.glb)[0]["settings"] == asked.to_request(), "what comes of it is no variant once more"
 
 

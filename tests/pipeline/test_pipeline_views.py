@@ -19,6 +19,7 @@ from views_tools import pictures  # noqa: E402
 
 from devtools.pipeline.make_small import make_small  # noqa: E402
 from trellis_addon.core.errors import FieldError  # noqa: E402
+from trellis_addon.engines.engine import Order  # noqa: E402
 from trellis_addon.pipeline.networks.transformer import FlowTransformer  # noqa: E402
 from trellis_addon.pipeline.pipeline import Noise, Pipeline  # noqa: E402
 from trellis_addon.pipeline.preprocess import preprocess_image, preprocess_views  # noqa: E402
@@ -220,5 +221,6 @@ def test_the_engine_hands_them_on(tmp_path: Path, seen: dict[str, Image.Image]) 
     from trellis_addon.engines.trellis2 import Trellis2Engine
 
     engine = Trellis2Engine(make_small(tmp_path), "cpu")
-    one, two = (engine.voxels(seen["front"], FEW, 5, Progress(), views=views) for views in ({}, {"back": seen["back"]}))
+    orders = (Order(seen["front"], FEW, 5, views=views) for views in ({}, {"back": seen["back"]}))
+    one, two = (engine.voxels(order, Progress()) for order in orders)
     assert len(one.coords) != len(two.coords) or not np.array_equal(one.attributes, two.attributes)

@@ -18,6 +18,7 @@ from devtools.pipeline.make_small import make_small  # noqa: E402
 from trellis_addon.core.configuration import DEVICE_VARIABLE  # noqa: E402
 from trellis_addon.core.errors import EngineError, LatentsError  # noqa: E402
 from trellis_addon.core.progress import Progress  # noqa: E402
+from trellis_addon.engines.engine import Order  # noqa: E402
 from trellis_addon.engines.trellis2 import Trellis2Engine  # noqa: E402
 from trellis_addon.formats.glb.check import check_glb  # noqa: E402
 from trellis_addon.formats.latents import check_latents  # noqa: E402
@@ -107,31 +108,31 @@ def test_the_engine_samples_those_of_a_task_together(
     engine, asked = Trellis2Engine(folder), Settings(resolution=512, rough=True, **FEW)
     opened: list[str] = []
     monkeypatch.setattr(Pipeline, "encode_image", _noting(Pipeline.encode_image, opened))
-    first = engine.generate(disc(64), asked, 3, Progress(siblings={5: Progress()}))
+    first = engine.generate(Order(disc(64), asked, 3), Progress(siblings={5: Progress()}))
     assert (passes["structure"], len(opened)) == (2, 1), "the picture is looked at once for all"
-    second = engine.generate(disc(64), asked, 5, Progress())
+    second = engine.generate(Order(disc(64), asked, 5), Progress())
     assert passes == {"structure": 2, "latent": 0} and first.glb != second.glb
     assert all(check_glb(made.glb).triangles > 11 for made in (first, second))
     kept = second.latents
     assert kept is not None and (check_latents(kept).seed, check_latents(kept).is_rough) == (5, True)
 
-    whole = engine.generate(disc(64), Settings(resolution=512), 5, Progress(), latents=kept)
-    plain = engine.generate(disc(64), Settings(resolution=512, **FEW), 5, Progress())
+    whole = engine.generate(Order(disc(64), Settings(resolution=512), 5, latents=kept), Progress())
+    plain = engine.generate(Order(disc(64), Settings(resolution=512, **FEW), 5), Progress())
     assert written[0] == written[1] and "rough" not in written[0]["settings"]["settings"]
     assert whole.latents is not None and plain.latents is not None
     assert torch.equal(Latents.from_bytes(whole.latents).texture, Latents.from_bytes(plain.latents).texture)
-    engine.generate(disc(64), Settings(), 9, Progress(), latents=kept)
+    engine.generate(Order(disc(64), Settings(), 9, latents=kept), Progress())
     assert (written[2]["seed"], written[2]["roughSeed"]) == (9, 5)
 
 
 def test_a_rough_shape_is_no_asset(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(DEVICE_VARIABLE, "cpu")
     engine = Trellis2Engine(folder)
-    made = engine.generate(disc(64), Settings(rough=True, **FEW), 3, Progress())
+    made = engine.generate(Order(disc(64), Settings(rough=True, **FEW), 3), Progress())
     with pytest.raises(LatentsError, match="gone on from first"):
-        engine.generate(None, Settings(), 3, Progress(), latents=made.latents)
+        engine.generate(Order(None, Settings(), 3, latents=made.latents), Progress())
     with pytest.raises(EngineError):
-        engine.generate(None, Settings(rough=True), 3, Progress())
+        engine.generate(Order(None, Settings(rough=True), 3), Progress())
 
 
 def _noting(real: Any, opened: list[str]) -> Any:

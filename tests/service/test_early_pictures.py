@@ -19,6 +19,7 @@ from trellis_addon.client.replies import read_reply
 from trellis_addon.core.errors import Cancelled
 from trellis_addon.core.progress import Progress
 from trellis_addon.engines.draft.engine import ReliefEngine
+from trellis_addon.engines.engine import Made, Order
 from trellis_addon.engines.memory_policy import Attempt, make_within_memory
 from trellis_addon.formats.early_picture import BYTES_LIMIT, from_wire, is_small, to_wire
 from trellis_addon.jobs.runner import run_job
@@ -29,9 +30,9 @@ from trellis_addon.task.settings import Settings
 class Showing(FakeEngine):
     """Shows one picture for each seed, of its own size, and waits."""
 
-    def generate(self, image: Any, settings: Settings, seed: int, progress: Progress, **given: Any) -> Any:
-        progress.picture(lambda: png(8 + seed))
-        return super().generate(image, settings, seed, progress, **given)
+    def generate(self, order: Order, progress: Progress) -> Made:
+        progress.picture(lambda: png(8 + order.seed))
+        return super().generate(order, progress)
 
 
 @pytest.fixture
@@ -122,8 +123,9 @@ def test_a_draft_shows_itself_before_it_is_painted(views: dict[str, bool], disc_
     progress = Progress(lambda stage, share: told.append(stage), on_picture=lambda found, _: told.append(found))
     with Image.open(disc_file) as opened:
         image = opened.convert("RGBA")
-    further = {"views": {name: image for name in views}} if views else {}
-    ReliefEngine().generate(image, Settings({"resolution": 512, "texture_size": 1024}), 1, progress, **further)
+    seen = {name: image for name in views}
+    settings = Settings({"resolution": 512, "texture_size": 1024})
+    ReliefEngine().generate(Order(image, settings, 1, views=seen), progress)
     (at,) = (n for n, entry in enumerate(told) if isinstance(entry, bytes))
     assert "texture" in told[at:] and "texture" not in told[:at]
     with Image.open(io.BytesIO(told[at])) as shown:

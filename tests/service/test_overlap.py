@@ -22,10 +22,9 @@ from service_tools import FakeEngine, Running, task
 from trellis_addon.core.configuration import DEVICE_VARIABLE
 from trellis_addon.core.errors import EngineError
 from trellis_addon.core.progress import Progress
-from trellis_addon.engines.engine import Made
+from trellis_addon.engines.engine import Made, Order
 from trellis_addon.service.queue.journal import Journal
 from trellis_addon.service.queue.station import Station
-from trellis_addon.task.settings import Settings
 
 # all of the work, as little of it as there can be
 QUICK_MODEL = {
@@ -69,7 +68,8 @@ class Staged(FakeEngine):
         self.lock = threading.Lock()
         self.shares: dict[int, list[float]] = {}
 
-    def generate(self, image: Any, settings: Settings, seed: int, progress: Progress, **latents: Any) -> Made:
+    def generate(self, order: Order, progress: Progress) -> Made:
+        seed = order.seed
         assert self.lock.acquire(blocking=False), "two are at the device"
         try:
             self._stage("sample", seed, progress, 0.0)

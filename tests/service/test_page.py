@@ -23,7 +23,7 @@ from service_tools import PIXEL, TOKEN, Running, only_error, png, ready, start, 
 
 from trellis_addon.core.messages import Message
 from trellis_addon.core.progress import Progress
-from trellis_addon.engines.engine import Made
+from trellis_addon.engines.engine import Made, Order
 from trellis_addon.formats.glb.write import Material, Mesh, write_glb
 from trellis_addon.service.main import Options, cannot_start, has_page
 from trellis_addon.service.page import SITE
@@ -32,7 +32,7 @@ from trellis_addon.service.page.table import settings_table
 from trellis_addon.service.page.words import PAGE, dictionary
 from trellis_addon.service.people.caller import PERSON, Caller
 from trellis_addon.service.people.tokens import add
-from trellis_addon.task.settings import SEED_MAX, Settings
+from trellis_addon.task.settings import SEED_MAX
 
 pytestmark = pytest.mark.checkout  # the page is no part of Blender's extension
 
@@ -258,7 +258,7 @@ def test_an_asset_is_shown(run: Running, monkeypatch: pytest.MonkeyPatch) -> Non
     mesh = Mesh(corners, np.array([[0, 1, 2], [0, 3, 1], [1, 3, 2], [0, 2, 3]], np.uint32))
     made = Made(write_glb(mesh, Material(), {}))
 
-    def generate(image: Any, settings: Settings, seed: int, progress: Progress, **more: Any) -> Made:
+    def generate(order: Order, progress: Progress) -> Made:
         return made
 
     monkeypatch.setattr(run.engine, "generate", generate)

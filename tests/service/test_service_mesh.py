@@ -14,7 +14,8 @@ from conftest import PATIENCE
 from mesh_tools import glb
 from service_tools import FakeEngine, Running, only_error, png, task
 
-from trellis_addon.engines.engine import Made
+from trellis_addon.core.progress import Progress
+from trellis_addon.engines.engine import Made, Order
 
 MESH = glb()
 
@@ -28,9 +29,9 @@ class Noting(FakeEngine):
         super().__init__()
         self.seen = seen
 
-    def generate(self, *given: Any, mesh: bytes | None = None, **more: Any) -> Made:
-        self.seen.append(mesh)
-        return super().generate(*given, **more)
+    def generate(self, order: Order, progress: Progress) -> Made:
+        self.seen.append(order.mesh)
+        return super().generate(order, progress)
 
 
 class Started(Running):

@@ -15,7 +15,8 @@ from conftest import PATIENCE
 from service_tools import FakeEngine, Running, only_error, picture_server, png, task
 from views_tools import picture
 
-from trellis_addon.engines.engine import Made
+from trellis_addon.core.progress import Progress
+from trellis_addon.engines.engine import Made, Order
 
 
 def uri(data: bytes) -> str:
@@ -30,9 +31,9 @@ class Watching:
         self._made = running.engine.generate
         running.engine.generate = self.generate  # type: ignore[method-assign, assignment]
 
-    def generate(self, *given: Any, latents: Any = None, views: Any = None) -> Made:
-        self.views.append({name: view.size for name, view in (views or {}).items()})
-        return self._made(*given, latents=latents)
+    def generate(self, order: Order, progress: Progress) -> Made:
+        self.views.append({name: view.size for name, view in order.views.items()})
+        return self._made(order, progress)
 
 
 @pytest.fixture
@@ -95,9 +96,9 @@ def restarted(folder: Path, seen: list[Any]) -> Running:
     """A service on the folder whose engine notes the views from its first task on."""
 
     class Noting(FakeEngine):
-        def generate(self, *given: Any, views: Any = None, **more: Any) -> Made:
-            seen.append({name: view.size for name, view in (views or {}).items()})
-            return super().generate(*given, **more)
+        def generate(self, order: Order, progress: Progress) -> Made:
+            seen.append({name: view.size for name, view in order.views.items()})
+            return super().generate(order, progress)
 
     class Started(Running):
         def _create(self, model: str, device: str = "") -> Any:

@@ -17,6 +17,7 @@ from conftest import disc, sentence  # noqa: E402
 from trellis_addon.core.configuration import DEVICE_VARIABLE  # noqa: E402
 from trellis_addon.core.errors import DeviceMemoryError  # noqa: E402
 from trellis_addon.core.progress import Progress  # noqa: E402
+from trellis_addon.engines.engine import Order  # noqa: E402
 from trellis_addon.engines.trellis2 import Trellis2Engine  # noqa: E402
 from trellis_addon.pipeline.pipeline import Pipeline  # noqa: E402
 from trellis_addon.task.settings import Settings  # noqa: E402
@@ -70,7 +71,7 @@ def test_a_lower_resolution_is_made_and_told(engine: Trellis2Engine, monkeypatch
     tried = scarce(monkeypatch, 1024)
     told: list[tuple[str, float]] = []
     made = engine.generate(
-        disc(64), SETTINGS.replace(resolution=1024), 3, Progress(lambda *update: told.append(update))
+        Order(disc(64), SETTINGS.replace(resolution=1024), 3), Progress(lambda *update: told.append(update))
     )
     assert tried == [1024, 1024, 512]
     shares = [share for _, share in told]
@@ -91,7 +92,7 @@ def test_a_lower_resolution_is_made_and_told(engine: Trellis2Engine, monkeypatch
 def test_when_that_does_not_suffice_the_cure_is_told(engine: Trellis2Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     tried = scarce(monkeypatch, 512)
     with pytest.raises(DeviceMemoryError) as caught:
-        engine.generate(disc(64), SETTINGS.replace(resolution=1024), 3, Progress())
+        engine.generate(Order(disc(64), SETTINGS.replace(resolution=1024), 3), Progress())
     assert "at 1024, and again at 512" in sentence(caught.value) and "close other programs" in str(caught.value)
     assert tried == [1024, 1024, 512]
     assert engine._pipeline is not None and not engine._pipeline.store.resident, "it lets go of the device"
@@ -110,10 +111,10 @@ def test_what_is_left_of_the_work_is_tried_again_too(engine: Trellis2Engine, mon
         return real(dense, **options)
 
     monkeypatch.setattr(finish, "finish", crowded)
-    made = engine.generate(disc(64), SETTINGS.replace(resolution=512), 3, Progress())
+    made = engine.generate(Order(disc(64), SETTINGS.replace(resolution=512), 3), Progress())
     assert resolutions == [512, 512] and made.facts["notes"] == []
 
     tried = scarce(monkeypatch, 512)
     with pytest.raises(DeviceMemoryError) as caught:
-        engine.generate(disc(64), SETTINGS, 4, Progress(), latents=made.latents)
+        engine.generate(Order(disc(64), SETTINGS, 4, latents=made.latents), Progress())
     assert tried == [512, 512] and "twice" in sentence(caught.value)

@@ -55,13 +55,13 @@ import numpy as np
 import uvicorn
 
 from trellis_addon.core.progress import Progress
-from trellis_addon.engines.engine import Made
+from trellis_addon.engines.engine import Made, Order
 from trellis_addon.formats.glb.write import Material, Mesh, write_glb
 from trellis_addon.service.content.delivery import Delivery
 from trellis_addon.service.edge.app import create_app
 from trellis_addon.service.handlers import Service
 from trellis_addon.service.main import listen
-from trellis_addon.task.settings import DRAFT_MODEL, Settings
+from trellis_addon.task.settings import DRAFT_MODEL
 
 SUBMIT, POLL, FILE, ANY = "3dInference", "getResponse", "file", "any"
 DETAILS, UPLOAD, ACCOUNT = "getTaskDetails", "mediaStorage", "accountManagement"
@@ -217,7 +217,8 @@ class FastEngine:
         self.errors: dict[int, BaseException] = {}
         self.calls: list[int] = []
 
-    def generate(self, image: Any, settings: Settings, seed: int, progress: Progress, *, latents: Any = None) -> Made:
+    def generate(self, order: Order, progress: Progress) -> Made:
+        seed = order.seed
         self.calls.append(seed)
         progress.update("mesh", 0.3)
         end = time.monotonic() + self.seconds

@@ -22,13 +22,13 @@ from conftest import PATIENCE
 from PIL import Image
 
 from trellis_addon.core.progress import Progress
-from trellis_addon.engines.engine import Engine, Made
+from trellis_addon.engines.engine import Engine, Made, Order
 from trellis_addon.service.content.delivery import Delivery
 from trellis_addon.service.edge.app import create_app
 from trellis_addon.service.handlers import Service
 from trellis_addon.service.main import listen
 from trellis_addon.service.page.routes import page_routes
-from trellis_addon.task.settings import DRAFT_MODEL, TRELLIS2_MODEL, Settings
+from trellis_addon.task.settings import DRAFT_MODEL, TRELLIS2_MODEL
 
 ROOT = Path(__file__).resolve().parents[2]
 TOKEN = "a-secret-for-the-tests-4711"
@@ -57,15 +57,8 @@ class FakeEngine:
         self.seeds: list[int] = []
         self.released = False
 
-    def generate(
-        self,
-        image: Image.Image | None,
-        settings: Settings,
-        seed: int,
-        progress: Progress,
-        *,
-        latents: bytes | None = None,
-    ) -> Made:
+    def generate(self, order: Order, progress: Progress) -> Made:
+        seed = order.seed
         self.seeds.append(seed)
         progress.update("begin", 0.425)
         self.began.set()
@@ -78,8 +71,8 @@ class FakeEngine:
         if seed in self.errors:
             raise self.errors[seed]
         progress.update("end", 1.0)
-        size = image.size if image is not None else None
-        return Made(b"glTF" + json.dumps({"seed": seed, "size": size, "settings": dict(settings)}).encode())
+        size = order.image.size if order.image is not None else None
+        return Made(b"glTF" + json.dumps({"seed": seed, "size": size, "settings": dict(order.settings)}).encode())
 
     def release(self) -> None:
         self.released = True

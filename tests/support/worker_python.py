@@ -23,11 +23,12 @@ FOLDER = Path(os.environ["TRELLIS2_TEST_FOLDER"])
 class ObedientEngine:
     model = "draft:relief@1"
 
-    def generate(self, image: Any, settings: Any, seed: int, progress: Any, *, latents: Any = None) -> Any:
+    def generate(self, order: Any, progress: Any) -> Any:
         from fault_server import small_glb
 
         from trellis_addon.engines.engine import Made
 
+        seed = order.seed
         self.tell(f"begin {seed}")
         progress.update("Working", 0.5)
         while (FOLDER / "hold").exists() or (FOLDER / f"hold-{seed}").exists():

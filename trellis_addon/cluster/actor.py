@@ -13,17 +13,16 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..core.configuration import configuration, overrule, tell_this_process
 from ..core.errors import TrellisError
 from ..core.machine.device_faults import why_lost
 from ..core.progress import Place, Progress
-from ..engines.engine import Engine, Made
+from ..engines.engine import Engine, Made, Order
 from ..engines.failures import as_sentence
 from ..runtime.device_variables import device_variables
-from ..task.region import Region
 
 log = logging.getLogger(__name__)
 
@@ -36,16 +35,14 @@ _STEP = 60.0
 
 
 @dataclass(frozen=True)
-class Order:
-    """What is to be made. Its pictures come in pieces: `sizes` are their width and height, by the pieces' name.
-    `shows`: whether anybody looks at early pictures of it."""
+class RemoteOrder:
+    """What is to be made with which model. What is large in it comes in pieces: `sizes` are the pictures' width and
+    height, by the pieces' name. `shows`: whether anybody looks at early pictures of it."""
 
     model: str
-    settings: Any  # task.settings.Settings
-    seed: int
+    order: Order  # without pictures, latents and mesh
     sizes: Mapping[str, tuple[int, int]]
     shows: bool = False
-    region: Region | None = None
 
 
 @dataclass
@@ -121,14 +118,14 @@ class EngineActor:
         held = self._job(name).parts.setdefault(part, bytearray())
         held[start : start + len(piece)] = piece
 
-    def begin(self, name: str, order: Order) -> None:
+    def begin(self, name: str, remote: RemoteOrder) -> None:
         """Begin a job whose parts are here."""
         job = self._job(name)
         with self._lock:
             if job.is_started:
                 return
             job.is_started = True
-        threading.Thread(target=self._run, args=(job, order), name=f"trellis-job-{name[:8]}", daemon=True).start()
+        threading.Thread(target=self._run, args=(job, remote), name=f"trellis-job-{name[:8]}", daemon=True).start()
 
     def news(self, name: str, heard: int, grants: int, wait: float) -> list[tuple[int, tuple[Any, ...]]]:
         """The events after number `heard`, as soon as there is one; none after `wait` seconds."""
@@ -161,13 +158,13 @@ class EngineActor:
         with self._lock:
             return self._jobs.setdefault(name, _Job())
 
-    def _run(self, job: _Job, order: Order) -> None:
+    def _run(self, job: _Job, remote: RemoteOrder) -> None:
         began = time.monotonic()
         try:
-            made = self._make(job, order)
+            made = self._make(job, remote)
             job.made = {"glb": made.glb} | ({"latents": made.latents} if made.latents is not None else {})
             sizes = {part: len(data) for part, data in job.made.items()}
-            job.say(MADE, sizes, dict(made.facts), self._engines[order.model].model, time.monotonic() - began)
+            job.say(MADE, sizes, dict(made.facts), self._engines[remote.model].model, time.monotonic() - began)
         except BaseException as error:
             if cause := why_lost(error):
                 log.error("The device is lost: %s", cause, exc_info=error)
@@ -179,31 +176,28 @@ class EngineActor:
         finally:
             job.parts = {}
 
-    def _make(self, job: _Job, order: Order) -> Made:
+    def _make(self, job: _Job, remote: RemoteOrder) -> Made:
         from PIL import Image
 
         from ..engines.projection.onto import generate_with_pictures
 
         def picture(part: str) -> Image.Image:
-            return Image.frombytes("RGBA", order.sizes[part], bytes(job.parts.pop(part)))
+            return Image.frombytes("RGBA", remote.sizes[part], bytes(job.parts.pop(part)))
 
-        engine = self._engines.get(order.model)
+        def file(part: str) -> bytes | None:
+            return bytes(job.parts.pop(part)) if part in job.parts else None
+
+        engine = self._engines.get(remote.model)
         if engine is None:
-            engine = self._engines[order.model] = self._create_engine(order.model)
-        image = picture("image") if "image" in order.sizes else None
-        views = {part.removeprefix("view:"): picture(part) for part in order.sizes if part.startswith("view:")}
-        latents, mesh = (bytes(job.parts.pop(part)) if part in job.parts else None for part in ("latents", "mesh"))
-        progress = Progress(lambda stage, share: job.say(STAGE, stage, share), job.cancelled.is_set, _RemotePlace(job))
-        if order.shows:
-            progress.on_picture = lambda png, number: job.say(PICTURE, png, number)
-        return generate_with_pictures(
-            engine,
-            image,
-            order.settings,
-            order.seed,
-            progress,
-            latents=latents,
-            views=views,
-            region=order.region,
-            mesh=mesh,
+            engine = self._engines[remote.model] = self._create_engine(remote.model)
+        order = replace(
+            remote.order,
+            image=picture("image") if "image" in remote.sizes else None,
+            views={part.removeprefix("view:"): picture(part) for part in remote.sizes if part.startswith("view:")},
+            latents=file("latents"),
+            mesh=file("mesh"),
         )
+        progress = Progress(lambda stage, share: job.say(STAGE, stage, share), job.cancelled.is_set, _RemotePlace(job))
+        if remote.shows:
+            progress.on_picture = lambda png, number: job.say(PICTURE, png, number)
+        return generate_with_pictures(engine, order, progress)

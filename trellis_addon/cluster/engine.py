@@ -11,18 +11,15 @@ import threading
 import time
 import uuid
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..core.errors import Cancelled, EngineError, LostWorkerError
 from ..core.progress import Progress
-from ..engines.engine import Made
-from ..task.region import Region
-from ..task.settings import Settings
-from .actor import FAILED, LEAVE, LOST, MADE, PICTURE, STAGE, TAKE, Order
+from ..engines.engine import Made, Order
+from .actor import FAILED, LEAVE, LOST, MADE, PICTURE, STAGE, TAKE, RemoteOrder
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
     from .members import Member
 
 log = logging.getLogger(__name__)
@@ -43,24 +40,12 @@ class ClusterEngine:
         self.model = model
         self._member = member
 
-    def generate(
-        self,
-        image: Image | None,
-        settings: Settings,
-        seed: int,
-        progress: Progress,
-        *,
-        latents: bytes | None = None,
-        views: Mapping[str, Image] | None = None,
-        region: Region | None = None,
-        mesh: bytes | None = None,
-    ) -> Made:
+    def generate(self, order: Order, progress: Progress) -> Made:
         """See `engines.engine.Engine`. `progress.siblings` are not looked at: others may be making them."""
         job = _Job(self._member, progress)
         with self._member.working():
             try:
-                files = {"latents": latents, "mesh": mesh}
-                return job.run(self.model, image, settings, seed, files, views or {}, region)
+                return job.run(self.model, order)
             except LostWorkerError as error:
                 error.is_blamed = not self._member.is_handed_over
                 self._member.lose(error.message)
@@ -81,27 +66,18 @@ class _Job:
         self._name = uuid.uuid4().hex
         self._is_told = False  # to stop
 
-    def run(
-        self,
-        model: str,
-        image: Image | None,
-        settings: Settings,
-        seed: int,
-        files: Mapping[str, bytes | None],
-        views: Mapping[str, Image],
-        region: Region | None,
-    ) -> Made:
-        pictures = ({"image": image} if image is not None else {}) | {
-            f"view:{name}": one for name, one in views.items()
-        }
+    def run(self, model: str, order: Order) -> Made:
+        pictures = {"image": order.image} if order.image is not None else {}
+        pictures |= {f"view:{name}": view for name, view in order.views.items()}
         for part, picture in pictures.items():
             self._send(part, picture.tobytes())
-        for part, data in files.items():
+        for part, data in (("latents", order.latents), ("mesh", order.mesh)):
             if data is not None:
                 self._send(part, data)
         sizes = {part: picture.size for part, picture in pictures.items()}
         shows = self._progress.on_picture is not None
-        self._ask("begin", self._name, Order(model, settings, seed, sizes, shows, region))
+        bare = replace(order, image=None, views={}, latents=None, mesh=None)
+        self._ask("begin", self._name, RemoteOrder(model, bare, sizes, shows))
         heard = grants = 0
         told = 0.0
         while True:

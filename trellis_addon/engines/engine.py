@@ -1,4 +1,4 @@
-"""What every engine is: one method from a picture to a `Made`."""
+"""What every engine is: one method from an `Order` to a `Made`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,27 @@ from ..task.settings import Settings
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+
+@dataclass(frozen=True)
+class Order:
+    """What one result is to be made of, and how.
+
+    `image` is RGBA, 8 bits, with the subject cut out by its alpha. `seed` is in 0..2^63-1. With `latents`, checked by
+    `formats.latents.check_latents`, the shape is the one kept in them: with an image its texture is sampled again,
+    without one it is only decoded and finished again. `views` are further pictures of the same object, like `image`, by
+    the names of `task.views`; `image` is its front. With `region` only that part of what the latents are of is made
+    anew, and with the setting `variation`, 0..1, a variant of it: 0 gives the latents back as they are. With `mesh`, a
+    GLB, that file is what is made, with another texture: `image` shows it from where the setting `facing` says.
+    """
+
+    image: Image | None
+    settings: Settings
+    seed: int
+    latents: bytes | None = None
+    views: Mapping[str, Image] = field(default_factory=dict)
+    region: Region | None = None
+    mesh: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -36,30 +57,11 @@ class Engine(Protocol):
     model: str
     """The model id this engine really is, written into every reply and every asset."""
 
-    def generate(
-        self,
-        image: Image | None,
-        settings: Settings,
-        seed: int,
-        progress: Progress,
-        *,
-        latents: bytes | None = None,
-        views: Mapping[str, Image] | None = None,
-        region: Region | None = None,
-        mesh: bytes | None = None,
-    ) -> Made:
-        """A GLB file of the picture's subject.
+    def generate(self, order: Order, progress: Progress) -> Made:
+        """A GLB file of the picture's subject; the same order gives the same bytes.
 
-        `image` is RGBA, 8 bits, with the subject cut out by its alpha. `seed` is in 0..2^63-1:
-        the same image, settings and seed give the same bytes. With `latents`, checked by
-        `formats.latents.check_latents`, the shape is the one kept in them: with an image its texture is sampled
-        again, without one it is only decoded and finished again. `views` are further pictures of the same object,
-        like `image`, by the names of `task.views`; `image` is its front. With `region` only that part of what the
-        latents are of is made anew, and with the setting `variation`, 0..1, a variant of it: 0 gives the latents back
-        as they are. With `mesh`, a GLB, that file is what is made,
-        with another texture: `image` shows it from where the setting `facing` says. `progress.siblings`, by seed, are
-        those of results of the same image, views and settings that will be asked for next. Raises `EngineError` when it
-        cannot be done, `Cancelled` when `progress` says so.
+        `progress.siblings`, by seed, are those of results of the same image, views and settings that will be asked for
+        next. Raises `EngineError` when it cannot be done, `Cancelled` when `progress` says so.
         """
         ...
 

@@ -49,6 +49,7 @@ def export_latents(source: Path, target: Path, progress: Progress | None = None)
     Raises `FieldError` for the target's name, `LatentsError`, `EngineError`, `Cancelled`, `TrellisError` where it
     cannot be written.
     """
+    from .engine import Order
     from .registry import create_engine
     from .trellis2 import Trellis2Engine
 
@@ -65,7 +66,7 @@ def export_latents(source: Path, target: Path, progress: Progress | None = None)
     engine = create_engine(TRELLIS2_MODEL)
     assert isinstance(engine, Trellis2Engine)
     progress = progress or Progress()
-    result = engine.voxels(None, Settings(), 0, progress.part(0.0, _DECODING), data)
+    result = engine.voxels(Order(None, Settings(), 0, data), progress.part(0.0, _DECODING))
     progress.update("Writing the file", _DECODING)
     part = target.with_name(f".{target.stem}.part{target.suffix.lower()}")
     try:

@@ -19,15 +19,12 @@ from ..core.machine.device_faults import is_out_of_memory, why_lost
 from ..core.messages import message
 from ..core.progress import Progress
 from ..formats.latents import Kept, check_latents, describe_making, whole_only
-from ..task.region import Region
 from ..task.settings import TRELLIS2_MODEL, Settings
 from ..weights.eight_bits import asked_for
-from .engine import Made
+from .engine import Made, Order
 from .memory_policy import Attempt, make_within_memory
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
     from ..geometry.finish.finish import DenseAsset, FinishedAsset
     from ..pipeline.pipeline import Pipeline
     from ..pipeline.result import PipelineResult
@@ -61,18 +58,7 @@ class Trellis2Engine:
         self._ahead: dict[tuple[object, ...], Sample] = {}  # shapes of results that will be asked for
         self._painting = self._finishing = 0.0  # seconds that the last result took from its shape on
 
-    def generate(
-        self,
-        image: Image | None,
-        settings: Settings,
-        seed: int,
-        progress: Progress,
-        *,
-        latents: bytes | None = None,
-        views: Mapping[str, Image] | None = None,
-        region: Region | None = None,
-        mesh: bytes | None = None,
-    ) -> Made:
+    def generate(self, order: Order, progress: Progress) -> Made:
         """A GLB of the picture's subject; see `engines.engine.Engine`.
 
         The longest side of the model's cube is 1, its centre the origin; its front faces +Z, up is +Y. Where the
@@ -80,32 +66,32 @@ class Trellis2Engine:
         file's `asset.extras.notes`. Settings that the latents were made with hold where none are given. Raises
         `EngineError`, `LatentsError`, `Cancelled`.
         """
-        if mesh is not None:
-            return self._on_mesh(mesh, image, settings, seed, progress, views or {})
+        if order.mesh is not None:
+            return self._on_mesh(order, order.mesh, progress)
+        latents, variation = order.latents, order.settings.get("variation")
         kept = None if latents is None else check_latents(latents)
-        variation, seen = settings.get("variation"), image
         is_itself = variation == 0 and kept is not None
         if kept is not None:
-            settings = kept.settings.replace(rough=None).replace(**settings)
+            order = replace(order, settings=kept.settings.replace(rough=None).replace(**order.settings))
             if kept.is_rough and variation is not None:
                 raise whole_only()
             if variation in (0, 1):  # neither is a variant: it is the asset itself, or one that has nothing of it
-                settings = settings.replace(variation=None)
+                order = replace(order, settings=order.settings.replace(variation=None))
             if variation == 1:
-                latents = kept = None
+                order, kept = replace(order, latents=None), None
             elif is_itself:
-                seen, seed = None, seed if kept.seed is None else kept.seed
-            elif image is not None and region is None and variation is None and not kept.is_rough:
-                settings = settings.replace(texture=None)  # to a shape alone it is added
-        if settings.value("rough"):
-            return self._rough(image, settings, seed, progress, views or {})
-        if settings.value("quads") is not None:
+                order = replace(order, image=None, seed=order.seed if kept.seed is None else kept.seed)
+            elif order.image is not None and order.region is None and variation is None and not kept.is_rough:
+                order = replace(order, settings=order.settings.replace(texture=None))  # to a shape alone it is added
+        if order.settings.value("rough"):
+            return self._rough(order, progress)
+        if order.settings.value("quads") is not None:
             from ..geometry.quads.quads import demand_remesher
 
             demand_remesher()  # before minutes of sampling
 
         def make(attempt: Attempt) -> Made:
-            made = self._make(seen, attempt, settings, seed, latents, kept, progress.siblings, views or {}, region)
+            made = self._make(order, attempt, kept, progress.siblings)
             return replace(made, latents=latents) if is_itself else made
 
         def release() -> None:
@@ -114,11 +100,9 @@ class Trellis2Engine:
 
         with awake("making an asset"):
             # The resolution of kept latents is settled, unless they are no more than a rough shape.
-            return make_within_memory(make, settings, progress, release, may_lower=kept is None or kept.is_rough)
+            return make_within_memory(make, order.settings, progress, release, may_lower=kept is None or kept.is_rough)
 
-    def _rough(
-        self, image: Image | None, settings: Settings, seed: int, progress: Progress, views: Mapping[str, Image]
-    ) -> Made:
+    def _rough(self, order: Order, progress: Progress) -> Made:
         """The rough shape alone, as blocks, and what goes on from it; those of the siblings are sampled along."""
 
         def make(attempt: Attempt) -> Made:
@@ -131,42 +115,36 @@ class Trellis2Engine:
             siblings = {} if attempt.is_again else progress.siblings
             pipeline = self._pipeline_loaded(attempt.progress)
             with _device_of(pipeline):
-                sample = self._sample(pipeline, image, settings, seed, attempt.progress, siblings, views)
+                sample = self._sample(pipeline, order, attempt.progress, siblings)
                 rough = rough_of(sample)
-            extras = {"engine": self.model, "seed": seed, "settings": settings.to_request()}
+            extras = {"engine": self.model, "seed": order.seed, "settings": order.settings.to_request()}
             glb = write_glb(blocks(to_numpy(rough.coords)[:, 1:], sample.request.structure_side), GREY, extras)
             facts = {"device": _name_of(pipeline), "peakMemory": _peak_memory(pipeline)}
-            return Made(glb, rough.to_bytes(made=describe_making(seed, settings, ())), facts)
+            return Made(glb, rough.to_bytes(made=describe_making(order.seed, order.settings, ())), facts)
 
         def release() -> None:
             progress.take_device()
             self.release()
 
         with awake("making an asset"):
-            return make_within_memory(make, settings, progress, release, may_lower=False)
+            return make_within_memory(make, order.settings, progress, release, may_lower=False)
 
-    def _on_mesh(
-        self,
-        mesh: bytes,
-        image: Image | None,
-        settings: Settings,
-        seed: int,
-        progress: Progress,
-        views: Mapping[str, Image],
-    ) -> Made:
+    def _on_mesh(self, order: Order, mesh: bytes, progress: Progress) -> Made:
         """The mesh's own file, textured from the picture."""
         from .retexture import retexture
 
-        if image is None:
+        picture = order.image
+        if picture is None:
             raise EngineError("There is no picture to texture the mesh from.")
-        picture = image
 
         def make(attempt: Attempt) -> Made:
             pipeline = self._texturing_pipeline()
             pipeline.memory_share = attempt.share
-            extras = {"engine": self.model, "seed": seed, "settings": settings.to_request()}
+            told = {"engine": self.model, "seed": order.seed, "settings": order.settings.to_request()}
             with _device_of(pipeline):
-                made = retexture(pipeline, mesh, picture, views, attempt.settings, seed, extras, attempt.progress)
+                made = retexture(
+                    pipeline, mesh, picture, order.views, attempt.settings, order.seed, told, attempt.progress
+                )
             facts = {
                 "device": _name_of(pipeline),
                 "peakMemory": _peak_memory(pipeline),
@@ -180,36 +158,22 @@ class Trellis2Engine:
             self.release()
 
         with awake("texturing a mesh"):
-            return make_within_memory(make, settings, progress, release)
+            return make_within_memory(make, order.settings, progress, release)
 
-    def _make(
-        self,
-        image: Image | None,
-        attempt: Attempt,
-        asked: Settings,
-        seed: int,
-        latents: bytes | None,
-        kept: Kept | None,
-        siblings: Mapping[int, Progress],
-        views: Mapping[str, Image],
-        region: Region | None,
-    ) -> Made:
-        """With the settings of the attempt, whose notes say what is done otherwise than `asked`."""
+    def _make(self, order: Order, attempt: Attempt, kept: Kept | None, siblings: Mapping[int, Progress]) -> Made:
+        """With the settings of the attempt, whose notes say what is done otherwise than ordered. `kept` is what the
+        order's latents tell."""
         import numpy as np
 
         from ..geometry.voxels.picture import points_picture
 
         settings, progress, self._memory_share = attempt.settings, attempt.progress, attempt.share
+        seed, region = order.seed, order.region
         result = self.voxels(
-            image,
-            settings,
-            seed,
+            replace(order, settings=settings),
             progress.part(0.0, _SAMPLING),
-            latents,
             is_lowered=attempt.is_lowered,
             siblings={} if attempt.is_again else siblings,
-            views=views,
-            region=region,
         )
         notes = (kept.notes if kept is not None else ()) + attempt.notes + result.notes
         for note in attempt.notes + result.notes:
@@ -222,7 +186,7 @@ class Trellis2Engine:
             "seed": seed,
             **({} if first_seed in (None, seed) else {"shapeSeed": first_seed}),
             **({"roughSeed": kept.seed} if kept is not None and kept.is_rough and kept.seed != seed else {}),
-            "settings": asked.to_request(),
+            "settings": order.settings.to_request(),
             "resolution": result.resolution,
             "notes": list(notes),
             **({"change": region.to_json()} if region is not None else {}),
@@ -237,7 +201,7 @@ class Trellis2Engine:
             "notes": list(notes),
             "eightBits": self._eight_bits or None,
         }
-        made = describe_making(seed, asked, notes, first_seed)
+        made = describe_making(seed, order.settings, notes, first_seed)
         asset, sampled = dense_asset(result), result.latents.to_bytes(made=made)
         colours = np.asarray(asset.attributes, np.float32)[:, :3]
         progress.picture(lambda: points_picture(asset.vertices, colours))
@@ -251,34 +215,28 @@ class Trellis2Engine:
 
     def voxels(
         self,
-        image: Image | None,
-        settings: Settings,
-        seed: int,
+        order: Order,
         progress: Progress,
-        latents: bytes | None = None,
         *,
         is_lowered: bool = False,
         siblings: Mapping[int, Progress] | None = None,
-        views: Mapping[str, Image] | None = None,
-        region: Region | None = None,
     ) -> PipelineResult:
         """What finishing starts from: sampled of a picture, or of kept latents, with their texture sampled again where
         there is a picture as well. Raises as `generate` does, and `DeviceMemoryError` at once where the memory does not
         suffice."""
+        latents = order.latents
         rough = latents if latents is not None and check_latents(latents).is_rough else None
-        if rough is not None and (image is None or region is not None):
+        if rough is not None and (order.image is None or order.region is not None):
             raise whole_only()
         pipeline = self._pipeline_loaded(progress)
         with _device_of(pipeline):
             if latents is None or rough is not None:
-                sample = self._sample(
-                    pipeline, image, settings, seed, progress, siblings or {}, views, is_lowered=is_lowered, rough=rough
-                )
+                sample = self._sample(pipeline, order, progress, siblings or {}, is_lowered=is_lowered, rough=rough)
                 began = time.perf_counter()
                 result = pipeline.paint(sample)
                 self._painting = time.perf_counter() - began
                 return result
-            return _voxels(pipeline, image, settings, seed, progress, latents, views, region)
+            return _voxels_of_kept(pipeline, latents, order, progress)
 
     def _pipeline_loaded(self, progress: Progress) -> Pipeline:
         """The pipeline for pictures, which has the device to itself."""
@@ -296,17 +254,14 @@ class Trellis2Engine:
     def _sample(
         self,
         pipeline: Pipeline,
-        image: Image | None,
-        settings: Settings,
-        seed: int,
+        order: Order,
         progress: Progress,
         siblings: Mapping[int, Progress],
-        views: Mapping[str, Image] | None,
         *,
         is_lowered: bool = False,
         rough: bytes | None = None,
     ) -> Sample:
-        """The shape that the picture comes to with this seed, from where `rough` ended, or only as far as that goes.
+        """The shape that the picture comes to with its seed, from where `rough` ended, or only as far as that goes.
 
         Rough shapes are sampled for the siblings as well. Else, where the networks do not fit onto the device all at
         once, the siblings' shapes are, stage by stage, so that each network is read once for all of them. Their
@@ -315,20 +270,21 @@ class Trellis2Engine:
         """
         from ..pipeline.result import Rough
 
+        image, settings, views = order.image, order.settings, order.views
         if image is None:
             raise EngineError("There is neither a picture nor latents to make an asset of.")
-        pictures = {"": image, **(views or {})}
+        pictures = {"": image, **views}
         digests = tuple((name, each.size, hashlib.sha256(each.tobytes()).digest()) for name, each in pictures.items())
 
         def key(seed: int) -> tuple[object, ...]:
             begun = hashlib.sha256(rough).digest() if rough is not None else b""
             return (digests, begun, repr(sorted(settings.items())), is_lowered, seed)
 
-        sample = self._ahead.pop(key(seed), None)
+        sample = self._ahead.pop(key(order.seed), None)
         if sample is not None:
             return sample
         self._ahead.clear()
-        told = {seed: progress}
+        told = {order.seed: progress}
         if settings.value("rough"):
             samples = pipeline.rough_all(image, settings, {**told, **siblings}, views=views)
         else:
@@ -336,7 +292,7 @@ class Trellis2Engine:
                 told |= {other: handle.part(0.0, _SAMPLING) for other, handle in siblings.items()}
             start = Rough.from_bytes(rough) if rough is not None else None
             samples = pipeline.shape_all(image, settings, told, is_lowered=is_lowered, views=views, rough=start)
-        sample = samples.pop(seed)
+        sample = samples.pop(order.seed)
         self._ahead.update((key(other), ahead) for other, ahead in samples.items())
         return sample
 
@@ -452,28 +408,20 @@ def dense_asset(result: PipelineResult) -> DenseAsset:
     )
 
 
-def _voxels(
-    pipeline: Pipeline,
-    image: Image | None,
-    settings: Settings,
-    seed: int,
-    progress: Progress,
-    latents: bytes,
-    views: Mapping[str, Image] | None = None,
-    region: Region | None = None,
-) -> PipelineResult:
+def _voxels_of_kept(pipeline: Pipeline, latents: bytes, order: Order, progress: Progress) -> PipelineResult:
     from ..pipeline.change import change
     from ..pipeline.result import Latents
     from ..pipeline.vary import vary
 
     kept = Latents.from_bytes(latents)
+    image, settings, seed, views = order.image, order.settings, order.seed, order.views
     if image is None:
         return pipeline.decode(kept, progress)
     variation = settings.get("variation")
     if variation is not None:
         return vary(pipeline, kept, variation, image, settings, seed, progress, views=views)
-    if region is not None:
-        return change(pipeline, kept, region, image, settings, seed, progress, views=views)
+    if order.region is not None:
+        return change(pipeline, kept, order.region, image, settings, seed, progress, views=views)
     return pipeline.retexture(kept, image, settings, seed, progress, views=views)
 
 

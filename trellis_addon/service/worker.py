@@ -11,7 +11,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..core.configuration import IDLE_VARIABLE, configuration
 from ..core.errors import (
@@ -29,6 +29,7 @@ from ..core.machine.disk import is_full
 from ..core.messages import all_to_wire, message
 from ..core.progress import Progress
 from ..engines.devices import local_devices
+from ..engines.engine import Order
 from ..engines.failures import as_sentence
 from ..engines.projection.onto import generate_with_pictures
 from ..task.settings import TRELLIS2_MODEL
@@ -318,13 +319,16 @@ class Workers:
         siblings = {result_seed(record.seed, other): self._progress(record, other) for other in following}
         progress = self._progress(record, index, seat, siblings)
         began = time.monotonic()
-        picture = image.for_model if image is not None else None
-        seen: dict[str, Any] = {"views": {name: view.for_model for name, view in views.items()}} if views else {}
-        latents = self._latents(record)
-        mesh = self._mesh(record.mesh) if record.mesh is not None else None
-        made = generate_with_pictures(
-            engine, picture, settings, seed, progress, latents=latents, mesh=mesh, region=record.region, **seen
+        order = Order(
+            image.for_model if image is not None else None,
+            settings,
+            seed,
+            latents=self._latents(record),
+            views={name: view.for_model for name, view in views.items()},
+            region=record.region,
+            mesh=self._mesh(record.mesh) if record.mesh is not None else None,
         )
+        made = generate_with_pictures(engine, order, progress)
         if not made.glb.startswith(b"glTF"):
             raise EngineError("The engine did not return a GLB file.")
         ttl = float(min(settings.get("ttl") or DEFAULT_TTL, LONGEST_TTL))
@@ -336,11 +340,11 @@ class Workers:
         item["performance"] = _performance(made, time.monotonic() - began - seat.waited)
         item["stages"] = self._tasks.stages(record, index)
         notes = list(made.facts.get("notes") or ())
-        if views and picture is not None:
+        if views and order.image is not None:
             from ..images.consistency import differences
 
             first = FRONT if record.mesh is None else facing_of(settings)
-            notes += differences({first: picture, **seen["views"]})
+            notes += differences({first: order.image, **order.views})
         if notes:
             item["notes"] = [str(note) for note in notes]
             item["noteTemplates"] = all_to_wire(notes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from ...task.region import Region
 from ...task.settings import DRAFT_MODEL, Settings
 from ...task.task import facing_of
 from ...task.views import BACK
-from ..engine import Made
+from ..engine import Made, Order
 from .back import back_colours, seen_through
 from .change.change import changed, frame_of
 from .fields import F32, resample, smoothstep
@@ -50,18 +50,7 @@ class ReliefEngine:
 
     model = DRAFT_MODEL
 
-    def generate(
-        self,
-        image: Image | None,
-        settings: Settings,
-        seed: int,
-        progress: Progress,
-        *,
-        latents: bytes | None = None,
-        views: Mapping[str, Image] | None = None,
-        region: Region | None = None,
-        mesh: bytes | None = None,
-    ) -> Made:
+    def generate(self, order: Order, progress: Progress) -> Made:
         """A GLB of the picture's subject; see `engines.engine.Engine`. What it goes on from, to change a region, is the
         GLB of an earlier draft; so it is for a variant, which is what the picture gives between the two seeds.
 
@@ -73,15 +62,17 @@ class ReliefEngine:
         where it is set, is the most triangles there will be, else 50,000. Raises `EngineError` for a
         picture without a visible pixel, and for latents: it has none. On a `mesh` the picture is projected.
         """
-        image = unmarked(image)[0] if image is not None else None
-        views = {name: unmarked(view)[0] for name, view in views.items()} if views else views
-        if region is not None and latents is not None and image is not None:
-            return self._changed(latents, image, settings, seed, progress, views, region)
+        image = unmarked(order.image)[0] if order.image is not None else None
+        views = {name: unmarked(view)[0] for name, view in order.views.items()}
+        order = replace(order, image=image, views=views)
+        settings, seed, latents = order.settings, order.seed, order.latents
+        if order.region is not None and latents is not None and image is not None:
+            return self._changed(latents, order.region, order, progress)
         strength = settings.get("variation")
         if image is None or (latents is not None and strength is None):
             raise EngineError("The draft engine keeps no latents to go on from; make the asset again from its picture.")
-        if mesh is not None:
-            return self._on_mesh(mesh, image, settings, seed, progress, views or {})
+        if order.mesh is not None:
+            return self._on_mesh(order.mesh, image, order, progress)
         variation, told, notes = Variation.from_seed(seed), dict[str, Any](), tuple[str, ...]()
         if latents is not None and strength is not None:
             first, notes = variation_of(latents)
@@ -110,7 +101,7 @@ class ReliefEngine:
                 progress=progress.part(0.05, 0.95),
             )
         else:
-            form, material = _relief(subject, (views or {}).get(BACK), settings, variation, progress)
+            form, material = _relief(subject, views.get(BACK), settings, variation, progress)
 
         progress.update("glb", 0.95)
         extras = {"engine": self.model, "seed": seed, "settings": asked.to_request(), **told}
@@ -119,43 +110,27 @@ class ReliefEngine:
         facts = {"device": "CPU", "resolution": settings.value("resolution")}
         return Made(glb, facts={**facts, **({"notes": list(notes)} if notes else {})})
 
-    def _changed(
-        self,
-        asset: bytes,
-        image: Image,
-        settings: Settings,
-        seed: int,
-        progress: Progress,
-        views: Mapping[str, Image] | None,
-        region: Region,
-    ) -> Made:
+    def _changed(self, asset: bytes, region: Region, order: Order, progress: Progress) -> Made:
         """The asset with what the draft of this picture and seed has in the region."""
-        other = self.generate(image, settings, seed, progress.part(0.0, 0.8), views=views)
+        other = self.generate(replace(order, latents=None, region=None), progress.part(0.0, 0.8))
         progress.update("mesh", 0.8)
-        glb, note = changed(asset, other.glb, region, {"seed": seed}, progress.check)
+        glb, note = changed(asset, other.glb, region, {"seed": order.seed}, progress.check)
         progress.update("glb", 1.0)
         return Made(glb, facts={**other.facts, **({"notes": [note]} if note else {})})
 
-    def _on_mesh(
-        self,
-        mesh: bytes,
-        image: Image,
-        settings: Settings,
-        seed: int,
-        progress: Progress,
-        views: Mapping[str, Image],
-    ) -> Made:
+    def _on_mesh(self, mesh: bytes, image: Image, order: Order, progress: Progress) -> Made:
         """The mesh's own file, with the picture projected onto it."""
+        settings = order.settings
         made = project(
             mesh,
             image,
-            views,
-            Variation.from_seed(seed),
+            order.views,
+            Variation.from_seed(order.seed),
             facing=facing_of(settings),
             uvs=settings.value("uvs"),
             texture_size=settings.value("texture_size"),
             lossless=settings.value("texture_format") == "png",
-            extras={"engine": self.model, "seed": seed, "settings": settings.to_request()},
+            extras={"engine": self.model, "seed": order.seed, "settings": settings.to_request()},
             progress=progress.part(0.0, 0.98),
         )
         progress.update("glb", 1.0)
