@@ -23,6 +23,7 @@ from trellis_addon.geometry.finish.roundtrip import round_trip
 from trellis_addon.geometry.finish.warm_up import _block
 from trellis_addon.geometry.mesh import closest_warp
 from trellis_addon.geometry.remesh import lattice, remesh
+from trellis_addon.geometry.simplify import pieces
 from trellis_addon.geometry.unwrap.raster import rasterise
 from trellis_addon.geometry.voxels.dual_grid import dual_grid_to_mesh
 
@@ -38,6 +39,7 @@ def _small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remesh, "_FACES_AT_ONCE", 100)
     monkeypatch.setattr(arrays, "_ROWS", 100)
     monkeypatch.setattr(lattice, "_BLOCKS_AT_ONCE", 10)
+    monkeypatch.setattr(pieces, "_LEAST_FACES", 1000)
 
 
 def on_each(monkeypatch: pytest.MonkeyPatch, make: Any) -> list[Any]:
