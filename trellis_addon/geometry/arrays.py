@@ -44,6 +44,6 @@ def by_rows(count: int, work: Callable[[slice], NDArray]) -> NDArray:
     return work(slice(0, count)) if len(parts) < 2 else np.concatenate(on_all_cores(parts, work))
 
 
-def each_part(count: int, work: Callable[[slice], object]) -> None:
-    """Have `work(part)` cover 0..count on all cores; each writes to rows of its own."""
-    on_all_cores(slices(count, _ROWS), work)
+def each_part(count: int, work: Callable[[slice], object], rows: int = 0) -> None:
+    """Have `work(part)` cover 0..count on all cores, in parts of so many `rows`; each writes to rows of its own."""
+    on_all_cores(slices(count, rows or _ROWS), work)

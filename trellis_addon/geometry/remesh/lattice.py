@@ -115,14 +115,15 @@ class Lattice:
     def spread(self, outside_of_free: Bool, free: NDArray[np.int32]) -> None:
         """Say for the blocks that are not stored whether they are outside, by the space (1..) each belongs to."""
         count = len(self.blocks)
-        self._row[~self._stored] = np.where(outside_of_free[free], count, count + 1)[~self._stored]
+        row_of = np.where(outside_of_free, np.int32(count), np.int32(count + 1))
+        each_part(len(free), lambda part: np.copyto(self._row[part], row_of[free[part]], where=~self._stored[part]), 16)
         cells = self.cells(self.outside)
         cells[..., count] = True
         cells[..., count + 1] = False
 
     def is_outside(self, corners: I64) -> Bool:
         """(n,) whether corners (n, 3) are outside."""
-        return self.outside[self.place(*corners.T)]
+        return by_rows(len(corners), lambda part: self.outside[self.place(*corners[part].T)])
 
     def fill(self, corners: I64) -> None:
         """Say that these corners (n, 3), in blocks that are stored, are not outside."""
@@ -178,7 +179,13 @@ class Spaces:
     def mark(self, outside_nodes: Bool) -> None:
         """Write which nodes are outside into the lattice."""
         lattice = self._lattice
-        lattice.cells(lattice.outside)[..., : len(lattice.blocks)] = outside_nodes[self.node]
+        count = len(lattice.blocks)
+        outside = lattice.cells(lattice.outside)[..., :count]
+
+        def write(part: slice) -> None:
+            outside[..., part] = outside_nodes[self.node[..., part]]
+
+        each_part(count, write, _BLOCKS_AT_ONCE)
         known = np.concatenate([[False], outside_nodes[self.parts :]])
         lattice.spread(known, self.free)
 

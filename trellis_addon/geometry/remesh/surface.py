@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ..arrays import by_rows
+from ..arrays import by_rows, each_part
 from ..mesh.topology import F32, I32, I64, Bool
 from .lattice import Lattice
 from .tables import edge_number, rings
@@ -58,11 +58,9 @@ def outer_quads(
     passed. `coords` and voxel-local `vertices` (L, 3) are the voxels; missing ones are made up. `thin` is what has
     got a body.
     """
-    rows = np.arange(len(corners))
-    lower_out = lattice.outside[lattice.place(*corners.T)]
-    beyond = corners.copy()
-    beyond[rows, axes] += 1
-    upper_out = lattice.outside[lattice.place(*beyond.T)]
+    unit = np.eye(3, dtype=np.int64)
+    lower_out = lattice.is_outside(corners)
+    upper_out = by_rows(len(corners), lambda part: lattice.is_outside(corners[part] + unit[axes[part]]))
     seen = lower_out | upper_out
     corners, axes, lower_out, upper_out = corners[seen], axes[seen], lower_out[seen], upper_out[seen]
 
@@ -198,8 +196,12 @@ def _places(voxels: _Voxels, vertices: F32, around: I32, corners: I64, axes: I64
     known = len(vertices)
     total = len(voxels.coords)
     places = np.empty((total, 3), np.float32)
-    local = np.where(np.isfinite(vertices), vertices, np.float32(0.5))
-    places[:known] = voxels.coords[:known] + local
+
+    def put(part: slice) -> None:
+        local = np.where(np.isfinite(vertices[part]), vertices[part], np.float32(0.5))
+        places[part] = voxels.coords[part] + local
+
+    each_part(known, put)
     if total == known:
         return places
     free = (around >= known).any(1)
@@ -230,7 +232,7 @@ def _placed(quads: Quads, owner: I64, coords: I64) -> Quads:
     vertices = quads.places[owner]
     count = np.bincount(owner, minlength=len(coords))
     several = by_rows(len(quads.voxels), lambda part: count[quads.voxels[part]] > 1)
-    rows, columns = np.nonzero(several)
+    rows, columns = np.divmod(np.flatnonzero(several), 4)
     vertex = quads.corners[rows, columns]
     middle = (corners[rows] + 0.5 * np.eye(3)[axes[rows]] - coords[quads.voxels[rows, columns]]).astype(np.float32)
     towards = np.eye(3, dtype=np.float32)[axes[rows]] * np.where(quads.upper[rows], 1, -1)[:, None]
