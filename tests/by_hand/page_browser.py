@@ -225,6 +225,41 @@ def a_tour(browser: Browser) -> None:
         seen.check(but=("401 (Unauthorized)",))
 
 
+def rough_shapes(browser: Browser) -> None:
+    """Three of them to choose from; two go on, each in a task of its own with its seed."""
+    with service() as (base, _), opened(browser, base) as (page, seen):
+        sign_in(page)
+        page.evaluate(_DROP, ["lantern.png", base64_of(LANTERN.read_bytes()), ""])
+        page.wait_for_selector("#generate:enabled", timeout=PATIENCE * 1000)
+        quick(page)
+        page.check("#set-rough")
+        page.fill("#set-number_results", "3")
+        page.fill("#set-seed", "11")
+        page.click("#generate")
+        page.wait_for_selector(".card[data-status=success]", timeout=PATIENCE * 1000)
+        page.click(".card .open")
+        until(page, "document.querySelectorAll('.go-on:enabled').length === 3")
+        until(
+            page,
+            "document.querySelectorAll('.stand').length === 3 && !document.querySelector('.stand > img:not([src])')",
+        )
+        shot(page, "1280-rough-shapes")
+        assert page.locator(".actions details").count() == 0, "a rough shape is not finished again"
+        held_against(page, "rough shapes")
+        for which in (2, 0):
+            page.locator(".go-on").nth(which).click()
+            until(page, f"document.querySelectorAll('.go-on')[{which}].textContent === 'On its way'")
+        page.click("#task .quiet[aria-label]")
+        until(page, "document.querySelectorAll('.card[data-status=success]').length === 3")
+        own = page.evaluate(
+            "async (token) => (await (await fetch('/page/tasks', { headers: { Authorization: 'Bearer ' + token } }))"
+            ".json()).tasks.map((task) => [task.settings.rough ?? false, task.results.map((result) => result.seed)])",
+            TOKEN,
+        )
+        assert own == [[False, ["11"]], [False, ["13"]], [True, ["11", "12", "13"]]], own
+        seen.check()
+
+
 def a_photograph(browser: Browser) -> None:
     """Refused as it is; marked by the mouse, by keys, and sent with three more views, by drop, paste and file."""
     with service() as (base, _), opened(browser, base) as (page, seen):
@@ -455,6 +490,7 @@ def at_all_sizes(browser: Browser) -> None:
 
 TESTS: tuple[Callable[[Browser], None], ...] = (
     a_tour,
+    rough_shapes,
     a_photograph,
     a_token_taken_away,
     an_administrator,

@@ -16,12 +16,14 @@ from test_finish import asset, torus
 
 from trellis_addon.core.machine import parallel
 from trellis_addon.formats.glb.textured_mesh import SurfaceMaterial, Texture, TexturedMesh
+from trellis_addon.geometry import arrays
 from trellis_addon.geometry.bake import bake, gutter
 from trellis_addon.geometry.finish.finish import finish
 from trellis_addon.geometry.finish.roundtrip import round_trip
 from trellis_addon.geometry.finish.warm_up import _block
 from trellis_addon.geometry.mesh import closest_warp
-from trellis_addon.geometry.remesh import remesh
+from trellis_addon.geometry.remesh import lattice, remesh
+from trellis_addon.geometry.simplify import pieces
 from trellis_addon.geometry.unwrap.raster import rasterise
 from trellis_addon.geometry.voxels.dual_grid import dual_grid_to_mesh
 
@@ -35,6 +37,9 @@ def _small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bake, "_FIRST", 100)
     monkeypatch.setattr(closest_warp, "_CHUNK", 500)
     monkeypatch.setattr(remesh, "_FACES_AT_ONCE", 100)
+    monkeypatch.setattr(arrays, "_ROWS", 100)
+    monkeypatch.setattr(lattice, "_BLOCKS_AT_ONCE", 10)
+    monkeypatch.setattr(pieces, "_LEAST_FACES", 1000)
 
 
 def on_each(monkeypatch: pytest.MonkeyPatch, make: Any) -> list[Any]:

@@ -12,6 +12,7 @@ from trellis_addon.core.progress import Progress
 from trellis_addon.geometry.finish.quality_mesh import mesh_quality, triangle_quality
 from trellis_addon.geometry.mesh.topology import Edges, TriMesh, weld
 from trellis_addon.geometry.remesh.remesh import remesh_grid
+from trellis_addon.geometry.simplify import collapse, pieces
 from trellis_addon.geometry.simplify.simplify import simplify, simplify_levels
 
 
@@ -50,6 +51,39 @@ def test_borders_keep_their_shape() -> None:
     made = simplify(mesh, 100)
     assert_sound(made)
     assert len(made.faces) == pytest.approx(100, abs=1)
+    assert made.areas().sum() == pytest.approx(mesh.areas().sum(), rel=0.002)
+    assert mesh_quality(made, mesh, resolution=64, samples=5000).coverage_p99 < 0.3
+
+
+@pytest.mark.parametrize("bound", [0.1, 0.0])
+def test_in_pieces_it_is_as_good(monkeypatch: pytest.MonkeyPatch, bound: float) -> None:
+    """What is held where they meet must not show: neither as more faces, nor as a seam that lies further off."""
+    mesh = dense(body(), 80)
+
+    def quality() -> dict[str, float]:
+        made = simplify(mesh, 2000, bound=bound / 80)
+        assert_sound(made)
+        return mesh_quality(made, mesh, resolution=80, samples=20_000).as_dict()
+
+    whole = quality()
+    monkeypatch.setattr(pieces, "_LEAST_FACES", len(mesh.faces) // 3)
+    monkeypatch.setattr(collapse, "_FEW", 200)
+    parts = quality()
+    assert parts["watertight"] and parts["components"] == whole["components"]
+    assert parts["faces"] <= 1.03 * whole["faces"]
+    for figure in ("distance_mean", "coverage_mean", "distance_p99", "coverage_p99"):
+        assert parts[figure] <= 1.1 * whole[figure]
+    assert parts["quality_mean"] >= 0.97 * whole["quality_mean"]
+
+
+def test_borders_keep_their_shape_where_pieces_meet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cut is no border, and the sheet's own border goes on across it."""
+    grid = sheet(64, bend=0.0)
+    mesh = remesh_grid(grid.coords, grid.vertices, grid.flags, resolution=64).mesh
+    monkeypatch.setattr(pieces, "_LEAST_FACES", len(mesh.faces) // 4)
+    made = simplify(mesh, 100, bound=0.01 / 64)
+    assert_sound(made)
+    assert len(made.faces) <= 101
     assert made.areas().sum() == pytest.approx(mesh.areas().sum(), rel=0.002)
     assert mesh_quality(made, mesh, resolution=64, samples=5000).coverage_p99 < 0.3
 

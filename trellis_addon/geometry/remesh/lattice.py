@@ -10,12 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from ...core.machine.parallel import on_all_cores, slices
+from ..arrays import by_rows, each_part
 from ..mesh.topology import I32, I64, Bool, groups
 
 SIDE = 4
 _CELLS = SIDE**3
 # A margin of one block on every side, so that all corners have neighbours and the margin is outside.
 MARGIN = SIDE
+_BLOCKS_AT_ONCE = 1 << 13  # so few that what is told of them stays in a core's cache
 
 U8 = NDArray[np.uint8]
 
@@ -33,15 +36,7 @@ class Lattice:
     def __init__(self, coords: I64, resolution: int, also: I64 | None = None) -> None:
         self.across = (resolution + 1 + SIDE - 1) // SIDE + 2
         marked = np.zeros((self.across,) * 3, np.bool_)
-        # One corner more than a voxel's own on every side: holes are closed there.
-        first = coords + (MARGIN - 1)
-        low = first >> 2
-        further = (first & (SIDE - 1)) > 0
-        marked[tuple(low.T)] = True
-        for corner in range(1, 8):
-            step = np.array([corner >> axis & 1 for axis in range(3)])
-            rows = low[further[:, step > 0].all(1)] + step
-            marked[tuple(rows.T)] = True
+        each_part(len(coords), lambda part: _mark_blocks(marked, coords[part]))
         if also is not None:
             marked[tuple(also.T)] = True
         self._stored = marked
@@ -57,10 +52,14 @@ class Lattice:
 
     def place(self, x: I64, y: I64, z: I64) -> I64:
         """Where corners (each in -4 .. resolution + 4) are in `crossed` and `outside`."""
-        x, y, z = x + MARGIN, y + MARGIN, z + MARGIN
-        block = self._row_flat[((x >> 2) * self.across + (y >> 2)) * self.across + (z >> 2)]
-        cell = (((x & 3) << 2 | (y & 3)) << 2) | (z & 3)
-        return cell * self._stride + block
+
+        def placed(part: slice) -> I64:
+            a, b, c = x[part] + MARGIN, y[part] + MARGIN, z[part] + MARGIN
+            block = self._row_flat[((a >> 2) * self.across + (b >> 2)) * self.across + (c >> 2)]
+            cell = (((a & 3) << 2 | (b & 3)) << 2) | (c & 3)
+            return cell * self._stride + block
+
+        return by_rows(len(x), placed)
 
     def pass_edges(self, places: I64, axes: I64) -> None:
         """Note that the surface passes the edges at `places` along `axes`."""
@@ -107,23 +106,24 @@ class Lattice:
         """A flat array as (4, 4, 4, blocks + 2)."""
         return values.reshape(SIDE, SIDE, SIDE, self._stride)
 
-    def neighbours(self, axis: int, step: int) -> I32:
-        """(blocks,) rows of the blocks next to the stored ones; the number of blocks where not stored."""
-        near = self.blocks.copy()
+    def neighbours(self, axis: int, step: int, part: slice = slice(None)) -> I32:
+        """(blocks,) rows of the blocks next to `part` of the stored ones; the number of blocks where not stored."""
+        near = self.blocks[part].copy()
         near[:, axis] += step
         return self._row[tuple(near.T)]
 
     def spread(self, outside_of_free: Bool, free: NDArray[np.int32]) -> None:
         """Say for the blocks that are not stored whether they are outside, by the space (1..) each belongs to."""
         count = len(self.blocks)
-        self._row[~self._stored] = np.where(outside_of_free[free], count, count + 1)[~self._stored]
+        row_of = np.where(outside_of_free, np.int32(count), np.int32(count + 1))
+        each_part(len(free), lambda part: np.copyto(self._row[part], row_of[free[part]], where=~self._stored[part]), 16)
         cells = self.cells(self.outside)
         cells[..., count] = True
         cells[..., count + 1] = False
 
     def is_outside(self, corners: I64) -> Bool:
         """(n,) whether corners (n, 3) are outside."""
-        return self.outside[self.place(*corners.T)]
+        return by_rows(len(corners), lambda part: self.outside[self.place(*corners[part].T)])
 
     def fill(self, corners: I64) -> None:
         """Say that these corners (n, 3), in blocks that are stored, are not outside."""
@@ -162,11 +162,15 @@ class Spaces:
         self.node, self.parts = _parts_of_blocks(crossed)
         self.free, self.frees = ndimage.label(lattice.free_blocks)
         across = lattice.across - 1
-        links = []
-        for axis in range(3):
-            links += self._links(axis, crossed)
         total = self.parts + self.frees
-        pairs = np.unique(np.concatenate([a.astype(np.int64) * total + b for a, b in links]))
+
+        def met(where: tuple[int, slice]) -> I64:
+            links = self._links(*where, crossed)
+            return np.unique(np.concatenate([a.astype(np.int64) * total + b for a, b in links]))
+
+        parts = [(axis, part) for axis in range(3) for part in slices(count, _BLOCKS_AT_ONCE)]
+        # Nearly all say the same a few times, so what is left to be told apart at last is little.
+        pairs = np.unique(np.concatenate([np.zeros(0, np.int64), *on_all_cores(parts, met)]))
         self.links = np.stack([pairs // total, pairs % total], axis=1)
         self.count, self.space = groups(total, self.links)
         # Some corner of the grid has no voxel near it.
@@ -175,33 +179,73 @@ class Spaces:
     def mark(self, outside_nodes: Bool) -> None:
         """Write which nodes are outside into the lattice."""
         lattice = self._lattice
-        lattice.cells(lattice.outside)[..., : len(lattice.blocks)] = outside_nodes[self.node]
+        count = len(lattice.blocks)
+        outside = lattice.cells(lattice.outside)[..., :count]
+
+        def write(part: slice) -> None:
+            outside[..., part] = outside_nodes[self.node[..., part]]
+
+        each_part(count, write, _BLOCKS_AT_ONCE)
         known = np.concatenate([[False], outside_nodes[self.parts :]])
         lattice.spread(known, self.free)
 
-    def _links(self, axis: int, crossed: U8) -> list[tuple[NDArray, NDArray]]:
-        """Nodes that meet across the faces between blocks along an axis."""
+    def _links(self, axis: int, part: slice, crossed: U8) -> list[tuple[NDArray, NDArray]]:
+        """Nodes that meet across the faces of some of the blocks along an axis."""
         lattice = self._lattice
         count = len(lattice.blocks)
         last, first = (np.moveaxis(self.node, axis, 0)[end] for end in (SIDE - 1, 0))
-        open_ = (np.moveaxis(crossed, axis, 0)[SIDE - 1] >> axis & 1) == 0
+        open_ = (np.moveaxis(crossed, axis, 0)[SIDE - 1, ..., part] >> axis & 1) == 0
         links = []
-        after = lattice.neighbours(axis, 1)
+        after = lattice.neighbours(axis, 1, part)
         rows = np.flatnonzero(after < count)
         passing = open_[..., rows]
-        links.append((last[..., rows][passing], first[..., after[rows]][passing]))
+        links.append((last[..., part][..., rows][passing], first[..., after[rows]][passing]))
         for step, face in ((1, last), (-1, first)):
-            near = lattice.blocks.copy()
+            rows = np.flatnonzero(lattice.neighbours(axis, step, part) >= count)
+            near = lattice.blocks[part][rows]
             near[:, axis] += step
-            rows = np.flatnonzero(lattice.neighbours(axis, step) >= count)
-            space = self.free[tuple(near[rows].T)] + (self.parts - 1)
-            nodes = face[..., rows]
+            space = self.free[tuple(near.T)] + (self.parts - 1)
+            nodes = face[..., part][..., rows]
             links.append((nodes.reshape(-1), np.broadcast_to(space, nodes.shape).reshape(-1)))
         return links
 
 
+def _mark_blocks(marked: Bool, coords: I64) -> None:
+    """Mark the blocks that these voxels (n, 3) touch."""
+    # One corner more than a voxel's own on every side: holes are closed there.
+    first = coords + (MARGIN - 1)
+    low = first >> 2
+    further = (first & (SIDE - 1)) > 0
+    marked[tuple(low.T)] = True
+    for corner in range(1, 8):
+        step = np.array([corner >> axis & 1 for axis in range(3)])
+        rows = low[further[:, step > 0].all(1)] + step
+        marked[tuple(rows.T)] = True
+
+
 def _parts_of_blocks(crossed: U8) -> tuple[I32, int]:
     """The connected parts of each block's corners (4, 4, 4, blocks), numbered through, and how many."""
+    count = crossed.shape[-1]
+    parts = slices(count, _BLOCKS_AT_ONCE)
+    label = np.empty((_CELLS, count), np.uint8)
+
+    def find(part: slice) -> None:
+        label[:, part] = _lowest_of_parts(crossed[..., part]).reshape(_CELLS, -1)
+
+    on_all_cores(parts, find)
+    root = label == np.arange(_CELLS, dtype=np.uint8)[:, None]
+    number = np.cumsum(root.reshape(-1), dtype=np.int32).reshape(_CELLS, count) - np.int32(1)
+    node = np.empty((_CELLS, count), np.int32)
+
+    def look_up(part: slice) -> None:
+        node[:, part] = np.take_along_axis(number[:, part], label[:, part].astype(np.intp), axis=0)
+
+    on_all_cores(parts, look_up)
+    return node.reshape(SIDE, SIDE, SIDE, count), int(root.sum())
+
+
+def _lowest_of_parts(crossed: U8) -> U8:
+    """(4, 4, 4, blocks) the first corner of the part of its block that each corner is in."""
     count = crossed.shape[-1]
     label = np.broadcast_to(
         np.arange(_CELLS, dtype=np.uint8).reshape(SIDE, SIDE, SIDE, 1), (SIDE, SIDE, SIDE, count)
@@ -220,8 +264,4 @@ def _parts_of_blocks(crossed: U8) -> tuple[I32, int]:
                 np.minimum(lines[i], lines[i + 1] | wall[i], out=lines[i])
         label[..., active] = part
         active = active[(part != before).any((0, 1, 2))]
-    flat = label.reshape(_CELLS, count)
-    root = flat == np.arange(_CELLS, dtype=np.uint8)[:, None]
-    number = np.cumsum(root.reshape(-1), dtype=np.int32).reshape(_CELLS, count) - np.int32(1)
-    node = np.take_along_axis(number, flat.astype(np.intp), axis=0)
-    return node.reshape(SIDE, SIDE, SIDE, count), int(root.sum())
+    return label

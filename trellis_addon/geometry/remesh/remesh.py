@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from ...core.errors import FieldError, InputError
 from ...core.machine.parallel import on_all_cores, slices
 from ...core.progress import Progress
+from ..arrays import by_rows
 from ..mesh.clean import clean
 from ..mesh.dust import large_components
 from ..mesh.split import manifold
@@ -344,8 +345,12 @@ def triangles(
     As `settled` (Q,) says where it is 1 (A) or 0 (B) and not -1, else as the voxels' weights say where there are
     any, else where the quad is flatter.
     """
-    corner = [vertices[quads[:, k]] for k in range(4)]
-    along = _agreement(*corner) >= _agreement(corner[1], corner[2], corner[3], corner[0])
+
+    def flatter(part: slice) -> Bool:
+        corner = [vertices[quads[part, k]] for k in range(4)]
+        return _agreement(*corner) >= _agreement(corner[1], corner[2], corner[3], corner[0])
+
+    along = by_rows(len(quads), flatter)
     if weights is not None and len(quads):
         known = (voxels < len(weights)).all(1)
         product = [weights[np.minimum(voxels[:, k], len(weights) - 1)] for k in range(4)]

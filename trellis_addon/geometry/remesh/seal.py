@@ -12,6 +12,7 @@ import itertools
 import numpy as np
 from numpy.typing import NDArray
 
+from ...core.machine.parallel import on_all_cores
 from ..mesh.topology import I64, Bool, groups
 from .lattice import Lattice
 
@@ -83,16 +84,16 @@ def _stored(lattice: Lattice, corners: I64, axes: I64) -> Bool:
 def _odd_faces(lattice: Lattice) -> tuple[I64, I64]:
     """The grid's faces round which the surface passes an odd number of edges: lower corners (n, 3), normals (n,)."""
     bits = lattice.cells(lattice.crossed)
-    ahead = [lattice.ahead(bits, axis) for axis in range(3)]
+    ahead = on_all_cores(range(3), lambda axis: lattice.ahead(bits, axis))
     here = bits[..., : len(lattice.blocks)]
-    corners, normals = [], []
-    for normal in range(3):
+
+    def with_normal(normal: int) -> I64:
         one, two = (normal + 1) % 3, (normal + 2) % 3
         odd = (here >> one ^ ahead[one] >> two ^ ahead[two] >> one ^ here >> two) & 1
-        cells = np.nonzero(odd)
-        corners.append(lattice.corners_of(*cells))
-        normals.append(np.full(len(cells[0]), normal))
-    return np.concatenate(corners), np.concatenate(normals)
+        return lattice.corners_of(*np.nonzero(odd))
+
+    corners = on_all_cores(range(3), with_normal)
+    return np.concatenate(corners), np.repeat(np.arange(3), [len(found) for found in corners])
 
 
 def _loops(corners: I64, normals: I64, longest: float) -> list[I64]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arrays import by_rows, each_part
 from ..mesh.topology import F32, I32, I64, Bool
 from .lattice import Lattice
 from .tables import edge_number, rings
@@ -57,24 +58,23 @@ def outer_quads(
     passed. `coords` and voxel-local `vertices` (L, 3) are the voxels; missing ones are made up. `thin` is what has
     got a body.
     """
-    rows = np.arange(len(corners))
-    lower_out = lattice.outside[lattice.place(*corners.T)]
-    beyond = corners.copy()
-    beyond[rows, axes] += 1
-    upper_out = lattice.outside[lattice.place(*beyond.T)]
+    unit = np.eye(3, dtype=np.int64)
+    lower_out = lattice.is_outside(corners)
+    upper_out = by_rows(len(corners), lambda part: lattice.is_outside(corners[part] + unit[axes[part]]))
     seen = lower_out | upper_out
     corners, axes, lower_out, upper_out = corners[seen], axes[seen], lower_out[seen], upper_out[seen]
 
     voxels = _Voxels(lattice, coords)
-    around = np.stack([voxels.rows(_back(corners, axes, step)) for step in _ROUND], axis=1)
+    around = voxels.round(corners, axes)
     masks = voxels.masks(around)
-    side = 2 * np.array([[edge_number(axis, *step) for step in _ROUND] for axis in range(3)])[axes]
+    side = 2 * np.array([[edge_number(axis, *step) for step in _ROUND] for axis in range(3)])
+    table = rings()
     keys, quads, uppers, sheets, edges = [], [], [], [], []
     for end, out, other in ((0, lower_out, upper_out), (1, upper_out, lower_out)):
         rows = np.flatnonzero(out)
         turned = around[rows] if end == 0 else around[rows, ::-1]
-        ring_side = side[rows] + end if end == 0 else side[rows, ::-1] + end
-        keys.append(turned.astype(np.int64) * _RINGS + rings()[masks[turned], ring_side])
+        turned_side = (side if end == 0 else side[:, ::-1]) + end
+        keys.append(_corner_keys(turned, masks, table, turned_side, axes[rows]))
         quads.append(turned)
         uppers.append(np.full(len(rows), end == 1))
         sheets.append(other[rows])
@@ -108,6 +108,20 @@ class _Voxels:
         self._row[lattice.place(*coords.T)] = np.arange(len(coords), dtype=np.int32)
         self._far: dict[tuple[int, int, int], int] = {}
 
+    def round(self, corners: I64, axes: I64) -> I32:
+        """(n, 4) rows of `coords` of the voxels round edges, in winding order."""
+
+        def known(part: slice) -> I32:
+            wanted = [_back(corners[part], axes[part], step) for step in _ROUND]
+            return np.stack([self._row[self._lattice.place(*voxels.T)] for voxels in wanted], axis=1)
+
+        rows = by_rows(len(corners), known)
+        for column, step in enumerate(_ROUND):
+            missing = np.flatnonzero(rows[:, column] < 0)
+            if len(missing):
+                rows[missing, column] = self.rows(_back(corners[missing], axes[missing], step))
+        return rows
+
     def rows(self, wanted: I64) -> I32:
         """(n,) rows of `coords` of the voxels at (n, 3)."""
         place = self._lattice.place(*wanted.T)
@@ -123,6 +137,11 @@ class _Voxels:
         used = np.zeros(len(self.coords), np.bool_)
         used[around] = True
         coords = self.coords[used]
+        masks = np.zeros(len(self.coords), np.int16)
+        masks[used] = by_rows(len(coords), lambda part: self._masks_of(coords[part]))
+        return masks
+
+    def _masks_of(self, coords: I64) -> NDArray[np.int16]:
         found = np.zeros(len(coords), np.int16)
         for offset in range(7):
             x, y, z = offset >> 2 & 1, offset >> 1 & 1, offset & 1
@@ -132,9 +151,7 @@ class _Voxels:
                 if step[axis] == 0:
                     edge = edge_number(axis, step[(axis + 1) % 3], step[(axis + 2) % 3])
                     found |= (bits >> axis & 1).astype(np.int16) << np.int16(edge)
-        masks = np.zeros(len(self.coords), np.int16)
-        masks[used] = found
-        return masks
+        return found
 
     def _made_up(self, coords: I64) -> I32:
         """Rows for distinct missing voxels; those in blocks that are not stored are few, so a dictionary does."""
@@ -156,6 +173,16 @@ class _Voxels:
         return rows
 
 
+def _corner_keys(turned: I32, masks: NDArray[np.int16], table: NDArray, side: NDArray, axes: I64) -> I64:
+    """(n, 4) for the corners of quads: the voxel, and which of the sheets that pass it the corner is on."""
+
+    def keys(part: slice) -> I64:
+        quads = turned[part]
+        return quads.astype(np.int64) * _RINGS + table[masks[quads], side[axes[part]]]
+
+    return by_rows(len(turned), keys)
+
+
 def _back(corners: I64, axes: I64, step: tuple[int, int]) -> I64:
     """The voxels that lie so many steps back from `corners` along the two axes after `axes`."""
     offsets = np.zeros((3, 3), np.int64)
@@ -169,8 +196,12 @@ def _places(voxels: _Voxels, vertices: F32, around: I32, corners: I64, axes: I64
     known = len(vertices)
     total = len(voxels.coords)
     places = np.empty((total, 3), np.float32)
-    local = np.where(np.isfinite(vertices), vertices, np.float32(0.5))
-    places[:known] = voxels.coords[:known] + local
+
+    def put(part: slice) -> None:
+        local = np.where(np.isfinite(vertices[part]), vertices[part], np.float32(0.5))
+        places[part] = voxels.coords[part] + local
+
+    each_part(known, put)
     if total == known:
         return places
     free = (around >= known).any(1)
@@ -200,8 +231,8 @@ def _placed(quads: Quads, owner: I64, coords: I64) -> Quads:
     corners, axes = quads.lower, quads.axis
     vertices = quads.places[owner]
     count = np.bincount(owner, minlength=len(coords))
-    several = count[quads.voxels] > 1
-    rows, columns = np.nonzero(several)
+    several = by_rows(len(quads.voxels), lambda part: count[quads.voxels[part]] > 1)
+    rows, columns = np.divmod(np.flatnonzero(several), 4)
     vertex = quads.corners[rows, columns]
     middle = (corners[rows] + 0.5 * np.eye(3)[axes[rows]] - coords[quads.voxels[rows, columns]]).astype(np.float32)
     towards = np.eye(3, dtype=np.float32)[axes[rows]] * np.where(quads.upper[rows], 1, -1)[:, None]

@@ -19,10 +19,8 @@ from ...task.settings import (
 )
 from ..protocol import JsonObject
 
-# How a result is delivered is the page's own affair; and there is no way on from a rough shape there.
-_NOT_ASKED = (
-    "output_type", "output_format", "webhook_url", "delivery_method", "upload_endpoint", "include_cost", "rough",
-)  # fmt: skip
+# How a result is delivered is the page's own affair.
+_NOT_ASKED = ("output_type", "output_format", "webhook_url", "delivery_method", "upload_endpoint", "include_cost")
 
 
 def settings_table() -> JsonObject:

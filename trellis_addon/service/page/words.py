@@ -102,6 +102,7 @@ PAGE = (
     message("The service does not answer; it is tried again."),
     message("The token is not this service's any more; sign in with another one."),
     message("The token stays in this page's memory: it is asked for again whenever the page is opened anew."),
+    message("The whole asset of this rough shape; nothing is sampled twice"),
     message("This installation shows pictures only: it was built without model-viewer."),
     message("Today"),
     message("Took"),

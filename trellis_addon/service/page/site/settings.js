@@ -3,7 +3,7 @@
 import { h } from "./dom.js";
 import { number, t } from "./words.js";
 
-const MAIN = ["resolution", "texture_size", "number_results", "seed"];
+const MAIN = ["resolution", "texture_size", "number_results", "rough", "seed"];
 
 /** Fields for settings: `element` to be shown, `values()` what is set, `set(values)`, `draft(isDraft)`. */
 export function settingsForm(table, { only = null, presets = true, prefix = "set" } = {}) {

@@ -106,14 +106,40 @@ function resultOf(task, result, index) {
     if (address) image.src = address;
     turn(stand, image, fileOf(result), title);
   });
+  const download = (className) => h("a", { class: className, href: fileOf(result), download: fileName(task, index) }, t("Download"));
   return h(
     "figure",
     { class: "result" },
     stand,
     h("figcaption", {}, title, h("span", { class: "fine" }, ` ${t("seed {seed}", { seed: result.seed })}`)),
-    h("a", { class: "button primary", href: fileOf(result), download: fileName(task, index) }, t("Download")),
+    task.settings.rough ? goOn(task, result, download("button")) : download("button primary"),
   );
 }
+
+/** The rest of a rough shape, in a task of its own; this one stays open, as several may be chosen. */
+function goOn(task, result, download) {
+  const why = hasPictures(task) ? "" : notKept();
+  const problem = h("p", { class: "problem", role: "alert" });
+  const { rough: _rough, number_results: _count, ...kept } = task.settings;
+  const begin = async () => {
+    button.disabled = true;
+    problem.textContent = "";
+    try {
+      // a draft keeps nothing of it: the same picture and seed come to the same form
+      await order({ ...kept, seed: result.seed }, { image: task.image, views: task.views, latents: result.latents?.uuid ?? "" });
+      fill(button, t("On its way"));
+      announce(t("On its way"));
+    } catch (error) {
+      problem.textContent = error.message;
+      button.disabled = false;
+    }
+  };
+  const button = h("button", { class: "primary go-on", onclick: begin, disabled: Boolean(why), title: why || t("The whole asset of this rough shape; nothing is sampled twice") }, t("Go On"));
+  return [h("div", { class: "row" }, button, download), problem];
+}
+
+const hasPictures = (task) => Boolean(task.image) && Object.values(task.views).every(Boolean);
+const notKept = () => t("Its picture came with the task and is not kept here: send it again from where it came from.");
 
 /** Put the asset itself in the place of its picture, to be turned; where there is no model-viewer the picture stays. */
 async function turn(stand, image, file, title) {
@@ -232,8 +258,8 @@ function pictures(task) {
 
 function actions(task) {
   const isOnItsWay = ["running", "waiting"].includes(task.status);
-  const hasPictures = Boolean(task.image) && Object.values(task.views).every(Boolean);
-  const why = hasPictures ? "" : t("Its picture came with the task and is not kept here: send it again from where it came from.");
+  const isSendable = hasPictures(task);
+  const why = isSendable ? "" : notKept();
   const problem = h("p", { class: "problem", role: "alert" });
   const tried = (work) => async () => {
     problem.textContent = "";
@@ -251,7 +277,8 @@ function actions(task) {
     });
   const inputs = { image: task.image, views: task.views };
   const { seed: _, ...unseeded } = task.settings;
-  const latents = task.results.find((result) => result.latents)?.latents.uuid;
+  // those of a rough shape are gone on from, each by itself
+  const latents = task.settings.rough ? "" : task.results.find((result) => result.latents)?.latents.uuid;
   const seeded = { ...unseeded, seed: task.seed };
   const address = h("input", { readOnly: true, hidden: true, value: `${location.origin}/#task=${task.taskUUID}`, "aria-label": t("Link") });
   const copy = tried(async () => {
@@ -271,14 +298,14 @@ function actions(task) {
       "div",
       { class: "row" },
       isOnItsWay ? button(t("Cancel"), tried(() => tasks({ taskType: "cancelTask", taskUUID: task.taskUUID })), { class: "danger" }) : null,
-      task.isRework ? null : button(t("Repeat"), again(seeded, inputs), { disabled: !hasPictures, title: why || t("The same picture, settings and seed once more") }),
-      task.isRework ? null : button(t("More Like This"), again(unseeded, inputs), { disabled: !hasPictures, title: why || t("The same picture and settings with another seed") }),
+      task.isRework ? null : button(t("Repeat"), again(seeded, inputs), { disabled: !isSendable, title: why || t("The same picture, settings and seed once more") }),
+      task.isRework ? null : button(t("More Like This"), again(unseeded, inputs), { disabled: !isSendable, title: why || t("The same picture and settings with another seed") }),
       task.isRework ? null : button(t("Use Settings"), () => (close(), takeOver(task)), { title: t("Take its picture and settings over, to change some") }),
       latents ? button(t("Texture Again"), again(textured(task), { latents, image: task.image }), { disabled: !task.image, title: why || t("The same shape with a new texture") }) : null,
       button(t("Copy Link"), copy, { class: "quiet", title: t("For somebody who has a token") }),
     ),
     address,
-    hasPictures || task.isRework ? null : h("p", { class: "fine" }, why),
+    isSendable || task.isRework ? null : h("p", { class: "fine" }, why),
     latents ? finishing(task, latents, again) : null,
     problem,
   );
