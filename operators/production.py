@@ -10,10 +10,12 @@ from bpy.app.translations import pgettext_rpt
 from bpy.props import BoolProperty, EnumProperty, IntProperty, StringProperty
 
 from ..trellis_addon.core.errors import TrellisError
+from ..trellis_addon.core.messages import Message
 from ..trellis_addon.scene.words import translate
 from .asset_tools import OnMesh, busy
 
 _ENDINGS = "*.glb;*.fbx;*.usd;*.usda;*.usdc;*.usdz;*.obj;*.stl;*.3mf"
+_WITH_SURFACE = ("MESH", "CURVE", "SURFACE", "FONT", "META")
 _FRONTS = [
     ("+X", "+X", "What looks along +X now is its front", 0),
     ("-X", "-X", "What looks along -X now is its front", 1),
@@ -131,6 +133,8 @@ class TRELLIS2_OT_export_asset(bpy.types.Operator):
             ("unreal", "Unreal Engine", "PNG pictures, normals as DirectX has them", 1),
             ("unity", "Unity", "PNG pictures; scale 1 and no rotation in an FBX", 2),
             ("godot", "Godot", "Pictures as they are, normals as OpenGL has them", 3),
+            ("print", "3D Print", "Millimetres in an OBJ too; no levels of detail", 4),
+            ("film", "Film", "PNG pictures; Y up in a USD, and subdivision left to the renderer", 5),
         ],
     )
     textures: EnumProperty(
@@ -144,7 +148,7 @@ class TRELLIS2_OT_export_asset(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        if not any(obj.type == "MESH" for obj in context.selected_objects):
+        if not any(obj.type in _WITH_SURFACE or obj.instance_collection for obj in context.selected_objects):
             cls.poll_message_set("Select at least one mesh object")
             return False
         return True
@@ -163,6 +167,7 @@ class TRELLIS2_OT_export_asset(bpy.types.Operator):
 
         # the file dialog has asked already whether a file may be replaced
         may_replace = self.overwrite or (not bpy.app.background and self.options.is_invoke)
+        told: list[Message] = []
         try:
             written = export_asset(
                 list(context.selected_objects),
@@ -170,11 +175,15 @@ class TRELLIS2_OT_export_asset(bpy.types.Operator):
                 engine="" if self.engine == "none" else self.engine,
                 textures=self.textures,
                 overwrite=may_replace,
+                told=told,
             )
         except TrellisError as error:
             self.report({"ERROR"}, translate(error))
             return {"CANCELLED"}
-        self.report({"INFO"}, pgettext_rpt("Exported to {path}").format(path=written[0]))
+        done = pgettext_rpt("Exported to {path}").format(path=written[0])
+        if told:
+            done = pgettext_rpt("{done}. {told}").format(done=done, told=" ".join(map(translate, told)))
+        self.report({"WARNING" if told else "INFO"}, done)
         return {"FINISHED"}
 
 

@@ -297,7 +297,8 @@ def a_game_ready_asset(window: Window, pictures: Path) -> None:
         window.key("Return")
         window.run("def work(): return part('trellis_addon.scene.setup.local_work').current()")
         window.wait_for("work() is not None and work().state != 'running'", 900.0)
-        assert window.value("[work().state, str(work().message)]") == ["done", ""]
+        outcome = window.value("[work().state, str(work().message)]")
+        assert outcome == ["done", ""], outcome
     window.run(
         "bpy.data.objects.remove(bpy.data.objects['Cube'])\n"
         f"state().image = bpy.data.images.load('{window.inside}/lantern.png')\nstate().settings.resolution = '512'"

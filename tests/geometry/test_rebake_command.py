@@ -90,6 +90,23 @@ def test_the_child_of_a_parent_has_the_same_options(pile: Path, tmp_path: Path) 
     assert all(material.normal is None for material in read_glb(target).materials)
 
 
+def test_a_surface_that_is_kept_is_no_other(tmp_path: Path) -> None:
+    """Not that of its voxels, which is open where two walls share one: what was closed stays closed."""
+    source, target = tmp_path / "knot.glb", tmp_path / "out.glb"
+    around, across = np.meshgrid(np.arange(48) / 48 * 2 * np.pi, np.arange(12) / 12 * 2 * np.pi, indexing="ij")
+    out = 1 + 0.03 * np.cos(across)  # a thin ring
+    points = np.stack([out * np.cos(around), 0.03 * np.sin(across), out * np.sin(around)], 2).reshape(-1, 3)
+    cell = np.arange(48 * 12).reshape(48, 12)
+    a, b, c, d = cell, np.roll(cell, -1, 0), np.roll(cell, -1, (0, 1)), np.roll(cell, -1, 1)
+    faces = np.concatenate([np.stack(one, 2).reshape(-1, 3) for one in ((a, b, c), (a, c, d))])
+    source.write_bytes(write_glb_scene(TexturedMesh(points.astype(np.float32), faces)))
+    assert glb_facts(source).is_watertight
+    assert rebake.main([str(source), "--output", str(target), *SMALL, "--keep-topology", "--faces", "600"]) == 0
+    facts = glb_facts(target)
+    assert facts.is_watertight and facts.surface.components == 1 and facts.surface.triangles <= 600
+    assert np.allclose([facts.low, facts.high], [glb_facts(source).low, glb_facts(source).high], atol=0.02)
+
+
 @pytest.mark.parametrize(
     ("source", "output", "options", "said"),
     [

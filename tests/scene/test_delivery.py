@@ -272,9 +272,9 @@ def test_the_button(extension: Any, asset: Any, tmp_path: Path) -> None:  # noqa
         bpy.ops.trellis2.export_asset(filepath=f"{tmp_path / 'a.fbx'}")
     assert bpy.ops.trellis2.export_asset(filepath=f"{tmp_path / 'a.fbx'}", overwrite=True) == {"FINISHED"}
     engines = bpy.ops.trellis2.export_asset.get_rna_type().properties["engine"].enum_items.keys()
-    assert {name.replace("none", "") for name in engines} == set(part("trellis_addon.scene.asset.delivery").ENGINES)
+    assert {name.replace("none", "") for name in engines} == set(part("trellis_addon.scene.delivery.writers").ENGINES)
     endings = bpy.ops.trellis2.export_asset.get_rna_type().properties["filter_glob"].default.split(";")
-    assert {ending[1:] for ending in endings} == set(part("trellis_addon.scene.asset.delivery").ENDINGS)
+    assert {ending[1:] for ending in endings} == set(part("trellis_addon.scene.delivery.writers").ENDINGS)
     asset.select_set(False)
     with pytest.raises(RuntimeError, match="Select at least one"):
         bpy.ops.trellis2.export_asset(filepath=f"{tmp_path / 'b.fbx'}")
@@ -302,12 +302,12 @@ def test_what_cannot_be_is_a_sentence_and_writes_nothing(
     assert sorted(tmp_path.rglob("*")) == before and there.read_bytes() == b"mine"
     assert blender.export_asset(asset, there, overwrite=True) == [there] and len(there.read_bytes()) > 1000
 
-    from trellis_addon.scene.asset import delivery
+    from trellis_addon.scene.delivery import writers
 
     def fails(*arguments: Any) -> None:
         raise RuntimeError("Error: no way")
 
-    monkeypatch.setitem(delivery._WRITERS, ".fbx", fails)
+    monkeypatch.setitem(writers.WRITERS, ".fbx", fails)
     with pytest.raises(TrellisError, match="no way"):
         blender.export_asset(asset, tmp_path / "a.fbx")
     bpy.context.view_layer.objects.active = asset

@@ -39,7 +39,7 @@ def _through_blender(options: argparse.Namespace) -> int:
         options.output, options.shown = Path(folder, f"{target.stem}.obj"), target
         code = rebake.run(options)
         if code == 0:
-            from ..scene.asset.delivery import convert_obj
+            from ..scene.delivery.exporting import convert_obj
 
             with contextlib.redirect_stdout(io.StringIO()):  # what Blender's exporter tells of itself
                 files = convert_obj(options.output, target)

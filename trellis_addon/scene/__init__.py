@@ -27,6 +27,7 @@ importing        from a GLB to one clean object
 texturing        objects that are there get the look of a picture
 rebaking         objects as they look become one clean asset
 asset            what can be done with it afterwards
+delivery         files that other programs take as they are
 door             assistants in the open scene, where the preferences let them in
 setup            what the preferences show and do about this machine
 
@@ -46,7 +47,6 @@ if TYPE_CHECKING:
     from .asset.catalog import catalogs_in, ensure_catalog, library_folders
     from .asset.collision import collision_of, make_collision, remove_collision
     from .asset.contracts import asset_facts, check_contract, mend
-    from .asset.delivery import export_asset
     from .asset.export import export_original, original_of
     from .asset.height import height_of, set_height
     from .asset.judging import verdict
@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from .asset.orientation import apply_transform, drop_to_ground, set_front, set_origin, turn
     from .asset.statistics import Statistics, measure, recall, remember
     from .asset.texture_size import shrink_textures
+    from .delivery.exporting import export_asset
     from .importing.importer import import_asset
     from .importing.provenance import fingerprints, read_provenance, settings_of
     from .rebaking.game import game_ready
@@ -73,7 +74,7 @@ _HOMES = {
     "drop_to_ground": ".asset.orientation",
     "ensure_catalog": ".asset.catalog",
     "collision_of": ".asset.collision",
-    "export_asset": ".asset.delivery",
+    "export_asset": ".delivery.exporting",
     "export_original": ".asset.export",
     "fingerprints": ".importing.provenance",
     "game_ready": ".rebaking.game",

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Unpack
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...core.errors import FieldError
 from ...core.messages import message
@@ -51,7 +52,8 @@ def round_trip_levels(
     device: str = "cpu",
 ) -> list[FinishedAsset]:
     """The mesh as several assets, each of at most so many triangles, from the finest on: through voxels of 1 /
-    `resolution` of its extent, finished, at its own place and in its own size.
+    `resolution` of its extent, finished, at its own place and in its own size. Without `remesh` it keeps its own
+    surface, and is only cleaned and simplified.
 
     The GLB is Y up, whichever way is up in the mesh. Raises what `voxelise` and `finish` raise.
     """
@@ -65,16 +67,21 @@ def round_trip_levels(
     transform = fitting_transform(mesh, resolution)
     source = Source.of(mesh, transform, 1.0 / resolution, device)
     places = source.surface.vertices
-    volumes: list[OVoxel] = []
-    shapes: list[TriMesh] = []
+    dense: list[DenseAsset] = []
     sources: list[Source] = []
+    # quads are laid on voxels' surface, which is even
+    is_kept = not remesh and quads is None
     for faces_of in (parts := shells(mesh, places, 1.0 / resolution)):
-        part = progress.part(0.2 * len(volumes) / len(parts), 0.2 * (len(volumes) + 1) / len(parts))
+        part = progress.part(0.2 * len(dense) / len(parts), 0.2 * (len(dense) + 1) / len(parts))
         shape = mesh.take(faces_of)
-        shapes.append(TriMesh.of(places, shape.faces))
         sources.append(source if len(parts) == 1 else Source.of(shape, transform, 1.0 / resolution, device))
-        volumes.append(voxelise(shape, resolution, colours=False, transform=transform, progress=part))
-    first, *further = map(dense_asset, volumes, shapes)
+        surface = TriMesh.of(places, shape.faces)
+        if is_kept:
+            dense.append(_as_it_is(surface, resolution))
+        else:
+            volume = voxelise(shape, resolution, colours=False, transform=transform, progress=part)
+            dense.append(dense_asset(volume, surface))
+    first, *further = dense
     return finish_levels(
         first,
         faces,
@@ -86,7 +93,7 @@ def round_trip_levels(
         texture_format=texture_format,
         provenance=provenance,
         name=name,
-        placement=placement_of(volumes[0]),
+        placement=_placement(transform, mesh.up),
         sources=sources,
         further=further,
         progress=progress.part(0.2, 1.0),
@@ -100,8 +107,14 @@ def dense_asset(volume: OVoxel, shape: TriMesh | None = None) -> DenseAsset:
     return DenseAsset(vertices, faces, volume.coords, volume.attributes, volume.resolution, volume.intersected, shape)
 
 
-def placement_of(volume: OVoxel) -> Placement:
-    """Out of the cube and back to where the voxels' input was."""
-    x, y, z = (float(value) for value in volume.transform[:3, 3])
-    centre = (x, -z, y) if volume.up == "Y" else (x, y, z)
-    return Placement(float(np.linalg.norm(volume.transform[:3, 0])), centre)
+def _as_it_is(surface: TriMesh, resolution: int) -> DenseAsset:
+    """A surface that is finished without voxels, where it is not remeshed."""
+    none = np.zeros((0, 3), np.int32)
+    return DenseAsset(surface.vertices, surface.faces, none, np.zeros((0, 6), np.uint8), resolution, shape=surface)
+
+
+def _placement(transform: NDArray[np.float64], up: str) -> Placement:
+    """Out of the cube and back to where the mesh was."""
+    x, y, z = (float(value) for value in transform[:3, 3])
+    centre = (x, -z, y) if up == "Y" else (x, y, z)
+    return Placement(float(np.linalg.norm(transform[:3, 0])), centre)

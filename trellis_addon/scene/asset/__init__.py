@@ -12,10 +12,6 @@ texture_size   smaller textures
 contracts      held against what a production asks for, and mended
 library        marked as an asset, with a preview, saved, laid out
 catalog        catalogs of Blender's asset browser
-delivery       files that other programs take as they are
-selection      what an exporter takes
 collision      convex parts that stand for it where things collide
-godot          what makes levels of detail of a file such for Godot
-chains         levels of detail and convex parts among what is exported
 export         the GLB as it was delivered
 """

@@ -114,7 +114,7 @@ def game_ready(name: str, budget: str = "mobile") -> dict[str, Any]:
 
 def export(names: Sequence[str], path: str, engine: str = "", overwrite: bool = False) -> dict[str, Any]:
     """Objects to a GLB, FBX, USD, OBJ, STL or 3MF."""
-    from ..asset.delivery import export_asset
+    from ..delivery.exporting import export_asset
 
     files = export_asset([_mesh(name) for name in names], Path(path), engine=engine, overwrite=overwrite)
     return {"files": [str(file) for file in files]}

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import bpy
 import numpy as np
@@ -20,8 +21,8 @@ from ..rules.units import metres_per_unit
 from .nodes import nodes_of
 
 # Of these Blender lists the mesh that they evaluate to besides, as an instance of themselves.
-_MADE_OF_CURVES = ("CURVE", "SURFACE", "FONT", "META")
-_KINDS = ("MESH", *_MADE_OF_CURVES)
+MADE_OF_CURVES = ("CURVE", "SURFACE", "FONT", "META")
+_KINDS = ("MESH", *MADE_OF_CURVES)
 # Properties of what is in the file, for `process`.
 MATRIX = "trellis2_matrix"  # of an object: 16 numbers, row by row, to metres; Blender's own would lose a shear
 PIXELS = "trellis2_pixels"  # of the scene: {image: file beside it} in JSON, of images painted on and not saved
@@ -46,11 +47,11 @@ def save_copies(objects: Sequence[bpy.types.Object], path: Path) -> None:
         staging[ENGINE] = scene.render.engine
         metres = Matrix.Scale(metres_per_unit(scene), 4)
         with as_themselves(objects):
-            copies = list(_copies(objects, made))
-        for copy, matrix in copies:
-            copy[MATRIX] = [value for row in metres @ matrix for value in row]
-            copy.matrix_world = matrix
-            staging.collection.objects.link(copy)
+            copies = list(copies_of(objects, made))
+        for copy in copies:
+            copy.object[MATRIX] = [value for row in metres @ copy.matrix for value in row]
+            copy.object.matrix_world = copy.matrix
+            staging.collection.objects.link(copy.object)
         if not len(staging.collection.objects):
             raise InputError("There is no mesh with faces among the objects; select at least one.")
         staging[PIXELS] = json.dumps(_painted_images_beside(path.parent, _images_of(staging)))
@@ -60,8 +61,17 @@ def save_copies(objects: Sequence[bpy.types.Object], path: Path) -> None:
         bpy.data.batch_remove(made)
 
 
-def _copies(objects: Sequence[bpy.types.Object], made: list[bpy.types.ID]) -> Iterator[tuple[bpy.types.Object, Matrix]]:
-    """A new object for each that is seen, and where it stands; whatever is made is in `made` first."""
+class Copy(NamedTuple):
+    """A mesh `object`, in no scene yet, of what is seen of `owner` at `matrix`, where it is called `name`."""
+
+    owner: bpy.types.Object
+    name: str
+    object: bpy.types.Object
+    matrix: Matrix
+
+
+def copies_of(objects: Sequence[bpy.types.Object], made: list[bpy.types.ID]) -> Iterator[Copy]:
+    """A new object for each that is seen of these; whatever is made is in `made` first."""
     wanted, seen = set(objects), set()
     depsgraph = bpy.context.evaluated_depsgraph_get()
     shared: dict[int, bpy.types.Mesh] = {}  # by the address of the evaluated mesh that is instanced
@@ -71,7 +81,7 @@ def _copies(objects: Sequence[bpy.types.Object], made: list[bpy.types.ID]) -> It
         if owner not in wanted or obj.type not in _KINDS:
             continue
         seen.add(owner)
-        if not instance.is_instance and (obj.type in _MADE_OF_CURVES or not instance.show_self):
+        if not instance.is_instance and (obj.type in MADE_OF_CURVES or not instance.show_self):
             continue
         key = obj.data.as_pointer() if instance.is_instance and _is_plain(obj) else 0
         mesh = shared.get(key) if key else None
@@ -81,10 +91,10 @@ def _copies(objects: Sequence[bpy.types.Object], made: list[bpy.types.ID]) -> It
                 continue
             if key:
                 shared[key] = mesh
-        yield _copy_object(obj, mesh, made), instance.matrix_world.copy()
+        yield Copy(owner, obj.name, _copy_object(obj, mesh, made), instance.matrix_world.copy())
     for obj in wanted - seen:  # hidden, or of another scene: as it was seen last
         if obj.type in _KINDS and (mesh := _copy_mesh(obj.evaluated_get(depsgraph), made)) is not None:
-            yield _copy_object(obj, mesh, made), obj.matrix_world.copy()
+            yield Copy(obj, obj.name, _copy_object(obj, mesh, made), obj.matrix_world.copy())
 
 
 def _copy_object(obj: bpy.types.Object, mesh: bpy.types.Mesh, made: list[bpy.types.ID]) -> bpy.types.Object:

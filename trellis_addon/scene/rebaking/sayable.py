@@ -10,8 +10,11 @@ import bpy
 _PLAIN_WRAPS = ("REPEAT", "EXTEND", "MIRROR")
 
 
-def is_sayable(material: bpy.types.Material) -> bool:
-    """Whether glTF can express a material; anything that is in doubt cannot, and is baked."""
+def is_sayable(
+    material: bpy.types.Material, also: Callable[[bpy.types.NodeSocket], bool] = lambda socket: False
+) -> bool:
+    """Whether glTF can express a material; anything that is in doubt cannot, and is baked, but what `also` says of a
+    shader's linked socket."""
     if not has_nodes(material):
         return True
     output = output_of(material.node_tree)
@@ -30,7 +33,8 @@ def is_sayable(material: bpy.types.Material) -> bool:
         "Normal": _is_normal,
         "Emission Color": _is_colour,
     }
-    return all(checks.get(socket.name, _is_nothing)(socket) for socket in node[0].inputs if socket.is_linked)
+    linked = [socket for socket in node[0].inputs if socket.is_linked]
+    return all(checks.get(socket.name, _is_nothing)(socket) or also(socket) for socket in linked)
 
 
 def has_nodes(material: bpy.types.Material) -> bool:

@@ -7,9 +7,9 @@ from contextlib import ExitStack, contextmanager
 
 import bpy
 
-from .collision import collision_of, named_for
-from .lod_switch import is_switch, unswitch
-from .lods import DISTANCE, LEVEL, lods_of
+from ..asset.collision import collision_of, named_for
+from ..asset.lod_switch import is_switch, unswitch
+from ..asset.lods import DISTANCE, LEVEL, lods_of
 
 # Unity makes an LOD group of siblings with these endings; Unreal of what hangs on a group of its own in an FBX.
 _NAME = "{name}_LOD{number}"
