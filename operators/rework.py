@@ -383,7 +383,7 @@ class TRELLIS2_OT_change_part(_Rework, bpy.types.Operator):
             told = rework.region_of(obj, _others(context)[0])
         else:
             raise TrellisError("Select one object around the part, such as a cube, and then the asset as well.")
-        region, image = as_region({**told, "rim": self.rim}), _panel_picture(context, self.source)
+        region, image = as_region({**told, "rim": round(self.rim, 6)}), _panel_picture(context, self.source)
         prepared, backend = prepare_change(
             original, region, store, image=image, seed=changes.get("seed"), name=asset.name,
             uuid=uuid, key=key, allow_network=bpy.app.online_access,

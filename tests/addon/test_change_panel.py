@@ -228,12 +228,14 @@ def test_what_was_corrected_comes_back_as_it_was_and_is_not_corrected_twice(stat
 
 
 def test_a_change_is_taken_back_with_its_part_and_its_asset(pot: Any, state: Any) -> None:
-    select(pot, 0.85)
     asset = part("trellis_addon.scene.rework").asset_of(pot)
-    assert bpy.ops.trellis2.change_part(where="FACES", source="PANEL", seed="5", keep_old=True) == {"FINISHED"}
-    store = part("trellis_addon.jobs.store").JobStore()
-    first = store.recent()[0]
-    assert first.kind == "change" and part("ui.job_panels").line_name(first.name, first.kind) == f"Change {first.name}"
+    store, region = part("trellis_addon.jobs.store").JobStore(), part("trellis_addon.task.region").as_region
+    upper = region([-0.5, 0.8, -0.5, 0.5, 1.5, 0.5])
+    stages = part("trellis_addon.stages")
+    prepared, backend = stages.prepare_change(stages.source_of(asset, store)[1], upper, store, seed=5)
+    first = prepared.write_down(store, backend)
+    assert prepared.kind == first.kind == "change"
+    assert part("ui.job_panels").line_name(first.name, first.kind) == f"Change {first.name}"
     bpy.ops.object.select_all(action="DESELECT")
     assert bpy.ops.trellis2.job_edit(job=first.uuid) == {"FINISHED"}
     assert bpy.context.selected_objects == [pot] and bpy.context.object == pot and state.edited_kind == "change"
