@@ -266,6 +266,7 @@ class TRELLIS2_PG_scene(bpy.types.PropertyGroup):
         description="The job whose picture and settings were taken back into the panel",
         options={"HIDDEN"},
     )
+    edited_kind: StringProperty(name="Edited Kind", description="What that job made", options={"HIDDEN"})
     asset_name: StringProperty(name="Name", description="Name of the asset; empty takes the image's")
     height: FloatProperty(
         name="Height",

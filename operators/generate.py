@@ -346,7 +346,7 @@ def _start(
     state = context.scene.trellis2
     edited = "" if source is not None else state.edited  # of the panel's own picture, and once
     if edited:
-        state.edited = ""
+        state.edited = state.edited_kind = ""
 
     def make(progress: Progress, report: Callable[..., None]):  # type: ignore[no-untyped-def]
         picture = load()

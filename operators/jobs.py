@@ -6,12 +6,13 @@ import json
 from typing import TYPE_CHECKING
 
 import bpy
-from bpy.app.translations import pgettext_data, pgettext_rpt
+from bpy.app.translations import pgettext_data, pgettext_iface, pgettext_rpt
 from bpy.props import IntProperty, StringProperty
 
-from ..addon.picture_state import VIEWS
-from ..addon.preferences import backend_for_job, backend_of
+from ..addon.picture_state import CORRECTIONS, VIEWS
+from ..addon.preferences import backend_for_job, backend_of, service_url
 from ..addon.properties import write_settings
+from ..trellis_addon.core.addresses import without_login
 from ..trellis_addon.core.errors import TrellisError
 from ..trellis_addon.scene.words import translate
 from .assets import OnGenerated
@@ -142,6 +143,17 @@ class TRELLIS2_OT_job_retry(_OnJob, bpy.types.Operator):
         make_again(context, job, store)
 
 
+# The button that makes it again, by the job's kind; of an asset of a picture it is Generate, which stands beside it.
+_BUTTONS = {
+    "mesh": "Texture Selected Mesh",
+    "change": "Change a Part",
+    "vary": "Variations",
+    "texture": "Texture Again",
+    "finish": "Finish Again",
+    "rest": "Go On from Rough Shape",
+}
+
+
 class TRELLIS2_OT_job_edit(_OnJob, bpy.types.Operator):
     """Take its picture and settings back into the panel, to change something and generate again"""
 
@@ -150,25 +162,84 @@ class TRELLIS2_OT_job_edit(_OnJob, bpy.types.Operator):
     bl_options = {"INTERNAL", "UNDO"}
 
     def run(self, context, job, store) -> None:  # type: ignore[no-untyped-def]
-        from ..trellis_addon.images import read_image_bytes
-        from ..trellis_addon.scene import sources
+        from ..trellis_addon.scene.target import Target
+        from ..trellis_addon.task.views import FRONT
 
         if not job.picture:
             raise TrellisError('"{name}" cannot be edited: its picture was not kept.', name=job.name)
-
-        def picture(text: str, name: str) -> bpy.types.Image:
-            return sources.image_of_bytes(read_image_bytes(text, allow_network=bpy.app.online_access)[0], name)
-
-        views = {view: picture(text, f"{job.name} {view}") for view, text in job.views.items() if view in VIEWS}
         state = context.scene.trellis2
-        use_picture(context.scene, picture(job.picture, job.name), views)
+        views = {view: _picture_of(job, view) for view in job.views if view in VIEWS}
+        use_picture(context.scene, _picture_of(job, FRONT), views)
         write_settings(state.settings, job.settings)
         state.asset_name = job.name
+        if (target := Target.from_json(job.target)) is not None and target.height and not job.kind:
+            state.height = target.height
+        state.edited, state.edited_kind = job.uuid, job.kind
         if job.backend in ("draft", "local", "remote"):
             state.backend = job.backend
-        state.edited = job.uuid
+        else:
+            state.backend = "service"
+            if job.backend != service_url():
+                words = pgettext_rpt("It was made at {address}, which is not the service in the preferences")
+                self.report({"WARNING"}, words.format(address=without_login(job.backend)))
         if len(views) < len(job.views):
             self.report({"WARNING"}, pgettext_rpt("The panel has no place for some of its views: they are left out"))
+        if job.kind:
+            _select(context, _made_of(job))
+            words = pgettext_rpt("Its picture and settings are in the panel; {button} makes it again")
+            self.report({"INFO"}, words.format(button=pgettext_iface(_BUTTONS[job.kind], "Operator")))
+
+
+def _picture_of(job: Job, view: str) -> bpy.types.Image:
+    """A job's picture of a view, with what was corrected of it beside it, to be corrected further."""
+    from ..trellis_addon.images import WHOLE, read_image_bytes
+    from ..trellis_addon.scene import sources
+    from ..trellis_addon.task.views import FRONT
+
+    kept = job.uncorrected.get(view)
+    text = kept or (job.picture if view == FRONT else job.views[view])
+    name = job.name if view == FRONT else f"{job.name} {view}"
+    image = sources.image_of_bytes(read_image_bytes(text, allow_network=bpy.app.online_access)[0], name)
+    facts = job.chosen.get(view)
+    told = facts if isinstance(facts, dict) else {}
+    if told.get("cutout") == WHOLE:
+        image.trellis2.cutout = "WHOLE"
+    for correction in CORRECTIONS if kept else ():
+        if isinstance(share := told.get(correction), (int, float)):
+            setattr(image.trellis2, correction, 100.0 * share)
+    return image
+
+
+def _made_of(job: Job) -> list[bpy.types.Object]:
+    """The objects of the open file that a job was about: those that it textured, or the asset that it went on from."""
+    from ..trellis_addon.scene import read_provenance
+    from ..trellis_addon.scene.texturing.giving import PROVENANCE
+
+    def told(obj: bpy.types.Object) -> str:
+        if job.kind != "mesh":
+            return str(read_provenance(obj).get("task_uuid", ""))
+        try:
+            found = json.loads(obj.get(PROVENANCE, "{}"))
+        except (TypeError, ValueError):
+            return ""
+        return str(found.get("task_uuid", "")) if isinstance(found, dict) else ""
+
+    wanted = job.uuid if job.kind == "mesh" else str(job.source.get("task_uuid", ""))
+    return [obj for obj in bpy.data.objects if obj.type == "MESH" and wanted and told(obj) == wanted]
+
+
+def _select(context: bpy.types.Context, objects: list[bpy.types.Object]) -> None:
+    """Select these alone, as far as they are to be seen; where there are none, all stays."""
+    if context.mode != "OBJECT":
+        return
+    there = [obj for obj in objects if obj.visible_get(view_layer=context.view_layer)]
+    if not there:
+        return
+    for obj in context.selected_objects:
+        obj.select_set(False)
+    for obj in there:
+        obj.select_set(True)
+    context.view_layer.objects.active = there[0]
 
 
 class TRELLIS2_OT_more_like_this(OnGenerated, bpy.types.Operator):

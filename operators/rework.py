@@ -21,7 +21,7 @@ from .placing import target_here
 
 if TYPE_CHECKING:
     from ..trellis_addon.core.progress import Progress
-    from ..trellis_addon.jobs.job import Asset
+    from ..trellis_addon.jobs.job import Asset, Job
 
 # Why a button is off, by the names that the library has for it.
 WHY_NOT = {
@@ -135,7 +135,7 @@ def _start(
 
     if not keep_old:
         waiting.mark(obj, uuid)
-    arrival.run(asset.name, make, target)
+    arrival.run(asset.name, make, target, kind=prepared.kind)
 
 
 def _in_place(context: bpy.types.Context, obj: bpy.types.Object, uuid: str) -> Any:
@@ -296,6 +296,7 @@ class TRELLIS2_OT_change_part(_Rework, bpy.types.Operator):
             ("OBJECT", "Other Object", "What lies in the box of the other selected object, or in a sphere empty", 0),
             ("FACES", "Selected Faces", "What lies at the faces that are selected in Edit Mode", 1),
             ("GROUP", "Vertex Group", "What lies where the active vertex group is painted by half or more", 2),
+            ("BEFORE", "As Before", "The part of the job that was taken back into the panel", 3),
         ],
         options={"SKIP_SAVE"},
     )
@@ -328,6 +329,8 @@ class TRELLIS2_OT_change_part(_Rework, bpy.types.Operator):
         if not super().poll(context):
             return False
         obj = context.object
+        if context.scene.trellis2.edited_kind == "change":
+            return True
         if len(_others(context)) != 1 and obj.mode != "EDIT" and not obj.data.total_face_sel and not obj.vertex_groups:
             cls.poll_message_set(
                 "Select the part's faces in Edit Mode, paint a vertex group on it, or select a cube around it and then "
@@ -337,8 +340,11 @@ class TRELLIS2_OT_change_part(_Rework, bpy.types.Operator):
         return True
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        obj = context.object
-        if obj.mode == "OBJECT" and len(_others(context)) == 1:
+        obj, before = context.object, _edited(context, "change")
+        if before is not None:
+            self.where, self.source, self.rim = "BEFORE", "PANEL", before.task.region.rim
+            self.seed = str(before.settings.get("seed", ""))
+        elif obj.mode == "OBJECT" and len(_others(context)) == 1:
             self.where = "OBJECT"
         elif obj.vertex_groups and obj.mode != "EDIT":
             self.where = "GROUP"
@@ -350,7 +356,7 @@ class TRELLIS2_OT_change_part(_Rework, bpy.types.Operator):
         layout = self.layout
         layout.use_property_split = True
         layout.use_property_decorate = False
-        reach = () if self.where == "OBJECT" else ("reach",)
+        reach = ("reach",) if self.where in ("FACES", "GROUP") else ()
         for name in ("where", *reach, "source", "seed", "rim", "keep_old"):
             layout.prop(self, name)
 
@@ -364,17 +370,42 @@ class TRELLIS2_OT_change_part(_Rework, bpy.types.Operator):
         from ..trellis_addon.task.region import as_region
 
         store, obj = JobStore(), context.object
-        if self.where != "OBJECT":
+        original, edited = source_of(asset, store)[1], _edited(context, "change")
+        if self.where == "BEFORE":
+            if edited is None:
+                raise TrellisError("No change was taken back into the panel: choose another part.")
+            if edited.source.get("task_uuid") != original.provenance.get("task_uuid"):
+                raise TrellisError("That part was one of another asset: select that one, or choose another part.")
+            told = edited.task.region.to_json()
+        elif self.where != "OBJECT":
             told = rework.region_of_faces(obj, painted=self.where == "GROUP", reach=self.reach, rim=self.rim)
         elif len(_others(context)) == 1:
             told = rework.region_of(obj, _others(context)[0])
         else:
             raise TrellisError("Select one object around the part, such as a cube, and then the asset as well.")
-        region, image = as_region({**told, "rim": self.rim}), _panel_picture(context, self.source)
-        return prepare_change(
-            source_of(asset, store)[1], region, store, image=image, seed=changes.get("seed"), name=asset.name,
+        region, image = as_region({**told, "rim": round(self.rim, 6)}), _panel_picture(context, self.source)
+        prepared, backend = prepare_change(
+            original, region, store, image=image, seed=changes.get("seed"), name=asset.name,
             uuid=uuid, key=key, allow_network=bpy.app.online_access,
         )  # fmt: skip
+        return _linked(context, prepared, edited), backend
+
+
+def _edited(context: bpy.types.Context, kind: str) -> Job | None:
+    """The job of this kind that was taken back into the panel."""
+    from ..trellis_addon.jobs.store import JobStore
+
+    state = context.scene.trellis2
+    return JobStore().get(state.edited) if state.edited_kind == kind else None
+
+
+def _linked(context: bpy.types.Context, prepared: Any, edited: Job | None) -> Any:
+    """The task, with what it takes the place of told beside what it goes on from; once."""
+    if edited is None:
+        return prepared
+    state = context.scene.trellis2
+    state.edited = state.edited_kind = ""
+    return dataclasses.replace(prepared, source={**prepared.source, "edited": edited.uuid})
 
 
 def _others(context: bpy.types.Context) -> list[bpy.types.Object]:
@@ -406,6 +437,9 @@ class TRELLIS2_OT_vary(_Rework, bpy.types.Operator):
     )
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        if (before := _edited(context, "vary")) is not None:
+            self.strength, self.source = before.settings.value("variation"), "PANEL"
+            self.count, self.seed = before.settings.value("number_results"), str(before.settings.get("seed", ""))
         return context.window_manager.invoke_props_dialog(self, width=320, confirm_text=pgettext_iface("Make Them"))
 
     def draw(self, context: bpy.types.Context) -> None:
@@ -423,11 +457,12 @@ class TRELLIS2_OT_vary(_Rework, bpy.types.Operator):
         from ..trellis_addon.stages import prepare_vary, source_of
 
         store = JobStore()
-        return prepare_vary(
+        prepared, backend = prepare_vary(
             source_of(asset, store)[1], round(self.strength, 4), store, count=self.count,
             image=_panel_picture(context, self.source), seed=changes.get("seed"), name=asset.name, uuid=uuid, key=key,
             allow_network=bpy.app.online_access,
         )  # fmt: skip
+        return _linked(context, prepared, _edited(context, "vary")), backend
 
 
 class TRELLIS2_OT_finish_again(_Rework, bpy.types.Operator):

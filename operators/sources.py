@@ -327,7 +327,7 @@ def use_picture(
 ) -> None:
     """The picture, and the others of the same object: those of another one are taken away."""
     scene.trellis2.image = image
-    scene.trellis2.edited = ""
+    scene.trellis2.edited = scene.trellis2.edited_kind = ""
     for view in VIEWS:
         setattr(scene.trellis2, slot_of(view), (views or {}).get(view))
 

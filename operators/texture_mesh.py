@@ -106,9 +106,26 @@ class TRELLIS2_OT_texture_mesh(bpy.types.Operator):
         image = context.scene.trellis2.image
         found = latest(image) if image is not None and not self.filepath else None
         facing.icons.forget()
+        if not self.filepath and not self.properties.is_property_set("facing"):
+            self._as_before(context.scene.trellis2)
         self._yaw = yaw_of_view(context)
         self._shown = facing.take(objects, found.small if found is not None else None)
         return context.window_manager.invoke_props_dialog(self, width=340, confirm_text=pgettext_iface("Texture"))
+
+    def _as_before(self, state: bpy.types.PropertyGroup) -> None:
+        """From where the picture of the job showed them that was taken back into the panel, if it textured a mesh."""
+        from ..trellis_addon.jobs.store import JobStore
+        from ..trellis_addon.task.task import facing_of
+        from ..trellis_addon.task.views import yaw_of
+
+        job = JobStore().get(state.edited) if state.edited_kind == "mesh" else None
+        if job is None:
+            return
+        name = facing_of(job.settings)
+        if name.upper() in _SIDES:
+            self.facing = name.upper()
+        else:
+            self.facing, self.angle = "ANGLE", math.radians(yaw_of(name))
 
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout
@@ -160,6 +177,9 @@ class TRELLIS2_OT_texture_mesh(bpy.types.Operator):
             require_not_edited(*objects)
         taken = take(objects, uvs=self.uvs.lower(), only_selected=self.only_selected)
         facing, uuid = self._facing(context), new_uuid()
+        edited = state.edited if state.edited_kind == "mesh" and not self.filepath else ""
+        if edited:
+            state.edited = state.edited_kind = ""
         target = dataclasses.replace(target_here(context), card=uuid, catalog="", library="")
 
         def make(progress: Progress, report: Callable[..., None]) -> Asset:
@@ -167,6 +187,8 @@ class TRELLIS2_OT_texture_mesh(bpy.types.Operator):
             report(*picture.warnings, *taken.notes)
             further = {view: load_view() for view, load_view in views.items()}
             prepared = prepare(taken, picture, backend, settings, facing=facing, uuid=uuid, views=further)
+            if edited:
+                prepared = dataclasses.replace(prepared, source={"task_uuid": edited, "stage": "edit"})
             store = JobStore()
             job = prepared.write_down(store, backend, target=target.to_json())
             queue.show_picture(uuid, job.thumbnail)
@@ -174,7 +196,7 @@ class TRELLIS2_OT_texture_mesh(bpy.types.Operator):
 
         wait_for(taken, uuid)
         try:
-            arrival.run(taken.name, make, target)
+            arrival.run(taken.name, make, target, kind="mesh")
         except TrellisError:
             from ..trellis_addon.scene.place import waiting
 

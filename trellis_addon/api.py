@@ -32,7 +32,7 @@ from .core.machine.parallel import IN_FLIGHT, as_ready
 from .core.output import demand_other, put_in_place, reason_of, shortened, try_places
 from .core.progress import Progress
 from .images import LATER, PreparedImage, clean_name, image_kind, load_image, meant
-from .jobs.job import NOT_KEPT, Asset, Job, State
+from .jobs.job import NOT_KEPT, Asset, Job, State, kind_of
 from .jobs.money import Price, expected_price
 from .jobs.runner import give_up_unsent, run_job
 from .jobs.store import JobStore
@@ -62,7 +62,8 @@ THUMBNAIL = 384  # pixels: enough for the card that stands where the asset will 
 class PreparedTask:
     """A task that is checked and ready to be written down, and what the job needs to know beside it.
 
-    `source`, `picture` and `views` are for one that is derived from another job's result; see `Job`, and for `chosen`.
+    `source`, `picture` and `views` are for one that is derived from another job's result; see `Job`, and for `chosen`
+    and `uncorrected`.
     """
 
     task: Task
@@ -73,6 +74,12 @@ class PreparedTask:
     picture: str = ""
     views: Mapping[str, str] = field(default_factory=dict)
     chosen: Mapping[str, Any] = field(default_factory=dict)
+    uncorrected: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def kind(self) -> str:
+        """As `Job.kind`."""
+        return kind_of(bool(self.task.mesh), self.source)
 
     def write_down(
         self, store: JobStore, backend: Backend, *, batch: str = "", fingerprint: str = "", target: str = ""
@@ -90,6 +97,7 @@ class PreparedTask:
             picture=self.picture,
             views=self.views,
             chosen=self.chosen,
+            uncorrected=self.uncorrected,
         )
 
 
@@ -225,7 +233,9 @@ def prepare_task(
     )
     check_meaning(task)
     chosen = {view: picture.facts() for view, picture in pictures.items() if picture.was_chosen}
-    return PreparedTask(task, label, prepared.sha256, _thumbnail(prepared), chosen=chosen)
+    before = {view: picture.uncorrected for view, picture in pictures.items()}
+    uncorrected = {view: picture.data_uri() for view, picture in before.items() if picture is not None}
+    return PreparedTask(task, label, prepared.sha256, _thumbnail(prepared), chosen=chosen, uncorrected=uncorrected)
 
 
 def _as_text(mesh: bytes | None) -> str:
@@ -374,8 +384,9 @@ def retry(
     task = replace(task, uuid=uuid or new_uuid(), settings=settings)
     source = {} if from_picture else job.source
     prepared = PreparedTask(
-        task, job.name, job.image_sha256, source=source, picture=job.picture, views=job.views, chosen=job.chosen
-    )
+        task, job.name, job.image_sha256, source=source, picture=job.picture, views=job.views, chosen=job.chosen,
+        uncorrected=job.uncorrected,
+    )  # fmt: skip
     if job.thumbnail.exists():
         prepared = replace(prepared, thumbnail=job.thumbnail.read_bytes())
     return prepared.write_down(store, backend_of(job), target=target or job.target)

@@ -87,6 +87,15 @@ STAGES = {
     "encode": "Packing Textures",
     "quality": "Checking the Result",
 }
+# What is done to what a line names, by the job's kind; of an asset of a picture the name alone will do.
+KINDS = {
+    "mesh": "Texture {name}",
+    "change": "Change {name}",
+    "vary": "Vary {name}",
+    "texture": "Texture {name} Again",
+    "finish": "Finish {name} Again",
+    "rest": "Go On with {name}",
+}
 _EARLY = 2.9  # height of the picture beside the bar, in rows: as much as the bar and its two lines have
 _MOST_DONE = 3  # lines of what is done: more would push the selected asset out of sight
 # The jobs' backends -> words for people; a service of one's own is shown by its address.
@@ -120,7 +129,8 @@ class TRELLIS2_PT_queue(SubPanel, bpy.types.Panel):
                 _draw_running(box, row, generation)
                 wrapped(box, generation.message, context)
                 continue
-            row.label(text=generation.name, icon=_ICONS[generation.state], translate=False)
+            words = line_name(generation.name, generation.kind)
+            row.label(text=words, icon=_ICONS[generation.state], translate=False)
             self._draw_buttons(row, generation)
             if generation.is_unmarked and generation.source is not None:
                 wrapped(box, pgettext_iface(UNTOLD), context)
@@ -146,7 +156,7 @@ class TRELLIS2_PT_queue(SubPanel, bpy.types.Panel):
         """One line, and what there is to say of it beside its engine, which the asset itself tells."""
         column = self.layout.column(align=True)
         row = column.row(align=True)
-        row.label(text=generation.name, icon=_ICONS["done"], translate=False)
+        row.label(text=line_name(generation.name, generation.kind), icon=_ICONS["done"], translate=False)
         self._draw_buttons(row, generation)
         if generation.has_news:
             wrapped(column, generation.message, context, icon="BLANK1")
@@ -182,7 +192,8 @@ def _draw_running(box: bpy.types.UILayout, row: bpy.types.UILayout, generation: 
 
 def _draw_bar(box: bpy.types.UILayout, row: bpy.types.UILayout, work: Any) -> None:
     """How far it is, and the button that stops it."""
-    row.progress(factor=work.share, text=work.name)
+    words = line_name(work.name, getattr(work, "kind", ""))  # an export has none
+    row.progress(factor=work.share, text=words, translate=False)
     row.operator("trellis2.cancel", text="", icon="X").generation = work.id
     column = box.column(align=True)
     column.scale_y = 0.75
@@ -271,6 +282,12 @@ def _draw_step(layout: bpy.types.UILayout, operator: str, icon: str, generation:
         setattr(button, name, value)
 
 
+def line_name(name: str, kind: str) -> str:
+    """What a job is called where it stands in a list: by what is done to what its name says."""
+    words = KINDS.get(kind)
+    return pgettext_iface(words).format(name=name) if words else name
+
+
 def progress_words(generation: Any) -> str:
     """How far a generation, or an export, is, in one line."""
     if generation.state == "failed":
@@ -331,7 +348,8 @@ class TRELLIS2_PT_history(SubPanel, bpy.types.Panel):
                 split.label(icon="IMAGE_DATA")
             box = split.column()
             row = box.row(align=True)
-            row.label(text=job.name, translate=False, icon=_ICONS.get(job.state, "SORTTIME"))
+            words = line_name(job.name, known.kinds.get(job.uuid, ""))
+            row.label(text=words, translate=False, icon=_ICONS.get(job.state, "SORTTIME"))
             row.operator("trellis2.job_import", text="", icon="IMPORT", emboss=False).job = job.uuid
             row.operator("trellis2.job_menu", text="", icon="DOWNARROW_HLT", emboss=False).job = job.uuid
             for line in (_date(job), _results_line(job), _job_line(job)):

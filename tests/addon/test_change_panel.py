@@ -205,3 +205,44 @@ def test_a_job_is_taken_back_into_the_panel_and_linked(state: Any, tmp_path: Any
     assert second.uuid != first.uuid and second.settings["seed"] == 18
     assert dict(second.source) == {"task_uuid": first.uuid, "stage": "edit"}
     assert state.edited == "", "once"
+
+
+def test_what_was_corrected_comes_back_as_it_was_and_is_not_corrected_twice(state: Any, tmp_path: Any) -> None:
+    bpy.ops.trellis2.image_open(filepath=figure(tmp_path / "vase.png", horn=False))
+    state.image.trellis2.margin, state.image.trellis2.grow, state.height = 25.0, 4.0, 2.5
+    state.settings.tex_slat_steps, state.settings.sparse_structure_guidance_strength = 20, 6.5
+    assert bpy.ops.trellis2.generate() == {"FINISHED"}
+    store = part("trellis_addon.jobs.store").JobStore()
+    first = store.recent()[0]
+    given = part("addon.properties").read_settings(state.settings)
+    state.settings.property_unset("tex_slat_steps")
+    state.height = 1.0
+    assert bpy.ops.trellis2.job_edit(job=first.uuid) == {"FINISHED"}
+    choice = state.image.trellis2
+    assert (round(choice.margin, 3), round(choice.grow, 3), choice.right) == (25.0, 4.0, 0.0)
+    assert state.height == 2.5 and part("addon.properties").read_settings(state.settings) == given
+    assert bpy.ops.trellis2.generate() == {"FINISHED"}
+    second = store.recent()[0]
+    first, second = (store.get(job.uuid) for job in (first, second))
+    assert second.picture == first.picture and second.chosen == first.chosen and second.uncorrected
+
+
+def test_a_change_is_taken_back_with_its_part_and_its_asset(pot: Any, state: Any) -> None:
+    asset = part("trellis_addon.scene.rework").asset_of(pot)
+    store, region = part("trellis_addon.jobs.store").JobStore(), part("trellis_addon.task.region").as_region
+    upper = region([-0.5, 0.8, -0.5, 0.5, 1.5, 0.5])
+    stages = part("trellis_addon.stages")
+    prepared, backend = stages.prepare_change(stages.source_of(asset, store)[1], upper, store, seed=5)
+    first = prepared.write_down(store, backend)
+    assert prepared.kind == first.kind == "change"
+    assert part("ui.job_panels").line_name(first.name, first.kind) == f"Change {first.name}"
+    bpy.ops.object.select_all(action="DESELECT")
+    assert bpy.ops.trellis2.job_edit(job=first.uuid) == {"FINISHED"}
+    assert bpy.context.selected_objects == [pot] and bpy.context.object == pot and state.edited_kind == "change"
+    assert bpy.ops.trellis2.change_part.poll()
+    assert bpy.ops.trellis2.change_part(where="BEFORE", source="PANEL", seed="6") == {"FINISHED"}
+    second = store.recent()[0]
+    first, second = (store.get(job.uuid) for job in (first, second))
+    assert second.task.region == first.task.region and second.settings["seed"] == 6
+    assert second.source["edited"] == first.uuid and second.source["task_uuid"] == asset.provenance["task_uuid"]
+    assert not bpy.ops.trellis2.change_part.poll() and state.edited == "", "once"

@@ -76,3 +76,22 @@ def test_where_one_looks_is_where_the_picture_looks(towards: tuple[float, ...], 
     space = SimpleNamespace(type="VIEW_3D", region_3d=SimpleNamespace(view_rotation=turn))
     context = SimpleNamespace(space_data=space, screen=None)
     assert part("operators.texture_mesh").yaw_of_view(context) == pytest.approx(yaw, abs=0.01)
+
+
+def test_a_texturing_is_taken_back_with_what_it_textured(front: Path, state: Any) -> None:
+    thing, other = boxes("Thing", BODY, NOSE, HORN), boxes("Other", BODY)
+    select(thing)
+    assert bpy.ops.trellis2.texture_mesh(filepath=str(front), facing="BACK") == {"FINISHED"}
+    store = part("trellis_addon.jobs.store").JobStore()
+    first = store.recent()[0]
+    assert first.kind == "mesh" and part("ui.job_panels").line_name(first.name, "mesh") == "Texture Thing"
+    select(other)
+    assert bpy.ops.trellis2.job_edit(job=first.uuid) == {"FINISHED"}
+    assert bpy.context.selected_objects == [thing] and state.image is not None and state.edited_kind == "mesh"
+    asked = SimpleNamespace(facing="FRONT", angle=0.0)
+    part("operators.texture_mesh").TRELLIS2_OT_texture_mesh._as_before(asked, state)
+    assert asked.facing == "BACK"
+    assert bpy.ops.trellis2.texture_mesh(facing="BACK") == {"FINISHED"}
+    second = store.recent()[0]
+    assert dict(second.source) == {"task_uuid": first.uuid, "stage": "edit"} and second.kind == "mesh"
+    assert second.settings["facing"] == "back" and state.edited == state.edited_kind == ""

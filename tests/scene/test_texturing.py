@@ -23,6 +23,7 @@ from trellis_addon.jobs.store import JobStore  # noqa: E402
 from trellis_addon.scene.texturing import taking  # noqa: E402
 from trellis_addon.scene.texturing.former import swap  # noqa: E402
 from trellis_addon.scene.texturing.normal_maps import normal_map_of  # noqa: E402
+from trellis_addon.scene.texturing.see_through import is_seen_through  # noqa: E402
 
 FRONT = Matrix(((1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1)))
 
@@ -292,3 +293,69 @@ def test_a_mesh_in_edit_mode_is_taken_as_it_is_there_and_given_nothing(store: An
     with pytest.raises(TrellisError, match="leave Edit Mode"):
         scene.texture(obj, front, store=store, settings=QUICK)
     assert not store.recent() and obj.mode == "EDIT"
+
+
+def clear_material(name: str, kind: str) -> Any:
+    """A material that is seen through in one of the ways that artists and importers make one."""
+    material = bumps(name, layer="Own")
+    nodes, links = material.node_tree.nodes, material.node_tree.links
+    shader = next(node for node in nodes if node.type == "BSDF_PRINCIPLED")
+    shader.inputs["Emission Strength"].default_value = 3.0
+    links.new(nodes.new("ShaderNodeRGB").outputs[0], shader.inputs["Base Color"])
+    if kind == "value":
+        shader.inputs["Alpha"].default_value = 0.25
+    elif kind == "glass":
+        shader.inputs["Transmission Weight"].default_value, shader.inputs["IOR"].default_value = 1.0, 1.7
+    elif kind == "leaf":  # a cut-out, as the importer of GLBs makes one
+        texture, cut = nodes.new("ShaderNodeTexImage"), nodes.new("ShaderNodeMath")
+        texture.name, cut.operation = "Leaf", "GREATER_THAN"
+        texture.image = bpy.data.images.new("Leaf", 4, 4, alpha=True)
+        links.new(texture.outputs["Alpha"], cut.inputs[0])
+        links.new(cut.outputs[0], shader.inputs["Alpha"])
+        links.new(texture.outputs["Color"], shader.inputs["Base Color"])
+    elif kind == "mix":
+        mix, clear = nodes.new("ShaderNodeMixShader"), nodes.new("ShaderNodeBsdfTransparent")
+        output = next(node for node in nodes if node.type == "OUTPUT_MATERIAL")
+        mix.inputs[0].default_value = 0.3
+        links.new(clear.outputs[0], mix.inputs[1])
+        links.new(shader.outputs[0], mix.inputs[2])
+        links.new(mix.outputs[0], output.inputs["Surface"])
+    material.surface_render_method, material.use_backface_culling = "BLENDED", True
+    return material
+
+
+def test_what_is_seen_through_stays_so(front: Path, store: JobStore) -> None:
+    kinds = ("value", "glass", "leaf", "mix")
+    obj = boxes("Thing", BODY, NOSE, HORN)
+    for kind in kinds:
+        obj.data.materials.append(clear_material(kind, kind))
+    obj.data.materials.append(painted("Solid"))
+    if bpy.app.version < (5, 0):
+        obj.data.materials[-1].use_nodes = True
+    for number, polygon in enumerate(obj.data.polygons):
+        polygon.material_index = number % 5
+    scene.texture(obj, front, store=store, seed=5, settings=QUICK)
+    assert [slot.material.name for slot in obj.material_slots][5:] == [*kinds, "Solid"], (
+        "the former ones are as they were"
+    )
+    assert not is_seen_through(obj.material_slots[9].material)
+    for number, kind in enumerate((*kinds, "Solid")):
+        material = obj.material_slots[obj.data.polygons[number].material_index].material
+        former = obj.material_slots[5 + number].material
+        nodes = material.node_tree.nodes
+        shader = next(node for node in nodes if node.type == "BSDF_PRINCIPLED")
+        colour = shader.inputs["Base Color"].links[0].from_node
+        assert colour.label == "Base Color" and shader.inputs["Roughness"].is_linked, kind
+        assert shader.inputs["Emission Strength"].default_value == 0.0 and not any(n.type == "RGB" for n in nodes)
+        assert is_seen_through(material) == (kind != "Solid")
+        if kind == "Solid":
+            continue
+        assert (material.surface_render_method, material.use_backface_culling) == ("BLENDED", True)
+        before = next(node for node in former.node_tree.nodes if node.type == "BSDF_PRINCIPLED")
+        for name in ("Alpha", "Transmission Weight", "IOR"):
+            assert shader.inputs[name].default_value == before.inputs[name].default_value
+        assert normal_map_of(material, obj.data) == normal_map_of(former, obj.data)
+        if kind == "leaf":
+            cut = shader.inputs["Alpha"].links[0].from_node
+            assert cut.operation == "GREATER_THAN" and cut.inputs[0].links[0].from_node.image.name == "Leaf"
+    assert is_near(colour_on(obj, 2), COLOURS["front"])

@@ -78,6 +78,10 @@ def placed(glb: bytes, matrix: np.ndarray) -> bytes:
     """The file with everything below a node of its own that has the matrix."""
     document, binary = split_glb(glb)
     scene = document["scenes"][document.get("scene", 0)]
+    for other in document["nodes"]:  # a file may show what hangs from a node that it does not show
+        other["children"] = [child for child in other.get("children", []) if child not in scene["nodes"]]
+        if not other["children"]:
+            del other["children"]
     node = {"name": "Place", "matrix": matrix.T.reshape(-1).tolist(), "children": scene["nodes"]}
     document["nodes"].append(node)
     scene["nodes"] = [len(document["nodes"]) - 1]

@@ -78,11 +78,13 @@ def retexture(
     notes += result.notes
     volume = Volume(result.coords, result.attributes, result.resolution)
     matrix = result.matrix @ turn
+    # Of a mesh that says what is seen through, the rest is solid: where both meet, voxels have the alpha of either.
+    stays_solid = any(piece.clear is not None for piece in found.pieces)
     materials = []
     for number, sheet in enumerate(plan.sheets):
         progress.update("bake", _SAMPLING + (0.98 - _SAMPLING) * number / len(plan.sheets))
-        textures, shown = sampled(sheet, volume, matrix, progress.check)
-        materials.append(material_of(textures, shown, sheet, material_name(number), settings.value("texture_format")))
+        textures, mode = sampled(sheet, volume, matrix, progress.check, stays_solid=stays_solid)
+        materials.append(material_of(textures, mode, material_name(number), settings.value("texture_format")))
     told = {**extras, "notes": notes, "resolution": result.resolution}
     glb = dressed(mesh, dresses(plan, found.pieces), materials, told, wraps=[sheet.wraps for sheet in plan.sheets])
     return Retextured(glb, result.resolution, tuple(notes))

@@ -53,7 +53,8 @@ class PreparedImage:
     here), "key" (a colour was), "mask" (one that was given), "marked" (by marks of the subject) or "whole" (nothing is
     cut out, as asked for); or `LATER`: nobody has yet, `rgba` is opaque, and `problem` says why it cannot be
     done here. `sha256` is that of the file as it was given. `warnings` are sentences for the user. With `is_framed` the
-    model is to look at all of the picture, and not at its subject's own square; `correction` is what was corrected.
+    model is to look at all of the picture, and not at its subject's own square; `correction` is what was corrected, and
+    `uncorrected` the picture before that.
     """
 
     name: str
@@ -64,6 +65,7 @@ class PreparedImage:
     problem: str = ""
     is_framed: bool = False
     correction: Correction | None = None
+    uncorrected: PreparedImage | None = None
 
     @property
     def for_model(self) -> Image:
@@ -221,7 +223,7 @@ def corrected(picture: PreparedImage, correction: Correction) -> PreparedImage:
         rgba, is_framed = framed(rgba, correction), True
     if not extremes(rgba.getchannel("A"))[1] > SUBJECT:
         raise ImageError("Of the subject nothing is left after the correction; reset it, or correct less.")
-    return replace(picture, rgba=rgba, is_framed=is_framed, correction=correction)
+    return replace(picture, rgba=rgba, is_framed=is_framed, correction=correction, uncorrected=picture)
 
 
 def _cut_out(

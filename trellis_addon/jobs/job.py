@@ -22,6 +22,7 @@ PICTURE_FILE = "picture.txt"  # the same, where its task sends no picture
 REGION_FILE = "region.json"  # the part of an asset that the task makes anew
 MESH_FILE = "mesh.txt"  # the mesh that is textured, as its task sends it
 VIEWS_FILE = "views.json"  # further pictures of the same object
+UNCORRECTED_FILE = "uncorrected.json"  # the pictures of those that were corrected, before that
 CHOSEN_FILE = "chosen.json"  # how its pictures were cut out and corrected, where that was chosen by hand
 
 
@@ -210,9 +211,29 @@ class Job:
         return json_in(self.folder / CHOSEN_FILE)
 
     @property
+    def uncorrected(self) -> dict[str, str]:
+        """Those of its pictures that were corrected, as they were before, by view."""
+        return json_in(self.folder / UNCORRECTED_FILE)
+
+    @property
+    def kind(self) -> str:
+        """What is made: "mesh" (a texture for one), "change" (of a part of an asset), "vary" (relatives of it),
+        "texture" or "finish" (the same again), "rest" (of a rough shape); empty for an asset of a picture."""
+        has_mesh = (self.folder / MESH_FILE).is_file()  # which lists do not read
+        return kind_of(has_mesh, self.source)
+
+    @property
     def thumbnail(self) -> Path:
         """A small PNG of the picture; it may not be there."""
         return self.folder / "thumbnail.png"
+
+
+def kind_of(has_mesh: bool, source: Mapping[str, Any]) -> str:
+    """See `Job.kind`; `has_mesh`: its task sends one."""
+    if has_mesh:
+        return "mesh"
+    stage = str(source.get("stage") or "")
+    return stage if stage in ("change", "vary", "texture", "finish", "rest") else ""
 
 
 def views_in(folder: Path) -> dict[str, str]:

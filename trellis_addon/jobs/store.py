@@ -38,6 +38,7 @@ from .job import (
     REGION_FILE,
     SOURCE_FILE,
     TRANSITIONS,
+    UNCORRECTED_FILE,
     VIEWS_FILE,
     Asset,
     Job,
@@ -191,8 +192,9 @@ class JobStore:
         picture: str = "",
         views: Mapping[str, str] | None = None,
         chosen: Mapping[str, Any] | None = None,
+        uncorrected: Mapping[str, str] | None = None,
     ) -> Job:
-        """Write a job down, before anything is sent. `thumbnail` is a PNG; `chosen` as in `Job`.
+        """Write a job down, before anything is sent. `thumbnail` is a PNG; `chosen` and `uncorrected` as in `Job`.
 
         `source`, `picture` and `views` are for a job that is derived from another one's result: see `Job`.
         """
@@ -212,6 +214,7 @@ class JobStore:
                 (REGION_FILE, json.dumps(task.region.to_json()) if task.region is not None else ""),
                 (SOURCE_FILE, json.dumps(source) if source else ""),
                 (CHOSEN_FILE, json.dumps(chosen) if chosen else ""),
+                (UNCORRECTED_FILE, json.dumps(dict(uncorrected)) if uncorrected else ""),
             ):
                 if text:
                     (folder / file).write_text(text, encoding="utf-8")

@@ -41,16 +41,16 @@ _HANDS_ON = ("TRANSFORM_OT_", "VIEW3D_OT_", "OBJECT_OT_", "MESH_OT_", "SCULPT_OT
 _JOBS = {"RENDER": pgettext_n("Render"), "OBJECT_BAKE": pgettext_n("Bake"), "COMPOSITE": pgettext_n("Compositor")}
 
 
-def run(name: str, make: Make, target: Target, *, source: Path | None = None) -> None:
+def run(name: str, make: Make, target: Target, *, source: Path | None = None, kind: str = "") -> None:
     """In a window: begin and return. Without one, where timers do not run: wait, and import.
 
-    `source`: the file of the picture, where it is made of one.
+    `source`: the file of the picture, where it is made of one. `kind`: as `Job.kind`.
     """
     if bpy.app.background:
         asset = make(Progress(), lambda *sentences: None)
         deliver(asset.variations or (asset,), target)
     else:
-        queue.start(name, make, target, source=source)
+        queue.start(name, make, target, source=source, kind=kind)
 
 
 @queue.on_results

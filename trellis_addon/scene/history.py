@@ -23,11 +23,13 @@ SHOWN = 12
 class StoreFacts:
     """The last that was read: newest jobs, money in US dollars, what is wrong with the list, the account's answer.
 
+    `kinds` are those of the jobs, by taskUUID: they lie in the jobs' folders.
     `foreign` are those of the newest jobs that only another version can read.
     `search` is the part of a name that the jobs were asked for by.
     """
 
     jobs: list[Job] = field(default_factory=list)
+    kinds: dict[str, str] = field(default_factory=dict)
     foreign: list[ForeignJob] = field(default_factory=list)
     spent: dict[str, float] = field(default_factory=dict)
     limits: dict[str, float] = field(default_factory=dict)
@@ -47,13 +49,14 @@ def read_store() -> None:
     def work() -> Callable[[], None]:
         store = JobStore()
         jobs, foreign = store.recent(SHOWN, search), store.foreign(SHOWN, search)
+        kinds = {job.uuid: job.kind for job in jobs}
         money = {period: spent(store, period) for period in ("day", "month")}
         allowed = limits(store)
 
         def show() -> None:
             known.spent, known.limits, known.notices = money, allowed, notices()
             if known.search == search:  # else a later question is under way
-                known.jobs, known.foreign = jobs, foreign
+                known.jobs, known.kinds, known.foreign = jobs, kinds, foreign
 
         return show
 

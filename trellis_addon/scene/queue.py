@@ -53,6 +53,7 @@ WAITS = ("running", "ready", "choose")
 class Generation(Work):
     """One line of the queue in the panel.
 
+    `kind` is that of its job, as `Job.kind` has it: it says what is done to what its name says.
     `state`: "running"; "ready", its files here, to be imported as soon as the artist's hands are free; "choose",
     several results of which the artist takes some; "kept", finished, but the place it was meant for is not there,
     so that it waits for the artist's word; "done", "failed" or "cancelled".
@@ -72,6 +73,7 @@ class Generation(Work):
     name: str
     target: Target
     stage: str = field(default="Waiting", kw_only=True)
+    kind: str = field(default="", kw_only=True)
     refused_field: str = ""
     details: str = ""
     said: str = ""
@@ -132,12 +134,20 @@ def of_card(card: str) -> Generation | None:
     return next((g for g in _generations if card and g.target.card == card), None)
 
 
-def start(name: str, make: Make, target: Target, *, source: Path | None = None, is_resumed: bool = False) -> Generation:
+def start(
+    name: str,
+    make: Make,
+    target: Target,
+    *,
+    source: Path | None = None,
+    is_resumed: bool = False,
+    kind: str = "",
+) -> Generation:
     """Begin a generation and return at once. `make` runs in a thread: no `bpy` in it.
 
     One of a former session that another program has taken up meanwhile goes off the list without a word.
     """
-    generation = Generation(name, target, has_card=bool(placeholder.find(target.card)), source=source)
+    generation = Generation(name, target, has_card=bool(placeholder.find(target.card)), source=source, kind=kind)
     _generations.insert(0, generation)
     _attempt(partial(on_begin.tell, generation))
     threading.Thread(target=_work, args=(generation, make, is_resumed), daemon=True).start()
@@ -147,7 +157,7 @@ def start(name: str, make: Make, target: Target, *, source: Path | None = None, 
 
 def offer(job: Job, target: Target) -> Generation:
     """List a job that is finished: it is imported where it belongs, or waits for the artist's word."""
-    generation = Generation(job.name, target, share=1.0, assets=job.assets)
+    generation = Generation(job.name, target, share=1.0, assets=job.assets, kind=job.kind)
     _generations.append(generation)
     guarded(generation, on_results.tell)
     run_pump()
@@ -157,7 +167,8 @@ def offer(job: Job, target: Target) -> Generation:
 def list_failed(job: Job, target: Target) -> None:
     """List a job of a former session that did not come to a good end, and whose card still stands."""
     state = "cancelled" if job.state == "cancelled" else "failed"
-    _generations.append(Generation(job.name, target, state=state, message=job.error or pgettext_rpt("Cancelled")))
+    message = job.error or pgettext_rpt("Cancelled")
+    _generations.append(Generation(job.name, target, state=state, message=message, kind=job.kind))
 
 
 def later(work: Callable[[], None]) -> None:

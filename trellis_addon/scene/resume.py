@@ -55,7 +55,7 @@ def _take_up(jobs: list[Job], backend_for: Backends) -> None:
                 target.stand_card(job.name)  # begun after the file was saved for the last time
             # asked for, and not sent: what never left Blender waits for the artist's Retry
             make = _finisher(job, backend_for(job), pgettext_n("Begun in a former session."), may_send=False)
-            queue.start(job.name, make, target, is_resumed=True)
+            queue.start(job.name, make, target, is_resumed=True, kind=job.kind)
 
 
 def _is_known(job: Job) -> bool:
@@ -72,7 +72,7 @@ def finish_into(job: Job, backend: Backend, target: Target, *, may_send: bool = 
 
     Without `may_send` it is asked for only: see `api.finish`.
     """
-    arrival.run(job.name, _finisher(job, backend, "", may_send=may_send), target)
+    arrival.run(job.name, _finisher(job, backend, "", may_send=may_send), target, kind=job.kind)
 
 
 def _finisher(job: Job, backend: Backend, message: str, *, may_send: bool) -> queue.Make:

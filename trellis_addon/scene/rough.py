@@ -47,7 +47,7 @@ def go_on(
     queue.forget_line(generation, is_over=True)
     arrival.mark_delivered(generation.assets)
     for (uuid, name, prepared, backend), place in zip(found, targets, strict=True):
-        arrival.run(name, partial(_make, uuid, prepared, backend, place), place)
+        arrival.run(name, partial(_make, uuid, prepared, backend, place), place, kind=prepared.kind)
     return [uuid for uuid, *_ in found]
 
 

@@ -77,7 +77,8 @@ def project(
     progress.update("mask", 0.2)
     outlines, depths, notes = _outlines(scene, {facing: image, **views}, variation, progress.part(0.2, 0.4))
     progress.update("texture", 0.4)
-    texels = [_texels(sheet, scene, check) for sheet in plan.sheets]
+    found_texels = [_texels(sheet, scene, check) for sheet in plan.sheets]
+    texels = [one for one, _ in found_texels]
     all_texels = _towards(_joined(texels), depths)
     layers = painted(
         all_texels,
@@ -86,12 +87,14 @@ def project(
         visible=lambda points, outline: depths[outline.yaw].shows(points, all_texels.normals),
     )
     materials, start = [], 0
-    for number, (sheet, one) in enumerate(zip(plan.sheets, texels, strict=True)):
+    for number, (sheet, (one, alpha)) in enumerate(zip(plan.sheets, found_texels, strict=True)):
         part = progress.part(0.6 + 0.35 * number / len(texels), 0.6 + 0.35 * (number + 1) / len(texels))
         mine = layers[start : start + len(one.index)]
         start += len(one.index)
+        if alpha is not None:
+            mine = np.concatenate([mine, alpha[:, None]], 1)
         made = material_of(mine, one.index, sheet.size, lossless, part)
-        materials.append(replace(made, name=material_name(number), double_sided=sheet.double_sided))
+        materials.append(replace(made, name=material_name(number)))
     glb = dressed(mesh, dresses(plan, found.pieces), materials, extras, wraps=[sheet.wraps for sheet in plan.sheets])
     return Textured(glb, (*plan.notes, *notes))
 
@@ -279,8 +282,8 @@ class _Depth:
         return np.asarray(points @ self.towards >= front - behind, bool)
 
 
-def _texels(sheet: Sheet, scene: _Scene, check: Check) -> Texels:
-    """What each texel of a sheet shows."""
+def _texels(sheet: Sheet, scene: _Scene, check: Check) -> tuple[Texels, F32 | None]:
+    """What each texel of a sheet shows, and how much of it is to be seen, where something is seen through it."""
     size = sheet.size
     corners = sheet.uvs[sheet.faces] * np.float32(size)
     owner = np.full(size * size, -1, np.int64)
@@ -295,7 +298,8 @@ def _texels(sheet: Sheet, scene: _Scene, check: Check) -> Texels:
     of_face = sheet.faces[face]
     there = sum(weights[:, [k]] * points[of_face[:, k]] for k in range(3))
     facing = sum(weights[:, [k]] * normals[of_face[:, k]] for k in range(3))
-    return Texels(index, np.asarray(there, np.float32), np.asarray(facing, np.float32))
+    alpha = None if sheet.clear is None else sheet.clear.at(of_face, weights)
+    return Texels(index, np.asarray(there, np.float32), np.asarray(facing, np.float32)), alpha
 
 
 def _joined(texels: Sequence[Texels]) -> Texels:

@@ -1,8 +1,8 @@
 """A GLB with new materials on some of its pieces; everything else in the file stays as it is.
 
-Nodes, meshes, skins, animations and further texture coordinates are those of the file, and so are normal maps: they say
-something of the form, which stays. Materials, textures and pictures
-that nothing uses any more are left out.
+Nodes, meshes, skins, animations and further texture coordinates are those of the file, and so is what a material says
+of the form, which stays: its normal map, how much of it is seen through, and whether from both sides. Materials,
+textures and pictures that nothing uses any more are left out.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .pieces import SEEN_THROUGH, is_seen_through
 from .read import Reader
 from .write import Binary, Material, add_material, container
 
@@ -51,28 +52,31 @@ def dressed(
     """The GLB with the `materials` on the pieces (mesh, primitive) that `dresses` names.
 
     `extras` go into the file's `asset.extras` beside what is there. `wraps` says for each material whether its textures
-    go on beyond the square. Raises as `read.read_glb`.
+    go on beyond the square. Of a piece that is seen through the alpha mode is the former material's, as its own alpha
+    should be that of the new texture. Raises as `read.read_glb`.
     """
     reader = Reader.of(data)
     document = reader.document
-    normals = _normal_maps(document, dresses)
-    rebuilt = _undressed(document, reader.binary, set(dresses), list(normals.values()))
+    staying = _staying(document, dresses)
+    rebuilt = _undressed(document, reader.binary, set(dresses), list(staying.values()))
     known: dict[tuple[str, bytes], int] = {}
     numbers: dict[tuple[int, int, str], int] = {}
     for key, dress in dresses.items():
         primitive = document["meshes"][key[0]]["primitives"][key[1]]
         if dress.source is not None:
             _split(reader, rebuilt, primitive, dress)
-        wanted = dress.material, dress.uv_set, repr(normals.get(key))
-        if wanted not in numbers:  # the same material once more, where pieces follow other sets or normal maps
+        _uncoloured(primitive)
+        wanted = dress.material, dress.uv_set, repr(staying[key])
+        if (
+            wanted not in numbers
+        ):  # the same material once more, where pieces follow other sets, or differ in what stays
             repeat = bool(wraps) and wraps[dress.material]
             described = add_material(materials[dress.material], document, rebuilt, known, repeat=repeat)
             for info in _texture_infos(described):
                 info.pop("texCoord", None)
                 if dress.uv_set:
                     info["texCoord"] = dress.uv_set
-            if key in normals:
-                described.setdefault("normalTexture", normals[key])
+            _keep_on(described, staying[key])
             document.setdefault("materials", []).append(described)
             numbers[wanted] = len(document["materials"]) - 1
         primitive["material"] = numbers[wanted]
@@ -85,8 +89,8 @@ def dressed(
 
 
 def without_pictures(data: bytes) -> bytes:
-    """The GLB with a single dot in place of every picture but those of normal maps: what is drawn on the pieces goes,
-    so nobody needs it.
+    """The GLB with a single dot in place of every picture but those of normal maps and of what is seen through: what is
+    drawn on the pieces goes, so nobody needs it.
 
     Raises as `read.read_glb`.
     """
@@ -96,9 +100,9 @@ def without_pictures(data: bytes) -> bytes:
     if not images:
         return data
     textures = document.get("textures") or []
-    normals = [info for material in document.get("materials") or [] if (info := material.get("normalTexture"))]
-    of_normals = [textures[info["index"]] for info in normals]
-    kept = {place["source"] for texture in of_normals for place in _sources(texture)}
+    needed = [info for material in document.get("materials") or [] for info in _needed(material)]
+    of_form = [textures[info["index"]] for info in needed]
+    kept = {place["source"] for texture in of_form for place in _sources(texture)}
     drawn = [image for number, image in enumerate(images) if number not in kept]
     for image in drawn:
         image.pop("bufferView", None)
@@ -107,7 +111,7 @@ def without_pictures(data: bytes) -> bytes:
         image.pop("uri", None)
         image["bufferView"], image["mimeType"] = left.view(_DOT), "image/png"
     for texture in textures:
-        if any(texture is one for one in of_normals):
+        if any(texture is one for one in of_form):
             continue
         _drop_extension(texture, "EXT_texture_webp")
         texture.setdefault("source", 0)
@@ -117,14 +121,56 @@ def without_pictures(data: bytes) -> bytes:
     return container(document, bytes(left.data))
 
 
-def _normal_maps(document: dict[str, Any], keys: Iterable[tuple[int, int]]) -> dict[tuple[int, int], dict[str, Any]]:
-    """How the pieces' materials name their normal maps, for those that have one; each a copy."""
+def _staying(document: dict[str, Any], keys: Iterable[tuple[int, int]]) -> dict[tuple[int, int], dict[str, Any]]:
+    """What goes on of the pieces' materials, each a copy."""
     found = {}
     for key in keys:
         number = document["meshes"][key[0]]["primitives"][key[1]].get("material")
-        if number is not None and (info := document["materials"][number].get("normalTexture")):
-            found[key] = copy.deepcopy(info)
+        material = {} if number is None else document["materials"][number]
+        kept = {name: material[name] for name in ("normalTexture", "doubleSided") if material.get(name)}
+        if is_seen_through(material):
+            kept |= {name: material[name] for name in ("alphaMode", "alphaCutoff") if name in material}
+            kept.setdefault("alphaMode", "OPAQUE")  # the light goes through it
+            extensions = {
+                name: said for name, said in (material.get("extensions") or {}).items() if name in SEEN_THROUGH
+            }
+            if extensions:
+                kept["extensions"] = extensions
+        found[key] = copy.deepcopy(kept)
     return found
+
+
+def _keep_on(described: dict[str, Any], kept: Mapping[str, Any]) -> None:
+    """Have a new material say what stays of the former one."""
+    described.pop("doubleSided", None)
+    if "alphaMode" in kept:
+        described.pop("alphaCutoff", None)
+    said = {name: value for name, value in kept.items() if name != "extensions"}
+    if "normalTexture" in described:
+        said.pop("normalTexture", None)
+    described.update(said)
+    if described.get("alphaMode") == "OPAQUE":
+        del described["alphaMode"]
+    if "extensions" in kept:
+        described["extensions"] = {**described.get("extensions", {}), **kept["extensions"]}
+
+
+def _uncoloured(primitive: dict[str, Any]) -> None:
+    """Vertex colours multiply what is drawn on a surface: they stay under a name by which they do not."""
+    for attributes in (primitive["attributes"], *(primitive.get("targets") or ())):
+        if "COLOR_0" in attributes:
+            attributes.setdefault("_COLOR_0", attributes["COLOR_0"])
+            del attributes["COLOR_0"]
+
+
+def _needed(material: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The textures of a material whose pictures say something of the form."""
+    extensions = material.get("extensions") or {}
+    found = [material.get("normalTexture")]
+    if material.get("alphaMode", "OPAQUE") != "OPAQUE":
+        found.append((material.get("pbrMetallicRoughness") or {}).get("baseColorTexture"))
+        found.append((extensions.get("KHR_materials_pbrSpecularGlossiness") or {}).get("diffuseTexture"))
+    return [info for info in found if info] + _texture_infos([extensions.get(name) for name in SEEN_THROUGH])
 
 
 def _sources(texture: dict[str, Any]) -> list[dict[str, Any]]:
@@ -135,8 +181,8 @@ def _sources(texture: dict[str, Any]) -> list[dict[str, Any]]:
 def _undressed(
     document: dict[str, Any], binary: memoryview, keys: set[tuple[int, int]], stay: Sequence[dict[str, Any]]
 ) -> Binary:
-    """Take the pieces' materials off, and what only these used, but for the textures that those that `stay` name; the
-    binary chunk that is left."""
+    """Take the pieces' materials off, and what only these used, but for the textures of what is to `stay`; the binary
+    chunk that is left."""
     for number, index in keys:
         primitive = document["meshes"][number]["primitives"][index]
         primitive.pop("material", None)
@@ -146,8 +192,8 @@ def _undressed(
         _drop_extension(document, _VARIANTS)
     holders = [*primitives, *(mapping for each in primitives for mapping in _mappings(each))]
     _keep(document, "materials", [(holder, "material") for holder in holders])
-    infos = [info for material in document.get("materials", []) for info in _texture_infos(material)]
-    _keep(document, "textures", [(info, "index") for info in (*infos, *stay)])
+    infos = [info for material in (*document.get("materials", []), *stay) for info in _texture_infos(material)]
+    _keep(document, "textures", [(info, "index") for info in infos])
     textures = document.get("textures", [])
     sources = [place for texture in textures for place in _sources(texture)]
     _keep(document, "images", [(place, "source") for place in sources])

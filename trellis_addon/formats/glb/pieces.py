@@ -12,6 +12,21 @@ from numpy.typing import NDArray
 
 from ...core.errors import InputError
 from .read import Reader
+from .read_materials import Materials
+from .textured_mesh import Texture
+
+SEEN_THROUGH = ("KHR_materials_transmission", "KHR_materials_volume", "KHR_materials_ior", "KHR_materials_dispersion")
+"""Extensions that say how light goes through a surface."""
+
+
+@dataclass(frozen=True)
+class Clear:
+    """How much of a piece that is seen through is to be seen: `factor` (V,) times the last channel of the `texture` at
+    `uvs` (V, 2), where there is one. Where no alpha counts, since the light goes through by an extension, all is 1."""
+
+    factor: NDArray[np.float32]
+    texture: Texture | None = None
+    uvs: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)
@@ -21,7 +36,8 @@ class Piece:
     `points` (V, 3) and `normals` (V, 3) lie where the first node that shows the mesh puts them (Y up), in the order of
     the file's vertices; `faces` (F, 3) are wound as they are seen. `uvs` (V, 2), v down, are of the set `uv_set`: the
     one that the material's colour follows, or else the first; None where the piece has none. `free_set` is the number
-    of a set that it does not have yet. `material` is a place among the file's, or None.
+    of a set that it does not have yet. `material` is a place among the file's, or None; `clear` is there where its
+    surface is seen through.
     """
 
     key: tuple[int, int]
@@ -33,6 +49,7 @@ class Piece:
     free_set: int
     material: int | None
     double_sided: bool
+    clear: Clear | None = None
 
 
 @dataclass(frozen=True)
@@ -87,7 +104,41 @@ def _piece(
     name = f"TEXCOORD_{uv_set}"
     uvs = reader.accessor(attributes[name]).astype(np.float32) if name in attributes else None
     free = next(n for n in range(len(attributes) + 1) if f"TEXCOORD_{n}" not in attributes)
-    return Piece(key, points, normals, faces, uvs, uv_set, free, number, bool(material.get("doubleSided", False)))
+    double_sided = bool(material.get("doubleSided", False))
+    clear = _clear(reader, attributes, material, len(points)) if is_seen_through(material) else None
+    return Piece(key, points, normals, faces, uvs, uv_set, free, number, double_sided, clear)
+
+
+def is_seen_through(material: Mapping[str, Any]) -> bool:
+    """Whether a material says that something is seen through its surface."""
+    light = (material.get("extensions") or {}).get(SEEN_THROUGH[0])
+    return material.get("alphaMode", "OPAQUE") != "OPAQUE" or light is not None
+
+
+def _clear(reader: Reader, attributes: Mapping[str, int], material: Mapping[str, Any], count: int) -> Clear:
+    factor = np.ones(count, np.float32)
+    if material.get("alphaMode", "OPAQUE") == "OPAQUE":
+        return Clear(factor)
+    # of all that the material says, its alpha alone, so that no other picture is read
+    surface = material.get("pbrMetallicRoughness") or {}
+    said = {key: surface[key] for key in ("baseColorFactor", "baseColorTexture") if key in surface}
+    glossy = (material.get("extensions") or {}).get("KHR_materials_pbrSpecularGlossiness")
+    extensions = {} if glossy is None else {"KHR_materials_pbrSpecularGlossiness": glossy}
+    alone = {"alphaMode": material["alphaMode"], "pbrMetallicRoughness": said, "extensions": extensions}
+    found = Materials({**reader.document, "materials": [alone]}, reader.binary)
+    (one,), (sets,) = found.all, found.uv_sets
+    factor *= min(max(one.base_colour_factor[3], 0.0), 1.0)
+    if "COLOR_0" in attributes:
+        colours = reader.accessor(attributes["COLOR_0"])
+        if colours.shape[1] == 4:
+            factor *= colours[:, 3].astype(np.float32)
+    texture = one.base_colour
+    if texture is None or texture.pixels.shape[2] not in (2, 4) or f"TEXCOORD_{sets[0]}" not in attributes:
+        return Clear(factor)
+    uvs = reader.accessor(attributes[f"TEXCOORD_{sets[0]}"]).astype(np.float32)
+    if texture.transform is not None:
+        uvs = (uvs @ texture.transform[:, :2].T + texture.transform[:, 2]).astype(np.float32)
+    return Clear(factor, texture, uvs)
 
 
 def colour_set(material: Mapping[str, Any]) -> int:

@@ -24,11 +24,18 @@ CONSTANT = 0.02  # of 1: a texture that varies by less is of one colour
 
 
 def sampled(
-    sheet: Sheet, volume: Volume, matrix: NDArray[np.float64], check: Callable[[], None] = never
-) -> tuple[Textures, Bool]:
-    """The textures of a sheet, and which of its texels (S, S) show the surface.
+    sheet: Sheet,
+    volume: Volume,
+    matrix: NDArray[np.float64],
+    check: Callable[[], None] = never,
+    *,
+    stays_solid: bool = False,
+) -> tuple[Textures, str]:
+    """The textures of a sheet, and the alpha mode of what is solid on it as the mesh has it.
 
-    `matrix` (4, 4) takes the sheet's points to the volume's cube.
+    What is seen through keeps its own alpha, whatever the voxels say, and with `stays_solid` nothing else is seen
+    through. `matrix` (4, 4) takes the sheet's points to the
+    volume's cube.
     """
     size = sheet.size
     uvs, faces, source = _in_square(sheet)
@@ -36,30 +43,34 @@ def sampled(
     texels = raster.texels()
     places = (sheet.points @ matrix[:3, :3].T + matrix[:3, 3])[source]
     found = np.zeros((size * size, 6), np.uint8)
+    solid = raster.owner >= 0
     for start in range(0, len(texels), _CHUNK):
         check()
         part = texels[start : start + _CHUNK]
         owner, weights = texel_places(raster, part, uvs, faces)
         points = np.einsum("nk,nkc->nc", weights.astype(np.float64), places[faces[owner]])
         found[part] = np.rint(volume.sample(points.astype(np.float32)) * 255.0).astype(np.uint8)
+        if sheet.clear is not None:
+            corners = source[faces[owner]]
+            clear = sheet.clear.is_clear(corners)
+            solid.reshape(-1)[part[clear]] = False
+            own = sheet.clear.at(corners[clear], weights[clear])
+            found[part[clear], 5] = np.rint(own * 255.0).astype(np.uint8)
+    mode = "OPAQUE" if stays_solid else shown_alpha(found.reshape(size, size, 6)[..., [0, 1, 2, 5]], solid)
+    if mode == "OPAQUE":
+        found.reshape(size, size, 6)[solid, 5] = 255
     shown = raster.owner >= 0
     everywhere = found[nearest_filled(shown).reshape(-1)].reshape(size, size, 6)
     surface = np.full((size, size, 3), 255, np.uint8)
     surface[..., 1], surface[..., 2] = everywhere[..., 4], everywhere[..., 3]
-    return Textures(np.ascontiguousarray(everywhere[..., [0, 1, 2, 5]]), surface), shown
+    return Textures(np.ascontiguousarray(everywhere[..., [0, 1, 2, 5]]), surface), mode
 
 
-def material_of(textures: Textures, shown: Bool, sheet: Sheet, name: str, texture_format: str) -> Material:
-    """The textures of a sheet as a material of a file."""
-    mode = shown_alpha(textures.base_colour, shown)
-    encoded = encode_textures(textures, texture_format, mode == "OPAQUE")
-    return Material(
-        name,
-        encoded.base_colour,
-        encoded.metallic_roughness,
-        alpha_mode=mode,
-        double_sided=sheet.double_sided,
-    )
+def material_of(textures: Textures, mode: str, name: str, texture_format: str) -> Material:
+    """The textures of a sheet as a material of a file, `mode` being what alpha means where the mesh was solid."""
+    is_opaque = bool((textures.base_colour[..., 3] == 255).all())
+    encoded = encode_textures(textures, texture_format, is_opaque)
+    return Material(name, encoded.base_colour, encoded.metallic_roughness, alpha_mode=mode)
 
 
 def shown_alpha(base_colour: NDArray[np.uint8], shown: Bool) -> str:

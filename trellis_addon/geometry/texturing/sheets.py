@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ...core.messages import message
 from ...formats.glb.dress import Dress
 from ...formats.glb.pieces import Piece
+from .own_alpha import OwnAlpha
 from .scan import F32, hits, never
 
 Bool = NDArray[np.bool_]
@@ -63,6 +64,7 @@ class Sheet:
 
     `points`, `normals` (V, 3) and `uvs` (V, 2), v down, of the vertices, `faces` (F, 3). `pieces` are places among the
     plan's, `layouts` are theirs where they have new coordinates. With `wraps` coordinates leave the unit square.
+    `clear` is there where something is seen through the surface.
     """
 
     pieces: tuple[int, ...]
@@ -73,7 +75,7 @@ class Sheet:
     size: int
     layouts: tuple[Layout | None, ...]
     wraps: bool = False
-    double_sided: bool = False
+    clear: OwnAlpha | None = None
 
 
 @dataclass(frozen=True)
@@ -239,7 +241,7 @@ def _sheet(pieces: Sequence[Piece], numbers: Sequence[int]) -> Sheet:
         0,
         (None,) * len(mine),
         wraps=_leaves(uvs[np.unique(faces)]),
-        double_sided=any(piece.double_sided for piece in mine),
+        clear=OwnAlpha.of(mine),
     )
 
 
@@ -251,11 +253,12 @@ def _unwrapped(pieces: Sequence[Piece], numbers: Sequence[int], texture_size: in
     faces = np.concatenate([piece.faces + start for piece, start in zip(mine, starts, strict=False)])
     found = unwrap(points, faces, texture_size)
     normals = np.concatenate([_normals(piece) for piece in mine])[found.source]
+    clear = OwnAlpha.of(mine)
     ends = np.cumsum([0, *(len(piece.faces) for piece in mine)])
     layouts = tuple(_part(found, ends[n], ends[n + 1], starts[n]) for n in range(len(mine)))
     return Sheet(
         tuple(numbers), points[found.source], normals, found.uvs, found.faces, 0, layouts,
-        double_sided=any(piece.double_sided for piece in mine),
+        clear=None if clear is None else clear.taken(found.source),
     )  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from ..rules import colour
 from ..rules.guards import require_not_edited, require_own
 from .former import FORMER
 from .normal_maps import NormalMap, add_normal_map, normal_map_of
+from .see_through import copied, is_seen_through
 from .taking import EXTRAS
 
 NUMBER = "trellis2_texture_number"  # of an object that waits: which of the file's it is
@@ -59,10 +60,10 @@ def give(objects: Sequence[bpy.types.Object], asset: Asset) -> list[bpy.types.Ob
     materials = _Materials(document, binary, asset.name)
     for mesh, (obj, node, told) in wanted.items():
         primitives = document["meshes"][node["mesh"]]["primitives"]
-        normals = {slot: normal_map_of(_shown_in(obj, slot), mesh) for slot in told["slots"]}
+        former = {slot: _shown_in(obj, slot) for slot in told["slots"]}
         layer = _layer(mesh, told, document, binary)
         mine = {
-            slot: materials.get(primitive["material"], layer, normals[slot])
+            slot: materials.get(primitive["material"], layer, former[slot], normal_map_of(former[slot], mesh))
             for slot, primitive in zip(told["slots"], primitives, strict=True)
         }
         _put_first(mesh, obj, mine, _bytes(told.get("chosen"), document, binary))
@@ -164,32 +165,46 @@ class _Materials:
 
     def __init__(self, document: Mapping[str, Any], binary: memoryview, name: str) -> None:
         self._document, self._binary, self._name = document, binary, name
-        self._made: dict[tuple[int, str, NormalMap | None], bpy.types.Material] = {}
+        self._made: dict[tuple[int, str, bpy.types.Material | None, NormalMap | None], bpy.types.Material] = {}
         self._images: dict[int, bpy.types.Image] = {}
 
-    def get(self, number: int, layer: str, normal: NormalMap | None) -> bpy.types.Material:
-        key = number, layer, normal
+    def get(
+        self, number: int, layer: str, former: bpy.types.Material | None, normal: NormalMap | None
+    ) -> bpy.types.Material:
+        """The material in the place of the `former` one, whose normal map it takes over."""
+        clear = former if is_seen_through(former) else None
+        key = number, layer, clear, normal
         if key not in self._made:
-            self._made[key] = self._material(self._document["materials"][number], layer)
+            self._made[key] = self._material(self._document["materials"][number], layer, clear)
             if normal is not None:
                 add_normal_map(self._made[key], normal)
         return self._made[key]
 
-    def _material(self, described: Mapping[str, Any], layer: str) -> bpy.types.Material:
-        material = bpy.data.materials.new(self._name)
-        if bpy.app.version < (5, 0):
-            material.use_nodes = True
+    def _material(
+        self, described: Mapping[str, Any], layer: str, clear: bpy.types.Material | None
+    ) -> bpy.types.Material:
+        mode = described.get("alphaMode", "OPAQUE")
+        if clear is not None:
+            material, shaders = copied(clear, self._name)
+            mode = "OPAQUE"  # as far as the new texture goes
+        else:
+            material = bpy.data.materials.new(self._name)
+            if bpy.app.version < (5, 0):
+                material.use_nodes = True
+            shaders = [node for node in material.node_tree.nodes if node.type == "BSDF_PRINCIPLED"]
+            material.surface_render_method = "BLENDED" if mode == "BLEND" else "DITHERED"
+            material.use_backface_culling = not described.get("doubleSided", False)
         nodes, links = material.node_tree.nodes, material.node_tree.links
-        shader = next(node for node in nodes if node.type == "BSDF_PRINCIPLED")
         surface = described["pbrMetallicRoughness"]
         uv = nodes.new("ShaderNodeUVMap")
         uv.uv_map, uv.location = layer, (-900, 100)
         mode = described.get("alphaMode", "OPAQUE")
         if "baseColorTexture" in surface:
             node = self._texture(nodes, links, uv, surface["baseColorTexture"], "Base Color", (-600, 300))
-            links.new(node.outputs["Color"], shader.inputs["Base Color"])
-            if mode != "OPAQUE":
-                links.new(node.outputs["Alpha"], shader.inputs["Alpha"])
+            for shader in shaders:
+                links.new(node.outputs["Color"], shader.inputs["Base Color"])
+                if mode != "OPAQUE":
+                    links.new(node.outputs["Alpha"], shader.inputs["Alpha"])
             nodes.active = node
         if "metallicRoughnessTexture" in surface:
             info = surface["metallicRoughnessTexture"]
@@ -197,10 +212,9 @@ class _Materials:
             split = nodes.new("ShaderNodeSeparateColor")
             split.location = (-300, 0)
             links.new(node.outputs["Color"], split.inputs[0])
-            links.new(split.outputs["Green"], shader.inputs["Roughness"])
-            links.new(split.outputs["Blue"], shader.inputs["Metallic"])
-        material.surface_render_method = "BLENDED" if mode == "BLEND" else "DITHERED"
-        material.use_backface_culling = not described.get("doubleSided", False)
+            for shader in shaders:
+                links.new(split.outputs["Green"], shader.inputs["Roughness"])
+                links.new(split.outputs["Blue"], shader.inputs["Metallic"])
         return material
 
     def _texture(

@@ -139,15 +139,18 @@ def _made_up(
 
 
 def material_of(layers: F32, index: NDArray[np.int64], size: int, lossless: bool, progress: Progress) -> Material:
-    """The layers (T, 5) of the texels `index` of a square as textures, continued over the rest of it."""
+    """The layers (T, 5) of the texels `index` of a square as textures, continued over the rest of it; (T, 6) where some
+    are seen through, with their alpha last."""
     square = np.zeros((size * size, layers.shape[1]), np.float32)
     square[index] = layers
     known = np.zeros(size * size, np.float32)
     known[index] = 1.0
     picture = fill(square.reshape(size, size, -1), known.reshape(size, size), progress.check)
     progress.update("material", 0.9)
-    colour = encode(_bytes(picture[..., :3]), lossless=lossless)
-    half = resample(picture[..., 3:], (size // 2, size // 2))
+    is_clear = picture.shape[2] > 5
+    shown = picture[..., [0, 1, 2, 5]] if is_clear else picture[..., :3]
+    colour = encode(_bytes(shown), lossless=lossless or is_clear)  # a JPEG has no alpha
+    half = resample(np.ascontiguousarray(picture[..., 3:5]), (size // 2, size // 2))
     quality = np.dstack([np.ones(half.shape[:2], np.float32), half])
     return Material("Hull", colour, encode(_bytes(quality), lossless=True))
 
