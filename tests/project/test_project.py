@@ -126,6 +126,18 @@ def test_there_is_one_door_to_http() -> None:
     assert found == {"trellis_addon/transfer/client.py"}
 
 
+def test_operators_run_under_an_override_only_where_somebody_has_asked_for_it() -> None:
+    """Up to Blender 5.0 they bring Blender down beside a thread that works: what arrives by itself runs none."""
+    found = set()
+    for path in (ROOT / "trellis_addon").rglob("*.py"):
+        source = path.read_text(encoding="utf-8")
+        for node in ast.walk(ast.parse(source)) if "bpy.ops" in source else ():
+            if isinstance(node, ast.With) and any("temp_override" in ast.unparse(item) for item in node.items):
+                if "bpy.ops" in ast.unparse(node):
+                    found.add(path.name)
+    assert found == {"image_editor.py", "sources.py", "tools.py"}
+
+
 def test_every_name_of_the_library_can_be_had() -> None:
     import trellis_addon
 
