@@ -132,9 +132,8 @@ def test_operators_run_under_an_override_only_where_somebody_has_asked_for_it() 
     for path in (ROOT / "trellis_addon").rglob("*.py"):
         source = path.read_text(encoding="utf-8")
         for node in ast.walk(ast.parse(source)) if "bpy.ops" in source else ():
-            if isinstance(node, ast.With) and any("temp_override" in ast.unparse(item) for item in node.items):
-                if "bpy.ops" in ast.unparse(node):
-                    found.add(path.name)
+            if isinstance(node, ast.With) and "bpy.ops" in ast.unparse(node):
+                found.update(path.name for item in node.items if "temp_override" in ast.unparse(item))
     assert found == {"image_editor.py", "sources.py", "tools.py"}
 
 
