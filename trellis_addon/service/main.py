@@ -10,7 +10,6 @@ import logging
 import os
 import secrets
 import shutil
-import signal
 import socket
 import sqlite3
 import sys
@@ -25,6 +24,7 @@ from ..core.addresses import is_this_machine
 from ..core.configuration import TOKEN_VARIABLE, configuration
 from ..core.errors import TrellisError
 from ..core.messages import message, reason_of
+from ..core.stopping import answered
 from ..core.version import VERSION
 from ..engines import registry
 from ..task.settings import TRELLIS2_MODEL
@@ -197,41 +197,39 @@ def _run(listener: socket.socket, options: Options, parent: int | None) -> int:
         server.should_exit = server.force_exit = True
 
     ending.begin(stop, service.close, _GRACE if cluster is None else _GRACE_OF_CLUSTER)
-    if threading.current_thread() is threading.main_thread():
-        # uvicorn replaces these while it runs and raises the signal again afterwards: without a handler
-        # of our own that would end the process before the folder is removed.
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: ending.end())
-    try:
-        service.restore()
-        url = f"http://{name}:{port}/v1"
-        facts = {
-            "url": url,
-            "pid": os.getpid(),  # whoever has started it may know a launcher's alone
-            "version": VERSION,
-            "protocol": PROTOCOL,
-            "engine": service.engine,
-        }
-        if options.shared is not None:
-            told = {**facts, "token": token, "mark": options.shared, "since": time.time()}
-            presence.write_worker(service.folder.path, told)
-            _in_thread(_watch_clients, service.folder.path, options.log, ending.end)
-        elif parent is not None:
-            _in_thread(_watch_parent, parent, ending.end)
-        print(json.dumps(facts), flush=True)
-        if options.log is not None or cluster is not None:
-            os.dup2(2, 1)  # libraries print there as well, and whoever reads that pipe may be gone
-        if not options.token and options.log_format == TEXT:
-            print(f"The token for this run is {token} (Authorization: Bearer TOKEN).", file=sys.stderr, flush=True)
-        if not is_this_machine(host):
-            for sentence in filter(None, (for_others(host, port), about_firewall())):
-                _say(sentence, options.log_format)
-        service.start()  # not before all is said: what is left to do may be what ends the process
-        server.run(sockets=[listener])
-    finally:
-        if options.shared is not None and ending.code == 0:
-            presence.forget_worker(service.folder.path, os.getpid())
-        service.close()
+    # uvicorn replaces these answers while it runs and raises the signal again afterwards: without one of our own that
+    # would end the process before the folder is removed.
+    with answered(lambda *_: ending.end()):
+        try:
+            service.restore()
+            url = f"http://{name}:{port}/v1"
+            facts = {
+                "url": url,
+                "pid": os.getpid(),  # whoever has started it may know a launcher's alone
+                "version": VERSION,
+                "protocol": PROTOCOL,
+                "engine": service.engine,
+            }
+            if options.shared is not None:
+                told = {**facts, "token": token, "mark": options.shared, "since": time.time()}
+                presence.write_worker(service.folder.path, told)
+                _in_thread(_watch_clients, service.folder.path, options.log, ending.end)
+            elif parent is not None:
+                _in_thread(_watch_parent, parent, ending.end)
+            print(json.dumps(facts), flush=True)
+            if options.log is not None or cluster is not None:
+                os.dup2(2, 1)  # libraries print there as well, and whoever reads that pipe may be gone
+            if not options.token and options.log_format == TEXT:
+                print(f"The token for this run is {token} (Authorization: Bearer TOKEN).", file=sys.stderr, flush=True)
+            if not is_this_machine(host):
+                for sentence in filter(None, (for_others(host, port), about_firewall())):
+                    _say(sentence, options.log_format)
+            service.start()  # not before all is said: what is left to do may be what ends the process
+            server.run(sockets=[listener])
+        finally:
+            if options.shared is not None and ending.code == 0:
+                presence.forget_worker(service.folder.path, os.getpid())
+            service.close()
     if ending.code == LOST:
         log.error("The service ends, because it can use its device no more; start it again.")
     return ending.code
