@@ -108,6 +108,9 @@ def _complain(sentence: str) -> None:
 def _unforeseen(error: Exception) -> TrellisError:
     said = reason_of(error)
     if isinstance(error, OSError):
+        if error.filename is not None:
+            named = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else error.filename
+            return OutputError("The system says of {path}: {reason}.", path=named, reason=said)
         return OutputError("The system says: {reason}.", reason=said)
     kind = type(error).__name__
     return TrellisError("Unexpected problem ({kind}: {reason}); --verbose shows where it was.", kind=kind, reason=said)
@@ -205,7 +208,7 @@ def _parser(program: str) -> argparse.ArgumentParser:
     serve.add_argument("--memory", metavar="GIB", help="how much of the device it may take (default: what is free)")
     serve.add_argument(
         "--workers",
-        type=_workers,
+        type=_number_of_workers,
         metavar="N",
         help="results worked on at the same time (default: auto, one for each device)",
     )
@@ -233,7 +236,7 @@ def _parser(program: str) -> argparse.ArgumentParser:
     )
     serve.add_argument(
         "--quota",
-        type=float,
+        type=_gigabytes,
         metavar="GB",
         help="disk that results and uploads may have; beyond it the oldest results go (default: until their ttl)",
     )
@@ -376,15 +379,26 @@ def _serve(options: argparse.Namespace, key: str, allow_network: bool) -> int:
         shared=options.shared,
         log=options.log,
         log_format=options.log_format,
-        quota=None if options.quota is None else int(options.quota * 2**30),
+        quota=options.quota,
         restart=options.restart,
         page=options.page,
         cluster=options.cluster,
     )
 
 
-def _workers(text: str) -> int | None:
-    return None if text == "auto" else int(text)
+def _number_of_workers(text: str) -> int | None:
+    try:
+        return None if text == "auto" else int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f'"{text}" cannot be; give auto, or a whole number such as 2') from None
+
+
+def _gigabytes(text: str) -> int:
+    """Bytes."""
+    try:
+        return int(float(text) * 2**30)
+    except (ValueError, OverflowError):  # also NaN and infinity
+        raise argparse.ArgumentTypeError(f'"{text}" cannot be; give a number of GB such as 20') from None
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import faulthandler
 import ipaddress
 import json
@@ -48,6 +49,7 @@ LOG_LIMIT = 2 * 2**20  # bytes
 MOST_WORKERS = 64
 LEAST_QUOTA = 2**27  # bytes
 _GRACE = 2.0  # seconds that the orderly end may take before the process is ended by force
+_LAST_GRACE = 1.0  # and then, for what came up meanwhile
 _GRACE_OF_CLUSTER = 15.0  # the same, where there are processes of Ray's to end
 _LOOK = 1.0  # seconds between two looks at who uses the worker
 _LOOKS = 3  # in vain, one after the other, and it ends
@@ -82,16 +84,27 @@ def run(options: Options) -> int:
     if options.parent_pipe:
         parent = _take_stdin()
         options = replace(options, token=_first_line(parent))
+    options = replace(options, host=options.host.strip().removeprefix("[").removesuffix("]"))
     problem = cannot_start(options)
     if problem:
         return _refuse(problem)
     host, port = options.host, options.port
     try:
         listener = _listen(options)
+    except (socket.gaierror, UnicodeError, TypeError) as error:  # the last for a name that none could have
+        return _refuse(
+            message(
+                "The service cannot listen at {host}: this machine has no such address ({reason}); give another host.",
+                host=host,
+                reason=reason_of(error),
+            )
+        )
     except (OSError, OverflowError) as error:
         return _refuse(
             message(
-                "The service cannot listen at {host}, port {port}: {reason}; choose another port.",
+                "The service cannot listen at {host}, port {port}: {reason}; give another host."
+                if getattr(error, "errno", None) == errno.EADDRNOTAVAIL
+                else "The service cannot listen at {host}, port {port}: {reason}; choose another port.",
                 host=host,
                 port=port,
                 reason=reason_of(error),
@@ -273,9 +286,10 @@ class _Ending:
 
     def _by_force(self) -> None:
         """The last resort: a thread inside native code cannot be interrupted, and Python would wait for it."""
-        self._clean_up()
+        # not waited for: another program, such as a backup, may hold the journal
+        _in_thread(self._clean_up)
         time.sleep(self._grace)
-        self._clean_up()
+        _in_thread(self._clean_up).join(_LAST_GRACE)
         os._exit(self.code)
 
 
@@ -439,7 +453,11 @@ def log_to(path: Path, kind: str = TEXT) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         shorten_log(path)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        # a named pipe that nobody reads would be waited for
+        at_once = getattr(os, "O_NONBLOCK", 0)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | at_once, 0o600)
+        if at_once:
+            os.set_blocking(descriptor, True)
     except OSError as error:
         print(f"The log {path} cannot be written: {error.strerror}.", file=sys.stderr, flush=True)
         return
@@ -463,8 +481,10 @@ def shorten_log(path: Path) -> None:
             os.truncate(path, 0)
 
 
-def _in_thread(work: Callable[..., None], *arguments: object) -> None:
-    threading.Thread(target=work, args=arguments, name=f"trellis{work.__name__}", daemon=True).start()
+def _in_thread(work: Callable[..., None], *arguments: object) -> threading.Thread:
+    thread = threading.Thread(target=work, args=arguments, name=f"trellis{work.__name__}", daemon=True)
+    thread.start()
+    return thread
 
 
 def _set_up_log(level: int, secret: str, *, anew: bool, kind: str = TEXT) -> None:
