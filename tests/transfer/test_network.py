@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import ssl
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -138,6 +139,15 @@ def test_a_proxy_that_wants_a_password(monkeypatch: pytest.MonkeyPatch) -> None:
         for url in (API, API.replace("http", "https")):
             text = said(NetworkError, lambda url=url: ping(url))
             assert "ALL_PROXY" in text and "api.invalid" in text and "word" not in text.replace("password", "")
+            assert "does not take the name" in text
+
+
+def test_what_a_proxy_refuses_has_not_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(lambda handler, body: (407, b"")) as proxy:
+        monkeypatch.setenv("ALL_PROXY", f"http://127.0.0.1:{proxy.server_port}")
+        with pytest.raises(NetworkError) as caught:
+            ping()
+    assert caught.value.unsent and "wants a name and a password" in sentence(caught.value)
 
 
 @pytest.mark.parametrize("name", ["ALL_PROXY", "HTTPS_PROXY", "https_proxy"])
@@ -250,6 +260,11 @@ def test_services_of_ones_own_are_asked_directly(monkeypatch: pytest.MonkeyPatch
         ("10.0.0.0/8", "http://10.2.3.4", True),
         ("10.0.0.5/8", "http://10.2.3.4", True),
         ("10.0.0.0/8", "http://11.2.3.4", False),
+        ("10.0.0.0/8:443", "https://10.2.3.4", True),
+        ("10.0.0.0/8:443", "http://10.2.3.4", False),
+        ("[fd00::]/8:443", "https://[fd12::1]", True),
+        ("bücher.example", "http://xn--bcher-kva.example", True),
+        ("xn--bcher-kva.example", "http://a.bücher.example", True),
         ("10.0.0.0/8", "http://a.example", False),
         ("fd00::/8", "http://[fd12::1]", True),
         ("[fd00::/8]", "http://[fd12::1]", True),
@@ -355,6 +370,15 @@ def test_an_unknown_company_is_told_of_everywhere(company: Company, tmp_path: Pa
             assert "certificate of localhost" in text and "SSL_CERT_FILE" in text
 
 
+def test_a_server_that_wants_to_know_who_asks(monkeypatch: pytest.MonkeyPatch, company: Company) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(company.file))
+    context = company.context("localhost")
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_verify_locations(company.file)
+    with serving(context=context) as api:
+        assert "wants a certificate" in said(NetworkError, lambda: ping(f"https://localhost:{api.server_port}/v1"))
+
+
 def test_a_server_that_speaks_no_tls() -> None:
     with serving() as api:
         assert "does not speak https" in said(NetworkError, lambda: ping(f"https://localhost:{api.server_port}/v1"))
@@ -374,6 +398,14 @@ def test_wrong_certificate_variables_are_told(
     assert name in said(ImageError, lambda: fetch("https://pictures.invalid/a.png"))
     assert name in said(NetworkSettingsError, lambda: fetch_file(Remote("https://a.invalid/w"), tmp_path / "w"))
     assert fetch_is_tried("http://pictures.invalid/a.png")  # which needs none
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes in Windows' folders")
+@pytest.mark.parametrize("name", ["SSL_CERT_FILE", "CURL_CA_BUNDLE", "SSLKEYLOGFILE"])
+def test_what_never_comes_to_an_end_is_not_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    monkeypatch.setenv(name, str(tmp_path / "pipe"))
+    assert name in said(NetworkSettingsError, trust)
 
 
 def fetch_is_tried(url: str) -> bool:

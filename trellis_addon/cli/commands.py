@@ -27,7 +27,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,6 +36,7 @@ from ..core.configuration import configuration, overrule
 from ..core.errors import Cancelled, FieldError, OutputError, TrellisError
 from ..core.messages import reason_of
 from ..core.output import try_places
+from ..core.stopping import answered, interrupting
 from ..core.streams import prepare_streams, silence
 from ..core.version import VERSION
 from ..task.height import check_height
@@ -76,29 +77,40 @@ def main(
     for noisy in ("httpx", "httpcore", "PIL"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     try:
-        code = options.run(options, key, allow_network)
-        if sys.stdout is not None:
-            sys.stdout.flush()  # now, so that what cannot be written is found out here
-        return code
+        with interrupting():
+            code = options.run(options, key, allow_network)
+            if sys.stdout is not None:
+                sys.stdout.flush()  # now, so that what cannot be written is found out here
+            return code
     except (KeyboardInterrupt, Cancelled):
-        print(f"\nStopped. {options.go_on}", file=sys.stderr)
+        _complain(f"\nStopped. {options.go_on}".rstrip())
         return INTERRUPTED
     except TrellisError as error:
-        print(f"error: {error}", file=sys.stderr)
+        _complain(f"error: {error}")
         return options.wrong_input if isinstance(error, FieldError) else FAILED
     except BrokenPipeError:
         silence()  # whoever read it has seen enough, as `| head` has
         return FAILED
     except Exception as error:
         log.debug("Where it went wrong", exc_info=error)
-        print(f"error: {_unforeseen(error)}", file=sys.stderr)
+        _complain(f"error: {_unforeseen(error)}")
         silence()
         return FAILED
+
+
+def _complain(sentence: str) -> None:
+    """Say it on standard error, unless nobody can be told: the terminal may be what was closed."""
+    with suppress(OSError, ValueError):
+        if sys.stderr is not None:
+            print(sentence, file=sys.stderr, flush=True)
 
 
 def _unforeseen(error: Exception) -> TrellisError:
     said = reason_of(error)
     if isinstance(error, OSError):
+        if error.filename is not None:
+            named = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else error.filename
+            return OutputError("The system says of {path}: {reason}.", path=named, reason=said)
         return OutputError("The system says: {reason}.", reason=said)
     kind = type(error).__name__
     return TrellisError("Unexpected problem ({kind}: {reason}); --verbose shows where it was.", kind=kind, reason=said)
@@ -196,7 +208,7 @@ def _parser(program: str) -> argparse.ArgumentParser:
     serve.add_argument("--memory", metavar="GIB", help="how much of the device it may take (default: what is free)")
     serve.add_argument(
         "--workers",
-        type=_workers,
+        type=_number_of_workers,
         metavar="N",
         help="results worked on at the same time (default: auto, one for each device)",
     )
@@ -224,7 +236,7 @@ def _parser(program: str) -> argparse.ArgumentParser:
     )
     serve.add_argument(
         "--quota",
-        type=float,
+        type=_gigabytes,
         metavar="GB",
         help="disk that results and uploads may have; beyond it the oldest results go (default: until their ttl)",
     )
@@ -240,7 +252,7 @@ def _parser(program: str) -> argparse.ArgumentParser:
         help="let web addresses in tasks lead to this machine and its private network (default: only where nobody "
         "else can ask)",
     )
-    serve.set_defaults(run=_serve)
+    serve.set_defaults(run=_serve, go_on="")
     return parser
 
 
@@ -367,15 +379,26 @@ def _serve(options: argparse.Namespace, key: str, allow_network: bool) -> int:
         shared=options.shared,
         log=options.log,
         log_format=options.log_format,
-        quota=None if options.quota is None else int(options.quota * 2**30),
+        quota=options.quota,
         restart=options.restart,
         page=options.page,
         cluster=options.cluster,
     )
 
 
-def _workers(text: str) -> int | None:
-    return None if text == "auto" else int(text)
+def _number_of_workers(text: str) -> int | None:
+    try:
+        return None if text == "auto" else int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f'"{text}" cannot be; give auto, or a whole number such as 2') from None
+
+
+def _gigabytes(text: str) -> int:
+    """Bytes."""
+    try:
+        return int(float(text) * 2**30)
+    except (ValueError, OverflowError):  # also NaN and infinity
+        raise argparse.ArgumentTypeError(f'"{text}" cannot be; give a number of GB such as 20') from None
 
 
 @contextmanager
@@ -406,16 +429,12 @@ def _stop_signals() -> Iterator[Callable[[], bool]]:
     stopped = threading.Event()
 
     def stop(number: int, frame: object) -> None:
-        if stopped.is_set():
+        if stopped.is_set() and number == signal.SIGINT:
             raise KeyboardInterrupt
         stopped.set()
 
-    previous = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with answered(stop):
         yield stopped.is_set
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
 
 
 def _check_output(path: Path, endings: tuple[str, ...]) -> str:

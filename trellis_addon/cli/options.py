@@ -102,7 +102,10 @@ class Bar:
         if not self._live:
             return
         filled = round(share * 24)
-        columns = os.get_terminal_size(sys.stderr.fileno()).columns
         line = f"{name[:24]:<24} [{'#' * filled}{'.' * (24 - filled)}] {share:4.0%} {stage}"
-        print("\r" + line[: columns - 1].ljust(min(columns - 1, 76)), end="", file=sys.stderr, flush=True)
-        self._shown = True
+        try:
+            columns = os.get_terminal_size(sys.stderr.fileno()).columns
+            print("\r" + line[: columns - 1].ljust(min(columns - 1, 76)), end="", file=sys.stderr, flush=True)
+        except OSError:  # the terminal was closed, which is no reason to stop the work
+            self._live = False
+        self._shown = self._live

@@ -10,6 +10,7 @@ import atexit
 import threading
 
 from ..core.errors import EngineError, ServiceError
+from ..core.messages import message
 from ..core.progress import Progress
 from .supervisor import Supervisor
 from .worker_home import PrivateHome, SharedHome
@@ -28,9 +29,11 @@ __all__ = [
 ]
 
 WORKER = "auto"  # the engine of the local backend
+_ENDED = message("The local services have been ended; the job goes on another time.")
 
 _supervisors: dict[str, Supervisor] = {}
 _lock = threading.Lock()
+_is_over = threading.Event()  # this program ends: a job that is still at it may not start another one
 
 
 def local_service(engine: str, progress: Progress | None = None) -> LocalService:
@@ -49,7 +52,7 @@ def lasting_service(engine: str, progress: Progress) -> LocalService:
     """
     supervisor = _supervisors.get(engine)
     if supervisor is None:
-        raise ServiceError("The local services have been ended; the job goes on another time.")
+        raise ServiceError(_ENDED)
     return supervisor.service(progress, go_on=True)
 
 
@@ -79,7 +82,10 @@ def stop_local_services() -> None:
         supervisor.stop()
 
 
-atexit.register(stop_local_services)
+@atexit.register
+def _end_with_program() -> None:
+    _is_over.set()
+    stop_local_services()
 
 
 def start_service(engine: str) -> LocalService:
@@ -91,6 +97,8 @@ def _supervisor(engine: str) -> Supervisor:
     if engine not in ("auto", "draft", "trellis2"):
         raise EngineError('There is no local service with the engine "{engine}".', engine=engine)
     with _lock:
+        if _is_over.is_set():
+            raise ServiceError(_ENDED)
         if engine not in _supervisors:
             home = PrivateHome() if engine == "draft" else SharedHome(engine)
             _supervisors[engine] = Supervisor(engine, home)

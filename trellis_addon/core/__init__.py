@@ -16,6 +16,7 @@ keys            where the API key is found; it is never written down by us
 doors           where a running Blender says how assistants reach it
 locks           locks between processes, which the system lets go of however their holder ends
 processes       other programs: found, started without a console window, waited for, ended
+stopping        the signals that ask a program to end, all answered as Ctrl-C is
 streams         standard output and error that take whatever is said
 machine         what the machine under us is and has, and how it is kept at work
 """

@@ -87,8 +87,8 @@ def _remove_all(folder: Path) -> None:
 
 
 def read_text(path: Path) -> str:
-    """A small file's text, also while another of our programs just replaces it; raises `OSError`, `ValueError`."""
-    return patiently(lambda: path.read_text(encoding="utf-8"), BRIEF)
+    """A small ordinary file's text, also while another of our programs just replaces it; `OSError`, `ValueError`."""
+    return patiently(lambda: read_bytes(path), BRIEF).decode("utf-8")
 
 
 def read_bytes(path: Path) -> bytes:

@@ -13,12 +13,27 @@ def prepare_streams() -> None:
     A terminal keeps its encoding. A file or a pipe, for which Windows would take a code page that lacks most letters,
     gets UTF-8. What cannot be written all the same is written as an escape, such as \\u65e5.
     """
+    _open_closed_ones()
     for stream in (sys.stdout, sys.stderr):
-        # there is none without a console, and one that somebody has put in its place may be of any kind
+        # one that somebody has put in its place may be of any kind
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
             with contextlib.suppress(OSError, ValueError):  # it is closed
                 reconfigure(encoding=None if stream.isatty() else "utf-8", errors="backslashreplace")
+
+
+def _open_closed_ones() -> None:
+    """Where there is no console, or a shell has closed one of them (`2>&-`), what is said goes nowhere.
+
+    Otherwise the next files to be opened would have their numbers, and libraries print into those.
+    """
+    if os.name == "posix":
+        while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+            os.set_inheritable(number, True)
+        os.close(number)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 (until the end)
 
 
 def silence() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import DamagedFileError
-from ..core.files import move
+from ..core.files import move, read_text
 from ..core.messages import Message, all_from_wire
 from ..task.settings import Settings
 from ..task.task import Task
@@ -112,8 +112,8 @@ class Asset:
                 "The provenance in {sidecar} cannot be read; delete it to go without.", sidecar=sidecar
             )
             try:
-                provenance = json.loads(sidecar.read_text(encoding="utf-8"))
-            except (OSError, ValueError) as error:
+                provenance = json.loads(read_text(sidecar))
+            except (OSError, ValueError, RecursionError) as error:
                 raise problem from error
             if not isinstance(provenance, dict):
                 raise problem
@@ -124,8 +124,8 @@ class Asset:
 def json_in(file: Path) -> dict[str, Any]:
     """The object in a file of JSON; empty where there is none to be read."""
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found = json.loads(read_text(file))
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 
@@ -196,7 +196,7 @@ class Job:
         if self.task.image:
             return "" if self.task.image == NOT_KEPT else self.task.image
         try:
-            return (self.folder / PICTURE_FILE).read_text(encoding="utf-8")
+            return read_text(self.folder / PICTURE_FILE)
         except (OSError, ValueError):
             return ""
 
@@ -239,8 +239,8 @@ def kind_of(has_mesh: bool, source: Mapping[str, Any]) -> str:
 def views_in(folder: Path) -> dict[str, str]:
     """The further pictures that were written down with a job, by view."""
     try:
-        found = json.loads((folder / VIEWS_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found = json.loads(read_text(folder / VIEWS_FILE))
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 

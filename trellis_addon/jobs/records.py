@@ -14,7 +14,7 @@ from typing import Any
 
 from ..client.replies import as_number
 from ..core.errors import TrellisError
-from ..core.files import BRIEF, move
+from ..core.files import BRIEF, move, read_text
 from ..core.messages import message
 from ..task.settings import TASK_TYPE, TRELLIS2_MODEL
 from ..task.task import check_uuid
@@ -64,8 +64,8 @@ def keep_limits(folder: Path, limits: Mapping[str, float]) -> None:
 def find_limits(folder: Path) -> dict[str, float]:
     """The spending limits that were written beside the database, as far as they can be any."""
     try:
-        found = json.loads((folder / LIMITS_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found = json.loads(read_text(folder / LIMITS_FILE))
+    except (OSError, ValueError, RecursionError):
         return {}
     kept = found.items() if isinstance(found, dict) else ()
     return {period: amount for period, amount in kept if as_number(amount) is not None and amount >= 0}
@@ -73,8 +73,8 @@ def find_limits(folder: Path) -> dict[str, float]:
 
 def _recorded(folder: Path) -> Row | None:
     try:
-        row = json.loads((folder / RECORD_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        row = json.loads(read_text(folder / RECORD_FILE))
+    except (OSError, ValueError, RecursionError):
         return None
     is_one = isinstance(row, dict) and row.get("uuid") == folder.name
     return (

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..client.replies import as_cost
 from ..core.errors import TrellisError
+from ..core.files import read_text
 from ..core.messages import from_store
 from ..core.version import VERSION
 from ..task.former import todays
@@ -128,7 +129,7 @@ def _inputs_in(folder: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name in ("image", "latents", "mesh"):
         try:
-            text = (folder / f"{name}.txt").read_text(encoding="utf-8")
+            text = read_text(folder / f"{name}.txt")
         except (OSError, ValueError):
             continue
         if text:

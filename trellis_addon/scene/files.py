@@ -25,8 +25,8 @@ def alone_with(path: Path, patience: float = 0.0) -> Iterator[None]:
 
     Raises `TrellisError` where another program of this user is at it, and still is after `patience` seconds.
     """
-    lock = lock_of(path, patience)
     try:
+        lock = lock_of(path, patience)
         lock.acquire(timeout=patience)
     except filelock.Timeout as error:
         raise TrellisError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import faulthandler
 import ipaddress
 import json
@@ -10,7 +11,6 @@ import logging
 import os
 import secrets
 import shutil
-import signal
 import socket
 import sqlite3
 import sys
@@ -25,6 +25,7 @@ from ..core.addresses import is_this_machine
 from ..core.configuration import TOKEN_VARIABLE, configuration
 from ..core.errors import TrellisError
 from ..core.messages import message, reason_of
+from ..core.stopping import answered
 from ..core.version import VERSION
 from ..engines import registry
 from ..task.settings import TRELLIS2_MODEL
@@ -48,6 +49,7 @@ LOG_LIMIT = 2 * 2**20  # bytes
 MOST_WORKERS = 64
 LEAST_QUOTA = 2**27  # bytes
 _GRACE = 2.0  # seconds that the orderly end may take before the process is ended by force
+_LAST_GRACE = 1.0  # and then, for what came up meanwhile
 _GRACE_OF_CLUSTER = 15.0  # the same, where there are processes of Ray's to end
 _LOOK = 1.0  # seconds between two looks at who uses the worker
 _LOOKS = 3  # in vain, one after the other, and it ends
@@ -82,16 +84,27 @@ def run(options: Options) -> int:
     if options.parent_pipe:
         parent = _take_stdin()
         options = replace(options, token=_first_line(parent))
+    options = replace(options, host=options.host.strip().removeprefix("[").removesuffix("]"))
     problem = cannot_start(options)
     if problem:
         return _refuse(problem)
     host, port = options.host, options.port
     try:
         listener = _listen(options)
+    except (socket.gaierror, UnicodeError, TypeError) as error:  # the last for a name that none could have
+        return _refuse(
+            message(
+                "The service cannot listen at {host}: this machine has no such address ({reason}); give another host.",
+                host=host,
+                reason=reason_of(error),
+            )
+        )
     except (OSError, OverflowError) as error:
         return _refuse(
             message(
-                "The service cannot listen at {host}, port {port}: {reason}; choose another port.",
+                "The service cannot listen at {host}, port {port}: {reason}; give another host."
+                if getattr(error, "errno", None) == errno.EADDRNOTAVAIL
+                else "The service cannot listen at {host}, port {port}: {reason}; choose another port.",
                 host=host,
                 port=port,
                 reason=reason_of(error),
@@ -197,41 +210,39 @@ def _run(listener: socket.socket, options: Options, parent: int | None) -> int:
         server.should_exit = server.force_exit = True
 
     ending.begin(stop, service.close, _GRACE if cluster is None else _GRACE_OF_CLUSTER)
-    if threading.current_thread() is threading.main_thread():
-        # uvicorn replaces these while it runs and raises the signal again afterwards: without a handler
-        # of our own that would end the process before the folder is removed.
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: ending.end())
-    try:
-        service.restore()
-        url = f"http://{name}:{port}/v1"
-        facts = {
-            "url": url,
-            "pid": os.getpid(),  # whoever has started it may know a launcher's alone
-            "version": VERSION,
-            "protocol": PROTOCOL,
-            "engine": service.engine,
-        }
-        if options.shared is not None:
-            told = {**facts, "token": token, "mark": options.shared, "since": time.time()}
-            presence.write_worker(service.folder.path, told)
-            _in_thread(_watch_clients, service.folder.path, options.log, ending.end)
-        elif parent is not None:
-            _in_thread(_watch_parent, parent, ending.end)
-        print(json.dumps(facts), flush=True)
-        if options.log is not None or cluster is not None:
-            os.dup2(2, 1)  # libraries print there as well, and whoever reads that pipe may be gone
-        if not options.token and options.log_format == TEXT:
-            print(f"The token for this run is {token} (Authorization: Bearer TOKEN).", file=sys.stderr, flush=True)
-        if not is_this_machine(host):
-            for sentence in filter(None, (for_others(host, port), about_firewall())):
-                _say(sentence, options.log_format)
-        service.start()  # not before all is said: what is left to do may be what ends the process
-        server.run(sockets=[listener])
-    finally:
-        if options.shared is not None and ending.code == 0:
-            presence.forget_worker(service.folder.path, os.getpid())
-        service.close()
+    # uvicorn replaces these answers while it runs and raises the signal again afterwards: without one of our own that
+    # would end the process before the folder is removed.
+    with answered(lambda *_: ending.end()):
+        try:
+            service.restore()
+            url = f"http://{name}:{port}/v1"
+            facts = {
+                "url": url,
+                "pid": os.getpid(),  # whoever has started it may know a launcher's alone
+                "version": VERSION,
+                "protocol": PROTOCOL,
+                "engine": service.engine,
+            }
+            if options.shared is not None:
+                told = {**facts, "token": token, "mark": options.shared, "since": time.time()}
+                presence.write_worker(service.folder.path, told)
+                _in_thread(_watch_clients, service.folder.path, options.log, ending.end)
+            elif parent is not None:
+                _in_thread(_watch_parent, parent, ending.end)
+            print(json.dumps(facts), flush=True)
+            if options.log is not None or cluster is not None:
+                os.dup2(2, 1)  # libraries print there as well, and whoever reads that pipe may be gone
+            if not options.token and options.log_format == TEXT:
+                print(f"The token for this run is {token} (Authorization: Bearer TOKEN).", file=sys.stderr, flush=True)
+            if not is_this_machine(host):
+                for sentence in filter(None, (for_others(host, port), about_firewall())):
+                    _say(sentence, options.log_format)
+            service.start()  # not before all is said: what is left to do may be what ends the process
+            server.run(sockets=[listener])
+        finally:
+            if options.shared is not None and ending.code == 0:
+                presence.forget_worker(service.folder.path, os.getpid())
+            service.close()
     if ending.code == LOST:
         log.error("The service ends, because it can use its device no more; start it again.")
     return ending.code
@@ -275,9 +286,10 @@ class _Ending:
 
     def _by_force(self) -> None:
         """The last resort: a thread inside native code cannot be interrupted, and Python would wait for it."""
-        self._clean_up()
+        # not waited for: another program, such as a backup, may hold the journal
+        _in_thread(self._clean_up)
         time.sleep(self._grace)
-        self._clean_up()
+        _in_thread(self._clean_up).join(_LAST_GRACE)
         os._exit(self.code)
 
 
@@ -441,7 +453,11 @@ def log_to(path: Path, kind: str = TEXT) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         shorten_log(path)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        # a named pipe that nobody reads would be waited for
+        at_once = getattr(os, "O_NONBLOCK", 0)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | at_once, 0o600)
+        if at_once:
+            os.set_blocking(descriptor, True)
     except OSError as error:
         print(f"The log {path} cannot be written: {error.strerror}.", file=sys.stderr, flush=True)
         return
@@ -465,8 +481,10 @@ def shorten_log(path: Path) -> None:
             os.truncate(path, 0)
 
 
-def _in_thread(work: Callable[..., None], *arguments: object) -> None:
-    threading.Thread(target=work, args=arguments, name=f"trellis{work.__name__}", daemon=True).start()
+def _in_thread(work: Callable[..., None], *arguments: object) -> threading.Thread:
+    thread = threading.Thread(target=work, args=arguments, name=f"trellis{work.__name__}", daemon=True)
+    thread.start()
+    return thread
 
 
 def _set_up_log(level: int, secret: str, *, anew: bool, kind: str = TEXT) -> None:

@@ -9,7 +9,6 @@ import contextlib
 import json
 import queue
 import secrets
-import signal
 import subprocess
 import sys
 import threading
@@ -18,6 +17,7 @@ from typing import IO
 
 from ..core.messages import message
 from ..core.processes import STEP, wait
+from ..core.stopping import answered
 from ..runtime.child import start_child
 from .lifetime.restarts import Restarts
 from .main import CANNOT_START, Options, cannot_start, has_page
@@ -50,9 +50,10 @@ class _Watchdog:
         self._is_announced = False
 
     def run(self) -> int:
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, self._stop)
+        with answered(self._stop):
+            return self._keep_running()
+
+    def _keep_running(self) -> int:
         while True:
             self._restarts.begins()
             process = self._start()

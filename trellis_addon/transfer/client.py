@@ -92,14 +92,14 @@ class Way(httpx.BaseTransport):
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
             if certificate_error(error) is not None and not (proxy.scheme == "https" and request.url.scheme == "http"):
                 raise  # somebody else's than the proxy's
-            raise ProxyFailed(proxy, str(error) or type(error).__name__, request) from error
+            raise ProxyFailed(proxy, _why_not(proxy, str(error)) or type(error).__name__, request) from error
         except (httpx.HTTPError, TrellisError):
             raise
         except Exception as error:  # what the SOCKS library makes of something that speaks no SOCKS
-            raise ProxyFailed(proxy, message("it speaks no SOCKS5"), request) from error
+            raise ProxyFailed(proxy, message("it breaks off, or speaks no SOCKS5"), request) from error
         if response.status_code == 407:
             response.close()
-            raise ProxyFailed(proxy, message("it wants a name and a password"), request)
+            raise ProxyFailed(proxy, _why_not(proxy, "407"), request)
         return response
 
     def close(self) -> None:
@@ -117,6 +117,15 @@ class Way(httpx.BaseTransport):
                 context = trust(self._certificate) if is_secure else _no_trust()
                 self._transports[key] = _transport(proxy, context, self._limits)
             return self._transports[key]
+
+
+def _why_not(proxy: Proxy, said: str) -> str:
+    """What a proxy says, in words where it is about who asks."""
+    if not said.startswith("407"):
+        return said
+    if proxy.login:
+        return message("it does not take the name and the password")
+    return message("it wants a name and a password")
 
 
 def _transport(proxy: Proxy | None, context: ssl.SSLContext, limits: httpx.Limits) -> httpx.HTTPTransport:

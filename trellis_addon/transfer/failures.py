@@ -20,6 +20,10 @@ _NOT_YET, _EXPIRED = 9, 10
 _ANOTHER_NAME = (62, 64)
 # What a server that speaks no TLS looks like to one that does
 _NO_TLS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE", "UNKNOWN_PROTOCOL")
+# What is told by one that wants to know who asks, and by one that speaks a TLS of long ago
+_WANTS_CERTIFICATE = ("CERTIFICATE_REQUIRED", "ALERT_BAD_CERTIFICATE", "HANDSHAKE_FAILURE")
+_TOO_OLD = ("UNSUPPORTED_PROTOCOL", "ALERT_PROTOCOL_VERSION", "VERSION_TOO_LOW", "NO_PROTOCOLS_AVAILABLE")
+_OF_ITS_TLS = (*_WANTS_CERTIFICATE, *_TOO_OLD)
 
 
 class ProxyFailed(httpx.ConnectError):
@@ -33,7 +37,7 @@ class ProxyFailed(httpx.ConnectError):
 def is_lasting(error: BaseException) -> bool:
     """Whether another attempt would fail in the same way."""
     is_no_address = isinstance(error, (httpx.InvalidURL, httpx.UnsupportedProtocol))
-    return is_no_address or certificate_error(error) is not None or _speaks_no_tls(error)
+    return is_no_address or certificate_error(error) is not None or _is_about_tls(error, *_NO_TLS, *_OF_ITS_TLS)
 
 
 def explain(error: BaseException, host: str = "") -> NetworkError | None:
@@ -55,8 +59,20 @@ def explain(error: BaseException, host: str = "") -> NetworkError | None:
         )
     if (wrong := certificate_error(error)) is not None:
         return _certificate(wrong, host)
-    if _speaks_no_tls(error):
+    if _is_about_tls(error, *_NO_TLS):
         return NetworkError("{host} does not speak https at this address; try http://, or another port.", host=host)
+    if _is_about_tls(error, *_WANTS_CERTIFICATE):
+        return NetworkError(
+            "{host} wants a certificate of whoever asks, or a TLS that this computer does not speak; ask whoever runs "
+            "it for an address without.",
+            host=host,
+        )
+    if _is_about_tls(error, *_TOO_OLD):
+        return NetworkError(
+            "{host} speaks a TLS that is not secure any more; ask whoever runs it to renew its software.", host=host
+        )
+    if isinstance(error, httpx.RemoteProtocolError) and "illegal" in str(error):
+        return NetworkError("{host} does not speak http at this address; try https://, or another port.", host=host)
     return None
 
 
@@ -67,7 +83,7 @@ def certificate_error(error: BaseException) -> ssl.SSLCertVerificationError | No
 
 def short(error: BaseException) -> str:
     """An error's own words, for brackets."""
-    text = re.sub(r"\[Errno -?\d+\] ", "", " ".join(str(error).split()))[:120].rstrip(".")
+    text = re.sub(r"\[(Errno -?\d+|SSL: \w+)\] | \(_ssl\.c:\d+\)", "", " ".join(str(error).split()))[:120].rstrip(".")
     return text or type(error).__name__
 
 
@@ -96,8 +112,10 @@ def _certificate(error: ssl.SSLCertVerificationError, host: str) -> NetworkError
     )
 
 
-def _speaks_no_tls(error: BaseException) -> bool:
-    return any(isinstance(one, ssl.SSLError) and one.reason in _NO_TLS for one in _causes(error))
+def _is_about_tls(error: BaseException, *reasons: str) -> bool:
+    """Whether one of OpenSSL's reasons is behind an error; they stand within longer names in some of its versions."""
+    said = [str(one.reason) for one in _causes(error) if isinstance(one, ssl.SSLError)]
+    return any(reason in each for reason in reasons for each in said)
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -18,6 +18,8 @@ from typing import Any
 
 import httpx
 
+from .failures import ProxyFailed
+
 LOOK = 0.1  # seconds between two looks at Cancel
 HEAD_LIMIT = 60.0  # seconds that the header of a file may take: one that drips in would never come to an end
 _AHEAD = 16  # pieces of a reply that may have come in before they are taken
@@ -84,6 +86,8 @@ class Line:
             self._leave()  # from here on the request leaves no more
             if not (self._is_traced or isinstance(error, _UNCONNECTED)):  # a transport that tells nothing, as in tests
                 self.has_left = True
+            if isinstance(error, ProxyFailed):  # it has refused what it was to hand on
+                self.has_left = False
             raise
         finally:
             self._leave()

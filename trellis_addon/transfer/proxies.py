@@ -86,7 +86,7 @@ class Proxies:
 
 def passes_by(exceptions: str, scheme: str, host: str, port: int | None) -> bool:
     """Whether a host is among those of NO_PROXY: names with all below them, addresses, ranges, `*`, also with ports."""
-    host = host.strip("[]").rstrip(".").lower()
+    host = _as_asked(host.strip("[]").rstrip("."))
     number = as_number(host)
     port = port or {"http": 80, "https": 443}.get(scheme, 0)
     for entry in re.split(r"[\s,;|]+", exceptions.lower()):
@@ -96,8 +96,9 @@ def passes_by(exceptions: str, scheme: str, host: str, port: int | None) -> bool
         name = rest if mark else only
         if name == "*" or (name == "<local>" and number is None and "." not in host):
             return True
-        if (range_ := _range(name)) is not None:
-            if number is not None and number.version == range_.version and number in range_:
+        if (found := _range(name)) is not None:
+            network, only_port = found
+            if only_port in ("", str(port)) and number is not None and number in network:
                 return True
             continue
         name, named_port = split_place(name.partition("/")[0])
@@ -111,16 +112,29 @@ def _is_meant(host: str, number: object, name: str) -> bool:
         return True
     if "*" in name:
         return fnmatch.fnmatchcase(host, name) or host == name.removeprefix("*.")
-    name = name.strip(".")
+    name = _as_asked(name.strip("."))
     return bool(name) and (host == name or (number is None and host.endswith("." + name)))
 
 
-def _range(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
+def _as_asked(name: str) -> str:
+    """A host's name in small letters, and as name servers are asked where other letters are in it."""
+    name = name.lower()
+    if name.isascii():
+        return name
+    try:
+        return name.encode("idna").decode("ascii")
+    except UnicodeError:
+        return name
+
+
+def _range(text: str) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, str] | None:
+    """A range of addresses and the port, if any, of an entry such as 10.0.0.0/8 or [fd00::]/8:443."""
     address, slash, length = text.partition("/")
     if not slash:
         return None
+    length, _, port = length.partition(":")
     try:
-        return ipaddress.ip_network(f"{address.strip('[]')}/{length.strip(']')}", strict=False)
+        return ipaddress.ip_network(f"{address.strip('[]')}/{length.strip(']')}", strict=False), port
     except ValueError:
         return None
 
@@ -154,6 +168,7 @@ def _read(value: str, variable: str) -> Proxy:
     login, _, place = rest.rpartition("@")  # a password may have any sign in it
     place = re.split(r"[/?#]", place, maxsplit=1)[0]
     host, port = split_place(place)
+    host = host.replace("%25", "%", 1) if ":" in host else host  # as addresses write the sign before a zone
     if not port.isdigit():
         place = host + (":..." if port else "")  # it may be a password whose host was forgotten
     shown = f"{scheme}://{place}" if mark else place

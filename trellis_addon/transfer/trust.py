@@ -14,6 +14,7 @@ from pathlib import Path
 
 from ..core.configuration import configuration
 from ..core.errors import NetworkSettingsError
+from ..core.files import read_bytes
 from ..core.messages import message
 from .pip_files import pip_setting
 
@@ -50,7 +51,6 @@ def _context(named: tuple[tuple[str, str], ...], key_log: str) -> ssl.SSLContext
     # on refuses many a company's authority that browsers and curl take.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # a server's own certificate may be named as well
-    _add_usual(context)
     for name, value in named:
         for path in _folders(value) if name == "SSL_CERT_DIR" else [value]:
             try:
@@ -64,8 +64,11 @@ def _context(named: tuple[tuple[str, str], ...], key_log: str) -> ssl.SSLContext
                     name=name,
                     path=path,
                 ) from None
+    _add_usual(context)  # the last: OpenSSL reads some of these variables itself, and would wait for a pipe for ever
     if key_log:
         try:
+            if Path(key_log).is_fifo():
+                raise OSError  # it would be waited for
             context.keylog_filename = key_log
         except OSError:
             raise NetworkSettingsError(
@@ -100,7 +103,7 @@ def _add_usual(context: ssl.SSLContext) -> None:
 def _add(context: ssl.SSLContext, path: Path) -> None:
     """Trust a file of certificates, of text or in their binary form, or a folder of them."""
     if not path.is_dir():
-        data = path.read_bytes()
+        data = read_bytes(path)
         if b"-----BEGIN" in data:
             context.load_verify_locations(cafile=str(path))
         else:
