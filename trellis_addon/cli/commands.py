@@ -415,7 +415,8 @@ def _stop_signals() -> Iterator[Callable[[], bool]]:
         yield stopped.is_set
     finally:
         for number, handler in previous.items():
-            signal.signal(number, handler)
+            # None: it was set in C, as Blender's own program does, and Python cannot put it back
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
 def _check_output(path: Path, endings: tuple[str, ...]) -> str:
