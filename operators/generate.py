@@ -25,7 +25,7 @@ from ..addon.preferences import backend_of, preferences, remote_key_source, serv
 from ..addon.properties import read_settings, write_settings
 from ..trellis_addon.core.errors import FieldError, TrellisError
 from ..trellis_addon.core.messages import message
-from ..trellis_addon.images import EXTENSIONS, OTHER_EXTENSIONS
+from ..trellis_addon.images import DROPPED_EXTENSIONS, OTHER_EXTENSIONS
 from ..trellis_addon.scene.words import translate
 from ..trellis_addon.task.settings import BY_NAME, OWN_IN_PANEL
 from ..trellis_addon.task.views import FRONT, by_object, name_of_object
@@ -213,7 +213,7 @@ class TRELLIS2_FH_images(bpy.types.FileHandler):
     bl_idname = "TRELLIS2_FH_images"
     bl_label = "Generate a 3D Asset (TRELLIS.2)"
     bl_import_operator = "trellis2.generate"
-    bl_file_extensions = ";".join(EXTENSIONS)
+    bl_file_extensions = ";".join(DROPPED_EXTENSIONS)
 
     @classmethod
     def poll_drop(cls, context: bpy.types.Context) -> bool:

@@ -13,7 +13,7 @@ from ..addon.backend_state import obstacles
 from ..addon.picture_state import VIEWS, slot_of, views_of
 from ..trellis_addon.core.errors import TrellisError
 from ..trellis_addon.core.messages import reason_of
-from ..trellis_addon.images import EXTENSIONS
+from ..trellis_addon.images import DROPPED_EXTENSIONS
 from ..trellis_addon.scene.words import translate
 from ..trellis_addon.task.views import by_object
 from .mixin import Mixin
@@ -286,7 +286,7 @@ class TRELLIS2_FH_panel(bpy.types.FileHandler):
     bl_idname = "TRELLIS2_FH_panel"
     bl_label = "Use as Image (TRELLIS.2)"
     bl_import_operator = "trellis2.image_open"
-    bl_file_extensions = ";".join(EXTENSIONS)
+    bl_file_extensions = ";".join(DROPPED_EXTENSIONS)
 
     @classmethod
     def poll_drop(cls, context: bpy.types.Context) -> bool:

@@ -112,6 +112,7 @@ def _draw_getting(layout: bpy.types.UILayout, context: bpy.types.Context) -> Non
     if not bpy.app.online_access:
         wrapped(column, pgettext_iface("Online access is off"), context, 0.94, icon="ERROR")
         column.operator("trellis2.online_access", icon="PREFERENCES")
+        return
     column.operator("trellis2.finishing_install", text="Get Packages...", icon="IMPORT")
 
 

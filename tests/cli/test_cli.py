@@ -19,6 +19,7 @@ import pytest
 from conftest import PATIENCE, ROOT, run_python
 from PIL import Image
 
+from trellis_addon.cli import commands
 from trellis_addon.core.version import VERSION
 from trellis_addon.jobs.job import State
 from trellis_addon.jobs.store import JobStore
@@ -289,6 +290,21 @@ def _wait_for(jobs: int, state: State, store: JobStore, process: subprocess.Pope
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < end
         time.sleep(0.01)
+
+
+def test_a_handler_that_was_set_in_c(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blender's own program catches Ctrl-C in C: Python calls that None, and takes no None back."""
+    given = []
+
+    def in_c(number: int, handler: Any) -> None:
+        if handler is None:
+            raise TypeError("signal handler must be signal.SIG_IGN, signal.SIG_DFL, or a callable object")
+        given.append((number, handler))
+
+    monkeypatch.setattr(commands.signal, "signal", in_c)
+    with commands._stop_signals() as is_stopped:
+        assert not is_stopped()
+    assert given[2:] == [(signal.SIGINT, signal.SIG_DFL), (signal.SIGTERM, signal.SIG_DFL)]
 
 
 @pytest.mark.once

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import random
 import struct
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +19,7 @@ from PIL import Image
 
 from trellis_addon.core.errors import DamagedFileError
 from trellis_addon.formats.glb.alpha import BLEND, MASK, OPAQUE, material_alpha
-from trellis_addon.formats.glb.check import check_glb, check_glb_file, split_glb
+from trellis_addon.formats.glb.check import check_glb, check_glb_file, known_sound, split_glb
 
 FLOAT, UINT, USHORT, UBYTE = 5126, 5125, 5123, 5121
 _DTYPES = {FLOAT: "<f4", UINT: "<u4", USHORT: "<u2", UBYTE: "u1"}
@@ -249,6 +251,20 @@ def test_sound_files_are_let_through() -> None:
 def test_draft_files_are_sound(draft: Any) -> None:
     info = check_glb_file(draft.path)
     assert info.triangles > 1000 and info.extras["engine"] == "draft:relief@1"
+
+
+def test_a_sound_file_is_remembered_until_it_changes(tmp_path: Path) -> None:
+    path = tmp_path / "a.glb.part"
+    path.write_bytes(rich().done())
+    assert known_sound(path) is None
+    found = check_glb_file(path)
+    whole = path.rename(tmp_path / "a.glb")
+    assert known_sound(whole) == found and known_sound(path) is None
+    whole.write_bytes(whole.read_bytes()[:-4] + b"    ")
+    os.utime(whole, ns=(1, 1))
+    assert known_sound(whole) is None
+    with pytest.raises(DamagedFileError):
+        check_glb_file(tmp_path)
 
 
 # --- damage ---

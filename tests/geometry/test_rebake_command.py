@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import importlib.util
 import json
@@ -27,6 +28,7 @@ from trellis_addon.formats.glb.scenes import moved
 from trellis_addon.formats.glb.textured_mesh import TexturedMesh
 from trellis_addon.geometry.finish import rebake, roundtrip
 from trellis_addon.geometry.mesh.closest import Surface
+from trellis_addon.runtime import child
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks" / "geometry"))
 import models
@@ -42,6 +44,35 @@ def pile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("rebake") / "in.glb"
     path.write_bytes(write_glb_scene(mesh))
     return path
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        [],
+        ["--faces=2000,500", "--solid", "--normal-map", "--texture-size=512"],
+        ["--preset=prop", "--sheets", "--no-normal-map", "--format=png", "--report", "--lods=3"],
+        ["--quads=900", "--keep-topology", "--resolution=64"],
+    ],
+)
+def test_a_child_is_told_all_that_was_asked(given: list[str]) -> None:
+    parser = argparse.ArgumentParser()
+    rebake.add_options(parser)
+    asked = parser.parse_args([*given, "--output", "out.glb", "--", "-in.glb"])
+    assert parser.parse_args(rebake.arguments_of(asked)) == asked
+
+
+def test_a_python_without_the_packages_has_a_child_do_it(
+    pile: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Blender's own Python has them in a folder beside it, or not at all."""
+    target = tmp_path / "out.glb"
+    told = ["rebake", str(pile), "--output", str(target), *SMALL]
+    monkeypatch.setattr(child, "can_finish_here", lambda: False)
+    assert cli.main(told) == 1 and "packages that are not here yet" in capfd.readouterr().err and not target.exists()
+    monkeypatch.setattr(child, "finishing_packages", lambda: None)
+    assert cli.main(told) == 0
+    assert f"{target}: " in capfd.readouterr().out and glb_facts(target)
 
 
 def test_a_pile_of_parts_comes_back_as_one_asset_in_its_place(

@@ -182,3 +182,21 @@ def test_nothing_comes_into_a_scene_or_collection_of_another_file(library: Path,
     parent = wished.parent_in(bpy.context.scene)
     assert parent.is_editable, "a collection of this name is theirs, so it is another one"
     blender.import_asset(tmp_path / "thing.glb", parent_collection=parent)
+
+
+@pytest.mark.parametrize("is_override", [False, True])
+def test_levels_and_hulls_need_a_collection_of_ours(is_override: bool, library: Path) -> None:
+    with bpy.data.libraries.load(str(library), link=True) as (source, target):
+        target.collections = [name for name in source.collections if name == "thing"]
+    (theirs,) = target.collections
+    if is_override:
+        theirs.override_hierarchy_create(bpy.context.scene, bpy.context.view_layer)
+    else:
+        bpy.context.scene.collection.children.link(theirs)
+    obj = next(o for o in bpy.context.scene.objects if o.name.startswith("thing"))
+    before = set(bpy.data.collections)
+    with pytest.raises(InputError, match="make it local first"):
+        blender.make_lods(obj, (0.5,))
+    with pytest.raises(InputError, match="make it local first"):
+        blender.make_collision(obj)
+    assert set(bpy.data.collections) == before, "nothing has changed"

@@ -158,6 +158,9 @@ def test_a_drop_on_the_sidebar_is_meant_for_the_panel(extension: ModuleType) -> 
         context = SimpleNamespace(area=SimpleNamespace(type=area), region=SimpleNamespace(type=region))
         assert (panel.poll_drop(context), viewport.poll_drop(context)) == wanted
     for handler in (panel, viewport):
+        claimed = handler.bl_file_extensions.split(";")
+        assert {".png", ".webp", ".exr", ".tga", ".heic"} <= set(claimed) and ".svg" not in claimed
+        assert len(handler.bl_file_extensions) < 512, "what Blender keeps of them"
         name = handler.bl_import_operator.partition(".")[2]
         assert {"directory", "files"} <= set(getattr(bpy.ops.trellis2, name).get_rna_type().properties.keys())
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
+import subprocess
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,32 @@ def add_commands(commands: Any, common: argparse.ArgumentParser) -> None:
 def _rebake(options: argparse.Namespace, key: str, allow_network: bool) -> int:
     if options.output.suffix.lower() in _BY_BLENDER:
         return _through_blender(options)
-    return rebake.run(options)
+    return _run(options)
+
+
+def _run(options: argparse.Namespace) -> int:
+    """Here, or where its packages are: Blender's own Python has them in a folder beside it, if anywhere.
+
+    Raises `EngineError` where nobody has got them yet.
+    """
+    from ..core.processes import end, wait
+    from ..runtime.child import can_finish_here, finishing_packages, start_child
+
+    if can_finish_here():
+        return rebake.run(options)
+    packages = finishing_packages()
+    told = {"stdout": subprocess.DEVNULL} if options.shown else {}  # the name of a file that will not be there
+    child = start_child(
+        ".geometry.finish.rebake", rebake.arguments_of(options), is_local=True, packages=packages, **told
+    )
+    try:
+        code = wait(child)
+    except BaseException:
+        end(child)
+        raise
+    if options.shown and code == 0:
+        print(options.shown)
+    return code
 
 
 def _through_blender(options: argparse.Namespace) -> int:
@@ -37,7 +63,7 @@ def _through_blender(options: argparse.Namespace) -> int:
     try_places([target])
     with tempfile.TemporaryDirectory(prefix="trellis2-") as folder:
         options.output, options.shown = Path(folder, f"{target.stem}.obj"), target
-        code = rebake.run(options)
+        code = _run(options)
         if code == 0:
             from ..scene.delivery.exporting import convert_obj
 

@@ -36,7 +36,7 @@ here, with a sentence.
 
 from .correction import Correction
 from .decoding import decode
-from .folder import EXTENSIONS, OTHER_EXTENSIONS, find_images, find_pictures
+from .folder import DROPPED_EXTENSIONS, EXTENSIONS, OTHER_EXTENSIONS, find_images, find_pictures
 from .key import ColourKey
 from .limits import MAX_BYTES, MAX_PIXELS, MAX_SIDE
 from .names import clean_name, readable
@@ -46,6 +46,7 @@ from .subject import subject_box
 from .web import FETCH_TIMEOUT, fetch
 
 __all__ = [
+    "DROPPED_EXTENSIONS",
     "EXTENSIONS",
     "FETCH_TIMEOUT",
     "LATER",

@@ -11,6 +11,8 @@ _PICTURES = "avif bmp cin dds dib dpx exr gif hdr heic heif ico iff j2c j2k jp2 
 _PICTURES += " pic pnm ppm psb psd qoi rgb rgba sgi svg svgz tga tif tiff xcf"
 _RAW = "arw cr2 cr3 dng nef orf pef raf raw rw2 srw"  # of cameras
 OTHER_EXTENSIONS = frozenset("." + ending for ending in f"{_PICTURES} {_RAW}".split())
+# What is offered where a file is dropped; an SVG is drawn as curves by Blender, which nobody should be asked about.
+DROPPED_EXTENSIONS = (*EXTENSIONS, *sorted(OTHER_EXTENSIONS - {".svg", ".svgz"}))
 
 
 def find_images(folder: Path) -> list[Path]:

@@ -38,11 +38,12 @@ def local_python() -> str:
 
 def has_finishing() -> bool:
     """Whether there is a Python with all that finishing needs: the local backend's, or this one."""
-    return (
-        local_python() != sys.executable
-        or finishing_folder().is_installed
-        or all(importlib.util.find_spec(name) for name in _FINISHING)
-    )
+    return local_python() != sys.executable or finishing_folder().is_installed or can_finish_here()
+
+
+def can_finish_here() -> bool:
+    """Whether this very Python has all that finishing needs: Blender's own has not, as a rule."""
+    return all(importlib.util.find_spec(name) for name in _FINISHING)
 
 
 def finishing_packages() -> PackagesFolder | None:

@@ -8,6 +8,7 @@ knows what goes on in this session.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import queue
@@ -24,6 +25,7 @@ from ..core.errors import (
     BackendError,
     BackgroundError,
     Cancelled,
+    DamagedFileError,
     FieldError,
     Interrupted,
     TakenError,
@@ -34,6 +36,7 @@ from ..core.event import Event
 from ..core.machine.parallel import IN_FLIGHT
 from ..core.messages import sentences
 from ..core.progress import Progress
+from ..formats.glb.check import check_glb_file, known_sound
 from ..jobs.job import Asset, Job, notes_in
 from ..stages import is_rough
 from .background import Work, perform, redraw
@@ -273,7 +276,9 @@ def _work(generation: Generation, make: Make, is_resumed: bool) -> None:
     def do(progress: Progress) -> Asset:
         with _IN_FLIGHT:
             progress.update("Preparing", 0.0)
-            return make(progress, report)
+            asset = make(progress, report)
+        _check_beforehand(asset)
+        return asset
 
     def on_picture(png: bytes, _: int) -> None:
         later(partial(_show_early, generation, png))
@@ -289,6 +294,14 @@ def _work(generation: Generation, make: Make, is_resumed: bool) -> None:
             later(lambda: forget_line(generation))
     else:
         later(lambda: _finish(generation, outcome))
+
+
+def _check_beforehand(asset: Asset) -> None:
+    """Look into the files here, so that the import, for which the artist waits, need not; it says what is wrong."""
+    for each in asset.variations or (asset,):
+        with contextlib.suppress(DamagedFileError):
+            if known_sound(each.path) is None:
+                check_glb_file(each.path)
 
 
 def _fail(generation: Generation, error: TrellisError) -> None:

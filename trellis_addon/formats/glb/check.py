@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import os
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -68,14 +69,39 @@ class GlbInfo:
     extras: Mapping[str, Any] = field(default_factory=dict)
 
 
+_KEPT = 256  # files that are remembered
+_sound: dict[tuple[int, int, int, int], GlbInfo] = {}
+
+
 def check_glb_file(path: Path) -> GlbInfo:
-    """Check the file; `DamagedFileError` says what is wrong with it."""
+    """Check the file; `DamagedFileError` says what is wrong with it. A sound one is remembered for `known_sound`."""
     try:
-        if path.stat().st_size > MAX_FILE_BYTES:
+        found = path.stat()
+        if found.st_size > MAX_FILE_BYTES:
             raise DamagedFileError("{name} is larger than 1 GB and is not imported.", name=path.name)
-        return check_glb(read_bytes(path))
+        info = check_glb(read_bytes(path))
     except OSError as error:
         raise DamagedFileError("{path} cannot be read: {reason}.", path=path, reason=reason_of(error)) from error
+    while len(_sound) >= _KEPT and (oldest := next(iter(_sound), None)) is not None:
+        _sound.pop(oldest, None)
+    _sound[_identity(found)] = info
+    return info
+
+
+def known_sound(path: Path) -> GlbInfo | None:
+    """What `check_glb_file` found in this very file, in any thread; None where it has not, or the file has changed.
+
+    Decoding textures of 4096 takes about a second, which Blender's window should not wait for.
+    """
+    try:
+        return _sound.get(_identity(path.stat()))
+    except OSError:
+        return None
+
+
+def _identity(found: os.stat_result) -> tuple[int, int, int, int]:
+    """Of a file and what was last written into it; it may be renamed, as a download is when it is whole."""
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def check_glb(data: bytes, *, with_skins: bool = False) -> GlbInfo:

@@ -81,6 +81,18 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(solidity="automatic", shown=None)
 
 
+def arguments_of(options: argparse.Namespace) -> list[str]:
+    """What `main` takes, for a child that is to do what was asked of this process."""
+    numbers = {"resolution": options.resolution, "texture-size": options.texture_size, "preset": options.preset}
+    numbers |= {"quads": options.quads, "lods": options.lods, "format": options.format}
+    numbers["faces"] = ",".join(map(str, options.faces)) if options.faces else None
+    found = [f"--{name}={value}" for name, value in numbers.items() if value is not None]
+    found += [] if options.solidity == "automatic" else [f"--{options.solidity}"]
+    found += [] if options.normal_map is None else ["--normal-map" if options.normal_map else "--no-normal-map"]
+    found += [f"--{name}" for name in ("keep-topology", "report") if getattr(options, name.replace("-", "_"))]
+    return [*found, f"--output={options.output}", "--", str(options.source)]
+
+
 def run(options: argparse.Namespace) -> int:
     """Do it: 0, or 1 with one sentence on standard error."""
     start = time.perf_counter()

@@ -191,8 +191,10 @@ def is_level(obj: bpy.types.Object) -> bool:
 
 
 def home_of(obj: bpy.types.Object) -> bpy.types.Collection:
-    home = next((found for found in obj.users_collection if found.is_editable), None)
+    """The collection of this file that it is in. Raises `InputError` where there is none, or it is another file's."""
+    home = next((found for found in obj.users_collection if found.is_editable and not found.override_library), None)
     if home is None:
+        require_own(*obj.users_collection)
         raise InputError('"{name}" is in no collection of this file; link it to a scene first.', name=obj.name)
     return home
 

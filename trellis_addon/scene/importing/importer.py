@@ -13,7 +13,7 @@ import bpy
 
 from ...core.errors import DamagedFileError, TrellisError
 from ...core.messages import reason_of
-from ...formats.glb.check import GlbInfo, check_glb
+from ...formats.glb.check import GlbInfo, check_glb, known_sound
 from ...formats.glb.scenes import one_scene
 from ...images import clean_name
 from ...jobs.job import Asset
@@ -95,7 +95,7 @@ def _read_checked(path: Path) -> tuple[bytes, GlbInfo]:
         data = path.read_bytes()
     except OSError as error:
         raise DamagedFileError("{path} cannot be read: {reason}.", path=path, reason=reason_of(error)) from error
-    return data, check_glb(data)
+    return data, known_sound(path) or check_glb(data)
 
 
 @contextmanager
