@@ -543,7 +543,7 @@ class Settings(Mapping[str, Any]):
 
 
 def unknown_field(name: str) -> FieldError:
-    close = _closest(name, list(BY_NAME) if "." not in name else list(BY_PATH))
+    close = _closest_field(name)
     if close:
         sentence = message("{name}: there is no such field; did you mean {suggestion}?", name=name, suggestion=close)
     else:
@@ -605,10 +605,17 @@ def _leaves(request: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
             raise FieldError(path, value, "give a JSON object", code="invalidObject")
 
 
-def _closest(name: str, known: list[str]) -> str:
+def _closest_field(name: str) -> str:
+    """A field that may have been meant, by the last part of its name: another place of it, or a misspelling."""
     import difflib
 
-    return next(iter(difflib.get_close_matches(name, known, n=1, cutoff=0.6)), "")
+    if "." not in name:
+        return next(iter(difflib.get_close_matches(name, list(BY_NAME), n=1)), "")
+    place, _, last = name.rpartition(".")
+    elsewhere = [path for path in BY_PATH if path.rpartition(".")[2].lower() == last.lower()]
+    beside = {path.rpartition(".")[2]: path for path in BY_PATH if path.rpartition(".")[0] == place}
+    found = elsewhere or [beside[near] for near in difflib.get_close_matches(last, list(beside), n=1)]
+    return found[0] if found else ""
 
 
 def _number(value: float | None) -> str:
