@@ -21,7 +21,9 @@ FIRST = "manual"  # the page that is opened
 # In the order of the line that leads from page to page
 PAGES = {
     "manual": "The manual",
+    "help": "Help",
     "settings": "Settings",
+    "commands": "Commands",
     "local": "Local GPU",
     "systems": "Your system",
     "assets": "Assets",

@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from .client.backends import BACKENDS, Backend, connect
 from .client.client import Account
@@ -28,9 +28,11 @@ from .core.errors import (
     OutputError,
     TrellisError,
 )
+from .core.given import demand, path_of
 from .core.machine.parallel import IN_FLIGHT, as_ready
+from .core.messages import message
 from .core.output import demand_other, put_in_place, reason_of, shortened, try_places
-from .core.progress import Progress
+from .core.progress import Progress, ProgressLike, as_progress
 from .images import LATER, PreparedImage, clean_name, image_kind, load_image, meant
 from .jobs.job import NOT_KEPT, Asset, Job, State, kind_of
 from .jobs.money import Price, expected_price
@@ -49,11 +51,11 @@ from .task.task import (
 from .task.views import FRONT, name_of_object, named_views
 
 if TYPE_CHECKING:
-    from .images.preparing import Subject
+    from .images.preparing import Picture, Subject
 
 log = logging.getLogger(__name__)
 
-Source = str | bytes | os.PathLike[str] | PreparedImage
+Source: TypeAlias = "Picture | PreparedImage"
 
 THUMBNAIL = 384  # pixels: enough for the card that stands where the asset will be
 
@@ -105,14 +107,14 @@ def generate(
     image: Source,
     *,
     views: Mapping[Any, Source] | None = None,
-    backend: str = "draft",
+    backend: str | Backend = "draft",
     model: str | None = None,
     name: str = "",
     subject: Subject | None = None,
     output: str | os.PathLike[str] | None = None,
     key: str = "",
     settings: Settings | Mapping[str, Any] | None = None,
-    progress: Progress | None = None,
+    progress: ProgressLike | None = None,
     allow_network: bool = True,
     store: JobStore | None = None,
     **named_settings: Any,
@@ -137,7 +139,7 @@ def generate(
     store and goes on with `resume`; one of which nothing was sent is over, and costs nothing.
     """
     wished = Settings(settings or {}).replace(**named_settings)
-    where = Backend(backend, key, allow_network)
+    where = Backend.of(backend, key, allow_network)
 
     def prepare(store: JobStore) -> tuple[PreparedTask, Backend]:
         return prepare_task(image, where, wished, model=model, name=name, subject=subject, views=views), where
@@ -148,7 +150,7 @@ def generate(
 def make(
     prepare: Callable[[JobStore], tuple[PreparedTask, Backend]],
     store: JobStore | None,
-    progress: Progress | None,
+    progress: ProgressLike | None,
     output: str | os.PathLike[str] | None,
     *,
     results: int = 1,
@@ -160,18 +162,21 @@ def make(
     `output` is tried before any of it, for so many `results`; it must not be the file `source` that it is made from.
     Raises as `generate` does.
     """
-    if output is not None:
-        check_output(Path(output), results=results)
-    store = store or JobStore()
+    progress = as_progress(progress)
+    target = None if output is None else path_of(output, "output", of_home=True)
+    if target is not None:
+        check_output(target, results=results)
+    store = JobStore() if store is None else store
+    demand(store, JobStore, "store", message("give a trellis_addon.jobs.JobStore, or leave it out"))
     prepared, backend = prepare(store)
-    if output is not None:
-        is_folder = os.path.isdir(output)
+    if target is not None:
+        is_folder = target.is_dir()
         if is_folder:
-            check_output(Path(output), prepared.name, results)
+            check_output(target, prepared.name, results)
         if source is not None:
-            demand_other(source, Path(output, f"{prepared.name}.glb") if is_folder else Path(output))
+            demand_other(source, target / f"{prepared.name}.glb" if is_folder else target)
     asset = finish(prepared.write_down(store, backend), backend, store, progress)
-    return copy_out(asset, Path(output)) if output is not None else asset
+    return copy_out(asset, target) if target is not None else asset
 
 
 def prepare_task(
@@ -193,6 +198,7 @@ def prepare_task(
     a service of ours that has a mask model. `subject` as in `load_image`.
     """
     uuid = uuid or new_uuid()
+    demand(name, (str, type(None)), "name", message("give a text"))
     further = named_views(views or {})
     if backend.is_remote:
         if mesh is not None:
@@ -330,15 +336,15 @@ def resume(
     yield from as_ready(store.unfinished(), work, IN_FLIGHT)
 
 
-def fetch(task_uuid: str, *, backend: str = "remote", key: str = "", store: JobStore | None = None) -> Asset:
+def fetch(task_uuid: str, *, backend: str | Backend = "remote", key: str = "", store: JobStore | None = None) -> Asset:
     """The asset of a task by its taskUUID, whoever sent it: from the store, or else from the service.
 
     It is asked for and never sent, so nothing is paid.
     """
     check_uuid(task_uuid)
-    store = store or JobStore()
+    store = JobStore() if store is None else store
     job = store.get(task_uuid)
-    where = backend_of(job, key) if job else Backend(backend, key)
+    where = backend_of(job, key) if job else Backend.of(backend, key)
     if job is None:
         with connect(where) as client:
             reply, request = client.details(task_uuid)
@@ -395,7 +401,7 @@ def retry(
 def price(
     image: Source,
     *,
-    backend: str = "remote",
+    backend: str | Backend = "remote",
     key: str = "",
     subject: Subject | None = None,
     views: Mapping[Any, Source] | None = None,
@@ -406,7 +412,7 @@ def price(
 
     The picture is sent, because the service checks it; nothing is made. Raises as `generate` does.
     """
-    where = Backend(backend, key)
+    where = Backend.of(backend, key)
     wished = Settings(settings or {}).replace(**named_settings)
     prepared = prepare_task(image, where, wished, subject=subject, views=views)
     with connect(where) as client:
@@ -414,9 +420,9 @@ def price(
     return expected_price(prepared.task.settings.value("number_results")) if told is None else Price(told, told)
 
 
-def account(backend: str = "remote", *, key: str = "") -> Account:
+def account(backend: str | Backend = "remote", *, key: str = "") -> Account:
     """The balance of the account that the key belongs to; raises `ApiKeyError` for a wrong key."""
-    with connect(Backend(backend, key)) as client:
+    with connect(Backend.of(backend, key)) as client:
         return client.account()
 
 

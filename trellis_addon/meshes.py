@@ -11,8 +11,9 @@ from .api import PreparedTask, Source, make, prepare_task
 from .client.backends import Backend
 from .core.errors import FieldError, InputError
 from .core.files import read_bytes
+from .core.given import path_of
 from .core.messages import message, reason_of
-from .core.progress import Progress
+from .core.progress import ProgressLike
 from .core.sizes import size_words
 from .images import clean_name
 from .jobs.job import Asset
@@ -36,14 +37,14 @@ def texture(
     facing: str | float = "front",
     uvs: str = "auto",
     views: Mapping[Any, Source] | None = None,
-    backend: str = "draft",
+    backend: str | Backend = "draft",
     model: str | None = None,
     name: str = "",
     subject: Subject | None = None,
     output: str | os.PathLike[str] | None = None,
     key: str = "",
     settings: Settings | Mapping[str, Any] | None = None,
-    progress: Progress | None = None,
+    progress: ProgressLike | None = None,
     allow_network: bool = True,
     store: JobStore | None = None,
     **named_settings: Any,
@@ -62,7 +63,7 @@ def texture(
     """
     wished = Settings(settings or {}).replace(**named_settings)
     wished = wished.replace(**_placing(facing, uvs))
-    where = Backend(backend, key, allow_network)
+    where = Backend.of(backend, key, allow_network)
 
     def prepare(store: JobStore) -> tuple[PreparedTask, Backend]:
         return prepare_texture(mesh, image, where, wished, model=model, name=name, subject=subject, views=views), where
@@ -73,7 +74,7 @@ def texture(
 def _file_of(mesh: Mesh) -> Path | None:
     if isinstance(mesh, (bytes, bytearray, memoryview)):
         return None
-    return mesh.path if isinstance(mesh, Asset) else Path(mesh)
+    return mesh.path if isinstance(mesh, Asset) else path_of(mesh, "mesh")
 
 
 def prepare_texture(
@@ -110,7 +111,7 @@ def read_mesh(mesh: Mesh) -> tuple[bytes, str]:
     if isinstance(mesh, (bytes, bytearray, memoryview)):
         data = bytes(mesh)
     else:
-        path = Path(mesh)
+        path = path_of(mesh, "mesh")
         name = name or clean_name(path.stem)
         try:
             data = read_bytes(path)

@@ -19,10 +19,11 @@ from .client.backends import Backend
 from .core.errors import EngineError, FieldError, InputError, JobError, TrellisError
 from .core.files import read_bytes
 from .core.folders import default_folder
+from .core.given import path_of
 from .core.machine.awake import awake
 from .core.messages import message, reason_of
 from .core.output import demand_free, try_places
-from .core.progress import Progress
+from .core.progress import ProgressLike, as_progress
 from .engines.export import check_target
 from .formats.glb.check import split_glb
 from .formats.latents import fixed_field
@@ -64,12 +65,12 @@ def rework(
     asset: Asset | str | os.PathLike[str],
     *,
     texture_again: bool = False,
-    backend: str = "",
+    backend: str | Backend = "",
     name: str = "",
     output: str | os.PathLike[str] | None = None,
     key: str = "",
     settings: Settings | Mapping[str, Any] | None = None,
-    progress: Progress | None = None,
+    progress: ProgressLike | None = None,
     allow_network: bool = True,
     store: JobStore | None = None,
     **named_settings: Any,
@@ -106,12 +107,12 @@ def prepare_rework(
     texture_again: bool = False,
     name: str = "",
     uuid: str = "",
-    backend: str = "",
+    backend: str | Backend = "",
     key: str = "",
     allow_network: bool = True,
 ) -> tuple[PreparedTask, Backend]:
     """Everything checked and nothing sent: the task, and where it goes. Raises as `rework` does."""
-    if backend == REMOTE:
+    if _is_remote(backend):
         raise FieldError("backend", backend, "the remote API keeps no stages; use a service of your own")
     if problem := obstacle(asset.provenance, store.folder, texture_again=texture_again):
         raise _refused(asset, problem)
@@ -134,7 +135,7 @@ def prepare_rework(
         wished = wished.replace(seed=None)
     elif not texture_again and (is_whole or "seed" in former):
         wished = wished.replace(seed=original.seed)  # of several results each has its own
-    where = Backend(backend, key, allow_network) if backend else backend_of(job, key, allow_network)
+    where = Backend.of(backend, key, allow_network) if backend else backend_of(job, key, allow_network)
     if is_draft and where.name == "local":
         where = replace(where, name="draft")
     latents = "" if is_whole else _as_text(original)
@@ -167,12 +168,12 @@ def prepare_rework(
 def go_on(
     asset: Asset | str | os.PathLike[str],
     *,
-    backend: str = "",
+    backend: str | Backend = "",
     name: str = "",
     output: str | os.PathLike[str] | None = None,
     key: str = "",
     settings: Settings | Mapping[str, Any] | None = None,
-    progress: Progress | None = None,
+    progress: ProgressLike | None = None,
     allow_network: bool = True,
     store: JobStore | None = None,
     **named_settings: Any,
@@ -202,12 +203,12 @@ def prepare_going_on(
     *,
     name: str = "",
     uuid: str = "",
-    backend: str = "",
+    backend: str | Backend = "",
     key: str = "",
     allow_network: bool = True,
 ) -> tuple[PreparedTask, Backend]:
     """Everything checked and nothing sent: the task, and where it goes. Raises as `go_on` does."""
-    if backend == REMOTE:
+    if _is_remote(backend):
         raise FieldError("backend", backend, "the remote API keeps no stages; use a service of your own")
     if problem := obstacle_to_going_on(asset.provenance, store.folder):
         raise _refused(asset, problem)
@@ -218,7 +219,7 @@ def prepare_going_on(
         if changed.startswith("sparse_structure_") and value != former.value(changed):
             raise fixed_field(changed, value)
     former = former.replace(**dict.fromkeys(_OF_ONE_TASK), rough=None, seed=original.seed)
-    where = Backend(backend, key, allow_network) if backend else backend_of(job, key, allow_network)
+    where = Backend.of(backend, key, allow_network) if backend else backend_of(job, key, allow_network)
     if is_draft and where.name == "local":
         where = replace(where, name="draft")
     task = Task(
@@ -241,12 +242,12 @@ def change(
     *,
     image: Source | None = None,
     seed: int | None = None,
-    backend: str = "",
+    backend: str | Backend = "",
     name: str = "",
     output: str | os.PathLike[str] | None = None,
     key: str = "",
     settings: Settings | Mapping[str, Any] | None = None,
-    progress: Progress | None = None,
+    progress: ProgressLike | None = None,
     allow_network: bool = True,
     store: JobStore | None = None,
 ) -> Asset:
@@ -281,12 +282,12 @@ def prepare_change(
     settings: Settings | None = None,
     name: str = "",
     uuid: str = "",
-    backend: str = "",
+    backend: str | Backend = "",
     key: str = "",
     allow_network: bool = True,
 ) -> tuple[PreparedTask, Backend]:
     """Everything checked and nothing sent: the task, and where it goes. Raises as `change` does."""
-    if backend == REMOTE:
+    if _is_remote(backend):
         raise FieldError("backend", backend, "the remote API changes no part of an asset; use a service of your own")
     kept = _kept_of(asset, store)
     if seed is None and image is not None:
@@ -305,12 +306,12 @@ def vary(
     count: int = 1,
     image: Source | None = None,
     seed: int | None = None,
-    backend: str = "",
+    backend: str | Backend = "",
     name: str = "",
     output: str | os.PathLike[str] | None = None,
     key: str = "",
     settings: Settings | Mapping[str, Any] | None = None,
-    progress: Progress | None = None,
+    progress: ProgressLike | None = None,
     allow_network: bool = True,
     store: JobStore | None = None,
 ) -> Asset:
@@ -346,14 +347,15 @@ def prepare_vary(
     settings: Settings | None = None,
     name: str = "",
     uuid: str = "",
-    backend: str = "",
+    backend: str | Backend = "",
     key: str = "",
     allow_network: bool = True,
 ) -> tuple[PreparedTask, Backend]:
     """Everything checked and nothing sent: the task, and where it goes. Raises as `vary` does."""
-    if backend == REMOTE:
+    if _is_remote(backend):
         raise FieldError("backend", backend, "the remote API makes no variants; use a service of your own")
-    asked = Settings(variation=STRENGTH.check(strength), number_results=COUNT.check(count))
+    strength = STRENGTH.check(strength)
+    asked = Settings(variation=strength, number_results=COUNT.check(count))
     kept = _kept_of(asset, store)
     if strength == 0:
         seed = kept.original.seed  # it is the asset itself
@@ -407,14 +409,14 @@ def _prepare_on(
     image: Source | None,
     name: str,
     uuid: str,
-    backend: str,
+    backend: str | Backend,
     key: str,
     allow_network: bool,
 ) -> tuple[PreparedTask, Backend]:
     """The task that goes on from what is kept of an asset, with its own picture or another one."""
     asset, job, original, is_draft = kept.asset, kept.job, kept.original, kept.is_draft
     if backend or job is None:
-        where = Backend(backend or ("draft" if is_draft else "local"), key, allow_network)
+        where = Backend.of(backend or ("draft" if is_draft else "local"), key, allow_network)
     else:
         where = backend_of(job, key, allow_network)
     if is_draft and where.name == "local":
@@ -463,10 +465,14 @@ def _asset_of(asset: Asset | str | os.PathLike[str]) -> Asset:
     """The asset, or that of a file with its provenance; `InputError` where neither is there."""
     if isinstance(asset, Asset):
         return asset
-    found = Asset.from_file(Path(asset))
+    found = Asset.from_file(path_of(asset, "asset"))
     if not found.provenance:
         demand_readable(found)
     return found
+
+
+def _is_remote(backend: str | Backend) -> bool:
+    return (backend.name if isinstance(backend, Backend) else backend) == REMOTE
 
 
 def demand_readable(asset: Asset) -> None:
@@ -482,7 +488,7 @@ def export_stages(
     target: str | os.PathLike[str],
     *,
     overwrite: bool = False,
-    progress: Progress | None = None,
+    progress: ProgressLike | None = None,
     store: JobStore | None = None,
 ) -> Path:
     """Write what an asset was decoded from: NAME.vxz or NAME.npz its voxels, NAME.glb or NAME.ply its dense mesh.
@@ -491,16 +497,16 @@ def export_stages(
     process of its own, on this machine. Returns the file. Raises `InputError` where nothing was kept, `FieldError` for
     the target, `EngineError` with what the process said, `Cancelled`.
     """
-    path = check_target(Path(target))
+    path = check_target(path_of(target, "target", of_home=True))
     demand_free(path, overwrite)
     try_places([path], "target")
     if isinstance(asset, Asset):
         source = latents_of(asset, store or JobStore())
-    elif Path(asset).suffix.lower() == ".safetensors":
+    elif path_of(asset, "asset").suffix.lower() == ".safetensors":
         source = Path(asset)
     else:
         source = latents_of(_asset_of(asset), store or JobStore())
-    progress = progress or Progress()
+    progress = as_progress(progress)
     progress.update("Decoding", 0.0)
     arguments = [str(source.resolve()), str(path.resolve()), "--report"]
     with awake("exporting voxels"):

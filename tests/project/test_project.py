@@ -66,10 +66,10 @@ def test_the_manifest_keeps_the_rules_of_the_platform() -> None:
 def test_what_is_made_of_the_settings_is_up_to_date() -> None:
     sys.path.insert(0, str(ROOT / "tools"))
     try:
-        from make_docs import TARGET, preset_files, settings_page
+        from make_docs import COMMANDS, TARGET, commands_page, preset_files, settings_page
     finally:
         sys.path.remove(str(ROOT / "tools"))
-    for path, text in {TARGET: settings_page(), **preset_files()}.items():
+    for path, text in {TARGET: settings_page(), COMMANDS: commands_page(), **preset_files()}.items():
         assert path.read_text(encoding="utf-8") == text, f"run tools/make_docs.py: {path.name}"
     assert set((ROOT / "presets" / "trellis2").glob("*.py")) == set(preset_files())
 

@@ -117,6 +117,7 @@ def _unforeseen(error: Exception) -> TrellisError:
 
 
 def _parser(program: str) -> argparse.ArgumentParser:
+    """The parser of all commands; `tools/make_docs.py` writes docs/commands.md from it."""
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--verbose", action="store_true", help="log what happens")
     # what is true of every job that was begun
@@ -151,7 +152,7 @@ def _parser(program: str) -> argparse.ArgumentParser:
     generate.set_defaults(run=_generate)
 
     batch = commands.add_parser("batch", parents=[common], help="every picture of a folder to one .blend")
-    batch.add_argument("folder", type=Path)
+    batch.add_argument("folder", type=Path, help="where the pictures are")
     batch.add_argument("--output", type=Path, metavar="FILE.blend", help="where all assets come")
     add_farm_options(batch)
     batch.add_argument(

@@ -65,7 +65,7 @@ def _resume(options: argparse.Namespace, key: str, allow_network: bool) -> int:
     from ..api import resume
     from ..core.errors import TakenError
 
-    failed = 0
+    failed, job = 0, None
     for job, outcome in resume(key=key, allow_network=allow_network):
         if isinstance(outcome, TakenError):
             print(f"{job.name}: {outcome}")
@@ -74,6 +74,8 @@ def _resume(options: argparse.Namespace, key: str, allow_network: bool) -> int:
             print(f"{job.name}: {outcome}", file=sys.stderr)
         else:
             print(f"{job.name}: {outcome.path}")
+    if job is None:
+        print("Nothing was broken off.")
     return 1 if failed else 0
 
 

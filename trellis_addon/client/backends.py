@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 from ..core.addresses import by_number, complete, has_login, is_this_machine, is_web_address, without_login
 from ..core.configuration import KEY_VARIABLE, REMOTE_URL_VARIABLE, TOKEN_VARIABLE, configuration
 from ..core.errors import ApiKeyError, FieldError, OfflineError, ServiceError
-from ..core.keys import find_key
+from ..core.given import demand
+from ..core.keys import demand_key, find_key
 from ..core.messages import message
 from ..core.progress import Progress
 from ..service.handshake import mismatch
@@ -35,13 +36,20 @@ class Backend:
     can_wait: bool = False
 
     def __post_init__(self) -> None:
+        rule = message("allowed: {allowed}, or the http:// address of a service", allowed=list(BACKENDS))
+        demand(self.name, str, "backend", rule)
+        demand_key(self.key)
         name = self.name.strip()
         if name not in BACKENDS:
             name = service_address(name) if _looks_like_address(name) else name
             if not is_web_address(name):
-                rule = message("allowed: {allowed}, or the http:// address of a service", allowed=list(BACKENDS))
                 raise FieldError("backend", name, rule)
         object.__setattr__(self, "name", name)
+
+    @classmethod
+    def of(cls, given: str | Backend, key: str = "", allow_network: bool = True) -> Backend:
+        """The backend of what a script gave: its name, or one that is made already. Raises `FieldError`."""
+        return given if isinstance(given, Backend) else cls(given, key, allow_network)
 
     @property
     def is_address(self) -> bool:

@@ -7,6 +7,7 @@ user that ask for it, and ends with the last of them: one graphics card need not
 from __future__ import annotations
 
 import atexit
+import os
 import threading
 
 from ..core.errors import EngineError, ServiceError
@@ -86,6 +87,19 @@ def stop_local_services() -> None:
 def _end_with_program() -> None:
     _is_over.set()
     stop_local_services()
+
+_of_the_parent: list[dict[str, Supervisor]] = []  # kept: their locks, let go of, would be let go of in the parent too
+
+
+def _begin_anew() -> None:
+    """In a process that was forked, as `multiprocessing` does on Linux: the threads that watch are the parent's."""
+    global _supervisors, _lock
+    _of_the_parent.append(_supervisors)
+    _supervisors, _lock = {}, threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_anew)
 
 
 def start_service(engine: str) -> LocalService:

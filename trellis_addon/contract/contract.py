@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import FieldError, InputError
+from ..core.given import path_of
 from ..core.messages import message, reason_of
 from .facts import AXES, MAPS
 from .presets import PRESETS
@@ -79,7 +80,7 @@ def find_contract(source: str | os.PathLike[str] | Mapping[str, Any] | Contract)
         return source
     if isinstance(source, Mapping):
         return parse(source)
-    text = os.fspath(source)
+    text = os.fspath(path_of(source, "contract"))
     if text.strip().lower() in PRESETS:
         return parse(PRESETS[text.strip().lower()])
     return parse(_read(Path(text).expanduser()))

@@ -4,6 +4,7 @@ version         the version of this package
 errors          every error that is raised on purpose, as one small tree
 messages        sentences as templates with their values, so that they can be said in another language
 progress        progress and cancelling, handed in to whatever takes long
+given           what scripts hand in: numbers of NumPy as Python's, and paths
 event           something that happens, told to all who asked to hear of it
 configuration   what this machine says of how the library is to run; the only reader of the environment
 folders         where this package lies, and where it keeps things on the user's machine

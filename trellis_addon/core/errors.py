@@ -45,6 +45,8 @@ from typing import Any
 from .messages import Message, message
 
 _log = logging.getLogger(__name__)
+# A library is silent until a program says where its log goes; everything of this package passes this module first.
+logging.getLogger(__name__.removesuffix(".core.errors")).addHandler(logging.NullHandler())
 
 
 class TrellisError(Exception):

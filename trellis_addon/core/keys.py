@@ -30,6 +30,12 @@ def _as_meant(text: str) -> str:
     return text.strip(f"{string.whitespace}{_UNSEEN}")
 
 
+def demand_key(given: Any) -> None:
+    """Raise `ApiKeyError` for a key that is no text; the sentence does not show it."""
+    if not isinstance(given, str):
+        raise ApiKeyError("key: it is no text; give the key as a string, or leave it out.")
+
+
 def has_keyring() -> bool:
     """Whether the system's keyring can be used: the `keyring` package is there, with something behind it."""
     keyring = _keyring()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from typing import Any
 
-from .errors import Cancelled
+from .errors import Cancelled, FieldError
+from .messages import message
 
 log = logging.getLogger(__name__)
 
@@ -33,17 +35,17 @@ class Progress:
 
     def __init__(
         self,
-        on_update: Callable[[str, float], None] = lambda stage, fraction: None,
-        is_cancelled: Callable[[], bool] = lambda: False,
+        on_update: Callable[[str, float], object] | None = None,
+        is_cancelled: Callable[[], object] | None = None,
         place: Place | None = None,
         siblings: Mapping[int, Progress] | None = None,
-        on_picture: Callable[[bytes, int], None] | None = None,
+        on_picture: Callable[[bytes, int], object] | None = None,
     ) -> None:
         self.place = place or Place()
         self.on_picture = on_picture
         self.siblings = siblings or {}
-        self._on_update = on_update
-        self._is_cancelled = is_cancelled
+        self._on_update = on_update or (lambda stage, fraction: None)
+        self._is_cancelled = is_cancelled or (lambda: False)
         self._share = 0.0
 
     def update(self, stage: str, fraction: float) -> None:
@@ -73,7 +75,7 @@ class Progress:
 
     def is_cancelled(self) -> bool:
         """Whether the work should stop here, where it is not to be broken off by an error."""
-        return self._is_cancelled()
+        return bool(self._is_cancelled())
 
     def leave_device(self) -> None:
         """The device is not needed any more for this work; raises `Cancelled` while it waits to go on without."""
@@ -91,3 +93,17 @@ class Progress:
             self.place,
             on_picture=self.on_picture,
         )
+
+
+ProgressLike = Progress | Callable[[str, float], object]  # what a script may give: see `as_progress`
+
+
+def as_progress(given: Any) -> Progress:
+    """The handle of what a script gave: one, a function of stage and share, or nothing. Raises `FieldError`."""
+    if given is None:
+        return Progress()
+    if isinstance(given, Progress):
+        return given
+    if not callable(given):
+        raise FieldError("progress", given, message("give a Progress, or a function of the stage and the share done"))
+    return Progress(given)

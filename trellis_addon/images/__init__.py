@@ -3,6 +3,7 @@
 To read in this order:
 
 sources        what was given (a path, bytes, a web address, a data URI, Base64) to a file's bytes
+held           ... a picture of Pillow, an array, an open file
 web            ... a picture behind a web address
 folder         ... the pictures of a folder
 names          names for what comes of a picture

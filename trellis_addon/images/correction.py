@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 
 from ..core.errors import ImageError
+from ..core.given import plain
 
 LIMITS = {"grow": (-0.2, 0.2), "margin": (-0.45, 2.0), "right": (-1.0, 1.0), "up": (-1.0, 1.0)}
 
@@ -26,9 +27,11 @@ class Correction:
     up: float = 0.0
 
     def __post_init__(self) -> None:
-        for name, value in asdict(self).items():
+        for name, given in asdict(self).items():
             low, high = LIMITS[name]
-            if not isinstance(value, (int, float)) or not low <= value <= high:
+            value = plain(given)
+            object.__setattr__(self, name, value)
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
                 raise ImageError(
                     "{name}: {value} is no share of the subject's size to correct a picture by; give {low} to {high}.",
                     name=name,

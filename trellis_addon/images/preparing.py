@@ -8,7 +8,7 @@ import io
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 from ..core.errors import ImageError
 from ..core.messages import message
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .key import ColourKey
     from .marks import Marks
 
+    Picture: TypeAlias = str | bytes | os.PathLike[str] | BinaryIO | Image | NDArray[Any]
     Subject: TypeAlias = Marks | Sequence[float] | NDArray[np.int8] | str
 
 SMALL_SUBJECT = 256
@@ -101,10 +102,10 @@ class PreparedImage:
 
 
 def load_image(
-    source: str | bytes | os.PathLike[str],
+    source: Picture,
     *,
     name: str = "",
-    mask: str | bytes | os.PathLike[str] | None = None,
+    mask: Picture | None = None,
     subject: Subject | None = None,
     key: ColourKey | Sequence[float] | None = None,
     correction: Correction | None = None,
@@ -115,7 +116,8 @@ def load_image(
 ) -> PreparedImage:
     """Read, check and prepare a picture.
 
-    `source`: a path, bytes, or text that is a URL, a data URI or Base64. `mask`: a second picture that says what the
+    `source`: a path, bytes, text that is a URL, a data URI or Base64, an open file, an image of Pillow, or an array
+    (see `held.held_bytes`); for an image of Blender see `scene.load_image`. `mask`: a second picture that says what the
     subject is, by its transparency where it has any and else by its brightness; or `WHOLE`, which cuts nothing out.
     `subject`: instead of a mask, what was marked of the subject, in pixels of the picture as it is seen, upright: a box
     (left, top, right, bottom) around all of it, or `Marks`, or strokes alone; it is cut out of a background of any
@@ -124,6 +126,8 @@ def load_image(
     square that the model looks at. `may_leave`: see `prepare`; `max_pixels`: see `decode`. Raises `ImageError` with a
     sentence when one of them cannot be used, `OfflineError` for a URL while the network is not allowed.
     """
+    if isinstance(source, PreparedImage):
+        raise ImageError("The image was prepared already; use it as it is, or give the picture that it is of.")
     data, found_name = read_image_bytes(source, allow_network=allow_network, allow_path=allow_path)
     if mask is not None and subject is not None:
         raise ImageError("A mask and a subject were both given; give one of them.")
@@ -132,7 +136,9 @@ def load_image(
     is_whole = any(isinstance(given, str) and given.strip().lower() == WHOLE for given in (mask, subject))
     given: Image | str | None = WHOLE if is_whole else None
     if mask is not None and given is None:
-        given = decode(read_image_bytes(mask, allow_network=allow_network, allow_path=allow_path)[0], max_pixels)
+        given = decode(
+            read_image_bytes(mask, allow_network=allow_network, allow_path=allow_path, what="mask")[0], max_pixels
+        )
     image, size = decode_sized(data, max_pixels)
     marks: Marks | None = None
     if subject is not None and not is_whole:
@@ -140,7 +146,7 @@ def load_image(
 
         marks = marks_of(subject).scaled(image.width / size[0], image.height / size[1])
     sha256 = hashlib.sha256(data).hexdigest()
-    name = name or found_name
+    name = str(name or found_name)
     if key is not None:
         from .key import key_of
 
@@ -209,8 +215,11 @@ def corrected(picture: PreparedImage, correction: Correction) -> PreparedImage:
     Raises `ImageError` where nothing of the subject is left.
     """
     from .correcting import framed, grown
+    from .correction import Correction
     from .frame import SUBJECT
 
+    if not isinstance(correction, Correction):
+        raise ImageError("correction: give a trellis_addon.images.Correction, such as Correction(margin=0.1).")
     if not correction:
         return picture
     if picture.cutout == LATER:

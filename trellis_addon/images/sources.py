@@ -8,11 +8,13 @@ import os
 import re
 import uuid as uuid_module
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from ..core.addresses import is_file_address, path_of_address
 from ..core.errors import ImageError, OfflineError
 from ..core.messages import reason_of
+from .held import held_bytes
 from .limits import MAX_BYTES
 from .names import readable
 
@@ -49,15 +51,26 @@ def image_kind(text: str) -> str:
 
 
 def read_image_bytes(
-    source: str | bytes | os.PathLike[str], *, allow_network: bool = True, allow_path: bool = True
+    source: Any, *, allow_network: bool = True, allow_path: bool = True, what: str = "image"
 ) -> tuple[bytes, str]:
-    """The file's bytes and a name for what is in it."""
+    """The file's bytes and a name for what is in it; `what` was given, for the sentences. See `load_image`."""
     if isinstance(source, (bytes, bytearray, memoryview)):
         return bytes(source), "image"
     if isinstance(source, os.PathLike):
         return _read_path(os.fsdecode(source))
-    if not isinstance(source, str) or not source.strip():
-        raise ImageError("image: nothing was given; give a path, a URL, a data URI, Base64 or the bytes of a picture.")
+    if found := held_bytes(source, what):
+        return found
+    if source is None or (isinstance(source, str) and not source.strip()):
+        raise ImageError(
+            "{what}: nothing was given; give a path, a URL, a data URI, Base64 or the bytes of a picture.", what=what
+        )
+    if not isinstance(source, str):
+        raise ImageError(
+            "{what}: nothing was given that can be read, but a value of the type {kind}; give a path, a URL, a data "
+            "URI, Base64, the bytes of a picture, an image of Pillow or an array.",
+            what=what,
+            kind=type(source).__name__,
+        )
     source = meant(source)
     kind = image_kind(source)
     # A short word can be both a file's name and valid Base64: the file wins where there is one.

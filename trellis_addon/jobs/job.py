@@ -65,7 +65,7 @@ class Asset:
 
     path: Path
     name: str
-    provenance: Mapping[str, Any] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict, hash=False)
     variations: tuple[Asset, ...] = field(default=(), repr=False, compare=False)
 
     @property

@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from .asset.statistics import Statistics, measure, recall, remember
     from .asset.texture_size import shrink_textures
     from .delivery.exporting import export_asset
+    from .images import load_image
     from .importing.importer import import_asset
     from .importing.provenance import fingerprints, read_provenance, settings_of
     from .rebaking.game import game_ready
@@ -82,6 +83,7 @@ _HOMES = {
     "import_asset": ".importing.importer",
     "lay_out_grid": ".asset.library",
     "library_folders": ".asset.catalog",
+    "load_image": ".images",
     "lods_of": ".asset.lods",
     "make_collision": ".asset.collision",
     "make_lods": ".asset.lods",
@@ -125,6 +127,7 @@ __all__ = [
     "import_asset",
     "lay_out_grid",
     "library_folders",
+    "load_image",
     "lods_of",
     "make_collision",
     "make_lods",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,12 +17,15 @@ from ..core.errors import ImageError
 from ..images import EXTENSIONS, MAX_SIDE, WHOLE, PreparedImage, decode, prepare, read_image_bytes, readable
 from ..images.decoding import orientation_of
 from ..images.profiles import ACES_AP1, REC2020, to_srgb_matrix
+from .rules.guards import require_there
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
+    from ..images.correction import Correction
     from ..images.key import ColourKey
     from ..images.marks import Marks
+    from ..images.preparing import Subject
 
 
 # What EXIF's orientations take to be upright, and back, in Pillow's terms.
@@ -38,6 +41,46 @@ _UPRIGHT = {
 _AS_STORED = _UPRIGHT | {6: "ROTATE_90", 8: "ROTATE_270"}
 _EXR = b"\x76\x2f\x31\x01"  # how an OpenEXR file begins
 _SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"RIFF")  # of PNG, JPEG and WebP files
+
+
+def load_image(
+    image: bpy.types.Image,
+    *,
+    mask: bpy.types.Image | None = None,
+    subject: Subject | None = None,
+    key: ColourKey | Sequence[float] | None = None,
+    correction: Correction | None = None,
+    may_leave: bool = True,
+) -> PreparedImage:
+    """A picture of an image of Blender, as `trellis_addon.load_image` gives one of a file; it goes to `generate`.
+
+    What was painted and not saved is in it; packed, generated, float and tiled images, the last render, and the frame
+    of a movie or sequence that Blender has at hand are read as Blender shows them. `mask` is another image of Blender;
+    `subject`, `key` and `correction` are those of `trellis_addon.load_image`, the pixels counted from the upper left of
+    the image as Blender shows it. Without `may_leave` a picture that nothing here can cut out is refused at once. Main
+    thread only; what it returns may go to any thread. Raises `ImageError`.
+    """
+    from ..images.key import key_of
+    from ..images.marks import marks_of
+    from ..images.preparing import corrected
+
+    for what, given in (("image", image), *([("mask", mask)] if mask is not None else [])):
+        if not isinstance(given, bpy.types.Image):
+            raise ImageError("{what}: give an image of Blender, such as bpy.data.images[0].", what=what)
+        require_there(given)
+    if (mask is not None) + (subject is not None) + (key is not None) > 1:
+        raise ImageError("Of a mask, a subject and a colour key more than one was given; give one of them.")
+    is_whole = isinstance(subject, str) and subject.strip().lower() == WHOLE
+    load = datablock_loader(
+        image,
+        mask=mask,
+        marks=None if subject is None or is_whole else marks_of(subject),
+        key=None if key is None else key_of(key),
+        whole=is_whole,
+        may_leave=may_leave,
+    )
+    found = load()
+    return found if correction is None else corrected(found, correction)
 
 
 def datablock_loader(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ from mathutils import Matrix, Vector
 
 from ..core.errors import FieldError, TrellisError
 from ..core.files import BRIEF, unlink
+from ..core.given import path_of
 from ..core.messages import message
 from .importing.placement import world_bounds
 from .rules.colour import set_plain_view
@@ -25,7 +27,7 @@ PAPER = (226, 227, 229, 255)
 
 def render_object(
     obj: bpy.types.Object,
-    path: Path,
+    path: str | os.PathLike[str],
     *,
     size: int = 800,
     samples: int = 24,
@@ -38,6 +40,7 @@ def render_object(
     mesh object, `TrellisError` where it cannot be rendered.
     """
     require_points(obj)
+    path = path_of(path, "path", of_home=True)
     if view not in VIEWS:
         raise FieldError("view", view, message("allowed: {allowed}", allowed=list(VIEWS)))
     write_back(obj)

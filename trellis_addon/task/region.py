@@ -100,6 +100,7 @@ def as_region(given: Any) -> Region:
     """
     if isinstance(given, Region):
         return given
+    given = _listed(given)
     if isinstance(given, Sequence) and not isinstance(given, str | bytes):
         kind = {6: "box", 4: "sphere"}.get(len(given))
         if kind is None:
@@ -128,10 +129,17 @@ def as_region(given: Any) -> Region:
 _OTHERS = ["radius", "rim", "only"]
 
 
+def _listed(given: Any) -> Any:
+    """An array as lists of Python's numbers; anything else as it is."""
+    return given.tolist() if hasattr(given, "__array__") and hasattr(given, "tolist") else given
+
+
 def _numbers(kind: str, given: Any) -> tuple[float, ...]:
+    given = _listed(given)
     flat: list[Any] = []
     if isinstance(given, Sequence) and not isinstance(given, str | bytes):
         for item in given:
+            item = _listed(item)
             nested = isinstance(item, Sequence) and not isinstance(item, str | bytes)
             flat += item if nested and kind == "points" else [item]
     fits = len(flat) == _KINDS[kind] if _KINDS[kind] else 0 < len(flat) <= 3 * MOST_POINTS and len(flat) % 3 == 0
@@ -142,6 +150,8 @@ def _numbers(kind: str, given: Any) -> tuple[float, ...]:
             "points": message("give three numbers for each of at most {most} points", most=MOST_POINTS),
         }
         raise FieldError(f"{FIELD}.{kind}", given, rules[kind])
+    if kind == "sphere" and flat[3] < 0:
+        raise FieldError(f"{FIELD}.{kind}", given, message("give a radius of at least 0"))
     return tuple(float(value) for value in flat)
 
 

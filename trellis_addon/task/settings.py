@@ -20,6 +20,7 @@ from typing import Any
 
 from ..core.addresses import is_web_address
 from ..core.errors import FieldError
+from ..core.given import plain
 from ..core.messages import message
 
 TASK_TYPE = "3dInference"
@@ -131,7 +132,8 @@ class Field:
         return message("{value} {unit}", value=_number(value), unit=self.unit) if self.unit else _number(value)
 
     def check(self, value: Any) -> Any:
-        """The value unchanged, or `FieldError`: wrong type, out of range, not among the choices."""
+        """The value, a number of NumPy's as Python's own; or `FieldError`: wrong type, out of range, no choice."""
+        value = plain(value)
         if not self._right_type(value):
             raise self._refusal(value)
         if self.choices and value not in self.choices:
@@ -461,7 +463,7 @@ BY_NAME: dict[str, Field] = {field.name: field for field in (*SETTABLE, *OWN_SET
 
 
 class Settings(Mapping[str, Any]):
-    """The fields that were set, checked, by Python name; immutable.
+    """The fields that were set, checked, by Python name; immutable: read as a mapping, changed by `replace`.
 
     >>> Settings(resolution=512, sparse_structure_steps=20).to_request()
     {'settings': {'resolution': 512, 'sparseStructure': {'steps': 20}}}
@@ -470,11 +472,15 @@ class Settings(Mapping[str, Any]):
     Raises `FieldError` for a name that does not exist and for a value that is not allowed.
     """
 
+    __slots__ = ("_values",)
+
     def __init__(self, values: Mapping[str, Any] | None = None, /, **named: Any) -> None:
         found: dict[str, Any] = {}
-        for key, value in {**(values or {}), **named}.items():
+        for key, value in (*_items(values), *named.items()):
             for field, item in _resolve(key, value):
-                found[field.name] = field.check(item)
+                checked = field.check(item)
+                if found.setdefault(field.name, checked) != checked:
+                    raise FieldError(field.path, item, message("it was given twice, by two names; give it once"))
         # in the order of FIELDS, so that equal settings look the same wherever they are written
         self._values = {name: found[name] for name in BY_NAME if name in found}
 
@@ -494,13 +500,20 @@ class Settings(Mapping[str, Any]):
         return f"Settings({', '.join(f'{k}={v!r}' for k, v in self._values.items())})"
 
     def value(self, name: str) -> Any:
-        """What holds for this field: the value set, or else the default (None where nobody names one)."""
+        """What holds for this field: the value set, or else the default (None where nobody names one).
+
+        Raises `FieldError` for a name that does not exist.
+        """
+        if name not in BY_NAME:
+            raise unknown_field(name)
         return self._values.get(name, BY_NAME[name].effective_default)
 
     def replace(self, **changes: Any) -> Settings:
-        """A copy with these fields set; None takes a field back to not set."""
-        merged = {**self._values, **changes}
-        return Settings({key: value for key, value in merged.items() if value is not None})
+        """A copy with these fields set; None takes a field, or all of a sampler's, back to not set."""
+        merged = dict(self._values)
+        for name in (field.name for key in changes for field in _fields_of(key)):
+            merged.pop(name, None)
+        return Settings({**merged, **{key: value for key, value in changes.items() if value is not None}})
 
     def to_request(self) -> dict[str, Any]:
         """The nested JSON of the fields set, as the protocol has it."""
@@ -530,12 +543,13 @@ class Settings(Mapping[str, Any]):
 
 
 def unknown_field(name: str) -> FieldError:
-    known = [field.name for field in SETTABLE] if "." not in name else list(BY_PATH)
-    close = _closest(name, known)
+    close = _closest_field(name)
     if close:
         sentence = message("{name}: there is no such field; did you mean {suggestion}?", name=name, suggestion=close)
     else:
-        sentence = message("{name}: there is no such field; the task has none of that name.", name=name)
+        sentence = message(
+            "{name}: there is no such field; leave it out, or look for its name in docs/settings.md.", name=name
+        )
     return FieldError(name, name, code="unsupportedParameter", message=sentence)
 
 
@@ -548,11 +562,35 @@ def _resolve(key: str, value: Any) -> Iterator[tuple[Field, Any]]:
         for inner, item in value.items():
             yield from _resolve(f"{_snake(group)}_{_snake(str(inner))}", item)
         return
+    if key == "settings" and isinstance(value, Mapping):  # as a request has them
+        for inner, item in _items(value):
+            yield from _resolve(inner, item)
+        return
+    yield _field_of(key), value
+
+
+def _items(values: Any) -> tuple[tuple[str, Any], ...]:
+    """What was given as settings, pair by pair; raises `FieldError` for what is no mapping of names."""
+    if values is None:
+        return ()
+    if not isinstance(values, Mapping) or not all(isinstance(key, str) for key in values):
+        raise FieldError("settings", values, message("give an object of values by name, such as {'resolution': 512}"))
+    return tuple(values.items())
+
+
+def _field_of(key: str) -> Field:
     for field in BY_NAME.values():
         if key in (field.name, field.path) or (field.group in ("", "settings") and key == field.path.split(".")[-1]):
-            yield field, value
-            return
+            return field
     raise unknown_field(key)
+
+
+def _fields_of(key: str) -> tuple[Field, ...]:
+    """The fields that a keyword stands for, whatever it is set to."""
+    for group in SAMPLERS:
+        if key in (group, _snake(group), f"settings.{group}"):
+            return tuple(field for field in SETTABLE if field.group == group)
+    return (_field_of(key),)
 
 
 def _leaves(request: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -567,10 +605,17 @@ def _leaves(request: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
             raise FieldError(path, value, "give a JSON object", code="invalidObject")
 
 
-def _closest(name: str, known: list[str]) -> str:
+def _closest_field(name: str) -> str:
+    """A field that may have been meant, by the last part of its name: another place of it, or a misspelling."""
     import difflib
 
-    return next(iter(difflib.get_close_matches(name, known, n=1, cutoff=0.6)), "")
+    if "." not in name:
+        return next(iter(difflib.get_close_matches(name, list(BY_NAME), n=1)), "")
+    place, _, last = name.rpartition(".")
+    elsewhere = [path for path in BY_PATH if path.rpartition(".")[2].lower() == last.lower()]
+    beside = {path.rpartition(".")[2]: path for path in BY_PATH if path.rpartition(".")[0] == place}
+    found = elsewhere or [beside[near] for near in difflib.get_close_matches(last, list(beside), n=1)]
+    return found[0] if found else ""
 
 
 def _number(value: float | None) -> str:

@@ -45,8 +45,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """The two files, and what can be chosen."""
     parser.add_argument("source", type=Path, metavar="IN.glb", help="the GLB to start from")
     parser.add_argument("--output", type=Path, required=True, metavar="OUT.glb", help="the GLB to write")
-    parser.add_argument("--resolution", type=int, default=256, help="voxels along the longest side (default 256)")
-    parser.add_argument("--texture-size", type=int, help="texels a side (default 2048)")
+    parser.add_argument(
+        "--resolution", type=int, default=512, metavar="N", help="voxels along the longest side (default 512)"
+    )
+    parser.add_argument("--texture-size", type=int, metavar="N", help="texels a side (default 2048)")
     parser.add_argument(
         "--faces",
         type=_budgets,
@@ -76,7 +78,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         action=argparse.BooleanOptionalAction,
         help="bake a normal map (default: where it brings the shading nearer to the source's)",
     )
-    parser.add_argument("--format", choices=("webp", "png"), default="webp", help="of the textures (default webp)")
+    parser.add_argument(
+        "--texture-format", "--format", dest="format", choices=("webp", "png"), default="webp", help="default webp"
+    )
     parser.add_argument("--report", action="store_true", help="print how far it is, as lines of JSON: [stage, share]")
     parser.set_defaults(solidity="automatic", shown=None)
 

@@ -33,6 +33,8 @@ def catalog_id(path: str = CATALOG) -> str:
 
 def clean_path(path: str) -> str:
     """A catalog's path as Blender keeps it: parts between slashes, no colons, no backslashes."""
+    if not isinstance(path, str):
+        raise InputError('The catalog is no text; give a path such as "TRELLIS.2/Props".')
     parts = (part.strip() for part in path.replace("\\", "/").replace(":", "-").split("/"))
     cleaned = "/".join(" ".join(part.split()) for part in parts if part)
     if not cleaned:

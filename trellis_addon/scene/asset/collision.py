@@ -13,7 +13,7 @@ import bmesh
 import bpy
 import numpy as np
 
-from ...core.errors import FieldError
+from ...core.given import whole
 from ...core.messages import message
 from ...core.progress import Progress
 from ..importing.placement import positions
@@ -47,8 +47,7 @@ def make_collision(
     """
     require_surface(obj)
     require_own(obj)
-    if not 1 <= parts <= MOST_PARTS:
-        raise FieldError("parts", parts, message("give 1 to {most} parts", most=MOST_PARTS))
+    parts = whole(parts, "parts", 1, MOST_PARTS, message("give 1 to {most} parts", most=MOST_PARTS))
     hulls = _hulls(_triangles_of(obj), parts, progress or Progress())
     remove_collision(obj)
     collection = bpy.data.collections.new(f"{obj.name} Collision")

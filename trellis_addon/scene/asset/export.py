@@ -11,6 +11,7 @@ import bpy
 
 from ...core.errors import DamagedFileError, FieldError, InputError, OutputError, TrellisError
 from ...core.files import BRIEF, discard, move
+from ...core.given import path_of
 from ...core.messages import message
 from ...core.output import demand_free, reason_of, shortened
 from ...formats.glb.check import check_glb_file
@@ -53,7 +54,7 @@ def export_original(
     where the GLB itself is damaged, and as `original_of` does.
     """
     asset = original_of(obj, store=store)
-    path = Path(target)
+    path = path_of(target, "target", of_home=True)
     if os.path.isdir(path):
         path /= f"{clean_name(obj.name)}.glb"
     if path.suffix.lower() != ".glb":

@@ -5,7 +5,8 @@ from __future__ import annotations
 import bpy
 from mathutils import Matrix
 
-from ...core.errors import InputError
+from ...core.errors import FieldError, InputError
+from ...core.messages import message
 from ...task.height import check_height
 from ..importing.placement import world_bounds
 from ..rules.guards import require_points
@@ -28,6 +29,8 @@ def set_height(obj: bpy.types.Object, height: float) -> None:
     Raises `InputError` for a height that cannot be, an object without a surface or of another file, and
     `TrellisError` for what is being edited; then nothing has changed.
     """
+    if height is None:
+        raise FieldError("height", height, message("give metres, such as 1.8"))
     check_height(height)
     require_points(obj)
     together = with_levels(obj)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import math
+import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from mathutils import Matrix
 
 from ...core.errors import InputError, TrellisError
 from ...core.files import BRIEF, discard, move
+from ...core.given import path_of
 from ...core.messages import reason_of
 from ...images import clean_name
 from ..importing.placement import bounds, world_bounds
@@ -35,7 +37,7 @@ DRAFT_LICENCE = "Made without a model; the rights in the picture stay with their
 def mark_asset(
     obj: bpy.types.Object,
     *,
-    preview: Path | None = None,
+    preview: str | os.PathLike[str] | None = None,
     catalog: str | None = CATALOG,
     author: str = AUTHOR,
     licence: str | None = None,
@@ -49,6 +51,7 @@ def mark_asset(
     Raises `InputError` for an object of another file and a preview that is no picture, `TrellisError` where the
     catalog file cannot be written; then the object is marked no more than before.
     """
+    guards.require_object(obj)
     guards.require_own(obj)
     pixels = _read_preview(preview) if preview is not None else _render_preview(obj)
     if catalog is not None:
@@ -66,10 +69,10 @@ def mark_asset(
 
 def save_to_library(
     obj: bpy.types.Object,
-    folder: Path,
+    folder: str | os.PathLike[str],
     *,
     catalog: str = CATALOG,
-    preview: Path | None = None,
+    preview: str | os.PathLike[str] | None = None,
     author: str = AUTHOR,
     licence: str | None = None,
     tags: Sequence[str] = (),
@@ -81,11 +84,12 @@ def save_to_library(
     `licence` and `tags`, see `mark_asset`, are for one that is not. Raises `InputError` for a folder that is not
     there and an object of another file, `TrellisError` where it cannot be written; then no file is left behind.
     """
-    folder = Path(folder)
+    folder = path_of(folder, "folder", of_home=True)
     if not folder.is_dir():
         raise InputError(
             "The asset library's folder {folder} is not there; choose another, or create it.", folder=folder
         )
+    guards.require_object(obj)
     guards.require_own(obj)
     identifier = ensure_catalog(folder, catalog)
     guards.write_back(obj)
@@ -139,6 +143,7 @@ def _describe(obj: bpy.types.Object, author: str, licence: str | None, tags: Seq
     data.license = licence if licence is not None else (DRAFT_LICENCE if is_draft else LICENCE)
     # Blender keeps 63 bytes of a tag
     named = [clean_name(str(provenance[key])) for key in ("engine", "model", "image") if provenance.get(key)]
+    tags = [tags] if isinstance(tags, str) else tags
     for tag in ("TRELLIS.2", "draft" if is_draft else "generated", *named, *tags):
         data.tags.new(tag, skip_if_exists=True)
 
@@ -194,8 +199,9 @@ def _render_preview(obj: bpy.types.Object) -> np.ndarray | None:
         return _read_preview(path)
 
 
-def _read_preview(path: Path) -> np.ndarray:
+def _read_preview(given: str | os.PathLike[str]) -> np.ndarray:
     """A picture's pixels as a preview has them, flat, RGBA from the lower left; raises `InputError`."""
+    path = path_of(given, "preview", of_home=True)
     try:
         image = bpy.data.images.load(str(path), check_existing=False)
     except RuntimeError as error:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
+from typing import Any
 
 import bpy
 from mathutils import Matrix
@@ -199,13 +201,15 @@ def home_of(obj: bpy.types.Object) -> bpy.types.Collection:
     return home
 
 
-def check_chain(obj: bpy.types.Object, ratios: Sequence[float], arrange: str) -> None:
+def check_chain(obj: bpy.types.Object, ratios: Any, arrange: str) -> None:
     """Raises `InputError` for an object that can have no levels, `FieldError` for what is none of `make_lods`."""
     require_surface(obj)
     if is_level(obj):
         raise InputError('"{name}" is a level of detail itself; choose the object that it was made of.', name=obj.name)
     home_of(obj)
     require_own(lods_of(obj))
+    if isinstance(ratios, str) or not all(isinstance(ratio, Real) for ratio in ratios):
+        raise FieldError("ratios", ratios, message("give shares of the triangles, such as (0.5, 0.25)"))
     falling = all(a > b for a, b in itertools.pairwise(ratios))
     if not ratios or not falling or not all(0 < ratio <= 1 for ratio in ratios):
         raise FieldError("ratios", list(ratios), "give shares above 0 and up to 1, each smaller than the one before")

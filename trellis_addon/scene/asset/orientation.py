@@ -14,6 +14,7 @@ from mathutils import Matrix, Vector
 from ...contract.contract import ORIGINS
 from ...contract.facts import AXES, FRONT, OWN_FRONT
 from ...core.errors import FieldError, InputError
+from ...core.given import whole
 from ...core.messages import message
 from ..importing.placement import world_bounds
 from ..rules.guards import require_not_edited, require_own, require_surface
@@ -31,8 +32,8 @@ def turn(obj: bpy.types.Object, axis: str = "Z", quarters: int = 1) -> None:
     """
     if axis not in _ABOUT:
         raise FieldError("axis", axis, message("allowed: {allowed}", allowed=list(_ABOUT)))
+    quarters = whole(quarters, "quarters", -1000, 1000, message("give a whole number of quarter turns")) % 4
     together = _together(obj)
-    quarters = quarters % 4
     if not quarters:
         return
     about = Vector([0.0, 0.0, 0.0])

@@ -11,10 +11,11 @@ from pathlib import Path
 import bpy
 
 from ...core.errors import FieldError, InputError, OutputError, TrellisError
+from ...core.given import path_of
 from ...core.messages import Message, message
 from ...core.output import demand_free, put_in_place, reason_of, shortened, try_places
 from ...formats.glb.scenes import SCALE_NODE
-from ..rules.guards import require_not_edited
+from ..rules.guards import require_not_edited, several
 from ..rules.saying import reason_of as blender_reason
 from ..rules.units import metres_per_unit
 from .chains import distances_of, with_chains
@@ -50,10 +51,10 @@ def export_asset(
     asset first.
     Main thread only. Raises `FieldError` for the target, `InputError`, `TrellisError`; then nothing was written.
     """
-    given = [objects] if isinstance(objects, bpy.types.Object) else list(objects)
+    given = several(objects)
     meshes = [obj for obj in dict.fromkeys(given) if is_exportable(obj)]
     told = [] if told is None else told
-    path = Path(target)
+    path = path_of(target, "target", of_home=True)
     write = WRITERS.get(path.suffix.lower())
     if write is None:
         raise FieldError("target", f"{path}", message("give a name that ends in {endings}", endings=list(WRITERS)))

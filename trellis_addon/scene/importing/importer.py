@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import bpy
 
-from ...core.errors import DamagedFileError, TrellisError
-from ...core.messages import reason_of
+from ...core.errors import DamagedFileError, FieldError, TrellisError
+from ...core.given import path_of
+from ...core.messages import message, reason_of
 from ...formats.glb.check import GlbInfo, check_glb, known_sound
 from ...formats.glb.scenes import one_scene
 from ...images import clean_name
 from ...jobs.job import Asset
 from ...task.height import check_height
-from ..rules.guards import require_own
+from ..rules.guards import require_main_thread, require_own
 from ..rules.units import metres_per_unit
 from .gltf import run_importer
 from .materials import wire_materials
@@ -49,8 +52,11 @@ def import_asset(
     nothing is left behind in the file.
     """
     if not isinstance(asset, Asset):
-        asset = Asset.from_file(Path(asset))
+        asset = Asset.from_file(path_of(asset, "asset"))
+    require_main_thread("import_asset")
     check_height(height)
+    if location is not None and not _is_place(location):
+        raise FieldError("location", location, message("give three numbers, such as (0, 0, 0)"))
     data, info = _read_checked(asset.path)
     target = scene or bpy.context.scene
     parent = parent_collection or target.collection
@@ -80,6 +86,13 @@ def import_asset(
     for layer in target.view_layers:
         layer.update()
     return obj
+
+
+def _is_place(location: Any) -> bool:
+    try:
+        return len(location) == 3 and all(math.isfinite(float(value)) for value in location)
+    except (TypeError, ValueError):
+        return False
 
 
 def give_collection(obj: bpy.types.Object, label: str, parent: bpy.types.Collection) -> bpy.types.Collection:

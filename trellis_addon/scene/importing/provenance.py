@@ -11,6 +11,7 @@ from ...core.errors import TrellisError
 from ...jobs.job import Asset
 from ...task.former import kept_settings
 from ...task.settings import Settings
+from ..rules.guards import require_object
 
 # One text, because Blender's own numbers have 32 bits and a seed has 63.
 PROPERTY = "trellis2_provenance"
@@ -22,7 +23,11 @@ def write_provenance(obj: bpy.types.Object, asset: Asset) -> None:
 
 def read_provenance(obj: bpy.types.Object | None) -> dict[str, Any]:
     """What is known of an object's making; empty where it is not ours."""
-    text = obj.get(PROPERTY) if obj is not None else None
+    try:
+        text = obj.get(PROPERTY) if obj is not None else None
+    except ReferenceError:
+        require_object(obj)
+        raise
     if not isinstance(text, str):
         return {}
     try:

@@ -15,6 +15,7 @@ import bpy
 
 from ...core.errors import EngineError, FieldError, InputError
 from ...core.files import discard
+from ...core.given import whole
 from ...core.machine.awake import awake
 from ...core.messages import message
 from ...core.progress import Progress
@@ -23,6 +24,7 @@ from ...jobs.job import Asset
 from ...runtime.child import finishing_packages, run_blender, run_child
 from ..asset.lod_import import import_in_place
 from ..place.succession import take_place_of
+from ..rules.guards import several
 from ..words import REBUILT
 from .copies import save_copies
 
@@ -75,7 +77,9 @@ def _rebuild(copies: Path, target: Path, progress: Progress, program: str, optio
         raise EngineError("The objects could not be rebuilt: {what}", what=what)
 
 
-def rebake(objects: Sequence[bpy.types.Object], *, hide_sources: bool = False, **options: Any) -> bpy.types.Object:
+def rebake(
+    objects: bpy.types.Object | Sequence[bpy.types.Object], *, hide_sources: bool = False, **options: Any
+) -> bpy.types.Object:
     """One clean asset of a pile of objects as they look, in their place and size; waits for it.
 
     `options`: `resolution` (512) in voxels along the longest side; `texture_size` (2048) in texels a side; `faces`
@@ -88,6 +92,7 @@ def rebake(objects: Sequence[bpy.types.Object], *, hide_sources: bool = False, *
     Main thread only. Raises `InputError`, `EngineError`; then nothing has changed.
     """
     check_options(**options)  # what cannot be is told before anything is done
+    objects = several(objects)
     with tempfile.TemporaryDirectory() as folder:
         copies = save_objects(objects, Path(folder))
         name = f"{objects[0].name} Rebuilt"
@@ -124,6 +129,10 @@ def _arguments(
         raise FieldError("faces", faces, message("give at least {fewest} triangles", fewest=FEWEST))
     if not isinstance(texture_size, int) or not 16 <= texture_size <= 16384:
         raise FieldError("texture_size", texture_size, "it must be 16 to 16384 texels")
+    for field, value, (least, most) in (("resolution", resolution, (8, 2048)), ("lods", lods, (1, 8))):
+        whole(value, field, least, most, message("give a whole number from {least} to {most}", least=least, most=most))
+    if texture_format not in ("webp", "png"):
+        raise FieldError("texture_format", texture_format, message("allowed: {allowed}", allowed=["webp", "png"]))
     found = ["--resolution", str(resolution), "--texture-size", str(texture_size)]
     found += ["--faces", ",".join(map(str, budgets))]
     found += ["--format", texture_format]

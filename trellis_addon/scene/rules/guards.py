@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import bpy
 
@@ -21,6 +23,7 @@ def require_own(*blocks: bpy.types.ID | None, overrides: bool = False) -> None:
     for block in blocks:
         if block is None:
             continue
+        require_there(block)
         if not block.is_editable:
             raise InputError(
                 '"{name}" is linked from another file: make it local first (Object > Relations).', name=block.name
@@ -32,20 +35,62 @@ def require_own(*blocks: bpy.types.ID | None, overrides: bool = False) -> None:
             )
 
 
+def require_main_thread(what: str) -> None:
+    """Raise `TrellisError` in any other thread than Blender's own, where its data must not be touched."""
+    if threading.current_thread() is not threading.main_thread():
+        raise TrellisError(
+            "{what} works in Blender's main thread alone; hand it to bpy.app.timers.register from another one.",
+            what=what,
+        )
+
+
+def require_object(obj: Any) -> None:
+    """Raise `InputError` for what is no object of Blender, or is gone from the file."""
+    if not isinstance(obj, bpy.types.Object):
+        raise InputError(
+            "An object of Blender is needed, such as bpy.context.object, and {value} was given.", value=repr(obj)[:60]
+        )
+    require_there(obj)
+
+
+def require_there(block: Any) -> None:
+    """Raise `InputError` for what is no data of Blender's, or is gone from the file."""
+    if not isinstance(block, bpy.types.ID):
+        return require_object(block)
+    try:
+        block.name  # noqa: B018  # what was removed, by hand or by undo, says so when it is asked for anything
+    except ReferenceError:
+        raise InputError(
+            "What was given is not in the file any more: it was deleted, undone, or another file was opened; look it "
+            "up by its name again."
+        ) from None
+
+
+def several(objects: Any) -> list[bpy.types.Object]:
+    """One object, or several, as a list; raises `InputError` as `require_object` does."""
+    found = [objects] if isinstance(objects, (bpy.types.Object, str)) or objects is None else list(objects)
+    for obj in found:
+        require_object(obj)
+    return found
+
+
 def require_mesh(obj: bpy.types.Object) -> None:
     """Raise `InputError` for what is no mesh object."""
+    require_object(obj)
     if obj.type != "MESH":
         raise InputError('"{name}" is no mesh; choose a mesh object.', name=obj.name)
 
 
 def require_points(obj: bpy.types.Object) -> None:
     """Raise `InputError` for what has no vertices, and so no extent."""
+    require_object(obj)
     if obj.type != "MESH" or not len(obj.data.vertices):
         raise InputError('"{name}" has no surface; choose a mesh object.', name=obj.name)
 
 
 def require_surface(obj: bpy.types.Object) -> None:
     """Raise `InputError` for what has no faces."""
+    require_object(obj)
     if obj.type != "MESH" or not len(obj.data.polygons):
         raise InputError('"{name}" has no surface; choose a mesh object.', name=obj.name)
 

@@ -10,14 +10,14 @@ import bpy
 
 from ...api import PreparedTask, Source, finish
 from ...client.backends import Backend
-from ...core.progress import Progress
+from ...core.progress import ProgressLike, as_progress
 from ...jobs.job import Asset
 from ...jobs.store import JobStore
 from ...meshes import prepare_texture
 from ...task.settings import Settings
 from ...task.task import no_mesh_there
 from ..place import waiting
-from ..rules.guards import require_not_edited
+from ..rules.guards import require_not_edited, several
 from .giving import NUMBER, give
 from .taking import Taken, take
 
@@ -33,11 +33,11 @@ def texture(
     uvs: str = "auto",
     only_selected: bool = False,
     views: Mapping[Any, Source] | None = None,
-    backend: str = "draft",
+    backend: str | Backend = "draft",
     subject: Subject | None = None,
     key: str = "",
     settings: Settings | Mapping[str, Any] | None = None,
-    progress: Progress | None = None,
+    progress: ProgressLike | None = None,
     store: JobStore | None = None,
     **named_settings: Any,
 ) -> Asset:
@@ -49,15 +49,15 @@ def texture(
     `trellis_addon.texture`.
     """
     wished = Settings(settings or {}).replace(**named_settings)
-    where = Backend(backend, key, bpy.app.online_access)
+    where = Backend.of(backend, key, bpy.app.online_access)
     if where.is_remote:
         raise no_mesh_there()
-    several = [objects] if isinstance(objects, bpy.types.Object) else objects
-    require_not_edited(*several)  # before anything is made: the result could not be put onto it
-    taken = take(several, uvs=uvs, only_selected=only_selected)
+    chosen = several(objects)
+    require_not_edited(*chosen)  # before anything is made: the result could not be put onto it
+    taken = take(chosen, uvs=uvs, only_selected=only_selected)
     prepared = prepare(taken, image, where, wished, facing=facing, subject=subject, views=views)
     store = store or JobStore()
-    asset = finish(prepared.write_down(store, where), where, store, progress)
+    asset = finish(prepared.write_down(store, where), where, store, as_progress(progress))
     for number, obj in enumerate(taken.objects):
         obj[NUMBER] = number
     try:
