@@ -9,11 +9,14 @@ from numpy.typing import NDArray
 
 from ...core.errors import InputError
 from ...core.progress import Progress
+from .apart import pushed_apart
 from .charts import ChartedSurface, chart_axes, connected, cut_into_charts
 from .crumbs import folded_out
+from .fill import filled_in
 from .flatten import flattened
 from .pack import pack, triangle_areas
 from .raster import REACH, Raster, rasterise
+from .unfold import unfolded
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
@@ -30,9 +33,12 @@ _LEAST_CELLS, _MOST_CELLS = 64, 1024
 # How often charts that lie on themselves are cut, before and after packing.
 _CUTS = 8
 _REPACKS = 8
+# Texels between faces that are pushed apart, tried in this order: small ones have no room for more.
+_PUSHES = (0.75, 0.5, 0.25, 0.1)
 _FOLDS = 6
 # Charts of so few texels need not have all of their area in the atlas: how far they are squeezed.
 _TINY = ((200.0, 0.5), (25.0, 0.2))
+_APART = 2.5  # texels between what is unfolded and what it is not hinged on
 _TOO_FEW = 5e-5  # crowded faces, as a share of all: what is left to cutting after packing
 
 
@@ -95,7 +101,15 @@ def unwrap(
     for attempt in range(_REPACKS + 1):
         packed = pack(flat.points, flat.faces, charts, cells, packing, former=before)
         uvs = packed.points.astype(np.float32)
-        raster = rasterise(uvs, flat.faces, texture_size, device, reach_texels=max(REACH, texture_size / cells))
+        reach = max(REACH, texture_size / cells)
+        raster = rasterise(uvs, flat.faces, texture_size, device, reach_texels=reach)
+        for margin in _PUSHES:
+            if not raster.overlapping:
+                break
+            pushed = pushed_apart(uvs * float(texture_size), flat.faces, raster.crowded, margin) / texture_size
+            again = rasterise(pushed.astype(np.float32), flat.faces, texture_size, device, reach_texels=reach)
+            if again.overlapping < raster.overlapping:
+                uvs, raster = pushed.astype(np.float32), again
         if not raster.overlapping or attempt == _REPACKS:
             break
         # Seen only where texels happen to lie as they do in the atlas: such charts are projected, as they were, and
@@ -115,7 +129,7 @@ def unwrap(
             charts[alone] = int(charts.max()) + 1 + np.arange(len(alone))
         charts = connected(surface, charts)
         before = packed, former[np.unique(charts, return_index=True)[1]]
-        flat = _laid(vertices, faces, surface, charts, corners)
+        flat = _laid(faces, charts, corners)
         packing = progress.part(0.9, 0.9)
     return Unwrapped(flat.source, flat.faces, uvs, charts, raster)
 
@@ -174,31 +188,51 @@ def _folded_out(
 ) -> tuple[Flat, I64]:
     """Charts of few faces lie beside a neighbour, where they do not come to lie on it; at last squeezed, if tiny."""
     texel = float(surface.area.sum()) / (_DENSITY * texture_size**2)
-    for texels, height in ((0.0, 1.0), *_TINY):
+    for way in ("fold", "unfold", "fill", *_TINY):
         refused = np.zeros(len(faces), np.int64)
         for _ in range(_FOLDS):
-            corners, merged, moved = folded_out(
-                faces, surface.pairs, flat.points[flat.faces], surface.area, charts, refused, texels * texel, height
-            )
+            corners = flat.points[flat.faces]
+            if way == "unfold":
+                side = _APART * float(np.sqrt(texel))
+                corners, merged, moved = unfolded(faces, surface.pairs, corners, surface.area, charts, refused, side)
+            elif way == "fill":
+                corners, merged, moved = filled_in(
+                    vertices, faces, surface.pairs, corners, surface.area, charts, refused, texel
+                )
+            else:
+                texels, height = (0.0, 1.0) if isinstance(way, str) else way
+                corners, merged, moved = folded_out(
+                    faces, surface.pairs, corners, surface.area, charts, refused, texels * texel, height
+                )
             if not moved.any():
                 break
-            out = _laid(vertices, faces, surface, merged, corners)
+            out = _laid(faces, charts, corners)
             crowded = np.unique(merged[_crowded(out, merged, texture_size, device)])
             # Of a chart on which something has come to lie nothing new stays.
             lost = moved & np.isin(merged, crowded)
             refused[lost] += 1
+            back = np.isin(merged, crowded) if way == "fill" else lost
+            corners[back] = flat.points[flat.faces[back]]
             merged[lost] = int(merged.max()) + 1 + charts[lost]
-            corners[lost] = flat.points[flat.faces[lost]]
             charts = np.unique(merged, return_inverse=True)[1].reshape(-1)
-            flat = _laid(vertices, faces, surface, charts, corners)
+            flat = _laid(faces, charts, corners)
     return flat, charts
 
 
-def _laid(vertices: F32, faces: I32, surface: ChartedSurface, charts: I64, corners: F64) -> Flat:
-    """Charts whose triangles lie at given `corners` (F, 3, 2)."""
-    out = project(vertices, faces, surface, charts)
-    out.points[out.faces] = corners
-    return out
+def _laid(faces: I32, charts: I64, corners: F64) -> Flat:
+    """Charts whose triangles lie at given `corners` (F, 3, 2): a vertex may lie at several places of one."""
+    count = int(faces.max()) + 1
+    places = corners.reshape(-1, 2)
+    _, first, split = np.unique(charts[:, None] * count + faces, return_index=True, return_inverse=True)
+    split = split.reshape(-1)
+    apart = (places != places[first][split]).any(1)
+    if apart.any():
+        rows = np.flatnonzero(np.isin(split, split[apart]))
+        each = np.concatenate([split[rows, None], places[rows]], 1)
+        split[rows] = len(first) + np.unique(each, axis=0, return_inverse=True)[1].reshape(-1)
+        _, first, split = np.unique(split, return_index=True, return_inverse=True)
+    source = faces.reshape(-1)[first].astype(np.int64)
+    return Flat(source, split.reshape(faces.shape).astype(np.int32), places[first])
 
 
 def _cells(flat: Flat, texture_size: int) -> int:
