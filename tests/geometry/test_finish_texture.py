@@ -27,6 +27,7 @@ from trellis_addon.geometry.unwrap.charts import ChartedSurface, chart_axes, con
 from trellis_addon.geometry.unwrap.crumbs import folded_out
 from trellis_addon.geometry.unwrap.fill import filled_in
 from trellis_addon.geometry.unwrap.flatten import flattened
+from trellis_addon.geometry.unwrap.grow import grown
 from trellis_addon.geometry.unwrap.pack import pack, triangle_areas
 from trellis_addon.geometry.unwrap.raster import rasterise, texel_places
 from trellis_addon.geometry.unwrap.unfold import unfolded
@@ -582,6 +583,18 @@ def test_a_crumb_fills_the_hole_that_it_left() -> None:
     assert moved[folded].all() and (merged == merged[0]).all()
     sizes = -triangle_areas(laid.reshape(-1, 2), np.arange(3 * len(faces), dtype=np.int32).reshape(-1, 3))
     assert np.allclose(sizes, surface.area, rtol=0.1)
+
+
+def test_a_crumb_that_nothing_takes_takes_of_its_neighbour() -> None:
+    vertices, faces = plane(6)
+    surface, charts = ChartedSurface.of(vertices, faces), np.zeros(len(faces), np.int64)
+    charts[[0, 36]] = 1  # the two faces of a corner
+    corners = vertices[faces][..., :2].astype(float) * [1.0, -1.0]
+    laid, merged = grown(vertices, faces, surface.pairs, corners, surface.area, charts, 0.0)
+    assert np.bincount(merged).min() >= 10 and (merged[[0, 36]] == merged[0]).all()
+    assert connected(surface, merged).max() == 1
+    sizes = -triangle_areas(laid.reshape(-1, 2), np.arange(3 * len(faces), dtype=np.int32).reshape(-1, 3))
+    assert np.allclose(sizes, surface.area, rtol=1e-3)
 
 
 def test_faces_that_lie_on_each_other_are_pushed_apart() -> None:

@@ -79,6 +79,16 @@ def folded_out(
     return corners, np.unique(merged, return_inverse=True)[1].reshape(-1).astype(np.int64), moved
 
 
+def with_neighbours(pairs: I64, some: I64, least: int, avoided: I64) -> I64:
+    """Faces `some` and those around, by edges `pairs` (E, 2), ring by ring until there are `least`; none `avoided`."""
+    while len(some) < least:
+        near = np.setdiff1d(pairs[np.isin(pairs, some).any(1)], np.concatenate([some, avoided]))
+        if not len(near):
+            break
+        some = np.concatenate([some, near])
+    return some
+
+
 def is_sound(laid: F64, area: F64, is_squeezed: bool = False) -> bool:
     """Whether no face is turned over, and each has about its area, or enough of it."""
     size = -triangle_areas(laid.reshape(-1, 2), np.arange(3 * len(laid), dtype=np.int32).reshape(-1, 3))

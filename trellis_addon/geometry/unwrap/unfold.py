@@ -116,3 +116,11 @@ def _parted(one: F64, two: F64, gap: F64) -> NDArray[np.bool_]:
     out = out / np.maximum(np.linalg.norm(out, axis=-1, keepdims=True), 1e-300)
     beyond = np.einsum("...ic,...ijc->...ij", out, two[..., None, :, :] - one[..., :, None, :]).min(-1)
     return np.asarray((beyond >= gap[..., None]).any(-1))
+
+
+def lie_on_each_other(corners: F64, faces: I32) -> bool:
+    """Whether any two of triangles (f, 3, 2), of `faces` (f, 3), lie on each other."""
+    one, two = np.triu_indices(len(faces), 1)
+    touch = np.full(len(one), -_TOUCH * float(np.ptp(corners)))
+    parted = _parted(corners[one], corners[two], touch) | _parted(corners[two], corners[one], touch)
+    return not parted.all()
