@@ -22,11 +22,15 @@ from trellis_addon.geometry.bake.painter import Canvas
 from trellis_addon.geometry.bake.volume import Volume
 from trellis_addon.geometry.finish.normals import creased_normals
 from trellis_addon.geometry.finish.quality_texture import colour_figures, unwrap_figures
+from trellis_addon.geometry.unwrap.apart import pushed_apart
 from trellis_addon.geometry.unwrap.charts import ChartedSurface, chart_axes, connected, cut_into_charts
 from trellis_addon.geometry.unwrap.crumbs import folded_out
+from trellis_addon.geometry.unwrap.fill import filled_in
 from trellis_addon.geometry.unwrap.flatten import flattened
+from trellis_addon.geometry.unwrap.grow import grown
 from trellis_addon.geometry.unwrap.pack import pack, triangle_areas
 from trellis_addon.geometry.unwrap.raster import rasterise, texel_places
+from trellis_addon.geometry.unwrap.unfold import unfolded
 from trellis_addon.geometry.unwrap.unwrap import Unwrapped, project, unwrap
 
 F32 = NDArray[np.float32]
@@ -543,6 +547,66 @@ def test_a_tiny_crumb_is_squeezed_onto_a_border() -> None:
     assert (sizes > 0).all() and (sizes[1:] <= 0.2 * 1.01e-4).all()
     assert (laid[1, :2] == flat[[1, 0]]).all()
     assert not folded_out(faces, pairs, corners, area, charts, none, 1e-5)[2].any()
+
+
+def test_a_crumb_is_hinged_where_it_has_room() -> None:
+    """A side of a box that touches two others, laid flat already: one edge holds it, the other is cut."""
+    one = np.array([[0, 1, 2], [0, 2, 3], [3, 2, 4], [3, 4, 5]], np.int32)  # two sides, below each other
+    places = np.array([[0, 0], [1, 0], [1, -1], [0, -1], [1, -2], [0, -2]], float)
+    side = np.array([[2, 1, 6], [2, 6, 4]], np.int32)  # of edges with both of them
+    far = np.arange(7, 43).reshape(12, 3).astype(np.int32)  # the rest of the chart
+    faces = np.concatenate([one, side, far])
+    alone = np.array([[5, -4], [5, -3], [6, -3], [6, -4]], float)[[[0, 1, 2], [0, 2, 3]]]
+    corners = np.concatenate([places[one], alone, np.full((12, 3, 2), 9.0)])
+    area, charts = np.array([*[0.5] * 6, *[1.0] * 12]), np.array([0] * 4 + [1] * 2 + [0] * 12)
+    pairs, none = np.array([[0, 4], [2, 5], [4, 5], [0, 1], [1, 2], [2, 3]]), np.zeros(18, np.int64)
+    laid, merged, moved = unfolded(faces, pairs, corners, area, charts, none, 0.01)
+    assert np.flatnonzero(moved).tolist() == [4, 5] and (merged == 0).all()
+    assert np.allclose(-triangle_areas(laid[4:6].reshape(-1, 2), np.arange(6, dtype=np.int32).reshape(2, 3)), 0.5)
+    corners[6, :] = [[1.2, -0.5], [1.7, -0.5], [1.7, -0.9]]  # something lies where it would go
+    corners[7, :] = [[1.2, -1.1], [1.7, -1.1], [1.7, -1.9]]
+    assert not unfolded(faces, pairs, corners, area, charts, none, 0.01)[2].any()
+
+
+def test_a_crumb_fills_the_hole_that_it_left() -> None:
+    """A crumple: what is around makes room until no face is turned over."""
+    vertices, faces = plane(6)
+    flat = vertices[:, :2].astype(float) * [1.0, -1.0]
+    middle = int(np.linalg.norm(flat, axis=1).argmin())
+    flat[middle] += 0.35  # over the faces next to it
+    folded = np.flatnonzero(triangle_areas(flat, faces) > 0)
+    assert 0 < len(folded) < 10
+    charts = np.isin(np.arange(len(faces)), folded).astype(np.int64)
+    surface = ChartedSurface.of(vertices, faces)
+    corners, none = flat[faces], np.zeros(len(faces), np.int64)
+    laid, merged, moved = filled_in(vertices, faces, surface.pairs, corners, surface.area, charts, none, 0.0)
+    assert moved[folded].all() and (merged == merged[0]).all()
+    sizes = -triangle_areas(laid.reshape(-1, 2), np.arange(3 * len(faces), dtype=np.int32).reshape(-1, 3))
+    assert np.allclose(sizes, surface.area, rtol=0.1)
+
+
+def test_a_crumb_that_nothing_takes_takes_of_its_neighbour() -> None:
+    vertices, faces = plane(6)
+    surface, charts = ChartedSurface.of(vertices, faces), np.zeros(len(faces), np.int64)
+    charts[[0, 36]] = 1  # the two faces of a corner
+    corners = vertices[faces][..., :2].astype(float) * [1.0, -1.0]
+    laid, merged = grown(vertices, faces, surface.pairs, corners, surface.area, charts, 0.0)
+    assert np.bincount(merged).min() >= 10 and (merged[[0, 36]] == merged[0]).all()
+    assert connected(surface, merged).max() == 1
+    sizes = -triangle_areas(laid.reshape(-1, 2), np.arange(3 * len(faces), dtype=np.int32).reshape(-1, 3))
+    assert np.allclose(sizes, surface.area, rtol=1e-3)
+
+
+def test_faces_that_lie_on_each_other_are_pushed_apart() -> None:
+    """More than a full turn around a vertex on the border, by a texel or two."""
+    angles = np.radians(np.linspace(0.0, -368.0, 9))
+    points = np.concatenate([[[64.0, 64.0]], 64.0 + 30.0 * np.stack([np.cos(angles), np.sin(angles)], 1)])
+    faces = np.array([[0, k, k + 1] for k in range(1, 9)], np.int32)
+    before = rasterise((points / 128).astype(np.float32), faces, 128, borders=False)
+    assert before.overlapping
+    after = pushed_apart(points, faces, before.crowded, 0.75)
+    assert not rasterise((after / 128).astype(np.float32), faces, 128, borders=False).overlapping
+    assert (np.linalg.norm(after - points, axis=1) <= 4.0).all() and (triangle_areas(after, faces) < 0).all()
 
 
 def test_gaps_are_wide_where_borders_are_short() -> None:

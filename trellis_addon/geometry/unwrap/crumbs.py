@@ -66,9 +66,11 @@ def folded_out(
             if not _fits(faces, own, edge, points[best]):
                 continue
             laid = (
-                _squeezed(faces, corners, area, own, edge, height) if tiny else _onto_border(faces, corners, own, edge)
+                _squeezed(faces, corners, area, own, edge, height)
+                if tiny
+                else onto_border(faces, corners, own, _on_border(faces, corners, edge))
             )
-            if laid is None or not _is_sound(laid, area[own], bool(tiny)):
+            if laid is None or not is_sound(laid, area[own], bool(tiny)):
                 continue
             corners[own], merged[own], moved[own] = laid, best, True
             held[best] |= sizes[best] < FEWEST
@@ -77,7 +79,17 @@ def folded_out(
     return corners, np.unique(merged, return_inverse=True)[1].reshape(-1).astype(np.int64), moved
 
 
-def _is_sound(laid: F64, area: F64, is_squeezed: bool) -> bool:
+def with_neighbours(pairs: I64, some: I64, least: int, avoided: I64) -> I64:
+    """Faces `some` and those around, by edges `pairs` (E, 2), ring by ring until there are `least`; none `avoided`."""
+    while len(some) < least:
+        near = np.setdiff1d(pairs[np.isin(pairs, some).any(1)], np.concatenate([some, avoided]))
+        if not len(near):
+            break
+        some = np.concatenate([some, near])
+    return some
+
+
+def is_sound(laid: F64, area: F64, is_squeezed: bool = False) -> bool:
     """Whether no face is turned over, and each has about its area, or enough of it."""
     size = -triangle_areas(laid.reshape(-1, 2), np.arange(3 * len(laid), dtype=np.int32).reshape(-1, 3))
     least = _SQUEEZED if is_squeezed else _SHARE
@@ -120,9 +132,9 @@ def _squeezed(faces: I32, corners: F64, area: F64, own: I64, borders: I64, share
     return np.array([laid[int(face)] for face in own])
 
 
-def _onto_border(faces: I32, corners: F64, own: I64, borders: I64) -> F64:
-    """(f, 3, 2): the triangles of a crumb's faces turned and shifted so that its border fits, and set onto it."""
-    there = _on_border(faces, corners, borders)
+def onto_border(faces: I32, corners: F64, own: I64, there: dict[int, F64]) -> F64:
+    """(f, 3, 2): the triangles of a crumb's faces turned and shifted so that its vertices come to lie `there`, as
+    nearly as may be, and set onto it."""
     names = faces[own].reshape(-1)
     flat = corners[own].reshape(-1, 2)
     shared = np.flatnonzero(np.isin(names, list(there)))

@@ -9,11 +9,15 @@ from numpy.typing import NDArray
 
 from ...core.errors import InputError
 from ...core.progress import Progress
+from .apart import pushed_apart
 from .charts import ChartedSurface, chart_axes, connected, cut_into_charts
-from .crumbs import folded_out
+from .crumbs import FEWEST, folded_out, with_neighbours
+from .fill import filled_in
 from .flatten import flattened
+from .grow import grown
 from .pack import pack, triangle_areas
 from .raster import REACH, Raster, rasterise
+from .unfold import unfolded
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
@@ -30,9 +34,13 @@ _LEAST_CELLS, _MOST_CELLS = 64, 1024
 # How often charts that lie on themselves are cut, before and after packing.
 _CUTS = 8
 _REPACKS = 8
+_RETURNS = 2  # in so many of them crumbs go back
+# Texels between faces that are pushed apart, tried in this order: small ones have no room for more.
+_PUSHES = (0.75, 0.5, 0.25, 0.1)
 _FOLDS = 6
 # Charts of so few texels need not have all of their area in the atlas: how far they are squeezed.
 _TINY = ((200.0, 0.5), (25.0, 0.2))
+_APART = 2.5  # texels between what is unfolded and what it is not hinged on
 _TOO_FEW = 5e-5  # crowded faces, as a share of all: what is left to cutting after packing
 
 
@@ -95,29 +103,51 @@ def unwrap(
     for attempt in range(_REPACKS + 1):
         packed = pack(flat.points, flat.faces, charts, cells, packing, former=before)
         uvs = packed.points.astype(np.float32)
+        uvs = _pushed_apart(uvs, flat.faces, texture_size, device)
         raster = rasterise(uvs, flat.faces, texture_size, device, reach_texels=max(REACH, texture_size / cells))
         if not raster.overlapping or attempt == _REPACKS:
             break
-        # Seen only where texels happen to lie as they do in the atlas: such charts are projected, as they were, and
-        # of those that are already single faces stand alone.
+        # What had to be pushed too far: crumbs that were folded out go back, and of others one is cut off.
         former, charts, corners = charts, charts.copy(), flat.points[flat.faces]
-        # Of crumbs that were folded out these alone go back, and take nothing else of their chart with them.
-        folded = _guests(charts, origin) & ~reverted
-        crumbs = np.unique(raster.crowded[folded[raster.crowded]])
-        others = raster.crowded[~folded[raster.crowded].any(1)]
-        back = (np.isin(origin, origin[crumbs]) & folded) | (np.isin(charts, charts[others]) & ~reverted)
-        if attempt < 2 and back.any():
-            reverted |= back
-            corners[back] = projected.points[projected.faces[back]]
-            charts[back] = int(charts.max()) + 1 + origin[back]
-        else:
-            alone = np.unique(raster.crowded[:, 1])
-            charts[alone] = int(charts.max()) + 1 + np.arange(len(alone))
+        folded = _guests(charts, origin) & ~reverted if attempt < _RETURNS else np.zeros(len(faces), bool)
+        crumbs = folded[raster.crowded].any(1)
+        back = np.isin(origin, origin[raster.crowded[crumbs][folded[raster.crowded[crumbs]]]]) & folded
+        reverted |= back
+        corners[back] = projected.points[projected.faces[back]]
+        charts[back] = int(charts.max()) + 1 + origin[back]
+        charts = _cut_off(surface, charts, raster.crowded[~crumbs])
         charts = connected(surface, charts)
         before = packed, former[np.unique(charts, return_index=True)[1]]
-        flat = _laid(vertices, faces, surface, charts, corners)
+        flat = _laid(faces, charts, corners)
         packing = progress.part(0.9, 0.9)
     return Unwrapped(flat.source, flat.faces, uvs, charts, raster)
+
+
+def _pushed_apart(uvs: F32, faces: I32, texture_size: int, device: str) -> F32:
+    """The atlas with as few texels as may be in two faces."""
+    found = rasterise(uvs, faces, texture_size, device, borders=False)
+    for margin in _PUSHES:
+        if not found.overlapping:
+            break
+        pushed = pushed_apart(uvs.astype(np.float64) * texture_size, faces, found.crowded, margin) / texture_size
+        again = rasterise(pushed.astype(np.float32), faces, texture_size, device, borders=False)
+        if again.overlapping < found.overlapping:
+            uvs, found = pushed.astype(np.float32), again
+    return uvs
+
+
+def _cut_off(surface: ChartedSurface, charts: I64, crowded: I32) -> I64:
+    """The second face of each pair in a chart of its own, with those around it where that leaves the rest whole."""
+    charts = charts.copy()
+    for face in np.unique(crowded[:, 1]):
+        partners = crowded[crowded[:, 1] == face, 0]
+        own = surface.pairs[(charts[surface.pairs] == charts[face]).all(1)]
+        patch = with_neighbours(own, np.array([face]), FEWEST, avoided=partners)
+        tried, alone = charts.copy(), charts.copy()
+        tried[patch], alone[face] = charts.max() + 1, charts.max() + 1
+        crumbs = [int((np.bincount(connected(surface, each)) < FEWEST).sum()) for each in (tried, alone)]
+        charts = tried if crumbs[0] < crumbs[1] else alone
+    return charts
 
 
 def _guests(charts: I64, origin: I64) -> NDArray[np.bool_]:
@@ -172,33 +202,61 @@ def _flattened(vertices: F32, projected: Flat, charts: I64, texture_size: int, d
 def _folded_out(
     vertices: F32, faces: I32, surface: ChartedSurface, flat: Flat, charts: I64, texture_size: int, device: str
 ) -> tuple[Flat, I64]:
-    """Charts of few faces lie beside a neighbour, where they do not come to lie on it; at last squeezed, if tiny."""
+    """Charts of few faces lie beside a neighbour, where they do not come to lie on it; squeezed, if tiny; at last
+    they take from it until they are none."""
     texel = float(surface.area.sum()) / (_DENSITY * texture_size**2)
-    for texels, height in ((0.0, 1.0), *_TINY):
+    for way in ("fold", "unfold", "fill", *_TINY, "grow"):
         refused = np.zeros(len(faces), np.int64)
         for _ in range(_FOLDS):
-            corners, merged, moved = folded_out(
-                faces, surface.pairs, flat.points[flat.faces], surface.area, charts, refused, texels * texel, height
-            )
+            corners = flat.points[flat.faces]
+            if way == "grow":
+                corners, charts = grown(vertices, faces, surface.pairs, corners, surface.area, charts, texel)
+                flat = _laid(faces, charts, corners)
+                break
+            if way == "unfold":
+                side = _APART * float(np.sqrt(texel))
+                corners, merged, moved = unfolded(faces, surface.pairs, corners, surface.area, charts, refused, side)
+            elif way == "fill":
+                corners, merged, moved = filled_in(
+                    vertices, faces, surface.pairs, corners, surface.area, charts, refused, texel
+                )
+            else:
+                texels, height = (0.0, 1.0) if isinstance(way, str) else way
+                corners, merged, moved = folded_out(
+                    faces, surface.pairs, corners, surface.area, charts, refused, texels * texel, height
+                )
             if not moved.any():
                 break
-            out = _laid(vertices, faces, surface, merged, corners)
-            crowded = np.unique(merged[_crowded(out, merged, texture_size, device)])
+            touched = np.flatnonzero(np.isin(merged, merged[moved]))
+            laid, numbers = corners[touched], np.unique(merged[touched], return_inverse=True)[1].reshape(-1)
+            share = float(surface.area[touched].sum() / surface.area.sum())
+            found = _crowded(_laid(faces[touched], numbers, laid), numbers, texture_size, device, share)
+            crowded = np.unique(merged[touched[found]])
             # Of a chart on which something has come to lie nothing new stays.
             lost = moved & np.isin(merged, crowded)
             refused[lost] += 1
+            back = np.isin(merged, crowded) if way == "fill" else lost
+            corners[back] = flat.points[flat.faces[back]]
             merged[lost] = int(merged.max()) + 1 + charts[lost]
-            corners[lost] = flat.points[flat.faces[lost]]
             charts = np.unique(merged, return_inverse=True)[1].reshape(-1)
-            flat = _laid(vertices, faces, surface, charts, corners)
+            flat = _laid(faces, charts, corners)
     return flat, charts
 
 
-def _laid(vertices: F32, faces: I32, surface: ChartedSurface, charts: I64, corners: F64) -> Flat:
-    """Charts whose triangles lie at given `corners` (F, 3, 2)."""
-    out = project(vertices, faces, surface, charts)
-    out.points[out.faces] = corners
-    return out
+def _laid(faces: I32, charts: I64, corners: F64) -> Flat:
+    """Charts whose triangles lie at given `corners` (F, 3, 2): a vertex may lie at several places of one."""
+    count = int(faces.max()) + 1
+    places = corners.reshape(-1, 2)
+    _, first, split = np.unique(charts[:, None] * count + faces, return_index=True, return_inverse=True)
+    split = split.reshape(-1)
+    apart = (places != places[first][split]).any(1)
+    if apart.any():
+        rows = np.flatnonzero(np.isin(split, split[apart]))
+        each = np.concatenate([split[rows, None], places[rows]], 1)
+        split[rows] = len(first) + np.unique(each, axis=0, return_inverse=True)[1].reshape(-1)
+        _, first, split = np.unique(split, return_index=True, return_inverse=True)
+    source = faces.reshape(-1)[first].astype(np.int64)
+    return Flat(source, split.reshape(faces.shape).astype(np.int32), places[first])
 
 
 def _cells(flat: Flat, texture_size: int) -> int:
@@ -239,8 +297,8 @@ def _cut_long(flat: Flat, surface: ChartedSurface, charts: I64) -> I64:
     return connected(surface, charts * 1000 + piece)
 
 
-def _crowded(flat: Flat, charts: I64, texture_size: int, device: str) -> I32:
-    """(K, 2): faces that lie on each other, by drawing the charts apart, each alone in its box."""
+def _crowded(flat: Flat, charts: I64, texture_size: int, device: str, share: float = 1.0) -> I32:
+    """(K, 2): faces that lie on each other, by drawing the charts, a `share` of all, apart, each alone in its box."""
     count = int(charts.max()) + 1
     chart_of = np.zeros(len(flat.points), np.int64)
     chart_of[flat.faces.reshape(-1)] = np.repeat(charts, 3)
@@ -262,7 +320,7 @@ def _crowded(flat: Flat, charts: I64, texture_size: int, device: str) -> I32:
     uvs = ((flat.points - low[chart_of] + corner[chart_of]) / side).astype(np.float32)
     area = float(np.abs(triangle_areas(uvs.astype(np.float64), flat.faces)).sum())
     # As fine as the atlas will be, where charts fill about two thirds of it.
-    size = int(min(texture_size * np.sqrt(0.66 / max(area, 1e-9)), 2 * texture_size, 8192))
+    size = int(min(texture_size * np.sqrt(0.66 * share / max(area, 1e-9)), 2 * texture_size, 8192)) + 1
     crowded = rasterise(uvs, flat.faces, size, device, borders=False).crowded
     return crowded[charts[crowded[:, 0]] == charts[crowded[:, 1]]]
 
