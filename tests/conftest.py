@@ -52,6 +52,8 @@ def _end_services() -> Iterator[None]:
 
 # What `tools/dev.py matrix` runs the suite on: an installed zip, in a copy of the tests beside it, without a checkout.
 ZIP = os.environ.get("TRELLIS2_TEST_ZIP")
+# The zip of this checkout, where the run on the checkout itself finds it built already.
+BUILT = os.environ.get("TRELLIS2_TEST_BUILT")
 # "blender": only what touches Blender; "between": of that only what is about Blender; "library": what does not touch it
 SCOPE = os.environ.get("TRELLIS2_TEST_SCOPE")
 # What the local GPU backend needs and no zip brings: tests that import one of these are skipped there.
@@ -238,7 +240,7 @@ def reaches_index(folder: Path) -> bool:
 
 @pytest.fixture(scope="session")
 def extension_zip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return Path(ZIP) if ZIP else build_zip(tmp_path_factory.mktemp("build"))
+    return Path(built) if (built := ZIP or BUILT) else build_zip(tmp_path_factory.mktemp("build"))
 
 
 @pytest.fixture(scope="session")

@@ -100,6 +100,7 @@ def run_all(archive: Path, helper: str, releases: Sequence[str], checkout: bool)
     at_once = max(2, min((os.cpu_count() or 1) + 1, 4))
     # each run with its share of the cores, or their threads wait for one another
     environment = {**os.environ, "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // at_once))}
+    environment["TRELLIS2_TEST_BUILT"] = str(archive)
     # what the tests start hundreds of times must not be compiled hundreds of times
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     with tempfile.TemporaryDirectory(prefix="trellis2-", ignore_cleanup_errors=True) as temporary:

@@ -229,12 +229,7 @@ class Modules:
 
     def _named(self, source: bytes) -> Iterator[str]:
         """The bundled modules that a file of the extension imports, wherever it does."""
-        for node in ast.walk(_parse(source)):
-            if isinstance(node, ast.Import):
-                yield from (alias.name for alias in node.names if alias.name in self._files)
-            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-                names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-                yield from (name for name in names if name in self._files)
+        return (name for name in _imported(source) if name in self._files)
 
     def _loading(self, name: str, path: str, data: bytes) -> Iterator[str]:
         """What a module cannot do without while it loads."""
@@ -294,6 +289,18 @@ def _standard_library(python: str) -> frozenset[str]:
 @functools.cache
 def _parse(source: bytes) -> ast.Module:
     return ast.parse(source)
+
+
+@functools.cache  # the same for every system and Python
+def _imported(source: bytes) -> tuple[str, ...]:
+    """What a file imports by whole names, wherever it does; of what is imported from a module, each may be one."""
+    found: list[str] = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return tuple(found)
 
 
 def _names(node: ast.AST | None) -> Iterator[ast.Name]:

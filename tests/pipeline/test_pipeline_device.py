@@ -22,6 +22,8 @@ from trellis_addon.pipeline.pipeline import Pipeline, rough_of
 from trellis_addon.pipeline.result import Latents
 from trellis_addon.task.region import Region
 
+FEW = {f"{kind}_steps": 2 for kind in ("sparse_structure", "shape_slat", "tex_slat")}
+
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -48,7 +50,7 @@ def test_the_pretended_device_refuses_what_a_real_one_does() -> None:
 
 @pytest.mark.parametrize("resolution", [512, 1536])
 def test_every_stage_runs_on_a_device(weights: Path, resolution: int) -> None:
-    settings = {"resolution": resolution}
+    settings = {"resolution": resolution, **FEW}
     expected = Pipeline.from_folder(weights, device="cpu", dtype="float32").run(disc(), settings, seed=3)
     with pretend_cuda():
         pipeline = Pipeline.from_folder(weights, device="cuda", dtype="float32")
@@ -62,7 +64,7 @@ def test_every_stage_runs_on_a_device(weights: Path, resolution: int) -> None:
 
 def test_no_step_waits_for_the_device(weights: Path) -> None:
     counted = []
-    for steps in (2, 9):
+    for steps in (2, 4):
         settings = {"resolution": 512, **{f"{kind}_steps": steps for kind in ("sparse_structure", "shape_slat")}}
         with pretend_cuda() as waits:
             Pipeline.from_folder(weights, device="cuda").run(disc(), {**settings, "tex_slat_steps": steps}, seed=3)
@@ -79,8 +81,7 @@ def test_a_device_that_is_not_there_is_told_with_how_many_are() -> None:
 
 def test_rough_shapes_views_and_changes_run_on_a_device_too(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What decoding does is seen above; here it gives the latents back."""
-    few = {f"{kind}_steps": 1 for kind in ("sparse_structure", "shape_slat", "tex_slat")}
-    settings = {"resolution": 512, **few}
+    settings = {"resolution": 512, **{name: 1 for name in FEW}}
     monkeypatch.setattr(Pipeline, "_decode", lambda self, latents, notes, progress: latents)
     pictures = {"back": disc()}
 

@@ -26,6 +26,8 @@ waits: Counter[str] = Counter()
 
 # Those of the operations used here whose result's shape or value the CPU has to know.
 _WAITING = {"_local_scalar_dense", "is_nonzero", "nonzero", "_unique2", "unique_dim", "bincount"}
+# The CPU takes several hundred times as long for these in half precision as in single; only their speed differs.
+_CONVOLUTIONS = {"conv3d", "convolution"}
 
 
 class OnDevice(torch.Tensor):
@@ -148,7 +150,13 @@ def _compute(func: Any, name: str, args: Any, kwargs: dict[str, Any]) -> Any:
     if target is not None:
         on_device = torch.device(target).type == "cuda"
     with _disable_current_modes():
-        out = func(*tree_map(_unwrap, args), **tree_map(_unwrap, kwargs))
+        args_here, kwargs_here = tree_map(_unwrap, args), tree_map(_unwrap, kwargs)
+        halves = name in _CONVOLUTIONS and args_here[0].dtype == torch.float16
+        if halves:
+            args_here = tree_map(lambda value: value.float() if isinstance(value, torch.Tensor) else value, args_here)
+        out = func(*args_here, **kwargs_here)
+        if halves:
+            out = out.half()
     if name.endswith("_") and not name.endswith("__"):
         return args[0]
     return tree_map(_wrap, out) if on_device else out
