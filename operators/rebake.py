@@ -256,7 +256,8 @@ class TRELLIS2_OT_game_ready(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        if context.object is None or context.object.type != "MESH":
+        obj = context.object
+        if obj is None or not (obj.type in _HAVE_SURFACES or obj.is_instancer):
             cls.poll_message_set("Select a mesh object")
             return False
         return True

@@ -62,6 +62,20 @@ def opened(*names):
         bpy.utils.unregister_class(cls)
         cls.bl_options = set()
         bpy.utils.register_class(cls)
+def unfold(*names):
+    'These parts of the panel of the selected asset, as clicks on their names open them.'
+    def shown(layout, key, label):
+        is_open = key in names
+        name = 'trellis2_asset_' + key + ('_open' if is_open else '')
+        header, body = layout.panel(name, default_closed=not is_open)
+        header.label(text=label, translate=False)
+        return body
+    part('ui.asset_panel')._part = shown
+def look_at(*objects):
+    'These fill the viewport.'
+    choose(*objects)
+    with bpy.context.temp_override(window=window(), area=viewport(), region=region('WINDOW')):
+        bpy.ops.view3d.view_selected()
 def rendered(path, *objects):
     'The objects alone, from the front left, as Eevee or Workbench has them.'
     scene = bpy.context.scene
@@ -87,15 +101,16 @@ def rendered(path, *objects):
     bpy.data.objects.remove(camera)
     for o in hidden:
         o.hide_render = False
-beats = dict(last=time.monotonic(), longest=0.0)
+beats = dict(last=time.monotonic(), longest=0.0, last_busy=time.thread_time(), busy=0.0)
 def beat():
-    now = time.monotonic()
+    now, busy = time.monotonic(), time.thread_time()
     beats['longest'] = max(beats['longest'], now - beats['last'])
-    beats['last'] = now
+    beats['busy'] = max(beats['busy'], busy - beats['last_busy'])
+    beats['last'], beats['last_busy'] = now, busy
     return 0.02
 def standstill():
     'The longest time that the window stood still since it was asked the last time.'
-    longest, beats['longest'] = beats['longest'], 0.0
+    longest, beats['longest'], beats['busy'] = beats['longest'], 0.0, 0.0
     return longest
 bpy.app.timers.register(beat)
 """
@@ -307,34 +322,63 @@ def a_game_ready_asset(window: Window, pictures: Path) -> None:
     window.run("press('generate')")
     _ended(window)
     window.run("standstill()\npress('game_ready', budget='mobile')")
+    _stood(window, "as it began")
     window.wait_for("states()[0] == 'running' or len(states()) > 1")
     _shot(window, pictures / "game-1-on-the-way.png")
     _ended(window, 2)
-    print("the window stood still for", round(window.value("standstill()"), 2), "s")
+    _stood(window, "until it was in the scene")
     window.run("light = window().view_layer.objects.active")
     assert window.value("len(light.data.polygons)") <= 5000
+    facts = window.value("list(part('trellis_addon.scene').measure(light).surface.__dict__.items())")
+    print("Mobile:", facts)
+    assert dict(facts)["open_edges"] == 0, "what was closed is closed still"
+    window.run("viewport().spaces.active.shading.color_type = 'TEXTURE'\nlook_at(light)")
     _shot(window, pictures / "game-2-mobile.png")
     _render(window, pictures / "game-3-mobile.png", "light")
-    window.run("press('make_lods', levels=3)")
+    window.run("standstill()\npress('bake_lods', levels=2)")
+    time.sleep(1.0)
+    window.key("Return")
+    _ended(window, 3)
+    _stood(window, "for levels of detail")
+    assert window.value("len(part('trellis_addon.scene').lods_of(light).objects)") == 2
+    window.run("unfold('levels')\nlook_at(light)")
     _shot(window, pictures / "game-4-levels.png")
-    window.run("state().contract = 'unreal'\nchoose(light)\npress('check_contract')")
+    levels = "part('trellis_addon.scene').lods_of(light).objects"
+    window.run(f"for o in {levels}:\n    o.hide_render = False")
+    for number in (0, 1):
+        _render(window, pictures / f"game-4-level-{number + 1}.png", f"list({levels})[{number}]")
+    window.run("unfold('contract')\nstandstill()\nstate().contract = 'unreal'\nchoose(light)\npress('check_contract')")
     told = "part('trellis_addon.scene.asset.contracts').recall_findings(light, 'unreal')[0]"
     print("against the contract for Unreal:", window.value(f"[str(finding.sentence) for finding in {told}]"))
     _shot(window, pictures / "game-5-contract.png")
+    window.run("press('mend_contract')")
+    _stood(window, "for the contract")
+    assert window.value(f"[str(finding.sentence) for finding in {told}]") == []
+    _shot(window, pictures / "game-6-mended.png")
     window.run(
-        "with bpy.context.temp_override(window=window(), area=viewport(), region=region('WINDOW')):\n"
+        "standstill()\nwith bpy.context.temp_override(window=window(), area=viewport(), region=region('WINDOW')):\n"
         f"    bpy.ops.trellis2.export_asset(filepath='{window.inside}/out.fbx', engine='unreal', overwrite=True)"
     )
     window.wait_for(f"__import__('os').path.getsize('{window.inside}/out.fbx') > 10000")
-    _shot(window, pictures / "game-6-exported.png")
+    _stood(window, "for the export")
+    _shot(window, pictures / "game-7-exported.png")
     window.run("press('rebake', topology='QUADS', quads=4000, resolution='256', texture_size='1024')")
-    _shot(window, pictures / "game-7-quads.png")
+    _shot(window, pictures / "game-8-quads.png")
+    window.run("standstill()")
     window.key("Return")
-    _ended(window, 3)
+    _ended(window, 4)
+    _stood(window, "for quads")
     window.run("quads = window().view_layer.objects.active")
     share = window.value("sum(len(p.vertices) == 4 for p in quads.data.polygons) / len(quads.data.polygons)")
     assert share > 0.9, share
-    _render(window, pictures / "game-8-quads.png", "quads")
+    window.run("viewport().spaces.active.overlay.show_wireframes = True\nlook_at(quads)")
+    _shot(window, pictures / "game-9-quads.png")
+    _render(window, pictures / "game-10-quads.png", "quads")
+
+
+def _stood(window: Window, when: str) -> None:
+    busy, still = window.value("[beats['busy'], standstill()]")  # others may have had the processor meanwhile
+    print(f"the window stood still for {still:.2f} s, {busy:.2f} of them at work, {when}", flush=True)
 
 
 TESTS: tuple[Callable[[Window, Path], None], ...] = (

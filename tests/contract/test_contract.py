@@ -135,6 +135,20 @@ def test_materials_in_use_are_counted(tmp_path: Path) -> None:
         ({"maps": ["colour of magic"]}, "maps"),
         ({"texture_size": 1.5}, "texture_size"),
         ({"watertight": "yes"}, "watertight"),
+        ({"watertight": 1}, "watertight"),
+        ({"triangles": 10**400}, "triangles"),
+        ({"triangles": 1e300}, "triangles"),
+        ({"triangles": 5.5}, "triangles"),
+        ({"materials": {"most": 1}}, "materials"),
+        ({"height": "1.8 m"}, "height"),
+        ({"height": "180"}, "height"),
+        ({"wall": "0.8 mm"}, "wall"),
+        ({"wall": 0}, "wall"),
+        ({"texture_size": 10**400}, "texture_size"),
+        ({"texture_size": "2048"}, "texture_size"),
+        ({"maps": [["normal"]]}, "maps"),
+        ({"Triangles": 5}, "Triangles"),
+        ({5: 5}, "5"),
     ],
 )
 def test_a_rule_that_is_none_is_named(rules: dict[str, Any], field: str) -> None:
@@ -143,7 +157,25 @@ def test_a_rule_that_is_none_is_named(rules: dict[str, Any], field: str) -> None
     assert caught.value.field == field and field in str(caught.value)
 
 
-@pytest.mark.parametrize("content", ["{", "[]", "7", "[" * 100_000, "\x00"])
+@pytest.mark.parametrize("source", ["", None, 5, [1], b"unity"])
+def test_what_is_no_contract_at_all(source: Any) -> None:
+    with pytest.raises(FieldError, match="give a JSON file of rules, or one of unreal"):
+        find_contract(source)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_editors_put_marks_before_a_file(tmp_path: Path, encoding: str) -> None:
+    file = tmp_path / "contract.json"
+    file.write_text('{"names": "Größe_*", "watertight": null}', encoding=encoding)
+    assert find_contract(file) == Contract(names=("Größe_*",))
+    file.write_text('{"triangles": 5, "parts": 1, "triangles": 7}', encoding=encoding)
+    with pytest.raises(FieldError, match="triangles: 5 .* twice"):
+        find_contract(file)
+
+
+@pytest.mark.parametrize(
+    "content", ["", " ", "{", "{}", '{"name": "Ours"}', "null", "[]", "7", "[" * 100_000, "\x00", '{"parts": 1,}']
+)
 def test_a_file_that_is_no_contract(tmp_path: Path, content: str) -> None:
     file = tmp_path / "contract.json"
     file.write_text(content, encoding="utf-8")

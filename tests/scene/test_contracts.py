@@ -17,6 +17,7 @@ bpy = pytest.importorskip("bpy")
 from mathutils import Matrix, Vector  # noqa: E402
 
 from trellis_addon import scene as blender  # noqa: E402
+from trellis_addon.contract.facts import AXES  # noqa: E402
 from trellis_addon.contract.glb_facts import glb_facts  # noqa: E402
 from trellis_addon.core.errors import FieldError, InputError, TrellisError  # noqa: E402
 from trellis_addon.scene.importing.placement import world_bounds  # noqa: E402
@@ -127,6 +128,20 @@ def test_a_front_is_said_once_and_kept() -> None:
     assert blender.asset_facts(obj).front == "+Y"
     blender.apply_transform(obj)
     assert blender.asset_facts(obj).front == "+Y" and obj["trellis2_front"] == "+Y"
+
+
+@pytest.mark.parametrize("scale", [(-1, 1, 1), (1, -1, 1), (1, 1, -1), (-1, -2, -1)])
+@pytest.mark.parametrize("front", ["-Y", "+X"])
+def test_a_mirrored_asset_looks_where_its_front_is_seen(front: str, scale: tuple[float, float, float]) -> None:
+    obj = wedge()
+    blender.set_front(obj, "-Y", front)
+    obj.scale = scale
+    bpy.context.view_layer.update()
+    seen = ridge(obj)
+    along = max(AXES, key=lambda axis: seen.dot(Vector(AXES[axis])))
+    assert blender.asset_facts(obj).front == along
+    blender.apply_transform(obj)
+    assert blender.asset_facts(obj).front == along and broken(obj, {"applied": True, "front": along}) == []
 
 
 def test_the_front_goes_along_in_a_glb(tmp_path: Path) -> None:

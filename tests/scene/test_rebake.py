@@ -147,6 +147,21 @@ def test_game_ready_is_within_its_budget(pile: list[object]) -> None:
         scene.game_ready(obj, preset="tiny")
 
 
+def _ring() -> object:
+    bpy.ops.curve.primitive_bezier_circle_add()
+    bpy.context.object.data.bevel_depth = 0.2
+    return bpy.context.object
+
+
+def test_game_ready_of_what_is_no_mesh(extension: ModuleType) -> None:  # noqa: F811
+    scene, source = part("trellis_addon.scene"), _ring()
+    assert bpy.ops.trellis2.game_ready.poll()
+    obj = scene.game_ready(source, faces=200, texture_size=64)
+    found = scene.measure(obj)
+    assert found.surface.triangles <= 200 and found.surface.open_edges == 0
+    assert max(obj.dimensions) == pytest.approx(2.4, abs=0.1)
+
+
 def test_the_budgets_of_the_button_are_the_librarys(extension: ModuleType, pile: list[object]) -> None:  # noqa: F811
     budgets = part("trellis_addon.contract.budgets").BUDGETS
     items = bpy.ops.trellis2.game_ready.get_rna_type().properties["budget"].enum_items

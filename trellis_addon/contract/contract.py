@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
-import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import FieldError, InputError
-from ..core.given import path_of
 from ..core.messages import message, reason_of
 from .facts import AXES, MAPS
 from .presets import PRESETS
@@ -27,6 +25,8 @@ ORIGINS = ("bottom", "centre")
 # Other spellings of a rule, as it may stand in a file.
 _ALIASES = {"base_color": "base_colour", "center": "centre"}
 _LARGEST = 2**20  # bytes of a file: a contract has a dozen lines
+LARGEST_SIDE = 16384  # pixels of a texture
+_MOST = 1e12  # of anything that is counted or measured
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,9 @@ def find_contract(source: str | os.PathLike[str] | Mapping[str, Any] | Contract)
         return source
     if isinstance(source, Mapping):
         return parse(source)
-    text = os.fspath(path_of(source, "contract"))
+    text = os.fspath(source) if isinstance(source, (str, os.PathLike)) else ""
+    if not text or not isinstance(text, str):
+        raise FieldError("contract", source, _known())
     if text.strip().lower() in PRESETS:
         return parse(PRESETS[text.strip().lower()])
     return parse(_read(Path(text).expanduser()))
@@ -95,7 +97,7 @@ def parse(rules: Mapping[str, Any]) -> Contract:
             near = difflib.get_close_matches(str(name), sorted(known), 1)
             advice = message("a contract has {known}", known=", ".join(sorted(known)))
             if near:
-                advice = message("there is no such rule; did you mean {near}?", near=near[0])
+                advice = message("there is no such rule, but there is {near}", near=near[0])
             raise FieldError(str(name), value, advice)
         if value is not None:
             found[name] = _PARSERS[name](name, value)
@@ -103,24 +105,35 @@ def parse(rules: Mapping[str, Any]) -> Contract:
 
 
 def _read(path: Path) -> Mapping[str, Any]:
-    names = ", ".join(PRESETS)
     try:
         if path.stat().st_size > _LARGEST:
             raise InputError("{path} is too large for a contract; give a JSON file of rules.", path=path)
-        rules = json.loads(path.read_bytes())  # UTF-8 or UTF-16, with a mark or without
+        # UTF-8 or UTF-16, with a mark or without
+        rules = json.loads(path.read_bytes(), object_pairs_hook=_once_each)
     except FileNotFoundError:
-        raise FieldError(
-            "contract", f"{path}", message("give a JSON file of rules, or one of {names}", names=names)
-        ) from None
+        raise FieldError("contract", f"{path}", _known()) from None
     except OSError as error:
         raise InputError("{path} cannot be read: {reason}.", path=path, reason=reason_of(error)) from error
     except (ValueError, RecursionError):
         raise InputError(
             "{path} is no JSON file; a contract looks like {example}.", path=path, example=_EXAMPLE
         ) from None
-    if not isinstance(rules, dict):
+    if not isinstance(rules, dict) or not set(rules) - {"name"}:
         raise InputError("{path} holds no rules; a contract looks like {example}.", path=path, example=_EXAMPLE)
     return rules
+
+
+def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """What stands twice is wrong once, and JSON's readers take the last."""
+    names = [name for name, _ in pairs]
+    for name, value in pairs:
+        if names.count(name) > 1:
+            raise FieldError(name, value, message("the rule stands there twice; leave one"))
+    return dict(pairs)
+
+
+def _known() -> str:
+    return message("give a JSON file of rules, or one of {names}", names=", ".join(PRESETS))
 
 
 _EXAMPLE = '{"triangles": 20000, "height": [0.2, 3]}'
@@ -136,6 +149,14 @@ def _range(name: str, value: Any) -> Range:
     if not 0 <= least <= most or not most > 0:
         raise FieldError(name, value, rule)
     return Range(least, most)
+
+
+def _count(name: str, value: Any) -> Range:
+    """As `_range`, in whole numbers."""
+    found = _range(name, value)
+    if not (found.least.is_integer() and found.most.is_integer()):
+        raise FieldError(name, value, message("give whole numbers"))
+    return found
 
 
 def _height(name: str, value: Any) -> Range:
@@ -177,7 +198,7 @@ def _maps(name: str, value: Any) -> frozenset[str]:
 
 
 def _side(name: str, value: Any) -> int:
-    if not _is_number(value) or value != int(value) or not 1 <= value <= 16384:
+    if not _is_number(value) or value != int(value) or not 1 <= value <= LARGEST_SIDE:
         raise FieldError(name, value, message("give the most pixels a side, from 1 to 16384"))
     return int(value)
 
@@ -193,7 +214,7 @@ def _text(name: str, value: Any) -> str:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and -_MOST <= value <= _MOST
 
 
 _PARSERS: dict[str, Callable[[str, Any], Any]] = {
@@ -202,9 +223,9 @@ _PARSERS: dict[str, Callable[[str, Any], Any]] = {
     "front": _choice(tuple(AXES)),
     "origin": _choice(ORIGINS),
     "names": _names,
-    "triangles": _range,
-    "parts": _range,
-    "materials": _range,
+    "triangles": _count,
+    "parts": _count,
+    "materials": _count,
     "texture_size": _side,
     "power_of_two": _yes,
     "maps": _maps,

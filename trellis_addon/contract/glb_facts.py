@@ -64,7 +64,8 @@ def _front(root: Mapping[str, Any]) -> np.ndarray:
     """Where the front of what hangs on a root looks. A root that is tilted turns another up axis into glTF's: then
     the front is where glTF has it."""
     own = (root.get("extras") or {}).get(FRONT)
-    turn, _ = parts_of(_TO_BLENDER @ node_matrix(root)[:3, :3] @ _TO_BLENDER.T)
+    turn, scale = parts_of(_TO_BLENDER @ node_matrix(root)[:3, :3] @ _TO_BLENDER.T)
+    turn = turn * np.sign(scale)  # mirrored, it looks where the mirror has it
     is_upright = np.allclose(turn @ [0.0, 0.0, 1.0], [0.0, 0.0, 1.0], atol=1e-3)
     return front_of(turn if is_upright else np.eye(3), own)
 

@@ -46,7 +46,8 @@ class Lightener:
         progress = progress or Progress()
         found = _simplified(self._shells, target, self._bound, progress.part(0.0, 0.5))
         resolution = self._resolution
-        if not resolution or _off(self._surface, found) <= _FAR / resolution:
+        is_near = resolution and _off(self._surface, found) <= _FAR / resolution
+        if not resolution or (is_near and not _excess(found, target)):
             return found
         least = _excess(found, target), deviation(self._surface, found)
         while (resolution := resolution // 2) >= (_LEAST if least[0] else _COARSEST):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 from mathutils import Matrix
 
 from ...contract.check import Finding, check
-from ...contract.contract import Contract, find_contract
+from ...contract.contract import LARGEST_SIDE, Contract, find_contract
 from ...contract.facts import FRONT, AssetFacts, Image, front_of, parts_of
 from ...contract.surface import MeshArrays
 from ...core.messages import from_store, to_store
@@ -25,7 +26,7 @@ from .decimate import decimated
 from .height import set_height
 from .orientation import apply_transform, box_about_origin, set_front, set_origin, with_levels
 from .statistics import fingerprint, measure_surface, read_mesh, texture_of
-from .texture_size import SIZES, shrink_textures
+from .texture_size import fit_textures
 
 PROPERTY = "trellis2_contract"  # of an object: what was found when it was last held against one
 _INPUTS = {
@@ -56,7 +57,7 @@ def asset_facts(obj: bpy.types.Object) -> AssetFacts:
         surface=measure_surface(arrays),
         turns=rotation[None],
         scales=scale[None],
-        fronts=front_of(rotation, obj.get(FRONT))[None],
+        fronts=front_of(rotation * np.sign(scale), obj.get(FRONT))[None],
         materials=tuple(material.name if material else "" for material in used),
         maps=frozenset.intersection(*map(_maps_of, used)) if used else frozenset(),
         images=tuple(Image(fact.name, fact.width, fact.height) for fact in map(texture_of, images_of(obj))),
@@ -92,7 +93,7 @@ def mend(
 ) -> list[Finding]:
     """Mend what can be mended without making the asset anew, and return what is left.
 
-    Name, height, front, origin, transforms, the most triangles and the largest texture are; for what needs a new
+    Name, height, front, origin, transforms, the most triangles and the sides of textures are; for what needs a new
     surface or new maps there is *Remesh and Rebake*. Raises `InputError`, `TrellisError` as the tools do.
     """
     rules = find_contract(contract)
@@ -155,9 +156,14 @@ def _mend_triangles(obj: bpy.types.Object, rules: Contract, progress: Progress) 
 
 
 def _mend_textures(obj: bpy.types.Object, rules: Contract, progress: Progress) -> None:
-    fitting = [size for size in SIZES if size <= (rules.texture_size or 0)]
-    if fitting:
-        shrink_textures(obj, max(fitting), progress=progress)
+    """To the largest power of two that is allowed, or, where that alone is asked for, each side to the nearest one."""
+    most = 1 << ((rules.texture_size or LARGEST_SIDE).bit_length() - 1)
+    fit = _power_of_two if rules.power_of_two else int
+    fit_textures(obj, lambda side: min(fit(side), most), most, progress=progress)
+
+
+def _power_of_two(side: int) -> int:
+    return int(2 ** round(math.log2(side)))
 
 
 _CURES: dict[str, Callable[[bpy.types.Object, Contract, Progress], None]] = {
@@ -168,6 +174,7 @@ _CURES: dict[str, Callable[[bpy.types.Object, Contract, Progress], None]] = {
     "origin": lambda obj, rules, progress: set_origin(obj, rules.origin or "bottom"),
     "triangles": _mend_triangles,
     "texture_size": _mend_textures,
+    "power_of_two": _mend_textures,
 }
 MENDED = frozenset(_CURES)
 """The rules that `mend` knows a cure for."""

@@ -83,7 +83,8 @@ def apply_transform(obj: bpy.types.Object) -> None:
         obj.matrix_world = place
         for level, before in levels.items():
             level.matrix_world = before @ own.inverted()
-    _say_front(obj, own.to_quaternion() @ Vector(AXES.get(obj.get(FRONT), AXES[OWN_FRONT])))
+    # where it really goes: of a mirrored matrix Blender's rotation is another one
+    _say_front(obj, own.to_3x3() @ Vector(AXES.get(obj.get(FRONT), AXES[OWN_FRONT])))
 
 
 def set_origin(obj: bpy.types.Object, origin: str = "bottom") -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,18 +50,32 @@ def shrink_textures(obj: bpy.types.Object, size: int, *, progress: Progress | No
     """
     if size not in SIZES:
         raise FieldError("size", size, message("allowed: {allowed}", allowed=list(SIZES)))
+    return fit_textures(obj, lambda side: side, size, progress=progress)
+
+
+def fit_textures(
+    obj: bpy.types.Object, fit: Callable[[int], int], most: int, *, progress: Progress | None = None
+) -> list[Shrunk]:
+    """The same with sides that `fit` makes of each one, once none is over `most` pixels."""
     require_mesh(obj)
     require_own(obj)
-    large = [image for image in images_of(obj) if _is_larger(image, size)]
-    if not large:
+
+    def fitting(image: bpy.types.Image) -> tuple[int, int]:
+        share = min(most / max(*image.size, 1), 1.0)
+        width, height = (fit(max(round(side * share), 1)) for side in image.size)
+        return width, height
+
+    wrong = [image for image in images_of(obj) if image.source in ("FILE", "GENERATED") and min(image.size)]
+    wrong = [image for image in wrong if fitting(image) != tuple(image.size)]
+    if not wrong:
         return []
     progress = progress or Progress()
     see_through = _alpha_images(obj)
     made: dict[bpy.types.Image, bpy.types.Image] = {}
     try:
-        for number, image in enumerate(large):
-            progress.update(image.name, number / len(large))
-            made[image] = _smaller(image, size, image in see_through)
+        for number, image in enumerate(wrong):
+            progress.update(image.name, number / len(wrong))
+            made[image] = _scaled(image, fitting(image), image in see_through)
         progress.check()
     except BaseException:
         bpy.data.batch_remove(list(made.values()))
@@ -91,13 +106,8 @@ def _report(old: bpy.types.Image, new: bpy.types.Image) -> Shrunk:
     )
 
 
-def _is_larger(image: bpy.types.Image, size: int) -> bool:
-    return image.source in ("FILE", "GENERATED") and max(image.size) > size
-
-
-def _smaller(image: bpy.types.Image, size: int, has_alpha: bool) -> bpy.types.Image:
-    share = size / max(image.size)
-    width, height = (max(round(side * share), 1) for side in image.size)
+def _scaled(image: bpy.types.Image, size: tuple[int, int], has_alpha: bool) -> bpy.types.Image:
+    width, height = size
     picture, kind = read_picture(image)
     if picture is None:
         return _smaller_pixels(image, width, height)
@@ -106,7 +116,7 @@ def _smaller(image: bpy.types.Image, size: int, has_alpha: bool) -> bpy.types.Im
     try:
         new.pack(data=data, data_len=len(data))
         # with the old path, Reload would bring the large one back
-        new.filepath_raw = f"//{clean_name(image.name)} {size}.{str(picture.format).lower()}"
+        new.filepath_raw = f"//{clean_name(image.name)} {max(size)}.{str(picture.format).lower()}"
     except BaseException:
         bpy.data.images.remove(new)
         raise

@@ -34,9 +34,10 @@ from .rebuilding import check_options, rebuilt_asset, save_objects
 
 log = logging.getLogger(__name__)
 
-# Voxels along the longest side: what shows through a normal map of such a size.
-_RESOLUTIONS = {512: 128, 1024: 256, 2048: 512}
+# Voxels along the longest side, for textures of at most so many texels: what shows through a normal map of such a size.
+_RESOLUTIONS = {512: 128, 1024: 256}
 _FINEST = 512
+_OF_A_HANDLE = 20  # triangles: with fewer for each, simplifying comes to its end
 # Of the options of `rebake`, those that finishing anew has too.
 _OF_FINISHING = ("faces", "texture_size", "texture_format", "quads")
 
@@ -109,7 +110,7 @@ def lighter(
 
 def has_latents(obj: bpy.types.Object) -> bool:
     """Whether there is more to an object than its mesh: its latents are kept, and the mesh is as it came of them."""
-    if rework.why_not(obj) or any(not is_switch(modifier) for modifier in obj.modifiers):
+    if obj.type != "MESH" or rework.why_not(obj) or any(not is_switch(modifier) for modifier in obj.modifiers):
         return False
     asset = rework.asset_of(obj)
     if asset.engine == DRAFT_MODEL:
@@ -132,15 +133,22 @@ def game_options(
     budget = BUDGETS.get(preset or "mobile")
     if budget is None:
         raise FieldError("preset", preset, message("allowed: {allowed}", allowed=list(BUDGETS)))
-    require_surface(obj)
+    if obj.type == "MESH" and not obj.modifiers:
+        require_surface(obj)  # of anything else copying tells whether there is one
     size = budget.texture_size if texture_size is None else texture_size
     chosen: dict[str, Any] = {
         "faces": budget.faces if faces is None else faces,
         "texture_size": size,
-        "resolution": _RESOLUTIONS.get(size, _FINEST),
-        "remesh": not _is_sound(obj),
+        "resolution": _resolution(size),
+        "remesh": not _is_sound(obj, budget.faces if faces is None else faces),
     }
     return {**chosen, **options}
+
+
+def _resolution(texture_size: Any) -> int:
+    """What is no number is refused by `check_options`."""
+    fitting = (voxels for texels, voxels in _RESOLUTIONS.items() if texture_size <= texels)
+    return next(fitting, _FINEST) if isinstance(texture_size, int) else _FINEST
 
 
 def _beyond(options: dict[str, Any]) -> bool:
@@ -152,8 +160,14 @@ def _triangles(obj: bpy.types.Object) -> int:
     return len(obj.data.loops) - 2 * len(obj.data.polygons)
 
 
-def _is_sound(obj: bpy.types.Object) -> bool:
-    """Whether it is a closed surface already, so that remeshing could only take something away."""
-    if any(not is_switch(modifier) for modifier in obj.modifiers):
+def _is_sound(obj: bpy.types.Object, faces: int | Sequence[int]) -> bool:
+    """Whether it is a closed surface already, so that remeshing could only take something away, and one that so few
+    triangles can go around: simplifying keeps every hole, remeshing closes those that are too small."""
+    if obj.type != "MESH" or any(not is_switch(modifier) for modifier in obj.modifiers):
         return False
-    return measure_surface(read_mesh(obj)).is_closed
+    if not all(obj.matrix_world.to_scale()):
+        return False  # what is flattened lies within itself
+    facts = measure_surface(read_mesh(obj))
+    handles = facts.components - (facts.vertices - facts.triangles / 2) / 2  # by Euler's formula, where it is closed
+    least = min(faces) if isinstance(faces, (list, tuple)) and faces else faces
+    return facts.is_closed and isinstance(least, int) and handles * _OF_A_HANDLE <= least
