@@ -206,6 +206,7 @@ def test_the_settings_are_those_of_the_one_table() -> None:
     assert fields["resolution"]["choices"] == [512, 1024, 1536] and fields["resolution"]["default"] == 1024
     assert fields["sparse_structure_steps"]["group"] == "sparseStructure" and "texture" in fields
     assert fields["seed"]["maximum"] == 2**53 - 1, "what JavaScript can count to"
+    assert [name for name, field in fields.items() if field["isOfLatents"]] == ["variation"]
     assert fields["faces"]["isFinishing"] and fields["uvs"]["isOfMesh"] and not fields["seed"]["isOfMesh"]
     assert fields["rough"]["kind"] == "boolean", "there is a way on from rough shapes: task.js"
     assert not {"webhook_url", "upload_endpoint", "delivery_method"} & set(fields)

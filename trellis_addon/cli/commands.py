@@ -48,7 +48,7 @@ from .farm import add_options as add_farm_options
 from .farm import batch_of, print_table, write_report
 from .jobs import add_commands as add_job_commands
 from .local import add_local_commands
-from .options import Bar, add_settings, box_of, settings_of, views_of
+from .options import Bar, add_picture_options, add_settings, picture_of, settings_of, views_of
 from .rebake import add_commands as add_rebake_command
 from .stages import add_commands as add_stage_commands
 from .texture import add_commands as add_texture_command
@@ -141,14 +141,7 @@ def _parser(program: str) -> argparse.ArgumentParser:
     )
     generate.add_argument("--name", default="", help="the asset's name (default: the picture's)")
     generate.add_argument("--render", type=Path, metavar="PNG", help="also render a picture of the asset (needs bpy)")
-    subject = generate.add_mutually_exclusive_group()
-    subject.add_argument(
-        "--subject",
-        metavar="X0,Y0,X1,Y1",
-        help="cut out what is in this box (left, top, right, bottom, in pixels of the upright picture), whatever the "
-        "background",
-    )
-    subject.add_argument("--whole", action="store_true", help="cut nothing out: the background becomes part of it")
+    add_picture_options(generate)
     generate.set_defaults(run=_generate)
 
     batch = commands.add_parser("batch", parents=[common], help="every picture of a folder to one .blend")
@@ -265,7 +258,7 @@ def _backend(options: argparse.Namespace, key: str, allow_network: bool) -> Back
 
 def _generate(options: argparse.Namespace, key: str, allow_network: bool) -> int:
     from ..api import generate
-    from ..images import WHOLE, readable
+    from ..images import readable
     from .telling import tell
 
     settings, backend = settings_of(options), _backend(options, key, allow_network)
@@ -280,14 +273,15 @@ def _generate(options: argparse.Namespace, key: str, allow_network: bool) -> int
         from ..scene import require_blender
 
         require_blender()
+    image, subject = picture_of(options, allow_network)
     bar = Bar()
     asset = generate(
-        options.image,
+        image,
         views=views_of(options.view),
         backend=backend.name,
         model=options.model,
         name=options.name,
-        subject=WHOLE if options.whole else box_of(options.subject),
+        subject=subject,
         output=None if wants_blend else options.output,
         key=key,
         settings=settings,

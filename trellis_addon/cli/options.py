@@ -75,6 +75,74 @@ def box_of(text: str | None) -> tuple[float, ...] | None:
     return left, top, right, bottom
 
 
+def add_picture_options(command: argparse.ArgumentParser) -> None:
+    """What is said of the picture: where its subject is, and what is corrected of it."""
+    subject = command.add_mutually_exclusive_group()
+    subject.add_argument(
+        "--subject",
+        metavar="X0,Y0,X1,Y1",
+        help="cut out what is in this box (left, top, right, bottom, in pixels of the upright picture), whatever the "
+        "background",
+    )
+    subject.add_argument("--whole", action="store_true", help="cut nothing out: the background becomes part of it")
+    subject.add_argument(
+        "--mask", metavar="PICTURE", help="cut out what is opaque, or else white, in another picture of its proportions"
+    )
+    command.add_argument(
+        "--frame",
+        metavar="MARGIN[,RIGHT,UP]",
+        help="the square that the model looks at: the room around the subject, and by how much it is moved, in shares "
+        "of the subject's size (0.1 or -0.2,0,0.3); see Correction in the manual for scripts",
+    )
+    command.add_argument(
+        "--grow", metavar="X", help="move the subject's outline outwards, or below 0 inwards, by this share of its size"
+    )
+
+
+def picture_of(options: argparse.Namespace, allow_network: bool) -> tuple[Any, Any]:
+    """The picture and its subject, as `generate` takes them, by the options of `add_picture_options`."""
+    from ..images import WHOLE
+
+    subject = WHOLE if options.whole else box_of(options.subject)
+    correction = _correction_of(options.frame, options.grow)
+    if options.mask is None and correction is None:
+        return options.image, subject
+    from ..images import load_image
+
+    return (
+        load_image(
+            options.image,
+            mask=options.mask,
+            subject=subject,
+            correction=correction,
+            allow_network=allow_network,
+            may_leave=True,
+        ),
+        None,
+    )
+
+
+def _correction_of(frame: str | None, grow: str | None) -> Any:
+    """The numbers of --frame and --grow; None without them."""
+    if frame is None and grow is None:
+        return None
+    from ..images import Correction
+
+    given = {"grow": grow} if grow is not None else {}
+    if frame is not None:
+        parts = frame.replace(",", " ").split()
+        if len(parts) not in (1, 3):
+            raise FieldError("frame", frame, "give the margin, such as 0.1, or margin, right and up: 0.1,0,0.05")
+        given |= dict(zip(("margin", "right", "up"), parts, strict=False))
+    shares = {}
+    for name, text in given.items():
+        try:
+            shares[name] = float(text)
+        except ValueError:
+            raise FieldError("grow" if name == "grow" else "frame", text, "give a number, such as 0.1") from None
+    return Correction(**shares)
+
+
 class Bar:
     """One line of progress on a terminal; elsewhere a line whenever something is done."""
 

@@ -9,7 +9,7 @@ from typing import Any
 from ..core.errors import FieldError
 from ..core.output import try_places
 from ..task.settings import BY_NAME, BY_PATH, OF_LATENTS
-from .options import Bar, add_settings, box_of, settings_of, views_of
+from .options import Bar, add_picture_options, add_settings, picture_of, settings_of, views_of
 
 # What has no meaning for a mesh whose form is there.
 _WITHOUT = (
@@ -46,32 +46,30 @@ def add_commands(commands: Any, common: argparse.ArgumentParser) -> None:
         metavar="VIEW=PICTURE",
         help="another picture of it: back=BACK.png, left=..., right=..., or degrees (135=OTHER.png); once for each",
     )
-    subject = parser.add_mutually_exclusive_group()
-    subject.add_argument("--subject", metavar="X0,Y0,X1,Y1", help="cut out what is in this box, as for generate")
-    subject.add_argument("--whole", action="store_true", help="cut nothing out of the picture")
+    add_picture_options(parser)
     add_settings(parser, without=_WITHOUT)
     parser.set_defaults(run=_texture, uvs="auto", wrong_input=1)
 
 
 def _texture(options: argparse.Namespace, key: str, allow_network: bool) -> int:
-    from ..images import WHOLE
     from ..meshes import texture
     from .telling import tell
 
     if options.output.suffix.lower() != ".glb":
         raise FieldError("output", str(options.output), "give a file name that ends in .glb")
     try_places([options.output])
+    image, subject = picture_of(options, allow_network)
     bar = Bar()
     asset = texture(
         options.mesh,
-        options.image,
+        image,
         facing=options.facing,
         uvs=options.uvs,
         views=views_of(options.view),
         backend=options.backend,
         model=options.model,
         name=options.name,
-        subject=WHOLE if options.whole else box_of(options.subject),
+        subject=subject,
         output=options.output,
         key=key,
         settings=settings_of(options),

@@ -25,7 +25,7 @@ _NOT_ASKED = ("output_type", "output_format", "webhook_url", "delivery_method", 
 
 def settings_table() -> JsonObject:
     """The fields in their order, the headings of their groups, and the presets with what they set."""
-    fields = [field for field in (*SETTABLE, *OWN_SETTINGS) if field.name not in (*_NOT_ASKED, *OF_LATENTS)]
+    fields = [field for field in (*SETTABLE, *OWN_SETTINGS) if field.name not in _NOT_ASKED]
     return {
         "model": TRELLIS2_MODEL,
         "fields": [_told(field) for field in fields],
@@ -50,6 +50,7 @@ def _told(field: Field) -> JsonObject:
         "isForDraft": field.name in DRAFT_FIELDS,
         "isFinishing": field.name in FINISHING,
         "isOfMesh": field.name in OF_A_MESH,
+        "isOfLatents": field.name in OF_LATENTS,
     }
     if field.values:
         found["choices"] = list(field.values)

@@ -10,7 +10,8 @@ export function settingsForm(table, { only = null, presets = true, prefix = "set
   const fields = new Map();
   const rows = new Map();
   for (const field of table.fields) {
-    if (field.isOfMesh || (only && !only(field))) continue; // meshes are textured by other programs
+    // meshes are textured by other programs, and what belongs to latents is asked for where they are gone on from
+    if (field.isOfMesh || (only ? !only(field) : field.isOfLatents)) continue;
     const input = inputOf(field, `${prefix}-${field.name}`);
     fields.set(field.name, { field, input });
     rows.set(field.name, rowOf(field, input));

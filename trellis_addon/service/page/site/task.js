@@ -307,6 +307,7 @@ function actions(task) {
     address,
     isSendable || task.isRework ? null : h("p", { class: "fine" }, why),
     latents ? finishing(task, latents, again) : null,
+    latents && hasPictures ? varying(task, latents, again) : null,
     problem,
   );
 }
@@ -315,6 +316,25 @@ function actions(task) {
 function textured(task) {
   const { seed: _seed, number_results: _count, texture: _texture, ...kept } = task.settings;
   return kept;
+}
+
+/** Relatives of an asset: how far they may go from it, how many, with which seed; all else is as it was. */
+function varying(task, latents, again) {
+  const only = (field) => field.isOfLatents || ["number_results", "seed"].includes(field.name);
+  const form = settingsForm(table, { only, presets: false, prefix: "vary" });
+  form.set({ variation: 0.5 });
+  const send = () => {
+    const { project_picture: _picture, ...kept } = textured(task);
+    return again({ ...kept, ...form.values() }, { latents, image: task.image, views: task.views })();
+  };
+  return h(
+    "details",
+    {},
+    h("summary", {}, t("Variations...")),
+    h("p", { class: "fine" }, t("Relatives of this asset: near to it with a small variation, far with a large one.")),
+    form.element,
+    h("button", { onclick: send }, t("Make Variations")),
+  );
 }
 
 function finishing(task, latents, again) {

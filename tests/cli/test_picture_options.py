@@ -1,0 +1,58 @@
+"""What the command line says of a picture: its mask, and the square that the model looks at."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from trellis_addon.cli.options import add_picture_options, picture_of
+from trellis_addon.core.errors import TrellisError
+from trellis_addon.images import load_image
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    image = Image.effect_noise((120, 90), 90).convert("RGB")
+    image.save(tmp_path / "photo.png")
+    mask = Image.new("L", (120, 90))
+    mask.paste(255, (30, 20, 90, 70))
+    mask.save(tmp_path / "mask.png")
+    return tmp_path / "photo.png"
+
+
+def asked(*words: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("image")
+    add_picture_options(parser)
+    return parser.parse_args(words)
+
+
+def test_a_picture_alone_goes_on_as_it_was_given(photo: Path) -> None:
+    assert picture_of(asked(str(photo)), False) == (str(photo), None)
+    assert picture_of(asked(str(photo), "--subject", "1,2,3,4"), False) == (str(photo), (1.0, 2.0, 3.0, 4.0))
+
+
+def test_mask_frame_and_outline_are_those_of_the_library(photo: Path) -> None:
+    mask = str(photo.with_name("mask.png"))
+    found, subject = picture_of(asked(str(photo), "--mask", mask, "--frame=0.1,0,0.2", "--grow", "-0.02"), False)
+    assert subject is None and found.is_framed
+    assert found.facts() == {"cutout": "mask", "grow": -0.02, "margin": 0.1, "up": 0.2}
+    assert found.uncorrected is not None
+    assert found.uncorrected.png() == load_image(photo, mask=mask).png(), "to be corrected further"
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["--frame", "a"], "frame"),
+        (["--frame", "1,2"], "frame"),
+        (["--frame", "9"], "margin"),
+        (["--grow", "1"], "grow"),
+    ],
+)
+def test_what_is_no_share_is_a_sentence(photo: Path, words: list[str], named: str) -> None:
+    with pytest.raises(TrellisError, match=named):
+        picture_of(asked(str(photo), "--mask", str(photo.with_name("mask.png")), *words), False)
