@@ -43,9 +43,9 @@ COMMANDS_HEAD = """# Commands
 
 Every command with its options; `python -m trellis_addon COMMAND --help` says the same, and so does
 `blender --command trellis2 COMMAND --help`. Written by `tools/make_docs.py`. Examples are in
-[scripting.md](scripting.md), [local.md](local.md) and [service.md](service.md). A command ends with 0 where all went well, with 1 where something
-failed, with 2 for what was asked for wrongly, and with 130 where it was stopped. Every command also has `--verbose`,
-which logs what happens.
+[scripting.md](scripting.md), [local.md](local.md) and [service.md](service.md). A command ends with 0 where all
+went well, with 1 where something failed, with 2 for what was asked for wrongly, and with 130 where it was stopped.
+Every command also has `--verbose`, which logs what happens.
 
 The options of the task, from `--webhook-url` to `--tex-slat-rescale-t`, are in [settings.md](settings.md).
 """

@@ -88,6 +88,7 @@ def _end_with_program() -> None:
     _is_over.set()
     stop_local_services()
 
+
 _of_the_parent: list[dict[str, Supervisor]] = []  # kept: their locks, let go of, would be let go of in the parent too
 
 
