@@ -98,6 +98,7 @@ KINDS = {
 }
 _EARLY = 2.9  # height of the picture beside the bar, in rows: as much as the bar and its two lines have
 _MOST_DONE = 3  # lines of what is done: more would push the selected asset out of sight
+_MOST_LINES = 50  # of the others, but for those at work: drawing hundreds takes longer than a frame
 # The jobs' backends -> words for people; a service of one's own is shown by its address.
 BACKENDS = {"draft": "Draft", "local": "Local GPU", "remote": "Remote"}
 
@@ -116,12 +117,17 @@ class TRELLIS2_PT_queue(SubPanel, bpy.types.Panel):
 
     def draw(self, context: bpy.types.Context) -> None:
         """Each line keeps its height while it goes on: what stands below does not move."""
-        done = 0
+        done = lines = left_out = 0
         for generation in _generations():
             if generation.state == "done":
                 done += 1
                 if done <= _MOST_DONE:
                     self._draw_done(generation, context)
+                continue
+            is_at_work = generation.state == "running" and generation.share > 0
+            lines += 1
+            if lines > _MOST_LINES and not (is_at_work or generation.state == "choose"):
+                left_out += 1
                 continue
             box = self.layout.box()
             row = box.row(align=True)
@@ -139,6 +145,9 @@ class TRELLIS2_PT_queue(SubPanel, bpy.types.Panel):
                 wrapped(box, generation.message, context)
             if generation.state in ("choose", "kept") and generation.is_choice:
                 draw_results(box, generation, context)
+        if left_out:
+            words = pgettext_iface("{count} more lines").format(count=left_out)
+            self.layout.label(text=words, icon="THREE_DOTS", translate=False)
         if done > _MOST_DONE:
             words = pgettext_iface("{count} more are done").format(count=done - _MOST_DONE)
             self.layout.label(text=words, icon="CHECKMARK", translate=False)

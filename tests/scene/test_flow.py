@@ -491,3 +491,40 @@ def test_the_time_left_comes_from_the_pace(flow: Flow) -> None:
     assert generation.seconds_left == pytest.approx(20.0, abs=0.5)
     generation.state = "done"
     assert generation.seconds_left is None
+
+
+def test_a_very_long_queue(flow: Flow, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The panel draws some of it, what is at work always; an undo looks through the file once, not once a line."""
+    target = flow.target.Target(bpy.context.scene.name, "", (0, 0, 0), 1.0, flow.target.SESSION, card="gone")
+    states = ["failed"] * 100 + ["kept"] * 100
+    made = [flow.queue.Generation(f"n{number}", target, state=state) for number, state in enumerate(states)]
+    made.append(flow.queue.Generation("at work", target, state="running", share=0.5))
+    flow.queue._generations.extend(made)
+    drawn: list[str] = []
+
+    class Layout(SimpleNamespace):
+        def label(self, text: str = "", **_: Any) -> None:
+            drawn.append(text)
+
+        def progress(self, text: str = "", **_: Any) -> None:
+            drawn.append(text)
+
+        def operator(self, *_: Any, **__: Any) -> SimpleNamespace:
+            return SimpleNamespace()
+
+        def row(self, **_: Any) -> Layout:
+            return self
+
+        box = column = row
+
+    panel = part("ui.job_panels").TRELLIS2_PT_queue
+    monkeypatch.setattr(part("ui.job_panels"), "wrapped", lambda *_, **__: None)
+    drawer = SimpleNamespace(layout=Layout(), _draw_buttons=lambda *_: None, _draw_done=lambda *_: None)
+    panel.draw(drawer, bpy.context)
+    assert "at work" in drawn and "150 more lines" in drawn and "n49" in drawn and "n50" not in drawn
+
+    looks: list[int] = []
+    real = flow.queue.placeholder.all_cards
+    monkeypatch.setattr(flow.queue.placeholder, "all_cards", lambda: looks.append(1) or real())
+    flow.queue.look_again()
+    assert len(looks) == 1 and [g.state for g in made[100:200]] == ["kept"] * 100

@@ -237,12 +237,19 @@ def after_undo() -> None:
 
 def look_again() -> None:
     """After an undo, a redo, or another file: what waited for its place may have it again."""
-    for generation in _generations:
+    # looked for once: a file may have very many objects, and the list very many lines
+    places = {str(card[placeholder.PROPERTY]) for card in placeholder.all_cards()} | waiting.ids()
+    for generation in generations():
+        id = generation.target.card
+        if id and id not in places:
+            if generation.state in ("ready", "choose"):
+                guarded(generation, on_results.tell)  # it has lost its place
+            continue
         if generation.picture is not None:
             _attempt(partial(placeholder.show_picture, generation.target.card, generation.picture))
         if generation.early is not None:
             _attempt(partial(placeholder.show_early, generation.target.card, generation.early))
-        has_lost_its_place = generation.state in ("ready", "choose") and not generation.target.is_open
+        has_lost_its_place = not id and generation.state in ("ready", "choose") and not generation.target.is_open
         if generation.state == "kept" or has_lost_its_place:
             guarded(generation, on_results.tell)
     if any(g.state == "ready" for g in _generations):

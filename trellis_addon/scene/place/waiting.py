@@ -20,9 +20,16 @@ def mark(obj: bpy.types.Object, id: str) -> None:
 
 def find(id: str) -> list[bpy.types.Object]:
     """The objects that the job's result belongs in the place of: one, several where the artist copied it, or none."""
-    if not id:
-        return []
-    marked = [obj for obj in bpy.data.objects if obj.get(MARK) == id and obj.type == "MESH" and not is_level(obj)]
+    return [obj for obj in _marked() if obj[MARK] == id] if id else []
+
+
+def ids() -> set[str]:
+    """Of every job that an object of the open file waits for."""
+    return {str(obj[MARK]) for obj in _marked()}
+
+
+def _marked() -> list[bpy.types.Object]:
+    marked = [obj for obj in bpy.data.objects if MARK in obj and obj.type == "MESH" and not is_level(obj)]
     return [obj for obj in marked if obj.users_scene and obj.is_editable]
 
 
