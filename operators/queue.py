@@ -286,6 +286,8 @@ _classes = (
 
 # Blender has to be up before anything of a former session goes on.
 _WAKE_AFTER = 2.0
+# What somebody else works on is looked at again.
+_LOOK_AGAIN = 20.0
 
 
 def register() -> None:
@@ -304,8 +306,13 @@ def _wake() -> None:
     from ..trellis_addon.scene import resume
     from ..trellis_addon.scene.session import history
 
-    resume.go_on(backend_for_job)
+    resume.go_on(backend_for_job, _wake_again)
     history.read_store()
+
+
+def _wake_again() -> None:
+    if not bpy.app.background and not bpy.app.timers.is_registered(_wake):
+        bpy.app.timers.register(_wake, first_interval=_LOOK_AGAIN, persistent=True)
 
 
 @persistent

@@ -257,6 +257,23 @@ def test_a_job_that_the_former_session_left_half_done_goes_to_its_card(flow: Flo
     assert not flow.cards(), "the card counts, not the name of the file"
 
 
+def test_a_job_that_somebody_works_on_is_looked_at_again(flow: Flow, tmp_path: Path) -> None:
+    """As the threads of what was loaded before an upgrade do for a moment yet."""
+    uuid = flow.task.new_uuid()
+    flow.placeholder.stand(uuid, "Blue Disc", bpy.context.scene.collection, (0, 0, 0), 1.0)
+    target = flow.target.Target("Scene", "", (0.0, 0.0, 0.0), 1.0, "another session", uuid)
+    prepared = flow.api.prepare_task(flow.picture, flow.backend, flow.settings(QUICK), uuid=uuid)
+    job = prepared.write_down(flow.store, flow.backend, target=target.to_json())
+    told: list[bool] = []
+    with flow.store.claim(job):
+        flow.resume.go_on(lambda job: flow.backend, lambda: told.append(True))
+        flow.until(lambda: told)
+        assert flow.cards() and not meshes()
+    flow.resume.go_on(lambda job: flow.backend, lambda: told.append(False))
+    flow.until(lambda: meshes())
+    assert told == [True] and not flow.cards()
+
+
 def test_what_was_never_paid_waits_for_the_artists_word(flow: Flow, monkeypatch: pytest.MonkeyPatch) -> None:
     """Written down for the paid API and never sent, as a crash leaves it: the next session says so, and sends none."""
     with FaultServer() as server:

@@ -305,6 +305,18 @@ class JobStore:
         finally:
             lock.release()
 
+    def is_claimed(self, job: Job) -> bool:
+        """Whether somebody works on the job just now: another program, or another thread of this one."""
+        if not job.folder.is_dir():
+            return False
+        lock = filelock.FileLock(job.folder / "lock", thread_local=False)
+        try:
+            lock.acquire(timeout=0)
+        except (filelock.Timeout, OSError):
+            return True
+        lock.release()
+        return False
+
     def deliver(self, uuid: str) -> bool:
         """Mark a job as having reached a scene; False when it had before. Of several callers one gets True."""
         with self.connection() as connection:

@@ -18,8 +18,11 @@ from .target import SESSION, Target
 Backends = Callable[[Job], Backend]
 
 
-def go_on(backend_for: Backends) -> None:
+def go_on(backend_for: Backends, on_taken: Callable[[], None] = lambda: None) -> None:
     """Look into the store, in a thread, and take up what is there; main thread only.
+
+    What somebody else works on is passed over, and `on_taken` told: the threads of what was loaded before an upgrade
+    hold their jobs for a moment yet, and another Blender may end before its job does.
 
     Jobs of scripts and batches have no target: their scripts take them up. A card that stands in the open file is
     taken for a wish, whatever became of its job: it may have been delivered into a file that was never saved.
@@ -32,7 +35,14 @@ def go_on(backend_for: Backends) -> None:
         ready = [job for job in store.undelivered() if Target.from_json(job.target)]
         known = {job.uuid for job in (*begun, *ready)}
         asked_for = [job for uuid in cards - known if (job := store.get(uuid)) is not None]
-        return lambda: _take_up([*ready, *asked_for, *begun], backend_for)
+        claimed = [job for job in begun if store.is_claimed(job)]
+        free = [job for job in begun if job not in claimed]
+        return lambda: taken_up([*ready, *asked_for, *free], claimed)
+
+    def taken_up(jobs: list[Job], claimed: list[Job]) -> None:
+        _take_up(jobs, backend_for)
+        if not all(map(_is_known, claimed)):
+            on_taken()
 
     queue.in_thread(work)
 
