@@ -112,7 +112,24 @@ class TRELLIS2_OT_set_height(OnMesh, bpy.types.Operator):
         return pgettext_rpt("{name} is {height} m tall").format(name=obj.name, height=f"{height:.3g}")
 
 
-class TRELLIS2_OT_make_lods(OnMesh, bpy.types.Operator):
+class MakesLevels(OnMesh):
+    """What both ways to levels of detail share: whose they are, and the triangles that each keeps."""
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        if not super().poll(context):
+            return False
+        if "trellis2_lod_level" in context.object:
+            cls.poll_message_set("This is a level of detail itself: select the object that it was made of")
+            return False
+        return True
+
+    def shares(self) -> list[float]:
+        """Of the asset's triangles, 0..1, for each level."""
+        return [ratio / 100 for ratio in self.ratios[: self.levels]]
+
+
+class TRELLIS2_OT_make_lods(MakesLevels, bpy.types.Operator):
     """Make a chain of levels of detail beside the asset, which stays as it is; a former chain is replaced"""
 
     bl_idname = "trellis2.make_lods"
@@ -139,15 +156,6 @@ class TRELLIS2_OT_make_lods(OnMesh, bpy.types.Operator):
         ],
     )
 
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        if not super().poll(context):
-            return False
-        if "trellis2_lod_level" in context.object:
-            cls.poll_message_set("This is a level of detail itself: select the object that it was made of")
-            return False
-        return True
-
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout
         layout.use_property_split = True
@@ -162,9 +170,8 @@ class TRELLIS2_OT_make_lods(OnMesh, bpy.types.Operator):
     def run(self, obj: bpy.types.Object) -> str:
         from ..trellis_addon.scene import make_lods
 
-        shares = [ratio / 100 for ratio in self.ratios[: self.levels]]
         with busy() as progress:
-            made = make_lods(obj, shares, arrange=self.arrange, progress=progress)
+            made = make_lods(obj, self.shares(), arrange=self.arrange, progress=progress)
         if self.arrange == "BY_DISTANCE":
             away = ", ".join(f"{level.triangles:,} / {level.distance:.3g} m" for level in made)
             return pgettext_rpt("Triangles of the levels, and from where on: {levels}").format(levels=away)

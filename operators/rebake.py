@@ -15,7 +15,7 @@ from ..addon.preferences import backend_for_job
 from ..trellis_addon.core.errors import TrellisError
 from ..trellis_addon.core.sizes import size_words
 from ..trellis_addon.scene.words import translate
-from .asset_tools import MOST_LEVELS, OnMesh, busy
+from .asset_tools import MOST_LEVELS, MakesLevels, busy
 from .mixin import Mixin
 
 if TYPE_CHECKING:
@@ -291,7 +291,7 @@ class TRELLIS2_OT_game_ready(bpy.types.Operator):
         return {"FINISHED"}
 
 
-class TRELLIS2_OT_bake_lods(OnMesh, bpy.types.Operator):
+class TRELLIS2_OT_bake_lods(MakesLevels, bpy.types.Operator):
     """Make levels of detail of the asset, which stays the finest of them; a former chain is replaced"""
 
     bl_idname = "trellis2.bake_lods"
@@ -335,15 +335,6 @@ class TRELLIS2_OT_bake_lods(OnMesh, bpy.types.Operator):
         ],
     )
 
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        if not super().poll(context):
-            return False
-        if "trellis2_lod_level" in context.object:
-            cls.poll_message_set("This is a level of detail itself: select the object that it was made of")
-            return False
-        return True
-
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         return context.window_manager.invoke_props_dialog(self, width=320, confirm_text=pgettext_iface("Make Levels"))
 
@@ -372,16 +363,15 @@ class TRELLIS2_OT_bake_lods(OnMesh, bpy.types.Operator):
         return super().execute(context)
 
     def run(self, obj: bpy.types.Object) -> str:
-        shares = [ratio / 100 for ratio in self.ratios[: self.levels]]
         if self.maps == "SHARED":
             from ..trellis_addon.scene import make_lods
 
             with busy() as progress:
-                made = make_lods(obj, shares, arrange=self.arrange, progress=progress)
+                made = make_lods(obj, self.shares(), arrange=self.arrange, progress=progress)
             bpy.ops.ed.undo_push(message=pgettext_iface(self.bl_label))
             counts = ", ".join(f"{level.triangles:,}" for level in made)
             return pgettext_rpt("Triangles of the levels: {counts}").format(counts=counts)
-        _begin_levels(bpy.context, obj, shares, int(self.texture_size), self.arrange)
+        _begin_levels(bpy.context, obj, self.shares(), int(self.texture_size), self.arrange)
         return pgettext_rpt("The levels are being made; they come when they are done")
 
 

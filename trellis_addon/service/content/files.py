@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 DEFAULT_TTL = 24 * 3600.0  # seconds
 
-LATENTS, MESH = "application/vnd.safetensors", "model/gltf-binary"
+LATENTS, MESH, PICTURE = "application/vnd.safetensors", "model/gltf-binary", "image/"
 _MEDIA_TYPES = {
     "safetensors": LATENTS,
     "glb": MESH,
@@ -134,7 +134,7 @@ class FileStore:
         is_there = stored is not None and stored.name == name and stored.expires > self._clock()
         return stored if stored is not None and is_there and stored.path.is_file() else None
 
-    def use(self, uuid: str, caller: Caller = THE_HOUSE, *, media_type: str = "image/") -> bytes | None:
+    def use(self, uuid: str, caller: Caller = THE_HOUSE, *, media_type: str = PICTURE) -> bytes | None:
         """The bytes of a picture, or of another kind, whose time starts anew; None when `caller` has none such."""
         stored = self._seen(uuid, caller)
         if stored is None or not stored.media_type.startswith(media_type):

@@ -17,7 +17,7 @@ from ..limits import Limits
 from ..people.caller import THE_HOUSE, Caller
 from ..protocol import JsonObject, RequestError, echo, quoted
 from .addresses import AddressPolicy
-from .files import LATENTS, MESH, FileStore, looks_like_latents
+from .files import LATENTS, MESH, PICTURE, FileStore, looks_like_latents
 
 if TYPE_CHECKING:
     from ...formats.latents import Kept
@@ -48,15 +48,11 @@ def task_image(
     from ...images import image_kind, load_image, read_image_bytes
 
     text = text.strip()
-    kind = image_kind(text)
-    if kind == "url":
+    if image_kind(text) == "url":
         policy.check(text, field)
         return text
-    if kind == "uuid":
-        data = files.use(text, caller)
-        if data is None:
-            raise _not_found(field, text)
-    else:
+    data = _uploaded(text, files, caller, PICTURE, field)
+    if data is None:
         data, _name = read_image_bytes(text, allow_network=False, allow_path=False)
     with _UNPACKING:
         return data, load_image(data, allow_path=False, may_leave=may_leave, max_pixels=Limits.pixels)
@@ -93,14 +89,10 @@ def task_latents(text: str, files: FileStore, caller: Caller = THE_HOUSE) -> tup
     """
     from ...formats.glb.check import check_glb
     from ...formats.latents import check_latents
-    from ...images import image_kind
 
     text = text.strip()
-    if image_kind(text[:64]) == "uuid":
-        data = files.use(text, caller, media_type=LATENTS)
-        if data is None:
-            raise _not_found("inputs.latents", text)
-    else:
+    data = _uploaded(text, files, caller, LATENTS, "inputs.latents")
+    if data is None:
         data = _latents_in(text)
     if data.startswith(b"glTF"):
         check_glb(data)
@@ -126,23 +118,30 @@ def task_mesh(text: str, files: FileStore, caller: Caller) -> bytes | None:
     if not text:
         return None
     from ...formats.glb.check import check_glb
-    from ...images import image_kind
 
     text = text.strip()
-    if image_kind(text[:64]) == "uuid":
-        data = files.use(text, caller, media_type=MESH)
-        if data is None:
-            raise _not_found("inputs.mesh", text)
-    else:
-        found = _decoded(text)
-        if found is None:
-            sentence = message("The mesh is no UUID, data URI or Base64; send the GLB as one of these.")
-            raise RequestError("invalidMesh", sentence, parameter="inputs.mesh")
-        data = found
+    data = _uploaded(text, files, caller, MESH, "inputs.mesh")
+    if data is None:
+        data = _decoded(text)
+    if data is None:
+        sentence = message("The mesh is no UUID, data URI or Base64; send the GLB as one of these.")
+        raise RequestError("invalidMesh", sentence, parameter="inputs.mesh")
     try:
         check_glb(data, with_skins=True)
     except DamagedFileError as error:
         raise RequestError("invalidMesh", error.message, parameter="inputs.mesh") from error
+    return data
+
+
+def _uploaded(text: str, files: FileStore, caller: Caller, media_type: str, field: str) -> bytes | None:
+    """The upload that `text` names, or None where it is no UUID; `RequestError` where there is none such."""
+    from ...images import image_kind
+
+    if image_kind(text[:64]) != "uuid":
+        return None
+    data = files.use(text, caller, media_type=media_type)
+    if data is None:
+        raise _not_found(field, text)
     return data
 
 
@@ -221,15 +220,11 @@ def answer_cutout(
     there, where it is cut out as a task would. Raises `RequestError` as `answer_media` does, and for a picture whose
     subject nothing can be told of.
     """
-    from ...images import LATER, image_kind, load_image
+    from ...images import LATER, load_image
 
     text = request.get("image")
-    if isinstance(text, str) and image_kind(text.strip()) == "uuid":
-        kept = files.use(text.strip(), caller)
-        if kept is None:
-            raise _not_found("image", text.strip())
-        data = kept
-    else:
+    data = _uploaded(text.strip(), files, caller, PICTURE, "image") if isinstance(text, str) else None
+    if data is None:
         data = _sent(request, "image", policy)
     try:
         with _UNPACKING:
