@@ -8,7 +8,8 @@ about the sources, and what is marked `once`.
 
                 checkout, 3.11                        zip, 3.11                     zip, 3.13
                                                       4.2   4.5        5.0          5.2
-    library     what 5.2 has not passed, and `BOTH`                                 all
+    library     `ALONE`, and then what 5.2                                          all
+                has not passed, and `BOTH`
     Blender     what neither 5.0 nor 4.2 has passed   all   about it   about it     all
 
 For every release there is an environment with that `bpy`, pytest, and nothing else. Blender itself installs the zip
@@ -48,6 +49,8 @@ WHOLE = "5.2"  # where the library's own tests run too; its Python tells cheaply
 # The folders whose tests run in both Pythons, whatever they touch: what changes between them (files, sockets, locks,
 # SQLite, processes, encodings) is met there. What mypy and ruff see of 3.11 they see everywhere.
 BOTH = ("core", "jobs", "transfer")
+# The folder whose tests need PyTorch, which no zip brings: nothing is passed elsewhere, so they need not wait.
+ALONE = "pipeline"
 COVERAGE = "coverage>=7.7"
 BESIDE = ("tests", "tools", "devtools", "docs", "examples")  # of the checkout: what the tests read
 LOGS = ROOT / "build" / "logs"
@@ -123,7 +126,7 @@ def jobs(zips: dict[str, Zip], helper: str, place: Path, environment: dict[str, 
     """What there is to do, the most urgent first: what others wait for, and what takes long.
 
     The library's tests, and after them what is left on the checkout, are the longest way to the end: the runs in
-    Blender share what these two leave of the processors.
+    Blender share what these leave of the processors.
     """
     library, same = f"zip-{WHOLE}-library", f"zip-{SAME_AS_CHECKOUT}"
 
@@ -137,16 +140,18 @@ def jobs(zips: dict[str, Zip], helper: str, place: Path, environment: dict[str, 
         name, scope = f"zip-{release}", "blender" if release in (OLDEST, WHOLE) or len(zips) == 1 else "between"
         return Job(name, partial(zips[release].run, name, scope, environment, passed(name), yields=True))
 
-    def rest(name: str, scope: str, after: Sequence[str], again: Collection[str] = ()) -> Job:
-        told = {**environment, "TRELLIS2_TEST_SCOPE": scope}
-        return Job(name, partial(run_rest, name, helper, told, [passed(each) for each in after], again), after)
+    def rest(name: str, scope: str, after: Sequence[str], again: Collection[str] = (), tests: str = "tests") -> Job:
+        told = {**environment, "TRELLIS2_TEST_SCOPE": scope, "TRELLIS2_PASSED_TO": str(passed(name))}
+        return Job(name, partial(run_rest, name, helper, told, [passed(each) for each in after], again, tests), after)
 
     found: list[Job] = []
     if WHOLE in zips:
         found.append(library_in(WHOLE))
+    if checkout:
+        found.append(rest("checkout-models", "library", (), tests=f"tests/{ALONE}"))
     found += [blender_in(release) for release in (SAME_AS_CHECKOUT, OLDEST) if release in zips]
     if checkout:
-        found.append(rest("checkout-library", "library", [library], BOTH))
+        found.append(rest("checkout-library", "library", [library, "checkout-models"], BOTH))
         found.append(rest("checkout", "blender", [same, f"zip-{OLDEST}"]))
     done = {job.name for job in found}
     found += [blender_in(release) for release in reversed(zips) if f"zip-{release}" not in done]
@@ -197,18 +202,26 @@ def the_end(said: str) -> str:
 
 
 def run_rest(
-    name: str, python: str, environment: dict[str, str], passed: Sequence[Path], again: Collection[str]
+    name: str,
+    python: str,
+    environment: dict[str, str],
+    passed: Sequence[Path],
+    again: Collection[str],
+    tests: str = "tests",
 ) -> Outcome:
-    """On the checkout, without what has passed elsewhere, except for the folders `again` of the tests."""
-    tests = [test for file in passed if file.is_file() for test in file.read_text(encoding="utf-8").splitlines()]
+    """On the checkout, without what has passed elsewhere, except for the folders `again` of the tests.
+
+    `tests`: the folder to run. What passes is added to the environment's `TRELLIS2_PASSED_TO`.
+    """
+    elsewhere = [test for file in passed if file.is_file() for test in file.read_text(encoding="utf-8").splitlines()]
     folders = tuple(f"tests/{folder}/" for folder in again)
-    done = passed[0].with_name(f"passed-{name}.txt")
-    done.write_text("".join(f"{test}\n" for test in tests if not test.startswith(folders)), encoding="utf-8")
-    told = {**environment, "TRELLIS2_PASSED_FROM": str(done), "TRELLIS2_PASSED_TO": str(done)}
-    ran = pytest(name, python, ROOT, told)
+    done = Path(environment["TRELLIS2_PASSED_TO"])
+    done.write_text("".join(f"{test}\n" for test in elsewhere if not test.startswith(folders)), encoding="utf-8")
+    told = {**environment, "TRELLIS2_PASSED_FROM": str(done)}
+    ran = pytest(name, python, ROOT, told, tests=tests)
     if ran.code == NOTHING_TO_DO:
         return Outcome(name, 0, "nothing was left to do", ran.seconds)
-    return once_more(ran, python, ROOT, told) if came_down(ran.code) else ran
+    return once_more(ran, python, ROOT, told, tests) if came_down(ran.code) else ran
 
 
 @dataclass
@@ -294,7 +307,7 @@ def came_down(code: int | None) -> bool:
     return code is not None and (code < 0 or code >= 0x80000000)
 
 
-def once_more(ran: Outcome, python: str, root: Path, environment: dict[str, str]) -> Outcome:
+def once_more(ran: Outcome, python: str, root: Path, environment: dict[str, str], tests: str = "tests") -> Outcome:
     """What is left of a suite in which Blender came down, beginning with the whole file in which it did.
 
     No test that fails gets a second try. Blender's module, though, comes down now and then at a place that has nothing
@@ -312,7 +325,7 @@ def once_more(ran: Outcome, python: str, root: Path, environment: dict[str, str]
     )
     again = {**environment, "TRELLIS2_PASSED_FROM": str(passed), "MALLOC_PERTURB_": "165"}
     _say(f"{ran.name}: Blender came down in {files[-1] if files else 'no test'}; once more from there")
-    outcome = pytest(ran.name, python, root, again)
+    outcome = pytest(ran.name, python, root, again, tests=tests)
     text = f"{len(done)} passed, Blender came down, and from there: {outcome.text}"
     return Outcome(ran.name, outcome.code, text, ran.seconds + outcome.seconds, the_end(said))
 
@@ -335,9 +348,15 @@ def install_zip(python: str, archive: Path, temporary: Path) -> Path:
 
 
 def pytest(
-    name: str, python: str, root: Path, environment: dict[str, str], covers: bool = False, yields: bool = False
+    name: str,
+    python: str,
+    root: Path,
+    environment: dict[str, str],
+    covers: bool = False,
+    yields: bool = False,
+    tests: str = "tests",
 ) -> Outcome:
-    """pytest in `root` with the checkout's configuration; all it says goes to a log.
+    """pytest on `tests` in `root` with the checkout's configuration; all it says goes to a log.
 
     `covers`: note which lines run, by Python's own monitoring, which costs next to nothing. `yields`: others first,
     where the processors do not suffice for all.
@@ -348,7 +367,7 @@ def pytest(
     if covers:
         command += ["coverage", "run", f"--rcfile={ROOT / 'pyproject.toml'}", "-m"]
         environment = {**environment, "COVERAGE_CORE": "sysmon"}
-    command += ["pytest", "-c", str(ROOT / "pyproject.toml"), "--rootdir", str(root), "tests"]
+    command += ["pytest", "-c", str(ROOT / "pyproject.toml"), "--rootdir", str(root), tests]
     command += ["-p", "no:cacheprovider", "--durations=25"]
     _say(f"{name}: pytest begins, see {log.relative_to(ROOT)}")
     started = time.monotonic()

@@ -92,9 +92,10 @@ def test_every_release_has_blender_and_the_newest_the_library(tmp_path: Path) ->
     everything = planned(tmp_path, list(matrix.RELEASES), checkout=True)
     assert everything == {
         "zip-5.2-library": set(),
+        "checkout-models": set(),
         "zip-5.0": set(),
         "zip-4.2": set(),
-        "checkout-library": {"zip-5.2-library"},
+        "checkout-library": {"zip-5.2-library", "checkout-models"},
         "checkout": {"zip-5.0", "zip-4.2"},
         "zip-5.2": set(),
         "zip-4.5": set(),
@@ -146,16 +147,18 @@ def test_what_passed_elsewhere_is_left_out_but_for_what_both_pythons_have(
 ) -> None:
     told: list[dict[str, str]] = []
 
-    def pytest_(name: str, python: str, root: Path, environment: dict[str, str]) -> matrix.Outcome:
+    def pytest_(name: str, python: str, root: Path, environment: dict[str, str], tests: str) -> matrix.Outcome:
         told.append(environment)
         return matrix.Outcome(name, matrix.NOTHING_TO_DO if name == "other" else 0, "")
 
     monkeypatch.setattr(matrix, "pytest", pytest_)
     passed = tmp_path / "passed-zip.txt"
     passed.write_text("tests/core/test_a.py::one\ntests/images/test_b.py::two\n", encoding="utf-8")
-    matrix.run_rest("rest", sys.executable, {}, [passed], ("core",))
-    nothing = matrix.run_rest("other", sys.executable, {}, [tmp_path / "nothing ran.txt", passed], ("core", "images"))
+    first, second = ({"TRELLIS2_PASSED_TO": str(tmp_path / f"passed-{name}.txt")} for name in ("rest", "other"))
+    matrix.run_rest("rest", sys.executable, first, [passed], ("core",))
+    missing = tmp_path / "nothing ran.txt"
+    nothing = matrix.run_rest("other", sys.executable, second, [missing, passed], ("core", "images"))
     left_out = [Path(one["TRELLIS2_PASSED_FROM"]).read_text(encoding="utf-8") for one in told]
     assert nothing.code == 0
     assert left_out == ["tests/images/test_b.py::two\n", ""]
-    assert all(any((ROOT / "tests" / folder).glob("test_*.py")) for folder in matrix.BOTH)
+    assert all(any((ROOT / "tests" / folder).glob("test_*.py")) for folder in (*matrix.BOTH, matrix.ALONE))
