@@ -13,10 +13,11 @@ import os
 import shlex
 import shutil
 import subprocess
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 # Run inside Blender: executes what it finds in do.py, on the main thread, and says in done.json what came of it.
 _DRIVER = """
@@ -42,6 +43,22 @@ def tick():
     return 0.05
 bpy.app.timers.register(tick, first_interval=1.0, persistent=True)
 """
+
+
+NAME = "next(n for n in bpy.context.preferences.addons.keys() if n.endswith('.trellis2'))"
+"""Code for the extension's name there."""
+
+
+def make_parser(description: str | None, *, pictures: Path | None = None, only: bool = True) -> argparse.ArgumentParser:
+    """The arguments that every script has; `pictures` is where its pictures go where nobody says."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("zip", type=Path, help="the extension, built for this Blender's Python")
+    add_arguments(parser)
+    if only:
+        parser.add_argument("--only", default="", help="the test whose name contains this")
+    if pictures is not None:
+        parser.add_argument("--pictures", type=Path, default=pictures, help="where the pictures go")
+    return parser
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -174,3 +191,36 @@ class Window:
 
     def _tool(self, *command: str) -> None:
         subprocess.run([*self.prefix, *command], check=True, stdout=subprocess.DEVNULL)
+
+
+def run_tests(
+    window: Window,
+    options: argparse.Namespace,
+    tests: Iterable[Callable[..., None]],
+    prepare: Callable[[Callable[..., None]], None],
+    *arguments: Any,
+    nothing_of: Sequence[str] = ("Traceback",),
+) -> NoReturn:
+    """Each test in a Blender of its own, with the extension from `options.zip`, and the process's end by how they went.
+
+    `prepare(test)` comes before `test(window, *arguments)`; afterwards the log must have `nothing_of` these. Where
+    `options` have a folder for pictures, one is left there.
+    """
+    failed = 0
+    for test in tests:
+        if options.only not in test.__name__:
+            continue
+        with window.open():
+            window.install(options.zip)
+            prepare(test)
+            try:
+                test(window, *arguments)
+                log = window.log()
+                assert not any(word in log for word in nothing_of), log[-2000:]
+                print(f"passed  {test.__name__}", flush=True)
+            except (AssertionError, RuntimeError) as error:
+                failed += 1
+                print(f"FAILED  {test.__name__}: {error!r}", flush=True)
+            if hasattr(options, "pictures"):
+                window.shot(options.pictures / f"{test.__name__}.png")
+    sys.exit(1 if failed else 0)

@@ -7,7 +7,6 @@ Run by hand, as it needs a real Blender and a virtual screen; tools/window.py sa
 
 from __future__ import annotations
 
-import argparse
 import os
 import shutil
 import sys
@@ -17,11 +16,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
 
-from window import Window, add_arguments  # noqa: E402
+from window import NAME, Window, make_parser  # noqa: E402
 
-_SETUP = """
-_name = next(n for n in bpy.context.preferences.addons.keys() if n.endswith('.trellis2'))
-stored = bpy.context.preferences.addons[_name].preferences
+_SETUP = f"""
+stored = bpy.context.preferences.addons[{NAME}].preferences
 def viewport():
     areas = bpy.context.window_manager.windows[0].screen.areas
     return max((a for a in areas if a.type == 'VIEW_3D'), key=lambda a: a.width)
@@ -29,11 +27,7 @@ def viewport():
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("zip", type=Path, help="the extension, built for this Blender's Python")
-    add_arguments(parser)
-    parser.add_argument("--pictures", type=Path, default=ROOT / "build" / "assistants", help="where the pictures go")
-    options = parser.parse_args()
+    options = make_parser(__doc__, pictures=ROOT / "build" / "assistants", only=False).parse_args()
     from trellis_addon.agents.blender import ask
     from trellis_addon.api import generate
     from trellis_addon.core.errors import TrellisError

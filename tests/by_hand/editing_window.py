@@ -10,7 +10,6 @@ FOLDER, and a rendered one of what came of it, to be looked at.
 
 from __future__ import annotations
 
-import argparse
 import shutil
 import sys
 import time
@@ -21,13 +20,12 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "tools"), str(ROOT / "tests" / "support")]
 
 from views_tools import pictures as views_of  # noqa: E402
-from window import Window, add_arguments  # noqa: E402
+from window import NAME, Window, make_parser, run_tests  # noqa: E402
 
-_NAME = "next(n for n in bpy.context.preferences.addons.keys() if n.endswith('.trellis2'))"
 _SETUP = f"""
 import importlib, json, time
 def part(module):
-    return importlib.import_module({_NAME} + '.' + module)
+    return importlib.import_module({NAME} + '.' + module)
 def state():
     return bpy.context.scene.trellis2
 def window():
@@ -117,12 +115,8 @@ bpy.app.timers.register(beat)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("zip", type=Path, help="the extension, built for this Blender's Python")
-    add_arguments(parser)
+    parser = make_parser(__doc__, pictures=ROOT / "build" / "editing")
     parser.set_defaults(size="1400x1500")
-    parser.add_argument("--only", default="", help="the part whose name contains this")
-    parser.add_argument("--pictures", type=Path, default=ROOT / "build" / "editing", help="where the pictures go")
     parser.add_argument("--views", type=Path, help="a folder of object_front.png, _right, _back and _left to use")
     parser.add_argument("--online", action="store_true", help="with the part that needs packages, which it gets")
     options = parser.parse_args()
@@ -130,28 +124,17 @@ def main() -> None:
     window.stage.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(ROOT / "examples" / "lantern.png", window.stage / "lantern.png")
     _put_views(window.stage, options.views)
-    failed = 0
-    for test in TESTS:
-        if options.only not in test.__name__ or (test is a_game_ready_asset and not options.online):
-            continue
-        with window.open():
-            window.install(options.zip)
-            window.run(_SETUP)
-            if test is four_views_each_corrected:
-                window.run("opened('TRELLIS2_PT_frame', 'TRELLIS2_PT_views')")
-            window.run("viewport().spaces.active.show_region_ui = True")
-            time.sleep(1.0)  # its tabs are there once it has been drawn
-            window.run("region('UI').active_panel_category = 'TRELLIS.2'")
-            try:
-                test(window, options.pictures)
-                log = window.log()
-                assert "Traceback" not in log, log[-2000:]
-                print(f"passed  {test.__name__}", flush=True)
-            except (AssertionError, RuntimeError) as error:
-                failed += 1
-                print(f"FAILED  {test.__name__}: {error!r}", flush=True)
-            window.shot(options.pictures / f"{test.__name__}.png")
-    sys.exit(1 if failed else 0)
+    tests = [test for test in TESTS if options.online or test is not a_game_ready_asset]
+
+    def prepare(test: Callable[..., None]) -> None:
+        window.run(_SETUP)
+        if test is four_views_each_corrected:
+            window.run("opened('TRELLIS2_PT_frame', 'TRELLIS2_PT_views')")
+        window.run("viewport().spaces.active.show_region_ui = True")
+        time.sleep(1.0)  # its tabs are there once it has been drawn
+        window.run("region('UI').active_panel_category = 'TRELLIS.2'")
+
+    run_tests(window, options, tests, prepare, options.pictures)
 
 
 def _put_views(stage: Path, folder: Path | None) -> None:

@@ -9,7 +9,6 @@ picture of the window in FOLDER, to be looked at.
 
 from __future__ import annotations
 
-import argparse
 import shutil
 import sys
 import time
@@ -19,14 +18,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools"))
 
-from window import Window, add_arguments  # noqa: E402
+from window import NAME, Window, make_parser, run_tests  # noqa: E402
 
-_NAME = "next(n for n in bpy.context.preferences.addons.keys() if n.endswith('.trellis2'))"
 _SETUP = f"""
 import importlib
 from mathutils import Vector
 def part(module):
-    return importlib.import_module({_NAME} + '.' + module)
+    return importlib.import_module({NAME} + '.' + module)
 def state():
     return bpy.context.scene.trellis2
 def window():
@@ -69,35 +67,18 @@ def overlaps(a, b):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("zip", type=Path, help="the extension, built for this Blender's Python")
-    add_arguments(parser)
-    parser.add_argument("--only", default="", help="the test whose name contains this")
-    parser.add_argument("--pictures", type=Path, default=ROOT / "build" / "first-minute", help="where the pictures go")
-    options = parser.parse_args()
+    options = make_parser(__doc__, pictures=ROOT / "build" / "first-minute").parse_args()
     window = Window(options)
     window.stage.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(ROOT / "examples" / "lantern.png", window.stage / "lantern.png")
-    failed = 0
-    for test in TESTS:
-        if options.only not in test.__name__:
-            continue
-        with window.open():
-            window.install(options.zip)
-            window.run(_SETUP)
-            window.run("viewport().spaces.active.show_region_ui = True")
-            time.sleep(1.0)  # its tabs are there once it has been drawn
-            window.run("region('UI').active_panel_category = 'TRELLIS.2'")
-            try:
-                test(window)
-                log = window.log()
-                assert "Traceback" not in log, log[-2000:]
-                print(f"passed  {test.__name__}", flush=True)
-            except (AssertionError, RuntimeError) as error:
-                failed += 1
-                print(f"FAILED  {test.__name__}: {error!r}", flush=True)
-            window.shot(options.pictures / f"{test.__name__}.png")
-    sys.exit(1 if failed else 0)
+
+    def prepare(test: Callable[..., None]) -> None:
+        window.run(_SETUP)
+        window.run("viewport().spaces.active.show_region_ui = True")
+        time.sleep(1.0)  # its tabs are there once it has been drawn
+        window.run("region('UI').active_panel_category = 'TRELLIS.2'")
+
+    run_tests(window, options, TESTS, prepare)
 
 
 def _picture(window: Window) -> str:

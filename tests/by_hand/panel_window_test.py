@@ -7,7 +7,6 @@ Run by hand, as it needs a real Blender and a virtual screen; tools/window.py sa
 
 from __future__ import annotations
 
-import argparse
 import shutil
 import sys
 import time
@@ -17,13 +16,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools"))
 
-from window import Window, add_arguments  # noqa: E402
+from window import NAME, Window, make_parser, run_tests  # noqa: E402
 
-_NAME = "next(n for n in bpy.context.preferences.addons.keys() if n.endswith('.trellis2'))"
 _SETUP = f"""
 import importlib
 def part(module):
-    return importlib.import_module({_NAME} + '.' + module)
+    return importlib.import_module({NAME} + '.' + module)
 def look():
     return part('trellis_addon.scene.cutout_preview').known(state().image)
 def state():
@@ -46,34 +44,19 @@ def at(kind, x, y):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("zip", type=Path, help="the extension, built for this Blender's Python")
-    add_arguments(parser)
-    parser.add_argument("--only", default="", help="the test whose name contains this")
-    options = parser.parse_args()
+    options = make_parser(__doc__).parse_args()
     window = Window(options)
     pictures = window.stage / "pictures"
     shutil.rmtree(pictures, ignore_errors=True)  # the test that drops a file takes the first of them
     pictures.mkdir(parents=True)
     shutil.copyfile(ROOT / "examples" / "lantern.png", pictures / "lantern.png")
-    failed = 0
-    for test in TESTS:
-        if options.only not in test.__name__:
-            continue
-        with window.open():
-            window.install(options.zip)
-            window.run(f"folder = '{window.inside}/pictures'\n{_SETUP}viewport().spaces.active.show_region_ui = True")
-            window.wait_for("region('UI').width > 1")
-            window.run("show_tab()")
-            try:
-                test(window)
-                log = window.log()
-                assert "Traceback" not in log, log[-2000:]
-                print(f"passed  {test.__name__}", flush=True)
-            except (AssertionError, RuntimeError) as error:
-                failed += 1
-                print(f"FAILED  {test.__name__}: {error!r}", flush=True)
-    sys.exit(1 if failed else 0)
+
+    def prepare(test: Callable[..., None]) -> None:
+        window.run(f"folder = '{window.inside}/pictures'\n{_SETUP}viewport().spaces.active.show_region_ui = True")
+        window.wait_for("region('UI').width > 1")
+        window.run("show_tab()")
+
+    run_tests(window, options, TESTS, prepare)
 
 
 def the_view_is_taken_without_its_background(window: Window) -> None:
@@ -160,7 +143,7 @@ def a_file_that_is_opened_is_looked_at(window: Window) -> None:
 def several_paid_ones_are_asked_for_first(window: Window) -> None:
     window.run(
         "bpy.context.preferences.system.use_online_access = True\n"
-        f"bpy.context.preferences.addons[{_NAME}].preferences.api_key = 'x' * 32\n"
+        f"bpy.context.preferences.addons[{NAME}].preferences.api_key = 'x' * 32\n"
         "state().backend = 'remote'\nfiles = [dict(name='lantern.png')] * 2\n"
         "answer['value'] = list(bpy.ops.trellis2.generate('INVOKE_DEFAULT', directory=folder, files=files))"
     )

@@ -8,7 +8,6 @@ has no pip to name one); tools/window.py says what exactly. It leaves pictures o
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from pathlib import Path
@@ -16,13 +15,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools"))
 
-from window import Window, add_arguments  # noqa: E402
+from window import NAME, Window, make_parser  # noqa: E402
 
-_NAME = "next(n for n in bpy.context.preferences.addons.keys() if n.endswith('.trellis2'))"
 _SETUP = f"""
 import importlib, time
 def part(module):
-    return importlib.import_module({_NAME} + '.' + module)
+    return importlib.import_module({NAME} + '.' + module)
 def window():
     return bpy.context.window_manager.windows[0]
 def viewport():
@@ -70,11 +68,7 @@ bpy.ops.ed.undo_push(message='Suzanne')
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("zip", type=Path, help="the extension, built for this Blender's Python")
-    add_arguments(parser)
-    parser.add_argument("--pictures", type=Path, default=ROOT / "build" / "rebake", help="where the pictures go")
-    options = parser.parse_args()
+    options = make_parser(__doc__, pictures=ROOT / "build" / "rebake", only=False).parse_args()
     window = Window(options)
     window.stage.mkdir(parents=True, exist_ok=True)
     with window.open():

@@ -7,7 +7,6 @@ Run by hand, as it needs a real Blender and a virtual screen; tools/window.py sa
 
 from __future__ import annotations
 
-import argparse
 import shutil
 import sys
 from collections.abc import Callable
@@ -16,13 +15,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools"))
 
-from window import Window, add_arguments  # noqa: E402
+from window import NAME, Window, make_parser, run_tests  # noqa: E402
 
-_NAME = "next(n for n in bpy.context.preferences.addons.keys() if n.endswith('.trellis2'))"
 _SETUP = f"""
 import importlib, sys
 def part(module):
-    return importlib.import_module({_NAME} + '.trellis_addon.' + module)
+    return importlib.import_module({NAME} + '.trellis_addon.' + module)
 def view():
     window = bpy.context.window_manager.windows[0]
     area = max((a for a in window.screen.areas if a.type == 'VIEW_3D'), key=lambda a: a.width)
@@ -45,34 +43,19 @@ MIDDLE = (500, 450)  # over the viewport
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("zip", type=Path, help="the extension, built for this Blender's Python")
-    add_arguments(parser)
-    parser.add_argument("--only", default="", help="the test whose name contains this")
-    options = parser.parse_args()
+    options = make_parser(__doc__).parse_args()
     window = Window(options)
     window.stage.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(ROOT / "examples" / "lantern.png", window.stage / "lantern.png")
-    failed = 0
-    for test in TESTS:
-        if options.only not in test.__name__:
-            continue
-        with window.open():
-            window.install(options.zip)
-            window.run(
-                f"picture = '{window.inside}/lantern.png'\n"
-                f"bpy.data.objects.remove(bpy.data.objects['Cube'])\nbpy.ops.ed.undo_push()\n{_SETUP}"
-            )
-            window.point(*MIDDLE)
-            try:
-                test(window)
-                log = window.log()
-                assert "Traceback" not in log and "Error" not in log, log[-2000:]
-                print(f"passed  {test.__name__}", flush=True)
-            except (AssertionError, RuntimeError) as error:
-                failed += 1
-                print(f"FAILED  {test.__name__}: {error!r}", flush=True)
-    sys.exit(1 if failed else 0)
+
+    def prepare(test: Callable[..., None]) -> None:
+        window.run(
+            f"picture = '{window.inside}/lantern.png'\n"
+            f"bpy.data.objects.remove(bpy.data.objects['Cube'])\nbpy.ops.ed.undo_push()\n{_SETUP}"
+        )
+        window.point(*MIDDLE)
+
+    run_tests(window, options, TESTS, prepare, nothing_of=("Traceback", "Error"))
 
 
 def undo_takes_back_the_import_as_one_step(window: Window) -> None:
@@ -127,7 +110,7 @@ def it_arrives_in_its_own_scene_of_two_windows(window: Window) -> None:
 def switched_off_and_on_again_it_goes_on(window: Window) -> None:
     window.run("begin(location=(2, 0, 0))")
     window.wait_for("generations() and generations()[0].share > 0.02")
-    window.run(f"import addon_utils\nname = {_NAME}\nbpy.ops.preferences.addon_disable(module=name)")
+    window.run(f"import addon_utils\nname = {NAME}\nbpy.ops.preferences.addon_disable(module=name)")
     assert window.value("any('trellis2' in n.lower() for n in dir(bpy.types))") is False
     assert window.value("sum('trellis2_card' in o for o in bpy.data.objects)") == 1, "the card waits"
     window.run("bpy.ops.preferences.addon_enable(module=name)")

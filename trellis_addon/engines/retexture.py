@@ -14,7 +14,7 @@ from ..core.progress import Progress
 from ..formats.glb.dress import dressed
 from ..formats.glb.pieces import read_pieces
 from ..geometry.texturing.sampled import is_constant, material_of, sampled
-from ..geometry.texturing.sheets import Layout, dresses, material_name, plan_sheets
+from ..geometry.texturing.sheets import Layout, dresses, in_one, material_name, plan_sheets
 from ..images.frame import unmarked
 from ..task.settings import SEED_MAX, Settings
 from ..task.task import facing_of
@@ -94,12 +94,7 @@ def unwrapped(points: NDArray[np.float64], faces: NDArray[np.int64], size: int) 
     """New coordinates for `points` (V, 3), `faces` (F, 3), as finishing makes them."""
     from ..geometry.unwrap.unwrap import unwrap
 
-    used = points[np.unique(faces)]
-    low, extent = used.min(0), max(float(np.ptp(used, axis=0).max()), 1e-30)
-    places = ((points - low) / extent).astype(np.float32)
-    # Files split vertices where coordinates or normals do; the surface goes on there.
-    kept, number = np.unique(places, axis=0, return_inverse=True)
-    made = unwrap(kept, number.reshape(-1)[faces].astype(np.int32), size)
+    made = unwrap(*in_one(points, faces), size)
     return Layout.of(faces, made.faces, made.uvs)
 
 

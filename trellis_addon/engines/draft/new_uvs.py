@@ -6,18 +6,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ...geometry.texturing.sheets import Layout, vertex_normals
+from ...geometry.texturing.sheets import Layout, in_one, vertex_normals
 from .hull.charts import lay_out
 from .hull.surface import Surface
 
 
 def unwrapped(points: NDArray[np.float64], faces: NDArray[np.int64], size: int) -> Layout:
     """Charts of any mesh, `points` (V, 3) and `faces` (F, 3), for a texture of `size` texels a side."""
-    used = points[np.unique(faces)]
-    low, extent = used.min(0), max(float(np.ptp(used, axis=0).max()), 1e-30)
-    places = ((points - low) / extent).astype(np.float32)
-    # Files split vertices where coordinates or normals do; the surface goes on there.
-    kept, number = np.unique(places, axis=0, return_inverse=True)
-    welded = number.reshape(-1)[faces].astype(np.int32)
+    kept, welded = in_one(points, faces)
     charts = lay_out(Surface(kept, welded, vertex_normals(kept.astype(np.float64), welded)), (), size, apart=True)
     return Layout.of(faces, charts.faces, charts.texels / np.float32(size))

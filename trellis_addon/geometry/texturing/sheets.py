@@ -161,6 +161,15 @@ def dresses(plan: Plan, pieces: Sequence[Piece]) -> dict[tuple[int, int], Dress]
     return out
 
 
+def in_one(points: NDArray[np.float64], faces: NDArray[np.int64]) -> tuple[F32, NDArray[np.int32]]:
+    """The surface to lay out, in a cube of side 1 with a corner at the origin: points (P, 3) all different, and
+    the triangles (F, 3) of them. Files split vertices where coordinates or normals do; the surface goes on there."""
+    used = points[np.unique(faces)]
+    low, extent = used.min(0), max(float(np.ptp(used, axis=0).max()), 1e-30)
+    kept, number = np.unique(((points - low) / extent).astype(np.float32), axis=0, return_inverse=True)
+    return kept, number.reshape(-1)[faces].astype(np.int32)
+
+
 def vertex_normals(points: NDArray[np.float64], faces: NDArray[np.int64]) -> F32:
     """(V, 3): of the faces that meet, by their areas."""
     corners = points[faces]
