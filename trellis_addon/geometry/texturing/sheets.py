@@ -170,7 +170,7 @@ def in_one(points: NDArray[np.float64], faces: NDArray[np.int64]) -> tuple[F32, 
     return kept, number.reshape(-1)[faces].astype(np.int32)
 
 
-def vertex_normals(points: NDArray[np.float64], faces: NDArray[np.int64]) -> F32:
+def vertex_normals(points: NDArray[np.float64], faces: NDArray[np.integer[Any]]) -> F32:
     """(V, 3): of the faces that meet, by their areas."""
     corners = points[faces]
     across = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
