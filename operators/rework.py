@@ -341,7 +341,7 @@ class TRELLIS2_OT_change_part(_Rework, bpy.types.Operator):
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         obj, before = context.object, _edited(context, "change")
-        if before is not None:
+        if before is not None and before.task.region is not None:
             self.where, self.source, self.rim = "BEFORE", "PANEL", before.task.region.rim
             self.seed = str(before.settings.get("seed", ""))
         elif obj.mode == "OBJECT" and len(_others(context)) == 1:
@@ -372,7 +372,7 @@ class TRELLIS2_OT_change_part(_Rework, bpy.types.Operator):
         store, obj = JobStore(), context.object
         original, edited = source_of(asset, store)[1], _edited(context, "change")
         if self.where == "BEFORE":
-            if edited is None:
+            if edited is None or edited.task.region is None:
                 raise TrellisError("No change was taken back into the panel: choose another part.")
             if edited.source.get("task_uuid") != original.provenance.get("task_uuid"):
                 raise TrellisError("That part was one of another asset: select that one, or choose another part.")

@@ -456,7 +456,7 @@ def log_to(path: Path, kind: str = TEXT) -> None:
         # a named pipe that nobody reads would be waited for
         at_once = getattr(os, "O_NONBLOCK", 0)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | at_once, 0o600)
-        if at_once:
+        if at_once and sys.platform != "win32":
             os.set_blocking(descriptor, True)
     except OSError as error:
         print(f"The log {path} cannot be written: {error.strerror}.", file=sys.stderr, flush=True)
