@@ -7,13 +7,14 @@ finishing, one pass of each network at full size (random weights; nothing is dow
 against plan and largest kernels, the backends of attention, the decoders, the error of 16 bits against 32 at full
 depth, caps of memory, and whole runs. Each part is a process of its own with a limit of its own: one that hangs or
 takes the driver down leaves the others their time. Lines come as they are made, and all go into a JSON file at the end.
-`--tiny` runs all of it at small sizes on any device: to try the command itself.
+`--tiny` runs all of it at small sizes on any device, every part: to try the command itself.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import subprocess
 import sys
 import tempfile
@@ -41,15 +42,19 @@ from trellis_addon.core.progress import Progress  # noqa: E402
 from trellis_addon.engines.engine import Order  # noqa: E402
 from trellis_addon.pipeline import costs  # noqa: E402
 from trellis_addon.pipeline.checkpoint.eight_bits import quantised  # noqa: E402
-from trellis_addon.pipeline.checkpoint.repository import Normalization, PipelineConfig, Sampler  # noqa: E402
+from trellis_addon.pipeline.checkpoint.repository import IMAGE_MODEL, Normalization, PipelineConfig, Sampler  # noqa: E402
 from trellis_addon.pipeline.device.fused_choice import compared  # noqa: E402
 from trellis_addon.pipeline.device.memory import GB, RESERVE, TYPICAL, Budget, decoder_bytes, device_budget, flow_bytes  # noqa: E402
 from trellis_addon.pipeline.device.store import ModelStore, choose_device, device_precision  # noqa: E402
 from trellis_addon.pipeline.networks.attention import Layout, attend, rope_phases  # noqa: E402
+from trellis_addon.pipeline.networks.dinov3 import DinoConfig, DINOv3  # noqa: E402
+from trellis_addon.pipeline.networks.latent_flow import SLatFlowModel  # noqa: E402
 from trellis_addon.pipeline.networks.network import DTYPES, EIGHT  # noqa: E402
 from trellis_addon.pipeline.networks.sparse import SparseTensor, VoxelGrid  # noqa: E402
+from trellis_addon.pipeline.networks.structure_decoder import SparseStructureDecoder, StructureDecoderConfig  # noqa: E402
+from trellis_addon.pipeline.networks.structure_flow import SparseStructureFlowModel  # noqa: E402
 from trellis_addon.pipeline.networks.transformer import FlowTransformer  # noqa: E402
-from trellis_addon.pipeline.networks.vae_decoder import FlexiDualGridVaeDecoder  # noqa: E402
+from trellis_addon.pipeline.networks.vae_decoder import FlexiDualGridVaeDecoder, SparseUnetVaeDecoder  # noqa: E402
 from trellis_addon.pipeline.numerics import exactly  # noqa: E402
 from trellis_addon.pipeline.pipeline import Pipeline  # noqa: E402
 from trellis_addon.task.settings import Settings  # noqa: E402
@@ -70,6 +75,10 @@ class Setup:
     @property
     def tokens(self) -> tuple[int, ...]:
         return (60, 120) if self.is_tiny else (2400, 9600, 22000)
+
+    @property
+    def resolutions(self) -> tuple[int, ...]:
+        return (512, 1024) if self.is_tiny else (512, 1024, 1536)
 
     @property
     def flow(self) -> Any:
@@ -214,12 +223,9 @@ def _fused(setup: Setup) -> Iterator[Found]:
 
 def decoders(setup: Setup) -> Iterator[Found]:
     """The shape decoder, of as many latents as the passes have tokens."""
-    source = whole.RandomSource(setup.device)
     if setup.is_tiny:
-        whole.NETWORKS["shape_slat_decoder"] = (
-            FlexiDualGridVaeDecoder,
-            replace(whole.DECODER, model_channels=(32, 16, 8, 8, 8), num_blocks=(1, 1, 0, 0, 0)),
-        )
+        _make_small_of(setup)
+    source = whole.RandomSource(setup.device)
     decoder: Any = source.load("shape_slat_decoder")
     config = whole.NETWORKS["shape_slat_decoder"][1]
     budget = device_budget(setup.device)
@@ -252,15 +258,20 @@ def precision(setup: Setup) -> Iterator[Found]:
 
 def caps(setup: Setup) -> Iterator[Found]:
     """Whole runs, with two steps a stage, of a device that has no more memory than this."""
-    if setup.device.type != "cuda" or setup.is_tiny:
-        yield {"caps": "left out", "why": "only CUDA has them" if not setup.is_tiny else "at full size alone"}
+    is_cuda = setup.device.type == "cuda"
+    if not (is_cuda or setup.is_tiny):
+        yield {"caps": "left out", "why": "only CUDA has them"}
         return
-    size = torch.cuda.get_device_properties(setup.device).total_memory
-    for cap in CAPS:
-        torch.cuda.set_per_process_memory_fraction(min(1.0, cap * GB / size), setup.device)
-        for resolution in (512, 1024, 1536):
-            pipeline = _pipeline(setup, Budget(int(cap * GB) - RESERVE), steps=2)
-            torch.cuda.reset_peak_memory_stats(setup.device)
+    if setup.is_tiny:
+        _make_small_of(setup)
+    for cap in CAPS[: 1 if setup.is_tiny else None]:
+        if is_cuda:
+            size = torch.cuda.get_device_properties(setup.device).total_memory
+            torch.cuda.set_per_process_memory_fraction(min(1.0, cap * GB / size), setup.device)
+        for resolution in setup.resolutions:
+            pipeline = _pipeline(setup, Budget(int(cap * GB) - RESERVE), steps=1 if setup.is_tiny else 2)
+            if is_cuda:
+                torch.cuda.reset_peak_memory_stats(setup.device)
             began, outcome = time.perf_counter(), "made"
             try:
                 whole.run(pipeline, resolution)
@@ -272,7 +283,7 @@ def caps(setup: Setup) -> Iterator[Found]:
                 else:
                     raise
             setup.wait()
-            peak = torch.cuda.max_memory_reserved(setup.device) / GB
+            peak = torch.cuda.max_memory_reserved(setup.device) / GB if is_cuda else float("nan")
             spent = time.perf_counter() - began
             yield {"cap GB": cap, "resolution": resolution, "outcome": outcome, "seconds": spent, "peak GB": peak}
             pipeline.store.clear()
@@ -281,12 +292,11 @@ def caps(setup: Setup) -> Iterator[Found]:
 def runs(setup: Setup) -> Iterator[Found]:
     """All stages with all steps, networks loaded: seconds each, and together beside the authors' own on an H100."""
     if setup.is_tiny:
-        yield {"runs": "left out", "why": "at full size alone"}
-        return
-    pipeline = _pipeline(setup, device_budget(setup.device), steps=12)
-    for resolution in (512, 1024, 1536):
+        _make_small_of(setup)
+    pipeline = _pipeline(setup, device_budget(setup.device), steps=1 if setup.is_tiny else 12)
+    for resolution in setup.resolutions:
         rows = whole.run(pipeline, resolution)  # the first loads networks and chooses kernels
-        if resolution < 1536:
+        if resolution < 1536 and not setup.is_tiny:
             rows = whole.run(pipeline, resolution)
         for row in rows:
             speed = row.operations / row.seconds / 1e12
@@ -306,6 +316,29 @@ PARTS: dict[str, tuple[Callable[[Setup], Iterator[Found]], float]] = {
     "caps": (caps, 75),
     "runs": (runs, 95),
 }
+
+
+def _make_small_of(setup: Setup) -> None:
+    """Have whole runs be of small networks and a few voxels: what is tried then is the command, not the device."""
+    flow, latent = replace(setup.flow, num_blocks=1), 32
+    dino = DinoConfig(
+        hidden_size=flow.cond_channels, num_hidden_layers=1, num_attention_heads=2, intermediate_size=flow.cond_channels
+    )
+    decoder = replace(whole.DECODER, model_channels=(32, 16, 8, 8, 8), num_blocks=(1, 1, 0, 0, 0))
+    small: dict[str, tuple[Any, Any]] = {
+        IMAGE_MODEL: (DINOv3, dino),
+        "sparse_structure_flow_model": (SparseStructureFlowModel, flow),
+        "sparse_structure_decoder": (SparseStructureDecoder, StructureDecoderConfig(1, 8, 1, (8, 8, 8))),
+        "shape_slat_decoder": (FlexiDualGridVaeDecoder, decoder),
+        "tex_slat_decoder": (SparseUnetVaeDecoder, replace(decoder, out_channels=6, pred_subdiv=False)),
+    }
+    for side in (512, 1024):
+        for kind, count in (("shape", latent), ("tex", 2 * latent)):
+            config = replace(flow, in_channels=count, out_channels=latent)
+            small[f"{kind}_slat_flow_model_{side}"] = SLatFlowModel, config
+    whole.NETWORKS.update(small)
+    few = zip(setup.resolutions, setup.tokens, strict=False)
+    whole.TYPICAL = {resolution: replace(TYPICAL[resolution], tokens=count) for resolution, count in few}
 
 
 def _random_flow(setup: Setup, torso: torch.dtype, kind: str = "") -> FlowTransformer:
@@ -370,7 +403,9 @@ def measure(part: str, setup: Setup) -> None:
     """One part in this process: a line of JSON for each thing that was found."""
     with exactly():
         for found in PARTS[part][0](setup):
-            rounded = {k: float(f"{v:.4g}") if isinstance(v, float) else v for k, v in found.items()}
+            # What the device does not tell is left out: JSON has no word for what is not a number.
+            told = {k: v for k, v in found.items() if not (isinstance(v, float) and math.isnan(v))}
+            rounded = {k: float(f"{v:.4g}") if isinstance(v, float) else v for k, v in told.items()}
             print(json.dumps(rounded), flush=True)
 
 

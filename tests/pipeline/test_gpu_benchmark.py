@@ -12,9 +12,11 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("safetensors")
 
+import torch
 from conftest import ROOT, run_python
 
 from benchmarks import gpu
+from benchmarks import pipeline as whole
 
 TINY = ("--device", "cpu", "--tiny")
 PATHS = os.pathsep.join(filter(None, sys.path))
@@ -28,7 +30,7 @@ def test_it_measures_line_by_line_and_keeps_all_of_it(tmp_path: Path) -> None:
     script = str(ROOT / "benchmarks" / "gpu.py")
     done = run_python(script, *TINY, "--json", str(told), "--only", *parts, PYTHONPATH=PATHS, OMP_NUM_THREADS="1")
     assert done.returncode == 0, done.stdout + done.stderr
-    found = json.loads(told.read_text(encoding="utf-8"))
+    found = json.loads(told.read_text(encoding="utf-8"), parse_constant=pytest.fail)  # NaN is no JSON
     assert found["computes in"] == "float32" and list(found["parts"]) == list(parts)
     rows = {part: found["parts"][part]["found"] for part in parts}
     assert all(not found["parts"][part]["broken off"] for part in parts)
@@ -43,6 +45,20 @@ def test_it_measures_line_by_line_and_keeps_all_of_it(tmp_path: Path) -> None:
     assert len(fused) == 4 and all(row["error of what is allowed"] <= 1 and row["ms"] > 0 for row in fused)
     lines = done.stdout.splitlines()
     assert any("FLASH_ATTENTION" in line for line in lines)
+
+
+@pytest.mark.once
+def test_whole_runs_and_caps_come_to_their_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is at full size on that day is gone through here with small networks: no line of it is new then."""
+    for name in ("NETWORKS", "TYPICAL"):
+        monkeypatch.setattr(whole, name, dict(getattr(whole, name)))
+    monkeypatch.setattr(gpu.Setup, "resolutions", (512,))
+    setup = gpu.Setup(torch.device("cpu"), Path(), True)
+    (cap,) = gpu.caps(setup)
+    assert cap["outcome"] == "made" and cap["cap GB"] == 6
+    stages = {row["stage"]: row for row in gpu.runs(setup)}
+    assert {"image", "structure", "shape 512", "texture", "shape decoder", "mesh", "all"} <= set(stages)
+    assert stages["all"]["on an H100"] == 3
 
 
 def test_a_part_that_takes_too_long_is_broken_off(capfd: pytest.CaptureFixture[str]) -> None:
