@@ -325,7 +325,7 @@ FIELDS: tuple[Field, ...] = (
     ),
     *_sampler("sparseStructure", SAMPLER_DEFAULTS["sparse_structure"], message("the rough shape")),
     *_sampler("shapeSlat", SAMPLER_DEFAULTS["shape_slat"], message("the detailed shape")),
-    *_sampler("texSlat", SAMPLER_DEFAULTS["tex_slat"], message("the texture")),
+    *_sampler("texSlat", SAMPLER_DEFAULTS["tex_slat"], message("the surface's colours and materials")),
 )
 
 # The sub-objects of `settings`, in order, with a heading for each.
