@@ -22,7 +22,8 @@ HEAD = """# Settings
 Every field of the task (`3dInference`, model `microsoft:trellis-2@4b`), with its name in the protocol, in Python
 and in Blender, and on the command line. Written by `tools/make_docs.py` from `trellis_addon/task/settings.py`.
 
-What is not set is not sent: the service decides. A field that is set to its default value is sent.
+What is not set is not sent: the service decides. A field that is set to its default value is sent. The one exception is
+`includeCost`, which the paid API is asked for unless you have set it: totals and limits need it.
 Where the platform names no default, the one given is the model's own.
 
 """
@@ -63,6 +64,8 @@ def commands_page() -> str:
 
 def _commands(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
     """The commands that do something, in order, those within others too."""
+    if fill := getattr(parser, "fill", None):  # its options are added when they are needed
+        fill(parser)
     groups = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
     for group in groups:
         for command in group.choices.values():

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import math
 import os
 import signal
 import sys
@@ -180,7 +181,7 @@ def _parser(program: str) -> argparse.ArgumentParser:
 
     serve = commands.add_parser("serve", parents=[common], help="run our service")
     serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
-    serve.add_argument("--port", type=int, default=0, help="0 (default) takes a free one and prints it")
+    serve.add_argument("--port", type=_port, default=0, help="0 (default) takes a free one and prints it")
     serve.add_argument(
         "--token", help="what callers must send (default: the variable TRELLIS2_SERVICE_TOKEN, or a random one)"
     )
@@ -199,7 +200,9 @@ def _parser(program: str) -> argparse.ArgumentParser:
     serve.add_argument(
         "--fast", action="store_true", help="sample with fewer operations; results differ from the full ones"
     )
-    serve.add_argument("--memory", metavar="GIB", help="how much of the device it may take (default: what is free)")
+    serve.add_argument(
+        "--memory", type=_amount, metavar="GIB", help="how much of the device it may take (default: what is free)"
+    )
     serve.add_argument(
         "--workers",
         type=_number_of_workers,
@@ -214,6 +217,7 @@ def _parser(program: str) -> argparse.ArgumentParser:
     )
     serve.add_argument(
         "--idle",
+        type=_amount,
         metavar="MINUTES",
         help="without work for so long, leave the device to others (default 5; 0: never)",
     )
@@ -394,6 +398,23 @@ def _gigabytes(text: str) -> int:
         return int(float(text) * 2**30)
     except (ValueError, OverflowError):  # also NaN and infinity
         raise argparse.ArgumentTypeError(f'"{text}" cannot be; give a number of GB such as 20') from None
+
+
+def _amount(text: str) -> float:
+    """A number of at least 0, of GiB or minutes."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f'"{text}" is no amount; give a number of at least 0')
+    return value
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f'"{text}" is no port; give 0 to 65535')
+    return int(text)
 
 
 @contextmanager
