@@ -379,9 +379,9 @@ def test_batches_that_cannot_begin_are_one_sentence(tmp_path: Path) -> None:
     Image.new("RGBA", (64, 64)).save(tmp_path / "one" / "clear.png")
     (tmp_path / "broken.blend").write_text("no blend")
     home = tmp_path / "home"
-    for folder in ("empty", "nothing"):
+    for folder, words in (("empty", "no PNG, JPEG or WebP"), ("nothing", "is no folder")):
         done = trellis2("batch", tmp_path / folder, "--output", tmp_path / "x.blend", home=home)
-        assert done.returncode == 1 and "no PNG, JPEG or WebP" in complaint(done)
+        assert done.returncode == 1 and words in complaint(done)
     done = trellis2("batch", tmp_path / "one", "--output", tmp_path / "x.glb", home=home)
     assert done.returncode == 2 and ".blend" in complaint(done)
     done = trellis2("batch", tmp_path / "one", "--output", tmp_path / "broken.blend", home=home)

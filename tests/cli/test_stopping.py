@@ -1,4 +1,4 @@
-"""How commands end that are told to: by a scheduler, by a terminal that is closed; and without a place to say it."""
+"""How commands end that are told to: by a scheduler, by a terminal that is closed; and what they say, and where."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pytest
 from conftest import PATIENCE, ROOT
 
 from trellis_addon.core.stopping import answered, interrupting
+from trellis_addon.core.streams import printable
 from trellis_addon.jobs import JobStore
 
 pytestmark = pytest.mark.skipif(
@@ -63,6 +64,11 @@ def test_who_passes_a_closed_terminal_over_goes_on() -> None:
     finally:
         signal.signal(signal.SIGHUP, before)
     assert heard == [signal.SIGTERM]
+
+
+def test_names_say_nothing_to_the_terminal() -> None:
+    assert printable("a\nb\x1b[31m\u202egnp.\u65e5 \U0001f43b") == "a\\nb\\x1b[31m\\u202egnp.\u65e5 \U0001f43b"
+    assert printable("\nStopped.\x07", keep="\n") == "\nStopped.\\x07"
 
 
 @pytest.mark.once

@@ -52,6 +52,7 @@ def test_other_machines(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
         ("localhost:8000", "http://localhost:8000"),
         ("[::1]:8000", "http://[::1]:8000"),
         ("::1", "http://[::1]"),
+        ("[fe80::1%25eth0]:8000", "http://[fe80::1%eth0]:8000"),
         ("0.0.0.0:8000", "http://127.0.0.1:8000"),
         ("http://[::]:8000/v1", "http://[::1]:8000/v1"),
         ("127.1:8000", "http://127.0.0.1:8000"),
@@ -72,7 +73,8 @@ def test_what_is_entered_is_completed(text: str, meant: str) -> None:
     "text",
     ["http://a b/", " http://a/", "http://localhost:99999/", "http://localhost:0/", "http://localhost:x/",
      "http://localhost/\0", "http://a\n.b/", "http://", "http:///x", "http://a..b/", "http://.", "http://-/",
-     "http://[::1/", "http://[zz]/", "http://a\\b/", "ftp://a/", "javascript:1", "a.example", "http://" + "a" * 64,
+     "http://[::1/", "http://[::1]x/", "http://[zz]/", "http://a\\b/", "ftp://a/", "javascript:1", "a.example",
+     "http://" + "a" * 64,
      "http://1.2.3.999/", "http://a,b/", "http://exa mple.com/x"],
 )  # fmt: skip
 def test_addresses_that_lead_nowhere(text: str) -> None:

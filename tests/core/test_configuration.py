@@ -54,6 +54,13 @@ def test_a_choice_reaches_processes_and_not_this_one_s_environment() -> None:
     assert dict(os.environ) == before
 
 
+def test_a_quoted_tilde_is_the_user_s_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(WEIGHTS_VARIABLE, "~/weights")
+    assert configuration().weights == os.path.expanduser("~/weights") != "~/weights"
+    monkeypatch.setenv(KEY_VARIABLE, "~secret")
+    assert configuration().api_key == "~secret"
+
+
 def test_it_is_a_snapshot(monkeypatch: pytest.MonkeyPatch) -> None:
     taken = configuration()
     monkeypatch.setenv(WEIGHTS_VARIABLE, "/later")

@@ -96,7 +96,9 @@ def objects_in(folder: Path, shard: Shard | None = None) -> list[tuple[Path, dic
     """
     shard = shard or Shard()
     folder = find_path(str(folder))
-    images = find_pictures(folder) if folder.is_dir() else []
+    if not folder.is_dir():
+        raise InputError("{folder} is no folder; give one of pictures.", folder=readable(str(folder)))
+    images = find_pictures(folder)
     if not images:
         raise InputError(
             "{folder}: there is no PNG, JPEG or WebP picture in this folder.", folder=readable(str(folder))

@@ -38,7 +38,7 @@ from ..core.errors import Cancelled, FieldError, OutputError, TrellisError
 from ..core.messages import reason_of
 from ..core.output import try_places
 from ..core.stopping import answered, interrupting
-from ..core.streams import prepare_streams, silence
+from ..core.streams import prepare_streams, printable, silence
 from ..core.version import VERSION
 from ..task.height import check_height
 from ..task.settings import BY_PATH, Settings
@@ -103,7 +103,7 @@ def _complain(sentence: str) -> None:
     """Say it on standard error, unless nobody can be told: the terminal may be what was closed."""
     with suppress(OSError, ValueError):
         if sys.stderr is not None:
-            print(sentence, file=sys.stderr, flush=True)
+            print(printable(sentence, keep="\n\t"), file=sys.stderr, flush=True)
 
 
 def _unforeseen(error: Exception) -> TrellisError:

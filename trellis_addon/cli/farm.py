@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core.errors import FieldError
+from ..core.streams import printable
 
 if TYPE_CHECKING:
     from ..batch import Row
@@ -177,7 +178,7 @@ def print_table(rows: list[Row], batch: Batch, options: argparse.Namespace) -> N
     if not rows:
         print(f"There is no picture in part {options.shard} of {readable(str(options.folder))}.")
         return
-    names = [readable(row.image.name) for row in rows]
+    names = [printable(readable(row.image.name)) for row in rows]
     width = max(map(len, names))
     print(f"\n{'picture':<{width}}  {'state':<9} {'seconds':>7} {'triangles':>9}  {'engine':<22} seed")
     for row, name in zip(rows, names, strict=True):

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from ..core.streams import printable
+
 
 def add_commands(commands: Any, common: argparse.ArgumentParser) -> None:
     """Add the commands to argparse's sub-parsers."""
@@ -53,7 +55,7 @@ def _jobs(options: argparse.Namespace, key: str, allow_network: bool) -> int:
         made = _when(job.created)
         print(f"{job.uuid}  {made}  {job.state:<9} {job.backend:<8.8} {job.name}  {cost_of(job)}".rstrip())
         if job.error:
-            print(f"    {job.error}")
+            print(f"    {printable(job.error)}")
     return 0
 
 
@@ -71,7 +73,7 @@ def _resume(options: argparse.Namespace, key: str, allow_network: bool) -> int:
             print(f"{job.name}: {outcome}")
         elif isinstance(outcome, Exception):
             failed += 1
-            print(f"{job.name}: {outcome}", file=sys.stderr)
+            print(f"{job.name}: {printable(outcome)}", file=sys.stderr)
         else:
             print(f"{job.name}: {outcome.path}")
     if job is None:

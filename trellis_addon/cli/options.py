@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..core.errors import FieldError
+from ..core.streams import printable
 from ..task.settings import OF_A_MESH, OF_LATENTS, OWN_SETTINGS, SAMPLERS, SETTABLE, Field, Settings
 from ..task.views import view_name
 
@@ -157,9 +158,9 @@ class Bar:
 
     def report(self, row: Row, stage: str, share: float) -> None:
         if stage != "Done":
-            self._show(row.image.stem, stage, share)
+            self._show(printable(row.image.stem), stage, share)
         elif not self._live:
-            print(f"{row.image.name}: {row.state}", file=sys.stderr, flush=True)
+            print(f"{printable(row.image.name)}: {row.state}", file=sys.stderr, flush=True)
 
     def end(self) -> None:
         if self._shown:

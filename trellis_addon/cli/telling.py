@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
+from ..core.streams import printable
 from ..images import readable
 from ..jobs.job import Asset, notes_in
 
@@ -16,6 +17,6 @@ def tell(asset: Asset, path: str | os.PathLike[str] | None = None) -> None:
     """
     made = asset.variations or (asset,)
     seeds = ", ".join(str(variation.seed) for variation in made)
-    print(f"{readable(str(path or asset.path))}: {asset.name}, engine: {asset.engine}, seed {seeds}")
+    print(f"{printable(readable(str(path or asset.path)))}: {asset.name}, engine: {asset.engine}, seed {seeds}")
     for note in dict.fromkeys(note for variation in made for note in notes_in(variation.provenance)):
         print(note, file=sys.stderr)

@@ -37,7 +37,7 @@ from ..service.handshake import CLIENT_HEADER, PRIORITY_HEADER
 from ..service.people.caller import BATCH
 from ..task.task import Result, Task, check_published, new_uuid
 from ..transfer.client import make_client
-from ..transfer.failures import explain, is_lasting
+from ..transfer.failures import explain, is_lasting, short
 from ..transfer.line import Line
 from ..transfer.line import Reply as LineReply
 from .download import download
@@ -430,7 +430,7 @@ class Client:
             if is_near_by
             else "The service at {url} cannot be reached ({kind}); check the address and the network.",
             url=self.url,
-            kind=type(error).__name__,
+            kind=short(error),
         )
         fault.__cause__ = error
         return fault

@@ -16,7 +16,7 @@ from ..core.errors import DamagedFileError, NetworkError
 from ..core.files import discard, move, unlink
 from ..core.progress import Progress
 from ..formats.glb.check import MAX_FILE_BYTES, check_glb_file
-from ..transfer.failures import explain, is_lasting
+from ..transfer.failures import explain, is_lasting, short
 from ..transfer.line import HEAD_LIMIT, Line, Reply
 from ..transfer.ranges import PLAIN, is_plain, range_of
 
@@ -127,7 +127,7 @@ def _fetch(client: httpx.Client, url: str, part: Path, progress: Progress) -> No
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         code = "fileNotAvailable" if is_lasting(error) else "downloadFailed"
         told = explain(error) or NetworkError(
-            "The download of the asset broke off ({kind}); run the job again to go on.", kind=type(error).__name__
+            "The download of the asset broke off ({kind}); run the job again to go on.", kind=short(error)
         )
         told.code = code
         told.unsent = not line.has_left

@@ -13,6 +13,7 @@ Number = ipaddress.IPv4Address | ipaddress.IPv6Address
 _AROUND = " \t\r\n\xa0\u200b\ufeff\"'<>"  # what comes along when an address is copied
 _BLANK = re.compile(r"[\x00-\x20\x7f-\xa0\u2000-\u200b\ufeff]")
 _HOST = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*\.?", re.IGNORECASE)
+_PLACE = re.compile(r"(\[[^\[\]]+\]|[^\[\]:]+)(:\d*)?")
 _KNOCK = 0.5  # seconds for a connection within this machine
 # Where a service listens that listens everywhere; who asks it from this machine asks it here.
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}
@@ -60,7 +61,8 @@ def is_web_address(text: str) -> bool:
         return False
     try:
         parts = urlsplit(text)
-        return parts.scheme in ("http", "https") and parts.port != 0 and is_host(parts.hostname or "")
+        is_place = _PLACE.fullmatch(parts.netloc.rpartition("@")[2]) is not None
+        return parts.scheme in ("http", "https") and parts.port != 0 and is_place and is_host(parts.hostname or "")
     except ValueError:
         return False
 
@@ -95,7 +97,8 @@ def complete(text: str) -> str:
 def _complete_place(place: str) -> str:
     host, port = split_place(place)
     number = as_number(host)
-    host = str(number) if number is not None else host.lower()
+    zone = host.partition("%")[2].removeprefix("25") if ":" in host else ""  # the link that an fe80::1 is on
+    host = f"{number}%{zone}" if zone else str(number) if number is not None else host.lower()
     host = _EVERYWHERE.get(host, host)
     return (f"[{host}]" if ":" in host else host) + (f":{port}" if port else "")
 

@@ -76,6 +76,7 @@ VARIABLES: Mapping[str, str] = {
     "api_key": KEY_VARIABLE,
     "remote_url": REMOTE_URL_VARIABLE,
 }
+_PATHS = ("home", "local", "python", "weights", "mask_model", "blender")
 _SECRETS = {KEY_VARIABLE, TOKEN_VARIABLE}  # never chosen: they are handed in where they are used
 
 _chosen: dict[str, str] = {}
@@ -88,6 +89,7 @@ def configuration(*, chosen: bool = True) -> Configuration:
     variables = {**choice, **{name: text for name, text in os.environ.items() if text or name not in choice}}
     variables |= _overruling
     values = {field: variables.get(name, "").strip() for field, name in VARIABLES.items()}
+    values |= {field: os.path.expanduser(values[field]) for field in _PATHS}  # a shell leaves a quoted ~ as it is
     return Configuration(**values, variables=MappingProxyType(variables))
 
 

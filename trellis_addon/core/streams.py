@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sys
+
+# What moves a terminal's cursor, changes its colours or turns letters round: a file may be called so.
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
 def prepare_streams() -> None:
@@ -20,6 +24,16 @@ def prepare_streams() -> None:
         if reconfigure is not None:
             with contextlib.suppress(OSError, ValueError):  # it is closed
                 reconfigure(encoding=None if stream.isatty() else "utf-8", errors="backslashreplace")
+
+
+def printable(text: object, keep: str = "") -> str:
+    """A name, or a sentence that quotes one; control characters but those of `keep` are escapes such as \\n."""
+
+    def escaped(found: re.Match[str]) -> str:
+        sign = found.group()
+        return sign if sign in keep else sign.encode("unicode_escape").decode("ascii")
+
+    return _CONTROLS.sub(escaped, str(text))
 
 
 def _open_closed_ones() -> None:

@@ -20,7 +20,7 @@ def fetch(url: str, transport: httpx.BaseTransport | None = None) -> bytes:
     import httpx
 
     from ..transfer.client import make_client
-    from ..transfer.failures import explain
+    from ..transfer.failures import explain, short
     from ..transfer.line import Line
     from ..transfer.ranges import PLAIN, is_plain
 
@@ -68,5 +68,5 @@ def fetch(url: str, transport: httpx.BaseTransport | None = None) -> bytes:
         raise ImageError(
             "The image at {url} cannot be fetched ({kind}); check the address and the network.",
             url=shown,
-            kind=type(error).__name__,
+            kind=short(error),
         ) from error

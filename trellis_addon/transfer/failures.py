@@ -71,7 +71,7 @@ def explain(error: BaseException, host: str = "") -> NetworkError | None:
         return NetworkError(
             "{host} speaks a TLS that is not secure any more; ask whoever runs it to renew its software.", host=host
         )
-    if isinstance(error, httpx.RemoteProtocolError) and "illegal" in str(error):
+    if isinstance(error, httpx.RemoteProtocolError) and "illegal status line" in str(error):
         return NetworkError("{host} does not speak http at this address; try https://, or another port.", host=host)
     return None
 
