@@ -68,12 +68,12 @@ class GlbInfo:
     extras: Mapping[str, Any] = field(default_factory=dict)
 
 
-def check_glb_file(path: Path) -> GlbInfo:
-    """Check the file; `DamagedFileError` says what is wrong with it."""
+def check_glb_file(path: Path, *, with_skins: bool = False) -> GlbInfo:
+    """Check the file; `DamagedFileError` says what is wrong with it. `with_skins` as for `check_glb`."""
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
             raise DamagedFileError("{name} is larger than 1 GB and is not imported.", name=path.name)
-        return check_glb(read_bytes(path))
+        return check_glb(read_bytes(path), with_skins=with_skins)
     except OSError as error:
         raise DamagedFileError("{path} cannot be read: {reason}.", path=path, reason=reason_of(error)) from error
 
