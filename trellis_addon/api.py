@@ -219,9 +219,11 @@ def prepare_task(
     else:
         raise ImageError("The image was prepared already; give the subject to load_image.")
     pictures = {FRONT: prepared, **{view: _load_view(view, given, backend) for view, given in further.items()}}
-    for picture in pictures.values():
+    for view, picture in pictures.items():
         if picture.cutout == LATER and not _cuts_out(backend):
-            raise BackgroundError(picture.problem)
+            if view == FRONT:
+                raise BackgroundError(picture.problem)
+            raise ImageError("The {view} view: {problem}", view=view, problem=picture.problem)
     label = clean_name(name) if name else prepared.name
     if further and not name:
         label = clean_name(name_of_object(label))

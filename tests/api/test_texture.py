@@ -110,3 +110,11 @@ def test_on_the_command_line(folder: Path, capsys: pytest.CaptureFixture[str], m
     ):
         assert main(["texture", *where, *wrong]) in (1, 2)
         assert words in capsys.readouterr().err
+
+
+def test_a_mesh_with_a_skeleton_keeps_it(folder: Path, store: JobStore) -> None:
+    document, binary = split_glb((folder / "thing.glb").read_bytes())
+    document["skins"] = [{"joints": [0]}]
+    (folder / "bones.glb").write_bytes(container(document, bytes(binary)))
+    made = trellis_addon.texture(folder / "bones.glb", folder / "front.png", store=store, settings=QUICK)
+    assert split_glb(made.path.read_bytes())[0]["skins"] == [{"joints": [0]}] and is_front(made.path.read_bytes())

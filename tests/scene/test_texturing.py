@@ -359,3 +359,32 @@ def test_what_is_seen_through_stays_so(front: Path, store: JobStore) -> None:
             cut = shader.inputs["Alpha"].links[0].from_node
             assert cut.operation == "GREATER_THAN" and cut.inputs[0].links[0].from_node.image.name == "Leaf"
     assert is_near(colour_on(obj, 2), COLOURS["front"])
+
+
+def test_what_is_shaded_flat_faces_the_picture_however_it_is_stretched(front: Path, store: JobStore) -> None:
+    obj = boxes("Deep", BODY, NOSE, HORN)
+    obj.scale = (-1.0, 2.0, -0.5)
+    bpy.context.view_layer.update()
+    normals = read_glb(taking.take([obj]).glb).normals
+    assert normals is not None and np.allclose(np.abs(normals).max(-1), 1.0), "of the sides, not of the corners"
+    scene.texture(obj, front, store=store, settings=QUICK)
+    assert min(colour_on(obj, n)[0] for n in range(18)) > 150, "no side is black"
+
+
+def test_what_the_modifiers_leave_is_told(front: Path, store: JobStore) -> None:
+    obj = boxes("Full", BODY, uvs=False)
+    for number in range(8):
+        obj.data.uv_layers.new(name=f"Map {number}")
+    for layer in obj.data.uv_layers:
+        layer.uv.foreach_set("vector", np.zeros(2 * len(obj.data.loops), np.float32))
+    with pytest.raises(InputError, match='"Full" has as many UV maps as a mesh can have'):
+        scene.texture(obj, front, store=store)
+    with pytest.raises(FieldError, match="upside down"):
+        scene.texture(obj, front, store=store, uvs="upside down")
+    gone = boxes("Gone", BODY)
+    gone.modifiers.new("Nothing", "NODES").node_group = bpy.data.node_groups.new("Nothing", "GeometryNodeTree")
+    gone.modifiers[0].node_group.interface.new_socket("G", in_out="OUTPUT", socket_type="NodeSocketGeometry")
+    gone.modifiers[0].node_group.nodes.new("NodeGroupOutput")
+    with pytest.raises(InputError, match='"Gone": its modifiers leave no surface'):
+        scene.texture(gone, front, store=store)
+    assert not store.recent()

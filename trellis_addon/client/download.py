@@ -6,6 +6,7 @@ import glob
 import hashlib
 import logging
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -28,6 +29,10 @@ ATTEMPTS_TO_CONNECT = 5  # where not even a connection comes about
 RETRIED_STATUS = {404, 408, 422, 425, 429, 500, 502, 503, 504}
 
 
+# A mesh that was textured has the skeleton that it had; who brings one into a scene says what that is worth there.
+_SOUND = partial(check_glb_file, with_skins=True)
+
+
 class Wait(Protocol):
     def __call__(self, attempt: int, progress: Progress, at_least: float = 0.0) -> None: ...
 
@@ -39,7 +44,7 @@ def download(
     progress: Progress,
     wait: Wait,
     *,
-    check: Callable[[Path], object] = check_glb_file,
+    check: Callable[[Path], object] = _SOUND,
     attempts: int = ATTEMPTS,
 ) -> Path:
     """Fetch a GLB to `path`. What has come stays beside it as .part, and the next call goes on from there.

@@ -486,7 +486,8 @@ def _is_here(asset: Asset) -> bool:
     """Whether an earlier run has fetched this very file already."""
     try:
         known = Asset.from_file(asset.path).provenance.get("file_uuid")
-        return bool(known) and known == asset.provenance["file_uuid"] and bool(check_glb_file(asset.path))
+        is_it = bool(known) and known == asset.provenance["file_uuid"]
+        return is_it and bool(check_glb_file(asset.path, with_skins=True))
     except (DamagedFileError, OSError):
         return False
 

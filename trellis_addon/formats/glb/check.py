@@ -73,15 +73,20 @@ _KEPT = 256  # files that are remembered
 _sound: dict[tuple[int, int, int, int], GlbInfo] = {}
 
 
-def check_glb_file(path: Path) -> GlbInfo:
-    """Check the file; `DamagedFileError` says what is wrong with it. A sound one is remembered for `known_sound`."""
+def check_glb_file(path: Path, *, with_skins: bool = False) -> GlbInfo:
+    """Check the file; `DamagedFileError` says what is wrong with it. `with_skins` as for `check_glb`.
+
+    A sound one is remembered for `known_sound`.
+    """
     try:
         found = path.stat()
         if found.st_size > MAX_FILE_BYTES:
             raise DamagedFileError("{name} is larger than 1 GB and is not imported.", name=path.name)
-        info = check_glb(read_bytes(path))
+        info = check_glb(read_bytes(path), with_skins=with_skins)
     except OSError as error:
         raise DamagedFileError("{path} cannot be read: {reason}.", path=path, reason=reason_of(error)) from error
+    if with_skins:  # more may pass than may be imported
+        return info
     while len(_sound) >= _KEPT and (oldest := next(iter(_sound), None)) is not None:
         _sound.pop(oldest, None)
     _sound[_identity(found)] = info

@@ -22,6 +22,7 @@ from ...formats.glb.pieces import Piece
 from ...formats.glb.write import GENERATOR, Binary, container
 from ...geometry.texturing.sheets import AUTO, KEEP, unfit
 from ...images import clean_name
+from ...task.settings import BY_NAME
 from ..rules.guards import mesh_as_it_is, require_own, require_surface, write_back
 from .own_uvs import unwrapped_loops
 
@@ -46,6 +47,7 @@ def take(objects: Sequence[bpy.types.Object], *, uvs: str = AUTO, only_selected:
     `uvs` says whose coordinates are kept, as for `meshes.texture`: the active layer's. Main thread only. Raises
     `InputError` for what has no surface, is linked, or has nothing selected.
     """
+    BY_NAME["uvs"].check(uvs)
     owners: dict[bpy.types.Mesh, bpy.types.Object] = {}
     for obj in objects:
         require_surface(obj)
@@ -114,8 +116,8 @@ def _pieces(mesh: bpy.types.Mesh, layer: str, faces: NDArray[np.bool_] | None) -
 
 @dataclass(frozen=True)
 class _Arrays:
-    """A mesh in triangles: `vertices` and `loops` (F, 3), `polygons` and `slots` (F,), `points` and `normals` (V, 3),
-    `uvs` (L, 2) with v down."""
+    """A mesh in triangles: `vertices` and `loops` (F, 3), `polygons` and `slots` (F,), `points` (V, 3),
+    `normals` (L, 3) as they are shaded, `uvs` (L, 2) with v down."""
 
     vertices: NDArray[np.int64]
     loops: NDArray[np.int64]
@@ -138,7 +140,7 @@ class _Arrays:
             polygons.astype(np.int64),
             slots[polygons].astype(np.int64),
             _read(mesh.vertices, "co", 3, np.float32).reshape(-1, 3).astype(np.float64),
-            _read(mesh.vertices, "normal", 3, np.float32).reshape(-1, 3).astype(np.float64),
+            _read(mesh.corner_normals, "vector", 3, np.float32).reshape(-1, 3).astype(np.float64),
             np.stack([uvs[:, 0], 1.0 - uvs[:, 1]], 1),
         )
 
@@ -174,6 +176,8 @@ def _stand_in(
         layer = mesh.uv_layers.active.name if new is None else LAYER
         if new is not None:
             fresh = mesh.uv_layers.get(LAYER) or mesh.uv_layers.new(name=LAYER, do_init=False)
+            if fresh is None:
+                raise InputError('"{name}" has as many UV maps as a mesh can have; remove one first.', name=obj.name)
             layer = fresh.name
             fresh.uv.foreach_set("vector", new.reshape(-1))
         mesh.update()
@@ -201,7 +205,11 @@ def _add(
     mesh = evaluated.to_mesh()
     try:
         if not len(mesh.polygons):
-            raise InputError('"{name}" has no surface; choose a mesh object.', name=obj.name)
+            raise InputError(
+                '"{name}": its modifiers leave no surface of its own; where they make instances, add Realize Instances '
+                "to the nodes.",
+                name=obj.name,
+            )
         if layer not in mesh.uv_layers:
             raise InputError(
                 '"{name}": its modifiers make a mesh without texture coordinates; apply them, or have them keep the '
@@ -299,14 +307,14 @@ class _Writer:
 
     def _primitive(self, arrays: _Arrays, mine: NDArray[np.bool_], material: int) -> dict[str, Any]:
         corners = np.stack([arrays.vertices[mine].reshape(-1), arrays.loops[mine].reshape(-1)], 1)
-        uvs = arrays.uvs[corners[:, 1]]
-        # vertices are split where coordinates are
-        rows = np.concatenate([corners[:, :1].astype(np.float64), uvs], 1)
+        uvs, normals = arrays.uvs[corners[:, 1]], arrays.normals[corners[:, 1]]
+        # vertices are split where coordinates or shading are
+        rows = np.concatenate([corners[:, :1].astype(np.float64), uvs, np.round(normals, 3) + 0.0], 1)
         _, first, number = np.unique(rows, axis=0, return_index=True, return_inverse=True)
         vertices = corners[first, 0]
         primitive: dict[str, Any] = {
             "attributes": {
-                "NORMAL": self._binary.accessor(arrays.normals[vertices], "VEC3"),
+                "NORMAL": self._binary.accessor(normals[first], "VEC3"),
                 "TEXCOORD_0": self._binary.accessor(uvs[first], "VEC2"),
             },
             "indices": self._binary.accessor(number.reshape(-1), "SCALAR", indices=True),

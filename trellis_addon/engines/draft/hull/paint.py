@@ -39,10 +39,16 @@ def painted(
         weight[seen] += mine
     check()
     found = total / np.maximum(weight, 1e-9)[:, None]
-    unsure = 1.0 - smoothstep(0.0, _SURE, weight)
-    if not (unsure > 0.0).any() or not (weight > _SURE).any():
+    most = float(weight.max(initial=0.0))
+    if most <= 0.0:  # no picture sees anything of it: what they show on the whole
+        shown = [outline.layers[outline.cover >= 0.5] for outline in outlines]
+        found[:] = np.concatenate(shown).mean(0)
         return found
-    around = _filled(texels.points, found, smoothstep(0.0, 4.0 * _SURE, weight), unsure > 0.0)
+    sure = min(_SURE, most / 2.0)  # of what is seen at a slant only, the best is taken
+    unsure = 1.0 - smoothstep(0.0, sure, weight)
+    if not (unsure > 0.0).any():
+        return found
+    around = _filled(texels.points, found, smoothstep(0.0, 4.0 * sure, weight), unsure > 0.0)
     doubted = np.flatnonzero(unsure > 0.0)
     found[doubted] += unsure[doubted, None] * (around - found[doubted])
     return found
