@@ -327,7 +327,9 @@ def a_game_ready_asset(window: Window, pictures: Path) -> None:
     window.run("unfold('levels')\nlook_at(light)")
     _shot(window, pictures / "game-4-levels.png")
     levels = "part('trellis_addon.scene').lods_of(light).objects"
-    window.run(f"for o in {levels}:\n    o.hide_render = False")
+    window.run(
+        f"part('trellis_addon.scene').lods_of(light).hide_render = False\nfor o in {levels}:\n    o.hide_render = False"
+    )
     for number in (0, 1):
         _render(window, pictures / f"game-4-level-{number + 1}.png", f"list({levels})[{number}]")
     window.run("unfold('contract')\nstandstill()\nstate().contract = 'unreal'\nchoose(light)\npress('check_contract')")

@@ -88,6 +88,7 @@ def test_a_sheet_has_one_too_and_what_cannot_be_is_told(horseshoe: Any) -> None:
         ("unreal", ["Horseshoe", "UCX_Horseshoe_00", "UCX_Horseshoe_01"]),
         ("unity", ["Horseshoe", "Horseshoe_Collider_00", "Horseshoe_Collider_01"]),
         ("godot", ["Horseshoe", "Horseshoe_00-convcolonly", "Horseshoe_01-convcolonly"]),
+        ("film", ["Horseshoe", "Horseshoe_Collision_00", "Horseshoe_Collision_01"]),
     ],
 )
 def test_exports_name_them_as_the_engine_does(horseshoe: Any, tmp_path: Path, engine: str, names: list[str]) -> None:
@@ -95,6 +96,10 @@ def test_exports_name_them_as_the_engine_does(horseshoe: Any, tmp_path: Path, en
     before = sorted(obj.name for obj in bpy.data.objects)
     (path, *_) = blender.export_asset(horseshoe, tmp_path / "a.glb", engine=engine)
     assert sorted(node["name"] for node in split_glb(path.read_bytes())[0]["nodes"]) == sorted(names)
+    assert sorted(obj.name for obj in bpy.data.objects) == before
+    (path, *_) = blender.export_asset(horseshoe, tmp_path / "a.usda", engine=engine)
+    prims = path.read_text(encoding="utf-8")
+    assert all(f'def Mesh "{name.replace("-", "_")}"' in prims for name in names), "meshes too: readers go by these"
     assert sorted(obj.name for obj in bpy.data.objects) == before
     (path, *_) = blender.export_asset(horseshoe, tmp_path / "a.fbx", engine=engine)
     made = read_back(path)

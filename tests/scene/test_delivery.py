@@ -134,6 +134,8 @@ def test_the_engines_that_read_no_webp_get_png(asset: Any, tmp_path: Path) -> No
         document, _ = split_glb(path.read_bytes())
         assert {image["mimeType"] for image in document["images"]} == {mime}
         assert {image["name"] for image in document["images"]} == {"Box Colour", "Box Normal"}
+        (primitive,) = document["meshes"][0]["primitives"]
+        assert "TANGENT" in primitive["attributes"], "or the normal map is another one in each program"
 
 
 @pytest.mark.parametrize("scale_length", [1.0, 0.01])

@@ -92,23 +92,27 @@ def named_for(obj: bpy.types.Object, engine: str, shown: str) -> Iterator[list[b
     """While it lasts, copies of the convex parts under the names by which an engine knows those of one `shown` so."""
     made: list[bpy.types.Object] = []
     parts = collision_of(obj)
-    kept = {part: part.name for part in parts if part.is_editable}
+    # meshes as well, which is what a USD's reader goes by
+    blocks = [block for part in parts for block in (part, part.data)]
+    kept = {block: block.name for block in blocks if block.is_editable}
     try:
-        for part, name in kept.items():
-            part.name = f"{name} (kept)"
+        for block, name in kept.items():
+            block.name = f"{name} (kept)"
         for number, part in enumerate(parts):
             copy = part.copy()
             made.append(copy)
             copy.parent = None
-            copy.name = NAMES[engine].format(name=shown, number=number)
+            copy.name = NAMES.get(engine, NAMES[""]).format(name=shown, number=number)
+            if copy.data in kept:
+                copy.data.name = copy.name
             bpy.context.scene.collection.objects.link(copy)
             copy.matrix_world = obj.matrix_world
             copy.hide_render = False
         yield made
     finally:
         bpy.data.batch_remove(made)
-        for part, name in kept.items():
-            part.name = name
+        for block, name in kept.items():
+            block.name = name
 
 
 def _collection_of(obj: bpy.types.Object) -> bpy.types.Collection | None:

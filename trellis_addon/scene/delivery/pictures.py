@@ -166,6 +166,11 @@ def _flip_green(path: Path) -> None:
     Pillow.merge("RGB", bands).save(path, "PNG", compress_level=6)
 
 
+def has_normal_maps(objects: Sequence[bpy.types.Object]) -> bool:
+    """Whether one of their materials shows a normal map."""
+    return any(slot.material and _normal_maps(slot.material) for obj in objects for slot in obj.material_slots)
+
+
 def _normal_maps(material: bpy.types.Material) -> list[bpy.types.Image]:
     principled = principled_of(material)
     return images_behind(principled.inputs["Normal"]) if principled else []

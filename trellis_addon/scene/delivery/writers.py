@@ -16,7 +16,7 @@ from ...formats.glb.scenes import scaled
 from ...formats.threemf import write_3mf
 from ..importing.gltf import without_hooks
 from ..rules.units import metres_per_unit
-from .pictures import as_they_are, with_pictures
+from .pictures import as_they_are, has_normal_maps, with_pictures
 
 _PRINTERS = 1000.0  # STL has no unit, and printers take millimetres
 
@@ -59,6 +59,7 @@ def _write_glb(meshes: Sequence[bpy.types.Object], path: Path, engine: Engine, b
                 use_active_scene=True,
                 export_apply=True,
                 export_extras=True,
+                export_tangents=has_normal_maps(meshes),  # else each program makes its own
                 export_animations=False,
                 export_rest_position_armature=not _rigs(meshes),  # as they are posed
             )

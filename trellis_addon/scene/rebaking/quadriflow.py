@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import bpy
 import numpy as np
@@ -23,6 +23,9 @@ _SIZE = 100.0
 _TRIES, _CLOSE = 6, 0.045
 _FEW, _MORE_TRIES = 2_500, 10  # so few are quickly made, and their number jumps
 _MORE = 1.08  # it makes somewhat fewer than it is asked for
+# Of a part with more irregular corners than this share the flow is tried on its smoothed form too, so many times drawn
+# towards its neighbours' middles and out again; the corners are put back onto the part (Taubin 1995).
+_MANY, _ROUNDS, _IN, _OUT = 0.08, 10, 0.5, -0.53
 # Processor seconds of one try after which it comes to no end, at the least and for each quad; and by the longest so
 # far of the same part, with as many more of them at the least.
 _PATIENCE, _PATIENCE_EACH = 15.0, 0.004
@@ -91,36 +94,51 @@ class _Watch:
 def _make_quads(vertices: np.ndarray, faces: np.ndarray, count: int, is_creased: bool, watch: _Watch) -> None:
     """About `count` quads of one part (V, 3), (F, 3), kept by the watch; nothing where it is refused.
 
-    Of a part with creases both ways are tried, as keeping these leads it astray as often as not: what has fewer
-    irregular corners, and lies nearer to the part, is the better one, where both, or neither, have the right number.
+    Of a part with creases both ways are tried, as keeping these leads it astray as often as not, and where many corners
+    are irregular the smoothed part as well: what has fewer of these, and lies nearer to the part, is the better one,
+    where both, or neither, have the right number.
     """
     longest = 0.0
+    tree = BVHTree.FromPolygons(vertices.tolist(), faces.tolist(), all_triangles=True)
+    smooth: list[np.ndarray] = []
 
-    def make(asked: int, keeps_creases: bool) -> Made | None:
+    def make(asked: int, way: _Way) -> Made | None:
         nonlocal longest
         begun = time.process_time()
         patience = _PATIENCE + _PATIENCE_EACH * asked
         watch.limit(min(patience, _LEAST + _TIMES * longest) if longest else patience)
-        made = _remeshed(vertices, faces, asked, keeps_creases)
+        if way.is_smooth and not smooth:
+            smooth.append(_smoothed(vertices, faces))
+        made = _remeshed(smooth[0] if way.is_smooth else vertices, faces, asked, way.keeps_creases)
         watch.over()
         longest = max(longest, time.process_time() - begun)
-        return made
+        if made is None or not way.is_smooth:
+            return made
+        return _put_onto(made[0], tree), made[1]
 
     first = round(_MORE * count)
-    begun: dict[bool, Made] = {}
-    for way in (False, True) if is_creased else (False,):
-        made = make(first, way)
-        if made is not None and (not way or np.isfinite(made[0]).all()):
-            begun[way] = made
-            if len(begun) == 1:
-                watch.keep(made)
+    begun: dict[_Way, Made] = {}
+
+    def begin(is_smooth: bool) -> None:
+        for keeps_creases in (False, True) if is_creased else (False,):
+            way = _Way(keeps_creases, is_smooth)
+            made = make(first, way)
+            if made is not None and (way == _Way(False, False) or np.isfinite(made[0]).all()):
+                begun[way] = made
+                if len(begun) == 1:
+                    watch.keep(made)
+
+    def best_of() -> _Way:
+        fitting = [way for way, made in begun.items() if abs(len(made[1]) / count - 1) <= _CLOSE] or [*begun]
+        return fitting[0] if len(fitting) == 1 else min(fitting, key=lambda way: _badness(begun[way], tree))
+
+    begin(is_smooth=False)
     if not begun:
         return
-    fitting = [way for way, made in begun.items() if abs(len(made[1]) / count - 1) <= _CLOSE] or [*begun]
-    best = fitting[0]
-    if len(fitting) > 1:
-        tree = BVHTree.FromPolygons(vertices.tolist(), faces.tolist(), all_triangles=True)
-        best = min(fitting, key=lambda way: _badness(begun[way], tree))
+    watch.keep(begun[best_of()])
+    if _irregular(begun[best_of()]) > _MANY:
+        begin(is_smooth=True)
+    best = best_of()
     watch.keep(begun[best])
     tries = _MORE_TRIES if count <= _FEW else _TRIES
 
@@ -130,13 +148,44 @@ def _make_quads(vertices: np.ndarray, faces: np.ndarray, count: int, is_creased:
     fitted(again, count, first, tries, _CLOSE, watch.keep)
 
 
+class _Way(NamedTuple):
+    """How a part is given to it."""
+
+    keeps_creases: bool
+    is_smooth: bool
+
+
 def _badness(made: Made, tree: BVHTree) -> float:
     """The share of corners without four edges, times the mean distance of the quads' middles from the surface."""
     vertices, quads = made
-    edges = np.bincount(quad_edges(quads).reshape(-1), minlength=len(vertices))
     middles = np.nan_to_num(vertices[quads].mean(1))
     found = [tree.find_nearest(middle)[3] for middle in middles[:: max(len(middles) // 4000, 1)].tolist()]
-    return float((edges != 4).mean() * np.mean([distance or 0.0 for distance in found]))
+    return _irregular(made) * float(np.mean([distance or 0.0 for distance in found]))
+
+
+def _irregular(made: Made) -> float:
+    """The share of corners without four edges."""
+    edges = np.bincount(quad_edges(made[1]).reshape(-1), minlength=len(made[0]))
+    return float((edges != 4).mean())
+
+
+def _smoothed(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    ends = np.sort(np.stack([faces, np.roll(faces, -1, 1)], 2).reshape(-1, 2), axis=1)
+    ends = np.unique(ends, axis=0)
+    both = np.concatenate([ends, ends[:, ::-1]])
+    count = np.maximum(np.bincount(both[:, 0], minlength=len(vertices)), 1)[:, None]
+    places = vertices.astype(np.float64)
+    for _ in range(_ROUNDS):
+        for step in (_IN, _OUT):
+            sums = [np.bincount(both[:, 0], places[both[:, 1], axis], len(places)) for axis in range(3)]
+            places = places + step * (np.stack(sums, 1) / count - places)
+    return places.astype(np.float32)
+
+
+def _put_onto(points: np.ndarray, tree: BVHTree) -> np.ndarray:
+    found = [tree.find_nearest(point)[0] if np.isfinite(point).all() else None for point in points]
+    rows = [tuple(point) if near is None else tuple(near) for point, near in zip(points, found, strict=True)]
+    return np.array(rows, np.float32)
 
 
 def _remeshed(vertices: np.ndarray, faces: np.ndarray, count: int, is_creased: bool) -> Made | None:
