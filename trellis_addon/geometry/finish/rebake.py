@@ -46,7 +46,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", type=Path, metavar="IN.glb", help="the GLB to start from")
     parser.add_argument("--output", type=Path, required=True, metavar="OUT.glb", help="the GLB to write")
     parser.add_argument(
-        "--resolution", type=int, default=512, metavar="N", help="voxels along the longest side (default 512)"
+        "--resolution", type=int, default=256, metavar="N", help="voxels along the longest side (default 256)"
     )
     parser.add_argument("--texture-size", type=int, metavar="N", help="texels a side (default 2048)")
     parser.add_argument(
