@@ -76,6 +76,15 @@ def test_in_pieces_it_is_as_good(monkeypatch: pytest.MonkeyPatch, bound: float) 
     assert parts["quality_mean"] >= 0.97 * whole["quality_mean"]
 
 
+def test_pieces_of_which_nothing_goes_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a bound, and not many times the faces that are wanted: they are put together as they were cut."""
+    mesh = dense(torus(), 48)
+    monkeypatch.setattr(pieces, "_LEAST_FACES", len(mesh.faces) // 3)
+    made = simplify(mesh, 1000)
+    assert_sound(made)
+    assert len(made.faces) == pytest.approx(1000, rel=0.01)
+
+
 def test_borders_keep_their_shape_where_pieces_meet(monkeypatch: pytest.MonkeyPatch) -> None:
     """The cut is no border, and the sheet's own border goes on across it."""
     grid = sheet(64, bend=0.0)

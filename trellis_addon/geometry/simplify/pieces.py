@@ -77,7 +77,7 @@ class Pieces:
         borders = _true_borders(self._pieces, rounds, times > 1)
         on_all_cores(range(len(rounds)), lambda which: rounds[which].sum_up(borders[which]))
         for piece, now in zip(self._pieces, rounds, strict=True):
-            piece.begun = now
+            piece.begun, piece.quadrics = now, now.quadrics
 
     @property
     def several(self) -> bool:
