@@ -366,7 +366,7 @@ class TRELLIS2_OT_change_part(_Rework, bpy.types.Operator):
     def prepare(self, context: bpy.types.Context, asset: Asset, uuid: str, changes: Any, key: str) -> Any:
         from ..trellis_addon.jobs.store import JobStore
         from ..trellis_addon.scene import rework
-        from ..trellis_addon.stages import prepare_change, source_of
+        from ..trellis_addon.stages import outside, prepare_change, source_of
         from ..trellis_addon.task.region import as_region
 
         store, obj = JobStore(), context.object
@@ -388,6 +388,8 @@ class TRELLIS2_OT_change_part(_Rework, bpy.types.Operator):
             original, region, store, image=image, seed=changes.get("seed"), name=asset.name,
             uuid=uuid, key=key, allow_network=bpy.app.online_access,
         )  # fmt: skip
+        if told := outside(original, region):
+            self.report({"WARNING"}, translate(told))
         return _linked(context, prepared, edited), backend
 
 

@@ -8,6 +8,7 @@ is kept, which is as good: the draft is made again in a second. The remote API k
 from __future__ import annotations
 
 import base64
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -34,6 +35,8 @@ from .task.former import kept_settings
 from .task.region import Region, as_region
 from .task.settings import BY_NAME, DRAFT_MODEL, FINISHING, TRELLIS2_MODEL, Settings
 from .task.task import Task, check_meaning, new_uuid
+
+log = logging.getLogger(__name__)
 
 TEXTURE, FINISH, CHANGE, VARY, ALL, REST = "texture", "finish", "change", "vary", "all", "rest"
 # Why an asset cannot be gone on from, by the names that `obstacle` gives.
@@ -290,6 +293,8 @@ def prepare_change(
     if _is_remote(backend):
         raise FieldError("backend", backend, "the remote API changes no part of an asset; use a service of your own")
     kept = _kept_of(asset, store)
+    if told := outside(kept.original, region):
+        log.warning("%s: %s", asset.name, told)
     if seed is None and image is not None:
         seed = kept.told.get("seed")
     wished = kept.settings.replace(**(settings or Settings())).replace(seed=seed, project_picture=None)
@@ -297,6 +302,24 @@ def prepare_change(
         kept, wished, CHANGE, region=region, image=image, name=name, uuid=uuid, backend=backend, key=key,
         allow_network=allow_network,
     )  # fmt: skip
+
+
+def outside(asset: Asset, region: Region) -> str:
+    """What there is to say of a region that holds nothing of an asset; empty where it does."""
+    from .formats.glb.pieces import read_pieces
+
+    found = read_pieces(asset.path)
+    used = found.points[found.faces]
+    low, high = used.min((0, 1)), used.max((0, 1))
+    first, last = region.bounds()
+    if not region.is_empty and all(a <= h and b >= v for a, b, v, h in zip(first, last, low, high, strict=True)):
+        return ""
+    corners = (" ".join(f"{number:.2f}" for number in corner) for corner in (low, high))
+    return message(
+        "The part holds nothing of the asset, which reaches from {low} to {high}: little or nothing will change.",
+        low=next(corners),
+        high=next(corners),
+    )
 
 
 def vary(

@@ -15,6 +15,7 @@ from trellis_addon.core.errors import FieldError, InputError
 from trellis_addon.formats.glb.check import split_glb
 from trellis_addon.formats.glb.read import read_glb
 from trellis_addon.jobs.store import JobStore
+from trellis_addon.stages import outside
 from trellis_addon.task.region import as_region
 from trellis_addon.task.settings import Settings
 from trellis_addon.task.task import Task, check_published, new_uuid
@@ -95,3 +96,11 @@ def test_the_remote_api_is_sent_nothing_of_it(asset: trellis_addon.Asset) -> Non
         check_published(task)
     with pytest.raises(FieldError, match=r"inputs\.latents"):
         Task("https://a.example/a.png", region=as_region(TOP))
+
+
+def test_a_part_that_holds_nothing_of_the_asset_is_told(asset: trellis_addon.Asset) -> None:
+    assert "holds nothing of the asset, which reaches from" in outside(asset, as_region([5, 5, 5, 6, 6, 6]))
+    assert outside(asset, as_region([0, 0, 0, 0, 1, 1])), "nor does one without a volume"
+    assert not outside(asset, as_region(TOP)) and not outside(asset, as_region([0, 0, 0, 0.1]))
+    with pytest.raises(FieldError, match="at least 0"):
+        as_region([0, 0, 0, -0.1])

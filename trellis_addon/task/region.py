@@ -116,6 +116,8 @@ def as_region(given: Any) -> Region:
         raise FieldError(FIELD, sorted(map(str, given)), rule, code="invalidObject")
     kind = kinds[0]
     numbers = _numbers(kind, given[kind])
+    if kind == "sphere" and numbers[3] < 0:
+        raise FieldError(f"{FIELD}.sphere", list(numbers), message("give a radius of at least 0"))
     if kind == "box":
         pairs = [sorted(pair) for pair in zip(numbers[:3], numbers[3:], strict=True)]
         numbers = tuple(low for low, _ in pairs) + tuple(high for _, high in pairs)
