@@ -9,6 +9,7 @@ source           a textured mesh to be read, through what is clear of it
 several          looks for the shells of one mesh, each read for itself
 pictures         textures, each at the level of detail that is asked for
 occlusion        how much of the sky the asset itself hides
+distant          seams that do not show in small mip levels: what is between charts, coloured for that
 gutter           what no chart covers takes the nearest texel
 maps             which channel of a texture holds what
 kernels          Warp kernels of the bake

@@ -13,6 +13,7 @@ from ...formats.glb.tangents import face_normals, unit
 from ..unwrap.charts import connected_faces
 from ..unwrap.raster import Raster, rasterise, texel_places
 from ..voxelise.attributes import linear_to_srgb
+from .distant import matched_gutters
 from .gutter import nearest_filled
 from .maps import U8, Textures
 from .occlusion import Occlusion
@@ -25,6 +26,7 @@ I32 = NDArray[np.int32]
 # Texels at a time: on a device so many that it is never idle, on the processor so few that all cores have some.
 _CHUNK_ON_DEVICE, _CHUNK = 1 << 20, 1 << 16
 _FIRST = 1 << 10  # that one core begins with: what all share is made then
+_MOST_MATCHED = 4096  # texels a side: of larger textures it would take more memory than all else
 _BRIGHTEST = 60_000.0  # half precision goes a little further
 
 
@@ -52,7 +54,8 @@ def bake(
     """Textures of `texture_size` texels a side; a `normal_map` of None is one where it lowers the error of shading.
 
     Values are rounded, not cut; base colour stays sRGB-encoded as it is read. Texels next to a chart are
-    painted as its surface goes on beyond the border, the rest take the nearest texel's values.
+    painted as its surface goes on beyond the border, the rest take the nearest texel's values, base colour such that
+    seams do not show from afar.
     """
     progress = progress or Progress()
     progress.update("bake", 0.0)
@@ -111,6 +114,7 @@ def bake(
     for channel, value in enumerate((0, 1, 2, 5)):
         base_colour[:, channel] = colours[source, value]
     surface[:, 1], surface[:, 2] = colours[source, 4], colours[source, 3]
+    _match(base_colour, canvas, texture_size, device)
     if openness is not None:
         surface[:, 0] = openness[source]
     emission, strength = (None, 1.0) if glow is None else _encoded_glow(glow[source])
@@ -132,6 +136,16 @@ def bake(
         return Baked(textures, raster)
     flipped /= np.maximum(np.bincount(parts[texels], minlength=len(flipped)), 1)
     return Baked(textures, raster, parts.reshape(texture_size, texture_size), flipped.astype(np.float32))
+
+
+def _match(base_colour: U8, canvas: Canvas, texture_size: int, device: str) -> None:
+    """The colours between charts such that both sides of a seam look alike from afar."""
+    if texture_size > _MOST_MATCHED:
+        return
+    inside = rasterise(canvas.uvs, canvas.faces, texture_size, device, borders=False).owner >= 0
+    shown = np.ascontiguousarray(base_colour[:, :3]).reshape(texture_size, texture_size, 3)
+    matched = matched_gutters(shown, inside, canvas.vertices, canvas.faces, canvas.uvs)
+    base_colour[:, :3] = matched.reshape(-1, 3)
 
 
 def _density(canvas: Canvas, texture_size: int) -> float:

@@ -114,7 +114,12 @@ def fitting_transform(mesh: TexturedMesh, resolution: int) -> NDArray[np.float64
     """(4, 4) from the cube to the mesh's frame; the mesh fills the cube but for a voxel on every side."""
     low, high = mesh.bounds()
     extent = float((high - low).max())
-    if not 1e-12 < extent < 1e12:
+    if extent >= 1e12:
+        raise InputError(
+            "The mesh is {extent} units long, more than can be divided into voxels; scale it down.",
+            extent=f"{extent:.3g}",
+        )
+    if not extent > 1e-12:
         raise InputError("The mesh has no extent that could be divided into voxels.")
     scale = extent / (1 - 2 / resolution)
     transform = np.eye(4)
