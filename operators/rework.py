@@ -388,8 +388,8 @@ class TRELLIS2_OT_change_part(_Rework, bpy.types.Operator):
             original, region, store, image=image, seed=changes.get("seed"), name=asset.name,
             uuid=uuid, key=key, allow_network=bpy.app.online_access,
         )  # fmt: skip
-        if told := outside(original, region):
-            self.report({"WARNING"}, translate(told))
+        if warning := outside(original, region):
+            self.report({"WARNING"}, translate(warning))
         return _linked(context, prepared, edited), backend
 
 
