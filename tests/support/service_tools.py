@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 import uvicorn
 from conftest import PATIENCE
 from PIL import Image
@@ -234,3 +235,10 @@ def start(temporary: Path | None = None, **options: Any) -> subprocess.Popen[str
 def ready(process: subprocess.Popen[str]) -> dict[str, Any]:
     assert process.stdout is not None
     return json.loads(process.stdout.readline())
+
+
+@pytest.fixture
+def run() -> Iterator[Running]:
+    running = Running()
+    yield running
+    running.close()
