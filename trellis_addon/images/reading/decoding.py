@@ -6,10 +6,10 @@ import io
 import warnings as python_warnings
 from typing import TYPE_CHECKING
 
-from ..core.errors import ImageError
+from ...core.errors import ImageError
+from ..limits import MAX_BYTES, MAX_PIXELS, MAX_SIDE
 from .colour import to_rgba
 from .formats import what_is
-from .limits import MAX_BYTES, MAX_PIXELS, MAX_SIDE
 from .png import read_png
 
 if TYPE_CHECKING:

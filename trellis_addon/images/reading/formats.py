@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..core.messages import message
+from ...core.messages import message
 
 # In the order in which they are tried, with where in the file they stand.
 _SIGNATURES = (

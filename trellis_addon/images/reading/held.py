@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..core.errors import ImageError
-from ..core.messages import message, reason_of
+from ...core.errors import ImageError
+from ...core.messages import message, reason_of
 
 if TYPE_CHECKING:
     import numpy as np

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from ..core.addresses import without_login
-from ..core.errors import ImageError, NetworkSettingsError
-from .limits import MAX_BYTES
+from ...core.addresses import without_login
+from ...core.errors import ImageError, NetworkSettingsError
+from ..limits import MAX_BYTES
 
 if TYPE_CHECKING:
     import httpx
@@ -19,10 +19,10 @@ def fetch(url: str, transport: httpx.BaseTransport | None = None) -> bytes:
     """The bytes behind a web address; `ImageError` when they cannot be had. `transport` is httpx's own if None."""
     import httpx
 
-    from ..transfer.client import make_client
-    from ..transfer.failures import explain, short
-    from ..transfer.line import Line
-    from ..transfer.ranges import PLAIN, is_plain
+    from ...transfer.client import make_client
+    from ...transfer.failures import explain, short
+    from ...transfer.line import Line
+    from ...transfer.ranges import PLAIN, is_plain
 
     shown = without_login(url)
     give_up = time.monotonic() + FETCH_TIMEOUT

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from ..core.addresses import is_file_address, path_of_address
-from ..core.errors import ImageError, OfflineError
-from ..core.messages import reason_of
+from ...core.addresses import is_file_address, path_of_address
+from ...core.errors import ImageError, OfflineError
+from ...core.messages import reason_of
+from ..limits import MAX_BYTES
+from ..names import readable
 from .held import held_bytes
-from .limits import MAX_BYTES
-from .names import readable
 
 _QUOTES = {'"': '"', "'": "'", "\u201c": "\u201d", "\u2018": "\u2019", "\u00ab": "\u00bb", "<": ">"}
 
