@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import PATIENCE
 from draft_pictures import (
     PICTURES,
     QUICK,
@@ -206,5 +207,5 @@ images = [n.image for n in form.active_material.node_tree.nodes if n.type == "TE
 assert len(images) == 3 and all(i.size[0] >= 512 for i in images)
 """
     run = [sys.executable, "-c", script, str(path)]
-    done = subprocess.run(run, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(run, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr[-2000:]

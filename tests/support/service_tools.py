@@ -138,7 +138,7 @@ class Running:
         assert response.status_code == 200
         return response.json()
 
-    def settle(self, task_uuid: str, seconds: float = 10) -> dict[str, Any]:
+    def settle(self, task_uuid: str, seconds: float = PATIENCE) -> dict[str, Any]:
         """Poll until nothing is processing any more."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
@@ -211,7 +211,7 @@ class Mailbox:
         handler.end_headers()
 
     def wait(self, count: int) -> list[tuple[str, str, bytes]]:
-        end = time.monotonic() + 5
+        end = time.monotonic() + PATIENCE
         while len(self.kept) < count and time.monotonic() < end:
             time.sleep(0.01)
         assert len(self.kept) == count

@@ -45,7 +45,7 @@ def test_the_process_ends_with_its_parent(tmp_path: Path) -> None:
     process.stdin.flush()
     line = ready(process)
     assert set(line) == {"url", "pid", "version", "protocol", "engine"} and line["engine"] == DRAFT_MODEL
-    with httpx.Client(headers={"Authorization": f"Bearer {TOKEN}"}, timeout=20) as client:
+    with httpx.Client(headers={"Authorization": f"Bearer {TOKEN}"}, timeout=PATIENCE) as client:
         assert client.get(line["url"]).status_code == 200
         # work of all kinds is under way when the parent goes
         gone = threading.Event()
@@ -71,7 +71,7 @@ def test_the_draft_engine_behind_the_process(tmp_path: Path) -> None:
     url = ready(process)["url"]
     smallest = {"resolution": 512, "textureSize": 1024, "decimationTarget": 100_000}
     picture = base64.b64encode(png(256)).decode()
-    with httpx.Client(headers={"Authorization": f"Bearer {TOKEN}"}, timeout=30) as client:
+    with httpx.Client(headers={"Authorization": f"Bearer {TOKEN}"}, timeout=PATIENCE) as client:
         asked = task(deliveryMethod="sync", seed=3, inputs={"image": picture}, settings=smallest)
         (item,) = client.post(url, json=[asked]).json()["data"]
         glb = client.get(item["outputs"]["files"][0]["url"]).content

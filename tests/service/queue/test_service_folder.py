@@ -56,7 +56,7 @@ def test_a_killed_service_goes_on_where_it_was(folder: Path, tmp_path: Path) -> 
     asked = [task(inputs={"image": PICTURE}, settings=SMALLEST, numberResults=2) for _ in range(3)]
     headers = {"Authorization": f"Bearer {TOKEN}"}
     first: dict[str, Any] = {}
-    with httpx.Client(headers=headers, timeout=20) as client:
+    with httpx.Client(headers=headers, timeout=PATIENCE) as client:
         process = start(tmp_path, token=TOKEN, folder=str(folder), engine="draft")
         url = ready(process)["url"]
         upload = {"taskType": "imageUpload", "taskUUID": str(uuid.uuid4()), "image": PICTURE}
