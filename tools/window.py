@@ -19,10 +19,39 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+NAME = "next(n for n in bpy.context.preferences.addons.keys() if n.endswith('.trellis2'))"
+"""Code for the extension's name there."""
+
+# What every script has there: the extension's modules and properties, and the places of its window.
+_HELPERS = f"""
+import importlib
+def part(module):
+    return importlib.import_module({NAME} + '.' + module)
+def state():
+    return bpy.context.scene.trellis2
+def window():
+    return bpy.context.window_manager.windows[0]
+def areas(kind):
+    return [a for a in window().screen.areas if a.ui_type == kind]
+def viewport():
+    return max(areas('VIEW_3D'), key=lambda a: a.width)
+def region(kind, area=None):
+    return next(r for r in (area or viewport()).regions if r.type == kind)
+def view(kind='WINDOW'):
+    return dict(window=window(), area=viewport(), region=region(kind))
+def states():
+    return [g.state for g in part('trellis_addon.scene.queue').generations()]
+def ours():
+    return sorted((o for o in bpy.data.objects if 'trellis2_provenance' in o), key=lambda o: o.name)
+def cards():
+    return part('trellis_addon.scene.place.placeholder').all_cards()
+"""
+
 # Run inside Blender: executes what it finds in do.py, on the main thread, and says in done.json what came of it.
 _DRIVER = """
 import bpy, json, os, traceback
 stage, names = {stage!r}, {{"bpy": bpy}}
+exec({helpers!r}, names)
 bpy.context.preferences.view.show_splash = False
 def tick():
     path = stage + "/do.py"
@@ -43,10 +72,6 @@ def tick():
     return 0.05
 bpy.app.timers.register(tick, first_interval=1.0, persistent=True)
 """
-
-
-NAME = "next(n for n in bpy.context.preferences.addons.keys() if n.endswith('.trellis2'))"
-"""Code for the extension's name there."""
 
 
 def make_parser(description: str | None, *, pictures: Path | None = None, only: bool = True) -> argparse.ArgumentParser:
@@ -97,7 +122,7 @@ class Window:
             (self.stage / folder).mkdir(parents=True)
         for name in ("do.py", "done.json"):
             (self.stage / name).unlink(missing_ok=True)
-        (self.stage / "driver.py").write_text(_DRIVER.format(stage=self.inside), encoding="utf-8")
+        (self.stage / "driver.py").write_text(_DRIVER.format(stage=self.inside, helpers=_HELPERS), encoding="utf-8")
         try:
             self._start("Xvfb", self.display, "-screen", "0", f"{self.width}x{self.height}x24", "-nolisten", "tcp")
             time.sleep(1.0)
