@@ -18,7 +18,7 @@ from service_tools import TOKEN, Running, only_error, task
 
 from trellis_addon.core.errors import EngineError
 from trellis_addon.core.messages import message
-from trellis_addon.service.monitoring.metrics import BOUNDS, Meter, State
+from trellis_addon.service.monitoring.metrics import BOUNDS, Gauges, Meter
 from trellis_addon.service.records import Slot, TaskRecord
 from trellis_addon.task.settings import Settings
 
@@ -118,7 +118,7 @@ def test_times_are_sorted_into_buckets_and_stages_told_by_template(tmp_path: Any
     record.slots[0].item = {}
     meter.settled(record, 0)
     waiting = Counter({("Ann", f"client {n}", "batch"): 1 for n in range(80)})
-    text = meter.render(State(waiting, 1, 1, tmp_path)).decode()
+    text = meter.render(Gauges(waiting, 1, 1, tmp_path)).decode()
     assert 'trellis2_stage_seconds_bucket{le="0.1",stage="Shaping"} 1.0' in text
     assert 'trellis2_stage_seconds_sum{stage="Trying {size}"} 49.9' in text
     assert 'trellis2_stage_seconds_bucket{le="30.0",stage="Trying {size}"} 0.0' in text
@@ -138,7 +138,7 @@ def test_what_is_deployed_asks_for_numbers_that_there_are(tmp_path: Any) -> None
     record.slots[0].item = {}
     meter.settled(record, 0)
     devices = [{"name": "cuda:0", "total": 5, "free": 3}]
-    state = State(Counter({("a", "b", "batch"): 1}), 1, 1, tmp_path, quota=5, devices=devices)
+    state = Gauges(Counter({("a", "b", "batch"): 1}), 1, 1, tmp_path, quota=5, devices=devices)
     text = meter.render(state).decode()
     there = set(re.findall(r"^(trellis2_\w+)", text, re.M))
     texts = {path.name: path.read_text(encoding="utf-8") for path in folder.iterdir()}
