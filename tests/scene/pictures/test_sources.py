@@ -266,6 +266,31 @@ def test_the_render_result_itself_can_be_the_image(studio: Any) -> None:
     assert shown(bpy.data.images["Render Result"]).shape == (SIDE, SIDE, 4)
 
 
+def test_the_clipboard_by_pillow_up_to_blender_5_0(
+    clean: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A picture, copied files, or what the system has not got; there an operator in another editor is not safe."""
+    from PIL import ImageGrab
+
+    picture = Image.new("RGBA", (SIDE, 48), (255, 0, 0, 128))
+    monkeypatch.setattr(ImageGrab, "grabclipboard", lambda: picture)
+    pasted = sources._grabbed()
+    assert tuple(pasted.size) == (SIDE, 48) and pasted.packed_file is not None
+    assert shown(pasted)[0, 0].tolist() == [255, 0, 0, 128]
+    copied = tmp_path / "käse.webp"
+    picture.save(copied)
+    monkeypatch.setattr(ImageGrab, "grabclipboard", lambda: [str(tmp_path / "notes.txt"), str(copied)])
+    assert tuple(sources._grabbed().size) == (SIDE, 48)
+    monkeypatch.setattr(ImageGrab, "grabclipboard", lambda: [str(tmp_path / "notes.txt")])
+    assert sources._grabbed() is None
+
+    def missing() -> None:
+        raise NotImplementedError("wl-paste or xclip is required")
+
+    monkeypatch.setattr(ImageGrab, "grabclipboard", missing)
+    assert sources._grabbed() is None
+
+
 def test_what_needs_a_window_says_so(extension: ModuleType) -> None:  # noqa: F811
     for operator, words in (("image_view", "use the camera"), ("image_paste", "no clipboard")):
         with pytest.raises(RuntimeError, match=f"Without a window.*{words}"):

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import PATIENCE
+from conftest import PATIENCE, disc
 from fault_server import SUBMIT, FaultServer
 from PIL import Image
 from test_extension import extension, part  # noqa: F401  (a fixture)
@@ -461,6 +461,20 @@ def test_a_photograph_that_was_dropped_can_be_marked_from_its_line(
     image = bpy.context.scene.trellis2.image
     assert image.size[:] == (480, 400) and image.packed_file is not None
     assert not flow.queue.generations() and not flow.cards(), "what failed is out of the way"
+
+
+def test_several_jobs_of_one_picture_are_told_apart(
+    flow: Flow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flow.arrival, "run", flow.arrival.queue.start)
+    disc().save(tmp_path / "pot.png")
+    for _ in range(3):
+        assert bpy.ops.trellis2.generate(filepath=str(tmp_path / "pot.png")) == {"FINISHED"}
+    names = {"pot", "pot 2", "pot 3"}
+    assert {line.name for line in flow.queue.generations()} == names
+    flow.until(lambda: {line.state for line in flow.queue.generations()} == {"done"})
+    assert {obj.name for obj in meshes()} == names
+    assert {job.name for job in part("trellis_addon.jobs.store").JobStore().recent(9)} == names
 
 
 def test_another_failure_offers_no_marking(flow: Flow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
