@@ -235,8 +235,11 @@ def test_a_scene_of_other_units_is_as_large_as_it_stands(tmp_path: Path, ending:
     blender.export_asset(obj, tmp_path / f"box{ending}")
     assert obj.name == "Box" and obj.scale[:] == (1, 1, 1) and len(bpy.data.objects) == 1
     bpy.context.scene.unit_settings.scale_length = 1.0
-    made = read_back(tmp_path / f"box{ending}")
-    assert np.allclose(corners_of(made), wanted, atol=1e-4)
+    made = corners_of(read_back(tmp_path / f"box{ending}"))
+    knows_units = "apply_unit_conversion_scale" in bpy.ops.wm.usd_import.get_rna_type().properties
+    if ending.startswith(".usd") and not knows_units:  # Blender 4.2 writes the unit, and does not read it
+        made *= 0.01
+    assert np.allclose(made, wanted, atol=1e-4)
 
 
 def corners_of(objects: list[Any]) -> np.ndarray:
