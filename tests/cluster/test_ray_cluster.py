@@ -11,13 +11,13 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import PATIENCE, ROOT, disc, encoded
-from service_tools import task
+from conftest import ROOT, disc, encoded
+from service_tools import task, until
 
 from trellis_addon.core.progress import Progress
 from trellis_addon.engines import registry
@@ -104,13 +104,6 @@ class Nodes:
         self.hold.unlink(missing_ok=True)
         self.service.close()
         self.nodes.shutdown()
-
-
-def until(holds: Callable[[], bool]) -> None:
-    end = time.monotonic() + PATIENCE
-    while not holds():
-        assert time.monotonic() < end, "it never came"
-        time.sleep(0.02)
 
 
 def succeeded(records: list[TaskRecord]) -> bool:

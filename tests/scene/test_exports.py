@@ -36,7 +36,7 @@ class Panel:
 
     row = column = box
 
-    def progress(self, factor: float, text: str) -> None:
+    def progress(self, factor: float, text: str, translate: bool = True) -> None:
         self.bars.append((text, factor))
 
     def label(self, text: str = "", **options: Any) -> None:

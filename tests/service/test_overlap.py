@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gc
 import threading
-import time
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any
 
 import pytest
 from conftest import PATIENCE, disc
-from service_tools import FakeEngine, Running, task
+from service_tools import FakeEngine, Running, task, until
 
 from trellis_addon.core.configuration import DEVICE_VARIABLE
 from trellis_addon.core.errors import EngineError
@@ -104,13 +103,6 @@ def send(run: Running, results: int, seed: int) -> str:
     asked = task(seed=seed, numberResults=results)
     run.post(asked)
     return asked["taskUUID"]
-
-
-def until(condition: Any) -> None:
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.005)
 
 
 def test_the_next_is_sampled_while_one_is_finished(run: Running) -> None:

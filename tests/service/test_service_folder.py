@@ -18,8 +18,10 @@ from typing import Any
 import httpx
 import pytest
 from conftest import PATIENCE
-from service_tools import ROOT, TOKEN, Mailbox, Running, local_server, only_error, png, ready, start, task
+from service_tools import ROOT, TOKEN, Mailbox, Running, local_server, only_error, png, ready, start, task, until
 
+from trellis_addon.core.progress import Progress
+from trellis_addon.engines.engine import Made, Order
 from trellis_addon.service.worker import MOST_STARTS
 
 PICTURE = base64.b64encode(png(256)).decode()
@@ -112,8 +114,7 @@ def test_unfinished_tasks_run_again_with_their_seed(folder: Path) -> None:
         before = run.settle(done["taskUUID"])
         run.engine.gate.clear()
         run.post(running_task, waiting)
-        while len(run.engine.seeds) < 2:
-            time.sleep(0.005)
+        until(lambda: len(run.engine.seeds) == 2)
         seed = run.engine.seeds[1]
         assert len(list((folder / "pictures").iterdir())) == 2
     with running(folder) as run:
@@ -136,15 +137,14 @@ def test_results_that_are_there_are_not_made_again(folder: Path) -> None:
     with running(folder) as run:
         original = run.engine.generate
 
-        def hold_the_second(image: Any, settings: Any, seed: int, *more: Any, **named: Any) -> Any:
-            if seed == 6:
+        def hold_the_second(order: Order, progress: Progress) -> Made:
+            if order.seed == 6:
                 run.engine.gate.clear()
-            return original(image, settings, seed, *more, **named)
+            return original(order, progress)
 
         run.engine.generate = hold_the_second  # type: ignore[method-assign]
         run.post(asked)
-        while len(run.engine.seeds) < 2:
-            time.sleep(0.005)
+        until(lambda: len(run.engine.seeds) == 2)
         first = run.poll(asked["taskUUID"])["data"][0]
     with running(folder) as run:
         items = run.settle(asked["taskUUID"])["data"]
@@ -204,16 +204,14 @@ def test_news_that_could_not_be_told_are_told_after_the_restart(folder: Path) ->
             run.service._delivery._first_wait = 60  # the second attempt is far away
             run.post(asked)
             run.settle(asked["taskUUID"])
-            while closed.attempts < 2:
-                time.sleep(0.005)
+            until(lambda: closed.attempts >= 2)
         closed.refuse = 0
         with running(folder) as run:
             kept = closed.wait(2)
             (item,) = run.poll(asked["taskUUID"])["data"]
             content = httpx.get(file_of(item)["url"]).content
             # one that was delivered is not delivered again
-            while run.service._journal.deliveries():
-                time.sleep(0.005)
+            until(lambda: not run.service._journal.deliveries())
         with running(folder):
             time.sleep(0.1)
     by_method = {method: body for method, _, body in kept}

@@ -86,6 +86,14 @@ class Clock:
         return self.now
 
 
+def until(holds: Callable[[], Any]) -> None:
+    """Wait until it holds."""
+    end = time.monotonic() + PATIENCE
+    while not holds():
+        assert time.monotonic() < end, "it never came"
+        time.sleep(0.005)
+
+
 class Running:
     """A server in a thread with everything a test wants to reach."""
 
