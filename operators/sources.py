@@ -394,7 +394,7 @@ def _has_window() -> bool:
 
 def _when_read(scene_name: str, view: str, step: str, read: Callable[[], Callable[[bpy.types.Scene], None]]) -> None:
     """Have a thread `read` a view's picture, and the scene take it afterwards, as a step of undo of that name."""
-    from ..trellis_addon.scene.session import queue
+    from ..trellis_addon.scene import pump
 
     mine = _asked[view] = object()
 
@@ -417,7 +417,7 @@ def _when_read(scene_name: str, view: str, step: str, read: Callable[[], Callabl
             return
         bpy.ops.ed.undo_push(message=step)
 
-    queue.in_thread(work)
+    pump.in_thread(work)
 
 
 def _tell(sentence: str) -> None:

@@ -148,9 +148,9 @@ def test_by_hand_a_thread_unpacks_the_picture_and_blender_does_not(
         disc(SIDE).save(tmp_path / name)
         bpy.ops.trellis2.image_open(filepath=str(tmp_path / name))
         assert panel_image() is None, "not before a thread has looked into it"
-    queue = part("trellis_addon.scene.queue")
-    while queue.threads_at_work():
-        queue._pump()
+    pump = part("trellis_addon.scene.pump")
+    while pump.threads_at_work():
+        pump.pump()
     assert panel_image().name == "second.png", "what was chosen last counts"
     assert len(unpacked_by) == 2 and threading.main_thread() not in unpacked_by
     assert not panel_image().has_data, "nobody has asked Blender for pixels"
