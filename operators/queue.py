@@ -341,6 +341,8 @@ def unregister() -> None:
         exports.stop_all()
     if (queue := loaded("scene.queue")) is not None:
         queue.stop_all()
+    if (pump := loaded("scene.pump")) is not None:
+        pump.stop_pump()
     if (services := loaded("client.local_service")) is not None:
         services.stop_local_services()
     for cls in reversed(_classes):

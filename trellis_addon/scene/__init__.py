@@ -11,6 +11,7 @@ cutout_preview   how a picture will be cut out, before it is used
 
 session          the queue of a session with everybody who listens to it
 background       the frame of whatever goes on in a thread: a bar, an end, a way to stop
+pump             what threads have to say, heard on the main thread
 queue            generations that run while the artist works
 target           where a finished asset belongs, told at the start
 rework           going on from what was kept of an object

@@ -35,12 +35,22 @@ _MARGIN = 0.08  # around it, as a share of its size
 
 def image_of_file(path: Path) -> bpy.types.Image:
     """Any picture file that Blender reads. Raises `ImageError` where it does not."""
+    return image_of_sound_file(sound_file(path))
+
+
+def sound_file(path: Path) -> Path:
+    """A picture file that was looked into, in any thread. Raises `ImageError` for one that is not there or damaged."""
     path = find_path(str(path))
     if path.suffix.lower() in EXTENSIONS:
         decode(read_image_bytes(path)[0])  # has a sentence for each way in which a file can be damaged
     elif not path.is_file():
         raise ImageError("There is no image file {path}; check the path.", path=readable(str(path)))
-    image = _loaded(path, readable(str(path)))
+    return path
+
+
+def image_of_sound_file(path: Path) -> bpy.types.Image:
+    """Of what `sound_file` gave. Main thread only, where it takes no time: the usual formats are not unpacked."""
+    image = _loaded(path, readable(str(path)), is_sound=path.suffix.lower() in EXTENSIONS)
     twin = next((other for other in bpy.data.images if other != image and _is_same(other, image)), None)
     if twin is not None:  # chosen before
         bpy.data.images.remove(image)
@@ -50,11 +60,16 @@ def image_of_file(path: Path) -> bpy.types.Image:
 def image_of_bytes(data: bytes, name: str) -> bpy.types.Image:
     """A PNG, JPEG or WebP file in memory. Raises `ImageError` for anything else."""
     decode(data)
+    return image_of_sound_bytes(data, name)
+
+
+def image_of_sound_bytes(data: bytes, name: str) -> bpy.types.Image:
+    """Of what `decode` has unpacked before, in any thread; as `image_of_sound_file`."""
     with tempfile.TemporaryDirectory() as folder:
         # the ending does not matter to Blender, which looks into the file
         path = Path(folder) / f"{clean_name(name)}.png"
         path.write_bytes(data)
-        image = _loaded(path, str(path))
+        image = _loaded(path, str(path), is_sound=True)
     image.name = clean_name(name)
     image.filepath_raw = ""  # there is no such file any more
     return image
@@ -219,11 +234,12 @@ def _other_slot() -> Iterator[None]:
         slots.active_index = before
 
 
-def _loaded(path: Path, shown: str) -> bpy.types.Image:
+def _loaded(path: Path, shown: str, *, is_sound: bool) -> bpy.types.Image:
     image = None
     try:
         image = bpy.data.images.load(str(path), check_existing=False)
-        if not image.size[0]:
+        # whoever asks for its size has Blender unpack all of it, which takes up to half a second
+        if not is_sound and not image.size[0]:
             raise RuntimeError
         image.pack()
     except RuntimeError:

@@ -127,6 +127,36 @@ def test_broken_files_are_refused_and_nothing_stays(
     assert panel_image() is None and len(bpy.data.images) == before
 
 
+def test_by_hand_a_thread_unpacks_the_picture_and_blender_does_not(
+    extension: ModuleType,  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    taken, library = part("operators.sources"), part("trellis_addon.scene.sources")
+    monkeypatch.setattr(taken, "_has_window", lambda: True)
+    # without a window Blender has no operator invoked, which is what tells a hand from a script
+    monkeypatch.setattr(taken.TRELLIS2_OT_image_open, "is_by_hand", True, raising=False)
+    unpacked_by = []
+
+    def noted(data: bytes) -> object:
+        unpacked_by.append(threading.current_thread())
+        return decode(data)
+
+    decode = library.decode
+    monkeypatch.setattr(library, "decode", noted)
+    for name in ("first.png", "second.png"):
+        disc(SIDE).save(tmp_path / name)
+        bpy.ops.trellis2.image_open(filepath=str(tmp_path / name))
+        assert panel_image() is None, "not before a thread has looked into it"
+    pump = part("trellis_addon.scene.pump")
+    while pump.threads_at_work():
+        pump.pump()
+    assert panel_image().name == "second.png", "what was chosen last counts"
+    assert len(unpacked_by) == 2 and threading.main_thread() not in unpacked_by
+    assert not panel_image().has_data, "nobody has asked Blender for pixels"
+    assert (shown(panel_image()) == np.asarray(disc(SIDE))).all()
+
+
 def test_files_and_folders_become_an_asset_each(extension: ModuleType, tmp_path: Path) -> None:  # noqa: F811
     for name in ("apple", "brick", "cup"):
         disc(96).save(tmp_path / f"{name}.png")

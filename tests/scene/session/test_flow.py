@@ -61,7 +61,7 @@ class Flow:
         give_up = time.monotonic() + PATIENCE
         while not happened():
             assert time.monotonic() < give_up, what
-            self.queue._pump()
+            part("trellis_addon.scene.pump").pump()
             time.sleep(0.01)
 
     def end(self, generation: Any, state: str = "done") -> None:
@@ -376,7 +376,7 @@ def test_rough_shapes_are_chosen_from_and_go_on(flow: Flow) -> None:
     assert [told["seed"] for told in found] == [5, 6] and all(told["source"]["stage"] == "rest" for told in found)
     assert len(first.data.polygons) > 2000 and not flow.cards() and not flow.queue.generations()
     flow.resume.go_on(lambda job: flow.backend)
-    flow.until(lambda: not flow.queue.threads_at_work())
+    flow.until(lambda: not part("trellis_addon.scene.pump").threads_at_work())
     assert not flow.queue.generations(), "the choice is made"
 
 
@@ -496,7 +496,7 @@ def test_nothing_arrives_while_the_artist_edits(flow: Flow) -> None:
     generation = flow.begin()
     flow.until(lambda: generation.state == "ready" and "Edit Mode" in generation.message)
     for _ in range(5):
-        flow.queue._pump()
+        part("trellis_addon.scene.pump").pump()
     assert len(meshes()) == 1
     bpy.ops.object.mode_set(mode="OBJECT")
     flow.end(generation)
