@@ -76,8 +76,8 @@ class Preferences(LocalProperties):
         name="Page",
         items=[
             ("LOCAL", "Local GPU", "TRELLIS.2 on this computer", 0),
-            ("REMOTE", "Remote API", "TRELLIS.2 at Runware: the key, and what may be spent", 1),
-            ("SERVICE", "Your Service", "At an address of your own, such as a studio's computer with a large card", 2),
+            ("REMOTE", "Remote", "TRELLIS.2 at Runware: the key, and what may be spent", 1),
+            ("SERVICE", "Service", "At an address of your own, such as a studio's computer with a large card", 2),
             ("ASSETS", "New Assets", "How they come to stand, and where they are kept", 3),
             ("FILES", "Files", "Where jobs and their files are kept", 4),
         ],
@@ -220,7 +220,7 @@ def use_door(stored: Preferences) -> None:
         from ..trellis_addon.scene.door.open import open_door
 
         try:
-            open_door()
+            open_door(lambda job: str(backend_for_job(job).key))
         except TrellisError as error:
             logging.getLogger(__name__).warning("%s", error)
 

@@ -23,7 +23,8 @@ if str(ROOT) not in sys.path:  # `pytest` alone does not put the current folder 
     sys.path.insert(0, str(ROOT))
 sys.path.append(str(ROOT / "tools"))
 # what one test module makes, others use: by its name, whichever folder each lies in
-sys.path.extend(str(folder) for folder in sorted(Path(__file__).parent.iterdir()) if folder.is_dir())
+sys.path.extend(sorted({str(file.parent) for file in Path(__file__).parent.glob("*/**/*.py")}))
+pytest.register_assert_rewrite("scene_objects")  # its `check_sound` is a test's assertion
 which = importlib.import_module("touches_blender")
 stand_in_windows = importlib.import_module("stand_in_windows")
 build = importlib.import_module("build")  # an import statement would be sorted by whether there is a build folder

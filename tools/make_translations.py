@@ -61,7 +61,7 @@ def update(path: Path, wanted: list[str]) -> None:
     known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     kept = {text: known.get(text, "") for text in wanted}
     path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(kept, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def faults_of(known: dict[str, str], wanted: list[str]) -> list[str]:
@@ -191,10 +191,10 @@ def _is_words(text: str) -> bool:
 
 def _of_settings() -> Iterator[str]:
     """The properties that are made of the settings' fields, and the headings over them."""
-    from trellis_addon.task.settings import SAMPLERS, SETTABLE
+    from trellis_addon.task.settings import OWN_IN_PANEL, SAMPLERS, SETTABLE
 
     yield from SAMPLERS.values()
-    for field in SETTABLE:
+    for field in (*SETTABLE, *OWN_IN_PANEL):
         yield field.label
         yield field.description
 

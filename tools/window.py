@@ -19,10 +19,39 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+NAME = "next(n for n in bpy.context.preferences.addons.keys() if n.endswith('.trellis2'))"
+"""Code for the extension's name there."""
+
+# What every script has there: the extension's modules and properties, and the places of its window.
+_HELPERS = f"""
+import importlib
+def part(module):
+    return importlib.import_module({NAME} + '.' + module)
+def state():
+    return bpy.context.scene.trellis2
+def window():
+    return bpy.context.window_manager.windows[0]
+def areas(kind):
+    return [a for a in window().screen.areas if a.ui_type == kind]
+def viewport():
+    return max(areas('VIEW_3D'), key=lambda a: a.width)
+def region(kind, area=None):
+    return next(r for r in (area or viewport()).regions if r.type == kind)
+def view(kind='WINDOW'):
+    return dict(window=window(), area=viewport(), region=region(kind))
+def states():
+    return [g.state for g in part('trellis_addon.scene.queue').generations()]
+def ours():
+    return sorted((o for o in bpy.data.objects if 'trellis2_provenance' in o), key=lambda o: o.name)
+def cards():
+    return part('trellis_addon.scene.place.placeholder').all_cards()
+"""
+
 # Run inside Blender: executes what it finds in do.py, on the main thread, and says in done.json what came of it.
 _DRIVER = """
 import bpy, json, os, traceback
 stage, names = {stage!r}, {{"bpy": bpy}}
+exec({helpers!r}, names)
 bpy.context.preferences.view.show_splash = False
 def tick():
     path = stage + "/do.py"
@@ -43,10 +72,6 @@ def tick():
     return 0.05
 bpy.app.timers.register(tick, first_interval=1.0, persistent=True)
 """
-
-
-NAME = "next(n for n in bpy.context.preferences.addons.keys() if n.endswith('.trellis2'))"
-"""Code for the extension's name there."""
 
 
 def make_parser(description: str | None, *, pictures: Path | None = None, only: bool = True) -> argparse.ArgumentParser:
@@ -97,14 +122,11 @@ class Window:
             (self.stage / folder).mkdir(parents=True)
         for name in ("do.py", "done.json"):
             (self.stage / name).unlink(missing_ok=True)
-        (self.stage / "driver.py").write_text(_DRIVER.format(stage=self.inside), encoding="utf-8")
+        (self.stage / "driver.py").write_text(_DRIVER.format(stage=self.inside, helpers=_HELPERS), encoding="utf-8")
         try:
             self._start("Xvfb", self.display, "-screen", "0", f"{self.width}x{self.height}x24", "-nolisten", "tcp")
             time.sleep(1.0)
-            geometry = ["--window-geometry", "0", "0", str(self.width), str(self.height)]
-            driver = ["--python", f"{self.inside}/driver.py"]
-            self._start(self.blender, "--factory-startup", "--gpu-backend", "opengl", *geometry, *driver, *arguments)
-            self.run("", timeout=120.0)
+            self._start_blender(*arguments)
             yield self
         finally:
             for process in reversed(self.processes):
@@ -113,6 +135,19 @@ class Window:
                     process.wait(10)
                 process.kill()
             self.processes.clear()
+
+    def _start_blender(self, *arguments: str) -> None:
+        geometry = ["--window-geometry", "0", "0", str(self.width), str(self.height)]
+        driver = ["--python", f"{self.inside}/driver.py"]
+        self._start(self.blender, "--factory-startup", "--gpu-backend", "opengl", *geometry, *arguments, *driver)
+        self.run("", timeout=120.0)
+
+    def kill(self, *arguments: str) -> None:
+        """End Blender as a crash does, and start it again with these arguments, in the same user folder."""
+        blender = self.processes.pop()
+        blender.kill()
+        blender.wait()
+        self._start_blender(*arguments)
 
     def install(self, archive: Path) -> None:
         """Install the extension's zip as its users do, and enable it."""

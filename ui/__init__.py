@@ -12,7 +12,7 @@ local_setup      the local backend in it
 overlay          what is drawn over the cards in the viewport
 marking_overlay  what is drawn over a picture while its subject is marked
 mask_painting    the preview follows what is painted on a mask
-layout           what the panels share
+layout           what panels and overlays share
 views            the other views of the object, each in its place
 thumbnails       small pictures of jobs as icons
 """

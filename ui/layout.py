@@ -1,9 +1,11 @@
-"""What the panels share: where they stand, and text that is longer than a line."""
+"""What panels and overlays share: where they stand, text longer than a line, and being called at each drawing."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Callable
+from typing import Any
 
 import bpy
 
@@ -23,6 +25,24 @@ class Panel:
 class SubPanel(Panel):
     bl_parent_id = "TRELLIS2_PT_main"
     bl_options = {"DEFAULT_CLOSED"}
+
+
+class DrawHandler:
+    """Has a function called whenever an editor of a kind is drawn; without a window there is none."""
+
+    def __init__(self, space: type[bpy.types.Space], draw: Callable[[], None]) -> None:
+        self._space: Any = space
+        self._draw = draw
+        self._handle: Any = None
+
+    def add(self) -> None:
+        if not bpy.app.background:
+            self._handle = self._space.draw_handler_add(self._draw, (), "WINDOW", "POST_PIXEL")
+
+    def remove(self) -> None:
+        if self._handle is not None:
+            self._space.draw_handler_remove(self._handle, "WINDOW")
+            self._handle = None
 
 
 def wrapped(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import bpy
 from bpy.app.translations import pgettext_iface
 
 from ..addon.loaded import loaded
+from .layout import DrawHandler
 
 Point = tuple[float, float]
 
@@ -18,22 +18,12 @@ _SIDES = {1: (0.25, 0.85, 0.35, 0.75), -1: (0.95, 0.25, 0.2, 0.75)}
 _TEXT_SIZE = 13
 
 
-class _State:
-    handle: Any = None
-
-
-_state = _State()
-
-
 def register() -> None:
-    if not bpy.app.background:
-        _state.handle = bpy.types.SpaceImageEditor.draw_handler_add(_draw, (), "WINDOW", "POST_PIXEL")
+    _handler.add()
 
 
 def unregister() -> None:
-    if _state.handle is not None:
-        bpy.types.SpaceImageEditor.draw_handler_remove(_state.handle, "WINDOW")
-        _state.handle = None
+    _handler.remove()
     if marking := loaded("scene.marking"):
         marking.end()
 
@@ -108,3 +98,6 @@ def _write(lines: list[str], region: bpy.types.Region, scale: float) -> None:
         blf.position(font, round((region.width - blf.dimensions(font, line)[0]) / 2), (14 + 20 * row) * scale, 0)
         blf.draw(font, line)
     blf.disable(font, blf.SHADOW)
+
+
+_handler = DrawHandler(bpy.types.SpaceImageEditor, _draw)

@@ -2,32 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import bpy
 
 from ..addon.picture_state import chosen_image
+from .layout import DrawHandler
 
 _PAUSE = 0.8  # seconds from what was drawn to the look at it
 _MOST = 2048 * 2048  # pixels: a larger mask takes too long to read while somebody paints
 
 
-class _State:
-    handle: Any = None
-
-
-_state = _State()
-
-
 def register() -> None:
-    if not bpy.app.background:
-        _state.handle = bpy.types.SpaceImageEditor.draw_handler_add(_draw, (), "WINDOW", "POST_PIXEL")
+    _handler.add()
 
 
 def unregister() -> None:
-    if _state.handle is not None:
-        bpy.types.SpaceImageEditor.draw_handler_remove(_state.handle, "WINDOW")
-        _state.handle = None
+    _handler.remove()
     if bpy.app.timers.is_registered(_look):
         bpy.app.timers.unregister(_look)
 
@@ -54,3 +43,6 @@ def _look() -> float | None:
         return _PAUSE
     cutout_preview.look_later(image)
     return None
+
+
+_handler = DrawHandler(bpy.types.SpaceImageEditor, _draw)

@@ -9,6 +9,7 @@ import bpy
 
 from ..addon.loaded import loaded
 from .job_panels import progress_words
+from .layout import DrawHandler
 
 # Looking through a file's objects at every redraw would be felt in one with thousands.
 _LOOK_EVERY = 0.5
@@ -25,7 +26,6 @@ _TEXT_SIZE = 12
 
 
 class _State:
-    handle: Any = None
     looked = 0.0
     names: tuple[str, ...] = ()
 
@@ -34,14 +34,11 @@ _state = _State()
 
 
 def register() -> None:
-    if not bpy.app.background:
-        _state.handle = bpy.types.SpaceView3D.draw_handler_add(_draw, (), "WINDOW", "POST_PIXEL")
+    _handler.add()
 
 
 def unregister() -> None:
-    if _state.handle is not None:
-        bpy.types.SpaceView3D.draw_handler_remove(_state.handle, "WINDOW")
-        _state.handle = None
+    _handler.remove()
 
 
 def _draw() -> None:
@@ -106,3 +103,6 @@ def _write(text: str, middle: float, y: float, scale: float, brightness: float =
     blf.position(font, round(middle - blf.dimensions(font, text)[0] / 2), round(y), 0)
     blf.draw(font, text)
     blf.disable(font, blf.SHADOW)
+
+
+_handler = DrawHandler(bpy.types.SpaceView3D, _draw)

@@ -100,7 +100,7 @@ def test_what_is_for_people_is_found_in_the_sources(tool: ModuleType) -> None:
     """One of each kind: a label, a tooltip, a property, an enum's item, a table, a heading, a report."""
     found = set(tool.messages())
     assert {"Generate 3D Asset", "Read the list of jobs again", "Cutout", "Whole Picture", "Baking Textures"} <= found
-    assert {"Structure Sampler", "Remote API", "Imported {name}", "Current File", "There is no surface"} <= found
+    assert {"Structure Sampler", "Remote", "Imported {name}", "Current File", "There is no surface"} <= found
 
 
 @pytest.mark.checkout

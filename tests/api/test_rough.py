@@ -12,8 +12,8 @@ import pytest
 import service_tools
 from conftest import QUICK, sentence
 from fault_server import small_glb
+from kept_stages import ROWS, data_uri, latents_file, store  # noqa: F401  (a fixture)
 from service_tools import FakeEngine, Running, only_error, task
-from test_stages import ROWS, data_uri, latents_file, store  # noqa: F401  (a fixture)
 
 from trellis_addon import change, generate, go_on, rework, vary
 from trellis_addon.cli import main

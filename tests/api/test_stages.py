@@ -1,36 +1,29 @@
-"""Stages kept: an asset is textured or finished again from its latents, a draft from its picture."""
+"""Going on from what was kept, through a service, from a script and on the command line; the dense mesh as files."""
 
 from __future__ import annotations
 
 import base64
-import json
-import random
 import uuid
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-import bpy
+import kept_stages
 import numpy as np
 import pytest
 import service_tools
-from conftest import PATIENCE, QUICK, disc, encoded, sentence
-from fault_server import small_glb
-from service_tools import FakeEngine, Running, only_error, png, task
-from test_extension import extension, part  # noqa: F401  (a fixture)
+from conftest import QUICK, disc, encoded, sentence
+from kept_stages import WRONG, KeepingEngine, data_uri, latents_file
+from service_tools import Running, only_error, png, task
 
 from trellis_addon import generate, rework
 from trellis_addon.client.backends import Backend
 from trellis_addon.client.client import Client
-from trellis_addon.core.errors import FieldError, InputError, JobError, LatentsError, TrellisError
-from trellis_addon.core.progress import Progress
+from trellis_addon.core.errors import FieldError, InputError, JobError, TrellisError
 from trellis_addon.engines import registry
-from trellis_addon.engines.engine import Made, Order
 from trellis_addon.engines.export import dense_glb, dense_ply
 from trellis_addon.formats.glb.check import check_glb
-from trellis_addon.formats.latents import FILE_LIMIT, Kept, check_latents, check_rework, describe_making
+from trellis_addon.formats.latents import check_latents, describe_making
 from trellis_addon.jobs.job import Asset
 from trellis_addon.jobs.store import JobStore
 from trellis_addon.service.handlers import Service
@@ -38,196 +31,7 @@ from trellis_addon.stages import change, export_stages, latents_of, obstacle
 from trellis_addon.task.settings import DRAFT_MODEL, TRELLIS2_MODEL, Settings
 from trellis_addon.task.task import Task, new_uuid
 
-ROWS = 40
-
-
-def latents_file(
-    *,
-    resolution: str = "512",
-    kind: str = "512",
-    coords: Any = None,
-    shape: Any = None,
-    texture: Any = None,
-    metadata: dict[str, Any] | None = None,
-    header: dict[str, Any] | None = None,
-    length: int | None = None,
-    tail: bytes = b"",
-) -> bytes:
-    """A safetensors file of latents, written by hand; sound unless told otherwise."""
-    places = np.stack([np.zeros(ROWS), np.arange(ROWS) % 32, np.arange(ROWS) // 32, np.full(ROWS, 5)], 1)
-    tensors = {
-        "coords": np.asarray(places if coords is None else coords, "<i4"),
-        "shape": np.asarray(np.linspace(-1, 1, ROWS * 8).reshape(ROWS, 8) if shape is None else shape, "<f4"),
-        "texture": np.asarray(np.ones((ROWS, 8)) if texture is None else texture, "<f4"),
-    }
-    entries: dict[str, Any] = {
-        "__metadata__": {"resolution": resolution, "pipeline_type": kind, **(metadata or {})},
-    }
-    body = b""
-    for name, array in tensors.items():
-        span = [len(body), len(body) + array.nbytes]
-        dtype = "I32" if name == "coords" else "F32"
-        entries[name] = {"dtype": dtype, "shape": list(array.shape), "data_offsets": span}
-        body += array.tobytes()
-    for name, changes in (header or {}).items():
-        entries[name] = {**entries.get(name, {}), **changes} if isinstance(changes, dict) else changes
-    text = json.dumps(entries).encode()
-    return (len(text) if length is None else length).to_bytes(8, "little") + text + body + tail
-
-
-def data_uri(data: bytes) -> str:
-    return "data:application/octet-stream;base64," + base64.b64encode(data).decode()
-
-
-class KeepingEngine(FakeEngine):
-    """Tells in its GLB what it was given, and keeps latents."""
-
-    model = TRELLIS2_MODEL
-
-    def generate(self, order: Order, progress: Progress) -> Made:
-        settings, seed = order.settings, order.seed
-        self.given = [*getattr(self, "given", []), (order.image is not None, dict(settings), seed, order.latents)]
-        facts = {"device": "Test", "peakMemory": 5, "resolution": 512, "notes": ["It is a test."]}
-        return Made(small_glb(seed), latents_file(metadata={"made": describe_making(seed, settings, ())}), facts)
-
-
-@pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> JobStore:
-    monkeypatch.setenv("TRELLIS2_HOME", str(tmp_path / "jobs"))
-    return JobStore()
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
-    """A service that has TRELLIS.2, as far as it can be told from outside."""
-    monkeypatch.setattr(registry, "trellis2_available", lambda: True)
-    monkeypatch.setattr(service_tools, "FakeEngine", KeepingEngine)
-    running = Running()
-    yield running
-    running.close()
-
-
-@pytest.fixture
-def place(run: Running, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setenv("TRELLIS2_SERVICE_TOKEN", service_tools.TOKEN)
-    return f"{run.base}/v1"
-
-
-# --- the file ---
-
-
-def test_what_a_sound_file_says() -> None:
-    settings = Settings(resolution=512, tex_slat_steps=3, webhook_url="http://a.example/")
-    made = describe_making(7, settings, ("It was lowered.",), shape_seed=3)
-    kept = check_latents(latents_file(metadata={"made": made}))
-    assert kept == Kept(512, "512", ROWS, 7, 3, Settings(resolution=512, tex_slat_steps=3), ("It was lowered.",)), (
-        "where results were sent is nobody's business"
-    )
-    assert check_latents(latents_file()) == Kept(512, "512", ROWS)
-    assert check_latents(latents_file(resolution="1152", kind="1536_cascade")).resolution == 1152
-
-
-WRONG: dict[str, dict[str, Any]] = {
-    "grid": {"resolution": "1024"},
-    "resolution": {"resolution": "1e3", "kind": "1024_cascade"},
-    "kind": {"kind": "../../x"},
-    "outside": {"coords": np.full((ROWS, 4), 32)},
-    "negative": {"coords": -np.ones((ROWS, 4))},
-    "batch": {"coords": np.arange(ROWS * 4).reshape(ROWS, 4) % 32},
-    "twice": {"coords": np.zeros((ROWS, 4))},
-    "rows": {"texture": np.ones((ROWS - 1, 8))},
-    "nothing": {"coords": np.zeros((0, 4)), "shape": np.zeros((0, 8)), "texture": np.zeros((0, 8))},
-    "channels": {"shape": np.ones((ROWS, 65))},
-    "flat": {"shape": np.ones(ROWS)},
-    "not a number": {"shape": np.full((ROWS, 8), np.nan)},
-    "infinite": {"texture": np.full((ROWS, 8), np.inf)},
-    "dtype": {"header": {"shape": {"dtype": "F64"}}},
-    "size": {"header": {"shape": {"shape": [ROWS, 9]}}},
-    "huge": {"header": {"shape": {"shape": [2**62, 2**62]}}},
-    "negative size": {"header": {"shape": {"shape": [-1, -1]}}},
-    "overlap": {"header": {"texture": {"data_offsets": [0, ROWS * 32]}}},
-    "beyond": {"header": {"texture": {"data_offsets": [ROWS * 48, ROWS * 48 + 2**40]}}},
-    "odd": {"header": {"texture": 5}},
-    "another tensor": {"header": {"more": {"dtype": "F32", "shape": [0, 1], "data_offsets": [0, 0]}}},
-    "metadata": {"metadata": {"made": 5}},
-    "making": {"metadata": {"made": "[]"}},
-    "making's settings": {"metadata": {"made": '{"settings": {"settings": {"resolution": 3}}}'}},
-    "making's seed": {"metadata": {"made": '{"seed": -1}'}},
-    "notes": {"metadata": {"made": json.dumps({"notes": ["x" * 501]})}},
-    "tail": {"tail": b"\0"},
-    "header": {"length": 2**63},
-    "long header": {"length": 2**20},
-    "no header": {"length": 0},
-}
-
-
-@pytest.mark.parametrize("name", WRONG)
-def test_what_is_wrong_with_a_file_is_said(name: str) -> None:
-    with pytest.raises(LatentsError) as caught:
-        check_latents(latents_file(**WRONG[name]))
-    assert sentence(caught.value) and caught.value.code == "invalidLatents"
-
-
-def test_other_kinds_of_files_are_refused() -> None:
-    import io
-    import pickle
-    import zipfile
-
-    archive = io.BytesIO()
-    with zipfile.ZipFile(archive, "w") as file:
-        file.writestr("data.pkl", pickle.dumps({"coords": [1]}))
-    nested = b"[" * 20_000
-    for data in (
-        b"", b"x", pickle.dumps({"coords": 1}), archive.getvalue(), png(), small_glb(),
-        len(nested).to_bytes(8, "little") + nested, b"\x02" + bytes(7) + b"{}", bytes(FILE_LIMIT + 1),
-    ):  # fmt: skip
-        with pytest.raises(LatentsError) as caught:
-            check_latents(data)
-        sentence(caught.value)
-
-
-def test_no_bytes_at_all_get_past_the_check_by_chance() -> None:
-    """What is changed anywhere is refused with a sentence, or is a sound file still; nothing else is raised."""
-    dice = random.Random(3)
-    sound = latents_file(metadata={"made": describe_making(1, Settings(resolution=512), ())})
-    length = int.from_bytes(sound[:8], "little")
-    refused = 0
-    for _ in range(3000):
-        data = bytearray(sound)
-        for _ in range(dice.randint(1, 3)):
-            data[dice.randrange(8 + length if dice.random() < 0.8 else len(data))] = dice.randrange(256)
-        found = bytes(data[: dice.randrange(len(data))] if dice.random() < 0.1 else data)
-        try:
-            check_latents(found)
-        except LatentsError:
-            refused += 1
-    assert refused > 2000
-
-
-def test_what_a_rework_cannot_change() -> None:
-    kept = Kept(1024, "1536_cascade", ROWS, 7, None, Settings(resolution=1536, tex_slat_steps=3))
-    for settings, with_image in (
-        ({"texture_size": 4096, "remesh": False, "decimation_target": 200_000, "texture_format": "png"}, False),
-        ({"resolution": 1536, "tex_slat_steps": 3, "seed": 7}, False),
-        ({"resolution": 1024}, False),
-        ({"seed": 8, "tex_slat_guidance_strength": 3.0, "number_results": 4}, True),
-        ({"shape_slat_steps": 12}, True),
-    ):
-        check_rework(kept, Settings(settings), with_image)
-    for settings, with_image, field in (
-        ({"resolution": 512}, True, "settings.resolution"),
-        ({"sparse_structure_steps": 13}, True, "settings.sparseStructure.steps"),
-        ({"shape_slat_rescale_t": 2.0}, False, "settings.shapeSlat.rescaleT"),
-        ({"tex_slat_steps": 4}, False, "settings.texSlat.steps"),
-        ({"seed": 8}, False, "seed"),
-        ({"number_results": 2}, False, "numberResults"),
-    ):
-        with pytest.raises(FieldError) as caught:
-            check_rework(kept, Settings(settings), with_image)
-        assert sentence(caught.value) and caught.value.field == field
-
-
-# --- the service ---
+place, run, store = kept_stages.place, kept_stages.run, kept_stages.store
 
 
 def test_results_come_with_latents_and_a_task_goes_on_from_them(run: Running) -> None:
@@ -331,9 +135,6 @@ def test_the_remote_api_is_never_sent_any_of_it(store: JobStore) -> None:
     with pytest.raises(FieldError, match="textureFormat.*remote API"):
         generate(encoded(disc()), backend="remote", key="k", texture_format="png")
     assert store.recent() == [], "refused before anything was written down or sent"
-
-
-# --- the library ---
 
 
 def test_an_asset_is_gone_on_from_through_a_service(run: Running, place: str, store: JobStore, disc_file: Path) -> None:
@@ -478,9 +279,6 @@ def test_a_rework_is_repeated_and_begun_anew(place: str, run: Running, store: Jo
     assert len(finish(anew, Backend(place), store).variations) == 2
 
 
-# --- other formats ---
-
-
 def test_the_dense_mesh_as_files() -> None:
     vertices = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]], np.float32) - 0.25
     faces = np.array([[0, 1, 2], [0, 2, 3]], np.int32)
@@ -503,239 +301,3 @@ def test_what_cannot_be_exported(draft: Asset, tmp_path: Path) -> None:
         with pytest.raises(TrellisError, match=match) as caught:
             export_stages(draft, tmp_path / target)
         sentence(caught.value)
-
-
-# --- Blender ---
-
-
-def stood(asset: Asset) -> Any:
-    """The asset in the scene: moved, turned, with a parent and a name of its own."""
-    library = part("trellis_addon.jobs.job").Asset
-    obj = part("trellis_addon.scene").import_asset(library(asset.path, asset.name, asset.provenance), height=1.8)
-    parent = bpy.data.objects.new("Table", None)
-    bpy.context.scene.collection.objects.link(parent)
-    obj.parent, obj.location, obj.rotation_euler, obj.name = parent, (1.0, 2.0, 3.0), (0.1, 0.2, 0.3), "My Disc"
-    obj.modifiers.new("Weld", "WELD")
-    bpy.context.view_layer.objects.active = obj
-    bpy.context.view_layer.update()
-    return obj
-
-
-@pytest.fixture
-def drafted(extension: ModuleType, store: JobStore, disc_file: Path) -> Any:  # noqa: F811
-    return stood(generate(disc_file, seed=5, **QUICK))
-
-
-@pytest.fixture
-def made(extension: ModuleType, place: str, store: JobStore, disc_file: Path) -> Any:  # noqa: F811
-    """One of a service that keeps latents; it is small, and has no textures."""
-    return stood(generate(disc_file, backend=place, seed=5, **QUICK))
-
-
-def images() -> dict[str, tuple[int, int]]:
-    return {image.name: tuple(image.size) for image in bpy.data.images if image.size[0] and image.users}
-
-
-def test_a_rework_takes_the_old_ones_place(made: Any, store: JobStore) -> None:
-    scene = part("trellis_addon.scene")
-    scene.make_lods(made, [1.0, 0.25])
-    before = (made.matrix_world.copy(), made.dimensions.copy(), made.data.name, set(bpy.data.objects.keys()))
-    collection, mesh = made.users_collection[0], made.data.as_pointer()
-    assert bpy.ops.trellis2.finish_again(texture_size="2048") == {"FINISHED"}
-    assert bpy.data.objects["My Disc"] == made and set(bpy.data.objects.keys()) == before[3]
-    assert made.matrix_world == before[0] and made.dimensions[:] == pytest.approx(before[1][:], rel=1e-4)
-    assert made.users_collection[0] == collection and made.parent.name == "Table" and len(made.modifiers) == 1
-    assert made.data.as_pointer() != mesh, "the levels of detail still show the old one"
-    assert len(scene.lods_of(made).objects) == 2
-    known = scene.read_provenance(made)
-    assert known["seed"] == 5 and known["source"]["stage"] == "finish"
-    job = store.get(known["task_uuid"])
-    assert job is not None and job.delivered and job.source["task_uuid"] == known["source"]["task_uuid"]
-    assert part("trellis_addon.scene.place.waiting").MARK not in made
-
-
-def test_what_the_old_one_alone_had_goes(drafted: Any) -> None:
-    old = drafted.data.name
-    assert {max(size) for size in images().values()} == {1024, 512} and len(images()) == 3
-    assert bpy.ops.trellis2.finish_again(texture_size="2048", texture_format="png") == {"FINISHED"}
-    known = part("trellis_addon.scene").read_provenance(drafted)
-    assert known["seed"] == 5 and known["source"]["stage"] == "all"
-    assert [mesh.name for mesh in bpy.data.meshes] == [old], "the new one has the old one's name"
-    assert {max(size) for size in images().values()} == {2048, 1024} and len(images()) == 3
-    assert len(bpy.data.materials) == 1 and all(image.users for image in bpy.data.images if image.size[0])
-
-
-def test_the_new_one_beside_the_old_one(made: Any) -> None:
-    mesh, place = made.data, made.matrix_world.copy()
-    assert bpy.ops.trellis2.texture_again(keep_old=True) == {"FINISHED"}
-    assert made.data == mesh and made.matrix_world == place
-    (other,) = [obj for obj in bpy.data.objects if obj.type == "MESH" and obj != made]
-    placement = part("trellis_addon.scene.importing.placement")
-    (low, high), (other_low, other_high) = placement.world_bounds(made), placement.world_bounds(other)
-    assert other_low.x > high.x and other_low.z == pytest.approx(low.z, abs=1e-3)
-    assert other_high.z - other_low.z == pytest.approx(high.z - low.z, rel=1e-3)
-
-
-def test_an_edited_size_is_kept(made: Any) -> None:
-    """Applied scale, another origin, a copy with a mesh of its own: what counts is the mesh that is there."""
-    from mathutils import Matrix
-
-    made.data.transform(Matrix.Translation((0.5, 0.0, -0.25)) @ Matrix.Scale(3.0, 4))
-    made.data.update()
-    placement = part("trellis_addon.scene.importing.placement")
-    before = placement.bounds(made.data)
-    bpy.ops.trellis2.finish_again(texture_size="2048")
-    assert np.allclose(placement.bounds(made.data), before, atol=1e-3)
-
-
-def test_the_buttons_say_why_they_are_off(made: Any, store: JobStore) -> None:
-    provenance = part("trellis_addon.scene.importing.provenance")
-    known = provenance.read_provenance(made)
-    operators = (bpy.ops.trellis2.texture_again, bpy.ops.trellis2.finish_again)
-
-    def why(operator: Any) -> str:
-        assert not operator.poll()
-        with pytest.raises(RuntimeError) as caught:
-            operator("EXEC_DEFAULT")
-        return str(caught.value)
-
-    for changes, words in (
-        ({"backend": "remote"}, "remote API keeps no stages"),
-        ({"task_uuid": new_uuid()}, "What it was decoded from is not kept"),
-        ({"task_uuid": ""}, "not generated here"),
-    ):
-        made[provenance.PROPERTY] = json.dumps({**known, **changes})
-        assert all(words in why(operator) for operator in operators)
-    made[provenance.PROPERTY] = json.dumps({**known, "engine": DRAFT_MODEL})
-    assert "without voxels" in why(bpy.ops.trellis2.export_stages)
-    made[provenance.PROPERTY] = json.dumps(known)
-    level = part("trellis_addon.scene").make_lods(made, [0.5])[0].object
-    bpy.context.view_layer.objects.active = level
-    assert "level of detail" in why(operators[0])
-    bpy.context.view_layer.objects.active = made
-    bpy.ops.object.mode_set(mode="EDIT")
-    assert "Object Mode" in why(operators[0])
-    bpy.ops.object.mode_set(mode="OBJECT")
-    assert all(operator.poll() for operator in operators)
-    job = store.get(known["task_uuid"])
-    assert job is not None
-    (job.folder / "image.txt").unlink()
-    assert "picture" in why(operators[0]) and operators[1].poll()
-    (job.folder / "latents.safetensors").unlink()
-    assert "decoded from" in why(operators[1])
-    bpy.context.view_layer.objects.active = made.parent
-    assert "Select an asset" in why(operators[0])
-
-
-def test_a_refusal_leaves_the_old_one_as_it_is(made: Any, store: JobStore) -> None:
-    mesh, count = made.data, len(store.recent())
-    with pytest.raises(RuntimeError, match="seed"):
-        bpy.ops.trellis2.texture_again(seed="many")
-    assert made.data == mesh and part("trellis_addon.scene.place.waiting").MARK not in made
-    assert len(store.recent()) == count
-
-
-class Line:
-    """A rework in the queue, as in a window: a thread makes it, and the pump, called by hand, brings it in."""
-
-    def __init__(self, obj: Any, hold: bool = False) -> None:
-        import threading
-
-        self.obj, self.id, self.gate = obj, new_uuid(), threading.Event()
-        self.queue, self.rework = part("trellis_addon.scene.session").queue, part("trellis_addon.scene.rework")
-        self.waiting = part("trellis_addon.scene.place.waiting")
-        stages, target = part("trellis_addon.stages"), part("trellis_addon.scene.target")
-        store = part("trellis_addon.jobs.store").JobStore()
-        prepared, backend = stages.prepare_rework(
-            self.rework.asset_of(obj),
-            part("trellis_addon.task.settings").Settings(texture_size=2048),
-            store,
-            uuid=self.id,
-        )
-        if not hold:
-            self.gate.set()
-        self.waiting.mark(obj, self.id)
-        where = target.Target(bpy.context.scene.name, bpy.data.filepath, (0, 0, 0), 1.0, target.SESSION, self.id)
-        job = prepared.write_down(store, backend, target=where.to_json())
-
-        def make(progress: Any, report: Any) -> Any:
-            while not self.gate.wait(0.01):
-                progress.check()
-            return part("trellis_addon.api").finish(job, backend, store, progress)
-
-        self.generation = self.queue.start("again", make, where)
-
-    def run(self) -> str:
-        import time
-
-        give_up = time.monotonic() + PATIENCE
-        while self.generation.state in ("running", "ready") and time.monotonic() < give_up:
-            self.queue._pump()
-            time.sleep(0.02)
-        return self.generation.state
-
-
-def test_a_rework_in_the_queue_finds_its_object_wherever_it_is(made: Any) -> None:
-    line, mesh = Line(made, hold=True), made.data.as_pointer()
-    with pytest.raises(RuntimeError, match="being made again already"):
-        bpy.ops.trellis2.finish_again("EXEC_DEFAULT")
-    made.location, made.name = (7.0, 0.0, 0.0), "Moved"
-    copy = made.copy()  # a linked duplicate gets the new mesh as well
-    bpy.context.scene.collection.objects.link(copy)
-    line.gate.set()
-    assert line.run() == "done", line.generation.message
-    assert made.data.as_pointer() != mesh and copy.data == made.data and made.location.x == 7.0
-    assert line.waiting.MARK not in made and line.waiting.MARK not in copy
-    assert bpy.ops.trellis2.finish_again.poll()
-
-
-def test_a_rework_that_is_given_up_leaves_no_mark(made: Any) -> None:
-    line, mesh = Line(made, hold=True), made.data
-    line.queue.cancel(line.generation)
-    assert line.run() == "cancelled"
-    assert made.data == mesh and line.waiting.MARK not in made
-
-
-def test_a_rework_whose_object_is_gone_is_kept(made: Any) -> None:
-    line = Line(made, hold=True)
-    bpy.data.objects.remove(made)
-    line.gate.set()
-    assert line.run() == "kept" and not [obj for obj in bpy.data.objects if obj.type == "MESH"]
-    assert bpy.ops.trellis2.keep_results(generation=line.generation.id) == {"FINISHED"}
-    assert len([obj for obj in bpy.data.objects if obj.type == "MESH"]) == 1
-
-
-def test_a_rework_of_a_former_session_goes_on(made: Any, tmp_path: Path) -> None:
-    """Written down and never sent, as a crash leaves it: the object in the saved file still waits for it."""
-    import time
-
-    stages, rework_module = part("trellis_addon.stages"), part("trellis_addon.scene.rework")
-    queue, resume = part("trellis_addon.scene.queue"), part("trellis_addon.scene.resume")
-    store, target = part("trellis_addon.jobs.store").JobStore(), part("trellis_addon.scene.target")
-    prepared, backend = stages.prepare_rework(
-        rework_module.asset_of(made), part("trellis_addon.task.settings").Settings(remesh=False), store
-    )
-    uuid = prepared.task.uuid
-    waiting = part("trellis_addon.scene.place.waiting")
-    waiting.mark(made, uuid)
-    where = target.Target(bpy.context.scene.name, "elsewhere.blend", (0, 0, 0), 1.0, "another session", uuid)
-    prepared.write_down(store, backend, target=where.to_json())
-    made.name = "Waits"
-    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "scene.blend"))
-    bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "scene.blend"))
-    resume.go_on(lambda job: backend)
-    give_up = time.monotonic() + PATIENCE
-    while not store.get(uuid).delivered and time.monotonic() < give_up:
-        queue._pump()
-        time.sleep(0.02)
-    obj = bpy.data.objects["Waits"]
-    known = part("trellis_addon.scene").read_provenance(obj)
-    assert known["task_uuid"] == uuid and known["settings"]["settings"]["remesh"] is False
-    assert waiting.MARK not in obj and obj.location[:] == (1.0, 2.0, 3.0)
-
-
-def test_more_like_one_that_was_made_again(made: Any, store: JobStore) -> None:
-    bpy.ops.trellis2.finish_again(texture_size="2048")
-    assert bpy.ops.trellis2.more_like_this(count=2) == {"FINISHED"}
-    newest = store.recent(1)[0]
-    assert newest.source == {} and newest.settings["number_results"] == 2

@@ -17,8 +17,8 @@ for package in ("torch", "safetensors", "scipy"):
     pytest.importorskip(package)
 
 import bpy  # noqa: E402
+from kept_stages import ROWS, data_uri, latents_file, store  # noqa: E402, F401  (a fixture)
 from test_extension import extension, part  # noqa: E402, F401  (a fixture)
-from test_stages import ROWS, data_uri, latents_file, store  # noqa: E402, F401  (a fixture)
 
 from devtools.pipeline.make_small import make_small  # noqa: E402
 from trellis_addon import generate, rework  # noqa: E402

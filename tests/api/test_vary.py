@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from kept_stages import place, run, store  # noqa: F401  (fixtures)
 from PIL import Image, ImageDraw
-from test_stages import place, run, store  # noqa: F401  (fixtures)
 
 import trellis_addon
 from trellis_addon.api import retry

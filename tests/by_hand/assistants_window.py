@@ -20,9 +20,6 @@ from window import NAME, Window, make_parser  # noqa: E402
 
 _SETUP = f"""
 stored = bpy.context.preferences.addons[{NAME}].preferences
-def viewport():
-    areas = bpy.context.window_manager.windows[0].screen.areas
-    return max((a for a in areas if a.type == 'VIEW_3D'), key=lambda a: a.width)
 """
 
 

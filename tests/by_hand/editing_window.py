@@ -20,34 +20,18 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "tools"), str(ROOT / "tests" / "support")]
 
 from views_tools import pictures as views_of  # noqa: E402
-from window import NAME, Window, make_parser, run_tests  # noqa: E402
+from window import Window, make_parser, run_tests  # noqa: E402
 
-_SETUP = f"""
-import importlib, json, time
-def part(module):
-    return importlib.import_module({NAME} + '.' + module)
-def state():
-    return bpy.context.scene.trellis2
-def window():
-    return bpy.context.window_manager.windows[0]
-def areas(kind):
-    return [a for a in window().screen.areas if a.ui_type == kind]
-def viewport():
-    return max(areas('VIEW_3D'), key=lambda a: a.width)
-def region(kind):
-    return next(r for r in viewport().regions if r.type == kind)
+_SETUP = """
+import json, time
 def press(operator, **values):
-    with bpy.context.temp_override(window=window(), area=viewport(), region=region('WINDOW')):
+    with bpy.context.temp_override(**view()):
         return list(getattr(bpy.ops.trellis2, operator)('INVOKE_DEFAULT', **values))
-def states():
-    return [g.state for g in part('trellis_addon.scene.queue').generations()]
 def said():
     return [str(g.message) for g in part('trellis_addon.scene.queue').generations()]
 def look(view='FRONT'):
     image = state().image if view == 'FRONT' else getattr(state(), 'view_' + view.lower())
     return part('trellis_addon.scene.cutout_preview').known(image)
-def ours():
-    return sorted((o for o in bpy.data.objects if 'trellis2_provenance' in o), key=lambda o: o.name)
 def choose(*objects):
     layer = window().view_layer
     for o in layer.objects:
@@ -72,7 +56,7 @@ def unfold(*names):
 def look_at(*objects):
     'These fill the viewport.'
     choose(*objects)
-    with bpy.context.temp_override(window=window(), area=viewport(), region=region('WINDOW')):
+    with bpy.context.temp_override(**view()):
         bpy.ops.view3d.view_selected()
 def rendered(path, *objects):
     'The objects alone, from the front left, as Eevee or Workbench has them.'
@@ -210,7 +194,7 @@ def suzanne_gets_the_look_of_a_picture(window: Window, pictures: Path) -> None:
     """Her own UV map, modifier, name and place are kept, and the end is waited for."""
     window.run(
         "bpy.data.objects.remove(bpy.data.objects['Cube'])\n"
-        "with bpy.context.temp_override(window=window(), area=viewport(), region=region('WINDOW')):\n"
+        "with bpy.context.temp_override(**view()):\n"
         "    bpy.ops.mesh.primitive_monkey_add(size=2, location=(0, 0, 1))\n"
         "suzanne = window().view_layer.objects.active\n"
         "suzanne.modifiers.new('Smooth', 'SUBSURF').levels = 2\n"
@@ -266,7 +250,7 @@ def a_part_is_changed(window: Window, pictures: Path) -> None:
     window.run(
         "asset = ours()[0]\nhigh = max((asset.matrix_world @ __import__('mathutils').Vector(c)).z"
         " for c in asset.bound_box)\n"
-        "with bpy.context.temp_override(window=window(), area=viewport(), region=region('WINDOW')):\n"
+        "with bpy.context.temp_override(**view()):\n"
         "    bpy.ops.mesh.primitive_cube_add(size=1, location=(*asset.location[:2], high - 0.1))\n"
         "box = window().view_layer.objects.active\nbox.scale = (1.2, 1.2, 0.4)\nbox.display_type = 'WIRE'\n"
     )
@@ -341,7 +325,7 @@ def a_game_ready_asset(window: Window, pictures: Path) -> None:
     assert window.value(f"[str(finding.sentence) for finding in {told}]") == []
     _shot(window, pictures / "game-6-mended.png")
     window.run(
-        "standstill()\nwith bpy.context.temp_override(window=window(), area=viewport(), region=region('WINDOW')):\n"
+        "standstill()\nwith bpy.context.temp_override(**view()):\n"
         f"    bpy.ops.trellis2.export_asset(filepath='{window.inside}/out.fbx', engine='unreal', overwrite=True)"
     )
     window.wait_for(f"__import__('os').path.getsize('{window.inside}/out.fbx') > 10000")

@@ -5,7 +5,7 @@
 What is exported is a box of quads, 1 x 2 x 3 m, with colour, packed metal and roughness, and normals, its two levels of
 detail and two convex parts. A row tells the names that come back, the triangles of the first, its size in metres (or a
 printer's millimetres), the sockets that a picture comes into, the normal map's green (as OpenGL has it 200, as DirectX
-55) and what the export said is lost. Needs bpy; nothing is asserted: `tests/scene/test_delivery.py` does.
+55) and what the export said is lost. Needs bpy; nothing is asserted: `tests/scene/delivery/test_delivery.py` does.
 """
 
 from __future__ import annotations

@@ -18,32 +18,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools"))
 
-from window import NAME, Window, make_parser, run_tests  # noqa: E402
+from window import Window, make_parser, run_tests  # noqa: E402
 
-_SETUP = f"""
-import importlib
+_SETUP = """
 from mathutils import Vector
-def part(module):
-    return importlib.import_module({NAME} + '.' + module)
-def state():
-    return bpy.context.scene.trellis2
-def window():
-    return bpy.context.window_manager.windows[0]
-def viewport():
-    return max((a for a in window().screen.areas if a.type == 'VIEW_3D'), key=lambda a: a.width)
-def region(kind):
-    return next(r for r in viewport().regions if r.type == kind)
-def view():
-    return dict(window=window(), area=viewport(), region=region('WINDOW'))
 def generate(**values):
     with bpy.context.temp_override(**view()):
         return bpy.ops.trellis2.generate('INVOKE_DEFAULT', **values)
-def states():
-    return [g.state for g in part('trellis_addon.scene.queue').generations()]
-def ours():
-    return sorted((o for o in bpy.data.objects if 'trellis2_provenance' in o), key=lambda o: o.name)
-def cards():
-    return part('trellis_addon.scene.place.placeholder').all_cards()
 def selected():
     return [o.name for o in window().view_layer.objects if o.select_get(view_layer=window().view_layer)]
 def on_screen(obj):

@@ -18,19 +18,12 @@ sys.path.insert(0, str(ROOT / "tools"))
 
 from window import NAME, Window, make_parser, run_tests  # noqa: E402
 
-_SETUP = f"""
-import importlib
-def part(module):
-    return importlib.import_module({NAME} + '.' + module)
+_SETUP = """
 def look():
     return part('trellis_addon.scene.cutout_preview').known(state().image)
-def state():
-    return bpy.context.scene.trellis2
 def viewport():
     areas = bpy.context.window_manager.windows[0].screen.areas
     return max((a for a in areas if a.type == 'VIEW_3D'), key=lambda a: a.x)
-def region(kind):
-    return next(r for r in viewport().regions if r.type == kind)
 def sidebar():
     return dict(window=bpy.context.window_manager.windows[0], area=viewport(), region=region('UI'))
 def show_tab():

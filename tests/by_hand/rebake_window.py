@@ -15,20 +15,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools"))
 
-from window import NAME, Window, make_parser  # noqa: E402
+from window import Window, make_parser  # noqa: E402
 
-_SETUP = f"""
-import importlib, time
-def part(module):
-    return importlib.import_module({NAME} + '.' + module)
-def window():
-    return bpy.context.window_manager.windows[0]
-def viewport():
-    return max((a for a in window().screen.areas if a.type == 'VIEW_3D'), key=lambda a: a.width)
-def region(kind):
-    return next(r for r in viewport().regions if r.type == kind)
-def view():
-    return dict(window=window(), area=viewport(), region=region('WINDOW'))
+_SETUP = """
+import time
 def line():
     return part('trellis_addon.scene.queue').generations()[0]
 def work():

@@ -19,50 +19,29 @@ from PIL import Image, ImageFilter
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools"))
 
-from window import NAME, Window, make_parser, run_tests  # noqa: E402
+from window import Window, make_parser, run_tests  # noqa: E402
 
-_SETUP = f"""
-import importlib
-def part(module):
-    return importlib.import_module({NAME} + '.' + module)
-def state():
-    return bpy.context.scene.trellis2
-def window():
-    return bpy.context.window_manager.windows[0]
-def areas(kind):
-    return [a for a in window().screen.areas if a.ui_type == kind]
-def viewport():
-    return max(areas('VIEW_3D'), key=lambda a: a.width)
-def region(area, kind):
-    return next(r for r in area.regions if r.type == kind)
+_SETUP = """
 def look():
     return part('trellis_addon.scene.cutout_preview').known(state().image)
 def refusal():
     return part('addon.picture_state').refusal(state())
-def states():
-    return [g.state for g in part('trellis_addon.scene.queue').generations()]
-def ours():
-    return [o for o in bpy.data.objects if 'trellis2_provenance' in o]
-def cards():
-    return part('trellis_addon.scene.place.placeholder').all_cards()
 def marking():
     return part('trellis_addon.scene.marking').session() is not None
 def on_screen(x, y):
     'A pixel of the picture in the Image Editor, in pixels of the screen from the upper left.'
-    r, size = region(areas('IMAGE_EDITOR')[0], 'WINDOW'), state().image.size
+    r, size = region('WINDOW', areas('IMAGE_EDITOR')[0]), state().image.size
     u, v = r.view2d.view_to_region(x / size[0], 1 - y / size[1], clip=False)
     return [r.x + u, window().height - (r.y + v)]
 def is_seen(obj):
     'Whether all of it lies in what the sidebar leaves of the viewport.'
     from bpy_extras.view3d_utils import location_3d_to_region_2d
     from mathutils import Vector
-    area = viewport()
-    r, r3d, sidebar = region(area, 'WINDOW'), area.spaces.active.region_3d, region(area, 'UI')
+    r, r3d, sidebar = region('WINDOW'), viewport().spaces.active.region_3d, region('UI')
     found = [location_3d_to_region_2d(r, r3d, obj.matrix_world @ Vector(c)) for c in obj.bound_box]
     return all(p is not None and 0 < p.x < sidebar.x - r.x and 0 < p.y < r.height for p in found)
 def press(operator, **values):
-    area = viewport()
-    with bpy.context.temp_override(window=window(), area=area, region=region(area, 'UI')):
+    with bpy.context.temp_override(**view('UI')):
         return list(getattr(bpy.ops.trellis2, operator)('INVOKE_DEFAULT', **values))
 """
 _BOX = (330, 60, 770, 900)  # around the lantern in the photograph
@@ -78,7 +57,7 @@ def main() -> None:
         window.run(_SETUP)
         window.run("viewport().spaces.active.show_region_ui = True")
         time.sleep(1.0)  # its tabs are there once it has been drawn
-        window.run("region(viewport(), 'UI').active_panel_category = 'TRELLIS.2'")
+        window.run("region('UI').active_panel_category = 'TRELLIS.2'")
         window.run(f"bpy.ops.trellis2.image_open(filepath='{window.inside}/photo.jpg')")
         window.run("state().settings.resolution, state().settings.texture_size = '512', '1024'")
         window.wait_for("look() is not None")
@@ -107,6 +86,7 @@ def _photograph() -> Image.Image:
 
 def _drag(window: Window, start: tuple[int, int], end: tuple[int, int]) -> None:
     """From one pixel of the photograph to another."""
+    time.sleep(1.0)  # the editor is laid out a moment after it is there
     first, last = (window.value(f"on_screen({x}, {y})") for x, y in (start, end))
     window.drag((round(first[0]), round(first[1])), (round(last[0]), round(last[1])))
 

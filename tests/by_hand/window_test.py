@@ -17,27 +17,19 @@ sys.path.insert(0, str(ROOT / "tools"))
 
 from window import NAME, Window, make_parser, run_tests  # noqa: E402
 
-_SETUP = f"""
-import importlib, sys
-def part(module):
-    return importlib.import_module({NAME} + '.trellis_addon.' + module)
-def view():
-    window = bpy.context.window_manager.windows[0]
-    area = max((a for a in window.screen.areas if a.type == 'VIEW_3D'), key=lambda a: a.width)
-    return dict(window=window, area=area, region=next(r for r in area.regions if r.type == 'WINDOW'))
+_SETUP = """
+import sys
 def begin(size='1536', **options):
     state = bpy.context.scene.trellis2
     state.settings.resolution, state.settings.texture_size = size, '4096'
     with bpy.context.temp_override(**view()):
         bpy.ops.trellis2.generate('EXEC_DEFAULT', True, filepath=picture, **options)
 def generations():
-    return part('scene.queue').generations()
-def states():
-    return [g.state for g in generations()]
+    return part('trellis_addon.scene.queue').generations()
 def meshes(scene=None):
     return sorted(o.name for o in (scene or bpy.context.scene).objects if o.type == 'MESH')
 def cards():
-    return len(part('scene.place.placeholder').all_cards())
+    return len(part('trellis_addon.scene.place.placeholder').all_cards())
 """
 MIDDLE = (500, 450)  # over the viewport
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import QUICK, ROOT, disc, run_python
+from conftest import PATIENCE, QUICK, ROOT, disc, run_python
 
 bpy = pytest.importorskip("bpy")
 
@@ -199,7 +199,7 @@ def test_two_batches_at_once_lose_nothing(pictures: Path, tmp_path: Path) -> Non
         subprocess.Popen([*command, str(folder), "--output", str(output), *FLAGS], cwd=ROOT, stdout=subprocess.PIPE)
         for folder in (pictures, second)
     ]
-    codes = {name: process.wait(120) for name, process in zip(("pot", "vase"), begun, strict=True)}
+    codes = {name: process.wait(PATIENCE) for name, process in zip(("pot", "vase"), begun, strict=True)}
     for process in begun:
         assert process.stdout is not None
         process.stdout.close()

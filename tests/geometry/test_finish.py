@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import PATIENCE
 from numpy.typing import NDArray
 
 pytest.importorskip("warp")
@@ -258,5 +259,5 @@ def test_blender_shades_the_light_mesh_as_the_dense_one(tmp_path: Path) -> None:
     path = tmp_path / "bumps.glb"
     path.write_bytes(write(mesh, "webp"))
     run = [sys.executable, "-c", BLENDER, str(path), str(tmp_path / "seen.png")]
-    done = subprocess.run(run, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(run, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr[-2000:]

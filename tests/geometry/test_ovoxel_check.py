@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import PATIENCE
 from ovoxel_wrong import DATA, write_wrong
 
 pytest.importorskip("array_api_compat")
@@ -16,7 +17,7 @@ pytest.importorskip("array_api_compat")
 def check(folder: Path) -> tuple[int, dict[str, str], str]:
     """Exit code, the line of each case, and what went to the error stream."""
     command = [sys.executable, "-m", "devtools.geometry.check", str(folder)]
-    done = subprocess.run(command, cwd=DATA.parents[2], capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, cwd=DATA.parents[2], capture_output=True, text=True, timeout=PATIENCE)
     lines = {line.split()[0]: line for line in done.stdout.splitlines() if line}
     return done.returncode, lines, done.stderr
 

@@ -19,7 +19,7 @@ from trellis_addon.formats.glb.textured_mesh import SurfaceMaterial, Texture, Te
 from trellis_addon.geometry.bake.maps import look_up
 from trellis_addon.geometry.bake.pictures import Picture
 from trellis_addon.geometry.bake.reading import DENSEST, Reading
-from trellis_addon.geometry.bake.source import Source
+from trellis_addon.geometry.bake.source import BakeSource
 from trellis_addon.geometry.finish.roundtrip import round_trip
 from trellis_addon.geometry.finish.shells import shells
 
@@ -47,7 +47,7 @@ def sheets(*layers: tuple[float, SurfaceMaterial], turned: bool = False) -> Text
 
 def read(mesh: TexturedMesh, points: Any, directions: Any = UP, **more: Any) -> Reading:
     points = np.asarray(points, np.float32).reshape(-1, 3)
-    source = Source(mesh, mesh.vertices, np.eye(3), VOXEL)
+    source = BakeSource(mesh, mesh.vertices, np.eye(3), VOXEL)
     return source.read(
         points, np.broadcast_to(np.asarray(directions, np.float32), points.shape).copy(), DENSEST, **more
     )

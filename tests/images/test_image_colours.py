@@ -11,7 +11,7 @@ from conftest import encoded
 from PIL import Image, ImageCms
 
 from trellis_addon.images import decode
-from trellis_addon.images.profiles import ACES_AP1, REC2020, SRGB, profile, to_srgb_matrix
+from trellis_addon.images.reading.profiles import ACES_AP1, REC2020, SRGB, profile, to_srgb_matrix
 
 GREY, RGB, PALETTE, GREY_ALPHA, RGBA = 0, 2, 3, 4, 6
 RED, RED_OF_P3 = (200, 60, 30), (217, 42, 0)  # the same numbers as Display P3, seen in sRGB

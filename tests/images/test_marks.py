@@ -13,8 +13,9 @@ from trellis_addon import api
 from trellis_addon.cli import main
 from trellis_addon.client.backends import Backend
 from trellis_addon.core.errors import ImageError
-from trellis_addon.images import WHOLE, decoding, load_image, subject_box
+from trellis_addon.images import WHOLE, load_image, subject_box
 from trellis_addon.images.marks import Marks
+from trellis_addon.images.reading import decoding
 from trellis_addon.task.settings import Settings
 
 SIZE = (480, 400)

@@ -282,7 +282,7 @@ def test_a_cancel_before_anything_left_costs_nothing(
     def slow(host: Any, *more: Any, **options: Any) -> Any:
         if host == "api.example":
             asked.set()
-            go_on.wait(20)
+            go_on.wait(PATIENCE)
             return real("127.0.0.1", *more, **options)
         return real(host, *more, **options)
 

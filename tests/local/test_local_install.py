@@ -602,7 +602,9 @@ def test_the_command_line(index: Mirror, chosen: Path, tmp_path: Path) -> None:
             "from trellis_addon.cli import main; sys.exit(main(sys.argv[1:]))"
         )
         command = [sys.executable, "-c", program, str(lock.LOCK_FILE), "local", *arguments]
-        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL)
+        return subprocess.run(
+            command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, stdin=subprocess.DEVNULL
+        )
 
     place = ("--folder", str(chosen))
     done = run("install", *place, "--build", "cpu")

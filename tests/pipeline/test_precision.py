@@ -21,7 +21,7 @@ from trellis_addon.pipeline.checkpoint import safetensors_file  # noqa: E402
 from trellis_addon.pipeline.checkpoint.repository import Repository  # noqa: E402
 from trellis_addon.pipeline.costs import PUBLISHED_FLOW  # noqa: E402
 from trellis_addon.pipeline.device.memory import Budget  # noqa: E402
-from trellis_addon.pipeline.device.store import FolderSource, ModelStore  # noqa: E402
+from trellis_addon.pipeline.device.store import CheckpointSource, ModelStore  # noqa: E402
 from trellis_addon.pipeline.networks import attention, transformer  # noqa: E402
 from trellis_addon.pipeline.networks.attention import Layout, rope_phases  # noqa: E402
 from trellis_addon.pipeline.networks.network import Linear, to_stream, within_range  # noqa: E402
@@ -119,7 +119,7 @@ def test_float32_of_weights_in_16_bits_is_float32_of_these_weights(weights: Path
     """Cards without tensor cores: nothing is rounded but what was published rounded."""
     few = {"sparse_structure_steps": 1, "shape_slat_steps": 1, "tex_slat_steps": 1}
     expected = Pipeline.from_folder(weights, device="cpu").run(disc(), {"resolution": 512, **few}, seed=3)
-    source = FolderSource(Repository(weights), torch.device("cpu"), torch.float32, is_packed=True)
+    source = CheckpointSource(Repository(weights), torch.device("cpu"), torch.float32, is_packed=True)
     pipeline = Pipeline(ModelStore(source, torch.device("cpu"), Budget(1 << 32)), Repository(weights).config)
     found = pipeline.run(disc(), {"resolution": 512, **few}, seed=3)
     assert torch.bfloat16 in {p.dtype for p in pipeline.store.use("tex_slat_flow_model_512").parameters()}

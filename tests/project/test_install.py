@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 import repository
-from conftest import ROOT, ZIP, run_python
+from conftest import PATIENCE, ROOT, ZIP, run_python
 
 from trellis_addon.core.version import VERSION
 
@@ -137,7 +137,7 @@ end()
 def in_blender(script: str, *arguments: str, home: Path) -> dict[str, Any]:
     """The script's facts, once it is certain that Blender had no complaint to print."""
     folders = {"BLENDER_USER_RESOURCES": str(home / "blender"), "TRELLIS2_HOME": str(home / "jobs")}
-    done = run_python("-c", BLENDER + script, *arguments, timeout=300, **folders)
+    done = run_python("-c", BLENDER + script, *arguments, timeout=PATIENCE, **folders)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr
     assert done.stderr == ""
     for line in done.stdout.splitlines():

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import tomllib
 from collections.abc import Callable
 
 import pytest
@@ -193,3 +194,20 @@ def test_every_test_module_has_a_name_of_its_own() -> None:
     """They import each other by name, and pytest takes two of one name for one."""
     names = [path.name for path in (ROOT / "tests").rglob("*.py") if path.name != "__init__.py"]
     assert sorted(names) == sorted(set(names))
+
+
+@pytest.mark.parametrize(
+    ("module", "allowed"),
+    [
+        ("bpy", {"scene"}),
+        # what tries a device out and the pipeline's engine are named by their modules
+        ("torch", {"pipeline", "engines", "local"}),
+    ],
+)
+def test_contracts_of_imports_name_every_package(module: str, allowed: set[str]) -> None:
+    """What a contract does not name it does not hold: a new package would import whatever it likes."""
+    told = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]["contracts"]
+    (contract,) = [each for each in told if module in each.get("forbidden_modules", ())]
+    named = {each.split(".")[2] for each in contract["source_modules"] if each.count(".") >= 2}
+    packages = {path.parent.name for path in (ROOT / "trellis_addon").glob("*/__init__.py")}
+    assert packages - {"ovoxel"} - allowed <= named, "name it under importlinter in pyproject.toml"

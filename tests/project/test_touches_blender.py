@@ -20,7 +20,8 @@ def collected(*modules: str, scope: str = "") -> set[str]:
 def test_only_what_touches_blender_runs_in_every_release() -> None:
     pytest.importorskip("bpy")
     modules = [
-        f"tests/{name}.py" for name in ("cli/test_cli", "api/test_stages", "api/test_secrets", "task/test_settings")
+        f"tests/{name}.py"
+        for name in ("cli/test_cli", "api/test_rework_scene", "api/test_secrets", "task/test_settings")
     ]
     all_of_them, in_blender = collected(*modules), collected(*modules, scope="blender")
     assert in_blender >= {
@@ -36,7 +37,7 @@ def test_only_what_touches_blender_runs_in_every_release() -> None:
 
 def test_whole_modules_are_decided_alike() -> None:
     pytest.importorskip("bpy")
-    every = ["tests/scene/test_flow.py", "tests/scene/test_rebake.py", "tests/project/test_install.py"]
+    every = ["tests/scene/session/test_flow.py", "tests/scene/rebaking/test_rebake.py", "tests/project/test_install.py"]
     # what is about Blender is in each release; a batch into a .blend is not
     assert collected(*every) == collected(*every, "tests/cli/test_batch_files.py", scope="between") != set()
     # one helper of these is called `scene`, and a docstring says "blender"

@@ -63,7 +63,7 @@ class Target:
 
     def ping(self) -> None:
         """What an honest client does: it has its answer before it loses patience."""
-        response = httpx.post(self.url, json=[{"taskType": "ping"}], headers=AUTH, timeout=30)
+        response = httpx.post(self.url, json=[{"taskType": "ping"}], headers=AUTH, timeout=PATIENCE)
         assert response.json() == {"data": [{"taskType": "ping", "pong": True}]}
 
     def connect(self, start: bytes = b"", **options: Any) -> socket.socket:

@@ -10,6 +10,7 @@ from typing import Any
 
 import platformdirs
 import pytest
+from conftest import PATIENCE
 
 TOOLS = Path(__file__).resolve().parents[2] / "tools" / "validator"
 
@@ -26,11 +27,11 @@ def validate(glb: bytes, folder: Path) -> dict[str, Any]:
         for name in ("package.json", "package-lock.json"):
             shutil.copy(TOOLS / name, modules / name)
         install = [npm, "ci", "--no-audit", "--no-fund", "--ignore-scripts"]
-        subprocess.run(install, cwd=modules, check=True, capture_output=True, timeout=120)
+        subprocess.run(install, cwd=modules, check=True, capture_output=True, timeout=PATIENCE)
     path = folder / "validate.glb"
     path.write_bytes(glb)
     command = [node, str(TOOLS / "validate_glb.mjs"), "--modules", str(modules), str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
     assert done.stdout, done.stderr
     return json.loads(done.stdout)
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 import uvicorn
 from conftest import PATIENCE
 from PIL import Image
@@ -145,7 +146,7 @@ class Running:
         assert response.status_code == 200
         return response.json()
 
-    def settle(self, task_uuid: str, seconds: float = 10) -> dict[str, Any]:
+    def settle(self, task_uuid: str, seconds: float = PATIENCE) -> dict[str, Any]:
         """Poll until nothing is processing any more."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
@@ -218,7 +219,7 @@ class Mailbox:
         handler.end_headers()
 
     def wait(self, count: int) -> list[tuple[str, str, bytes]]:
-        end = time.monotonic() + 5
+        end = time.monotonic() + PATIENCE
         while len(self.kept) < count and time.monotonic() < end:
             time.sleep(0.01)
         assert len(self.kept) == count
@@ -242,3 +243,10 @@ def start(temporary: Path | None = None, **options: Any) -> subprocess.Popen[str
 def ready(process: subprocess.Popen[str]) -> dict[str, Any]:
     assert process.stdout is not None
     return json.loads(process.stdout.readline())
+
+
+@pytest.fixture
+def run() -> Iterator[Running]:
+    running = Running()
+    yield running
+    running.close()

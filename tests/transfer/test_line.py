@@ -29,7 +29,7 @@ from trellis_addon.core.errors import (
     TrellisError,
 )
 from trellis_addon.core.progress import Progress
-from trellis_addon.images import web
+from trellis_addon.images.reading import web
 from trellis_addon.jobs.job import State
 from trellis_addon.jobs.runner import run_job
 from trellis_addon.jobs.store import JobStore

@@ -113,7 +113,7 @@ def test_the_path_of_an_address(address: str, on_windows: bool, path: str) -> No
 
 
 def test_a_picture_by_its_address(windows: Any) -> None:
-    from trellis_addon.images.sources import read_image_bytes
+    from trellis_addon.images.reading.sources import read_image_bytes
 
     path = windows.home / "100%25 Jürgen.png"
     disc(32).save(path)

@@ -70,7 +70,7 @@ class _Watch:
 
 
 @dataclass(frozen=True)
-class _Found:
+class _Entry:
     number: int
     text: bytes
 
@@ -154,7 +154,7 @@ class Leases:
     def _path(self, name: str, number: int) -> Path:
         return self._folder / f"{name}.{number}"
 
-    def _look(self, name: str) -> _Found | None:
+    def _look(self, name: str) -> _Entry | None:
         """The newest of this name; None where there is none."""
         number, text = self._known.get(name, 0), b""
         while True:
@@ -171,10 +171,10 @@ class Leases:
             number = max(number, 1)
             if not self._path(name, number + 1).exists():
                 self._known[name] = number
-                return _Found(number, text)
+                return _Entry(number, text)
             number += 1
 
-    def _can_follow(self, name: str, found: _Found, again: bool) -> bool:
+    def _can_follow(self, name: str, found: _Entry, again: bool) -> bool:
         facts = found.facts
         state = facts.get("state", HELD)
         if state == FREE or (state == OVER and again):

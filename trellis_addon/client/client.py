@@ -38,8 +38,7 @@ from ..service.people.caller import BATCH
 from ..task.task import Result, Task, check_published, new_uuid
 from ..transfer.client import make_client
 from ..transfer.failures import explain, is_lasting, short
-from ..transfer.line import Line
-from ..transfer.line import Reply as LineReply
+from ..transfer.line import Line, LineReply
 from .download import download
 from .replies import (
     Reply,

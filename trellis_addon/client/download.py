@@ -18,7 +18,7 @@ from ..core.files import discard, move, unlink
 from ..core.progress import Progress
 from ..formats.glb.check import MAX_FILE_BYTES, check_glb_file
 from ..transfer.failures import explain, is_lasting, short
-from ..transfer.line import HEAD_LIMIT, Line, Reply
+from ..transfer.line import HEAD_LIMIT, Line, LineReply
 from ..transfer.ranges import PLAIN, is_plain, range_of
 
 log = logging.getLogger(__name__)
@@ -156,7 +156,7 @@ def _check_address(url: str) -> None:
         )
 
 
-def _save(reply: Reply, part: Path, start: int, total: int, progress: Progress) -> None:
+def _save(reply: LineReply, part: Path, start: int, total: int, progress: Progress) -> None:
     received = start
     with part.open("r+b" if start else "wb") as file:
         file.seek(start)

@@ -2,18 +2,9 @@
 
 To read in this order:
 
-sources        what was given (a path, bytes, a web address, a data URI, Base64) to a file's bytes
-held           ... a picture of Pillow, an array, an open file
-web            ... a picture behind a web address
-folder         ... the pictures of a folder
-names          names for what comes of a picture
-
 limits         how much of a picture is taken, and how much can be used
-formats        what a file is that cannot be used
-decoding       the bytes to upright pixels, RGBA of 8 bits in sRGB
-png            ... what Pillow does not read of a PNG
-colour         ... colours of every model, depth and profile
-profiles       ... profiles of colours that are told in other ways
+reading        what was given, a file, an array or a web address, to upright pixels, RGBA of 8 bits in sRGB
+names          names for what comes of a picture
 
 cutout         a plain background removed, or a mask put in its place
 key            the colour of a background that is removed wherever it is
@@ -36,15 +27,15 @@ here, with a sentence.
 """
 
 from .correction import Correction
-from .decoding import decode
-from .folder import DROPPED_EXTENSIONS, EXTENSIONS, OTHER_EXTENSIONS, find_images, find_pictures
 from .key import ColourKey
 from .limits import MAX_BYTES, MAX_PIXELS, MAX_SIDE
 from .names import clean_name, readable
 from .preparing import LATER, LATER_NOTICE, SMALL_SUBJECT, STUDIO_NOTICE, WHOLE, PreparedImage, load_image, prepare
-from .sources import find_path, image_kind, meant, read_image_bytes
+from .reading.decoding import decode
+from .reading.folder import DROPPED_EXTENSIONS, EXTENSIONS, OTHER_EXTENSIONS, find_images, find_pictures
+from .reading.sources import find_path, image_kind, meant, read_image_bytes
+from .reading.web import FETCH_TIMEOUT, fetch
 from .subject import subject_box
-from .web import FETCH_TIMEOUT, fetch
 
 __all__ = [
     "DROPPED_EXTENSIONS",

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 from ..core.errors import ImageError
 from ..core.messages import message
-from .decoding import decode, decode_sized
 from .limits import MAX_PIXELS, MAX_SIDE
 from .names import clean_name
-from .sources import read_image_bytes
+from .reading.decoding import decode, decode_sized
+from .reading.sources import read_image_bytes
 from .subject import cut_off, drop_specks, edges_reached, extremes, subject_box
 
 if TYPE_CHECKING:

@@ -37,7 +37,7 @@ from .device.memory import (
     flow_bytes,
     keep_within_card,
 )
-from .device.store import FolderSource, ModelStore, choose_device, device_precision
+from .device.store import CheckpointSource, ModelStore, choose_device, device_precision
 from .networks.dinov3 import DINOv3, to_input
 from .networks.latent_flow import SLatFlowModel
 from .networks.network import DTYPES, Network
@@ -112,7 +112,7 @@ class Pipeline:
             is_packed = suits.is_packed
         repository = Repository(Path(folder))
         budget = device_budget(where) if memory_budget is None else Budget(memory_budget)
-        store = ModelStore(FolderSource(repository, where, torso, is_packed, eight_bits), where, budget)
+        store = ModelStore(CheckpointSource(repository, where, torso, is_packed, eight_bits), where, budget)
         measure = (lambda: device_budget(where)) if memory_budget is None else None
         return cls(store, cls._config_of(repository), measure)
 

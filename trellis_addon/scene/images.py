@@ -15,8 +15,8 @@ import numpy as np
 
 from ..core.errors import ImageError
 from ..images import EXTENSIONS, MAX_SIDE, WHOLE, PreparedImage, decode, prepare, read_image_bytes, readable
-from ..images.decoding import orientation_of
-from ..images.profiles import ACES_AP1, REC2020, to_srgb_matrix
+from ..images.reading.decoding import orientation_of
+from ..images.reading.profiles import ACES_AP1, REC2020, to_srgb_matrix
 from .rules.guards import require_there
 
 if TYPE_CHECKING:

@@ -132,6 +132,15 @@ def find(id: str) -> Generation | None:
     return next((g for g in _generations if g.id == id), None)
 
 
+def free_name(name: str) -> str:
+    """The name, or with a number where another in the list has it already: of one picture there are often several."""
+    taken, free, number = {generation.name for generation in _generations}, name, 1
+    while free in taken:
+        number += 1
+        free = f"{name} {number}"
+    return free
+
+
 def of_card(card: str) -> Generation | None:
     """The newest generation whose asset belongs where this card stands."""
     return next((g for g in _generations if card and g.target.card == card), None)

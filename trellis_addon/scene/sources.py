@@ -6,6 +6,9 @@ Packed, because the picture must still be there when its file, the clipboard or 
 from __future__ import annotations
 
 import contextlib
+import io
+import logging
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +20,10 @@ from mathutils import Matrix
 
 from ..core.errors import ImageError
 from ..images import EXTENSIONS, clean_name, decode, find_path, image_kind, meant, read_image_bytes, readable
+from .rules import overrides
 from .rules.saying import reason_of as blender_reason
+
+log = logging.getLogger(__name__)
 
 # The model looks at the subject in 1024 x 1024 pixels.
 RENDER_SIZE = 1024
@@ -302,7 +308,31 @@ def _drawable(shading: bpy.types.View3DShading, scene: bpy.types.Scene) -> dict[
 
 
 def _pasted(context: bpy.types.Context) -> bpy.types.Image | None:
-    """The clipboard's picture by Blender's own operator, which works in an Image Editor only."""
+    """The clipboard's picture, if it has one."""
+    return _pasted_by_blender(context) if overrides.ARE_SAFE else _grabbed()
+
+
+def _grabbed() -> bpy.types.Image | None:
+    """By Pillow, which asks the system: Windows, macOS, and on Linux the programs wl-paste or xclip."""
+    from PIL import Image, ImageGrab
+
+    try:
+        found = ImageGrab.grabclipboard()
+    except (OSError, NotImplementedError, ValueError, subprocess.SubprocessError) as error:
+        log.info("The clipboard cannot be asked for a picture: %s", error)
+        return None
+    if isinstance(found, list):  # files that were copied
+        pictures = [Path(path) for path in found if Path(path).suffix.lower() in EXTENSIONS]
+        return image_of_file(pictures[0]) if pictures else None
+    if not isinstance(found, Image.Image):
+        return None
+    data = io.BytesIO()
+    found.save(data, "PNG")
+    return image_of_bytes(data.getvalue(), "Clipboard")
+
+
+def _pasted_by_blender(context: bpy.types.Context) -> bpy.types.Image | None:
+    """By Blender's own operator, which works in an Image Editor only."""
     before = set(bpy.data.images)
     with _image_editor(context) as override:
         if override is None:

@@ -37,7 +37,7 @@ from .handshake import PROTOCOL, SERVICE_NAME
 from .lifetime.presence import last_end
 from .limits import Limits
 from .monitoring.logs import about_task
-from .monitoring.metrics import Meter, State
+from .monitoring.metrics import Gauges, Meter
 from .monitoring.troubles import Troubles
 from .people.caller import THE_HOUSE, Caller
 from .people.tokens import Tokens, day
@@ -294,7 +294,7 @@ class Service:
     def metrics(self) -> bytes:
         """The numbers for Prometheus; raises `RequestError` where the package for it is not installed."""
         return self.meter.render(
-            State(
+            Gauges(
                 self.waiting(),
                 self.tasks.unfinished(),
                 self.workers,

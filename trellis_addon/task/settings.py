@@ -224,7 +224,7 @@ def _sampler(group: str, own: SamplerDefaults, what: str) -> tuple[Field, ...]:
             f"settings.{group}.guidanceStrength",
             float,
             "Guidance",
-            f"How closely {what} follows the image; 1 turns guidance off",
+            f"How closely the image is followed for {what}; 1 turns guidance off",
             model_default=own.guidance_strength,
             minimum=1,
             maximum=10,
@@ -305,7 +305,7 @@ FIELDS: tuple[Field, ...] = (
     Field(
         "settings.decimationTarget",
         int,
-        "Target Faces",
+        "Target Triangles",
         "Number of triangles that the mesh is simplified to",
         default=500_000,
         minimum=100_000,
@@ -425,7 +425,7 @@ OWN_FIELDS: tuple[Field, ...] = (
     Field(
         "settings.faces",
         int,
-        "Faces",
+        "Most Triangles",
         "The most triangles of the asset, for fewer than the target allows: 20000 for a prop, 5000 for a phone; its "
         "detail is baked into a normal map",
         minimum=100,

@@ -26,7 +26,7 @@ from .errors import (
     refused,
     retry_after,
 )
-from .line import HEAD_LIMIT, Line, Reply
+from .line import HEAD_LIMIT, Line, LineReply
 from .part import Part, Remote, fits, hash_file, leftovers_of
 from .ranges import PLAIN, is_plain, range_of
 
@@ -139,7 +139,7 @@ class FileDownload:
         self._row.size = total or size
         return True
 
-    def _save(self, reply: Reply, part: Part) -> None:
+    def _save(self, reply: LineReply, part: Part) -> None:
         most = self._row.size or MAX_BYTES
         self._row.done = part.length
         with part.path.open("r+b") as file:

@@ -70,7 +70,7 @@ class Line:
         head_limit: float | None = None,
         raw: bool = False,
         **options: Any,
-    ) -> Iterator[Reply]:
+    ) -> Iterator[LineReply]:
         """Send, and yield the reply as soon as its header is whole; `options` are those of `httpx.Client.stream`.
 
         `head_limit` are the seconds that the header may take once the request was sent. `raw` leaves the body packed,
@@ -81,7 +81,7 @@ class Line:
         try:
             response = self._take(lambda: self._waits_longer_than(head_limit))
             self.has_left = True
-            yield Reply(self, response)
+            yield LineReply(self, response)
         except Exception as error:
             self._leave()  # from here on the request leaves no more
             if not (self._is_traced or isinstance(error, _UNCONNECTED)):  # a transport that tells nothing, as in tests
@@ -167,7 +167,7 @@ class Line:
                 socket.socket.shutdown(opened, socket.SHUT_RDWR)
 
 
-class Reply:
+class LineReply:
     """A reply as it comes in: `response` has its status and its headers."""
 
     def __init__(self, line: Line, response: httpx.Response) -> None:

@@ -15,7 +15,7 @@ from ..transfer.part import part_of
 from .manifest import Entry, Manifest, read_manifest
 from .published import BY_KEY, GROUP_OF_PATH, GROUPS, Group, WeightFile
 
-State = Literal["missing", "part", "complete", "damaged"]
+Completeness = Literal["missing", "part", "complete", "damaged"]
 _MAX_HEADER = 16 << 20  # bytes; that of a published file has a hundred kilobytes
 
 
@@ -24,7 +24,7 @@ class GroupStatus:
     """How far a group is in a folder: bytes that are there and that there should be, and what is wrong in words."""
 
     group: Group
-    state: State
+    state: Completeness
     have: int
     size: int
     problem: str = ""
@@ -46,7 +46,7 @@ def _group_status(folder: Path, record: Manifest, group: Group) -> GroupStatus:
     return GroupStatus(group, state, have, size, problem)
 
 
-def _variant(folder: Path, record: Manifest, files: Sequence[WeightFile]) -> tuple[State, int, int, str]:
+def _variant(folder: Path, record: Manifest, files: Sequence[WeightFile]) -> tuple[Completeness, int, int, str]:
     have = size = 0
     whole, problem = True, ""
     for file in files:

@@ -16,18 +16,18 @@ def machine_memory() -> tuple[int, int]:
     if sys.platform == "win32":
         return _windows_memory()
     if sys.platform == "darwin":
-        total = _whole(ask(["/usr/sbin/sysctl", "-n", "hw.memsize"], _TIMEOUT) or "")
+        total = number_of(ask(["/usr/sbin/sysctl", "-n", "hw.memsize"], _TIMEOUT) or "")
         return total, _macos_free()
-    pairs = dict(line.split(":", 1) for line in _read(Path("/proc/meminfo")).splitlines() if ":" in line)
-    total, free = (_whole(pairs.get(name, "").removesuffix("kB")) * 1024 for name in ("MemTotal", "MemAvailable"))
+    pairs = dict(line.split(":", 1) for line in text_of(Path("/proc/meminfo")).splitlines() if ":" in line)
+    total, free = (number_of(pairs.get(name, "").removesuffix("kB")) * 1024 for name in ("MemTotal", "MemAvailable"))
     return total, free
 
 
 def _macos_free() -> int:
     lines = (ask(["/usr/bin/vm_stat"], _TIMEOUT) or "").splitlines()
-    page = _whole("".join(filter(str.isdigit, lines[0]))) if lines else 0
+    page = number_of("".join(filter(str.isdigit, lines[0]))) if lines else 0
     wanted = ("Pages free", "Pages inactive", "Pages purgeable", "Pages speculative")
-    return page * sum(_whole(line.rpartition(":")[2].strip(" .")) for line in lines if line.startswith(wanted))
+    return page * sum(number_of(line.rpartition(":")[2].strip(" .")) for line in lines if line.startswith(wanted))
 
 
 class _MemoryStatus(ctypes.Structure):
@@ -50,15 +50,17 @@ def _windows_memory() -> tuple[int, int]:
     return int(status.total), int(status.free)
 
 
-def _whole(text: str) -> int:
+def number_of(text: str) -> int:
+    """The number that stands there; 0 where there is none."""
     try:
         return int(text.strip())
     except ValueError:
         return 0
 
 
-def _read(path: Path) -> str:
+def text_of(path: Path) -> str:
+    """What the system says in a file, without the blanks around it; empty where it does not."""
     try:
-        return path.read_text(encoding="utf-8", errors="replace")
+        return path.read_text(encoding="utf-8", errors="replace").strip()
     except OSError:
         return ""

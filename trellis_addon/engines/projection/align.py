@@ -71,7 +71,7 @@ class Form:
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundCamera:
     """The camera for the whole picture, and how well the outlines agree with it: 0..1."""
 
     camera: Camera
@@ -80,7 +80,7 @@ class Found:
 
 def find_camera(
     form: Form, colour: F32, alpha: F32, yaw: float, drawn: Drawn | None = None, check: Check = never
-) -> Found:
+) -> FoundCamera:
     """The camera of a picture: `colour` (H, W, 3) linear, `alpha` (H, W) its subject, `yaw` (radians) where it roughly
     stands. `drawn` says what colours the asset has, without which only the outline is looked at."""
     start = level(form.points.min(0), form.points.max(0), yaw, 0.0)
@@ -112,7 +112,7 @@ def find_camera(
     if drawn is not None:
         last = _drawn_alike(form, last, resample(colour, (fine.shape[0], fine.shape[1])), fine, drawn, _FINELY, check)
     seen = form.seen(last.camera, fine.shape)
-    return Found(last.camera.shrunk(1.0 / finer), agreement(seen.mask, fine >= 0.5))
+    return FoundCamera(last.camera.shrunk(1.0 / finer), agreement(seen.mask, fine >= 0.5))
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ class _Try:
         return self.agreement + max(self.likeness - _LIKE, 0.0)
 
 
-def turned_too_far(found: Found, yaw: float) -> bool:
+def turned_too_far(found: FoundCamera, yaw: float) -> bool:
     """Whether the picture was taken from elsewhere than it was said to be."""
     return max(abs(found.camera.yaw - yaw), abs(found.camera.pitch)) > _HIGHEST_TURN
 

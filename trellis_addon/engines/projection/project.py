@@ -21,7 +21,7 @@ from ...geometry.projection.raster import Seen, rasterise
 from ...images.srgb import linear_to_srgb, srgb_to_linear
 from ...task.views import yaw_of
 from ..draft.fields import F32, Check, fill, resample, sample
-from .align import Form, Found, find_camera, turned_too_far
+from .align import Form, FoundCamera, find_camera, turned_too_far
 from .light import light_of, lit_by
 from .share import shares
 
@@ -75,7 +75,7 @@ def project(glb: bytes, pictures: Mapping[str, Image], strength: float, progress
     if strength <= 0.0 or not groups:
         return Projected(glb, (), ())
     form = Form(mesh.vertices[mesh.faces])
-    found: list[tuple[_Picture, Found]] = []
+    found: list[tuple[_Picture, FoundCamera]] = []
     cameras: list[Mapping[str, Any]] = []
     notes: list[str] = []
     finding = progress.part(0.1, 0.7)
@@ -191,7 +191,7 @@ def _drawn(mesh: TexturedMesh, groups: Sequence[_Texels]) -> Any:
 
 
 def _painted(
-    texels: _Texels, form: Form, found: Sequence[tuple[_Picture, Found]], strength: float, check: Check
+    texels: _Texels, form: Form, found: Sequence[tuple[_Picture, FoundCamera]], strength: float, check: Check
 ) -> NDArray[np.uint8] | None:
     """The texture with the pictures on it; None where none of them shows anything of it."""
     own = np.asarray(srgb_to_linear(_at(texels).astype(np.float32) / 255.0), np.float32)

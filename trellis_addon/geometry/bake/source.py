@@ -38,7 +38,7 @@ _OTHER = 0.12  # of the range of a colour: two that are so far apart are not the
 _SOLID = 0.996  # alpha from which on nothing behind is to be seen
 
 
-class Source:
+class BakeSource:
     """`mesh` with its vertices at `vertices` (V, 3), z up, where a voxel is `voxel` wide.
 
     `turn` (3, 3) takes the mesh's normals to that frame. `device` is Warp's.
@@ -69,13 +69,13 @@ class Source:
         self._hides = any(material.occlusion is not None for material in mesh.materials)
 
     @classmethod
-    def of(cls, mesh: TexturedMesh, transform: F64, voxel: float, device: str = "cpu") -> Source:
+    def of(cls, mesh: TexturedMesh, transform: F64, voxel: float, device: str = "cpu") -> BakeSource:
         """`transform` (4, 4) takes the frame in which the source is read to the mesh's own, as `OVoxel` has it."""
         back = np.linalg.inv(transform)
         vertices = (mesh.vertices.astype(np.float64) @ back[:3, :3].T + back[:3, 3]).astype(np.float32)
         return cls(mesh, vertices, back[:3, :3] / np.cbrt(np.linalg.det(back[:3, :3])), voxel, device)
 
-    def beneath(self, vertices: F32, faces: I32) -> Source:
+    def beneath(self, vertices: F32, faces: I32) -> BakeSource:
         """The same look for a mesh in its place: what that has no surface for shows through what is clear.
 
         So glass keeps what it stands on, or holds, where the mesh is one shell around all.

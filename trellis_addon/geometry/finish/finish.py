@@ -26,7 +26,7 @@ from ..bake.maps import FORMATS, encode_textures
 from ..bake.painter import Canvas
 from ..bake.reading import Look
 from ..bake.several import Several, shell_of_faces
-from ..bake.source import Source
+from ..bake.source import BakeSource
 from ..bake.volume import Volume
 from ..mesh.clean import clean
 from ..mesh.topology import TriMesh, joined
@@ -128,7 +128,7 @@ class FinishOptions(Finishing, total=False):
     ambient_occlusion: bool
     transparency: str | None
     placement: Placement | None
-    sources: Sequence[Source]
+    sources: Sequence[BakeSource]
     further: Sequence[DenseAsset]
 
 
@@ -153,7 +153,7 @@ def finish_levels(
     provenance: Mapping[str, Any] | None = None,
     name: str = "Asset",
     placement: Placement | None = None,
-    sources: Sequence[Source] = (),
+    sources: Sequence[BakeSource] = (),
     further: Sequence[DenseAsset] = (),
     progress: Progress | None = None,
     device: str = "cpu",
@@ -257,7 +257,7 @@ def finish_levels(
     return made
 
 
-def _looks(sources: Sequence[Source], light: TriMesh, surfaces: Sequence[TriMesh]) -> Look:
+def _looks(sources: Sequence[BakeSource], light: TriMesh, surfaces: Sequence[TriMesh]) -> Look:
     """What the light mesh is baked from: each of its shells from its own source."""
     looks = [source.beneath(light.vertices, light.faces) for source in sources]
     return looks[0] if len(looks) == 1 else Several(looks, shell_of_faces(light, surfaces))

@@ -17,7 +17,7 @@ from ...core.errors import FieldError, InputError
 from ...core.messages import message
 from ...core.progress import Progress
 from ...formats.glb.textured_mesh import TexturedMesh
-from ..bake.source import Source
+from ..bake.source import BakeSource
 from ..mesh.topology import TriMesh
 from ..remesh.remesh import Solidity
 from ..voxelise.voxelise import OVoxel, check_resolution, fitting_transform, voxelise
@@ -70,16 +70,16 @@ def round_trip_levels(
         )
     mesh = _with_area(mesh)
     transform = fitting_transform(mesh, resolution)
-    source = Source.of(mesh, transform, 1.0 / resolution, device)
+    source = BakeSource.of(mesh, transform, 1.0 / resolution, device)
     places = source.surface.vertices
     dense: list[DenseAsset] = []
-    sources: list[Source] = []
+    sources: list[BakeSource] = []
     # quads are laid on voxels' surface, which is even
     is_kept = not remesh and quads is None
     for faces_of in (parts := shells(mesh, places, 1.0 / resolution)):
         part = progress.part(0.2 * len(dense) / len(parts), 0.2 * (len(dense) + 1) / len(parts))
         shape = mesh.take(faces_of)
-        sources.append(source if len(parts) == 1 else Source.of(shape, transform, 1.0 / resolution, device))
+        sources.append(source if len(parts) == 1 else BakeSource.of(shape, transform, 1.0 / resolution, device))
         surface = TriMesh.of(places, shape.faces)
         if is_kept:
             dense.append(_as_it_is(surface, resolution))

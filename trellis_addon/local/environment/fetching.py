@@ -14,7 +14,7 @@ from ...core.sizes import size_words
 from ...runtime.layout import LocalFolder
 from ...transfer.download import Remote, fetch_all
 from ..machine.hardware import free_disk
-from .index import Finder, Found
+from .index import Finder, FoundWheel
 from .lock import Wanted
 from .pip_settings import pip_settings
 from .plan import Plan, downloaded_bytes, unpacked_bytes
@@ -36,7 +36,9 @@ def open_finder(plan: Plan) -> Iterator[Finder]:
         yield Finder(settings, client)
 
 
-def fetch(found: Sequence[Found], folder: LocalFolder, client: httpx.Client | None, progress: Progress) -> list[Path]:
+def fetch(
+    found: Sequence[FoundWheel], folder: LocalFolder, client: httpx.Client | None, progress: Progress
+) -> list[Path]:
     """The wheels' paths: of those on this machine where they lie, of the others in `downloads`."""
     from ...transfer.part import fits, hash_file
 
@@ -65,7 +67,7 @@ def fetch(found: Sequence[Found], folder: LocalFolder, client: httpx.Client | No
     return paths
 
 
-def demand_room(plan: Plan, wanted: Sequence[Wanted], found: Sequence[Found]) -> None:
+def demand_room(plan: Plan, wanted: Sequence[Wanted], found: Sequence[FoundWheel]) -> None:
     """Raise `EngineError` where the disk cannot hold it, before anything is downloaded."""
     to_come = sum(
         max(one.wheel.size - downloaded_bytes(plan.folder, one.wheel), 0) for one in found if one.path is None

@@ -37,7 +37,7 @@ _MOST = 64 * 2**20  # bytes of an index page; the longest are some megabytes
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundWheel:
     """A wheel's place: `path` where it lies on this machine, else `url`."""
 
     wheel: Wheel
@@ -52,11 +52,13 @@ class Finder:
     settings: PipSettings
     client: httpx.Client | None
     folder: Path | None = None
-    _pages: dict[str, list[Found]] = field(default_factory=dict)
+    _pages: dict[str, list[FoundWheel]] = field(default_factory=dict)
     _dead: dict[str, EngineError] = field(default_factory=dict)  # hosts that do not answer
     _is_over: threading.Event = field(default_factory=threading.Event)  # nobody waits for what is being asked
 
-    def find_all(self, wanted: Sequence[Wanted], python: Python, build: TorchBuild, progress: Progress) -> list[Found]:
+    def find_all(
+        self, wanted: Sequence[Wanted], python: Python, build: TorchBuild, progress: Progress
+    ) -> list[FoundWheel]:
         """The places of several packages' wheels, in their order; raises `EngineError` for the first not found."""
         pool = ThreadPoolExecutor(_AT_ONCE)
         try:
@@ -76,7 +78,7 @@ class Finder:
         if self._is_over.is_set():
             raise Cancelled("Cancelled.")
 
-    def find(self, wanted: Wanted, python: Python, build: TorchBuild) -> Found:
+    def find(self, wanted: Wanted, python: Python, build: TorchBuild) -> FoundWheel:
         """Where one package's wheel lies.
 
         A wheel that the lock names is looked for by that name, and it is the lock's hash that counts. Of one that it
@@ -106,19 +108,19 @@ class Finder:
             pages.append(f"{build.index.rstrip('/')}/{wanted.name}/")
         return [*self.settings.find_links, *pages]
 
-    def _files(self, place: str, name: str) -> list[Found]:
+    def _files(self, place: str, name: str) -> list[FoundWheel]:
         """What lies at a place; nothing where it does not know the package. Raises `EngineError`."""
         if place not in self._pages:
             self._pages[place] = self._read(place, name)
         return self._pages[place]
 
-    def _read(self, place: str, name: str) -> list[Found]:
+    def _read(self, place: str, name: str) -> list[FoundWheel]:
         if (path := _local(place)) is not None:
             if (path / "index.html").is_file():
                 path = path / "index.html"
             if path.is_file():
                 return _from_html(path.read_text(encoding="utf-8", errors="replace"), path.as_uri())
-            return [Found(Wheel(file.name), path=file) for file in sorted(path.glob("*.whl"))]  # none: not there
+            return [FoundWheel(Wheel(file.name), path=file) for file in sorted(path.glob("*.whl"))]  # none: not there
         host = urllib.parse.urlsplit(place).netloc
         if host in self._dead:
             raise self._dead[host]
@@ -133,7 +135,7 @@ class Finder:
             self._dead[host] = error
             raise
 
-    def _ask(self, place: str, name: str) -> list[Found]:
+    def _ask(self, place: str, name: str) -> list[FoundWheel]:
         """What a page on the web names; raises `BrokenOff` for what may pass, `EngineError`."""
         if self.client is None:
             return []
@@ -207,12 +209,12 @@ class Finder:
         )
 
 
-def _pick(files: list[Found], wanted: Wanted, python: Python) -> Found | None:
+def _pick(files: list[FoundWheel], wanted: Wanted, python: Python) -> FoundWheel | None:
     """The file that is wanted: by the lock's name, or else the best wheel of that version."""
     if wanted.wheel is not None:
         for found in files:
             if found.wheel.file == wanted.wheel.file:
-                return Found(wanted.wheel, found.url, found.path)
+                return FoundWheel(wanted.wheel, found.url, found.path)
         return None
     of_version = [found for found in files if _names(found.wheel.file, wanted)]
     best = best_wheel([found.wheel for found in of_version], python)
@@ -237,13 +239,13 @@ def _names(file: str, wanted: Wanted) -> bool:
 # --- the two forms of an index page ---
 
 
-def _from_json(content: bytes, base: str, shown: str) -> list[Found]:
+def _from_json(content: bytes, base: str, shown: str) -> list[FoundWheel]:
     import json
 
     try:
         files: list[dict[str, Any]] = json.loads(content)["files"]
         return [
-            Found(
+            FoundWheel(
                 Wheel(str(file["filename"]), int(file.get("size") or 0), str(file.get("hashes", {}).get("sha256", ""))),
                 _with_login(urllib.parse.urljoin(base, str(file["url"])), base),
             )
@@ -268,7 +270,7 @@ class _Links(html.parser.HTMLParser):
             self.links.append(href)
 
 
-def _from_html(text: str, base: str) -> list[Found]:
+def _from_html(text: str, base: str) -> list[FoundWheel]:
     parser = _Links()
     parser.feed(text)
     base = urllib.parse.urljoin(base, parser.base)
@@ -280,7 +282,7 @@ def _from_html(text: str, base: str) -> list[Found]:
             digest = re.search(r"sha256=([0-9a-fA-F]{64})", fragment)
             wheel = Wheel(file, 0, digest[1].lower() if digest else "")
             path = _local(url)
-            found.append(Found(wheel, "" if path else _with_login(url, base), path))
+            found.append(FoundWheel(wheel, "" if path else _with_login(url, base), path))
     return found
 
 

@@ -17,7 +17,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...core.machine.memory import machine_memory
+from ...core.machine.memory import machine_memory, number_of, text_of
 from ...core.processes import ask, find_program
 
 _TIMEOUT = 10.0  # seconds; a driver that wakes up takes a few
@@ -121,8 +121,8 @@ def _nvidia_card(row: list[str]) -> Card | None:
         name=name,
         kind="nvidia",
         index=int(index),
-        total=_whole(total) * _MIB,
-        free=_whole(free) * _MIB,
+        total=number_of(total) * _MIB,
+        free=number_of(free) * _MIB,
         driver=driver if driver[:1].isdigit() else "",
         capability=capability[0] if capability and capability[0][:1].isdigit() else "",
     )
@@ -130,17 +130,17 @@ def _nvidia_card(row: list[str]) -> Card | None:
 
 def _linux_nvidia(proc: Path = Path("/proc/driver/nvidia"), devices: Path = Path("/sys/bus/pci/devices")) -> list[Card]:
     """NVIDIA's cards as the kernel knows them: in a sandbox such as Flatpak, or without the driver's tools."""
-    said = re.search(r"\b\d{3}\.\d+(\.\d+)?\b", _read(proc / "version"))
+    said = re.search(r"\b\d{3}\.\d+(\.\d+)?\b", text_of(proc / "version"))
     found: list[Card] = []
     for about in sorted(proc.glob("gpus/*/information")):
-        model = re.search(r"^Model:\s*(.+)$", _read(about), re.M)
+        model = re.search(r"^Model:\s*(.+)$", text_of(about), re.M)
         name = model[1].strip() if model else _NVIDIA
         found.append(Card(name, "nvidia", len(found), driver=said[0] if said else "", is_asked=False))
     if found:
         return found
     for device in sorted(devices.glob("*")):
         # a display controller, which a card's sound and USB are not
-        if _read(device / "vendor") == "0x10de" and _read(device / "class").startswith("0x03"):
+        if text_of(device / "vendor") == "0x10de" and text_of(device / "class").startswith("0x03"):
             driver = Path(os.path.realpath(device / "driver")).name if (device / "driver").exists() else "none"
             driver = said[0] if said and driver == "nvidia" else driver
             found.append(Card(_pci_name(device) or _NVIDIA, "nvidia", len(found), driver=driver, is_asked=False))
@@ -156,14 +156,14 @@ def _linux_others(sys_folder: Path = Path("/sys/class")) -> list[Card]:
     for device in sorted(sys_folder.glob("drm/card*/device")):
         if not device.parent.name.removeprefix("card").isdigit():  # card0-HDMI-A-1 is a plug
             continue
-        kind = {"0x1002": "amd", "0x8086": "intel"}.get(_read(device / "vendor"))
+        kind = {"0x1002": "amd", "0x8086": "intel"}.get(text_of(device / "vendor"))
         if kind is None:
             continue
-        total, used = (_whole(_read(device / f"mem_info_vram_{what}")) for what in ("total", "used"))
+        total, used = (number_of(text_of(device / f"mem_info_vram_{what}")) for what in ("total", "used"))
         number = sum(card.kind == kind for card in cards)
         target = targets[number] if kind == "amd" and number < len(targets) else ""
         name = (
-            _read(device / "product_name") or _pci_name(device) or {"amd": "AMD graphics"}.get(kind, "Intel graphics")
+            text_of(device / "product_name") or _pci_name(device) or {"amd": "AMD graphics"}.get(kind, "Intel graphics")
         )
         cards.append(
             Card(
@@ -172,7 +172,7 @@ def _linux_others(sys_folder: Path = Path("/sys/class")) -> list[Card]:
                 number,
                 total,
                 max(total - used, 0),
-                _read(sys_folder / "../module/amdgpu/version") if kind == "amd" else "",
+                text_of(sys_folder / "../module/amdgpu/version") if kind == "amd" else "",
                 target,
             )
         )
@@ -183,9 +183,9 @@ def _amd_targets(sys_folder: Path) -> list[str]:
     """The compute targets of AMD's cards, in the order of their nodes: 110001 -> gfx1101."""
     found = []
     nodes = sys_folder.glob("kfd/kfd/topology/nodes/*/properties")
-    for properties in sorted(nodes, key=lambda path: _whole(path.parent.name)):
-        pairs = dict(line.split(maxsplit=1) for line in _read(properties).splitlines() if " " in line)
-        if version := _whole(pairs.get("gfx_target_version", "0")):  # 0 is the processor
+    for properties in sorted(nodes, key=lambda path: number_of(path.parent.name)):
+        pairs = dict(line.split(maxsplit=1) for line in text_of(properties).splitlines() if " " in line)
+        if version := number_of(pairs.get("gfx_target_version", "0")):  # 0 is the processor
             found.append(f"gfx{version // 10000}{version // 100 % 100:x}{version % 100:x}")
     return found
 
@@ -269,20 +269,3 @@ def _apple(arch: str, memory: int, free: int) -> list[Card]:
 def _is_translated() -> bool:
     """Whether this program for Intel's processors runs on one of Apple's, by Rosetta."""
     return (ask(["/usr/sbin/sysctl", "-n", "sysctl.proc_translated"], _TIMEOUT) or "").strip() == "1"
-
-
-# --- small things ---
-
-
-def _whole(text: str) -> int:
-    try:
-        return int(text.strip())
-    except ValueError:
-        return 0
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace").strip()
-    except OSError:
-        return ""

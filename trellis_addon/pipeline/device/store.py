@@ -42,7 +42,7 @@ class AnySource(Protocol):
     def outline(self, name: str) -> Outline: ...
 
 
-class FolderSource:
+class CheckpointSource:
     """Networks of a repository's files, for one device.
 
     `torso` overrides the 16-bit dtype that the files ask for, which the weights keep where `is_packed`; with

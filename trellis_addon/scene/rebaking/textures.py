@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from ..rules.colour import set_colour, set_data
 from .atlas import LAYER
-from .closures import Surface
+from .closures import Shading
 from .sockets import is_constant
 
 _CLEAR = 0.95  # an alpha above is opaque, and one below 1 less this is clear
@@ -75,7 +75,7 @@ def alpha_mode(alpha: NDArray[np.float32]) -> str:
     return "BLEND" if is_between.mean() > _BLEND else "MASK"
 
 
-def show_atlas(material: bpy.types.Material, surface: Surface, images: AtlasImages, mode: str) -> None:
+def show_atlas(material: bpy.types.Material, surface: Shading, images: AtlasImages, mode: str) -> None:
     """Show the atlas where a channel varies, and the material's own constants elsewhere, by a Principled BSDF."""
     _Shown(material.node_tree, images).wire(surface, mode)
 
@@ -91,7 +91,7 @@ class _Shown:
         self.uv = self.nodes.new("ShaderNodeUVMap")
         self.uv.uv_map = LAYER
 
-    def wire(self, surface: Surface, mode: str) -> None:
+    def wire(self, surface: Shading, mode: str) -> None:
         self._set_constants(surface)
         images, links, inputs = self.images, self.links, self.shader.inputs
         varies = {name for name in images.names if not is_constant(getattr(surface, name))}
@@ -117,7 +117,7 @@ class _Shown:
             links.new(self._texture(images.normal).outputs["Color"], bend.inputs["Color"])
             links.new(bend.outputs[0], inputs["Normal"])
 
-    def _set_constants(self, surface: Surface) -> None:
+    def _set_constants(self, surface: Shading) -> None:
         brightest = max(surface.emission) if is_constant(surface.emission) else 0.0
         strength = max(brightest, 1.0)
         emission = tuple(value / strength for value in surface.emission) if brightest else surface.emission

@@ -15,7 +15,7 @@ INSTALL, REMOVE = "finishing", "remove_finishing"  # what goes on, as `local_wor
 
 
 @dataclass(frozen=True)
-class Found:
+class PackageSizes:
     """Sizes in bytes: `download` of what is still to come, `disk` that it will take, `used` of what is here.
 
     `obstacle` is a sentence why they cannot be had.
@@ -30,14 +30,14 @@ class Found:
 
 @dataclass
 class _Kept:
-    found: Found | None = None
+    found: PackageSizes | None = None
     is_looking: bool = False
 
 
 _kept = _Kept()
 
 
-def known() -> Found | None:
+def known() -> PackageSizes | None:
     """What was found the last time; None where nobody has looked."""
     return _kept.found
 
@@ -60,7 +60,7 @@ def look_later() -> None:
         queue.in_thread(work)
 
 
-def look() -> Found:
+def look() -> PackageSizes:
     """How large they are, from the lock; takes a moment, and no network."""
     from ...local.environment.finishing import make_finishing_plan
     from ...local.environment.plan import SPARE
@@ -69,7 +69,7 @@ def look() -> Found:
     plan = make_finishing_plan()
     obstacle = plan.obstacles[0] if plan.obstacles else ""
     lasting = max(plan.disk - plan.download - SPARE, 0)
-    return Found(plan.download, lasting, size_of(plan.folder), str(plan.folder.root), obstacle)
+    return PackageSizes(plan.download, lasting, size_of(plan.folder), str(plan.folder.root), obstacle)
 
 
 def install(*, allow_network: bool) -> None:

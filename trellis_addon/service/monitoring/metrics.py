@@ -58,7 +58,7 @@ class _Running:
 
 
 @dataclass(frozen=True)
-class State:
+class Gauges:
     """How it stands at one moment: results that wait, by person, client and priority; tasks that are not finished;
     how many results can be made at the same time; bytes of files, and what they may have; `folder` where these are;
     the devices as `engines.devices.device_memory` has them."""
@@ -127,7 +127,7 @@ class Meter:
     def _leave(self, run: _Running, now: float) -> None:
         self._stages.setdefault(run.stage or "begin", _Histogram()).add(now - run.since)
 
-    def render(self, state: State) -> bytes:
+    def render(self, state: Gauges) -> bytes:
         """The numbers in Prometheus' text format; raises `RequestError` where `prometheus-client` is not installed."""
         try:
             from prometheus_client import CollectorRegistry, generate_latest
@@ -141,7 +141,7 @@ class Meter:
         made: bytes = generate_latest(registry)
         return made
 
-    def _metrics(self, state: State) -> Iterator[Metric]:
+    def _metrics(self, state: Gauges) -> Iterator[Metric]:
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 
         queue = GaugeMetricFamily(

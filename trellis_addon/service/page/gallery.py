@@ -6,7 +6,7 @@ import shutil
 from typing import TYPE_CHECKING, Any
 
 from ...core.errors import Cancelled
-from ...images.sources import image_kind
+from ...images.reading.sources import image_kind
 from ...task.views import FRONT
 from ..protocol import JsonObject
 from ..records import Slot, TaskRecord

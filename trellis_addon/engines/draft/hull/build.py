@@ -23,7 +23,7 @@ from .carve import Volume, aligned, carve, roundness_seen
 from .charts import lay_out
 from .outlines import Outline, opposite, outline_of
 from .paint import painted
-from .surface import Surface, surface_of
+from .surface import HullSurface, surface_of
 from .texels import texels_of
 
 if TYPE_CHECKING:
@@ -97,7 +97,9 @@ def layers_of(subject: Subject) -> F32:
     return np.dstack([colour, quality[..., 1:]]).astype(np.float32)
 
 
-def _light_enough(outlines: list[Outline], cells: int, triangles: int, roundness: float, progress: Progress) -> Surface:
+def _light_enough(
+    outlines: list[Outline], cells: int, triangles: int, roundness: float, progress: Progress
+) -> HullSurface:
     """The finest surface, of at most so many cells and triangles."""
     look = _FIRST_LOOK
     first = surface_of(carve(outlines, look, roundness, progress.check))

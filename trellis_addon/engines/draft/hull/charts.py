@@ -14,7 +14,7 @@ import numpy as np
 from ....geometry.texturing.scan import hits
 from ..fields import F32, Check, never
 from .outlines import Outline
-from .surface import I32, Surface, neighbours, parts_of
+from .surface import I32, HullSurface, neighbours, parts_of
 
 _UP = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0))
 _DOWN = ((1.0, 0.0, 0.0), (0.0, -1.0, 0.0))
@@ -46,7 +46,7 @@ class Charts:
 
 
 def lay_out(
-    surface: Surface, outlines: Sequence[Outline], size: int, check: Check = never, *, apart: bool = False
+    surface: HullSurface, outlines: Sequence[Outline], size: int, check: Check = never, *, apart: bool = False
 ) -> Charts:
     """The pieces of a surface. `apart`: those that lie over themselves all the same are cut until none does, whatever
     mesh it is."""
@@ -102,7 +102,7 @@ def _frames(outlines: Sequence[Outline]) -> tuple[F32, F32]:
     return np.stack(found).astype(np.float32), bonus
 
 
-def _face_normals(surface: Surface) -> F32:
+def _face_normals(surface: HullSurface) -> F32:
     """Of the faces as the smooth surface has them."""
     mean = surface.normals[surface.faces].sum(1)
     return np.asarray(mean / np.maximum(np.linalg.norm(mean, axis=1, keepdims=True), 1e-12), np.float32)
@@ -147,7 +147,7 @@ def _without_crumbs(label: I32, facing: F32, pairs: I32, check: Check) -> tuple[
     return label, _pieces(label, pairs)
 
 
-def _flat(surface: Surface, frames: F32, label: I32, chart: I32, pairs: I32, check: Check) -> I32:
+def _flat(surface: HullSurface, frames: F32, label: I32, chart: I32, pairs: I32, check: Check) -> I32:
     """Pieces that do not lie over themselves: what is behind something of its own piece becomes one of its own."""
     corners = surface.points[surface.faces]
     middle = corners.mean(1)
@@ -175,7 +175,7 @@ def _flat(surface: Surface, frames: F32, label: I32, chart: I32, pairs: I32, che
     return _pieces(chart * _LAYERS + layer, pairs)
 
 
-def _packed(surface: Surface, frames: F32, label: I32, chart: I32, size: int, check: Check) -> Charts:
+def _packed(surface: HullSurface, frames: F32, label: I32, chart: I32, size: int, check: Check) -> Charts:
     count = int(chart.max()) + 1
     frame_of = np.zeros(count, np.int32)
     frame_of[chart] = label

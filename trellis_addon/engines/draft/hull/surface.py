@@ -17,7 +17,7 @@ _SMALLEST_PART = 0.01  # of the largest one's faces; what is smaller was left ov
 
 
 @dataclass(frozen=True)
-class Surface:
+class HullSurface:
     """Closed, seen from outside counter-clockwise: `points` (V, 3), `faces` (F, 3), `normals` (V, 3) of length 1."""
 
     points: F32
@@ -25,7 +25,7 @@ class Surface:
     normals: F32
 
 
-def surface_of(volume: Volume, check: Check = never) -> Surface:
+def surface_of(volume: Volume, check: Check = never) -> HullSurface:
     """The surface where the field is 0; every edge has two faces. Of a field without any place inside it is empty."""
     field = _without_corners(volume.field, check)
     inside = field > 0.0
@@ -182,10 +182,10 @@ def _triangles(points: F32, quads: I32) -> I32:
     return np.concatenate(split)
 
 
-def _whole(points: F32, faces: I32) -> Surface:
+def _whole(points: F32, faces: I32) -> HullSurface:
     """Without tiny parts, and with normals."""
     if not len(faces):
-        return Surface(points[:0], faces, points[:0])
+        return HullSurface(points[:0], faces, points[:0])
     part = parts_of(len(points), np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]]]))[faces[:, 0]]
     sizes = np.bincount(part)
     faces = faces[sizes[part] >= _SMALLEST_PART * sizes.max()]
@@ -194,4 +194,4 @@ def _whole(points: F32, faces: I32) -> Surface:
     across = np.cross(points[faces[:, 1]] - points[faces[:, 0]], points[faces[:, 2]] - points[faces[:, 0]])
     normals = np.stack([np.bincount(faces.ravel(), np.repeat(across[:, axis], 3), len(points)) for axis in range(3)], 1)
     length = np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
-    return Surface(points, faces, (normals / length).astype(np.float32))
+    return HullSurface(points, faces, (normals / length).astype(np.float32))

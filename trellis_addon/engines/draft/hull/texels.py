@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ....geometry.texturing.scan import Corners, hits
 from ..fields import F32, Check, never
 from .charts import Charts
-from .surface import Surface
+from .surface import HullSurface
 
 _OVER = 0.02  # by which a face reaches beyond itself, so that no texel falls between two
 
@@ -24,7 +24,7 @@ class Texels:
     normals: F32
 
 
-def texels_of(surface: Surface, charts: Charts, check: Check = never) -> Texels:
+def texels_of(surface: HullSurface, charts: Charts, check: Check = never) -> Texels:
     corners = charts.texels[charts.faces]
     owner = np.full(charts.size * charts.size, -1, np.int32)
     for face, place, _ in hits(corners, (charts.size, charts.size), over=_OVER, check=check):
