@@ -635,7 +635,9 @@ def _as_sentence(folder: Path) -> Iterator[None]:
         ) from error
 
 
-_CURE = message("see that the disk has room and the folder can be written, and try again")
+_CURE = message(
+    "see that the disk has room and the folder can be written, or name another one in the preferences or TRELLIS2_HOME"
+)
 
 
 def reason(error: Exception) -> str:
