@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from types import ModuleType
 
+import numpy as np
 import pytest
 
 pytest.importorskip("scipy")
@@ -138,13 +139,16 @@ def test_game_ready_with_levels_of_detail(pile: list[object]) -> None:
 def test_game_ready_is_within_its_budget(pile: list[object]) -> None:
     scene = part("trellis_addon.scene")
     box = pile[0]
-    obj = scene.game_ready(box, preset="background", texture_size=256)
+    obj = scene.game_ready(box, preset="background", texture_size=np.int64(256), quads=None)
     found = scene.measure(obj)
     assert found.surface.triangles <= 500 and found.surface.open_edges == 0
     assert {(texture.width, texture.height) for texture in found.textures} == {(256, 256)}
     assert obj.dimensions[:] == pytest.approx((1.0, 1.0, 1.0), abs=0.01) and box.hide_get()  # type: ignore[attr-defined]
     with pytest.raises(part("trellis_addon.core.errors").FieldError, match="mobile"):
         scene.game_ready(obj, preset="tiny")
+    for quads in (3, 0, "many", 10.5, True):  # before anything is read or exported
+        with pytest.raises(part("trellis_addon.core.errors").FieldError, match="^quads: .* from 24 to"):
+            scene.game_ready(obj, quads=quads)
 
 
 def _ring() -> object:

@@ -116,7 +116,7 @@ def _rebake(options: argparse.Namespace) -> str:
     """What the file that was written is made of."""
     suffix = options.output.suffix.lower()
     if suffix not in (".glb", ".obj"):
-        raise FieldError("output", str(options.output), "give a file name that ends in .glb or .obj")
+        raise FieldError("output", str(options.output), "give a file name that ends in .glb, .obj, .fbx or .usd")
     levels = max(options.lods, len(options.faces or ()))
     if levels > 1 and (suffix == ".obj" or options.quads is not None):
         raise FieldError("lods", levels, "levels of detail are of triangles, and in a .glb")
@@ -128,6 +128,10 @@ def _rebake(options: argparse.Namespace) -> str:
         raise InputError("There is no file {path}; give the GLB to start from.", path=options.source)
     if options.lods < 1 or levels > _MOST_LEVELS:
         raise FieldError("lods", levels, message("give 1 to {most} levels", most=_MOST_LEVELS))
+    if options.quads is not None:
+        from ..quads.quads import demand_quads
+
+        demand_quads(options.quads)
     try_places([options.output])
     demand_other(options.source, options.output)
     from ...formats.glb.join import join_glbs

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 Made = tuple[NDArray[np.float32], NDArray[np.int32]]
 """Vertices (V, 3) and quads (Q, 4)."""
+_ASTRAY = 0.12  # of the count
 
 
 def fitted(
@@ -22,12 +23,14 @@ def fitted(
     tries: int,
     close: float,
     keep: Callable[[Made], None] = lambda made: None,
+    second: float = 0.0,
 ) -> Made | None:
     """What `make(number)` gives that comes nearest to `count` quads, at first asked for `first`; at most so many tries,
     and none after one that is `close`, as a share of the count. None where nothing comes of it.
 
-    Between a number that gave too few and one that gave too many the next one is drawn as on a line. `keep` hears of
-    each that is the nearest so far.
+    Between a number that gave too few and one that gave too many the next one is drawn as on a line; but where the
+    first went far astray that says nothing, and the `second` is asked, if there is one. `keep` hears of each that is
+    the nearest so far.
     """
     asked, best = max(round(first), 3), None
     found: dict[int, int] = {}
@@ -41,7 +44,9 @@ def fitted(
             keep(made)
         if abs(len(made[1]) / count - 1) <= close:
             break
-        asked = _untried(_next(found, asked, count), found, max(count // 100, 1))
+        is_astray = len(found) == 1 and abs(len(made[1]) / count - 1) > _ASTRAY
+        wanted = round(second) if second and is_astray else _next(found, asked, count)
+        asked = _untried(wanted, found, max(count // 100, 1))
     return best
 
 

@@ -33,8 +33,7 @@ def quadrangulate(mesh: TriMesh, count: int, progress: Progress | None = None) -
     no more than it would have quads; they stand as quads whose last two corners are one. Raises `FieldError` for a
     number that cannot be, `InputError` where neither of the two is here, `EngineError` where nothing comes of it.
     """
-    if count < FEWEST:
-        raise FieldError("quads", count, message("it must be at least {fewest} quads", fewest=FEWEST))
+    demand_quads(count)
     progress = progress or Progress()
     groups, group = face_groups(mesh.faces)
     counts = _shares(np.bincount(group, mesh.areas(), groups).astype(np.float64), count)
@@ -51,6 +50,12 @@ def quadrangulate(mesh: TriMesh, count: int, progress: Progress | None = None) -
     if not any(map(len, quads)):
         raise EngineError("Nothing is left of the form as quads; ask for more of them.")
     return np.concatenate([vertices for vertices, _ in made]).astype(np.float32), np.concatenate(quads).astype(np.int32)
+
+
+def demand_quads(count: int) -> None:
+    """Raise `FieldError` for a number of quads that cannot be."""
+    if count < FEWEST:
+        raise FieldError("quads", count, message("it must be at least {fewest} quads", fewest=FEWEST))
 
 
 def _shares(areas: NDArray[np.float64], count: int) -> NDArray[np.int64]:

@@ -15,6 +15,7 @@ import bpy
 
 from ...contract.budgets import BUDGETS
 from ...core.errors import Cancelled, FieldError, TrellisError
+from ...core.given import plain
 from ...core.messages import message
 from ...core.progress import Progress
 from ...formats.glb.check import check_glb_file
@@ -135,6 +136,7 @@ def game_options(
         raise FieldError("preset", preset, message("allowed: {allowed}", allowed=list(BUDGETS)))
     if obj.type == "MESH" and not obj.modifiers:
         require_surface(obj)  # of anything else copying tells whether there is one
+    faces, texture_size = plain(faces), plain(texture_size)
     size = budget.texture_size if texture_size is None else texture_size
     chosen: dict[str, Any] = {
         "faces": budget.faces if faces is None else faces,
@@ -142,7 +144,7 @@ def game_options(
         "resolution": _resolution(size),
         "remesh": not _is_sound(obj, budget.faces if faces is None else faces),
     }
-    return {**chosen, **options}
+    return {**chosen, **{option: plain(value) for option, value in options.items()}}
 
 
 def _resolution(texture_size: Any) -> int:

@@ -145,7 +145,7 @@ def _make_quads(vertices: np.ndarray, faces: np.ndarray, count: int, is_creased:
     def again(asked: int) -> Made | None:
         return begun[best] if asked == first else make(asked, best)
 
-    fitted(again, count, first, tries, _CLOSE, watch.keep)
+    fitted(again, count, first, tries, _CLOSE, watch.keep, second=count)
 
 
 class _Way(NamedTuple):

@@ -15,7 +15,7 @@ import bpy
 
 from ...core.errors import EngineError, FieldError, InputError
 from ...core.files import discard
-from ...core.given import whole
+from ...core.given import plain, whole
 from ...core.machine.awake import awake
 from ...core.messages import message
 from ...core.progress import Progress
@@ -31,6 +31,7 @@ from .copies import save_copies
 SOLIDITIES = ("automatic", "solid", "sheets")
 _EXPORTED = 0.3  # of the whole way
 FEWEST = 4  # triangles: a closed form has no fewer
+FEWEST_QUADS, MOST_QUADS = 24, 1_000_000
 
 
 def save_objects(objects: Sequence[bpy.types.Object], folder: Path) -> Path:
@@ -91,6 +92,7 @@ def rebake(
     stay as they are; `hide_sources` hides them.
     Main thread only. Raises `InputError`, `EngineError`; then nothing has changed.
     """
+    options = {option: plain(value) for option, value in options.items()}
     check_options(**options)  # what cannot be is told before anything is done
     objects = several(objects)
     with tempfile.TemporaryDirectory() as folder:
@@ -124,13 +126,17 @@ def _arguments(
         raise InputError(
             "solidity: {given} cannot be used; choose one of {allowed}.", given=solidity, allowed=SOLIDITIES
         )
-    budgets: Sequence[Any] = faces if isinstance(faces, (list, tuple)) else [faces]
+    budgets: Sequence[Any] = [plain(each) for each in (faces if isinstance(faces, (list, tuple)) else [faces])]
+    texture_size = plain(texture_size)
     if not budgets or not all(isinstance(each, int) and each >= FEWEST for each in budgets):
         raise FieldError("faces", faces, message("give at least {fewest} triangles", fewest=FEWEST))
     if not isinstance(texture_size, int) or not 16 <= texture_size <= 16384:
         raise FieldError("texture_size", texture_size, "it must be 16 to 16384 texels")
     for field, value, (least, most) in (("resolution", resolution, (8, 2048)), ("lods", lods, (1, 8))):
         whole(value, field, least, most, message("give a whole number from {least} to {most}", least=least, most=most))
+    if quads is not None:
+        rule = message("give a whole number from {least} to {most}", least=FEWEST_QUADS, most=MOST_QUADS)
+        quads = whole(quads, "quads", FEWEST_QUADS, MOST_QUADS, rule)
     if texture_format not in ("webp", "png"):
         raise FieldError("texture_format", texture_format, message("allowed: {allowed}", allowed=["webp", "png"]))
     found = ["--resolution", str(resolution), "--texture-size", str(texture_size)]
