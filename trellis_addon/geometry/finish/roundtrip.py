@@ -24,8 +24,8 @@ from ..voxelise.voxelise import OVoxel, check_resolution, fitting_transform, vox
 from .finish import FEWEST, DenseAsset, FinishedAsset, Finishing, Placement, check_textures, finish_levels
 from .shells import shells
 
-# Of a triangle whose height is less than such a share of its length nothing is there but rounding.
-_LINE = 1e-6
+# A triangle whose height is less than such a share of its length is a point or a line.
+_LINE = 1e-9
 
 
 class RoundTripOptions(Finishing, total=False):
