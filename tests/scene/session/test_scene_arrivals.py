@@ -113,7 +113,7 @@ def test_what_goes_wrong_after_an_arrival_does_not_unmake_it(
         (flow.arrival, "join_local_views"),
         (flow.arrival, "mark_delivered"),
         (flow.arrival, "mark_asset"),
-        (flow.queue, "redraw"),
+        (part("trellis_addon.scene.pump"), "redraw"),
         (history, "read_store"),
         (device, "ask_again"),
     ):

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from ...core.machine.parallel import on_all_cores, slices
 from ...core.progress import Progress
 from ...formats.glb.tangents import face_normals, unit
+from ..arrays import each_part
 from ..unwrap.charts import connected_faces
 from ..unwrap.raster import Raster, rasterise, texel_places
 from ..voxelise.attributes import linear_to_srgb
@@ -111,9 +112,13 @@ def bake(
         openness[texels] = _openness(canvas, raster, texels, painter, occlusion_rays, device)
     source = nearest_filled(raster.owner >= 0, device).reshape(-1)
     base_colour, surface = np.empty((count, 4), np.uint8), np.full((count, 3), 255, np.uint8)
-    for channel, value in enumerate((0, 1, 2, 5)):
-        base_colour[:, channel] = colours[source, value]
-    surface[:, 1], surface[:, 2] = colours[source, 4], colours[source, 3]
+
+    def fill(rows: slice) -> None:
+        found = colours[source[rows]]
+        base_colour[rows, :3], base_colour[rows, 3] = found[:, :3], found[:, 5]
+        surface[rows, 1], surface[rows, 2] = found[:, 4], found[:, 3]
+
+    each_part(count, fill)
     _match(base_colour, canvas, texture_size, device)
     if openness is not None:
         surface[:, 0] = openness[source]

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arrays import each_part
+
 U8 = NDArray[np.uint8]
 F32 = NDArray[np.float32]
 I32 = NDArray[np.int32]
@@ -24,6 +26,7 @@ _KEPT = 3  # texels beside a chart that stay as they are: finer levels and compr
 _ALONG = (0.25, 0.75)  # places of an edge
 _STEPS = 40
 _PULL = 2e-3  # towards the colours that were there
+_ROWS = 4  # of blocks at a time: few enough to stay in a core's cache
 
 
 def matched_gutters(colours: U8, inside: NDArray[np.bool_], vertices: F32, faces: I32, uvs: F32) -> U8:
@@ -39,10 +42,20 @@ def matched_gutters(colours: U8, inside: NDArray[np.bool_], vertices: F32, faces
     if size % (1 << max(_LEVELS)) or not len(here):
         return colours
     free = ~binary_dilation(inside, np.ones((3, 3), bool), _KEPT)
-    texels = colours.astype(np.float32)
-    share, share_inside = _means(free[..., None], _BLOCK)[:, 0], _means(inside[..., None], _BLOCK)
-    changed = np.flatnonzero(share > 0)
-    shown, of_surface = _means(texels, _BLOCK), _means(texels * inside[..., None], _BLOCK)
+    across = size // _BLOCK
+    share, share_inside = np.empty((across * across, 1), np.float32), np.empty((across * across, 1), np.float32)
+    shown, of_surface, of_free = (np.empty((across * across, channels), np.float32) for _ in range(3))
+
+    def look(rows: slice) -> None:
+        """The means of some rows of blocks: sums of so few bytes are exact, in whatever order."""
+        own, some = slice(rows.start * _BLOCK, rows.stop * _BLOCK), slice(rows.start * across, rows.stop * across)
+        texels, within, without = colours[own].astype(np.float32), inside[own][..., None], free[own][..., None]
+        share[some], share_inside[some] = _means(without), _means(within)
+        shown[some], of_surface[some], of_free[some] = _means(texels), _means(texels * within), _means(texels * without)
+
+    each_part(across, look, _ROWS)
+    changed = np.flatnonzero(share[:, 0] > 0)
+    share = share[changed, 0]
     weight = diags_array(np.sqrt(length / length.mean()).astype(np.float32))
     parts: list[Any] = []
     lack = []
@@ -55,9 +68,9 @@ def matched_gutters(colours: U8, inside: NDArray[np.bool_], vertices: F32, faces
             parts.append(weight @ side)
             lack.append(weight @ (surface - side @ shown))
     # How much each block's change, of its free texels, changes what is read.
-    system = (vstack(parts).tocsc()[:, changed] @ diags_array(share[changed])).tocsr()
+    system = (vstack(parts).tocsc()[:, changed] @ diags_array(share)).tocsr()
     back, wanted = system.T.tocsr(), np.concatenate(lack)
-    mean = _means(texels * free[..., None], _BLOCK)[changed] / share[changed, None]
+    mean = of_free[changed] / share[:, None]
     pull = _PULL * float(system.multiply(system).sum(0).mean())
     steep = _largest(system, back) + pull
     change = np.zeros((len(changed), channels), np.float32)
@@ -68,10 +81,19 @@ def matched_gutters(colours: U8, inside: NDArray[np.bool_], vertices: F32, faces
         next_pace = (1.0 + np.sqrt(1.0 + 4.0 * pace * pace)) / 2.0
         ahead = step + (pace - 1.0) / next_pace * (step - change)
         change, pace = step, next_pace
-    blocks = np.zeros(((size // _BLOCK) ** 2, channels), np.float32)
+    blocks = np.zeros((across * across, channels), np.float32)
     blocks[changed] = change
-    spread = blocks.reshape(size // _BLOCK, size // _BLOCK, channels).repeat(_BLOCK, 0).repeat(_BLOCK, 1)
-    return np.where(free[..., None], np.rint(np.clip(texels + spread, 0.0, 255.0)), texels).astype(np.uint8)
+    found = np.empty_like(colours)
+
+    def paint(rows: slice) -> None:
+        own = slice(rows.start * _BLOCK, rows.stop * _BLOCK)
+        spread = blocks.reshape(across, across, channels)[rows].repeat(_BLOCK, 0).repeat(_BLOCK, 1)
+        spread += colours[own]
+        np.rint(np.clip(spread, 0.0, 255.0, out=spread), out=spread)
+        found[own] = np.where(free[own][..., None], spread.astype(np.uint8), colours[own])
+
+    each_part(across, paint, _ROWS)
+    return found
 
 
 def _seams(vertices: F32, faces: I32, uvs: F32) -> tuple[F32, F32, F32]:
@@ -94,12 +116,11 @@ def _seams(vertices: F32, faces: I32, uvs: F32) -> tuple[F32, F32, F32]:
     return along(one), along(two), np.tile(np.maximum(length, 1e-12), len(_ALONG)).astype(np.float32)
 
 
-def _means(values: NDArray[Any], block: int) -> F32:
-    """(B, C): means of (S, S, C) over square blocks."""
-    side = len(values) // block
-    return np.asarray(
-        values.reshape(side, block, side, block, -1).mean((1, 3), dtype=np.float32).reshape(side * side, -1)
-    )
+def _means(values: NDArray[Any]) -> F32:
+    """(B, C): means of (R, S, C) over square blocks."""
+    rows, columns = (length // _BLOCK for length in values.shape[:2])
+    blocks = values.reshape(rows, _BLOCK, columns, _BLOCK, -1)
+    return np.asarray(blocks.mean((1, 3), dtype=np.float32).reshape(rows * columns, -1))
 
 
 def _reads(places: F32, size: int, level: int) -> Any:

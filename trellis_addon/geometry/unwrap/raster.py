@@ -13,7 +13,8 @@ import numpy as np
 import warp as wp
 from numpy.typing import NDArray
 
-from ..arrays import launch_parts, on_device
+from ...core.machine.parallel import on_all_cores, slices
+from ..arrays import each_part, launch_parts, on_device
 from ..mesh.closest_warp import start_warp
 from .raster_kernels import NOBODY, cover, place, reach
 
@@ -24,6 +25,7 @@ I32 = NDArray[np.int32]
 # at the border reads centres up to sqrt(2) / 2 away; one more serves half-size mip levels and filters.
 REACH = 1.5
 _TILE = 16
+_ROWS = 64  # of texels at a time
 _NONE_NEAR = np.iinfo(np.int64).max
 
 
@@ -66,10 +68,18 @@ def rasterise(
 
     launch_parts(cover, size, cover_rows, device)
     times, first, final = count.numpy(), owner.numpy(), last.numpy()
-    double = times > 1
-    crowded = np.unique(np.stack([first[double], final[double]], 1), axis=0)
-    inside = times > 0
-    owners = np.where(inside, first, -1)
+    owners = np.empty((size, size), np.int32)
+
+    def settle(rows: slice) -> tuple[int, I32]:
+        """The texels' owners in some rows; how many have one, and of those with more two each."""
+        here = times[rows]
+        inside, double = here > 0, here > 1
+        owners[rows] = np.where(inside, first[rows], -1)
+        return int(np.count_nonzero(inside)), np.stack([first[rows][double], final[rows][double]], 1)
+
+    settled = on_all_cores(slices(size, _ROWS), settle)
+    crowds = np.concatenate([crowd for _, crowd in settled])
+    crowded = np.unique(crowds, axis=0)
     if borders:
         rim = on_device(border_faces(faces), wp.int32, device)
         nearest = wp.full((size, size), _NONE_NEAR, dtype=wp.int64, device=device)
@@ -80,9 +90,13 @@ def rasterise(
 
         launch_parts(reach, size, reach_rows, device)
         near = nearest.numpy()
-        found = near != _NONE_NEAR
-        owners[found] = (near[found] & 0xFFFFFFFF).astype(np.int32)
-    return Raster(owners, int(inside.sum()), int(double.sum()), crowded)
+
+        def take(rows: slice) -> None:
+            found = near[rows] != _NONE_NEAR
+            owners[rows][found] = (near[rows][found] & 0xFFFFFFFF).astype(np.int32)
+
+        each_part(size, take, _ROWS)
+    return Raster(owners, sum(covered for covered, _ in settled), len(crowds), crowded)
 
 
 def texel_places(
