@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Sequence
+from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
 from ..core.errors import FieldError
@@ -15,6 +17,8 @@ from ..task.views import view_name
 
 if TYPE_CHECKING:
     from ..batch import Row
+
+_BELOW_ZERO = re.compile(r"-\.?\d")
 
 
 def add_settings(command: argparse.ArgumentParser, *, without: Sequence[str] = (*OF_A_MESH, *OF_LATENTS)) -> None:
@@ -51,16 +55,34 @@ def settings_of(options: argparse.Namespace) -> Settings:
     return Settings(values)
 
 
+def below_zero(arguments: Sequence[str]) -> list[str]:
+    """The arguments with values below 0 as argparse takes them: `--view -90=P` reads as an option of its own, and so
+    do -0.1,0,0.2 and -1e-3."""
+    found: list[str] = []
+    for text in arguments:
+        if _BELOW_ZERO.match(text):
+            try:
+                text = format(Decimal(text), "f")
+            except InvalidOperation:
+                if found and found[-1] in ("--view", "--frame", "--subject", "--facing", "--grow"):
+                    found[-1] += "=" + text
+                    continue
+        found.append(text)
+    return found
+
+
 def views_of(texts: Sequence[str]) -> dict[str, str]:
     """The pictures of --view by their views; raises `FieldError`."""
     found: dict[str, str] = {}
+    names: set[str] = set()
     for text in texts:
         view, equals, picture = text.partition("=")
         if not equals or not picture.strip():
             raise FieldError("view", text, "give where it was taken from and the picture, such as back=BACK.png")
-        if view_name(view) in found:
+        if view_name(view) in names:
             raise FieldError("view", text, "give each view once")
-        found[view_name(view)] = picture
+        names.add(view_name(view))
+        found[view.strip()] = picture  # as it was said, so that it is told so
     return found
 
 

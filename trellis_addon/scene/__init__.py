@@ -13,6 +13,7 @@ session          the queue of a session with everybody who listens to it
 background       the frame of whatever goes on in a thread: a bar, an end, a way to stop
 queue            generations that run while the artist works
 target           where a finished asset belongs, told at the start
+as_made          where an object's mesh has what its GLB has
 rework           going on from what was kept of an object
 rough            the rest of rough shapes that were chosen from several
 previews         small pictures of results to choose from
