@@ -149,7 +149,8 @@ def test_what_faces_and_empties_mean_in_the_file_and_variations(pot: Any) -> Non
     pot.data.polygons.foreach_set("select", heights(pot) > 0.9)
     told = rework.region_of_faces(pot, painted=False, reach=0.1, rim=0.05)
     points = np.array(told["points"])
-    low, high = rework._bounds_of_file(rework._file_of(pot))
+    places = part("trellis_addon.formats.glb.read").read_glb(rework._file_of(pot)).vertices[:, [0, 2, 1]] * [1, -1, 1]
+    low, high = places.min(0), places.max(0)
     assert told["radius"] == pytest.approx(0.15)
     assert points[:, 1].max() == pytest.approx(high[2], abs=0.01) and points[:, 1].min() > high[2] - 0.2 * (
         high[2] - low[2]
@@ -168,8 +169,8 @@ def test_what_faces_and_empties_mean_in_the_file_and_variations(pot: Any) -> Non
     empty.location = pot.matrix_world.translation
     bpy.context.view_layer.update()
     ball = rework.region_of(pot, empty)["sphere"]
-    scale = rework._to_mesh((low, high), part("trellis_addon.scene.importing.placement").bounds(pot.data))[0]
-    assert ball[3] == pytest.approx(0.3 / scale, rel=1e-4)
+    found = part("trellis_addon.scene.importing.placement").bounds(pot.data)
+    assert ball[3] == pytest.approx(0.3 / float((found[1] - found[0]).max() / (high - low).max()), rel=1e-4)
     empty.scale = (1.0, 2.0, 1.0)
     bpy.context.view_layer.update()
     assert "box" in rework.region_of(pot, empty), "stretched it is the box around it"
@@ -186,6 +187,84 @@ def test_what_faces_and_empties_mean_in_the_file_and_variations(pot: Any) -> Non
     assert min(world(obj)[:, 0].min() for obj in made) > old[:, 0].mean()
     read = part("trellis_addon.scene.importing.provenance").read_provenance
     assert {read(obj)["seed"] for obj in made} == {11, 12}
+
+
+@pytest.mark.parametrize("how", ["applied", "mirrored", "renamed copy", "sculpted", "reduced"])
+def test_a_part_is_found_whatever_was_done_to_the_object(pot: Any, how: str) -> None:
+    """Its transform applied, or mirrored; renamed and duplicated; dented, and with fewer faces."""
+    if how == "mirrored":
+        pot.scale = (-1.0, 1.5, 1.0)
+        pot.rotation_euler.x = 0.4
+    if how in ("applied", "mirrored"):
+        bpy.ops.object.transform_apply(location=True, rotation=True, scale=True)
+    if how == "renamed copy":
+        bpy.ops.object.duplicate(linked=True)
+        first, pot = pot, bpy.context.object
+        pot.name, pot.data.name, pot.parent = "Krug", "Form", first
+    if how == "sculpted":
+        places = np.empty(3 * len(pot.data.vertices), np.float32)
+        pot.data.vertices.foreach_get("co", places)
+        places = places.reshape(-1, 3)
+        places[places[:, 2] < 0.3 * places[:, 2].max(), 0] *= 1.8
+        pot.data.vertices.foreach_set("co", places.ravel())
+        pot.data.update()
+    if how == "reduced":
+        pot.modifiers.new("Fewer", "DECIMATE").ratio = 0.5
+        bpy.ops.object.modifier_apply(modifier="Fewer")
+    bpy.context.view_layer.update()
+    old, rework = world(pot), part("trellis_addon.scene.rework")
+    placed = np.array(rework._placed(pot))
+    pot.data.polygons.foreach_set("select", upper_in_file(pot, placed) > 0.85)
+    pot.vertex_groups.new(name="Asks for it")
+    told = np.array(rework.region_of_faces(pot, painted=False, reach=0.1, rim=0.05)["points"])
+    file = part("trellis_addon.formats.glb.read").read_glb(rework._file_of(pot)).vertices
+    assert told[:, 1].max() == pytest.approx(file[:, 1].max(), abs=0.02), "its top is the file's"
+    assert told[:, 1].min() > file[:, 1].max() - 0.25 * np.ptp(file[:, 1])
+    assert bpy.ops.trellis2.change_part(where="FACES", source="PANEL", reach=0.4) == {"FINISHED"}
+    again = np.array(rework._placed(pot))
+    assert np.allclose(again, placed, atol=2e-3 * np.abs(placed).max()), "the rest stays where it was"
+    new = world(pot)
+    assert np.ptp(new, axis=0).max() > 1.05 * np.ptp(old, axis=0).max() or how == "sculpted"
+    outward = np.array([polygon.normal for polygon in pot.data.polygons]) * (
+        np.array([polygon.center for polygon in pot.data.polygons])
+        - np.array([v.co for v in pot.data.vertices]).mean(0)
+    )
+    assert outward.sum(1).mean() > 0, "and its outside is outside"
+    if how == "renamed copy":
+        assert pot.name == "Krug" and pot.parent == first and first.data is not pot.data
+
+
+def upper_in_file(obj: Any, placed: np.ndarray) -> np.ndarray:
+    """Of each face's middle, from 0 to 1, how high it lies in the file."""
+    middles = np.array([polygon.center for polygon in obj.data.polygons])
+    z = (middles - placed[:3, 3]) @ np.linalg.inv(placed[:3, :3]).T[:, 2]
+    return (z - z.min()) / (z.max() - z.min())
+
+
+def test_of_what_was_joined_to_something_no_part_is_guessed(pot: Any) -> None:
+    """Nobody can say where its parts are; nothing has happened."""
+    bpy.ops.mesh.primitive_cube_add(size=3.0, location=(9.0, 0.0, 0.0))
+    cube = bpy.context.object
+    for obj in (cube, pot):
+        obj.select_set(True)
+    bpy.context.view_layer.objects.active = pot
+    bpy.ops.object.join()
+    count = len(pot.data.polygons)
+    pot.data.polygons.foreach_set("select", heights(pot) > 0.8)
+    pot.vertex_groups.new(name="Asks for it")
+    with pytest.raises(RuntimeError, match="has not the form any more"):
+        bpy.ops.trellis2.change_part(where="FACES", source="PANEL")
+    assert len(pot.data.polygons) == count
+
+
+def test_what_was_turned_and_applied_is_made_again_as_it_lies(pot: Any) -> None:
+    pot.rotation_euler.x = 1.2
+    bpy.ops.object.transform_apply(location=False, rotation=True, scale=True)
+    bpy.context.view_layer.update()
+    old = world(pot)
+    assert bpy.ops.trellis2.finish_again(texture_size="2048") == {"FINISHED"}
+    new = world(pot)
+    assert np.allclose(old.min(0), new.min(0), atol=1e-2) and np.allclose(old.max(0), new.max(0), atol=1e-2)
 
 
 def test_a_job_is_taken_back_into_the_panel_and_linked(state: Any, tmp_path: Any, extension: ModuleType) -> None:  # noqa: F811

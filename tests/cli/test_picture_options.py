@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from trellis_addon.cli.options import add_picture_options, picture_of, views_of
+from trellis_addon.cli.options import add_picture_options, below_zero, picture_of, views_of
 from trellis_addon.core.errors import TrellisError
 from trellis_addon.images import load_image
 
@@ -82,3 +82,28 @@ def test_other_formats_are_read_by_blender_as_in_a_batch(photo: Path, tmp_path: 
 def test_what_is_no_share_is_a_sentence(photo: Path, words: list[str], named: str) -> None:
     with pytest.raises(TrellisError, match=named):
         picture_of(asked(str(photo), "--mask", str(photo.with_name("mask.png")), *words), False)
+
+
+def test_values_below_zero_are_values() -> None:
+    """argparse takes them for options: a view from -90 degrees, a frame moved to the left, a box by small numbers."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--view", action="append", default=[])
+    parser.add_argument("--box", nargs=2, type=float)
+    add_picture_options(parser)
+    words = [
+        "--view",
+        "-90=left.png",
+        "--frame",
+        "-.1,0,.2",
+        "--box",
+        "-1e-3",
+        "-2",
+        "--view",
+        "45=x.png",
+        "--grow",
+        "-2",
+    ]
+    found = parser.parse_args(below_zero(words))
+    assert views_of(found.view) == {"-90": "left.png", "45": "x.png"}
+    assert (found.frame, found.box, found.grow) == ("-.1,0,.2", [-0.001, -2.0], "-2")
+    assert below_zero(["-90=a", "-v", "--", "-", "-inf"]) == ["-90=a", "-v", "--", "-", "-inf"]

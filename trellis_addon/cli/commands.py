@@ -49,7 +49,7 @@ from .farm import add_options as add_farm_options
 from .farm import batch_of, print_table, write_report
 from .jobs import add_commands as add_job_commands
 from .local import add_local_commands
-from .options import Bar, add_picture_options, add_settings, picture_of, settings_of, views_of
+from .options import Bar, add_picture_options, add_settings, below_zero, picture_of, settings_of, views_of
 from .rebake import add_commands as add_rebake_command
 from .stages import add_commands as add_stage_commands
 from .texture import add_commands as add_texture_command
@@ -73,7 +73,7 @@ def main(
 ) -> int:
     """Run one command and return its exit code; `key` and `allow_network` come from Blender's preferences."""
     prepare_streams()
-    options = _parser(program).parse_args(arguments)
+    options = _parser(program).parse_args(below_zero(sys.argv[1:] if arguments is None else arguments))
     logging.basicConfig(level=logging.DEBUG if options.verbose else logging.WARNING, format="%(levelname)s %(message)s")
     for noisy in ("httpx", "httpcore", "PIL"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import os
+import re
 import sys
 from collections.abc import Sequence
+from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
 from ..core.errors import FieldError
@@ -16,6 +18,8 @@ from ..task.views import view_name
 
 if TYPE_CHECKING:
     from ..batch import Row
+
+_BELOW_ZERO = re.compile(r"-\.?\d")
 
 
 def add_settings(command: argparse.ArgumentParser, *, without: Sequence[str] = (*OF_A_MESH, *OF_LATENTS)) -> None:
@@ -73,16 +77,34 @@ def picture_given(text: str | None) -> Any:
     return png_of_file(path)
 
 
+def below_zero(arguments: Sequence[str]) -> list[str]:
+    """The arguments with values below 0 as argparse takes them: `--view -90=P` reads as an option of its own, and so
+    do -0.1,0,0.2 and -1e-3."""
+    found: list[str] = []
+    for text in arguments:
+        if _BELOW_ZERO.match(text):
+            try:
+                text = format(Decimal(text), "f")
+            except InvalidOperation:
+                if found and found[-1] in ("--view", "--frame", "--subject", "--facing", "--grow"):
+                    found[-1] += "=" + text
+                    continue
+        found.append(text)
+    return found
+
+
 def views_of(texts: Sequence[str]) -> dict[str, Any]:
     """The pictures of --view by their views; raises `FieldError`."""
     found: dict[str, Any] = {}
+    names: set[str] = set()
     for text in texts:
         view, equals, picture = text.partition("=")
         if not equals or not picture.strip():
             raise FieldError("view", text, "give where it was taken from and the picture, such as back=BACK.png")
-        if view_name(view) in found:
+        if view_name(view) in names:
             raise FieldError("view", text, "give each view once")
-        found[view_name(view)] = picture_given(picture)
+        names.add(view_name(view))
+        found[view.strip()] = picture_given(picture)  # the view as it was said, so that it is told so
     return found
 
 

@@ -14,6 +14,7 @@ background       the frame of whatever goes on in a thread: a bar, an end, a way
 pump             what threads have to say, heard on the main thread
 queue            generations that run while the artist works
 target           where a finished asset belongs, told at the start
+as_made          where an object's mesh has what its GLB has
 rework           going on from what was kept of an object
 remaking         what takes the place of objects, made while the artist goes on
 rough            the rest of rough shapes that were chosen from several

@@ -11,12 +11,11 @@ import numpy as np
 from mathutils import Matrix, Vector
 
 from ..core.errors import TrellisError
-from ..formats.glb.read import read_glb
 from ..jobs.job import Asset
 from ..jobs.store import JobStore
 from ..stages import CHANGE, obstacle, obstacle_to_going_on, source_of
 from ..task.region import MOST_POINTS
-from . import queue
+from . import as_made, queue
 from .asset.lods import is_level, lods_of
 from .asset.statistics import PROPERTY as STATISTICS
 from .importing.importer import import_asset
@@ -79,9 +78,10 @@ def replace(objects: Sequence[bpy.types.Object], asset: Asset) -> list[bpy.types
     require_own(*objects)
     require_not_edited(*objects)
     first = objects[0]
-    places = _places_kept(first, asset)
+    as_it_lies = _as_it_lies(first, asset)
     helper = import_asset(asset, height=None, location=(0.0, 0.0, 0.0), scene=first.users_scene[0])
     fresh, house = helper.data, helper.users_collection[0]
+    places = None if as_it_lies is None else as_it_lies @ as_made.map_of(asset.path, fresh, first.name).inverted()
     fitted: dict[bpy.types.Mesh, bpy.types.Mesh] = {}
     for obj in objects:
         if obj.data not in fitted:
@@ -89,7 +89,7 @@ def replace(objects: Sequence[bpy.types.Object], asset: Asset) -> list[bpy.types
             if places is None:
                 _fit(mesh, obj.data)
             else:
-                _put(mesh, obj.data, *places)
+                as_made.move(mesh, places)
             fitted[obj.data] = mesh
     for obj in objects:
         obj.data = fitted[obj.data]
@@ -140,18 +140,17 @@ def _fit(mesh: bpy.types.Mesh, old: bpy.types.Mesh) -> None:
     mesh.update()
 
 
-Bounds = tuple[np.ndarray, np.ndarray]
-
-
 def region_of(obj: bpy.types.Object, other: bpy.types.Object) -> dict[str, Any]:
     """The box around another object in the units and the frame of the asset's GLB, for `stages.change`; of an empty
     that is shown as a sphere, and not stretched, that sphere."""
     into = obj.matrix_world.inverted() @ other.matrix_world
     axes = [into.col[axis].to_3d().length for axis in range(3)]
     if other.type == "EMPTY" and other.empty_display_type == "SPHERE" and max(axes) < 1.001 * min(axes):
-        middle = _in_file(obj, np.array([into.translation]))[0]
-        reach = other.empty_display_size * axes[0] / _to_mesh(_bounds_of_file(_file_of(obj)), bounds(obj.data))[0]
-        return {"sphere": [*middle.tolist(), reach]}
+        placed = _placed(obj)
+        scales = [placed.col[axis].to_3d().length for axis in range(3)]
+        if max(scales) < 1.001 * min(scales):
+            middle = _in_file(obj, np.array([into.translation]))[0]
+            return {"sphere": [*middle.tolist(), other.empty_display_size * axes[0] / scales[0]]}
     corners = _in_file(obj, np.array([into @ Vector(corner) for corner in _corners(other)]))
     return {"box": [*corners.min(0).tolist(), *corners.max(0).tolist()]}
 
@@ -212,9 +211,14 @@ def _spread(triangles: np.ndarray, step: float) -> np.ndarray:
 
 def _in_file(obj: bpy.types.Object, places: np.ndarray) -> np.ndarray:
     """Places (N, 3) of an asset's mesh as its GLB has them."""
-    scale, offset = _to_mesh(_bounds_of_file(_file_of(obj)), bounds(obj.data))
-    x, y, z = ((places - offset) / scale).T
+    back = np.array(_placed(obj).inverted(), np.float64)
+    x, y, z = (places @ back[:3, :3].T + back[:3, 3]).T
     return np.stack([x, z, -y], 1)
+
+
+def _placed(obj: bpy.types.Object) -> Matrix:
+    """What takes the places of an object's GLB to those of its mesh; see `as_made.map_of`."""
+    return as_made.map_of(_file_of(obj), obj.data, obj.name)
 
 
 def _corners(obj: bpy.types.Object) -> list[tuple[float, float, float]]:
@@ -230,39 +234,18 @@ def _file_of(obj: bpy.types.Object) -> Path:
     return source_of(asset_of(obj), JobStore())[1].path
 
 
-def _bounds_of_file(path: Path) -> Bounds:
-    """Of a GLB, in Blender's axes."""
-    mesh = read_glb(path)
-    used = mesh.vertices[np.unique(mesh.faces)].astype(np.float64)
-    turned = np.stack([used[:, 0], -used[:, 2], used[:, 1]], 1)
-    return turned.min(0), turned.max(0)
-
-
-def _to_mesh(file: Bounds, mesh: Bounds) -> tuple[float, np.ndarray]:
-    """What a file's places are scaled by, and then moved by, to be those of the mesh that was imported from it."""
-    axis = int((file[1] - file[0]).argmax())
-    scale = float((mesh[1] - mesh[0])[axis] / (file[1] - file[0])[axis])
-    return scale, np.asarray(mesh[0] - scale * file[0])
-
-
-def _places_kept(obj: bpy.types.Object, asset: Asset) -> tuple[Bounds, Bounds] | None:
-    """Where only a part of the object was made anew: the bounds of both files, so that the rest stays where it is."""
+def _as_it_lies(obj: bpy.types.Object, asset: Asset) -> Matrix | None:
+    """How the object's mesh lies to its file, where the new one is to lie alike: where only a part was made anew, and
+    where the object was turned or stretched and that was applied. None where it stands on its ground as at first."""
     source = asset.provenance.get("source")
-    if not isinstance(source, dict) or source.get("stage") != CHANGE or not len(obj.data.vertices):
+    if not isinstance(source, dict) or not len(obj.data.vertices):
         return None
+    is_part = source.get("stage") == CHANGE
     try:
-        return _bounds_of_file(_file_of(obj)), _bounds_of_file(asset.path)
+        placed = _placed(obj)
     except TrellisError:
         return None
-
-
-def _put(mesh: bpy.types.Mesh, old: bpy.types.Mesh, old_file: Bounds, new_file: Bounds) -> None:
-    """Have the places of a new file's mesh be those that the old file's have in the old mesh."""
-    scale, offset = _to_mesh(old_file, bounds(old))
-    own_scale, own_offset = _to_mesh(new_file, bounds(mesh))
-    ratio = scale / own_scale
-    mesh.transform(Matrix.Translation(Vector(offset - ratio * own_offset)) @ Matrix.Scale(ratio, 4))
-    mesh.update()
+    return placed if is_part or as_made.is_turned(placed) else None
 
 
 def _remove_unused(mesh: bpy.types.Mesh) -> None:
