@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import bpy
@@ -349,7 +349,7 @@ def _fetch(url: str, scene_name: str) -> None:
     from ..trellis_addon.scene import sources
     from ..trellis_addon.scene.session import queue
 
-    def work():  # type: ignore[no-untyped-def]
+    def work() -> Callable[[], None]:
         try:
             data, name = read_image_bytes(url)
         except TrellisError as error:
