@@ -224,7 +224,7 @@ def use_door(stored: Preferences) -> None:
         from ..trellis_addon.scene.door.open import open_door
 
         try:
-            open_door()
+            open_door(lambda job: str(backend_for_job(job).key))
         except TrellisError as error:
             logging.getLogger(__name__).warning("%s", error)
 

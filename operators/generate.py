@@ -341,7 +341,7 @@ def _start(
     from ..trellis_addon.scene.session import arrival, queue
     from ..trellis_addon.task.task import new_uuid
 
-    uuid = new_uuid()
+    uuid, name = new_uuid(), queue.free_name(name)
     target = target_here(context, uuid, name, location, turn)
     state = context.scene.trellis2
     edited = "" if source is not None else state.edited  # of the panel's own picture, and once

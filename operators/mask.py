@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import bpy
 from bpy.app.translations import pgettext_rpt
 
@@ -100,14 +98,14 @@ class TRELLIS2_OT_mask_paint(OnImage, bpy.types.Operator):
         if bpy.app.background:
             self.report({"ERROR"}, pgettext_rpt("Painting needs a window"))
             return {"CANCELLED"}
-        has_mask = image.trellis2.cutout == "MASK" and image.trellis2.mask is not None
+        is_white, has_mask = self.side == "ADD", image.trellis2.cutout == "MASK" and image.trellis2.mask is not None
         try:
             if not has_mask:
                 _make_mask(image)
+            show_beside(context, image.trellis2.mask, "PAINT", then=lambda place: set_brush(white=is_white))
         except TrellisError as error:
             self.report({"ERROR"}, translate(error))
             return {"CANCELLED"}
-        show_beside(context, image.trellis2.mask, "PAINT", then=partial(set_brush, white=self.side == "ADD"))
         return {"CANCELLED"} if has_mask else {"FINISHED"}  # nothing to undo where nothing was made
 
 

@@ -244,6 +244,7 @@ class TRELLIS2_OT_show(_OnGeneration, bpy.types.Operator):
         return True
 
     def execute(self, context: bpy.types.Context) -> set[str]:
+        from ..trellis_addon.scene.place.showing import join_local_views, look_at
         from ..trellis_addon.scene.session import arrival
 
         generation = self.find()
@@ -256,9 +257,8 @@ class TRELLIS2_OT_show(_OnGeneration, bpy.types.Operator):
         context.view_layer.objects.active = objects[0]
         area = context.area if context.area is not None and context.area.type == "VIEW_3D" else largest_view(context)
         if area is not None:
-            region = next(region for region in area.regions if region.type == "WINDOW")
-            with context.temp_override(area=area, region=region):
-                bpy.ops.view3d.view_selected()
+            join_local_views(objects)
+            look_at(area, objects)
         return {"FINISHED"}
 
 
@@ -345,6 +345,8 @@ def unregister() -> None:
         exports.stop_all()
     if (queue := loaded("scene.queue")) is not None:
         queue.stop_all()
+    if (pump := loaded("scene.pump")) is not None:
+        pump.stop_pump()
     if (services := loaded("client.local_service")) is not None:
         services.stop_local_services()
     for cls in reversed(_classes):

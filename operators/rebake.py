@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import bpy
@@ -19,8 +17,6 @@ from .asset_tools import MOST_LEVELS, MakesLevels, busy
 from .mixin import Mixin
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from ..trellis_addon.core.progress import Progress
     from ..trellis_addon.jobs.job import Asset
 
@@ -174,47 +170,16 @@ def _begin(
 ) -> None:
     """Have the objects rebaked while the artist goes on; the new one takes their place. Raises `TrellisError`."""
     from ..trellis_addon.images import clean_name
+    from ..trellis_addon.scene import remaking
     from ..trellis_addon.scene.rebaking import rebuilding
 
     program, called = bpy.app.binary_path, clean_name(name)
-    copies = rebuilding.save_objects(objects, _folder())
+    copies = rebuilding.save_objects(objects, remaking.work_folder())
 
     def make(progress: Progress) -> Asset:
         return rebuilding.rebuilt_asset(copies, called, progress, program, **options)
 
-    _run(context, objects, called, make, hides_sources=hides_sources)
-
-
-def _folder() -> Path:
-    """One that Blender removes when it ends."""
-    return Path(tempfile.mkdtemp(dir=bpy.app.tempdir))
-
-
-def _run(
-    context: bpy.types.Context,
-    objects: list[bpy.types.Object],
-    name: str,
-    make: Callable[[Progress], Asset],
-    *,
-    hides_sources: bool = False,
-    levels: str = "",
-) -> None:
-    """Have it made in a thread; it comes in the place of these objects, or as the levels of the one."""
-    from ..trellis_addon.scene.session import arrival
-    from ..trellis_addon.scene.target import SESSION, Target
-
-    sources = tuple(obj.session_uid for obj in objects)
-    target = Target(
-        context.scene.name,
-        bpy.data.filepath,
-        (0.0, 0.0, 0.0),
-        None,
-        SESSION,
-        sources=sources,
-        hides_sources=hides_sources,
-        levels=levels,
-    )
-    arrival.run(name, lambda progress, report: make(progress), target)
+    remaking.begin(context.scene, objects, called, make, hides_sources=hides_sources)
 
 
 def _begin_levels(
@@ -222,17 +187,18 @@ def _begin_levels(
 ) -> None:
     """Have levels of detail of an object baked. Raises `TrellisError`."""
     from ..trellis_addon.images import clean_name
+    from ..trellis_addon.scene import remaking
     from ..trellis_addon.scene.rebaking import rebuilding
     from ..trellis_addon.scene.rebaking.levels import level_options
 
     options = level_options(obj, ratios, arrange, texture_size)
     program, called = bpy.app.binary_path, clean_name(f"{obj.name} LODs")
-    copies = rebuilding.save_objects([obj], _folder())
+    copies = rebuilding.save_objects([obj], remaking.work_folder())
 
     def make(progress: Progress) -> Asset:
         return rebuilding.rebuilt_asset(copies, called, progress, program, **options)
 
-    _run(context, [obj], called, make, levels=arrange)
+    remaking.begin(context.scene, [obj], called, make, levels=arrange)
 
 
 class TRELLIS2_OT_game_ready(bpy.types.Operator):
@@ -271,20 +237,11 @@ class TRELLIS2_OT_game_ready(bpy.types.Operator):
         return self.execute(context)
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        from ..trellis_addon.images import clean_name
-        from ..trellis_addon.jobs.store import JobStore
-        from ..trellis_addon.scene import rework
-        from ..trellis_addon.scene.rebaking.game import game_options, has_latents, lighter
-        from ..trellis_addon.stages import source_of
+        from ..trellis_addon.scene.remaking import begin_game_ready
 
-        obj = context.object
-        name = clean_name(f"{obj.name} {bpy.types.UILayout.enum_item_name(self, 'budget', self.budget)}")
+        label = bpy.types.UILayout.enum_item_name(self, "budget", self.budget)
         try:
-            key, is_kept = "", has_latents(obj)
-            if is_kept:
-                key = backend_for_job(source_of(rework.asset_of(obj), JobStore())[0]).key
-            make = lighter(obj, _folder(), name, game_options(obj, self.budget), is_kept=is_kept, key=key)
-            _run(context, [obj], name, make, hides_sources=True)
+            begin_game_ready(context.scene, context.object, self.budget, label, lambda job: backend_for_job(job).key)
         except TrellisError as error:
             self.report({"ERROR"}, translate(error))
             return {"CANCELLED"}

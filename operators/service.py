@@ -25,7 +25,7 @@ class TRELLIS2_OT_test_service(bpy.types.Operator):
     bl_options = {"INTERNAL"}
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        from ..trellis_addon.scene.session import queue
+        from ..trellis_addon.scene import pump
 
         try:
             backend = backend_of("service")
@@ -43,7 +43,7 @@ class TRELLIS2_OT_test_service(bpy.types.Operator):
             answer = _ask(backend)
             return lambda: service_answers.remember(backend.name, *answer)
 
-        queue.in_thread(work)
+        pump.in_thread(work)
         return {"FINISHED"}
 
 

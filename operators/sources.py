@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import bpy
 from bpy.app.translations import pgettext_rpt
@@ -15,8 +16,10 @@ from ..trellis_addon.core.errors import TrellisError
 from ..trellis_addon.core.messages import reason_of
 from ..trellis_addon.images import DROPPED_EXTENSIONS
 from ..trellis_addon.scene.words import translate
-from ..trellis_addon.task.views import by_object
+from ..trellis_addon.task.views import FRONT, by_object
 from .mixin import Mixin
+
+_asked: dict[str, object] = {}  # by view: of several that are being read the one that was asked for last is taken
 
 
 class _Source(Mixin):
@@ -35,11 +38,12 @@ class _Source(Mixin):
         return {"FINISHED"}
 
 
-class TRELLIS2_OT_image_open(_Source, bpy.types.Operator):
+class TRELLIS2_OT_image_open(Mixin, bpy.types.Operator):
     """Choose a picture file; it is packed into the .blend"""
 
     bl_idname = "trellis2.image_open"
     bl_label = "Set TRELLIS.2 Image"
+    bl_options = {"REGISTER"}  # the step of undo is that of the taking
 
     filepath: StringProperty(name="Image File", subtype="FILE_PATH", options={"SKIP_SAVE"})
     directory: StringProperty(subtype="DIR_PATH", options={"SKIP_SAVE", "HIDDEN"})
@@ -48,20 +52,23 @@ class TRELLIS2_OT_image_open(_Source, bpy.types.Operator):
     filter_folder: BoolProperty(default=True, options={"HIDDEN"})
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        self.is_by_hand = True
         if _paths(self) or self.filepath:  # dropped
             return self.execute(context)
         context.window_manager.fileselect_add(self)
         return {"RUNNING_MODAL"}
 
-    def take(self, context: bpy.types.Context) -> bpy.types.Image:
-        from ..trellis_addon.scene.sources import image_of_file
-
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """A script has the picture at once, and an artist as soon as a thread has unpacked it."""
         objects = by_object(_paths(self) or [Path(bpy.path.abspath(self.filepath))])
         if len(objects) > 1:
             self.report({"INFO"}, pgettext_rpt("Of several pictures the panel takes the first"))
         front, views = objects[0]
-        self.views = {view: image_of_file(path) for view, path in views.items()}
-        return image_of_file(front)
+
+        def take(scene: bpy.types.Scene, images: Mapping[str, bpy.types.Image]) -> None:
+            use_picture(scene, images[FRONT], {view: images[view] for view in views})
+
+        return _take(self, context, {FRONT: front, **views}, take)
 
 
 class TRELLIS2_OT_view_open(Mixin, bpy.types.Operator):
@@ -69,7 +76,7 @@ class TRELLIS2_OT_view_open(Mixin, bpy.types.Operator):
 
     bl_idname = "trellis2.view_open"
     bl_label = "Open View"
-    bl_options = {"REGISTER", "UNDO"}
+    bl_options = {"REGISTER"}  # the step of undo is that of the taking
 
     view: EnumProperty(
         name="View",
@@ -82,19 +89,17 @@ class TRELLIS2_OT_view_open(Mixin, bpy.types.Operator):
     filter_folder: BoolProperty(default=True, options={"HIDDEN"})
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        self.is_by_hand = True
         context.window_manager.fileselect_add(self)
         return {"RUNNING_MODAL"}
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        from ..trellis_addon.scene.sources import image_of_file
+        view = self.view
 
-        try:
-            image = image_of_file(Path(bpy.path.abspath(self.filepath)))
-        except TrellisError as error:
-            self.report({"ERROR"}, translate(error))
-            return {"CANCELLED"}
-        setattr(context.scene.trellis2, slot_of(self.view), image)
-        return {"FINISHED"}
+        def take(scene: bpy.types.Scene, images: Mapping[str, bpy.types.Image]) -> None:
+            setattr(scene.trellis2, slot_of(view), images[view])
+
+        return _take(self, context, {view: Path(bpy.path.abspath(self.filepath))}, take)
 
 
 class _Views(Mixin):
@@ -326,6 +331,7 @@ def use_picture(
     scene: bpy.types.Scene, image: bpy.types.Image, views: Mapping[str, bpy.types.Image] | None = None
 ) -> None:
     """The picture, and the others of the same object: those of another one are taken away."""
+    _asked.pop(FRONT, None)  # one that is still being read comes too late
     scene.trellis2.image = image
     scene.trellis2.edited = scene.trellis2.edited_kind = ""
     for view in VIEWS:
@@ -345,30 +351,73 @@ def _named(context: bpy.types.Context, text: str) -> bpy.types.Image | None:
 
 
 def _fetch(url: str, scene_name: str) -> None:
-    from ..trellis_addon.images import read_image_bytes
+    from ..trellis_addon.images import decode, read_image_bytes
     from ..trellis_addon.scene import sources
-    from ..trellis_addon.scene.session import queue
+
+    def read() -> Callable[[bpy.types.Scene], None]:
+        data, name = read_image_bytes(url)
+        decode(data)
+        return lambda scene: use_picture(scene, sources.image_of_sound_bytes(data, name))
+
+    _when_read(scene_name, FRONT, "Fetch Image", read)
+
+
+def _take(
+    operator: Any,
+    context: bpy.types.Context,
+    paths: Mapping[str, Path],
+    take: Callable[[bpy.types.Scene, Mapping[str, bpy.types.Image]], None],
+) -> set[str]:
+    """The files' datablocks, given to `take`: at once to a script, and to an artist's hand without waiting for them."""
+    from ..trellis_addon.scene.sources import image_of_file, image_of_sound_file, sound_file
+
+    if not getattr(operator, "is_by_hand", False) or not _has_window():
+        try:
+            take(context.scene, {view: image_of_file(path) for view, path in paths.items()})
+        except TrellisError as error:
+            operator.report({"ERROR"}, translate(error))
+            return {"CANCELLED"}
+        return {"FINISHED"}
+
+    def read() -> Callable[[bpy.types.Scene], None]:
+        sound = {view: sound_file(path) for view, path in paths.items()}
+        return lambda scene: take(scene, {view: image_of_sound_file(path) for view, path in sound.items()})
+
+    _when_read(context.scene.name, next(iter(paths)), operator.bl_label, read)
+    return {"CANCELLED"}  # nothing has changed yet
+
+
+def _has_window() -> bool:
+    """Whether timers run, so that something can be taken later."""
+    return not bpy.app.background
+
+
+def _when_read(scene_name: str, view: str, step: str, read: Callable[[], Callable[[bpy.types.Scene], None]]) -> None:
+    """Have a thread `read` a view's picture, and the scene take it afterwards, as a step of undo of that name."""
+    from ..trellis_addon.scene import pump
+
+    mine = _asked[view] = object()
 
     def work() -> Callable[[], None]:
         try:
-            data, name = read_image_bytes(url)
+            take = read()
         except TrellisError as error:
             sentence = error.message
             return lambda: _tell(sentence)
-        return lambda: show(data, name)
+        return lambda: show(take)
 
-    def show(data: bytes, name: str) -> None:
+    def show(take: Callable[[bpy.types.Scene], None]) -> None:
         scene = bpy.data.scenes.get(scene_name)
-        if scene is None:
+        if scene is None or _asked.get(view) is not mine:
             return
         try:
-            use_picture(scene, sources.image_of_bytes(data, name))
+            take(scene)
         except TrellisError as error:
             _tell(error.message)
             return
-        bpy.ops.ed.undo_push(message="Fetch Image")
+        bpy.ops.ed.undo_push(message=step)
 
-    queue.in_thread(work)
+    pump.in_thread(work)
 
 
 def _tell(sentence: str) -> None:

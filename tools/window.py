@@ -126,10 +126,7 @@ class Window:
         try:
             self._start("Xvfb", self.display, "-screen", "0", f"{self.width}x{self.height}x24", "-nolisten", "tcp")
             time.sleep(1.0)
-            geometry = ["--window-geometry", "0", "0", str(self.width), str(self.height)]
-            driver = ["--python", f"{self.inside}/driver.py"]
-            self._start(self.blender, "--factory-startup", "--gpu-backend", "opengl", *geometry, *driver, *arguments)
-            self.run("", timeout=120.0)
+            self._start_blender(*arguments)
             yield self
         finally:
             for process in reversed(self.processes):
@@ -138,6 +135,19 @@ class Window:
                     process.wait(10)
                 process.kill()
             self.processes.clear()
+
+    def _start_blender(self, *arguments: str) -> None:
+        geometry = ["--window-geometry", "0", "0", str(self.width), str(self.height)]
+        driver = ["--python", f"{self.inside}/driver.py"]
+        self._start(self.blender, "--factory-startup", "--gpu-backend", "opengl", *geometry, *arguments, *driver)
+        self.run("", timeout=120.0)
+
+    def kill(self, *arguments: str) -> None:
+        """End Blender as a crash does, and start it again with these arguments, in the same user folder."""
+        blender = self.processes.pop()
+        blender.kill()
+        blender.wait()
+        self._start_blender(*arguments)
 
     def install(self, archive: Path) -> None:
         """Install the extension's zip as its users do, and enable it."""

@@ -162,8 +162,7 @@ def icon_of(image: bpy.types.Image, found: Any, widest: float = 0.0, on_black: b
         shown = module.pixels_of(found, widest=widest, on_black=on_black)
         side = round((len(shown) / 4) ** 0.5)
         preview.image_size = (side, side)
-        pixels = np.frombuffer(shown, np.uint8).astype(np.float32) / 255.0
-        preview.image_pixels_float.foreach_set(pixels)
+        preview.image_pixels.foreach_set(np.frombuffer(shown, np.int32))  # four bytes are a pixel
     return _previews[key].icon_id
 
 

@@ -59,7 +59,7 @@ def test_enabling_and_disabling_again_and_again_leaves_nothing(clean: object) ->
         assert "TRELLIS2_OT_generate" in ours() and hasattr(bpy.types.Scene, "trellis2")
         module.unregister()
         assert not ours() and not hasattr(bpy.types.Scene, "trellis2")
-    assert not bpy.app.timers.is_registered(part("trellis_addon.scene.queue")._pump)
+    assert not bpy.app.timers.is_registered(part("trellis_addon.scene.pump").pump)
 
 
 def test_enabling_loads_nothing_heavy() -> None:
@@ -272,12 +272,12 @@ def test_the_queue_imports_on_the_main_thread(extension: ModuleType, disc_file: 
     assert not bpy.data.objects
     give_up = time.monotonic() + PATIENCE
     while generation.state == "running" and time.monotonic() < give_up:
-        queue._pump()
+        part("trellis_addon.scene.pump").pump()
         time.sleep(0.02)
     assert generation.state == "done", generation.message
     first, second = sorted(bpy.data.objects, key=lambda obj: obj.location.x)
     assert first.location.x == 2.0 and second.location.x > 2.0 + first.dimensions.x / 2
-    assert queue._pump() is None  # nothing to do: the timer ends
+    assert part("trellis_addon.scene.pump").pump() is None  # nothing to do: the timer ends
 
 
 def test_a_cancelled_generation_imports_nothing(extension: ModuleType, disc_file: Path) -> None:
@@ -291,7 +291,7 @@ def test_a_cancelled_generation_imports_nothing(extension: ModuleType, disc_file
     queue.cancel(generation)
     give_up = time.monotonic() + PATIENCE
     while generation.state == "running" and time.monotonic() < give_up:
-        queue._pump()
+        part("trellis_addon.scene.pump").pump()
         time.sleep(0.02)
     assert generation.state == "cancelled"
     assert not bpy.data.objects
@@ -309,7 +309,7 @@ def test_an_asset_whose_file_was_closed_is_kept_not_imported(extension: ModuleTy
     generation = queue.start("kept", make, target)
     give_up = time.monotonic() + PATIENCE
     while generation.state == "running" and time.monotonic() < give_up:
-        queue._pump()
+        part("trellis_addon.scene.pump").pump()
         time.sleep(0.02)
     assert generation.state == "kept" and not bpy.data.objects
     assert bpy.ops.trellis2.keep_results(generation=generation.id) == {"FINISHED"}
@@ -320,11 +320,7 @@ def test_a_job_of_a_former_session_goes_on_by_itself(extension: ModuleType, disc
     """Written down and never sent, as a crash leaves it: the next session makes it and puts it in its place."""
     import time
 
-    queue, resume, api = (
-        part("trellis_addon.scene.session").queue,
-        part("trellis_addon.scene.resume"),
-        part("trellis_addon.api"),
-    )
+    resume, api = part("trellis_addon.scene.resume"), part("trellis_addon.api")
     store = part("trellis_addon.jobs.store").JobStore()
     backend = part("trellis_addon.client.backends").Backend("draft")
     settings = part("trellis_addon.task.settings").Settings(resolution=512, texture_size=1024)
@@ -335,14 +331,14 @@ def test_a_job_of_a_former_session_goes_on_by_itself(extension: ModuleType, disc
     resume.go_on(lambda job: backend)
     give_up = time.monotonic() + PATIENCE
     while not store.get(job.uuid).delivered and time.monotonic() < give_up:
-        queue._pump()
+        part("trellis_addon.scene.pump").pump()
         time.sleep(0.02)
     (obj,) = bpy.data.objects
     assert obj.location.y == 3.0 and obj.dimensions.z == pytest.approx(2.0, rel=1e-5)
 
     resume.go_on(lambda job: backend)  # delivered once is delivered
     for _ in range(20):
-        queue._pump()
+        part("trellis_addon.scene.pump").pump()
         time.sleep(0.02)
     assert len(bpy.data.objects) == 1
 
@@ -367,7 +363,7 @@ def test_the_history_places_repeats_and_deletes(extension: ModuleType, disc_file
 
 def test_the_history_tells_when_how_many_and_is_searched(extension: ModuleType, disc_file: Path) -> None:
     api, panel, history = part("trellis_addon.api"), part("ui.job_panels"), part("trellis_addon.scene.history")
-    queue, store = part("trellis_addon.scene.queue"), part("trellis_addon.jobs.store").JobStore()
+    store = part("trellis_addon.jobs.store").JobStore()
     api.generate(disc_file, name="Grüne Ärmel", resolution=512, texture_size=1024, seed=5, number_results=2)
     api.generate(disc_file, name="Lantern", resolution=512, texture_size=1024, seed=7)
     lantern, sleeves = store.recent(2)
@@ -378,8 +374,8 @@ def test_the_history_tells_when_how_many_and_is_searched(extension: ModuleType, 
 
     for asked, found in (("", [lantern, sleeves]), ("ÄRM", [sleeves]), ("tern", [lantern]), ("%", []), ("_", [])):
         history.search(asked)
-        while queue.threads_at_work():
-            queue._pump()
+        while part("trellis_addon.scene.pump").threads_at_work():
+            part("trellis_addon.scene.pump").pump()
             time.sleep(0.02)
         assert [job.uuid for job in history.known.jobs][: len(found)] == [job.uuid for job in found]
         assert asked == "" or len(history.known.jobs) == len(found)
@@ -409,7 +405,7 @@ def test_disabling_the_extension_gives_no_job_up(clean: object, disc_file: Path)
     generation = queue.start("left", make, target)
     give_up = time.monotonic() + PATIENCE
     while not generation.stage.startswith("Gen") and time.monotonic() < give_up:
-        queue._pump()
+        part("trellis_addon.scene.pump").pump()
         time.sleep(0.01)
     module.unregister()
     while not seen and time.monotonic() < give_up:

@@ -41,8 +41,8 @@ def preferences(extension: ModuleType, tmp_path: Path, monkeypatch: pytest.Monke
 @pytest.fixture
 def window(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], bool]], None]:
     """As if there were one: works go on in threads. Returns what pumps until a condition holds."""
-    work, setup, queue = (
-        part(f"trellis_addon.scene.{name}") for name in ("setup.local_work", "setup.local_setup", "queue")
+    work, setup, pump = (
+        part(f"trellis_addon.scene.{name}") for name in ("setup.local_work", "setup.local_setup", "pump")
     )
     app = SimpleNamespace(background=False, online_access=True, timers=bpy.app.timers)
     for module in (work, setup):
@@ -52,7 +52,7 @@ def window(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], bool]], No
         give_up = time.monotonic() + PATIENCE
         while not holds():
             assert time.monotonic() < give_up, "it did not come to be"
-            queue._pump()
+            pump.pump()
             time.sleep(0.01)
 
     return until
@@ -140,7 +140,7 @@ def test_disabling_breaks_an_installation_off(clean: object, monkeypatch: pytest
     work.start("install", slow)
     module.unregister()
     assert seen == ["tools put down"], "disabling waits for that"
-    assert work.current() is None and not bpy.app.timers.is_registered(part("trellis_addon.scene.queue")._pump)
+    assert work.current() is None and not bpy.app.timers.is_registered(part("trellis_addon.scene.pump").pump)
     for name in [n for n in sys.modules if n == NAME or n.startswith(NAME + ".")]:
         del sys.modules[name]
 
@@ -463,7 +463,7 @@ def test_a_look_in_a_thread_reaches_the_preferences_and_the_newest_counts(
     setup.look_later(choices(preferences))
     window(lambda: setup.known() is not None)
     gate.set()
-    window(lambda: part("trellis_addon.scene.queue").threads_at_work() == 0)
+    window(lambda: part("trellis_addon.scene.pump").threads_at_work() == 0)
     assert not setup.is_looking()
     assert {line.group: line.is_needed for line in setup.known().weights}["texture_1024"] is False
 

@@ -233,14 +233,14 @@ def test_a_small_subject_fills_the_preview(extension: ModuleType) -> None:  # no
 def test_looking_in_a_thread_reaches_the_panel(extension: ModuleType) -> None:  # noqa: F811
     import time
 
-    preview, queue = part("trellis_addon.scene.cutout_preview"), part("trellis_addon.scene.queue")
+    preview, pump = part("trellis_addon.scene.cutout_preview"), part("trellis_addon.scene.pump")
     for picture in (disc(SIDE), photo(SIDE)):
         image = use(picture)
         preview.look_later(image)
         assert preview.is_under_way(image)
         give_up = time.monotonic() + PATIENCE
         while preview.known(image) is None and time.monotonic() < give_up:
-            queue._pump()
+            pump.pump()
             time.sleep(0.02)
         assert not preview.is_under_way(image)
         assert preview.known(image) == preview.look(image)
@@ -251,7 +251,7 @@ def test_of_two_looks_the_later_one_counts(extension: ModuleType, monkeypatch: p
     import threading
     import time
 
-    preview, queue = part("trellis_addon.scene.cutout_preview"), part("trellis_addon.scene.queue")
+    preview, pump = part("trellis_addon.scene.cutout_preview"), part("trellis_addon.scene.pump")
     image = use(photo(SIDE))
     mask = block(half(), "Mask")
     image.trellis2.mask, image.trellis2.cutout = mask, "MASK"
@@ -269,8 +269,8 @@ def test_of_two_looks_the_later_one_counts(extension: ModuleType, monkeypatch: p
     preview.look_later(image)
     gate.set()
     give_up = time.monotonic() + PATIENCE
-    while queue.threads_at_work() and time.monotonic() < give_up:
-        queue._pump()
+    while pump.threads_at_work() and time.monotonic() < give_up:
+        pump.pump()
         time.sleep(0.02)
     assert preview.known(image).cutout == "whole" and not preview.is_under_way(image)
 

@@ -185,7 +185,7 @@ class Line:
 
         give_up = time.monotonic() + PATIENCE
         while self.generation.state in ("running", "ready") and time.monotonic() < give_up:
-            self.queue._pump()
+            part("trellis_addon.scene.pump").pump()
             time.sleep(0.02)
         return self.generation.state
 
@@ -225,7 +225,7 @@ def test_a_rework_of_a_former_session_goes_on(made: Any, tmp_path: Path) -> None
     import time
 
     stages, rework_module = part("trellis_addon.stages"), part("trellis_addon.scene.rework")
-    queue, resume = part("trellis_addon.scene.queue"), part("trellis_addon.scene.resume")
+    pump, resume = part("trellis_addon.scene.pump"), part("trellis_addon.scene.resume")
     store, target = part("trellis_addon.jobs.store").JobStore(), part("trellis_addon.scene.target")
     prepared, backend = stages.prepare_rework(
         rework_module.asset_of(made), part("trellis_addon.task.settings").Settings(remesh=False), store
@@ -241,7 +241,7 @@ def test_a_rework_of_a_former_session_goes_on(made: Any, tmp_path: Path) -> None
     resume.go_on(lambda job: backend)
     give_up = time.monotonic() + PATIENCE
     while not store.get(uuid).delivered and time.monotonic() < give_up:
-        queue._pump()
+        pump.pump()
         time.sleep(0.02)
     obj = bpy.data.objects["Waits"]
     known = part("trellis_addon.scene").read_provenance(obj)

@@ -168,7 +168,7 @@ def test_voxels_and_the_dense_mesh_are_exported(
 
 def export_from_a_window(obj: Any, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The artist goes on: a line of the queue has the bar, the end, and the way to stop."""
-    exports, queue = part("trellis_addon.scene.exports"), part("trellis_addon.scene.queue")
+    exports, pump = part("trellis_addon.scene.exports"), part("trellis_addon.scene.pump")
     operator = part("operators.export_stages")
     app = SimpleNamespace(background=False)
     monkeypatch.setattr(operator, "bpy", SimpleNamespace(app=app, path=bpy.path, data=bpy.data))
@@ -184,7 +184,7 @@ def export_from_a_window(obj: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
         end = time.monotonic() + PATIENCE
         while not until():
             assert time.monotonic() < end, (export.state, export.stage)
-            queue._pump()
+            pump.pump()
             seen.append((export.stage, export.share))
             time.sleep(0.01)
 

@@ -86,6 +86,7 @@ def _photograph() -> Image.Image:
 
 def _drag(window: Window, start: tuple[int, int], end: tuple[int, int]) -> None:
     """From one pixel of the photograph to another."""
+    time.sleep(1.0)  # the editor is laid out a moment after it is there
     first, last = (window.value(f"on_screen({x}, {y})") for x, y in (start, end))
     window.drag((round(first[0]), round(first[1])), (round(last[0]), round(last[1])))
 

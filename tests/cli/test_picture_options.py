@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from trellis_addon.cli.options import add_picture_options, picture_of
+from trellis_addon.cli.options import add_picture_options, picture_of, views_of
 from trellis_addon.core.errors import TrellisError
 from trellis_addon.images import load_image
 
@@ -42,6 +42,32 @@ def test_mask_frame_and_outline_are_those_of_the_library(photo: Path) -> None:
     assert found.facts() == {"cutout": "mask", "grow": -0.02, "margin": 0.1, "up": 0.2}
     assert found.uncorrected is not None
     assert found.uncorrected.png() == load_image(photo, mask=mask).png(), "to be corrected further"
+
+
+@pytest.mark.blender
+def test_other_formats_are_read_by_blender_as_in_a_batch(photo: Path, tmp_path: Path) -> None:
+    pytest.importorskip("bpy")
+    image = Image.new("RGBA", (90, 90))
+    image.paste((200, 30, 30, 255), (20, 10, 70, 80))
+    for ending in (".tga", ".tif"):
+        image.save(tmp_path / f"Käse pot{ending}")
+    image.save(tmp_path / "pot.png")
+    expected = load_image(tmp_path / "pot.png")
+    for given in (
+        str(tmp_path / "Käse pot.tga"),
+        f"'{tmp_path / 'Käse pot.tif'}'",
+        (tmp_path / "Käse pot.tga").as_uri(),
+    ):
+        found, subject = picture_of(asked(given), False)
+        assert found.png() == expected.png() and found.name == "Käse pot" and subject is None
+    framed, _ = picture_of(asked(str(tmp_path / "Käse pot.tga"), "--subject", "20,10,70,80", "--frame", "0.1"), False)
+    assert framed.is_framed and framed.name == "Käse pot"
+    photo.with_name("mask.tga").write_bytes(b"none at all")
+    for words in (["--mask", str(photo.with_name("mask.tga"))], ["--mask", str(tmp_path / "gone.tga")]):
+        with pytest.raises(TrellisError, match=r"not known|gone\.tga"):
+            picture_of(asked(str(photo), *words), False)
+    views = views_of([f"back={tmp_path / 'Käse pot.tga'}", "left=elsewhere.png"])
+    assert load_image(views["back"]).png() == expected.png() and views["left"] == "elsewhere.png"
 
 
 @pytest.mark.parametrize(

@@ -183,6 +183,13 @@ def test_a_file_that_is_no_contract(tmp_path: Path, content: str) -> None:
         find_contract(file)
 
 
+def test_a_file_of_ours_says_where_it_goes_wrong(tmp_path: Path) -> None:
+    file = tmp_path / "contract.json"
+    file.write_text('{\n  "parts": 1, // one\n  "triangles": 5\n}', encoding="utf-8")
+    with pytest.raises(InputError, match="line 2, column 15"):
+        find_contract(file)
+
+
 def test_every_preset_is_a_contract() -> None:
     for name in PRESETS:
         assert find_contract(name).name
@@ -210,7 +217,8 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     (tmp_path / "cut.glb").write_bytes(good.read_bytes()[:100])
     for arguments, words in (
         ([f"{tmp_path / 'cut.glb'}", "--contract", "unity"], "cut.glb"),
-        ([f"{tmp_path / 'none.glb'}", "--contract", "unity"], "none.glb"),
+        ([f"{tmp_path / 'none.glb'}", "--contract", "unity"], "There is no file"),
+        ([f"{tmp_path / 'none'}", "--contract", "unity"], "There is no file"),
         ([f"{rules}", "--contract", "unity"], "is no GLB"),
         ([f"{good}", "--contract", "unrael"], "unrael"),
     ):
@@ -219,3 +227,12 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
         assert words in said and "Traceback" not in said
     with pytest.raises(DamagedFileError):
         glb_facts(tmp_path / "cut.glb")
+
+
+def test_what_stands_in_a_file_says_nothing_to_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rules = tmp_path / "rules.json"
+    for content in ({"names": "\x1b[31mred*"}, {"\x1b[31m" + "r" * 1000: 1}):
+        rules.write_text(json.dumps(content), encoding="utf-8")
+        assert main(["check", f"{asset(tmp_path / 'good.glb')}", "--contract", f"{rules}"]) == 1
+        said = "".join(capsys.readouterr())
+        assert "\x1b" not in said and "\\x1b[31m" in said and len(said) < 500

@@ -143,6 +143,9 @@ def test_a_picture_in_place_of_one_that_cannot_be_read() -> None:
     del glb.document["textures"][0]["extensions"]
     with pytest.raises(DamagedFileError, match="ktx2"):
         read_glb(glb.done())
+    glb.document["textures"][0] = {"extensions": {"KHR_texture_basisu": {"source": packed}}}
+    with pytest.raises(InputError, match="KHR_texture_basisu only"):
+        read_glb(glb.done())
 
 
 def test_compressed_data_are_a_sentence_unless_they_are_there_as_they_are_too() -> None:

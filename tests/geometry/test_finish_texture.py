@@ -611,6 +611,18 @@ def test_a_crumb_fills_the_hole_that_it_left() -> None:
     assert np.allclose(sizes, surface.area, rtol=0.1)
 
 
+def test_a_crumb_of_a_closed_speck_has_no_hole_to_fill() -> None:
+    """What scans are full of: all that is around it may move, and nothing holds it."""
+    vertices = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]], np.float32)
+    faces = np.array([[0, 2, 1], [0, 1, 3], [1, 2, 3], [2, 0, 3]], np.int32)
+    surface, charts = ChartedSurface.of(vertices, faces), np.array([0, 1, 1, 1])
+    flat = np.array([[0, 0], [1, 0], [0, -1], [0.3, -0.3]], float)
+    _, merged, moved = filled_in(
+        vertices, faces, surface.pairs, flat[faces], surface.area, charts, np.zeros(4, np.int64), 0.0
+    )
+    assert not moved.any() and (merged == charts).all()
+
+
 def test_a_crumb_that_nothing_takes_takes_of_its_neighbour() -> None:
     vertices, faces = plane(6)
     surface, charts = ChartedSurface.of(vertices, faces), np.zeros(len(faces), np.int64)

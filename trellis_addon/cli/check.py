@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core.errors import InputError, TrellisError
+from ..core.streams import printable
 
 if TYPE_CHECKING:
     from ..contract.check import Finding
@@ -34,20 +35,20 @@ def _check(options: argparse.Namespace, key: str, allow_network: bool) -> int:
     try:
         contract = find_contract(options.contract)
     except TrellisError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(printable(f"error: {error}"), file=sys.stderr)
         return 1
     broken = 0
     for file in _files(options.files):
         try:
             found = _findings(file, contract)
         except TrellisError as error:
-            print(f"{file}: {error}", file=sys.stderr)
+            print(printable(f"{file}: {error}"), file=sys.stderr)
             broken += 1
             continue
         broken += bool(found)
-        print(f"{file}: {'keeps the contract' if not found else f'breaks {len(found)} of its rules'}")
+        print(printable(f"{file}: {'keeps the contract' if not found else f'breaks {len(found)} of its rules'}"))
         for finding in found:
-            print(f"  {finding.rule}: {finding.sentence}")
+            print(printable(f"  {finding.rule}: {finding.sentence}"))
     return 1 if broken else 0
 
 
@@ -64,6 +65,8 @@ def _findings(file: Path, contract: Contract) -> list[Finding]:
     from ..contract.check import check
     from ..contract.glb_facts import glb_facts
 
+    if not file.is_file():
+        raise InputError("There is no file {path}; give a GLB file.", path=file)
     if not _is_glb(file):
         raise InputError("{file} is no GLB; export the asset as a GLB to check it.", file=file)
     return check(glb_facts(file), contract)

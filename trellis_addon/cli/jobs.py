@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.streams import printable
+from .options import picture_given
 
 
 def add_commands(commands: Any, common: argparse.ArgumentParser) -> None:
@@ -94,7 +95,7 @@ def _fetch(options: argparse.Namespace, key: str, allow_network: bool) -> int:
 def _price(options: argparse.Namespace, key: str, allow_network: bool) -> int:
     from ..api import price
 
-    print(price(options.image, backend=options.backend, key=key))
+    print(price(picture_given(options.image), backend=options.backend, key=key))
     return 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import sys
 from collections.abc import Sequence
@@ -51,16 +52,37 @@ def settings_of(options: argparse.Namespace) -> Settings:
     return Settings(values)
 
 
-def views_of(texts: Sequence[str]) -> dict[str, str]:
+def picture_given(text: str | None) -> Any:
+    """A picture as it was named on the command line, for `generate` and its like.
+
+    A file of another format than they take is read by Blender, where this Python has it, as in a batch and the panel.
+    """
+    from ..images import EXTENSIONS, OTHER_EXTENSIONS, find_path, image_kind, meant
+
+    what = meant(text) if text else ""
+    if not what or image_kind(what) != "path":
+        return text
+    path = find_path(what)
+    ending = path.suffix.lower()
+    if ending in EXTENSIONS or ending not in OTHER_EXTENSIONS or not path.is_file():
+        return text
+    if importlib.util.find_spec("bpy") is None:
+        return text  # whose format is named where it is refused
+    from ..scene.images import png_of_file
+
+    return png_of_file(path)
+
+
+def views_of(texts: Sequence[str]) -> dict[str, Any]:
     """The pictures of --view by their views; raises `FieldError`."""
-    found: dict[str, str] = {}
+    found: dict[str, Any] = {}
     for text in texts:
         view, equals, picture = text.partition("=")
         if not equals or not picture.strip():
             raise FieldError("view", text, "give where it was taken from and the picture, such as back=BACK.png")
         if view_name(view) in found:
             raise FieldError("view", text, "give each view once")
-        found[view_name(view)] = picture
+        found[view_name(view)] = picture_given(picture)
     return found
 
 
@@ -106,14 +128,16 @@ def picture_of(options: argparse.Namespace, allow_network: bool) -> tuple[Any, A
 
     subject = WHOLE if options.whole else box_of(options.subject)
     correction = _correction_of(options.frame, options.grow)
-    if options.mask is None and correction is None:
-        return options.image, subject
-    from ..images import load_image
+    picture = picture_given(options.image)
+    if options.mask is None and correction is None and isinstance(picture, str):
+        return picture, subject
+    from ..images import clean_name, find_path, load_image, meant
 
     return (
         load_image(
-            options.image,
-            mask=options.mask,
+            picture,
+            name="" if isinstance(picture, str) else clean_name(find_path(meant(options.image)).stem),
+            mask=picture_given(options.mask),
             subject=subject,
             correction=correction,
             allow_network=allow_network,

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import io
 import subprocess
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from ..core.output import try_places
+from ..core.streams import unheard
 from ..geometry.finish import rebake
 
 _BY_BLENDER = (".fbx", ".usd", ".usda", ".usdc", ".usdz")
@@ -67,7 +66,7 @@ def _through_blender(options: argparse.Namespace) -> int:
         if code == 0:
             from ..scene.delivery.exporting import convert_obj
 
-            with contextlib.redirect_stdout(io.StringIO()):  # what Blender's exporter tells of itself
+            with unheard():  # what Blender's exporter tells of itself
                 files = convert_obj(options.output, target)
             print("\n".join(map(str, files[1:])))
     return code

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..task.settings import BY_NAME, FINISHING, Field
+from .options import picture_given
 
 # What a rework can change; the rest the kept shape was made with.
 _FINISHING = (*FINISHING, "project_picture")
@@ -149,7 +150,7 @@ def _change(options: argparse.Namespace, key: str, allow_network: bool) -> int:
     made = change(
         _asset(options.asset),
         region,
-        image=options.image,
+        image=picture_given(options.image),
         seed=None if options.seed is None else BY_NAME["seed"].parse(options.seed),
         backend=options.backend,
         output=options.output,
@@ -169,7 +170,7 @@ def _vary(options: argparse.Namespace, key: str, allow_network: bool) -> int:
         _asset(options.asset),
         STRENGTH.parse(options.strength),
         count=COUNT.parse(options.count),
-        image=options.image,
+        image=picture_given(options.image),
         seed=None if options.seed is None else BY_NAME["seed"].parse(options.seed),
         backend=options.backend,
         output=options.output,

@@ -26,6 +26,7 @@ ORIGINS = ("bottom", "centre")
 _ALIASES = {"base_color": "base_colour", "center": "centre"}
 _LARGEST = 2**20  # bytes of a file: a contract has a dozen lines
 LARGEST_SIDE = 16384  # pixels of a texture
+_LONGEST_NAME = 60  # of a rule that is none, as it is told
 _MOST = 1e12  # of anything that is counted or measured
 
 
@@ -98,7 +99,7 @@ def parse(rules: Mapping[str, Any]) -> Contract:
             advice = message("a contract has {known}", known=", ".join(sorted(known)))
             if near:
                 advice = message("there is no such rule, but there is {near}", near=near[0])
-            raise FieldError(str(name), value, advice)
+            raise FieldError(str(name)[:_LONGEST_NAME] or '""', value, advice)
         if value is not None:
             found[name] = _PARSERS[name](name, value)
     return Contract(**found)
@@ -114,6 +115,14 @@ def _read(path: Path) -> Mapping[str, Any]:
         raise FieldError("contract", f"{path}", _known()) from None
     except OSError as error:
         raise InputError("{path} cannot be read: {reason}.", path=path, reason=reason_of(error)) from error
+    except json.JSONDecodeError as error:
+        raise InputError(
+            "{path} is no JSON file from line {line}, column {column} on; a contract looks like {example}.",
+            path=path,
+            line=error.lineno,
+            column=error.colno,
+            example=_EXAMPLE,
+        ) from None
     except (ValueError, RecursionError):
         raise InputError(
             "{path} is no JSON file; a contract looks like {example}.", path=path, example=_EXAMPLE

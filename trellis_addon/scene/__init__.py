@@ -11,9 +11,11 @@ cutout_preview   how a picture will be cut out, before it is used
 
 session          the queue of a session with everybody who listens to it
 background       the frame of whatever goes on in a thread: a bar, an end, a way to stop
+pump             what threads have to say, heard on the main thread
 queue            generations that run while the artist works
 target           where a finished asset belongs, told at the start
 rework           going on from what was kept of an object
+remaking         what takes the place of objects, made while the artist goes on
 rough            the rest of rough shapes that were chosen from several
 previews         small pictures of results to choose from
 arrival          the end of a generation: its results into the scene

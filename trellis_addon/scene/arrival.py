@@ -16,7 +16,7 @@ from ..core.messages import message
 from ..core.progress import Progress
 from ..jobs.job import Asset
 from ..jobs.store import JobStore
-from . import previews, queue, rework
+from . import previews, pump, queue, rework
 from .asset.library import mark_asset, save_to_library
 from .asset.lod_import import import_in_place, import_levels_of
 from .asset.statistics import measure, measure_surface, read_mesh, remember
@@ -220,7 +220,7 @@ def _measure(obj: bpy.types.Object) -> None:
 
         return keep
 
-    queue.in_thread(count)
+    pump.in_thread(count)
 
 
 @queue.on_dismissed

@@ -7,6 +7,7 @@ shows what is known by then. Only generating itself decides; a stale look does n
 from __future__ import annotations
 
 import functools
+import importlib
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -140,7 +141,7 @@ def _look_now(uid: int) -> float | None:
 
 
 def _begin(image: bpy.types.Image, load: Callable[[], PreparedImage]) -> None:
-    from . import queue
+    from . import pump
 
     key, as_it_is, newest = key_of(image), _opaque_loader(image), object()
     _looks.under_way[key] = newest
@@ -151,10 +152,13 @@ def _begin(image: bpy.types.Image, load: Callable[[], PreparedImage]) -> None:
             found = _with_picture(_look(load), as_it_is)
         finally:
             # whatever went wrong, the panel must not wait for ever
-            queue.later(lambda: _done(key, newest, found))
+            pump.later(lambda: _done(key, newest, found))
+        if not bpy.app.background:
+            # what Generate needs of the library, a quarter of a second of loading that nobody waits for here
+            importlib.import_module(f"{__package__.rpartition('.')[0]}.api")
         return lambda: None
 
-    queue.in_thread(work)
+    pump.in_thread(work)
 
 
 def forget() -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..local.machine.gpu_memory import Holder, memory_holders
 from ..local.machine.hardware import Card, Machine, find_machine
-from . import queue
+from . import pump, queue
 
 if TYPE_CHECKING:
     from ..local.estimate import Estimate
@@ -71,7 +71,7 @@ def ask_later() -> None:
         return show
 
     _kept.is_asking = True
-    queue.in_thread(work)
+    pump.in_thread(work)
 
 
 def ask_once() -> None:

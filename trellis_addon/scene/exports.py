@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from ..core.errors import Cancelled, TrellisError
 from ..core.progress import Progress
-from . import queue
+from . import pump
 from .background import Work, perform
 
 T = TypeVar("T")
@@ -42,7 +42,7 @@ def start(name: str, do: Callable[[Progress], T], words: Callable[[T], str]) -> 
     _exports.insert(0, export)
 
     def work() -> Callable[[], None]:
-        outcome = perform(export, do, queue.later)
+        outcome = perform(export, do, pump.later)
 
         def end() -> None:
             if isinstance(outcome, Cancelled):
@@ -54,7 +54,7 @@ def start(name: str, do: Callable[[Progress], T], words: Callable[[T], str]) -> 
 
         return end
 
-    queue.in_thread(work)
+    pump.in_thread(work)
     return export
 
 

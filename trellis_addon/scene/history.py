@@ -14,7 +14,7 @@ from ..jobs.job import Job
 from ..jobs.money import limits, spent
 from ..jobs.rows import ForeignJob
 from ..jobs.store import JobStore, notices
-from . import queue
+from . import pump, queue
 
 SHOWN = 12
 
@@ -60,7 +60,7 @@ def read_store() -> None:
 
         return show
 
-    queue.in_thread(work)
+    pump.in_thread(work)
 
 
 def search(name: str) -> None:
@@ -103,4 +103,4 @@ def ask_account(backend: Backend) -> None:
         return show
 
     known.account = pgettext_rpt("Asking ...")
-    queue.in_thread(work)
+    pump.in_thread(work)

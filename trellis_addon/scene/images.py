@@ -109,8 +109,9 @@ def datablock_loader(
     read_mask = datablock_reader(mask) if mask is not None and not whole else None
 
     placed_here = not whole and (marks is not None or mask is not None)
-    side = max(image.size)
-    image_width, image_height = image.size
+    # Blender unpacks the picture where its size is asked for, and only marks need that: they were made on its pixels
+    image_width, image_height = image.size if marks is not None else (0, 0)
+    side = max(image_width, image_height)
 
     def load() -> PreparedImage:
         picture, sha256, orientation = read()

@@ -12,7 +12,7 @@ from ..core.processes import end
 from ..formats.glb.preview import view_paths
 from ..jobs.job import Asset
 from ..runtime.child import start_child
-from . import queue
+from . import pump, queue
 from .queue import Generation
 
 log = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ def make(generation: Generation, then: Callable[[], object] = lambda: None) -> N
 
         return show
 
-    queue.in_thread(work)
+    pump.in_thread(work)
 
 
 def make_turns(generation: Generation) -> None:
@@ -63,17 +63,17 @@ def make_turns(generation: Generation) -> None:
 
         here = [(number, asset) for number, asset in enumerate(assets) if asset.path.is_file()]
         triangles = {number: check_glb_file(asset.path).triangles for number, asset in here}
-        queue.later(partial(generation.triangles.update, triangles))
+        pump.later(partial(generation.triangles.update, triangles))
         for number, asset in here:  # one after the other: the first can be looked at while the next is rendered
             if generation.state not in ("choose", "kept") or queue.find(generation.id) is None:
                 break  # it has been chosen
             if not _all_there(asset):
                 render([asset.path], [asset.path.with_suffix(".turn.png")], VIEWS)
             if _all_there(asset):
-                queue.later(partial(generation.turns.update, {number: tuple(turns_of(asset))}))
+                pump.later(partial(generation.turns.update, {number: tuple(turns_of(asset))}))
         return lambda: None
 
-    queue.in_thread(work)
+    pump.in_thread(work)
 
 
 def _all_there(asset: Asset) -> bool:

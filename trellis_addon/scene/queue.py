@@ -1,7 +1,7 @@
-"""Generations that run while the artist works: threads that never touch `bpy`, and one pump that does.
+"""Generations that run while the artist works: threads that never touch `bpy`, and the pump that does.
 
-A thread takes each generation to its finished GLBs and puts what happens into one queue. The pump, a
-timer on Blender's main thread, takes it out and redraws what changed. What has to be done then, the final import
+A thread takes each generation to its finished GLBs and tells the pump what happens, which runs on Blender's main thread
+and redraws what changed. What has to be done then, the final import
 above all, is done by those who listen to the events below. What outlives Blender is the store of jobs; this module only
 knows what goes on in this session.
 """
@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import queue
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -39,13 +38,13 @@ from ..core.progress import Progress
 from ..formats.glb.check import check_glb_file, known_sound
 from ..jobs.job import Asset, Job, notes_in
 from ..stages import is_rough
-from .background import Work, perform, redraw
+from .background import Work, perform
 from .place import placeholder, waiting
+from .pump import attempt, every_round, later, run_pump, stop_pump
 from .target import Target
 
 log = logging.getLogger(__name__)
 
-INTERVAL = 0.1
 _IN_FLIGHT = threading.Semaphore(IN_FLIGHT)
 
 # The states of a generation that is not over: it works, or waits for the artist's hands to be free, or for a choice.
@@ -121,7 +120,6 @@ on_dismissed: Event[[Generation]] = Event()
 
 _generations: list[Generation] = []
 _forgotten: set[str] = set()  # the cards of lines that were taken off the list in this session
-_events: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
 
 
 def generations() -> list[Generation]:
@@ -130,6 +128,15 @@ def generations() -> list[Generation]:
 
 def find(id: str) -> Generation | None:
     return next((g for g in _generations if g.id == id), None)
+
+
+def free_name(name: str) -> str:
+    """The name, or with a number where another in the list has it already: of one picture there are often several."""
+    taken, free, number = {generation.name for generation in _generations}, name, 1
+    while free in taken:
+        number += 1
+        free = f"{name} {number}"
+    return free
 
 
 def of_card(card: str) -> Generation | None:
@@ -152,7 +159,7 @@ def start(
     """
     generation = Generation(name, target, has_card=bool(placeholder.find(target.card)), source=source, kind=kind)
     _generations.insert(0, generation)
-    _attempt(partial(on_begin.tell, generation))
+    attempt(partial(on_begin.tell, generation))
     threading.Thread(target=_work, args=(generation, make, is_resumed), daemon=True).start()
     run_pump()
     return generation
@@ -174,11 +181,6 @@ def list_failed(job: Job, target: Target) -> None:
     _generations.append(Generation(job.name, target, state=state, message=message, kind=job.kind))
 
 
-def later(work: Callable[[], None]) -> None:
-    """Have the pump call `work` on the main thread; for threads."""
-    _events.put(work)
-
-
 def show_picture(card: str, picture: Path) -> None:
     """Have a job's picture put onto its card; for threads."""
 
@@ -188,12 +190,6 @@ def show_picture(card: str, picture: Path) -> None:
         placeholder.show_picture(card, picture)
 
     later(show)
-
-
-def run_pump() -> None:
-    """See that the pump runs; main thread only."""
-    if not bpy.app.timers.is_registered(_pump):
-        bpy.app.timers.register(_pump, first_interval=INTERVAL, persistent=True)
 
 
 def cancel(generation: Generation) -> None:
@@ -231,7 +227,7 @@ def after_undo() -> None:
     for generation in _generations:
         target = generation.target
         if generation.state in WAITS and generation.has_card and target.has_scene and not target.is_open:
-            _attempt(partial(target.stand_card, generation.name))
+            attempt(partial(target.stand_card, generation.name))
     look_again()
 
 
@@ -246,9 +242,9 @@ def look_again() -> None:
                 guarded(generation, on_results.tell)  # it has lost its place
             continue
         if generation.picture is not None:
-            _attempt(partial(placeholder.show_picture, generation.target.card, generation.picture))
+            attempt(partial(placeholder.show_picture, generation.target.card, generation.picture))
         if generation.early is not None:
-            _attempt(partial(placeholder.show_early, generation.target.card, generation.early))
+            attempt(partial(placeholder.show_early, generation.target.card, generation.early))
         has_lost_its_place = not id and generation.state in ("ready", "choose") and not generation.target.is_open
         if generation.state == "kept" or has_lost_its_place:
             guarded(generation, on_results.tell)
@@ -261,10 +257,7 @@ def stop_all() -> None:
     for generation in _generations:
         generation.is_left = True
     _generations.clear()
-    while not _events.empty():
-        _events.get_nowait()
-    if bpy.app.timers.is_registered(_pump):
-        bpy.app.timers.unregister(_pump)
+    stop_pump()
 
 
 def _work(generation: Generation, make: Make, is_resumed: bool) -> None:
@@ -338,30 +331,16 @@ def _cancelled(generation: Generation) -> None:
     placeholder.remove(placeholder.find(generation.target.card))
 
 
-def _pump() -> float | None:
-    """Everything that threads have reported, on the main thread; Blender drops a timer that raises."""
-    changed = False
-    while not _events.empty():
-        _attempt(_events.get_nowait())
-        changed = True
+@every_round
+def _import_next() -> tuple[bool, bool]:
+    """Import what is ready, one at a time: between two imports Blender draws, and takes what the artist does."""
+    is_changed = False
     ready = next((g for g in _generations if g.state == "ready"), None)
     if ready is not None:
-        # one at a time: between two imports Blender draws, and takes what the artist does
         before = (ready.state, ready.message)
         guarded(ready, on_turn.tell)
-        changed = changed or (ready.state, ready.message) != before
-    if changed:
-        _attempt(redraw)
-    is_at_work = any(g.state in ("running", "ready") for g in _generations)
-    return INTERVAL if is_at_work or threads_at_work() else None
-
-
-def _attempt(work: Callable[[], object]) -> None:
-    """Whatever goes wrong is logged, and the next has its turn."""
-    try:
-        work()
-    except Exception:
-        log.exception("What a thread reported could not be taken in")
+        is_changed = (ready.state, ready.message) != before
+    return is_changed, any(g.state in ("running", "ready") for g in _generations)
 
 
 def guarded(generation: Generation, work: Callable[[Generation], object]) -> None:
@@ -374,46 +353,12 @@ def guarded(generation: Generation, work: Callable[[Generation], object]) -> Non
             update(generation, state="failed", message=problem.message)
 
 
-def threads_at_work() -> int:
-    """How many helpers (asking for a balance, looking into the store) will still report."""
-    return _helpers.count
-
-
-class _Helpers:
-    count = 0
-
-
-_helpers = _Helpers()
-
-
-def in_thread(work: Callable[[], Callable[[], None]]) -> None:
-    """Run `work` in a thread, and what it returns on the main thread afterwards; main thread only."""
-
-    def run() -> None:
-        try:
-            then = work()
-        except Exception:
-            log.exception("A background task failed")
-            then = None
-
-        def finish() -> None:
-            _helpers.count -= 1
-            if then is not None:
-                then()
-
-        later(finish)
-
-    _helpers.count += 1
-    threading.Thread(target=run, daemon=True).start()
-    run_pump()
-
-
 def update(generation: Generation, **changes: object) -> None:
     """Change what the line says; main thread only."""
     for name, value in changes.items():
         setattr(generation, name, value)
     if generation.state not in WAITS and "state" in changes:
-        _attempt(partial(on_end.tell, generation))
+        attempt(partial(on_end.tell, generation))
 
 
 def _update(generation: Generation, **changes: object) -> None:

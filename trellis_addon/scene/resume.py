@@ -11,6 +11,7 @@ from ..client.backends import Backend
 from ..core.progress import Progress
 from ..jobs.job import Asset, Job, State
 from ..jobs.store import JobStore
+from . import pump
 from .place import placeholder
 from .session import arrival, queue
 from .target import SESSION, Target
@@ -44,7 +45,7 @@ def go_on(backend_for: Backends, on_taken: Callable[[], None] = lambda: None) ->
         if not all(map(_is_known, claimed)):
             on_taken()
 
-    queue.in_thread(work)
+    pump.in_thread(work)
 
 
 def _take_up(jobs: list[Job], backend_for: Backends) -> None:

@@ -6,6 +6,9 @@ Packed, because the picture must still be there when its file, the clipboard or 
 from __future__ import annotations
 
 import contextlib
+import io
+import logging
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +20,10 @@ from mathutils import Matrix
 
 from ..core.errors import ImageError
 from ..images import EXTENSIONS, clean_name, decode, find_path, image_kind, meant, read_image_bytes, readable
+from .rules import overrides
 from .rules.saying import reason_of as blender_reason
+
+log = logging.getLogger(__name__)
 
 # The model looks at the subject in 1024 x 1024 pixels.
 RENDER_SIZE = 1024
@@ -29,12 +35,22 @@ _MARGIN = 0.08  # around it, as a share of its size
 
 def image_of_file(path: Path) -> bpy.types.Image:
     """Any picture file that Blender reads. Raises `ImageError` where it does not."""
+    return image_of_sound_file(sound_file(path))
+
+
+def sound_file(path: Path) -> Path:
+    """A picture file that was looked into, in any thread. Raises `ImageError` for one that is not there or damaged."""
     path = find_path(str(path))
     if path.suffix.lower() in EXTENSIONS:
         decode(read_image_bytes(path)[0])  # has a sentence for each way in which a file can be damaged
     elif not path.is_file():
         raise ImageError("There is no image file {path}; check the path.", path=readable(str(path)))
-    image = _loaded(path, readable(str(path)))
+    return path
+
+
+def image_of_sound_file(path: Path) -> bpy.types.Image:
+    """Of what `sound_file` gave. Main thread only, where it takes no time: the usual formats are not unpacked."""
+    image = _loaded(path, readable(str(path)), is_sound=path.suffix.lower() in EXTENSIONS)
     twin = next((other for other in bpy.data.images if other != image and _is_same(other, image)), None)
     if twin is not None:  # chosen before
         bpy.data.images.remove(image)
@@ -44,11 +60,16 @@ def image_of_file(path: Path) -> bpy.types.Image:
 def image_of_bytes(data: bytes, name: str) -> bpy.types.Image:
     """A PNG, JPEG or WebP file in memory. Raises `ImageError` for anything else."""
     decode(data)
+    return image_of_sound_bytes(data, name)
+
+
+def image_of_sound_bytes(data: bytes, name: str) -> bpy.types.Image:
+    """Of what `decode` has unpacked before, in any thread; as `image_of_sound_file`."""
     with tempfile.TemporaryDirectory() as folder:
         # the ending does not matter to Blender, which looks into the file
         path = Path(folder) / f"{clean_name(name)}.png"
         path.write_bytes(data)
-        image = _loaded(path, str(path))
+        image = _loaded(path, str(path), is_sound=True)
     image.name = clean_name(name)
     image.filepath_raw = ""  # there is no such file any more
     return image
@@ -213,11 +234,12 @@ def _other_slot() -> Iterator[None]:
         slots.active_index = before
 
 
-def _loaded(path: Path, shown: str) -> bpy.types.Image:
+def _loaded(path: Path, shown: str, *, is_sound: bool) -> bpy.types.Image:
     image = None
     try:
         image = bpy.data.images.load(str(path), check_existing=False)
-        if not image.size[0]:
+        # whoever asks for its size has Blender unpack all of it, which takes up to half a second
+        if not is_sound and not image.size[0]:
             raise RuntimeError
         image.pack()
     except RuntimeError:
@@ -302,7 +324,31 @@ def _drawable(shading: bpy.types.View3DShading, scene: bpy.types.Scene) -> dict[
 
 
 def _pasted(context: bpy.types.Context) -> bpy.types.Image | None:
-    """The clipboard's picture by Blender's own operator, which works in an Image Editor only."""
+    """The clipboard's picture, if it has one."""
+    return _pasted_by_blender(context) if overrides.ARE_SAFE else _grabbed()
+
+
+def _grabbed() -> bpy.types.Image | None:
+    """By Pillow, which asks the system: Windows, macOS, and on Linux the programs wl-paste or xclip."""
+    from PIL import Image, ImageGrab
+
+    try:
+        found = ImageGrab.grabclipboard()
+    except (OSError, NotImplementedError, ValueError, subprocess.SubprocessError) as error:
+        log.info("The clipboard cannot be asked for a picture: %s", error)
+        return None
+    if isinstance(found, list):  # files that were copied
+        pictures = [Path(path) for path in found if Path(path).suffix.lower() in EXTENSIONS]
+        return image_of_file(pictures[0]) if pictures else None
+    if not isinstance(found, Image.Image):
+        return None
+    data = io.BytesIO()
+    found.save(data, "PNG")
+    return image_of_bytes(data.getvalue(), "Clipboard")
+
+
+def _pasted_by_blender(context: bpy.types.Context) -> bpy.types.Image | None:
+    """By Blender's own operator, which works in an Image Editor only."""
     before = set(bpy.data.images)
     with _image_editor(context) as override:
         if override is None:

@@ -16,6 +16,7 @@ from test_delivery import image, read_back  # noqa: E402
 
 from trellis_addon import scene as blender  # noqa: E402
 from trellis_addon.core.errors import InputError  # noqa: E402
+from trellis_addon.scene.importing.materials import images_of  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("clean")
 ENDINGS = (".glb", ".fbx", ".usdc", ".obj")
@@ -228,3 +229,64 @@ def test_print_and_film(tmp_path: Path, engine: str, ending: str, scale: float) 
     assert len(made.data.polygons) == (6 if ending == ".usda" else 24)
     if ending != ".usda":
         assert max(made.dimensions) == pytest.approx(scale * np.ptp(wanted[:, 2]), rel=1e-3)
+
+
+@pytest.mark.parametrize("ending", [".usda", ".usdc", ".glb", ".fbx", ".obj"])
+def test_a_scene_of_other_units_is_as_large_as_it_stands(tmp_path: Path, ending: str) -> None:
+    bpy.context.scene.unit_settings.scale_length = 0.01
+    obj = box()
+    obj.location, obj.rotation_euler = (100, 0, 50), (0, 0, 0.3)
+    bpy.context.view_layer.update()
+    wanted = corners_of([obj]) * 0.01
+    blender.export_asset(obj, tmp_path / f"box{ending}")
+    assert obj.name == "Box" and obj.scale[:] == (1, 1, 1) and len(bpy.data.objects) == 1
+    bpy.context.scene.unit_settings.scale_length = 1.0
+    made = corners_of(read_back(tmp_path / f"box{ending}"))
+    knows_units = "apply_unit_conversion_scale" in bpy.ops.wm.usd_import.get_rna_type().properties
+    if ending.startswith(".usd") and not knows_units:  # Blender 4.2 writes the unit, and does not read it
+        made *= 0.01
+    assert np.allclose(made, wanted, atol=1e-4)
+
+
+def corners_of(objects: list[Any]) -> np.ndarray:
+    bpy.context.view_layer.update()
+    points = np.array([obj.matrix_world @ v.co for obj in objects for v in obj.data.vertices])
+    return np.array([points.min(0), points.max(0)])
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_names_are_those_of_the_objects_whatever_their_meshes_are_called(tmp_path: Path, ending: str) -> None:
+    obj, other = box("One"), box("Two")
+    obj.data.name, other.data.name = "Kept", "One"
+    obj.select_set(True)
+    blender.export_asset([obj, other], tmp_path / f"both{ending}")
+    assert (obj.data.name, other.data.name) == ("Kept", "One")
+    bpy.data.batch_remove([obj, other])
+    bpy.data.orphans_purge()
+    assert sorted(made.name for made in read_back(tmp_path / f"both{ending}")) == ["One", "Two"]
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_what_is_linked_has_its_pictures(tmp_path: Path, ending: str) -> None:
+    obj = box()
+    tree = obj.data.materials[0].node_tree
+    node = tree.nodes.new("ShaderNodeTexImage")
+    node.image = image("Paint", (200, 40, 20), False)
+    tree.links.new(node.outputs["Color"], shader(obj).inputs["Base Color"])
+    library = tmp_path / "library.blend"
+    bpy.data.libraries.write(f"{library}", {obj}, fake_user=True)
+    bpy.ops.wm.read_homefile(use_empty=True)
+    with bpy.data.libraries.load(f"{library}", link=True) as (_, wanted):
+        wanted.objects = ["Box"]
+    linked = wanted.objects[0]
+    bpy.context.scene.collection.objects.link(linked)
+    bpy.context.view_layer.update()
+    count = len(bpy.data.materials), len(bpy.data.objects), len(bpy.data.images)
+    blender.export_asset(linked, tmp_path / f"out{ending}")
+    assert (len(bpy.data.materials), len(bpy.data.objects), len(bpy.data.images)) == count
+    bpy.ops.wm.read_homefile(use_empty=True)
+    (made,) = read_back(tmp_path / f"out{ending}")
+    assert made.name.startswith("Box")
+    pictures = images_of(made)
+    assert len(pictures) == 1
+    assert np.allclose(np.array(pictures[0].pixels[:3]) * 255, (200, 40, 20), atol=2)

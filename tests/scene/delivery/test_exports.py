@@ -53,7 +53,7 @@ def pump(extension: Any) -> Callable[[Callable[[], Any]], None]:  # noqa: F811
         give_up = time.monotonic() + PATIENCE
         while not holds():
             assert time.monotonic() < give_up, "it did not come to be"
-            part("trellis_addon.scene.queue")._pump()
+            part("trellis_addon.scene.pump").pump()
             time.sleep(0.01)
 
     return until

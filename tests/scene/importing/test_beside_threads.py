@@ -12,10 +12,14 @@ import pytest
 bpy = pytest.importorskip("bpy")
 
 from conftest import PATIENCE, ROOT  # noqa: E402
+from mathutils import Vector  # noqa: E402
 from scene_objects import write  # noqa: E402
 from test_glb_check import simple  # noqa: E402
 
+from trellis_addon.core.errors import TrellisError  # noqa: E402
 from trellis_addon.scene.importing.joining import join  # noqa: E402
+from trellis_addon.scene.place.showing import look_at  # noqa: E402
+from trellis_addon.scene.texturing.own_uvs import unwrapped_loops  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("clean")
 
@@ -36,6 +40,69 @@ for _ in range(25):
 import os
 os._exit(0)
 """
+
+
+WAYS = """
+import json, sys, threading, time
+import bpy
+from trellis_addon.scene.place.showing import look_at
+from trellis_addon.scene.texturing.own_uvs import unwrapped_loops
+
+def work():
+    while True:
+        json.loads(json.dumps({str(number): [number] for number in range(200)}))
+        time.sleep(0.0005)
+
+for _ in range(4):
+    threading.Thread(target=work, daemon=True).start()
+bpy.ops.mesh.primitive_monkey_add()
+obj = bpy.context.object
+area = next(a for w in bpy.context.window_manager.windows for a in w.screen.areas if a.type == "VIEW_3D")
+for _ in range(10):
+    assert len(unwrapped_loops(obj)) == len(obj.data.loops)
+    look_at(area, [obj])
+print("done", flush=True)
+import os
+os._exit(0)
+"""
+
+
+def test_what_a_click_does_beside_threads_that_work() -> None:
+    done = subprocess.run([sys.executable, "-c", WAYS], cwd=ROOT, capture_output=True, timeout=PATIENCE, check=False)
+    assert done.returncode == 0 and b"done" in done.stdout, done.stderr[-2000:]
+
+
+@pytest.mark.parametrize("lens", [35.0, 85.0])
+@pytest.mark.parametrize("perspective", ["PERSP", "ORTHO", "CAMERA"])
+def test_what_is_looked_at_is_seen_whole(perspective: str, lens: float) -> None:
+    """By the viewport's own numbers: it shows 36 mm times two at its lens, along its longer side."""
+    bpy.ops.mesh.primitive_cube_add(size=2, location=(30, -4, 2))
+    obj = bpy.context.object
+    obj.scale = (1, 3, 0.2)
+    area = next(a for w in bpy.context.window_manager.windows for a in w.screen.areas if a.type == "VIEW_3D")
+    space = area.spaces.active
+    space.lens = lens
+    view, region = space.region_3d, next(each for each in area.regions if each.type == "WINDOW")
+    view.view_perspective = perspective
+    look_at(area, [obj])
+    assert view.view_perspective == ("ORTHO" if perspective == "ORTHO" else "PERSP")
+    wide = max(region.width, region.height)
+    shown = []
+    for corner in obj.bound_box:
+        seen = view.view_rotation.inverted() @ (obj.matrix_world @ Vector(corner) - view.view_location)
+        depth = view.view_distance if perspective == "ORTHO" else view.view_distance - seen.z
+        assert depth > space.clip_start
+        half = depth * 36.0 / lens
+        shown += [abs(seen.x) / half * wide / region.width, abs(seen.y) / half * wide / region.height]
+    assert 0.3 < max(shown) < 1.0, "all of it, and not from far away"
+
+
+def test_from_a_timer_nothing_is_unwrapped() -> None:
+    bpy.ops.mesh.primitive_monkey_add()
+    obj, scenes = bpy.context.object, set(bpy.data.scenes)
+    with bpy.context.temp_override(window=None), pytest.raises(TrellisError, match="from a timer"):  # which has none
+        unwrapped_loops(obj)
+    assert set(bpy.data.scenes) == scenes and bpy.context.object == obj
 
 
 def test_an_import_beside_threads_that_work(tmp_path: Path) -> None:

@@ -127,6 +127,36 @@ def test_broken_files_are_refused_and_nothing_stays(
     assert panel_image() is None and len(bpy.data.images) == before
 
 
+def test_by_hand_a_thread_unpacks_the_picture_and_blender_does_not(
+    extension: ModuleType,  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    taken, library = part("operators.sources"), part("trellis_addon.scene.sources")
+    monkeypatch.setattr(taken, "_has_window", lambda: True)
+    # without a window Blender has no operator invoked, which is what tells a hand from a script
+    monkeypatch.setattr(taken.TRELLIS2_OT_image_open, "is_by_hand", True, raising=False)
+    unpacked_by = []
+
+    def noted(data: bytes) -> object:
+        unpacked_by.append(threading.current_thread())
+        return decode(data)
+
+    decode = library.decode
+    monkeypatch.setattr(library, "decode", noted)
+    for name in ("first.png", "second.png"):
+        disc(SIDE).save(tmp_path / name)
+        bpy.ops.trellis2.image_open(filepath=str(tmp_path / name))
+        assert panel_image() is None, "not before a thread has looked into it"
+    pump = part("trellis_addon.scene.pump")
+    while pump.threads_at_work():
+        pump.pump()
+    assert panel_image().name == "second.png", "what was chosen last counts"
+    assert len(unpacked_by) == 2 and threading.main_thread() not in unpacked_by
+    assert not panel_image().has_data, "nobody has asked Blender for pixels"
+    assert (shown(panel_image()) == np.asarray(disc(SIDE))).all()
+
+
 def test_files_and_folders_become_an_asset_each(extension: ModuleType, tmp_path: Path) -> None:  # noqa: F811
     for name in ("apple", "brick", "cup"):
         disc(96).save(tmp_path / f"{name}.png")
@@ -264,6 +294,31 @@ def test_the_render_result_itself_can_be_the_image(studio: Any) -> None:
     studio.render.film_transparent = True
     bpy.ops.render.render()
     assert shown(bpy.data.images["Render Result"]).shape == (SIDE, SIDE, 4)
+
+
+def test_the_clipboard_by_pillow_up_to_blender_5_0(
+    clean: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A picture, copied files, or what the system has not got; there an operator in another editor is not safe."""
+    from PIL import ImageGrab
+
+    picture = Image.new("RGBA", (SIDE, 48), (255, 0, 0, 128))
+    monkeypatch.setattr(ImageGrab, "grabclipboard", lambda: picture)
+    pasted = sources._grabbed()
+    assert tuple(pasted.size) == (SIDE, 48) and pasted.packed_file is not None
+    assert shown(pasted)[0, 0].tolist() == [255, 0, 0, 128]
+    copied = tmp_path / "käse.webp"
+    picture.save(copied)
+    monkeypatch.setattr(ImageGrab, "grabclipboard", lambda: [str(tmp_path / "notes.txt"), str(copied)])
+    assert tuple(sources._grabbed().size) == (SIDE, 48)
+    monkeypatch.setattr(ImageGrab, "grabclipboard", lambda: [str(tmp_path / "notes.txt")])
+    assert sources._grabbed() is None
+
+    def missing() -> None:
+        raise NotImplementedError("wl-paste or xclip is required")
+
+    monkeypatch.setattr(ImageGrab, "grabclipboard", missing)
+    assert sources._grabbed() is None
 
 
 def test_what_needs_a_window_says_so(extension: ModuleType) -> None:  # noqa: F811

@@ -172,3 +172,11 @@ def test_the_budgets_of_the_button_are_the_librarys(extension: ModuleType, pile:
     bpy.context.view_layer.objects.active = pile[0]
     assert bpy.ops.trellis2.game_ready(budget="background") == {"FINISHED"}
     assert "Box Background" in bpy.data.objects
+
+
+def test_an_assistant_has_it_made_as_the_button_does(extension: ModuleType, pile: list[object]) -> None:  # noqa: F811
+    """Of the object that it names, whatever is selected."""
+    bpy.context.view_layer.objects.active = pile[1]
+    assert part("trellis_addon.scene.door.tools").game_ready("Box", "background")["begun"]
+    made = bpy.data.objects["Box Background"]
+    assert len(made.data.polygons) <= 500 and pile[0].hide_get()  # type: ignore[attr-defined]

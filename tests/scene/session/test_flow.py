@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import PATIENCE
+from conftest import PATIENCE, disc
 from fault_server import SUBMIT, FaultServer
 from PIL import Image
 from test_extension import extension, part  # noqa: F401  (a fixture)
@@ -61,7 +61,7 @@ class Flow:
         give_up = time.monotonic() + PATIENCE
         while not happened():
             assert time.monotonic() < give_up, what
-            self.queue._pump()
+            part("trellis_addon.scene.pump").pump()
             time.sleep(0.01)
 
     def end(self, generation: Any, state: str = "done") -> None:
@@ -376,7 +376,7 @@ def test_rough_shapes_are_chosen_from_and_go_on(flow: Flow) -> None:
     assert [told["seed"] for told in found] == [5, 6] and all(told["source"]["stage"] == "rest" for told in found)
     assert len(first.data.polygons) > 2000 and not flow.cards() and not flow.queue.generations()
     flow.resume.go_on(lambda job: flow.backend)
-    flow.until(lambda: not flow.queue.threads_at_work())
+    flow.until(lambda: not part("trellis_addon.scene.pump").threads_at_work())
     assert not flow.queue.generations(), "the choice is made"
 
 
@@ -463,6 +463,20 @@ def test_a_photograph_that_was_dropped_can_be_marked_from_its_line(
     assert not flow.queue.generations() and not flow.cards(), "what failed is out of the way"
 
 
+def test_several_jobs_of_one_picture_are_told_apart(
+    flow: Flow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flow.arrival, "run", flow.arrival.queue.start)
+    disc().save(tmp_path / "pot.png")
+    for _ in range(3):
+        assert bpy.ops.trellis2.generate(filepath=str(tmp_path / "pot.png")) == {"FINISHED"}
+    names = {"pot", "pot 2", "pot 3"}
+    assert {line.name for line in flow.queue.generations()} == names
+    flow.until(lambda: {line.state for line in flow.queue.generations()} == {"done"})
+    assert {obj.name for obj in meshes()} == names
+    assert {job.name for job in part("trellis_addon.jobs.store").JobStore().recent(9)} == names
+
+
 def test_another_failure_offers_no_marking(flow: Flow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(flow.arrival, "run", flow.arrival.queue.start)
     (tmp_path / "broken.png").write_bytes(b"no picture")
@@ -482,7 +496,7 @@ def test_nothing_arrives_while_the_artist_edits(flow: Flow) -> None:
     generation = flow.begin()
     flow.until(lambda: generation.state == "ready" and "Edit Mode" in generation.message)
     for _ in range(5):
-        flow.queue._pump()
+        part("trellis_addon.scene.pump").pump()
     assert len(meshes()) == 1
     bpy.ops.object.mode_set(mode="OBJECT")
     flow.end(generation)

@@ -21,7 +21,7 @@ from test_glb_check import simple  # noqa: E402
 @pytest.fixture
 def turn(flow: Flow, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:  # noqa: F811
     """One turn of the pump, which must never raise: Blender would drop the timer."""
-    return flow.queue._pump
+    return part("trellis_addon.scene.pump").pump
 
 
 @pytest.fixture
@@ -129,8 +129,8 @@ def test_what_goes_wrong_after_an_arrival_does_not_unmake_it(
 def test_what_a_thread_reports_may_go_wrong(flow: Flow, ready: Any, turn: Any, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
     heard = []
     for _ in range(2):
-        flow.queue.later(failing(1, ValueError))
-        flow.queue.later(lambda: heard.append(1))
+        part("trellis_addon.scene.pump").later(failing(1, ValueError))
+        part("trellis_addon.scene.pump").later(lambda: heard.append(1))
     turn()
     assert heard == [1, 1]
 

@@ -88,6 +88,11 @@ class Materials:
             texture = self._document["textures"][number]
             webp = texture.get("extensions", {}).get("EXT_texture_webp", {})
             source = webp.get("source", texture.get("source"))
+            if source is None and (kind := next(iter(texture.get("extensions", {})), None)):
+                raise InputError(
+                    "A texture of the GLB is kept as {kind} only, which cannot be read here; export it as PNG or JPEG.",
+                    kind=kind,
+                )
             if source is None:
                 self._textures[number] = None
                 return None

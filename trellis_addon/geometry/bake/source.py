@@ -32,6 +32,9 @@ I64 = NDArray[np.int64]
 
 _AHEAD = 0.75  # voxels in front of a place within which another layer hides it
 _BIAS = -0.5  # levels of detail: a little sharper than one texel a texel, for reading between texels blurs
+_STREWN = 4_000, 100_000  # how many places are looked at from both sides: one for each voxel's area, within these
+_BACK = -0.3  # the cosine of two surfaces that lie back to back
+_OTHER = 0.12  # of the range of a colour: two that are so far apart are not the same
 _SOLID = 0.996  # alpha from which on nothing behind is to be seen
 
 
@@ -98,6 +101,27 @@ class BakeSource:
             if values is not None:
                 values[rows] = getattr(deeper, name)
         return first
+
+    def two_faced(self) -> F32:
+        """Places (S, 3) on the surface that another surface of another look lies behind, back to back."""
+        total = float(self._area.sum())
+        if total <= 0:
+            return np.zeros((0, 3), np.float32)
+        random = np.random.default_rng(0)
+        count = int(np.clip(total / 2 / self._voxel**2, *_STREWN))
+        face = np.searchsorted(np.cumsum(self._area), random.random(count) * total, side="right")
+        face = np.minimum(face, len(self._area) - 1)
+        weights = random.dirichlet((1.0, 1.0, 1.0), count).astype(np.float32)
+        points = np.einsum("nk,nkc->nc", weights, self._vertices[self._mesh.faces[face]])
+        none, away, density = np.zeros(count, np.float32), self._facing[face], 1.0 / self._voxel
+        behind, _ = self._layers(points, -away, none)
+        rows = np.flatnonzero(np.einsum("ij,ij->i", self._facing[behind[:, 0]], away) < _BACK)
+        front = self._read(points[rows], away[rows], none[rows], density, False)
+        back = self._read(points[rows], -away[rows], none[rows], density, False)
+        apart = np.abs(front.values[:, :3] - back.values[:, :3]).max(1, initial=0)
+        # what is not seen has no colour
+        apart *= np.minimum(front.values[:, 5], back.values[:, 5])
+        return np.asarray(points[rows[apart > _OTHER]], np.float32)
 
     def _read(self, points: F32, directions: F32, depths: F32, density: float, normals: bool) -> Reading:
         found, weights = self._layers(points, directions, depths)

@@ -82,7 +82,8 @@ class DenseAsset:
     voxels that carry `attributes` (N, 6): base colour (sRGB-encoded), metallic, roughness, alpha, in 0..1 or as bytes.
     `resolution` is the grid's. `intersected` (V, 3), where the mesh has a vertex for each voxel, are the voxels' flags
     for the edges that the surface crosses: remeshing then closes holes exactly. `shape` is the mesh that was voxelised,
-    if any, in the same frame: what of it is too thin for the voxels is found there.
+    if any, in the same frame: what of it is too thin for the voxels is found there. At places `two_faced` (S, 3) that
+    looks another way from behind, so that no sheet can show both.
     """
 
     vertices: F32
@@ -92,6 +93,7 @@ class DenseAsset:
     resolution: int
     intersected: NDArray[np.bool_] | None = None
     shape: TriMesh | None = None
+    two_faced: F32 | None = None
 
 
 @dataclass(frozen=True)
@@ -203,7 +205,14 @@ def finish_levels(
         surfaces, dropped = [mesh for mesh, _ in sound], sum(number for _, number in sound)
         surface = surfaces[0] if len(surfaces) == 1 else joined(surfaces)
     bound = error_bound / dense.resolution
-    lightener = Lightener(surfaces, dense.resolution if remesh else 0, bound=bound, solidity=solidity)
+    faced = [shape.two_faced for shape in (dense, *further) if shape.two_faced is not None]
+    lightener = Lightener(
+        surfaces,
+        dense.resolution if remesh else 0,
+        bound=bound,
+        solidity=solidity,
+        two_faced=np.concatenate(faced) if faced else None,
+    )
 
     def looked_at() -> Look:
         return Detail.of(surface.vertices, surface.faces, _volume(dense, device), device)

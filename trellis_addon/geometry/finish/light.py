@@ -15,26 +15,39 @@ from numpy.typing import NDArray
 
 from ...core.progress import Progress
 from ..mesh.closest import Surface
-from ..mesh.topology import TriMesh, joined
+from ..mesh.crossings import crossing_faces
+from ..mesh.topology import TriMesh, joined, vertex_groups
 from ..remesh.remesh import Solidity, remesh
 from ..simplify.simplify import simplify
+from .two_faced import with_backs
 
 _FAR = 1.0  # voxels that a light surface may lie off on average, before coarser voxels are tried
 _COARSEST = 32  # voxels along the longest side
 _LEAST = 8  # the same, where more holes are left than so many triangles can go around
+_TRIES = 6  # to find what leaves room for the backs of sheets
+_LEAST_SHEET = 2  # triangles
+_FEW_CROSSINGS = 0.02  # of the faces: a thin wall of too few triangles passes through itself all over
 _SAMPLES = 4_000  # points on a surface
 
 
 class Lightener:
     """Light meshes of one surface, whose shells are in the cube of `resolution` voxels a side.
 
-    With a resolution of 0 they are simplified as they are, whatever comes of it. `bound` as for `simplify`.
+    With a resolution of 0 they are simplified as they are, whatever comes of it. `bound` as for `simplify`, `two_faced`
+    as `with_backs` takes places.
     """
 
     def __init__(
-        self, shells: Sequence[TriMesh], resolution: int, *, bound: float = 0.0, solidity: Solidity = "automatic"
+        self,
+        shells: Sequence[TriMesh],
+        resolution: int,
+        *,
+        bound: float = 0.0,
+        solidity: Solidity = "automatic",
+        two_faced: NDArray[np.float32] | None = None,
     ) -> None:
         self._shells = shells
+        self._two_faced = two_faced if resolution else None
         self._surface = joined(shells)
         self._resolution = resolution
         self._bound = bound
@@ -44,16 +57,35 @@ class Lightener:
     def light(self, target: int, progress: Progress | None = None) -> TriMesh:
         """The surface as one mesh of at most `target` triangles."""
         progress = progress or Progress()
+        found = self._light(target, progress)
+        if self._two_faced is None or not len(self._two_faced):
+            return found
+        budget = target
+        for _ in range(_TRIES):
+            both = with_backs(found, self._two_faced, 1.0 / self._resolution)
+            if len(both.faces) <= target or both is found:
+                return both
+            budget = min(budget - 1, budget * target // len(both.faces))
+            if budget < _LEAST_SHEET:
+                break
+            found = self._light(budget, progress)
+        return found
+
+    def _light(self, target: int, progress: Progress) -> TriMesh:
         found = _simplified(self._shells, target, self._bound, progress.part(0.0, 0.5))
         resolution = self._resolution
         is_near = resolution and _off(self._surface, found) <= _FAR / resolution
-        if not resolution or (is_near and not _excess(found, target)):
+        if not resolution or (is_near and not any(_faults(found, target))):
             return found
-        least = _excess(found, target), deviation(self._surface, found)
+        least = *_faults(found, target), deviation(self._surface, found)
         while (resolution := resolution // 2) >= (_LEAST if least[0] else _COARSEST):
             progress.update("simplify", 0.5)
             tried = _simplified(self._coarser(resolution), target, self._bound, progress.part(0.5, 1.0))
-            if len(tried.faces) and (far := (_excess(tried, target), deviation(self._surface, tried))) < least:
+            if not len(tried.faces):
+                continue
+            far = *_faults(tried, target), deviation(self._surface, tried)
+            # what crosses itself is given up for what is as near, not for what has lost the form
+            if far < least and (not is_near or least[0] or far[2] <= _FAR / self._resolution):
                 found, least = tried, far
         return found
 
@@ -72,6 +104,12 @@ def deviation(one: TriMesh, other: TriMesh) -> float:
 
 def _excess(mesh: TriMesh, target: int) -> int:
     return max(len(mesh.faces) - target, 0)
+
+
+def _faults(mesh: TriMesh, target: int) -> tuple[int, int]:
+    """Triangles too many, and pairs of them that cross, where these are many."""
+    pairs = len(crossing_faces(mesh, vertex_groups(mesh.faces, len(mesh.vertices))[1]))
+    return _excess(mesh, target), pairs if pairs > _FEW_CROSSINGS * len(mesh.faces) else 0
 
 
 def _off(of: TriMesh, on: TriMesh) -> float:

@@ -7,12 +7,13 @@ walls and piles of materials go, one surface comes back. Its textures are read f
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...core.errors import FieldError
+from ...core.errors import FieldError, InputError
 from ...core.messages import message
 from ...core.progress import Progress
 from ...formats.glb.textured_mesh import TexturedMesh
@@ -22,6 +23,9 @@ from ..remesh.remesh import Solidity
 from ..voxelise.voxelise import OVoxel, check_resolution, fitting_transform, voxelise
 from .finish import FEWEST, DenseAsset, FinishedAsset, Finishing, Placement, check_textures, finish_levels
 from .shells import shells
+
+# Of a triangle whose height is less than such a share of its length nothing is there but rounding.
+_LINE = 1e-6
 
 
 class RoundTripOptions(Finishing, total=False):
@@ -64,6 +68,7 @@ def round_trip_levels(
         raise FieldError(
             "faces", min(faces, default=0), message("it must be at least {fewest} triangles", fewest=FEWEST)
         )
+    mesh = _with_area(mesh)
     transform = fitting_transform(mesh, resolution)
     source = BakeSource.of(mesh, transform, 1.0 / resolution, device)
     places = source.surface.vertices
@@ -80,7 +85,7 @@ def round_trip_levels(
             dense.append(_as_it_is(surface, resolution))
         else:
             volume = voxelise(shape, resolution, colours=False, transform=transform, progress=part)
-            dense.append(dense_asset(volume, surface))
+            dense.append(replace(dense_asset(volume, surface), two_faced=sources[-1].two_faced()))
     first, *further = dense
     return finish_levels(
         first,
@@ -99,6 +104,17 @@ def round_trip_levels(
         progress=progress.part(0.2, 1.0),
         device=device,
     )
+
+
+def _with_area(mesh: TexturedMesh) -> TexturedMesh:
+    """The mesh without triangles that are points or lines: there is nothing to be seen of them."""
+    corners = mesh.vertices[mesh.faces].astype(np.float64)
+    one, two = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
+    longest = np.maximum((one * one).sum(1), (two * two).sum(1))
+    seen = np.linalg.norm(np.cross(one, two), axis=1) > _LINE * longest
+    if len(seen) and not seen.any():
+        raise InputError("The mesh has no surface: all its triangles are points or lines.")
+    return mesh if seen.all() else mesh.take(seen)
 
 
 def dense_asset(volume: OVoxel, shape: TriMesh | None = None) -> DenseAsset:

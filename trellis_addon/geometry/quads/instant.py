@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
-import os
-import sys
-from collections.abc import Iterator
 
 import numpy as np
 
+from ...core.streams import unheard
 from ..mesh.topology import TriMesh
 from .fitting import Made, fitted
 
@@ -31,7 +28,7 @@ def quads_of(mesh: TriMesh, count: int) -> Made | None:
 def _field_aligned(mesh: TriMesh, vertices: int) -> Made | None:
     import pynanoinstantmeshes
 
-    with _silent():
+    with unheard():
         places, quads = pynanoinstantmeshes.remesh(
             np.ascontiguousarray(mesh.vertices, np.float32),
             np.ascontiguousarray(mesh.faces, np.uint32),
@@ -45,18 +42,3 @@ def _field_aligned(mesh: TriMesh, vertices: int) -> Made | None:
         return None
     used, numbers = np.unique(quads, return_inverse=True)
     return places[used], numbers.reshape(quads.shape).astype(np.int32)
-
-
-@contextlib.contextmanager
-def _silent() -> Iterator[None]:
-    """It tells what it does on standard output, where a parent reads something else."""
-    sys.stdout.flush()
-    kept = os.dup(1)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 1)
-        yield
-    finally:
-        os.dup2(kept, 1)
-        os.close(kept)
-        os.close(nowhere)

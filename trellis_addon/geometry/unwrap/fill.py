@@ -71,8 +71,8 @@ def _smoothed(vertices: F32, patch: I32, corners: F64, own: int, outside: I64, f
     rim[edges[once]] = True
     outline = np.isin(names, faces[outside])
     free = ~(rim | outline)
-    if not free.any() or (missing & ~free).any():
-        return None
+    if not free.any() or free.all() or (missing & ~free).any():
+        return None  # where all is free it is a closed part, which hangs on nothing
     links = np.zeros((len(names), len(names)))
     links[edges[:, 0], edges[:, 1]] = links[edges[:, 1], edges[:, 0]] = 1.0
     system = np.diag(links.sum(1)) - links

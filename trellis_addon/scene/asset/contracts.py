@@ -24,7 +24,7 @@ from ..rules.guards import mesh_as_it_is, require_own, require_surface
 from ..rules.units import metres_per_unit, scene_of
 from .decimate import decimated
 from .height import set_height
-from .orientation import apply_transform, box_about_origin, set_front, set_origin, with_levels
+from .orientation import apply_transform, box_about_origin, require_movable, set_front, set_origin, with_levels
 from .statistics import fingerprint, measure_surface, read_mesh, texture_of
 from .texture_size import fit_textures
 
@@ -99,6 +99,8 @@ def mend(
     rules = find_contract(contract)
     broken = {finding.rule for finding in check_contract(obj, rules)}
     with_levels(obj)  # which says what stands in the way, before anything is changed
+    if broken & {"front", "origin", "applied"}:
+        require_movable(obj)
     for rule, cure in _CURES.items():
         if rule in broken:
             cure(obj, rules, progress or Progress())
@@ -125,10 +127,9 @@ def _mend_height(obj: bpy.types.Object, rules: Contract, progress: Progress) -> 
 def _mend_front(obj: bpy.types.Object, rules: Contract, progress: Progress) -> None:
     front = asset_facts(obj).front
     if not front:  # it is turned by an odd angle: as it was made is how it was meant
-        place, turned, scale = obj.matrix_world.decompose()
-        about = turned.to_euler()
-        about.z = 0.0
-        obj.matrix_world = Matrix.LocRotScale(place, about, scale)
+        place = Matrix.Translation(obj.matrix_world.translation)
+        back = Matrix.Rotation(-obj.matrix_world.to_euler().z, 4, "Z")
+        obj.matrix_world = place @ back @ place.inverted() @ obj.matrix_world
         bpy.context.view_layer.update()
         front = asset_facts(obj).front
     if front and rules.front:

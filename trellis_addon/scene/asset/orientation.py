@@ -16,11 +16,17 @@ from ...contract.facts import AXES, FRONT, OWN_FRONT
 from ...core.errors import FieldError, InputError
 from ...core.given import whole
 from ...core.messages import message
-from ..importing.placement import world_bounds
+from ..importing.placement import bounds_of, positions, world_bounds
 from ..rules.guards import require_not_edited, require_own, require_surface
+from .lod_switch import as_themselves, is_switch
 from .lods import lods_of
 
 _ABOUT = {"X": 0, "Y": 1, "Z": 2}
+# Modifiers that give the same form wherever the mesh has its origin and its axes.
+_ANYWHERE = frozenset(
+    ("CORRECTIVE_SMOOTH", "DECIMATE", "EDGE_SPLIT", "LAPLACIANSMOOTH", "MULTIRES", "SMOOTH", "SUBSURF", "TRIANGULATE")
+    + ("UV_PROJECT", "UV_WARP", "VERTEX_WEIGHT_EDIT", "VERTEX_WEIGHT_MIX", "WEIGHTED_NORMAL", "WELD")
+)
 
 
 def turn(obj: bpy.types.Object, axis: str = "Z", quarters: int = 1) -> None:
@@ -36,6 +42,7 @@ def turn(obj: bpy.types.Object, axis: str = "Z", quarters: int = 1) -> None:
     together = _together(obj)
     if not quarters:
         return
+    require_movable(obj)
     about = Vector([0.0, 0.0, 0.0])
     about[_ABOUT[axis]] = 1.0
     # the world's axis among the mesh's own, which may be scaled unevenly: there a quarter turn is another shear
@@ -60,10 +67,10 @@ def drop_to_ground(obj: bpy.types.Object, height: float = 0.0) -> None:
     require_surface(obj)
     require_own(obj, overrides=True)
     bpy.context.view_layer.update()
-    low, _ = world_bounds(obj)
+    low, _ = _seen_bounds(obj)
     world = obj.matrix_world.copy()
     world.translation.z += height - low.z
-    obj.matrix_world = world
+    _stand_at(obj, world)
 
 
 def apply_transform(obj: bpy.types.Object) -> None:
@@ -75,12 +82,11 @@ def apply_transform(obj: bpy.types.Object) -> None:
     own = place.inverted() @ world
     if own == Matrix.Identity(4):
         return
-    if abs(own.determinant()) < 1e-20:
-        raise InputError('"{name}" is scaled to nothing along an axis; give it a scale first.', name=obj.name)
+    require_movable(obj)
     levels = {level: level.matrix_world.copy() for level in together if level != obj}
     with _children_stay(obj):
+        _stand_at(obj, place)
         transform_meshes(together, own)
-        obj.matrix_world = place
         for level, before in levels.items():
             level.matrix_world = before @ own.inverted()
     # where it really goes: of a mirrored matrix Blender's rotation is another one
@@ -97,11 +103,12 @@ def set_origin(obj: bpy.types.Object, origin: str = "bottom") -> None:
     wanted = (low + high) / 2
     if origin == "bottom":
         wanted.z = low.z
-    shift = obj.matrix_world.inverted_safe() @ wanted
+    require_movable(obj)
+    shift = obj.matrix_world.inverted() @ wanted
     levels = {level: level.matrix_world.copy() for level in together if level != obj}
     with _children_stay(obj):
+        _stand_at(obj, obj.matrix_world @ Matrix.Translation(shift))
         transform_meshes(together, Matrix.Translation(-shift))
-        obj.matrix_world = obj.matrix_world @ Matrix.Translation(shift)
         for level, before in levels.items():
             level.matrix_world = before @ Matrix.Translation(shift)
 
@@ -114,6 +121,19 @@ def transform_meshes(together: list[bpy.types.Object], matrix: Matrix) -> None:
         if matrix.is_negative:
             mine.flip_normals()
         mine.update()
+
+
+def require_movable(obj: bpy.types.Object) -> None:
+    """Raise `InputError` where another origin, or other axes, would make another form of what is seen."""
+    if abs(obj.matrix_world.to_3x3().determinant()) < 1e-20:
+        raise InputError('"{name}" is scaled to nothing along an axis; give it a scale first.', name=obj.name)
+    for modifier in obj.modifiers:
+        if modifier.show_viewport and modifier.type not in _ANYWHERE and not is_switch(modifier):
+            raise InputError(
+                '"{name}" has the modifier "{modifier}", which goes by its origin and axes; apply it first.',
+                name=obj.name,
+                modifier=modifier.name,
+            )
 
 
 def with_levels(obj: bpy.types.Object) -> list[bpy.types.Object]:
@@ -131,6 +151,44 @@ def with_levels(obj: bpy.types.Object) -> list[bpy.types.Object]:
 def _together(obj: bpy.types.Object) -> list[bpy.types.Object]:
     require_surface(obj)
     return with_levels(obj)
+
+
+def _seen_bounds(obj: bpy.types.Object) -> tuple[Vector, Vector]:
+    """As `world_bounds`, with its modifiers."""
+    if all(is_switch(modifier) for modifier in obj.modifiers):
+        return world_bounds(obj)
+    with as_themselves([obj]):
+        evaluated = obj.evaluated_get(bpy.context.evaluated_depsgraph_get())
+        mesh = evaluated.to_mesh()
+        try:
+            return bounds_of(positions(mesh), obj.matrix_world) if len(mesh.vertices) else world_bounds(obj)
+        finally:
+            evaluated.to_mesh_clear()
+
+
+def _stand_at(obj: bpy.types.Object, world: Matrix) -> None:
+    """Put an object exactly there. Raises `InputError` where something holds it, and leaves it as it was."""
+    former = obj.matrix_basis.copy(), obj.matrix_parent_inverse.copy()
+    above = obj.matrix_world @ (former[1] @ former[0]).inverted_safe()
+    obj.matrix_world = world
+    bpy.context.view_layer.update()
+    if not _is_at(obj, world) and obj.parent is not None and abs(above.determinant()) > 1e-20:
+        # location, rotation and scale alone cannot undo a parent that is turned and scaled unevenly
+        obj.matrix_parent_inverse = above.inverted()
+        obj.matrix_basis = world
+        bpy.context.view_layer.update()
+    if not _is_at(obj, world):
+        obj.matrix_parent_inverse = former[1]
+        obj.matrix_basis = former[0]
+        bpy.context.view_layer.update()
+        raise InputError(
+            '"{name}" is held where it is by a constraint, a driver or an animation; mute that first.', name=obj.name
+        )
+
+
+def _is_at(obj: bpy.types.Object, world: Matrix) -> bool:
+    wanted = np.array(world)
+    return bool(np.allclose(np.array(obj.matrix_world), wanted, rtol=0.0, atol=1e-4 * np.abs(wanted[:3]).max()))
 
 
 def _say_front(obj: bpy.types.Object, direction: Vector) -> None:

@@ -23,7 +23,7 @@ from .godot import godot_scene
 from .losses import losses_of_materials, losses_of_objects
 from .selection import only_selected
 from .stand_ins import is_exportable, with_stand_ins
-from .writers import ENGINES, TEXTURES, WITH_LEVELS, WITH_MATRICES, WITH_SKELETONS, WRITERS
+from .writers import ENGINES, TEXTURES, WITH_LEVELS, WITH_MATRICES, WITH_SKELETONS, WRITERS, unwritten_scale
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +81,7 @@ def export_asset(
                     has_skeletons=ending in WITH_SKELETONS,
                     has_matrices=ending in WITH_MATRICES,
                     told=told,
+                    scale=unwritten_scale(ending),
                 ) as shown,
                 only_selected(shown),
             ):

@@ -38,7 +38,7 @@ def with_pictures(
         for material in own
         if material.node_tree
         for node in _all_nodes(material.node_tree)
-        if node.type == "TEX_IMAGE" and node.image and node.image.is_editable
+        if node.type == "TEX_IMAGE" and node.image
     ]
     normals = {image for material in materials for image in _normal_maps(material)} if is_directx else set()
     shown = [(node, node.image) for node in nodes]
@@ -52,7 +52,9 @@ def with_pictures(
                     made[image] = _as_png(image, folder, image in normals)
         for image, new in made.items():
             names[image] = image.name
-            image.name, new.name = f"{image.name} (kept)", names[image]
+            if image.is_editable:
+                image.name = f"{image.name} (kept)"
+            new.name = names[image]
         for node, image in shown:
             node.image = made.get(image, image)
         with ExitStack() as stack:
@@ -65,7 +67,8 @@ def with_pictures(
             node.image = image
         bpy.data.batch_remove(list(made.values()))
         for image, name in names.items():
-            image.name = name
+            if image.is_editable:
+                image.name = name
 
 
 def _all_nodes(tree: bpy.types.NodeTree) -> Iterator[bpy.types.Node]:

@@ -35,12 +35,18 @@ def rig_of(obj: bpy.types.Object) -> bpy.types.Object | None:
 
 @contextmanager
 def with_stand_ins(
-    objects: Sequence[bpy.types.Object], *, has_skeletons: bool, has_matrices: bool, told: list[Message]
+    objects: Sequence[bpy.types.Object],
+    *,
+    has_skeletons: bool,
+    has_matrices: bool,
+    told: list[Message],
+    scale: float = 1.0,
 ) -> Iterator[tuple[bpy.types.Object, ...]]:
     """While it lasts, what to export in their place: the objects, or what stands in for them, and their skeletons.
 
     `has_skeletons`: the format carries skeletons and shape keys, `has_matrices`: transforms with a shear. What of an
-    object is lost is added to `told`. Everything has to be seen in the scene.
+    object is lost is added to `told`. `scale` is what the file is to have in place of one unit. Everything has to be
+    seen in the scene.
     """
     made: list[bpy.types.ID] = []
     names: dict[bpy.types.Object, str] = {}
@@ -53,6 +59,7 @@ def with_stand_ins(
             if (
                 obj.type not in ("MESH", "EMPTY")
                 or obj in instancing
+                or scale != 1.0
                 or (not has_matrices and _is_sheared(obj.matrix_world))
             ):
                 as_seen.append(obj)
@@ -61,13 +68,17 @@ def with_stand_ins(
         if as_seen:
             found |= {obj: [] for obj in as_seen}
             for copy in list(copies_of(as_seen, made)):
-                _place(copy.object, copy.matrix, has_matrices, made)
+                _place(copy.object, Matrix.Scale(scale, 4) @ copy.matrix, has_matrices, made)
                 found[copy.owner].append(copy.object)
                 names[copy.object] = copy.name
             bpy.context.view_layer.update()
         for obj in applied:
             found[obj] = [_applied(obj, made, told)]
             names[found[obj][0]] = obj.name
+        own: dict[bpy.types.Material, bpy.types.Material] = {}
+        for obj, shown in found.items():
+            found[obj] = [_with_own_materials(one, own, made) if _has_linked_materials(one) else one for one in shown]
+            names |= {one: names.pop(old, old.name) for old, one in zip(shown, found[obj], strict=True) if one != old}
         for obj, copies in found.items():
             if has_skeletons and obj in as_seen and (_keys(obj) or rig_of(obj)):
                 told.append(
@@ -114,6 +125,31 @@ def _is_sheared(matrix: Matrix) -> bool:
     axes = columns / np.maximum(np.linalg.norm(columns, axis=0), 1e-300)
     cosines = axes.T @ axes
     return bool(np.abs(cosines - np.diag(np.diag(cosines))).max() > _SHEAR)
+
+
+def _has_linked_materials(obj: bpy.types.Object) -> bool:
+    """Whether it shows materials of another file, whose pictures cannot be exchanged for those of an export."""
+    return any(slot.material is not None and not slot.material.is_editable for slot in obj.material_slots)
+
+
+def _with_own_materials(
+    obj: bpy.types.Object, own: dict[bpy.types.Material, bpy.types.Material], made: list[bpy.types.ID]
+) -> bpy.types.Object:
+    """The object, or a copy of one that is not a stand-in already, with copies of what it shows of another file."""
+    if obj not in made:
+        obj = obj.copy()
+        made.append(obj)
+        bpy.context.scene.collection.objects.link(obj)
+    for slot in obj.material_slots:
+        material = slot.material
+        if material is None or material.is_editable:
+            continue
+        if material not in own:
+            own[material] = material.copy()
+            made.append(own[material])
+        slot.link = "OBJECT"
+        slot.material = own[material]
+    return obj
 
 
 def _keys(obj: bpy.types.Object) -> list[bpy.types.ShapeKey]:
@@ -199,4 +235,5 @@ def _take_names(names: dict[bpy.types.Object, str], kept: dict[bpy.types.ID, str
             if holder is not None and holder not in ours and holder.is_editable:
                 kept[holder] = name
                 holder.name = f"{name}{_KEPT}"
-            block.name = name
+            if block.is_editable:
+                block.name = name

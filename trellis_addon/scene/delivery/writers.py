@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -109,7 +110,7 @@ def _write_obj(meshes: Sequence[bpy.types.Object], path: Path, engine: Engine, b
 
 
 def _write_usd(meshes: Sequence[bpy.types.Object], path: Path, engine: Engine, beside: bool) -> None:
-    known = bpy.ops.wm.usd_export.get_rna_type().properties.keys()
+    known = _usd_switches()
     textures = {"export_textures_mode": "KEEP"} if "export_textures_mode" in known else {"export_textures": False}
     if path.suffix.lower() == ".usdz":
         textures = {"export_textures_mode": "NEW"} if "export_textures_mode" in known else {"export_textures": True}
@@ -127,7 +128,7 @@ def _write_usd(meshes: Sequence[bpy.types.Object], path: Path, engine: Engine, b
         }
     with tempfile.TemporaryDirectory(prefix="trellis2-") as inside:
         pictures = Path(inside) if path.suffix.lower() == ".usdz" else _beside(path)
-        with with_pictures(meshes, pictures, engine.directx):
+        with with_pictures(meshes, pictures, engine.directx), _meshes_named(meshes):
             bpy.ops.wm.usd_export(
                 filepath=f"{path}",
                 selected_objects_only=True,
@@ -137,6 +138,28 @@ def _write_usd(meshes: Sequence[bpy.types.Object], path: Path, engine: Engine, b
                 **textures,
                 **{name: value for name, value in switches.items() if name in known},
             )
+
+
+@contextmanager
+def _meshes_named(objects: Sequence[bpy.types.Object]) -> Iterator[None]:
+    """While it lasts each mesh is called as its object: a USD's readers take the name of the one for the other's."""
+    wanted = {obj.data: obj.name for obj in reversed(objects) if obj.type == "MESH" and obj.data.is_editable}
+    others = {mesh.name: mesh for mesh in bpy.data.meshes if mesh.is_editable}
+    kept = {mesh: mesh.name for mesh, name in wanted.items() if mesh.name != name}
+    for name in [wanted[mesh] for mesh in kept]:
+        if name in others:
+            kept.setdefault(others[name], name)
+    for number, mesh in enumerate(kept):
+        mesh.name = f"trellis2 {number}"  # out of each other's way
+    for mesh in kept:
+        mesh.name = wanted.get(mesh, mesh.name)
+    try:
+        yield
+    finally:
+        for number, mesh in enumerate(kept):
+            mesh.name = f"trellis2 {number}"
+        for mesh, name in kept.items():
+            mesh.name = name
 
 
 def _write_stl(meshes: Sequence[bpy.types.Object], path: Path, engine: Engine, beside: bool) -> None:
@@ -189,6 +212,18 @@ ENDINGS = tuple(WRITERS)
 WITH_LEVELS = (".glb", ".fbx", ".usd", ".usda", ".usdc", ".usdz")
 WITH_SKELETONS = WITH_LEVELS
 WITH_MATRICES = (".usd", ".usda", ".usdc", ".usdz", ".obj", ".stl", ".3mf")  # a shear is in them, or in the mesh
+
+
+def unwritten_scale(ending: str) -> float:
+    """What a unit of the scene is in metres where Blender's exporter takes it for one; 1 where what is written here
+    goes by it."""
+    if not ending.startswith(".usd") or "convert_scene_units" not in _usd_switches():
+        return 1.0  # before it had a choice of units, it wrote down what the scene's are
+    return metres_per_unit(bpy.context.scene)
+
+
+def _usd_switches() -> list[str]:
+    return list(bpy.ops.wm.usd_export.get_rna_type().properties.keys())
 
 
 def _beside(path: Path) -> Path:

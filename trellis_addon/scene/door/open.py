@@ -13,6 +13,7 @@ import os
 import queue
 import secrets
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as TookTooLong
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ import bpy
 from ...core.doors import Door
 from ...core.errors import TrellisError, unforeseen
 from ...core.files import discard
+from ...jobs.job import Job
 from ..arrival import running_job
 from . import tools
 
@@ -56,9 +58,14 @@ def is_open() -> bool:
     return _Open.server is not None
 
 
-def open_door() -> Door:
-    """Listen from now on, and say where; main thread only. Raises `TrellisError` where that cannot be."""
+def open_door(key_of: Callable[[Job], str] | None = None) -> Door:
+    """Listen from now on, and say where; main thread only. `key_of` has the key or token for a job.
+
+    Raises `TrellisError` where that cannot be.
+    """
     shut_door()
+    if key_of is not None:
+        tools.take_keys(key_of)
     token = secrets.token_urlsafe(24)
     try:
         server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(token))

@@ -9,13 +9,26 @@ from pathlib import Path
 from typing import Any
 
 import bpy
+from bpy.app.translations import pgettext_iface
 
 from ...contract.budgets import BUDGETS
 from ...core.errors import FieldError, TrellisError
 from ...core.messages import message
+from ...jobs.job import Job
 from ..rules.units import metres_per_unit
 
 _MOST = 200  # objects of one answer
+
+
+class _Keys:
+    """Who has the keys and tokens: not this folder."""
+
+    of: Callable[[Job], str] = staticmethod(lambda job: "")
+
+
+def take_keys(of: Callable[[Job], str]) -> None:
+    """`of` has the key or token for a job from now on."""
+    _Keys.of = staticmethod(of)
 
 
 def objects() -> dict[str, Any]:
@@ -104,11 +117,9 @@ def game_ready(name: str, budget: str = "mobile") -> dict[str, Any]:
         raise TrellisError(
             "The packages that this needs are not installed; the panel's Remesh and Rebake installs them."
         )
-    with bpy.context.temp_override(object=obj, active_object=obj, selected_objects=[obj]):
-        try:
-            bpy.ops.trellis2.game_ready("EXEC_DEFAULT", budget=budget)
-        except RuntimeError as error:
-            raise TrellisError("{reason}", reason=str(error).removeprefix("Error: ").strip()) from error
+    from ..remaking import begin_game_ready
+
+    begin_game_ready(bpy.context.scene, obj, budget, pgettext_iface(budget.capitalize()), _Keys.of)
     return {"begun": True, "look": "call objects again in a while: the new object stands in the place of the old one"}
 
 

@@ -93,19 +93,39 @@ def positions(mesh: bpy.types.Mesh) -> np.ndarray:
 
 
 def world_bounds(obj: bpy.types.Object) -> tuple[Vector, Vector]:
-    """The lowest and the highest corner of a mesh object's box, in the world.
+    """The lowest and the highest corner of a mesh object's box along the world's axes, without its modifiers.
 
-    From the vertices: Blender's own `bound_box` is out of date until the next redraw.
+    From the vertices: Blender's own `bound_box` is out of date until the next redraw, and the box about one that is
+    turned is too large.
     """
     with mesh_as_it_is(obj) as mesh:
-        low, high = bounds(mesh)
-    corners = [
-        obj.matrix_world @ Vector((x, y, z))
-        for x in (low[0], high[0])
-        for y in (low[1], high[1])
-        for z in (low[2], high[2])
-    ]
-    return Vector(map(min, zip(*corners, strict=True))), Vector(map(max, zip(*corners, strict=True)))
+        return bounds_of(_mixed(obj, mesh), obj.matrix_world)
+
+
+def bounds_of(points: np.ndarray, world: Matrix) -> tuple[Vector, Vector]:
+    """The lowest and the highest corner of points (N, 3) once they are moved by a matrix."""
+    rows = np.array(world)[:3]
+    axes = [points @ row[:3].astype(np.float32) for row in rows]
+    low = Vector([float(axis.min()) + row[3] for axis, row in zip(axes, rows, strict=True)])
+    return low, Vector([float(axis.max()) + row[3] for axis, row in zip(axes, rows, strict=True)])
+
+
+def _mixed(obj: bpy.types.Object, mesh: bpy.types.Mesh) -> np.ndarray:
+    """The vertices (V, 3) with the shape keys as they are set."""
+    keys = mesh.shape_keys
+    if keys is None or not keys.use_relative or obj.mode == "EDIT":
+        return positions(mesh)
+    points = _points_of(keys.reference_key)
+    for key in keys.key_blocks[1:]:
+        if key.value and not key.mute and len(key.data) == len(mesh.vertices):
+            points = points + key.value * (_points_of(key) - _points_of(key.relative_key))
+    return points
+
+
+def _points_of(key: bpy.types.ShapeKey) -> np.ndarray:
+    points = np.empty((len(key.points), 3), np.float32)
+    key.points.foreach_get("co", points.reshape(-1))
+    return points
 
 
 def _remove_object(obj: bpy.types.Object) -> None:

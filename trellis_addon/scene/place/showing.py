@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Iterable, Iterator, Sequence
 
 import bpy
+from mathutils import Vector
+
+_ROOM = 1.25  # around what is looked at, of its size
+_SENSOR = 36.0  # millimetres of a viewport's camera, which shows twice of what a camera of its lens does
 
 
 def open_home(wanted: bpy.types.Collection, scene: bpy.types.Scene) -> bpy.types.Collection:
@@ -29,6 +34,35 @@ def join_local_views(objects: Iterable[bpy.types.Object]) -> None:
         for obj in objects:
             if layer.objects.get(obj.name) == obj:
                 obj.local_view_set(space, True)
+
+
+def look_at(area: bpy.types.Area, objects: Sequence[bpy.types.Object]) -> None:
+    """Have a 3D viewport show these objects whole, from the side that it looks from; out of a camera, if it is in one.
+
+    By its numbers, not by Blender's operator, which would need the viewport for its context.
+    """
+    layer = bpy.context.view_layer
+    layer.update()
+    depsgraph = bpy.context.evaluated_depsgraph_get()
+    corners = []
+    for obj in objects:
+        seen = obj.evaluated_get(depsgraph)
+        corners += [seen.matrix_world @ Vector(corner) for corner in seen.bound_box]
+    if not corners:
+        return
+    low = Vector([min(each) for each in zip(*corners, strict=True)])
+    high = Vector([max(each) for each in zip(*corners, strict=True)])
+    space = area.spaces.active
+    region = next(region for region in area.regions if region.type == "WINDOW")
+    wide, tall = max(region.width, 1), max(region.height, 1)
+    least = math.atan(_SENSOR / space.lens * min(wide, tall) / max(wide, tall))  # half of the narrower angle
+    radius = max((high - low).length / 2, 1e-4) * _ROOM
+    for view in dict.fromkeys((space.region_3d, *space.region_quadviews)):
+        if view.view_perspective == "CAMERA":
+            view.view_perspective = "PERSP"
+        view.view_location = (low + high) / 2
+        distance = radius / (math.tan(least) if view.view_perspective == "ORTHO" else math.sin(least))
+        view.view_distance = max(distance, space.clip_start * 2)
 
 
 def _layer_of(scene: bpy.types.Scene) -> bpy.types.ViewLayer:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import bpy
 
 from ...core.progress import Progress
-from .. import queue
+from .. import pump
 from . import local_work
 
 INSTALL, REMOVE = "finishing", "remove_finishing"  # what goes on, as `local_work` has it
@@ -57,7 +57,7 @@ def look_later() -> None:
 
             return show
 
-        queue.in_thread(work)
+        pump.in_thread(work)
 
 
 def look() -> PackageSizes:

@@ -16,7 +16,7 @@ import bpy
 from ...core.configuration import configuration
 from ...core.errors import TrellisError
 from ...core.progress import Progress
-from .. import queue
+from .. import pump
 from . import local_work
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ def look_later(choices: Choices) -> None:
         return show
 
     _kept.is_looking = True
-    queue.in_thread(work)
+    pump.in_thread(work)
 
 
 def look(choices: Choices) -> Setup:
@@ -232,7 +232,7 @@ def stop_worker() -> None:
         local_service.stop_worker()
         return lambda: None
 
-    queue.in_thread(work)
+    pump.in_thread(work)
 
 
 def remove(choices: Choices, *, keep_weights: bool = False) -> None:

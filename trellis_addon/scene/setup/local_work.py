@@ -13,7 +13,7 @@ import bpy
 
 from ...core.errors import Cancelled, TrellisError
 from ...core.progress import Progress
-from .. import background, queue
+from .. import background, pump
 
 _STOP_WAIT = 8.0  # seconds that the extension's going waits for the work to put down its tools
 
@@ -71,7 +71,7 @@ def start(
     work = _current.work = Work(kind)
 
     def run() -> Callable[[], None]:
-        outcome = background.perform(work, do, queue.later)
+        outcome = background.perform(work, do, pump.later)
 
         def on_main() -> None:
             if isinstance(outcome, Cancelled):
@@ -87,7 +87,7 @@ def start(
 
         return on_main
 
-    queue.in_thread(run)
+    pump.in_thread(run)
 
 
 def cancel() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from .. import queue
+from .. import pump
 
 
 @dataclass
@@ -54,4 +54,4 @@ def measure_later(folder: Path) -> None:
 
         return show
 
-    queue.in_thread(work)
+    pump.in_thread(work)

@@ -8,6 +8,8 @@ import bpy
 import numpy as np
 from numpy.typing import NDArray
 
+from ...core.errors import TrellisError
+
 _ANGLE = math.radians(66.0)
 _GAP = 0.004  # of the square's side, between two islands
 
@@ -15,8 +17,12 @@ _GAP = 0.004  # of the square's side, between two islands
 def unwrapped_loops(obj: bpy.types.Object) -> NDArray[np.float32]:
     """(L, 2) in the unit square for the loops of the object's mesh, v up, in proportion to their size in the world.
 
-    Done on a copy in a scene of its own. Main thread only.
+    Done on a copy in a scene of its own, which the window shows meanwhile. Main thread only. Raises `TrellisError`
+    from a timer, which has no window: what Blender unwraps with works in no other context.
     """
+    window = bpy.context.window
+    if window is None:
+        raise TrellisError("Texture coordinates cannot be made from a timer; unwrap the mesh first.")
     mesh = obj.data.copy()
     keys = mesh.shape_keys
     copy = bpy.data.objects.new("TRELLIS.2 Unwrap", mesh)
@@ -29,26 +35,18 @@ def unwrapped_loops(obj: bpy.types.Object) -> NDArray[np.float32]:
             copy.shape_key_clear()
             keys = None  # gone with it
         mesh.transform(obj.matrix_world.to_3x3().to_4x4())
+        for flag in ("hide", "select"):
+            mesh.polygons.foreach_set(flag, np.full(len(mesh.polygons), flag == "select"))
         staging.collection.objects.link(copy)
         view = staging.view_layers[0]
         view.objects.active = copy
         copy.select_set(True, view_layer=view)
-        for flag in ("hide", "select"):
-            mesh.polygons.foreach_set(flag, np.full(len(mesh.polygons), flag == "select"))
-        window = bpy.context.window
-        before = window.scene if window is not None else None
+        before = window.scene
+        window.scene = staging
         try:
-            if window is not None:
-                window.scene = staging
-                _unwrap()
-            else:  # no window, no scene of its own: a script's, or a timer's
-                chosen = {"object": copy, "active_object": copy}
-                several = {"selected_objects": [copy], "selected_editable_objects": [copy]}
-                with bpy.context.temp_override(scene=staging, view_layer=view, **chosen, **several):
-                    _unwrap()
+            _unwrap()
         finally:
-            if window is not None and before is not None:
-                window.scene = before
+            window.scene = before
         found_uvs = np.empty(2 * len(mesh.loops), np.float32)
         mesh.uv_layers[0].uv.foreach_get("vector", found_uvs)
         return found_uvs.reshape(-1, 2)
