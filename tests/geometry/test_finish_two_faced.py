@@ -13,7 +13,7 @@ from test_source import BLUE, GREEN, RED, flat, sheets
 from trellis_addon.core.errors import InputError
 from trellis_addon.formats.glb.read import read_glb
 from trellis_addon.formats.glb.textured_mesh import TexturedMesh
-from trellis_addon.geometry.bake.source import Source
+from trellis_addon.geometry.bake.source import BakeSource
 from trellis_addon.geometry.finish.light import Lightener
 from trellis_addon.geometry.finish.roundtrip import round_trip
 from trellis_addon.geometry.finish.two_faced import with_backs
@@ -33,14 +33,14 @@ def two_sided(apart: float = 0.0) -> TexturedMesh:
 
 
 def faced(mesh: TexturedMesh) -> int:
-    return len(Source(mesh, mesh.vertices, np.eye(3), VOXEL).two_faced())
+    return len(BakeSource(mesh, mesh.vertices, np.eye(3), VOXEL).two_faced())
 
 
 @pytest.mark.parametrize("apart", [0.0, 0.2 * VOXEL])
 def test_a_card_shows_both_sides(apart: float) -> None:
     made = round_trip(two_sided(apart), resolution=64, texture_size=128, faces=500)
     out = read_glb(made.glb)
-    seen = Source(out, out.vertices, np.eye(3), VOXEL)
+    seen = BakeSource(out, out.vertices, np.eye(3), VOXEL)
     up = np.array([[0.0, 1.0, 0.0]], np.float32)
     middle = np.zeros((1, 3), np.float32)
     above, below = (seen.read(middle, side * up, 64.0).values[0, :3] for side in (1, -1))
