@@ -141,7 +141,7 @@ def a_mesh_of_two_million_faces_is_selected(window: Window, pictures: Path) -> N
 
 
 def an_odd_scene(window: Window, pictures: Path) -> None:
-    """Units of 1 cm, feet, the active collection hidden, Local View, a cursor far away: seen, as tall as the panel says."""
+    """Units of 1 cm, feet, the active collection hidden, Local View, a cursor far away: seen, of the right height."""
     window.run(
         "scene = bpy.context.scene\n"
         "scene.unit_settings.scale_length = 0.01\n"
