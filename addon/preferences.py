@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import bpy
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, StringProperty
@@ -17,6 +17,10 @@ from .local_properties import LocalProperties, tell_library
 from .name import EXTENSION
 from .numbers import is_place, number_of, saved_number
 from .variables import BLENDER, DATA_FOLDER, LOCAL_FOLDER, LOCAL_PYTHON, WEIGHTS
+
+if TYPE_CHECKING:
+    from ..trellis_addon.client.backends import Backend
+    from ..trellis_addon.jobs.job import Job
 
 # The scene's choice of where to run -> the page that it is set up on.
 PAGE_OF = {"draft": "LOCAL", "local": "LOCAL", "remote": "REMOTE", "service": "SERVICE"}
@@ -174,7 +178,7 @@ def remote_key_source() -> str:
     return "preferences" if source == "given" else source
 
 
-def backend_of(choice: str):  # type: ignore[no-untyped-def]
+def backend_of(choice: str) -> Backend:
     """The library's `Backend` for the panel's choice, with the key or token that belongs to it."""
     from ..trellis_addon.client.backends import Backend, service_address
 
@@ -187,7 +191,7 @@ def backend_of(choice: str):  # type: ignore[no-untyped-def]
     return Backend(choice, stored.api_key if stored and choice == "remote" else "", online)
 
 
-def backend_for_job(job):  # type: ignore[no-untyped-def]
+def backend_for_job(job: Job) -> Backend:
     """The `Backend` that a stored job was sent to, with the key or token that is set now."""
     from ..trellis_addon.api import backend_of as library_backend
     from ..trellis_addon.client.backends import is_same_service
@@ -196,8 +200,8 @@ def backend_for_job(job):  # type: ignore[no-untyped-def]
     if job.is_paid:
         return library_backend(job, stored.api_key if stored else "", bpy.app.online_access)
     # the token of one's own service goes to that service only
-    is_service = stored is not None and is_same_service(service_url(), job.backend)
-    return library_backend(job, stored.service_token if is_service else "", bpy.app.online_access)
+    token = stored.service_token if stored and is_same_service(service_url(), job.backend) else ""
+    return library_backend(job, token, bpy.app.online_access)
 
 
 def tell_library_all(stored: Preferences) -> None:

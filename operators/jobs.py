@@ -113,7 +113,7 @@ class TRELLIS2_OT_job_import(_OnJob, bpy.types.Operator):
     bl_label = "Import"
     bl_options = {"INTERNAL", "UNDO"}
 
-    def run(self, context, job, store) -> None:  # type: ignore[no-untyped-def]
+    def run(self, context: bpy.types.Context, job: Job, store: JobStore) -> None:
         from ..trellis_addon.scene import resume
         from ..trellis_addon.scene.session import arrival
 
@@ -139,7 +139,7 @@ class TRELLIS2_OT_job_retry(_OnJob, bpy.types.Operator):
             return context.window_manager.invoke_confirm(self, event)
         return self.execute(context)
 
-    def run(self, context, job, store) -> None:  # type: ignore[no-untyped-def]
+    def run(self, context: bpy.types.Context, job: Job, store: JobStore) -> None:
         make_again(context, job, store)
 
 
@@ -161,7 +161,7 @@ class TRELLIS2_OT_job_edit(_OnJob, bpy.types.Operator):
     bl_label = "Edit and Retry"
     bl_options = {"INTERNAL", "UNDO"}
 
-    def run(self, context, job, store) -> None:  # type: ignore[no-untyped-def]
+    def run(self, context: bpy.types.Context, job: Job, store: JobStore) -> None:
         from ..trellis_addon.scene.target import Target
         from ..trellis_addon.task.views import FRONT
 
@@ -277,7 +277,7 @@ class TRELLIS2_OT_job_delete(_OnJob, bpy.types.Operator):
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         return context.window_manager.invoke_confirm(self, event)
 
-    def run(self, context, job, store) -> None:  # type: ignore[no-untyped-def]
+    def run(self, context: bpy.types.Context, job: Job, store: JobStore) -> None:
         store.delete(job)
 
 
@@ -287,7 +287,7 @@ class TRELLIS2_OT_job_reveal(_OnJob, bpy.types.Operator):
     bl_idname = "trellis2.job_reveal"
     bl_label = "Reveal Files"
 
-    def run(self, context, job, store) -> None:  # type: ignore[no-untyped-def]
+    def run(self, context: bpy.types.Context, job: Job, store: JobStore) -> None:
         bpy.ops.wm.path_open(filepath=str(job.folder))
 
 
@@ -297,7 +297,7 @@ class TRELLIS2_OT_job_details(_OnJob, bpy.types.Operator):
     bl_idname = "trellis2.job_details"
     bl_label = "Copy Details"
 
-    def run(self, context, job, store) -> None:  # type: ignore[no-untyped-def]
+    def run(self, context: bpy.types.Context, job: Job, store: JobStore) -> None:
         request = job.task.to_request()
         request["inputs"] = dict.fromkeys(request["inputs"], "(left out)")
         facts = {"state": job.state, "backend": job.backend, "error": job.error, "cost": job.cost, "request": request}

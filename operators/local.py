@@ -15,7 +15,7 @@ from bpy.props import BoolProperty, StringProperty
 from ..addon.loaded import loaded, worker_status
 from ..addon.local_properties import choices
 from ..addon.local_words import group_words
-from ..addon.preferences import enabled_preferences, preferences
+from ..addon.preferences import Preferences, enabled_preferences, preferences
 from ..trellis_addon.core.errors import TrellisError
 from ..trellis_addon.core.sizes import size_words
 from ..trellis_addon.scene.words import translate
@@ -283,7 +283,7 @@ class TRELLIS2_OT_local_remove(_Work, bpy.types.Operator):
         local_setup.remove(choices(enabled_preferences()), keep_weights=self.keep_weights)
 
 
-def _may_download(cls, stored, *, is_local: bool) -> bool:  # type: ignore[no-untyped-def]
+def _may_download(cls: type[bpy.types.Operator], stored: Preferences, *, is_local: bool) -> bool:
     """Whether the network may be used, where it is needed, and the terms are accepted; the button says why not."""
     if not bpy.app.online_access and not is_local:
         cls.poll_message_set("Online access is off: switch it on in Preferences > System")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import TYPE_CHECKING
 
 import bpy
 from bpy.app.handlers import persistent
@@ -15,6 +16,9 @@ from ..trellis_addon.core.messages import message
 from ..trellis_addon.scene.words import translate
 from .placing import largest_view, target_in_view
 
+if TYPE_CHECKING:
+    from ..trellis_addon.scene.queue import Generation
+
 _OVER = ("done", "cancelled")  # the states of lines that nobody has to look at any more
 
 
@@ -23,7 +27,7 @@ class _OnGeneration:
 
     generation: StringProperty(options={"SKIP_SAVE"})
 
-    def find(self):  # type: ignore[no-untyped-def]
+    def find(self) -> Generation | None:
         from ..trellis_addon.scene.session import queue
 
         return queue.find(self.generation)

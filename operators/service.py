@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
 import bpy
 from bpy.app.translations import pgettext_rpt
 
@@ -9,6 +12,9 @@ from ..addon import service_answers
 from ..addon.preferences import backend_of
 from ..trellis_addon.core.errors import TrellisError
 from ..trellis_addon.scene.words import translate
+
+if TYPE_CHECKING:
+    from ..trellis_addon.client.backends import Backend
 
 
 class TRELLIS2_OT_test_service(bpy.types.Operator):
@@ -33,7 +39,7 @@ class TRELLIS2_OT_test_service(bpy.types.Operator):
             return {"FINISHED"} if icon == "CHECKMARK" else {"CANCELLED"}
         service_answers.remember(backend.name, pgettext_rpt("Asking ..."), "SORTTIME")
 
-        def work():  # type: ignore[no-untyped-def]
+        def work() -> Callable[[], None]:
             answer = _ask(backend)
             return lambda: service_answers.remember(backend.name, *answer)
 
@@ -55,7 +61,7 @@ class TRELLIS2_OT_ask_device(bpy.types.Operator):
         return {"FINISHED"}
 
 
-def _ask(backend) -> tuple[str, str, bool | None, list[str]]:  # type: ignore[no-untyped-def]
+def _ask(backend: Backend) -> tuple[str, str, bool | None, list[str]]:
     """The words, their icon, whether it cuts subjects out of photographs (None where it does not say), and a line for
     each machine behind it."""
     from ..trellis_addon.client.backends import connect

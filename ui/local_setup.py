@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import bpy
 from bpy.app.translations import pgettext_iface
@@ -23,6 +23,11 @@ from ..addon.preferences import preferences
 from ..addon.variables import LOCAL_FOLDER, LOCAL_PYTHON, WEIGHTS
 from ..trellis_addon.core.sizes import size_words
 from .layout import wrapped
+
+if TYPE_CHECKING:
+    from ..addon.preferences import Preferences
+    from ..trellis_addon.scene.background import Work
+    from ..trellis_addon.scene.setup.local_setup import Setup, WeightsGroup
 
 _SHARE = 0.94  # of the region's width, inside a box
 _GROUP_ICONS = {"complete": "CHECKMARK", "damaged": "ERROR"}
@@ -62,7 +67,9 @@ def _look() -> None:
         local_setup.look_later(choices(stored))
 
 
-def _draw_computer(layout, stored, found, is_busy, context) -> None:  # type: ignore[no-untyped-def]
+def _draw_computer(
+    layout: bpy.types.UILayout, stored: Preferences, found: Setup, is_busy: bool, context: bpy.types.Context
+) -> None:
     """What there is to run on, and where everything goes."""
     box = _box(layout, pgettext_iface("This Computer"))
     for number, (text, icon) in enumerate(computer_lines(found)):
@@ -90,7 +97,9 @@ def _draw_computer(layout, stored, found, is_busy, context) -> None:  # type: ig
     _draw_expert(box, stored, found, is_busy, context)
 
 
-def _draw_expert(box, stored, found, is_busy, context) -> None:  # type: ignore[no-untyped-def]
+def _draw_expert(
+    box: bpy.types.UILayout, stored: Preferences, found: Setup, is_busy: bool, context: bpy.types.Context
+) -> None:
     row = box.row()
     row.alignment = "LEFT"
     is_open = stored.show_local_expert
@@ -107,7 +116,9 @@ def _draw_expert(box, stored, found, is_busy, context) -> None:  # type: ignore[
         row.prop(stored, name)
 
 
-def _draw_install(layout, stored, found, is_busy, context) -> None:  # type: ignore[no-untyped-def]
+def _draw_install(
+    layout: bpy.types.UILayout, stored: Preferences, found: Setup, is_busy: bool, context: bpy.types.Context
+) -> None:
     """One button for everything that is missing, and over it what has to be said first."""
     box = _box(layout, pgettext_iface("Installation"))
     work = loaded("scene.setup.local_work").current("install")
@@ -139,7 +150,7 @@ def _draw_install(layout, stored, found, is_busy, context) -> None:  # type: ign
     row.operator("trellis2.local_install", text=label, translate=False, icon="IMPORT")
 
 
-def _draw_source(column, stored) -> None:  # type: ignore[no-untyped-def]
+def _draw_source(column: bpy.types.UILayout, stored: Preferences) -> None:
     """What is to be made at, and where its weights come from."""
     row = column.row(align=True)
     row.prop(stored, "local_resolutions", expand=True)
@@ -151,7 +162,7 @@ def _draw_source(column, stored) -> None:  # type: ignore[no-untyped-def]
         column.prop(stored, "local_copy")
 
 
-def _draw_terms(box, stored, found) -> None:  # type: ignore[no-untyped-def]
+def _draw_terms(box: bpy.types.UILayout, stored: Preferences, found: Setup) -> None:
     """The terms that have to be accepted before the weights are fetched, until they are."""
     if found.terms:
         row = box.split(factor=0.7, align=True)
@@ -159,12 +170,12 @@ def _draw_terms(box, stored, found) -> None:  # type: ignore[no-untyped-def]
         row.operator("trellis2.local_licence", text="Read It...", icon="URL").address = found.terms
 
 
-def _draw_room(box, found, context) -> None:  # type: ignore[no-untyped-def]
+def _draw_room(box: bpy.types.UILayout, found: Setup, context: bpy.types.Context) -> None:
     if text := room_words(found):
         wrapped(box, text, context, _SHARE, icon="ERROR")
 
 
-def _is_at_work(box, work, context) -> bool:  # type: ignore[no-untyped-def]
+def _is_at_work(box: bpy.types.UILayout, work: Work | None, context: bpy.types.Context) -> bool:
     """Draw how far the work is, or what it failed of; whether it goes on, and there is nothing else to show."""
     if work is None:
         return False
@@ -175,7 +186,7 @@ def _is_at_work(box, work, context) -> bool:  # type: ignore[no-untyped-def]
     return work.state == "running"
 
 
-def _draw_work(box, work, context) -> None:  # type: ignore[no-untyped-def]
+def _draw_work(box: bpy.types.UILayout, work: Work, context: bpy.types.Context) -> None:
     """How far it is, and the button that stops it."""
     row = box.row(align=True)
     row.progress(factor=work.share, text=f"{work.share:.0%}", translate=False)
@@ -184,7 +195,9 @@ def _draw_work(box, work, context) -> None:  # type: ignore[no-untyped-def]
     wrapped(box, words, context, _SHARE, icon="SORTTIME")
 
 
-def _draw_weights(layout, stored, found, is_busy, context) -> None:  # type: ignore[no-untyped-def]
+def _draw_weights(
+    layout: bpy.types.UILayout, stored: Preferences, found: Setup, is_busy: bool, context: bpy.types.Context
+) -> None:
     box = _box(layout, pgettext_iface("Weights"))
     if found.own_weights:
         text = pgettext_iface("Your own are used: {folder}").format(folder=found.own_weights)
@@ -220,7 +233,7 @@ def _draw_weights(layout, stored, found, is_busy, context) -> None:  # type: ign
     row.operator("trellis2.local_weights", text=text, translate=False, icon="IMPORT")
 
 
-def _draw_group(table, line, is_busy) -> None:  # type: ignore[no-untyped-def]
+def _draw_group(table: bpy.types.UILayout, line: WeightsGroup, is_busy: bool) -> None:
     """One line of the table: what, how large, under which licence, whether it is here."""
     row = table.row(align=True)
     split = row.split(factor=0.46, align=True)
@@ -236,7 +249,7 @@ def _draw_group(table, line, is_busy) -> None:  # type: ignore[no-untyped-def]
     remove.operator("trellis2.local_remove_weights", text="", icon="TRASH", emboss=False).group = line.group
 
 
-def _draw_worker(layout, found, is_busy, context) -> None:  # type: ignore[no-untyped-def]
+def _draw_worker(layout: bpy.types.UILayout, found: Setup, is_busy: bool, context: bpy.types.Context) -> None:
     box = _box(layout, pgettext_iface("Worker"))
     for text, icon in worker_words(worker_status()):
         wrapped(box, text, context, _SHARE, icon=icon)
@@ -248,7 +261,7 @@ def _draw_worker(layout, found, is_busy, context) -> None:  # type: ignore[no-un
     row.operator("trellis2.worker_stop", icon="SNAP_FACE")
 
 
-def _draw_doctor(layout, found, is_busy, context) -> None:  # type: ignore[no-untyped-def]
+def _draw_doctor(layout: bpy.types.UILayout, found: Setup, is_busy: bool, context: bpy.types.Context) -> None:
     box = _box(layout, pgettext_iface("Doctor"))
     if _is_at_work(box, loaded("scene.setup.local_work").current("doctor"), context):
         return
@@ -264,7 +277,7 @@ def _draw_doctor(layout, found, is_busy, context) -> None:  # type: ignore[no-un
     row.operator("trellis2.local_copy_report", icon="COPYDOWN")
 
 
-def _draw_remove(layout, found, is_busy, context) -> None:  # type: ignore[no-untyped-def]
+def _draw_remove(layout: bpy.types.UILayout, found: Setup, is_busy: bool, context: bpy.types.Context) -> None:
     work = loaded("scene.setup.local_work").current("remove")
     if found.state is None and work is None:
         return
@@ -285,7 +298,7 @@ def _draw_remove(layout, found, is_busy, context) -> None:  # type: ignore[no-un
     box.operator("trellis2.local_remove", icon="TRASH")
 
 
-def _is_offline(stored, found) -> bool:  # type: ignore[no-untyped-def]
+def _is_offline(stored: Preferences, found: Setup) -> bool:
     """Whether what is missing has to come over the net, and may not."""
     if bpy.app.online_access:
         return False

@@ -10,13 +10,15 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import bpy
 
 from ..core.errors import ImageError
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from ..images.marks import Marks
 
 Point = tuple[float, float]
@@ -149,7 +151,7 @@ def _keep(image: bpy.types.Image, box: Sequence[float], strokes: str, cutout: st
     choice.subject = box  # which has it looked at
 
 
-def _drawn(strokes: Sequence[Stroke], size: Sequence[int]):  # type: ignore[no-untyped-def]
+def _drawn(strokes: Sequence[Stroke], size: Sequence[int]) -> NDArray[Any]:
     """The strokes as an array (height, width) of the picture's proportions: 1, -1, or 0 where nothing was drawn."""
     import numpy as np
     from PIL import Image, ImageDraw

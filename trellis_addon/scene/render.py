@@ -122,7 +122,9 @@ def _studio(obj: bpy.types.Object, view: str, *, floor: bool) -> Iterator[bpy.ty
         bpy.data.batch_remove(made)
 
 
-def _stand(scene, data, centre: Vector, angle: float, rise: float, distance: float) -> bpy.types.Object:  # type: ignore[no-untyped-def]
+def _stand(
+    scene: bpy.types.Scene, data: bpy.types.ID, centre: Vector, angle: float, rise: float, distance: float
+) -> bpy.types.Object:
     """An object around `centre`, looking at it; it looks along -Z, and the asset's front faces -Y."""
     turn = Matrix.Rotation(math.radians(angle), 4, "Z") @ Matrix.Rotation(math.radians(90 - rise), 4, "X")
     obj = bpy.data.objects.new(data.name, data)

@@ -66,7 +66,9 @@ class _Reader:
             return _added(tree, *(self.at(tree, inp, way) for inp in node.inputs))
         return _closure(tree, node)
 
-    def _in_group(self, tree, node, source, way) -> Shading:  # type: ignore[no-untyped-def]
+    def _in_group(
+        self, tree: bpy.types.NodeTree, node: bpy.types.Node, source: bpy.types.NodeSocket, way: tuple[Any, ...]
+    ) -> Shading:
         """A group's result: its tree is made the node's own, and gives each value out by a socket of its own."""
         inner = node.node_tree = node.node_tree.copy()
         output = next((n for n in inner.nodes if n.type == "GROUP_OUTPUT" and n.is_active_output), None)
@@ -84,7 +86,9 @@ class _Reader:
 
         return Shading(**{name: out(getattr(found, name)) for name in NAMES})
 
-    def _outside(self, tree, node, source, way) -> Shading:  # type: ignore[no-untyped-def]
+    def _outside(
+        self, tree: bpy.types.NodeTree, node: bpy.types.Node, source: bpy.types.NodeSocket, way: tuple[Any, ...]
+    ) -> Shading:
         """What a group is given: found outside of it, and handed in by a socket of its own."""
         outer, group = way[-1]
         outside = _by_identifier(group.inputs, source.identifier)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_asset_tools import cube, mesh_object
+from scene_objects import cube, mesh_object
 from test_contracts import broken, corners, wedge
 
 bpy = pytest.importorskip("bpy")
