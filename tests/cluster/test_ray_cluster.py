@@ -62,11 +62,14 @@ class Nodes:
     """The cluster, the service before it, and the file that holds its engines."""
 
     def __init__(self, folder: Path) -> None:
+        from ray._private.utils import get_ray_address_file
         from ray.cluster_utils import Cluster as RayNodes
 
         from trellis_addon.cluster.pool import Cluster
 
         self.hold = folder / "hold"
+        # a head that has another folder still writes its address into the usual one, which it does not make
+        Path(get_ray_address_file(None)).parent.mkdir(parents=True, exist_ok=True)
         head = {"num_cpus": 1, "object_store_memory": STORE, "temp_dir": str(folder / "ray")}
         self.nodes = RayNodes(initialize_head=True, head_node_args=head)
         self.second = self.add()
