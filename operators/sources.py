@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import bpy
-from bpy.app.translations import pgettext_rpt
+from bpy.app.translations import pgettext_iface, pgettext_n, pgettext_rpt
 from bpy.props import BoolProperty, CollectionProperty, EnumProperty, StringProperty
 
 from ..addon.backend_state import obstacles
@@ -359,7 +359,7 @@ def _fetch(url: str, scene_name: str) -> None:
         decode(data)
         return lambda scene: use_picture(scene, sources.image_of_sound_bytes(data, name))
 
-    _when_read(scene_name, FRONT, "Fetch Image", read)
+    _when_read(scene_name, FRONT, pgettext_n("Fetch Image"), read)
 
 
 def _take(
@@ -415,7 +415,7 @@ def _when_read(scene_name: str, view: str, step: str, read: Callable[[], Callabl
         except TrellisError as error:
             _tell(error.message)
             return
-        bpy.ops.ed.undo_push(message=step)
+        bpy.ops.ed.undo_push(message=pgettext_iface(step))
 
     pump.in_thread(work)
 

@@ -23,9 +23,8 @@ from trellis_addon.scene.texturing.own_uvs import unwrapped_loops  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("clean")
 
-SCRIPT = """
+BESIDE = """
 import json, sys, threading, time
-from trellis_addon.scene import import_asset
 
 def work():
     while True:
@@ -34,27 +33,26 @@ def work():
 
 for _ in range(4):
     threading.Thread(target=work, daemon=True).start()
+"""
+
+SCRIPT = (
+    BESIDE
+    + """
+from trellis_addon.scene import import_asset
 for _ in range(25):
     obj = import_asset(sys.argv[1])
     print("faces", len(obj.data.polygons), flush=True)
 import os
 os._exit(0)
 """
+)
 
-
-WAYS = """
-import json, sys, threading, time
+WAYS = (
+    BESIDE
+    + """
 import bpy
 from trellis_addon.scene.place.showing import look_at
 from trellis_addon.scene.texturing.own_uvs import unwrapped_loops
-
-def work():
-    while True:
-        json.loads(json.dumps({str(number): [number] for number in range(200)}))
-        time.sleep(0.0005)
-
-for _ in range(4):
-    threading.Thread(target=work, daemon=True).start()
 bpy.ops.mesh.primitive_monkey_add()
 obj = bpy.context.object
 area = next(a for w in bpy.context.window_manager.windows for a in w.screen.areas if a.type == "VIEW_3D")
@@ -65,6 +63,7 @@ print("done", flush=True)
 import os
 os._exit(0)
 """
+)
 
 
 def test_what_a_click_does_beside_threads_that_work() -> None:
